@@ -1,0 +1,45 @@
+"""The root of the command line: every command, in the order and the panels in which help shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mlctl.cli import boundary, completion, experiments, recipes, runs, train
+from mlctl.cli.session import answering
+
+app = typer.Typer(
+    name="mlctl",
+    add_completion=False,  # one way: mlctl completion
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # Typer's would show local values, secrets among them
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+TRAIN, LOOK, REST = "Train", "Look", "The rest"
+
+app.command("train", rich_help_panel=TRAIN)(answering(train.train))
+app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
+app.add_typer(experiments.app, name="experiments", rich_help_panel=LOOK)
+app.add_typer(recipes.app, name="recipes", rich_help_panel=REST)
+app.add_typer(completion.app, name="completion", rich_help_panel=REST)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    """Carry a Keras model through its whole life on MLflow.
+
+    \b
+    mlctl train digits                     no data, no network: 30 seconds
+    mlctl runs list --sort -test_accuracy  what was tried, best first
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    return boundary.guarded(lambda: app(list(arguments), standalone_mode=False, prog_name="mlctl"), arguments)

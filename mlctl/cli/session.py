@@ -1,0 +1,104 @@
+"""What every answering command shares: its format, its settings, and the options that set both."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mlctl.settings import Settings
+
+
+class Format(StrEnum):
+    """How an answer is written to stdout."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    md = "md"
+
+
+SHARED = "Every command"
+
+OutputOption = Annotated[
+    Format, typer.Option("--output", "-o", help="How the answer is written.", rich_help_panel=SHARED)
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        help="The tracking store: sqlite:///FILE, postgresql://…, http://….",
+        rich_help_panel=SHARED,
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks and what is logged.", rich_help_panel=SHARED)
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask; taken everywhere.", rich_help_panel=SHARED)
+]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of one command."""
+
+    format: Format
+    options: dict[str, Any]
+    debug: bool
+    yes: bool
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """All settings, resolved when first asked for, so that help needs none."""
+        from mlctl.settings import load
+
+        return load(self.options)
+
+    def show(self, answer: object, next_step: str = "") -> None:
+        """Write the answer to stdout, and on stderr the command that likely comes next."""
+        from mlctl import output
+
+        output.show(answer, self.format)
+        if next_step:
+            output.hint(next_step)
+
+    def agreed(self, question: str) -> None:
+        """Ask on a terminal, demand --yes elsewhere; return only where it is agreed.
+
+        Raises RefusedError where it is not.
+        """
+        from mlctl import output
+
+        output.agreed(question, self.yes)
+
+
+def answering(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is its Session, the options that all commands share."""
+    signature = inspect.signature(command, eval_str=True)
+    own = list(signature.parameters.values())[1:]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter("output", keyword, default=Format.table, annotation=OutputOption),
+        inspect.Parameter("tracking_uri", keyword, default=None, annotation=TrackingUri),
+        inspect.Parameter("yes", keyword, default=False, annotation=Yes),
+        inspect.Parameter("debug", keyword, default=False, annotation=Debug),
+    ]
+
+    @functools.wraps(command)
+    def run(output: Format, tracking_uri: str | None, yes: bool, debug: bool, **rest: Any) -> None:
+        options = {"tracking_uri": tracking_uri, "experiment": rest.get("experiment")}
+        command(Session(output, options, debug, yes), **rest)
+
+    parameters = [one.replace(kind=keyword) for one in own] + shared
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    del run.__wrapped__  # type: ignore[attr-defined]
+    return run

@@ -1,0 +1,99 @@
+"""What a recipe's `load` returns, and the `Source` that it loads from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their targets.
+
+    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` of
+    n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
+    """
+
+    inputs: Any
+    targets: np.ndarray[Any, Any]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Raw inputs and targets by split, with what is needed to say what they are.
+
+    `classes` names the classes in order (empty for a regression), `unit` is the target's ("USD"), `files`
+    are those it was read from, `split_seed` is the seed that dealt the rows out (None: the publisher did).
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split | None = None
+    classes: tuple[str, ...] = ()
+    unit: str = ""
+    source: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    split_seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Rows of each split."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: len(split) for name, split in named.items() if split is not None}
+
+    @property
+    def task(self) -> str:
+        """"regression", "binary" or "multiclass"."""
+        if not self.classes:
+            return "regression"
+        return "binary" if len(self.classes) == 2 else "multiclass"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that can be fetched: its name, where it is published, and what its bytes must hash to."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recipe's data is to come from: what `load` is handed.
+
+    `given` is what --data said (a path, s3://…), `synthetic` is set where a stand-in
+    was asked for, of `rows` rows (None: the real data's number),
+    and `options` holds the recipe's data options (`source.options.split_seed`).
+    """
+
+    given: str | None = None
+    synthetic: bool = False
+    rows: int | None = None
+    data_dir: Path | None = None
+    cache_dir: Path = Path()
+    options: Any = None
+    progress: Progress = lambda name, done, total: None
+
+    def file(self, wanted: Download) -> Path:
+        """Return a local path of the wanted file, fetching it only where no place has it.
+
+        Raises NotFoundError for a --data that does not exist, UnreachableError where it cannot be fetched,
+        BadDataError where what came is not what was published.
+        """
+        from mlctl.data.sources import locate
+
+        return locate(self, wanted)

@@ -1,0 +1,9 @@
+"""The only place that renders: answers to stdout, everything else to stderr.
+
+A command hands `show` a frozen value. `views` says which tables a value makes and what document it is;
+`render` writes either in the format asked for.
+"""
+
+from mlctl.output.render import agreed, complain, hint, show, warn
+
+__all__ = ["agreed", "complain", "hint", "show", "warn"]

@@ -1,0 +1,8 @@
+"""What can be trained: data, encoder, model, hyperparameters and objective, one file each."""
+
+from mlctl.recipes.declare import Values, choice, hyperparameter, maximize, minimize, option
+from mlctl.recipes.recipe import Recipe, find, listed
+
+__all__ = [
+    "Recipe", "Values", "choice", "find", "hyperparameter", "listed", "maximize", "minimize", "option",
+]  # fmt: skip

@@ -1,0 +1,152 @@
+"""How a recipe declares what can be set on it: typed, bounded values that train checks and tune searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlctl.domain import HyperparameterInfo, Objective
+from mlctl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One value that may be set: its type is that of its default.
+
+    `low` and `high` are inclusive bounds, `step` and `log` tell a search how to walk them, `choices` lists
+    all values there are. `data` marks an option of `load` and the encoder, which a search leaves alone.
+    """
+
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    help: str = ""
+    data: bool = False
+
+    def parse(self, name: str, text: Any) -> Any:
+        """Turn what was typed into a checked value; raises UsageError that names the bound."""
+        value = self._typed(name, text)
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{name}={text} is not one of {self.allowed}", f"set {name} to one of them")
+        if self.low is not None and not value >= self.low:
+            raise UsageError(f"{name}={text} is below its bound {self.low}", f"allowed are {self.allowed}")
+        if self.high is not None and not value <= self.high:
+            raise UsageError(f"{name}={text} is above its bound {self.high}", f"allowed are {self.allowed}")
+        return value
+
+    def _typed(self, name: str, text: Any) -> Any:
+        kind = type(self.default)
+        if not isinstance(text, str):
+            return text
+        try:
+            if kind is bool:
+                return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                    text.lower()
+                ]
+            if kind is int and float(text).is_integer():
+                return int(float(text))
+            return kind(text)
+        except (KeyError, ValueError, OverflowError):
+            raise UsageError(f"{name}={text} is not {_kind_words[kind]}", f"allowed are {self.allowed}") from None
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words: "16..256 step 16", "adam, rmsprop", "a number"."""
+        if self.choices:
+            return ", ".join(str(choice) for choice in self.choices)
+        if type(self.default) is bool:
+            return "true, false"
+        if self.low is None and self.high is None:
+            return _kind_words[type(self.default)]
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (self.low, self.high))
+        words = f"{low}..{high}" if high else f"at least {low}"
+        return words + (f" step {self.step:g}" if self.step else "") + (" (log)" if self.log else "")
+
+
+_kind_words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def hyperparameter(default: Any, **bounds: Any) -> Any:
+    """Declare a hyperparameter: `units = hyperparameter(64, low=16, high=256, step=16, help="…")`."""
+    return Hyperparameter(default, **bounds)
+
+
+def choice(default: Any, *others: Any, help: str = "") -> Any:
+    """Declare a hyperparameter that takes one of a few values, the default first."""
+    return Hyperparameter(default, choices=(default, *others), help=help)
+
+
+def option(default: Any, **bounds: Any) -> Any:
+    """Declare an option of the data: set with --set like a hyperparameter, but left alone by a search."""
+    return Hyperparameter(default, data=True, **bounds)
+
+
+def maximize(metric: str) -> Objective:
+    """Name the validation metric that the kept epoch, the best run and a search maximise."""
+    return Objective(metric, maximize=True)
+
+
+def minimize(metric: str) -> Objective:
+    """Name the validation metric that the kept epoch, the best run and a search minimise."""
+    return Objective(metric, maximize=False)
+
+
+# Every recipe has these; a class sets the default by a plain assignment (epochs = 20).
+COMMON: Mapping[str, Hyperparameter] = {
+    "epochs": Hyperparameter(10, low=1, high=100_000, help="passes over the training data"),
+    "batch_size": Hyperparameter(32, low=1, high=1_000_000, help="examples a step"),
+    "learning_rate": Hyperparameter(1e-3, low=1e-8, high=100.0, log=True, help="the optimizer's step size"),
+    "schedule": Hyperparameter(
+        "constant", choices=("constant", "cosine"), help="how the learning rate moves over all epochs"
+    ),
+}
+
+
+class Values(Mapping[str, Any]):
+    """The hyperparameters of one training, by name and as attributes: `hp.units`.
+
+    `hp.rate` is what an optimizer is given: the learning rate, or its schedule over all steps.
+    """
+
+    def __init__(self, values: Mapping[str, Any], steps_per_epoch: int = 1) -> None:
+        self._values = dict(values)
+        self.steps_per_epoch = steps_per_epoch
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_values"][name]
+        except KeyError:
+            raise AttributeError(f"this recipe declares no hyperparameter {name!r}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def rate(self) -> Any:
+        """The learning rate for an optimizer: a float, or Keras's cosine decay to zero over all steps."""
+        if self._values["schedule"] == "constant":
+            return self._values["learning_rate"]
+        import keras
+
+        return keras.optimizers.schedules.CosineDecay(
+            self._values["learning_rate"], self.steps_per_epoch * self._values["epochs"]
+        )
+
+    def on(self, rows: int) -> Values:
+        """Return the same values for training data of this many rows."""
+        return Values(self._values, -(-rows // self._values["batch_size"]))
+
+
+def info(name: str, declared: Hyperparameter) -> HyperparameterInfo:
+    """Return a hyperparameter as a list shows it."""
+    return HyperparameterInfo(name, declared.default, declared.allowed, declared.help)

@@ -1,0 +1,156 @@
+"""What mlctl is told once and uses everywhere, each value with the place that it came from.
+
+Precedence: option > environment > ./mlctl.toml > the user's config.toml > default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import platformdirs
+
+from mlctl.errors import ConfigurationError, UsageError, did_you_mean
+
+PROJECT_FILE = "mlctl.toml"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One setting: its environment variable, its default, and the type a TOML file must give it."""
+
+    help: str
+    kind: type = str
+    environment: str | None = None
+    default: Any = None
+
+
+DECLARED: Mapping[str, Declared] = {
+    "tracking_uri": Declared(
+        "where runs and models are kept", environment="MLFLOW_TRACKING_URI", default="sqlite:///mlflow.db"
+    ),
+    "experiment": Declared("the experiment that runs go into", environment="MLFLOW_EXPERIMENT_NAME"),
+    "data_dir": Declared("a folder that is searched for data first", environment="MLCTL_DATA_DIR"),
+    "cache_dir": Declared(
+        "where downloads and prepared data are kept",
+        environment="MLCTL_CACHE_DIR",
+        default=platformdirs.user_cache_dir("mlctl"),
+    ),
+    "state_dir": Declared(
+        "where this machine's servers, endpoints and unfinished runs are noted",
+        environment="MLCTL_STATE_DIR",
+        default=platformdirs.user_state_dir("mlctl"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, resolved. `sources` says of each name where its value came from."""
+
+    tracking_uri: str
+    experiment: str | None
+    data_dir: Path | None
+    cache_dir: Path
+    state_dir: Path
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def listing(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, source) of every setting, with secrets masked."""
+        return [(name, masked(str(getattr(self, name) or "")), self.sources[name]) for name in DECLARED]
+
+
+def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
+    """Resolve every setting; `options` are what the command line gave (None: not given).
+
+    Raises ConfigurationError where a file or a value cannot be, UsageError where an option holds a password.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if "tracking_uri" in given and _holds_password(given["tracking_uri"]):
+        raise UsageError(
+            "--tracking-uri holds a password, which every user of this machine could read in the process list",
+            "give it in MLFLOW_TRACKING_URI, or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
+    files = [
+        (folder or Path()) / PROJECT_FILE,
+        Path(platformdirs.user_config_dir("mlctl")) / "config.toml",
+    ]
+    tables = [(str(path), _read(path)) for path in files if path.is_file()]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, declared in DECLARED.items():
+        values[name], sources[name] = _first(name, declared, given, tables)
+    values["tracking_uri"] = _usable_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
+    for name in ("data_dir", "cache_dir", "state_dir"):
+        values[name] = Path(values[name]).expanduser() if values[name] else None
+    return Settings(**values, sources=sources)
+
+
+def masked(value: str) -> str:
+    """Return the value with the password of a URL in it replaced by ***."""
+    if not _holds_password(value):
+        return value
+    parts = urlsplit(value)
+    user, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{place}"))
+
+
+def _first(
+    name: str, declared: Declared, given: Mapping[str, Any], tables: list[tuple[str, dict[str, Any]]]
+) -> tuple[Any, str]:
+    if name in given:
+        return given[name], "option --" + name.replace("_", "-")
+    if declared.environment and os.environ.get(declared.environment):
+        return os.environ[declared.environment], f"environment {declared.environment}"
+    for path, table in tables:
+        if name in table:
+            return table[name], path
+    return declared.default, "default"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}", "mend it, or take it away") from exc
+    for name, value in table.items():
+        if name not in DECLARED:
+            near = did_you_mean(name, DECLARED)
+            raise ConfigurationError(
+                f"{path}: unknown setting {name!r}", near or f"known are: {', '.join(DECLARED)}"
+            )
+        if not isinstance(value, DECLARED[name].kind):
+            wanted = DECLARED[name].kind.__name__
+            raise ConfigurationError(f"{path}: {name} must be a {wanted}, found {value!r}", "mend the file")
+    return table
+
+
+def _holds_password(value: str) -> bool:
+    try:
+        return bool(urlsplit(str(value)).password)
+    except ValueError:
+        return False
+
+
+def _usable_tracking_uri(uri: str, source: str) -> str:
+    """Refuse what MLflow would silently take for a folder: a host without its scheme, a file store."""
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    said = f"the tracking URI {masked(uri)!r} ({source})"
+    if scheme.partition("+")[0] in {
+        "sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks",
+    } or uri == "databricks":  # fmt: skip
+        return uri
+    if scheme == "postgres":
+        raise ConfigurationError(f"{said} has no known scheme", "write postgresql://…")
+    if not scheme and re.fullmatch(r"(localhost|[\w-]+(\.[\w-]+)+)(:\d+)?(/.*)?", uri):
+        raise ConfigurationError(f"{said} has no scheme", f"did you mean http://{uri}?")
+    raise ConfigurationError(
+        f"{said} is a folder, and MLflow's file store takes no new features",
+        "use a database: sqlite:///mlflow.db, postgresql://…, or a server's http://…",
+    )

@@ -160,6 +160,13 @@ class RecipeInfo:
 
 
 @dataclass(frozen=True)
+class RecipeList:
+    """Every recipe that is installed."""
+
+    recipes: tuple[RecipeInfo, ...]
+
+
+@dataclass(frozen=True)
 class HyperparameterInfo:
     """One hyperparameter or data option of a recipe, with its bounds in words."""
 

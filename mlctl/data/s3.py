@@ -78,7 +78,8 @@ def _translated(exc: Exception, url: str, endpoint: str) -> MlctlError:
     where = f" at {endpoint}" if endpoint else ""
     if isinstance(exc, NoCredentialsError):
         return ConfigurationError(
-            f"{url}: there are no credentials for it", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            f"{url}: there are no credentials for it",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         )
     if isinstance(exc, ClientError):
         code = exc.response.get("Error", {}).get("Code", "")
@@ -86,7 +87,8 @@ def _translated(exc: Exception, url: str, endpoint: str) -> MlctlError:
             return NotFoundError(f"{url} does not exist{where}", "look at the bucket's name and the key")
         if code in ("403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
             return ConfigurationError(
-                f"{url}: access is denied{where}", "look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
+                f"{url}: access is denied{where}",
+                "look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy",
             )
         return UnreachableError(f"{url} cannot be read{where}: it answers {code}", "try again")
     if isinstance(exc, ValueError):  # boto3 on an endpoint or a bucket that cannot be

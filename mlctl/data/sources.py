@@ -153,7 +153,8 @@ def _complete(source: Source, wanted: Download, places: list[Path], partial: _Pa
     for tries_left in reversed(range(RESUMES + 1)):
         before = partial.size
         try:
-            return _fetch(source, wanted, partial)
+            _fetch(source, wanted, partial)
+            return
         except _BrokenError as exc:
             if partial.size <= before or not tries_left:
                 _unreachable(wanted, places, partial, exc)

@@ -96,7 +96,8 @@ def _first_wrong(path: Path, columns: Mapping[str, Column], exc: ValueError) -> 
     try:
         frame = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except ValueError as again:
-        return BadDataError(f"{path} is no whole CSV file: {again}".strip(), "mend the row, or fetch the file again")
+        said = str(again).strip()
+        return BadDataError(f"{path} is no whole CSV file: {said}", "mend the row, or fetch the file again")
     for name, column in columns.items():
         if not column.number:
             continue
@@ -109,5 +110,6 @@ def _first_wrong(path: Path, columns: Mapping[str, Column], exc: ValueError) -> 
 
 def _wrong(path: Path, index: int, name: str, found: str) -> BadDataError:
     return BadDataError(
-        f"{path}, row {index + 1}, {name}: found {found[:40]!r}, expected a number", "mend the row or take it out"
+        f"{path}, row {index + 1}, {name}: found {found[:40]!r}, expected a number",
+        "mend the row or take it out",
     )

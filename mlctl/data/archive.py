@@ -89,7 +89,7 @@ class Archive:
         """Return a one-dimensional array of Python lists; what is in the lists is for the caller to check."""
         with self._member(key, MAX_PICKLE_BYTES) as (file, _):
             shape, _, dtype = self._header(key, file)
-            if dtype != object or len(shape) != 1:
+            if not dtype.hasobject or dtype.kind != "O" or len(shape) != 1:
                 raise self.bad(key, f"type {dtype}, shape {shape}", "a list of numbers for each row")
             data = file.read()
         with _collector_off():

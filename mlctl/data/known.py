@@ -70,28 +70,21 @@ def digits(source: Source) -> Dataset:
 def mnist(source: Source) -> Dataset:
     """Return MNIST: (n, 28, 28) uint8, 55,000 / 5,000 dealt from the publisher's 60,000, and its own test."""
     if source.synthetic:
-        return _dealt_mnist(source, *_synthetic_mnist(source.rows or 70_000))
+        return _dealt_mnist(source, _synthetic_mnist(source.rows or 70_000))
     path = source.file(MNIST)
     with Archive.open(path) as archive:
         arrays = []
         for part in ("train", "test"):
             arrays.append(archive.array(f"x_{part}", (None, 28, 28), "u", high=255))
             arrays.append(archive.array(f"y_{part}", (len(arrays[-1]),), low=0, high=9))
-    return _dealt_mnist(source, *arrays, path=path)
+    return _dealt_mnist(source, arrays, path)
 
 
-def _dealt_mnist(
-    source: Source,
-    pictures: np.ndarray[Any, Any],
-    labels: np.ndarray[Any, Any],
-    test_pictures: np.ndarray[Any, Any],
-    test_labels: np.ndarray[Any, Any],
-    path: Path | None = None,
-) -> Dataset:
+def _dealt_mnist(source: Source, arrays: Sequence[np.ndarray[Any, Any]], path: Path | None = None) -> Dataset:
+    pictures, labels, test_pictures, test_labels = arrays
     seed = _option(source, "split_seed", SPLIT_SEED)
     labels, test_labels = labels.astype(np.int64), test_labels.astype(np.int64)
     train, validation = splits.deal(len(labels), seed, (55 / 60, 5 / 60))
-    arrays = (pictures, labels, test_pictures, test_labels)
     return Dataset(
         "mnist",
         Split(pictures[train], labels[train]),

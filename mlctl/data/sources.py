@@ -154,10 +154,11 @@ def _complete(source: Source, wanted: Download, places: list[Path], partial: _Pa
         before = partial.size
         try:
             _fetch(source, wanted, partial)
-            return
         except _BrokenError as exc:
             if partial.size <= before or not tries_left:
                 _unreachable(wanted, places, partial, exc)
+        else:
+            return
 
 
 def _unreachable(wanted: Download, places: list[Path], partial: _Partial, exc: _BrokenError) -> NoReturn:

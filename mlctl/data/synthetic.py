@@ -43,7 +43,7 @@ def _pictures(rows: int, side: int, coarse: int) -> tuple[Array, Array]:
     for moves in product((-1, 0, 1), repeat=2):
         chosen = rng.random(rows) < 0.08
         pictures[chosen] = np.roll(pictures[chosen], moves, (1, 2))
-    pictures += rng.normal(0, 0.15, pictures.shape).astype(np.float32)
+    pictures += 0.15 * rng.standard_normal(pictures.shape, np.float32)
     return pictures.clip(0, 1), labels.astype(np.int64)
 
 
@@ -73,10 +73,7 @@ def reviews(rows: int, vocabulary: int) -> tuple[Bags, Array]:
     turned = leaning & (rng.random(len(owner)) < 0.35)
     columns[turned] = columns[turned] // 10 * 10 + np.where(owner[turned] == 1, 8, 3)
     columns = columns.clip(0, vocabulary - 1)
-    keys = np.unique(np.repeat(np.arange(rows), lengths) * vocabulary + columns)
-    row_of, ids = np.divmod(keys, vocabulary)
-    starts = np.searchsorted(row_of, np.arange(rows + 1)).astype(np.int64)
-    return Bags(ids.astype(np.uint16 if vocabulary <= 1 << 16 else np.uint32), starts, vocabulary), labels
+    return Bags.from_flat(columns, lengths, vocabulary), labels
 
 
 def housing(rows: int) -> pd.DataFrame:
@@ -118,7 +115,7 @@ def digest(*arrays: Array) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(memoryview(np.ascontiguousarray(array)))
     return digest.hexdigest()
 
 

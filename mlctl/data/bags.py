@@ -77,10 +77,10 @@ class Bags:
 
     @classmethod
     def from_flat(cls, columns: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], width: int) -> Bags:
-        """Make bags of columns below `width`, in any order and with repeats, `lengths[i]` of them for row i."""
+        """Make bags of columns below `width` in any order, repeats too: `lengths[i]` of them for row i."""
         # one sort of (row, column) as single numbers does it all; of 32 bits it takes half the time
-        key = np.uint32 if len(lengths) * width < 1 << 32 else np.uint64
-        offsets = np.arange(len(lengths) + 1, dtype=key) * key(width)
+        key: Any = np.uint32 if len(lengths) * width < 1 << 32 else np.uint64
+        offsets = (np.arange(len(lengths) + 1) * width).astype(key)
         keys = np.repeat(offsets[:-1], lengths) + columns.astype(key)
         keys.sort()
         fresh = np.ones(len(keys), bool)

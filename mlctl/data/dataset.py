@@ -53,7 +53,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """"regression", "binary" or "multiclass"."""
+        """ "regression", "binary" or "multiclass"."""
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"

@@ -66,17 +66,19 @@ class RunDetail:
     histories: Mapping[str, tuple[float, ...]]
     artifacts: tuple[Artifact, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named collection of runs."""
+    """A named collection of runs; `more` says that there are more of them than were counted."""
 
     name: str
     experiment_id: str
     runs: int
     last_run_at: datetime | None
     artifact_location: str
+    more: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def guarded(command: Callable[[], object], arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None and error.errno is None:
             return _tell_bug(error, arguments)
-        return _tell(RefusedError(f"the system refused: {error}", "free space, or choose another place"), arguments)
+        return _tell(
+            RefusedError(f"the system refused: {error}", "free space, or choose another place"), arguments
+        )
     except Exception as error:  # noqa: BLE001
         return _tell_bug(error, arguments)
     return code
@@ -58,7 +60,9 @@ def _as_usage_error(error: typer.TyperException) -> MlctlError:
 def _tell_bug(error: Exception, arguments: Sequence[str]) -> int:
     text = " ".join(f"{type(error).__name__}: {error}".split())
     shown = text if len(text) <= 300 else text[:299] + "…"
-    return _tell(MlctlError(f"this should not happen: {shown}", "the same with --debug shows where"), arguments)
+    return _tell(
+        MlctlError(f"this should not happen: {shown}", "the same with --debug shows where"), arguments
+    )
 
 
 def _tell(error: MlctlError, arguments: Sequence[str]) -> int:

@@ -10,7 +10,8 @@ SourceArgument = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A recipe's name, or a recipe file (./mine.py).")
 ]
 Experiment = Annotated[
-    str | None, typer.Option("--experiment", "-e", metavar="NAME", help="The experiment; default: the recipe's name.")
+    str | None,
+    typer.Option("--experiment", "-e", metavar="NAME", help="The experiment; default: the recipe's name."),
 ]
 RunArgument = Annotated[
     str,

@@ -1,0 +1,14 @@
+"""mlctl runs: one file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from mlctl.cli.runs import list as list_command
+from mlctl.cli.runs import show
+from mlctl.cli.session import answering
+
+app = typer.Typer(no_args_is_help=True, help="Find, show, compare and tidy runs.")
+
+app.command("list")(answering(list_command.list_runs))
+app.command("show")(answering(show.show))

@@ -19,7 +19,7 @@ TRAIN, LOOK, REGISTRY, SERVE, SERVER, REST = "Train", "Look", "Registry", "Serve
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is "module:name" under mlctl.cli: a function whose first parameter is its Session, or a Typer group."""
+    """`target` is "module:name" under mlctl.cli: a function that takes a Session first, or a Typer group."""
 
     target: str
     panel: str
@@ -31,7 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("runs:app", LOOK, "List runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
-    "completion": Entry("completion:app", REST, "List completion."),
+    "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }
 
 
@@ -56,8 +56,8 @@ def load(name: str) -> Any:
 
 
 def _printable(command: Any) -> Any:
-    """Take click's mark of a block that keeps its lines out of the help: Typer keeps the lines and prints the mark."""
-    command.help = (command.help or "").replace("\b\n", "")
+    """Take click's mark of an example block out of the help: Typer keeps all lines, and prints the mark."""
+    command.help = (command.help or "").replace("\b\n", "").replace("\\b\n", "")
     for one in getattr(command, "commands", {}).values():
         _printable(one)
     return command
@@ -77,6 +77,6 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return what Typer resolves (its suggestions included), with the command itself in its line's place."""
+        """Return what Typer resolves, suggestions included, with the command in its line's place."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in COMMANDS else command, rest

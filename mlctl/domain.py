@@ -189,3 +189,13 @@ class RecipeDetail:
     hyperparameters: tuple[HyperparameterInfo, ...]
     options: tuple[HyperparameterInfo, ...]
     source: str
+
+
+@dataclass(frozen=True)
+class InstalledCompletion:
+    """A shell's completion script where the shell finds it; `changed` is false where it was there already."""
+
+    shell: str
+    file: str
+    changed: bool
+    start: str

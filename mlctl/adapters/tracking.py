@@ -43,11 +43,12 @@ class Store:
     """A tracking store, read only but for `delete`.
 
     Making one asks nothing of the store; the first question does, and fails within seconds where nothing
-    answers. A sqlite file that does not exist is a store without runs, and is not created.
+    answers. A sqlite file that does not exist is a store without runs; only `create` lets it be made.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, create: bool = False) -> None:
         self.tracking_uri = tracking_uri
+        self._create = create
         # MLflow's own defaults wait for minutes; a user's choice in the environment counts
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -57,7 +58,7 @@ class Store:
     def exists(self) -> bool:
         """Whether there is anything to read: a sqlite file may not have been made yet."""
         file = sqlite_file(self.tracking_uri)
-        return file is None or file.exists()
+        return self._create or file is None or file.exists()
 
     @cached_property
     def client(self) -> mlflow.MlflowClient:

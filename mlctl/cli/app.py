@@ -1,4 +1,4 @@
-"""The root of the command line: every command, in the order and the panels in which help shows them."""
+"""The root of the command line. Its commands are listed in commands.py, and loaded when they are called."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli import boundary, completion, experiments, recipes, runs, train
-from mlctl.cli.session import answering
+from mlctl.cli import boundary
+from mlctl.cli.commands import LazyGroup
 
 app = typer.Typer(
     name="mlctl",
+    cls=LazyGroup,
     add_completion=False,  # one way: mlctl completion
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # Typer's would show local values, secrets among them
@@ -19,22 +20,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-TRAIN, LOOK, REST = "Train", "Look", "The rest"
-
-app.command("train", rich_help_panel=TRAIN)(answering(train.train))
-app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
-app.add_typer(experiments.app, name="experiments", rich_help_panel=LOOK)
-app.add_typer(recipes.app, name="recipes", rich_help_panel=REST)
-app.add_typer(completion.app, name="completion", rich_help_panel=REST)
-
-
 @app.callback()
 def root(
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
 ) -> None:
     """Carry a Keras model through its whole life on MLflow.
 
-    \b
     mlctl train digits                     no data, no network: 30 seconds
     mlctl runs list --sort -test_accuracy  what was tried, best first
     """

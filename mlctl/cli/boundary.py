@@ -32,6 +32,8 @@ def guarded(command: Callable[[], object], arguments: Sequence[str]) -> int:
     except MlctlError as error:
         return _tell(error, arguments)
     except typer.TyperException as error:
+        if not error.format_message():  # a group without its command: Typer has shown the help instead
+            return 0
         return _tell(_as_usage_error(error), arguments)
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         return _tell(RefusedError(str(error), "look at who owns it and what it is"), arguments)

@@ -74,7 +74,7 @@ def train(
     register: Register = None,
     parent: Parent = None,
 ) -> None:
-    """Train a recipe, log the model to MLflow and check that it answers as trained.
+    """Train a recipe and log the model to MLflow.
 
     \b
     mlctl train digits

@@ -46,7 +46,8 @@ class Dataset:
     is a path, a URL, "bundled" or "synthetic", `sha256` covers all content of the files it was read from,
     `size_bytes` is theirs, `split_seed` is the seed that dealt the rows out (None: the publisher did).
     `extra` holds what a recipe's encoder wants of it: `imdb` puts its words there, by rank ("words").
-    `as_raw` turns inputs back into what a client would send, where they are not the same.
+    `as_raw` turns inputs back into what a client would send, where they are not the same. `input_shape` is an
+    encoded example's, known to `build`.
     """
 
     name: str
@@ -61,10 +62,16 @@ class Dataset:
     split_seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     as_raw: Callable[[Any], Any] | None = None
+    input_shape: tuple[int, ...] = ()
 
     def raw(self, inputs: Any) -> Any:
         """Return inputs of a split, or some rows of them, as a client would send them: texts for `Bags`."""
         return inputs if self.as_raw is None else self.as_raw(inputs)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether inputs are rows of a table."""
+        return hasattr(self.train.inputs, "iloc")
 
     @property
     def synthetic(self) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from s3_server import S3Server, rclone, serve_s3
 
 

@@ -67,5 +67,5 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     for content in (b"\x93NUMPY\xff\xfe", b"a,b,c\n1,2,caf\xe9\n"):
         (tmp_path / "t.csv").write_bytes(content)
-        with pytest.raises(BadDataError, match="UTF-8|utf-8"):
+        with pytest.raises(BadDataError, match=r"UTF-8|utf-8"):
             read(tmp_path / "t.csv", COLUMNS)

@@ -1,4 +1,4 @@
-"""What all tests share: a world of their own, and `needs(part)`, which skips with a reason where a part is absent.
+"""What all tests share: a world of their own, and `needs(part)`, which skips where a part is absent.
 
 MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip into a failure.
 """
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from s3_server import S3Server, rclone, serve_s3
 
 
@@ -58,6 +57,6 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
+    """Run a real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
     with serve_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server

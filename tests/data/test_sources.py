@@ -84,7 +84,12 @@ def left(tmp_path: Path) -> set[str]:
 
 
 def test_the_order_of_places(tmp_path: Path, web: Web) -> None:
-    places = [tmp_path / "given", tmp_path / "env", tmp_path / "here" / "data", tmp_path / "cache" / "downloads"]
+    places = [
+        tmp_path / "given",
+        tmp_path / "env",
+        tmp_path / "here" / "data",
+        tmp_path / "cache" / "downloads",
+    ]
     for place in places:
         place.mkdir(parents=True)
         (place / "thing.npz").write_text(place.name)
@@ -123,7 +128,9 @@ def test_a_given_file_may_have_any_name_and_companions_lie_beside_it(tmp_path: P
 def test_a_broken_connection_goes_on_where_it_broke(tmp_path: Path, web: Web) -> None:
     web.breaks = 2
     seen: list[tuple[int, int | None]] = []
-    source = Source(cache_dir=tmp_path / "cache", progress=lambda name, done, total: seen.append((done, total)))
+    source = Source(
+        cache_dir=tmp_path / "cache", progress=lambda name, done, total: seen.append((done, total))
+    )
     assert source.file(wanted(web)).read_bytes() == BODY
     half = len(BODY) // 2
     assert web.asked == ["", f"bytes={half}-", f"bytes={half + (len(BODY) - half) // 2}-"]
@@ -169,14 +176,19 @@ def test_offline_is_told_quickly_with_what_to_do(tmp_path: Path, url: str) -> No
         Source(cache_dir=tmp_path / "cache", data_dir=tmp_path / "env").file(Download("thing.npz", url, ""))
     assert time.monotonic() - began < 5
     assert "thing.npz" in caught.value.message
-    for part in (str(tmp_path / "env"), "data", "cache", "--data PATH", "MLCTL_DATA_DIR", "mlctl train digits"):
+    for part in (
+        str(tmp_path / "env"),
+        "data",
+        "cache",
+        "--data PATH",
+        "MLCTL_DATA_DIR",
+        "mlctl train digits",
+    ):
         assert part in caught.value.hint
     assert left(tmp_path) == set()
 
 
-def test_a_server_that_never_answers_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr(sources, "ANSWER_WITHIN_S", 0.3)

@@ -46,7 +46,10 @@ def import_keras() -> None:
             f"KERAS_BACKEND is {backend}, and mlctl trains on TensorFlow", "unset KERAS_BACKEND"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with frugal_imports(), _silent_stderr():  # TensorFlow's C++ writes to the descriptor before any level counts
+    with (
+        frugal_imports(),
+        _silent_stderr(),
+    ):  # TensorFlow's C++ writes to the descriptor before any level counts
         import keras
         import tensorflow as tf
 

@@ -79,9 +79,7 @@ class SqliteStore:
 
     def experiments(self) -> Sequence[str]:
         """Return the names of the experiments."""
-        query = (
-            "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY last_update_time DESC, name"
-        )
+        query = "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY last_update_time DESC, name"
         return [name for (name,) in self._rows(query)]
 
     def models(self) -> Sequence[str]:
@@ -146,7 +144,9 @@ class ServerStore:
         quoted = model.replace("'", "")
         asked = {"filter": f"name='{quoted}'", "max_results": 1000}
         found = self._call("GET", "model-versions/search", asked).get("model_versions", [])
-        aliases = self._call("GET", "registered-models/get", {"name": model})["registered_model"].get("aliases", [])
+        aliases = self._call("GET", "registered-models/get", {"name": model})["registered_model"].get(
+            "aliases", []
+        )
         return [
             _version(
                 one["version"],

@@ -1,11 +1,11 @@
 """A run's own record on disk: every line is there before anything is sent, and is safe once written.
 
-    <state>/runs/<run id>/
-        run.json        whose record this is: tracking URI, experiment, run
-        journal.jsonl   one entry a line, in order; a torn last line is a crash's, and is dropped
-        sent            how many entries the store has acknowledged
-        files/          artifacts, as the run will show them
-        model/          the model folder
+<state>/runs/<run id>/
+    run.json        whose record this is: tracking URI, experiment, run
+    journal.jsonl   one entry a line, in order; a torn last line is a crash's, and is dropped
+    sent            how many entries the store has acknowledged
+    files/          artifacts, as the run will show them
+    model/          the model folder
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Journal:
                 try:
                     yield json.loads(line)
                 except ValueError as exc:
-                    raise BadDataError(f"{self._path}, line {number + 1} is damaged", "keep it, and report it") from exc
+                    raise BadDataError(
+                        f"{self._path}, line {number + 1} is damaged", "keep it, and report it"
+                    ) from exc
 
     @property
     def sent(self) -> int:

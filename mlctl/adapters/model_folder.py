@@ -1,9 +1,9 @@
 """A trained model as one MLflow folder of two flavors: Keras to go on with, and scoring.py to serve.
 
-    MLmodel                 flavors, signature, classes or unit, requirements
-    scoring.py              raw input -> encoder -> ONNX Runtime -> answers; needs no mlctl
-    artifacts/model/        model.keras, model.onnx (where the export answers as Keras does), encoder.json
-    input_example.json
+MLmodel                 flavors, signature, classes or unit, requirements
+scoring.py              raw input -> encoder -> ONNX Runtime -> answers; needs no mlctl
+artifacts/model/        model.keras, model.onnx (where the export answers as Keras does), encoder.json
+input_example.json
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ TRAINING, VALIDATION, QUIET = "#3b6fb6", "#d9722e", "#8a8f98"
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10})
 
 
-def curves(path: Path, metric: str, histories: Mapping[str, Sequence[float]], best: int, synthetic: bool) -> None:
+def curves(
+    path: Path, metric: str, histories: Mapping[str, Sequence[float]], best: int, synthetic: bool
+) -> None:
     """Draw a metric's training and validation values by epoch, the kept epoch marked."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
@@ -48,7 +50,9 @@ def confusion(path: Path, targets: Array, labels: Array, classes: Sequence[str],
     if len(classes) <= 20:
         for row, column in np.argwhere(count > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count[row, column]), ha="center", va="center", color=colour, fontsize=9)
+            axes.text(
+                column, row, str(count[row, column]), ha="center", va="center", color=colour, fontsize=9
+            )
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     axes.set_title(f"{np.trace(count):,} of {count.sum():,} right ({split})")
@@ -65,5 +69,7 @@ def predicted_against_actual(path: Path, targets: Array, values: Array, unit: st
     axes.set_aspect("equal")
     axes.set_xlabel(f"actual{f', {unit}' if unit else ''}")
     axes.set_ylabel(f"predicted{f', {unit}' if unit else ''}")
-    axes.set_title(f"mean absolute error {np.abs(values - targets).mean():,.4g}{f' {unit}' if unit else ''} ({split})")
+    axes.set_title(
+        f"mean absolute error {np.abs(values - targets).mean():,.4g}{f' {unit}' if unit else ''} ({split})"
+    )
     figure.savefig(path, dpi=110)

@@ -32,7 +32,6 @@ class Program(Protocol):
         """Train on the batches from `start` up to `stop`."""
 
 
-
 class Predictor(Protocol):
     """One model's answers to rows that it is not trained on."""
 
@@ -251,13 +250,17 @@ def predictor_for(model: keras.Model, inputs: Any) -> Predictor:
     return DensePredictor(model)
 
 
-def predict(predictor: Predictor, inputs: Any, targets: Array, rows_at_once: int = 2000) -> tuple[Array, float]:
+def predict(
+    predictor: Predictor, inputs: Any, targets: Array, rows_at_once: int = 2000
+) -> tuple[Array, float]:
     """Answer all rows, some thousand at once: predictions (n, k) float32, and their mean loss."""
     found, losses = [], 0.0
     for start in range(0, len(targets), rows_at_once):
         rows = np.arange(start, min(start + rows_at_once, len(targets)))
         piece = take(inputs, rows)
-        predictions, loss = predictor(piece if isinstance(predictor, BagPredictor) else dense(piece), targets[rows])
+        predictions, loss = predictor(
+            piece if isinstance(predictor, BagPredictor) else dense(piece), targets[rows]
+        )
         found.append(predictions)
         losses += loss * len(rows)
     return np.concatenate(found).astype(np.float32), losses / len(targets)

@@ -57,7 +57,13 @@ class Recorder:
 
     def metrics(self, values: Mapping[str, float], step: int, of_model: bool = False) -> None:
         """Record metrics at a step; `of_model` says that they are what the logged model reached."""
-        entry = {"kind": "metrics", "values": dict(values), "step": step, "at": now_ms(), "of_model": of_model}
+        entry = {
+            "kind": "metrics",
+            "values": dict(values),
+            "step": step,
+            "at": now_ms(),
+            "of_model": of_model,
+        }
         self._add(entry)
 
     def data(self, reference: DataReference) -> None:
@@ -99,7 +105,9 @@ class Recorder:
         self._sender.add(entry)
 
     def _tell(self, error: MlctlError) -> None:
-        self._watcher.say(f"{error.message}; training goes on, and what is unsent is kept in {self.journal.folder}")
+        self._watcher.say(
+            f"{error.message}; training goes on, and what is unsent is kept in {self.journal.folder}"
+        )
 
 
 def now_ms() -> int:

@@ -60,7 +60,9 @@ class Sender:
     def _send_metrics(self, entry: Entry) -> None:
         model = self.model_id if entry.get("of_model") else None
         metrics = [
-            Metric(name, value, entry["at"], entry["step"], model_id=model, run_id=self.run_id if model else None)
+            Metric(
+                name, value, entry["at"], entry["step"], model_id=model, run_id=self.run_id if model else None
+            )
             for name, value in entry["values"].items()
         ]
         for start in range(0, len(metrics), METRICS_AT_ONCE):
@@ -74,7 +76,9 @@ class Sender:
             source=entry["source"],
             profile=entry["profile"],
         )
-        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", split)]) for split in entry["splits"]]
+        inputs = [
+            DatasetInput(dataset, [InputTag("mlflow.data.context", split)]) for split in entry["splits"]
+        ]
         self.client.log_inputs(self.run_id, inputs)
 
     def _send_artifact(self, entry: Entry) -> None:
@@ -107,7 +111,10 @@ class Sender:
         if found:
             return str(found[0].model_id)
         made = self.client.create_logged_model(
-            self.experiment_id, MODEL_NAME, self.run_id, params={k: str(v) for k, v in entry["params"].items()}
+            self.experiment_id,
+            MODEL_NAME,
+            self.run_id,
+            params={k: str(v) for k, v in entry["params"].items()},
         )
         return str(made.model_id)
 

@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+
 @app.callback()
 def root(
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,

@@ -21,7 +21,8 @@ class Shell(StrEnum):
 
 
 ShellArgument = Annotated[
-    Shell | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given.")
+    Shell | None,
+    typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given."),
 ]
 
 

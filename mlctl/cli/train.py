@@ -27,17 +27,23 @@ LearningRate = Annotated[float | None, typer.Option(help="The optimizer's step."
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any value of mlctl recipes show; repeatable.", rich_help_panel=HOW
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any value of mlctl recipes show; repeatable.",
+        rich_help_panel=HOW,
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seeds weights, order and dropout.", rich_help_panel=HOW)]
 Patience = Annotated[
-    int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.", rich_help_panel=HOW)
+    int | None,
+    typer.Option(min=1, help="Stop after so many epochs without a better one.", rich_help_panel=HOW),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="A file, a folder, s3://… or synthetic, in place of the usual data.", rich_help_panel=HOW
+        metavar="PATH",
+        help="A file, a folder, s3://… or synthetic, in place of the usual data.",
+        rich_help_panel=HOW,
     ),
 ]
 Rows = Annotated[int | None, typer.Option(min=100, help="Size of synthetic data.", rich_help_panel=HOW)]
@@ -49,7 +55,8 @@ Tag = Annotated[
     list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Repeatable.", rich_help_panel=WHERE)
 ]
 Register = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Register the model under this name.", rich_help_panel=WHERE)
+    str | None,
+    typer.Option(metavar="NAME", help="Register the model under this name.", rich_help_panel=WHERE),
 ]
 Parent = Annotated[
     str | None, typer.Option(metavar="RUN", help="Nest the run under another.", rich_help_panel=WHERE)

@@ -54,7 +54,9 @@ class TrainingView:
         """Show a spinner beside what is being done; nothing where there is no terminal."""
         self._settle()
         if self._live:
-            self._spinner = Progress(SpinnerColumn(), TextColumn("{task.description} …"), console=self._console, transient=True)
+            self._spinner = Progress(
+                SpinnerColumn(), TextColumn("{task.description} …"), console=self._console, transient=True
+            )
             self._spinner.add_task(what)
             self._spinner.start()
 
@@ -79,7 +81,9 @@ class TrainingView:
         """Show the bar of all epochs."""
         self._settle()
         self._objective, self._epochs, self._steps = objective, epochs, steps
-        self._print(Text(f"training {what}: {epochs} epochs of {steps} batches, objective {objective}", style="dim"))
+        self._print(
+            Text(f"training {what}: {epochs} epochs of {steps} batches, objective {objective}", style="dim")
+        )
         if self._live:
             self._bars = Progress(
                 TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"),
@@ -124,5 +128,3 @@ class TrainingView:
             if live is not None:
                 live.stop()
         self._bars = self._spinner = self._overall = None
-
-

@@ -58,5 +58,10 @@ def distance(latitude: str, longitude: str, place: tuple[float, float]) -> list[
 def waves(latitude: str, longitude: str, directions: int, frequencies: Sequence[float]) -> list[Step]:
     """A place along several directions, with sines and cosines at frequencies in turns a degree."""
     return [
-        {"make": "waves", "of": [latitude, longitude], "directions": directions, "frequencies": list(frequencies)}
+        {
+            "make": "waves",
+            "of": [latitude, longitude],
+            "directions": directions,
+            "frequencies": list(frequencies),
+        }
     ]

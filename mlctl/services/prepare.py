@@ -113,4 +113,6 @@ class blamed:
             return
         where = where_in(self.recipe.source_file(), error)
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise BadDataError(f"{where}: {self.doing} failed: {said}", "mend the recipe (--debug shows all)") from error
+        raise BadDataError(
+            f"{where}: {self.doing} failed: {said}", "mend the recipe (--debug shows all)"
+        ) from error

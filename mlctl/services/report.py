@@ -64,7 +64,9 @@ def _history(recorder: Recorder, progress: Progress) -> None:
     recorder.keep("history.csv")
 
 
-def _report(data: Dataset, answers: Array, split_name: str, split: Split, reached: Mapping[str, float]) -> str:
+def _report(
+    data: Dataset, answers: Array, split_name: str, split: Split, reached: Mapping[str, float]
+) -> str:
     head = f"{data.name}: the logged model on {len(split):,} {split_name} rows"
     head += " of SYNTHETIC data\n\n" if data.synthetic else "\n\n"
     figures = "".join(f"{name:<12}{value:>14.6g}\n" for name, value in reached.items())
@@ -74,7 +76,12 @@ def _report(data: Dataset, answers: Array, split_name: str, split: Split, reache
 
     numbers = list(range(len(data.classes)))
     by_class = classification_report(
-        split.targets, labels_of(answers), labels=numbers, target_names=list(data.classes), digits=4, zero_division=0
+        split.targets,
+        labels_of(answers),
+        labels=numbers,
+        target_names=list(data.classes),
+        digits=4,
+        zero_division=0,
     )
     return f"{head}{figures}\n{by_class}"
 

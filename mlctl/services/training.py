@@ -48,12 +48,11 @@ class Training:
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it."""
-        with blamed(self.recipe, "building its model"):
-            framework.begin(self.request.seed, self.precision)
-            model = self._built()
-        recorder = self._recorder()
+        recorder = self._recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
             self._describe(recorder)
+            framework.begin(self.request.seed, self.precision)
+            model = self._built()
             progress = self._trained(model, recorder)
             self._conclude(recorder, self._kept(model, progress), progress)
         except KeyboardInterrupt:
@@ -70,7 +69,8 @@ class Training:
     # -- the model ----------------------------------------------------------------------------------------
 
     def _built(self) -> keras.Model:
-        return self.recipe.build(self.prepared.values, self.data)
+        with blamed(self.recipe, "building its model"):
+            return self.recipe.build(self.prepared.values, self.data)
 
     @cached_property
     def _validation_inputs(self) -> Any:
@@ -177,11 +177,15 @@ class Training:
         """Save the kept model, load it back, and log what it reaches; raises BadDataError where it differs."""
         assert progress.best is not None
         self.watcher.stage("saving and checking the model")
-        split_name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        split_name, split = (
+            ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        )
         answers = self._saved_and_checked(recorder, model, split)
         reached = scores(split.targets, answers, len(self.data.classes))
         recorder.model(self._params, step=progress.best.number)
-        recorder.metrics(self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True)
+        recorder.metrics(
+            self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
+        )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
         recorder.tags({
             "mlctl.duration_s": round(time.time() - self.began, 2),
@@ -234,5 +238,3 @@ def _agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Arr
             f"the logged model's answers differ by {apart:.2g} from the trained one's",
             "the encoder may depend on something that is not saved; mlctl recipes check FILE looks closer",
         )
-
-

@@ -13,7 +13,9 @@ from mlctl.output.views.base import document, tables
 @tables.register
 def _(answer: InstalledCompletion) -> list[Table]:
     columns = (Column("shell", keep=9), Column("file", keep=9), Column("", keep=9))
-    return [Table(columns, [(answer.shell, answer.file, "written" if answer.changed else "was there already")])]
+    return [
+        Table(columns, [(answer.shell, answer.file, "written" if answer.changed else "was there already")])
+    ]
 
 
 @document.register

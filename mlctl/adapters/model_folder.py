@@ -108,7 +108,7 @@ def _exported(model: keras.Model, encoded: Array, path: Path) -> bool:
         with quiet():
             model(encoded[:1], training=False)  # a model that was never called cannot be exported
             model.export(str(path), format="onnx", verbose=False)
-        run = scoring._onnx(str(path))
+        run = scoring.onnx_runner(str(path))
         for rows in CHECKED_BATCHES:
             wanted = np.asarray(model(encoded[:rows], training=False))
             scale = max(1.0, float(np.abs(wanted).max()))
@@ -116,7 +116,7 @@ def _exported(model: keras.Model, encoded: Array, path: Path) -> bool:
                 break
         else:
             return True
-    except Exception:  # noqa: BLE001, S110 - exporters fail in as many ways as there are layers; Keras serves then
+    except Exception:  # noqa: S110 - exporters fail in as many ways as there are layers; Keras serves then
         pass
     path.unlink(missing_ok=True)
     return False

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +30,7 @@ def curves(
     axes.axvline(best, color=QUIET, lw=1, ls=":", label=f"kept: epoch {best}")
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric.replace("_", " "))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(metric.replace("_", " ") + " by epoch" + (" (synthetic data)" if synthetic else ""))
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

@@ -7,6 +7,7 @@ each batch goes through the model's own `train_step`, so that a recipe's custom 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Protocol
 
 import keras
@@ -21,8 +22,9 @@ Array = np.ndarray[Any, Any]
 
 
 class Program(Protocol):
-    """One model's training on one form of data."""
+    """One model's training on one form of data: `rows` in `steps` batches."""
 
+    rows: int
     steps: int
 
     def begin_epoch(self, order: Array) -> None:
@@ -202,7 +204,7 @@ def _turned(bags: Bags, by_batch: Array, batch_size: int) -> tuple[tf.Tensor, ..
     """Return (word, row) pairs of every batch, sorted by row, and again sorted by word; rows count by batch."""
     rows = (np.repeat(np.arange(len(bags)), np.diff(bags.starts)) % batch_size).astype(np.int32)
     turned_ids, turned_rows = np.empty(len(bags.ids), np.int32), np.empty(len(bags.ids), np.int32)
-    for first, last in zip(by_batch[:-1], by_batch[1:], strict=True):
+    for first, last in pairwise(by_batch):
         words = slice(bags.starts[first], bags.starts[last])
         order = np.argsort(bags.ids[words], kind="stable")  # a radix sort, for 16 bits
         turned_ids[words] = bags.ids[words][order]

@@ -43,7 +43,7 @@ def guarded(command: Callable[[], object], arguments: Sequence[str]) -> int:
         return _tell(
             RefusedError(f"the system refused: {error}", "free space, or choose another place"), arguments
         )
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return _tell_bug(error, arguments)
     return code
 

@@ -90,7 +90,8 @@ def train(
     """
     from mlctl.cli.pairs import pairs
     from mlctl.output.progress import TrainingView
-    from mlctl.services.train import Request, train as train_model
+    from mlctl.services.train import Request
+    from mlctl.services.train import train as train_model
 
     typed = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}

@@ -142,7 +142,7 @@ def _from_file(path: Path, wanted: str) -> Recipe:
         )
     if not wanted and len(found) > 1:
         raise UsageError(
-            f"{path} declares several recipes: {', '.join(found)}", f"say which: {path}:{[*found][0]}"
+            f"{path} declares several recipes: {', '.join(found)}", f"say which: {path}:{next(iter(found))}"
         )
     return _made(found[wanted] if wanted else next(iter(found.values())), str(path))
 

@@ -312,7 +312,8 @@ def _as_filter(condition: Condition) -> str:
             else ""
         )
     if name == "status" and operator == "=":
-        return f"attributes.status = '{str(value).upper()}'"
+        said = str(value).upper()  # a LOST run is one that the store still has for running
+        return f"attributes.status = '{'RUNNING' if said == 'LOST' else said}'"
     if name in {"run_name", "run_id"}:
         return _text_filter(_name(condition.field), operator, value)
     if name == "recipe":

@@ -28,6 +28,13 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
+    "resume": Entry("resume:resume", TRAIN, "Go on with a run that was killed, stopped or failed."),
+    "reproduce": Entry(
+        "resume:reproduce", TRAIN, "Train a run again from what it recorded, and compare every figure."
+    ),
+    "sync": Entry(
+        "resume:sync", TRAIN, "Send what runs on this machine recorded while a tracking store was away."
+    ),
     "runs": Entry("runs:app", LOOK, "List runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlctl.errors import RefusedError
 
 GAP = 2  # blanks between columns
 LONGEST, NARROWEST = 40, 8  # a cell of a column that may be dropped, and of one that may not
+WIDEST_PICTURE = 100
 PIPE_WIDTH = 100_000  # nothing is truncated or wrapped where no terminal's width is known
 
 
@@ -53,6 +54,7 @@ class Table:
     caption: str = ""
     empty: str = "nothing to show"
     notes: Sequence[str] = field(default_factory=tuple)
+    drawing: Callable[[int, bool], Text] | None = None  # (width, colours?) -> a picture in place of the rows
 
 
 def console(stderr: bool = False) -> Console:
@@ -169,6 +171,9 @@ def _write_table(table: Table) -> None:
     out = console()
     if not table.rows:
         out.print(table.empty)
+        return
+    if table.drawing:
+        out.print(table.drawing(min(out.width, WIDEST_PICTURE), out.color_system is not None))
         return
     if table.title:
         out.print(Text(table.title, style="bold"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from mlctl.adapters.conversion import to_run
+from mlctl.adapters.mlflow_search import as_filter, named
 from mlctl.adapters.reach import reach, sqlite_file, unreachable
 from mlctl.domain import Artifact, Experiment, Run
 from mlctl.domain_runs import Condition, SortKey
@@ -114,8 +114,8 @@ class Store:
         if not self.exists:
             return
         ids = self.experiment_ids(experiment)
-        said = " and ".join(text for one in conditions if (text := _as_filter(one)))
-        order_by = [f"{_name(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
+        said = " and ".join(text for one in conditions if (text := as_filter(one)))
+        order_by = [f"{named(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
         largest = REMOTE_PAGE if self.remote else PAGE
         size = min(expected or largest, largest)
         token = None
@@ -291,50 +291,6 @@ def hush() -> None:
 def moment(milliseconds: int | None) -> datetime | None:
     """Return MLflow's milliseconds as a time with its zone."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
-
-
-def _as_filter(condition: Condition) -> str:
-    """Return the condition in MLflow's search, matching at least what it matches; "" where it cannot."""
-    kind, name, value = condition.field.kind, condition.field.name, condition.value
-    operator = condition.operator
-    if "`" in name or (isinstance(value, str) and set(value) & {"'", '"', "\\", "`"}):
-        return ""
-    if kind == "metric":
-        if isinstance(value, str) or not math.isfinite(value):
-            return ""
-        return f"{_name(condition.field)} {operator} {value!r}" if "e" not in repr(value) else ""
-    if kind in {"param", "tag"}:
-        return _text_filter(_name(condition.field), operator, value)
-    if name == "started" and isinstance(value, float) and operator != "=":
-        return (
-            f"attributes.start_time {operator} {int(value * 1000)}"
-            if operator in {">", "<", ">=", "<="}
-            else ""
-        )
-    if name == "status" and operator == "=":
-        return f"attributes.status = '{str(value).upper()}'"
-    if name in {"run_name", "run_id"}:
-        return _text_filter(_name(condition.field), operator, value)
-    if name == "recipe":
-        return _text_filter("tags.`mlctl.recipe`", operator, value)
-    return ""
-
-
-def _text_filter(name: str, operator: str, value: float | str) -> str:
-    if operator == "contains":
-        return f"{name} ILIKE '%{value}%'"
-    if isinstance(value, float):
-        # "10", "10.0" and "1e1" are one number: what they share is its first digit that counts
-        digits = [digit for digit in repr(abs(value)) if digit in "123456789"][:1]
-        return f"{name} LIKE '%{digits[0]}%'" if operator == "=" and value and digits else ""
-    return f"{name} ILIKE '{value}'" if operator in {"=", "like"} else ""
-
-
-def _name(field: Any) -> str:
-    if field.kind == "attribute":
-        column = {"started": "start_time", "run_name": "run_name", "status": "status", "run_id": "run_id"}
-        return f"attributes.{column[field.name]}"
-    return f"{field.kind}s.`{field.name}`"
 
 
 def _model_id(run: Run) -> str | None:

@@ -15,7 +15,7 @@ from mlctl.domain import Run
 from mlctl.domain_runs import Condition, Field
 from mlctl.errors import UsageError, did_you_mean
 
-SAMPLE = 50
+SAMPLE = 20
 PREFIXES = {
     "params": "param",
     "param": "param",

@@ -1,4 +1,4 @@
-"""Tracking stores for the tests that look at runs: made through MLflow, in the shape that `mlctl train` writes."""
+"""Tracking stores for the tests that look at runs, in the shape that `mlctl train` writes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Answer:
 
 
 def log_run(
-    client: object,
+    client: Any,
     experiment_id: str,
     name: str,
     values: list[float],
@@ -43,7 +44,7 @@ def log_run(
     learning_rate: str = "0.01",
     test_accuracy: float | None = None,
 ) -> str:
-    """Log a run with a `val_f1` of these values by epoch, and return its id; status None leaves it running."""
+    """Log a run with a `val_f1` of these values by epoch and return its id; status None: it runs on."""
     from mlflow.entities import Metric, Param
 
     began = int(time.time() * 1000 - hours_ago * HOUR_MS)
@@ -62,7 +63,7 @@ def log_run(
         "mlctl.duration_s": "12.5",
         "owner": "Ann",
     }
-    run = client.create_run(experiment_id, start_time=began, run_name=name, tags=tags)  # type: ignore[attr-defined]
+    run = client.create_run(experiment_id, start_time=began, run_name=name, tags=tags)
     best = max(range(len(values)), key=values.__getitem__)
     metrics = [Metric("val_f1", value, began, epoch) for epoch, value in enumerate(values, 1)]
     metrics += [Metric("val_loss", 1 / epoch, began, epoch) for epoch in range(1, len(values) + 1)]
@@ -70,9 +71,9 @@ def log_run(
         metrics += [Metric("best_epoch", best + 1, began, 0), Metric("best_val_f1", values[best], began, 0)]
         metrics += [Metric("test_accuracy", test_accuracy or values[best], began, 0)]
     params = [Param("epochs", epochs), Param("learning_rate", learning_rate), Param("optimizer", "Adam")]
-    client.log_batch(run.info.run_id, metrics, params)  # type: ignore[attr-defined]
+    client.log_batch(run.info.run_id, metrics, params)
     if status:
-        client.set_terminated(run.info.run_id, status, end_time=began + 12_500)  # type: ignore[attr-defined]
+        client.set_terminated(run.info.run_id, status, end_time=began + 12_500)
     return str(run.info.run_id)
 
 

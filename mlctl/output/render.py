@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -60,6 +61,8 @@ class Table:
 def console(stderr: bool = False) -> Console:
     """Return a console that honours NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS, and never wraps a pipe."""
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+        stream.reconfigure(errors="replace")  # a mark that cannot be written is not worth failing for
     width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
     return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
@@ -68,6 +71,7 @@ def show(answer: object, form: str = "table") -> None:
     """Write an answer to stdout as `form`: table, json, csv or md."""
     from mlctl.output import views
 
+    console()  # prepares the stream
     if form == "json":
         print(json.dumps(finite(views.document(answer)), indent=2, ensure_ascii=False, default=str))
         return
@@ -258,9 +262,6 @@ def _fitting(table: Table, width: int) -> tuple[list[int], list[int], list[int]]
         if not droppable:
             break
         shown.remove(min(droppable, key=lambda i: (table.columns[i].keep, -i)))
-    while (over := needed() - width) > 0:
-        widest = max(shown, key=lambda i: wanted[i])
-        if wanted[widest] <= NARROWEST:
-            break
-        wanted[widest] = max(NARROWEST, wanted[widest] - over)
+    while needed() > width and max(wanted[i] for i in shown) > NARROWEST:
+        wanted[max(shown, key=lambda i: wanted[i])] -= 1
     return shown, [i for i in range(len(table.columns)) if i not in shown], [wanted[i] for i in shown]

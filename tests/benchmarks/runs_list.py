@@ -48,7 +48,8 @@ def fill(file: Path, runs: int, metrics: list[str] = METRICS) -> None:
              for i, key in enumerate(ids)],
         )  # fmt: skip
         store.executemany(
-            "insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid) values (?, ?, ?, 10, 0, ?)",
+            "insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid)"
+            " values (?, ?, ?, 10, 0, ?)",
             [(name, chance.random(), now, key) for key in ids for name in metrics],
         )
         choices = {
@@ -126,7 +127,8 @@ def main() -> None:
                 lambda: ours(where=numbers, limit=0),
                 lambda: [
                     run for run in own()
-                    if float(run.data.params["epochs"]) == 10 and float(run.data.params["learning_rate"]) <= 0.01
+                    if float(run.data.params["epochs"]) == 10
+                    and float(run.data.params["learning_rate"]) <= 0.01
                 ],
             ),
             (

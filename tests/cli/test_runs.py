@@ -116,7 +116,7 @@ def test_show_tells_the_kept_model_first_and_the_course(mlctl: Mlctl) -> None:
 
 def test_a_stream_without_blocks_gets_letters(filled: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "mlctl", "runs", "show", "peak", "--tracking-uri", f"sqlite:///{filled}/mlflow.db"],
+        [sys.executable, "-m", "mlctl", "runs", "show", "peak"], cwd=filled,
         env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "_@+" in shown.stdout

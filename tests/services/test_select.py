@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from mlctl.adapters.tracking import Store
@@ -50,16 +52,15 @@ def test_of_a_name_the_newest_run_is_meant(store: str) -> None:
 
 
 def test_an_ambiguous_prefix_names_the_candidates(own_store: str) -> None:
-    import sqlite3
-
     with sqlite3.connect(own_store.removeprefix("sqlite:///")) as database:
-        for number in (1, 2):
-            database.execute(
-                "insert into runs (run_uuid, name, user_id, status, start_time, lifecycle_stage, experiment_id)"
-                " select ?, ?, 'ann', 'FINISHED', 1, 'active', experiment_id from experiments where name = 'toy'",
-                (f"aaaaaaa{number}" + "0" * 24, f"pair-{number}"),
-            )
-    with pytest.raises(UsageError, match="aaaaaaa10000 .*aaaaaaa20000"):
+        toy = "select experiment_id from experiments where name = 'toy'"
+        (experiment,) = database.execute(toy).fetchone()
+        database.executemany(
+            "insert into runs (run_uuid, name, user_id, status, start_time, lifecycle_stage, experiment_id)"
+            " values (?, 'pair', 'ann', 'FINISHED', 1, 'active', ?)",
+            [(f"aaaaaaa{number}" + "0" * 24, experiment) for number in (1, 2)],
+        )
+    with pytest.raises(UsageError, match=r"aaaaaaa10000 .*aaaaaaa20000"):
         find(Store(own_store), "aaaaaaa")
 
 

@@ -95,10 +95,12 @@ def test_a_mistake_is_pointed_at(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "val_f1 > 0.65", "val_f1 != 0.7", "not val_f1 > 0.65", "params.epochs = 10", "params.learning_rate = 0.01",
+        "val_f1 > 0.65", "val_f1 != 0.7", "not val_f1 > 0.65", "params.epochs = 10",
+        "params.learning_rate = 0.01",
         "params.learning_rate >= 0.01", "optimizer = ADAM", "tags.owner like 'a%'", "tags.owner contains NN",
         "status = finished", "status != FINISHED", "started > 5h", "started < 5h", "run_name like 't%'",
-        "recipe = TOY", "data = synthetic", "best_val_f1 < 1e-3", "val_loss > -0.5", "run = 'stand-in'",
+        "recipe = TOY", "data = synthetic", "best_val_f1 < 1e-3", "val_loss > -0.5",
+        "run = 'stand-in'",
         "experiment = toy", "val_f1 = 0.85 or params.epochs = 20",
     ],
 )  # fmt: skip

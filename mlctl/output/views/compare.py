@@ -14,7 +14,7 @@ from mlctl.output.render import Cell, Column, Table
 from mlctl.output.views.base import document, tables
 
 VERDICTS = {"better": "green", "worse": "red"}
-LONGEST = 60
+LONGEST = 26
 
 
 @document.register
@@ -33,11 +33,11 @@ def _(answer: RunDiff) -> Any:
 def _(answer: RunDiff) -> list[Table]:
     names = [f"{run.run_name} ({run.run_id[:8]})" for run in (answer.a, answer.b)]
     columns = (
-        Column("", keep=8),
-        Column("", keep=9),
+        Column("what", keep=7),
+        Column("differs", keep=9),
         Column(names[0], True, keep=9),
         Column(names[1], True, keep=9),
-        Column("", keep=8),
+        Column("", keep=9),
     )
     rows: list[tuple[Any, ...]] = []
     metrics = sorted(answer.metrics, key=lambda name: (not name.startswith(("best_", "test_")), name))

@@ -79,7 +79,7 @@ def _(answer: RunList) -> list[Table]:
     if answer.more:
         caption.append(f"the first {len(answer.runs)}; --limit 0 shows all")
     empty = "no runs"
-    return [Table(columns, rows, caption=" · ".join(caption), empty=empty)]
+    return [Table(columns, rows, caption="; ".join(caption), empty=empty)]
 
 
 def status(run: Run) -> Text:

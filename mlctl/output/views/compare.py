@@ -45,7 +45,7 @@ def _(answer: RunDiff) -> list[Table]:
         a, b = answer.metrics[name]
         said = answer.verdicts.get(name, "")
         change = f" ({b - a:+.4g})" if a is not None and b is not None else ""
-        rows.append(("metric", name, a, b, Text(said + change, style=VERDICTS.get(said, ""))))
+        rows.append(("metric", name, a, b, Text((said + change).strip(), style=VERDICTS.get(said, ""))))
     for part in ("params", "data", "code", "environment"):
         values: Mapping[str, tuple[Any, Any]] = getattr(answer, part)
         rows += [(part.removesuffix("s"), name, *map(_short, values[name]), "") for name in sorted(values)]

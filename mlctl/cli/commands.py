@@ -28,7 +28,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
-    "runs": Entry("runs:app", LOOK, "List runs."),
+    "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),

@@ -41,5 +41,5 @@ RunArgument = Annotated[
 ]
 RunsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="RUN…", help="Runs: ids or prefixes, names, last, best, or best:METRIC."),
+    typer.Argument(metavar="RUN", help="Runs: ids or prefixes, names, last, best, or best:METRIC."),
 ]

@@ -12,7 +12,7 @@ from mlctl.cli.runs.list import Experiment
 from mlctl.cli.session import Session
 
 Get = Annotated[
-    str | None, typer.Option("--get", "-g", metavar="PATH", help="Copy this file or folder here.")
+    str | None, typer.Option("--get", "-g", metavar="ARTIFACT", help="Copy this file or folder here.")
 ]
 To = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, with --get.")]
 

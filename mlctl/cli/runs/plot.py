@@ -13,7 +13,9 @@ from mlctl.cli.session import Session
 
 Metric = Annotated[
     str | None,
-    typer.Option("--metric", "-m", metavar="NAME", help="The metric; default: what the run tries to reach."),
+    typer.Option(
+        "--metric", "-m", metavar="METRIC", help="The metric; default: what the run tries to reach."
+    ),
 ]
 Save = Annotated[
     Path | None, typer.Option("--save", metavar="FILE", help="Write a picture, too: .png, .svg, .pdf.")

@@ -27,6 +27,19 @@ def _(answer: RunDetail) -> dict[str, Any]:
 
 
 @tables.register
+def _(answer: Run) -> list[Table]:
+    kept = {name: value for name, value in answer.metrics.items() if name.startswith(("best_", "test_"))}
+    last = {name: value for name, value in answer.metrics.items() if name not in kept}
+    columns = (Column("metric", keep=9), Column("value", right=True, keep=9))
+    return [
+        *([_pairs("Params", answer.params)] if answer.params else []),
+        *([Table(columns, sorted(last.items()), "The last epoch")] if last else []),
+        *([Table(columns, sorted(kept.items()), "The model that was kept")] if kept else []),
+        _about(answer),
+    ]
+
+
+@tables.register
 def _(answer: RunDetail) -> list[Table]:
     run = answer.run
     return [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -154,25 +156,33 @@ class Store:
             found = list(self._walk(lambda path: self.client.list_artifacts(run.run_id, path)))
             if (model := _model_id(run)) and not any(one.path.partition("/")[0] == "model" for one in found):
                 listed = self._walk(lambda path: self.client.list_logged_model_artifacts(model, path))
+                found.append(Artifact("model", None))
                 found += [Artifact(f"model/{one.path}", one.size_bytes) for one in listed]
         return tuple(sorted(found, key=lambda one: one.path))
 
     def download(self, run: Run, path: str, to: Path) -> Path:
-        """Copy an artifact, a file or a folder, into the folder `to` and return where it lies there."""
+        """Copy an artifact, a file or a folder, into the folder `to`, replacing what bears its name there."""
         to.mkdir(parents=True, exist_ok=True)
-        model = _model_id(run)
-        with self.asking():
-            top = {one.path for one in self.client.list_artifacts(run.run_id)}
-            if model and path.partition("/")[0] == "model" and "model" not in top:
-                inner = path.partition("/")[2]
-                uri = f"models:/{model}" + (f"/{inner}" if inner else "")
-                target = to / "model" if not inner else to
-                return Path(
-                    mlflow.artifacts.download_artifacts(
-                        artifact_uri=uri, dst_path=str(target), tracking_uri=self.tracking_uri
-                    )
+        target = to / Path(path).name
+        top, _, inner = path.partition("/")
+        # where a download lands depends on the kind of store, so it is moved into place from a folder of its own
+        with self.asking(), tempfile.TemporaryDirectory(dir=to, prefix=".fetching-") as apart:
+            model = _model_id(run)
+            own = {one.path for one in self.client.list_artifacts(run.run_id)}
+            (landing := Path(apart) / "here").mkdir()
+            if model and top == "model" and top not in own:
+                place = self.client.get_logged_model(model).artifact_location
+                got = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{place}/{inner}" if inner else place,
+                    dst_path=str(landing),
+                    tracking_uri=self.tracking_uri,
                 )
-            return Path(self.client.download_artifacts(run.run_id, path, str(to)))
+            else:
+                got = self.client.download_artifacts(run.run_id, path, str(landing))
+            if target.is_dir():
+                shutil.rmtree(target)
+            shutil.move(got, target)
+        return target
 
     def experiments(self) -> tuple[Experiment, ...]:
         """Return every experiment with how many runs it holds, the one used last first."""

@@ -31,7 +31,7 @@ def follow(snapshots: Iterable[Snapshot], quiet: bool = False) -> Snapshot:
 
 def _redrawn(snapshots: Iterable[Snapshot]) -> Snapshot | None:
     last = None
-    with Live(console=console(), auto_refresh=False) as live:
+    with Live(console=console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         for last in snapshots:
             live.update(_panel(last), refresh=True)
     return last

@@ -18,7 +18,7 @@ def list_artifacts(tracking_uri: str, selector: str, experiment: str | None = No
 
 
 def fetch(tracking_uri: str, selector: str, path: str, to: Path, experiment: str | None = None) -> Fetched:
-    """Copy a file or a folder of a run into the folder `to`, under its own path."""
+    """Copy a file or a folder of a run into the folder `to`, under its own last name."""
     store = Store(tracking_uri)
     run = find(store, selector, experiment)
     path = path.strip("/")

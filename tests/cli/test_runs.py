@@ -156,6 +156,11 @@ def test_artifacts_are_listed_and_fetched(mlctl: Mlctl, tmp_path: Path) -> None:
     assert Path(json.loads(answer.out)["file"]).read_text() == "epoch,val_f1\n1,0.7\n"
     assert mlctl("runs", "artifacts", "peak", "--get", "history.csv", "--to", tmp_path).code == 4
     assert mlctl("runs", "artifacts", "peak", "--get", "history.csv", "--to", tmp_path, "--yes").code == 0
+    assert mlctl("runs", "artifacts", "peak", "--get", "plots/loss.txt", "--to", tmp_path / "deep").code == 0
+    assert mlctl("runs", "artifacts", "peak", "--get", "plots", "--to", tmp_path).code == 0
+    found = {str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*.*")}
+    assert found >= {"history.csv", "deep/loss.txt", "plots/loss.txt"}
+    assert not any(".fetching" in one for one in found)
 
 
 def test_a_registered_run_is_not_deleted_and_another_is(mlctl: Mlctl, own_store: str) -> None:

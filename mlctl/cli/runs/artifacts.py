@@ -34,6 +34,7 @@ def artifacts(
             service.list_artifacts(uri, run, experiment), f"next: mlctl runs artifacts {run} --get PATH"
         )
         return
-    if (to / get).exists():
-        session.agreed(f"{to / get} is there already. Overwrite it?")
+    target = to / Path(get).name
+    if target.exists():
+        session.agreed(f"{target} is there already. Overwrite it?")
     session.show(service.fetch(uri, run, get, to, experiment))

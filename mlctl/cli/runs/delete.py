@@ -28,7 +28,7 @@ def delete(
     found = service.deletable(uri, runs, experiment)
     if not dry_run:
         names = ", ".join(f"{run.run_name} ({run.run_id[:8]})" for run in found)
-        session.agreed(f"Delete {len(found)} run{'s' if len(found) > 1 else ''}: {names}?")
+        session.agreed(f"Delete, with the models they logged: {names}?")
     session.show(
         service.delete(uri, found, dry_run),
         "mlflow runs restore --run-id ID brings a run back, until mlflow gc",

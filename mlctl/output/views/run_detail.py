@@ -69,7 +69,6 @@ def _about(run: Run) -> Table:
         if run.data.sha256:
             data.append(("data sha256", run.data.sha256))
     rows: list[tuple[str, Any]] = [
-        ("run", Text(run.run_name, style="bold")),
         ("id", run.run_id),
         ("experiment", run.experiment),
         ("recipe", run.recipe),
@@ -86,7 +85,7 @@ def _about(run: Run) -> Table:
         ("parent", run.parent_run_id or ""),
         ("tracking", run.tracking_uri),
     ]
-    return Table((Column("", keep=9), Column("", keep=9)), [row for row in rows if row[1]])
+    return Table((Column("run", keep=9), Column(run.run_name, keep=9)), [row for row in rows if row[1]])
 
 
 def _metrics(answer: RunDetail) -> Table:

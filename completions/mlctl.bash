@@ -8,13 +8,45 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
       commands='train runs experiments recipes completion' \
         options='--version --help -h' ;;
     'train')
-      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
     'runs')
-      options='--help -h' ;;
+      commands='list show diff plot watch artifacts delete' \
+        options='--help -h' ;;
+    'runs list')
+      options='--experiment -e --where -w --sort -s --columns -c --limit -l --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --where=- -w=- --sort=- -s=- --columns=- -c=- --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'runs show')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs diff')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN' '?RUN') ;;
+    'runs plot')
+      options='--metric -m --save --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --metric=- -m=- --save=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
+    'runs watch')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs artifacts')
+      options='--get -g --to --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --get=- -g=- --to=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs delete')
+      options='--dry-run -n --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
     'experiments')
-      options='--help -h' ;;
+      commands='list' \
+        options='--help -h' ;;
+    'experiments list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'recipes')
       commands='list show copy' \
         options='--help -h' ;;

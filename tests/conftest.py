@@ -60,3 +60,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Run a real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
     with serve_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+pytest_plugins = ["tracking_store"]  # the stores that tests of looking read

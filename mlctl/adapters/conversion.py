@@ -72,7 +72,7 @@ def _splits(text: str | None) -> dict[str, int]:
 
 
 def _logged_input(found: MlflowRun) -> DataReference | None:
-    """Return what `mlflow.log_input` recorded; its digest covers the first 10,000 elements, so it is left out."""
+    """Return what `mlflow.log_input` recorded; its digest, of the first elements only, is left out."""
     inputs = found.inputs.dataset_inputs if found.inputs else []
     if not inputs:
         return None

@@ -35,7 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "sync": Entry(
         "resume:sync", TRAIN, "Send what runs on this machine recorded while a tracking store was away."
     ),
-    "runs": Entry("runs:app", LOOK, "List runs."),
+    "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -94,6 +95,9 @@ def answering(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(output: Format, tracking_uri: str | None, yes: bool, debug: bool, **rest: Any) -> None:
+        if debug:
+            logging.basicConfig(level=logging.INFO)
+            logging.getLogger("mlctl").setLevel(logging.DEBUG)  # adapters then leave other loggers alone
         options = {"tracking_uri": tracking_uri, "experiment": rest.get("experiment")}
         command(Session(output, options, debug, yes), **rest)
 

@@ -57,7 +57,7 @@ def _named(store: Store, selector: str, experiment: str | None) -> Run:
             return run
     if HEX.fullmatch(lowered):
         by_prefix = Condition(Field("attribute", "run_id"), "like", f"{lowered}%")
-        found = [run for run in take(store.search([by_prefix], experiment=experiment, expected=6), 6)]
+        found = take(store.search([by_prefix], experiment=experiment, expected=6), 6)
         if len(found) > 1:
             shown = ", ".join(f"{run.run_id[:12]} ({run.run_name})" for run in found[:5])
             raise UsageError(

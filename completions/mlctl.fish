@@ -29,6 +29,7 @@ function __mlctl_at # is the cursor at path $argv[1], and at its argument number
 end
 
 function __mlctl_ask # what the store says for kind $argv[1]
+    string match -q -- '-*' (commandline -ct); and return
     command mlctl __complete $argv[1] (string unescape -- (commandline -ct); or echo) (commandline -opc)[2..-1] 2>/dev/null
 end
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store import make as make_store
+
 
 def _data(name: str) -> Callable[[], bool]:
     return lambda: (Path(os.environ.get("MLCTL_DATA_DIR", "data")) / name).is_file()
@@ -53,3 +55,9 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONFIG", "CACHE", "STATE", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the tracking URI of a store of 1,000 runs; look, don't write."""
+    return make_store(tmp_path_factory.mktemp("store"))

@@ -25,12 +25,11 @@ def answer(arguments: Sequence[str]) -> None:
     """
     with contextlib.suppress(Exception):
         kind, prefix, *words = arguments
-        seen: set[str] = set()
+        found: dict[str, str] = {}
         for value, help_ in _offers(kind, prefix, words):
-            usable = value.startswith(prefix) and value.isprintable() and value not in seen
-            if usable:
-                seen.add(value)
-                sys.stdout.write(f"{value}\t{' '.join(help_.split())}\n")
+            if value.startswith(prefix) and value.isprintable():
+                found.setdefault(value, " ".join(help_.split()))
+        sys.stdout.write("".join(f"{value}\t{help_}\n" for value, help_ in found.items()))
         sys.stdout.flush()
 
 

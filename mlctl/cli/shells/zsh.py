@@ -9,6 +9,7 @@ HEAD = r"""#compdef mlctl
 # Words, options and recipes stand below; only what the store knows is asked of mlctl itself.
 
 _mlctl_ask() {  # offer what the store says for kind $1; files too where $2 says so
+  [[ $PREFIX == -* ]] && return 1
   local value help
   local -a values shown
   while IFS=$'\t' read -r value help; do

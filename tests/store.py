@@ -32,7 +32,9 @@ def make(folder: Path, runs: int = 1000) -> str:
     subprocess.run([sys.executable, "-c", MAKE, uri], check=True, capture_output=True)
     with sqlite3.connect(file) as store:
         columns = [row[1] for row in store.execute("PRAGMA table_info(runs)")]
-        first = dict(zip(columns, store.execute("SELECT * FROM runs WHERE name = 'first'").fetchone(), strict=True))
+        first = dict(
+            zip(columns, store.execute("SELECT * FROM runs WHERE name = 'first'").fetchone(), strict=True)
+        )
         rows = []
         for number in range(runs):
             name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"digits-{number:04d}"

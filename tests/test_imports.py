@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-HEAVY = {"mlflow", "keras", "tensorflow", "numpy", "pandas", "boto3", "botocore", "sklearn", "scipy", "matplotlib"}
+HEAVY = {
+    "mlflow",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "pandas",
+    "boto3",
+    "botocore",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+}
 PRINT_MODULES = """
 import sys, contextlib, io
 from mlctl.__main__ import main
@@ -26,7 +37,16 @@ def loaded(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "line", ["--help", "train --help", "runs --help", "trian", "--version", "__complete RUN x", "completion show zsh"]
+    "line",
+    [
+        "--help",
+        "train --help",
+        "runs --help",
+        "trian",
+        "--version",
+        "__complete RUN x",
+        "completion show zsh",
+    ],
 )
 def test_nothing_heavy_is_loaded(line: str) -> None:
     modules = loaded(*line.split())

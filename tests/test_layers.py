@@ -53,14 +53,20 @@ def imported(file: Path, root: Path = PACKAGE) -> Iterator[tuple[int, str]]:
 def test_imports_follow_the_arrows(file: Path) -> None:
     own = layer(file)
     assert own in MAY_IMPORT, f"{file.name}: a layer that DESIGN does not know"
-    wrong = [f"line {line}: {own} imports {other}" for line, other in imported(file) if other not in MAY_IMPORT[own] | {own}]
+    wrong = [
+        f"line {line}: {own} imports {other}"
+        for line, other in imported(file)
+        if other not in MAY_IMPORT[own] | {own}
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_the_command_line_reaches_adapters_for_a_tab_alone() -> None:
     """A command calls its service; only the answer to a TAB press, which has no time for one, looks itself."""
     reaching = {
-        str(file.relative_to(PACKAGE)) for file in FILES if layer(file) == "cli" and "adapters" in {b for _, b in imported(file)}
+        str(file.relative_to(PACKAGE))
+        for file in FILES
+        if layer(file) == "cli" and "adapters" in {b for _, b in imported(file)}
     }
     assert reaching == {"cli/complete.py"}
 

@@ -32,7 +32,9 @@ def _version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Show the version and leave."),
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Show the version and leave."
+        ),
     ] = False,
 ) -> None:
     """Carry a Keras model through its whole life on MLflow.

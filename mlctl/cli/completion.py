@@ -21,7 +21,8 @@ class Shell(StrEnum):
 
 
 ShellArgument = Annotated[
-    Shell | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given.")
+    Shell | None,
+    typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given."),
 ]
 
 
@@ -30,7 +31,6 @@ ShellArgument = Annotated[
 def show(session: Session, shell: ShellArgument = None) -> None:
     """Write the completion script to stdout.
 
-    \b
     mlctl completion show zsh
     eval "$(mlctl completion show bash)"
     """
@@ -45,7 +45,6 @@ def show(session: Session, shell: ShellArgument = None) -> None:
 def install(session: Session, shell: ShellArgument = None) -> None:
     """Put the completion script where the shell finds it.
 
-    \b
     mlctl completion install
     mlctl completion install fish
     """

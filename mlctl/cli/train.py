@@ -7,4 +7,7 @@ from mlctl.cli.session import Session
 
 
 def train(session: Session, source: SourceArgument, experiment: Experiment = None) -> None:
-    """Train a recipe and log the model to MLflow."""
+    """Train a recipe and log the model to MLflow.
+
+    mlctl train digits
+    """

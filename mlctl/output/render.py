@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -174,10 +174,11 @@ def _write_table(table: Table) -> None:
         pad_edge=False,
         header_style="bold",
     )
-    whole = not sys.stdout.isatty()
     for index in shown:
         column = table.columns[index]
-        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=whole or column.keep < 9)
+        # what must stay is wrapped where it is too long, an id too: nothing is ever cut off
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        drawn.add_column(column.title, justify=side, no_wrap=column.keep < 9, overflow="fold")
     for row in table.rows:
         drawn.add_row(*[cell if isinstance(cell := row[i], Text) else Text(_plain(cell)) for i in shown])
     out.print(drawn)

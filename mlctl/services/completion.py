@@ -21,7 +21,9 @@ def chosen(shell: str | None) -> str:
     name = shell or Path(os.environ.get("SHELL", "")).name
     if name not in SHELLS:
         said = f"$SHELL names {name!r}" if name else "$SHELL is not set"
-        raise UsageError(f"{said}, and mlctl completes in {', '.join(SHELLS)}", "say which: mlctl completion install bash")
+        raise UsageError(
+            f"{said}, and mlctl completes in {', '.join(SHELLS)}", "say which: mlctl completion install bash"
+        )
     return str(name)
 
 
@@ -55,8 +57,11 @@ def install(shell: str, script: str) -> InstalledCompletion:
 def _bash_completion() -> bool:
     """Tell whether bash-completion, which reads the user's own folder, is on this machine."""
     places = ("/usr/share", "/usr/local/share", "/opt/homebrew/share", "/opt/homebrew/etc", "/usr/local/etc")
-    return any(Path(one, "bash-completion").exists() or Path(one, "bash_completion").exists() for one in places) or any(
-        Path(one, "profile.d", "bash_completion.sh").exists() for one in ("/opt/homebrew/etc", "/usr/local/etc")
+    return any(
+        Path(one, "bash-completion").exists() or Path(one, "bash_completion").exists() for one in places
+    ) or any(
+        Path(one, "profile.d", "bash_completion.sh").exists()
+        for one in ("/opt/homebrew/etc", "/usr/local/etc")
     )
 
 
@@ -67,7 +72,11 @@ def _fpath() -> list[Path]:
         return []
     try:
         asked = subprocess.run(
-            [zsh, "-ic", "print -l -- $fpath"], capture_output=True, text=True, timeout=5, stdin=subprocess.DEVNULL
+            [zsh, "-ic", "print -l -- $fpath"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

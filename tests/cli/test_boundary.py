@@ -88,7 +88,9 @@ def test_a_typo_gets_a_suggestion_and_exit_2(harness: list[str]) -> None:
         ("recipes list --debug=3", "--debug", "--help"),
     ],
 )
-def test_every_usage_error_is_two_lines_and_exit_2(harness: list[str], line: str, said: str, hint: str) -> None:
+def test_every_usage_error_is_two_lines_and_exit_2(
+    harness: list[str], line: str, said: str, hint: str
+) -> None:
     done = ran(harness, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     error, next_step = done.stderr.splitlines()
@@ -127,7 +129,7 @@ def test_a_bug_is_one_line_and_a_traceback_under_debug_alone(harness: list[str])
     told = ran(harness, "boom", "--debug")
     assert told.returncode == 1
     assert "Traceback" in told.stderr
-    assert 'raise ValueError' in told.stderr
+    assert "raise ValueError" in told.stderr
     assert "a local value" not in told.stderr.replace("secret = 'a local value'", "")
 
 
@@ -158,6 +160,13 @@ def test_a_pipe_gets_whole_lines(harness: list[str]) -> None:
     done = subprocess.run([*harness, "some"], capture_output=True, text=True, env=environment)
     assert "end" in done.stdout.splitlines()[1]
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_pipe_of_given_columns_wraps_and_cuts_nothing_off(harness: list[str]) -> None:
+    done = ran(harness, "some", COLUMNS="60")
+    assert max(map(len, done.stdout.splitlines())) <= 60
+    assert "…" not in done.stdout
+    assert " ".join(done.stdout.split()).endswith("does end")
 
 
 @pytest.mark.parametrize(("columns", "term"), [(80, "xterm-256color"), (120, "xterm-256color"), (80, "dumb")])
@@ -191,7 +200,10 @@ def test_columns_are_honoured(harness: list[str]) -> None:
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
 def test_a_reader_that_leaves_is_no_error(harness: list[str], form: str) -> None:
-    process = subprocess.Popen([*harness, "many", "-o", form], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # unbuffered, Python itself takes a short write for a whole one, and never learns that the reader left
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    command = [*harness, "many", "-o", form]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline()

@@ -24,7 +24,9 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return [line.partition("\t")[0] for line in said.out.splitlines()]
 
 
-def test_a_thousand_runs_in_under_a_second_newest_first(thousand_runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_runs_in_under_a_second_newest_first(
+    thousand_runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", thousand_runs)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -77,7 +79,7 @@ def test_the_tracking_uri_of_the_project_file_counts(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlctl.toml").write_text(f'tracking_uri = "{thousand_runs}"\n', encoding="utf-8")
     assert asked(capsys, "NAME", "w") == ["wine-quality"]
-    assert asked(capsys, "EXPERIMENT", "it's") == ["it's \"odd\": one"]
+    assert asked(capsys, "EXPERIMENT", "it's") == ['it\'s "odd": one']
     assert asked(capsys, "RUN", "", "--tracking-uri=sqlite:///missing.db") == []
 
 
@@ -113,7 +115,9 @@ class Locked(BaseHTTPRequestHandler):
     """A server that answers with what it was sent as authorization."""
 
     def do_POST(self) -> None:
-        body = json.dumps({"experiments": [{"name": str(self.headers["Authorization"]), "experiment_id": "1"}]})
+        body = json.dumps(
+            {"experiments": [{"name": str(self.headers["Authorization"]), "experiment_id": "1"}]}
+        )
         self.send_response(200)
         self.end_headers()
         self.wfile.write(body.encode())
@@ -130,7 +134,10 @@ class Locked(BaseHTTPRequestHandler):
     ],
 )
 def test_a_server_is_told_who_asks(
-    environment: dict[str, str], header: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    environment: dict[str, str],
+    header: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Locked)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -38,7 +38,12 @@ SMALL = Node(
             "Look at runs.",
             (HELP,),
             commands=(
-                Node("runs show", "Show: one run's [all].", COMMON, (Argument(Value("RUN", ask="RUN"), "which"),)),
+                Node(
+                    "runs show",
+                    "Show: one run's [all].",
+                    COMMON,
+                    (Argument(Value("RUN", ask="RUN"), "which"),),
+                ),
                 Node("runs diff", "Compare.", COMMON, (Argument(Value("RUN", ask="RUN"), "", True, True),)),
             ),
         ),
@@ -48,7 +53,9 @@ SMALL = Node(
             COMMON,
             tuple(Argument(Value(kind, ask=kind), kind) for kind in ("NAME", "VERSION", "STAGE")),
         ),
-        Node("predict", "Ask a model.", COMMON, (Argument(Value("MODEL", files=True, ask="MODEL"), "which"),)),
+        Node(
+            "predict", "Ask a model.", COMMON, (Argument(Value("MODEL", files=True, ask="MODEL"), "which"),)
+        ),
     ),
 )
 
@@ -126,7 +133,7 @@ def in_zsh(line: str, node: Node = SMALL) -> list[str]:
     # what compadd would take is asked with -O, and then really added
     zsh.sendline(
         "compadd() { if [[ ${@[(I)-[AOD]]} -eq 0 ]]; then local -a hits;"
-        ' builtin compadd -O hits "$@"; print -rl -- $hits >> ' + shlex.quote(str(replies)) + ';'
+        ' builtin compadd -O hits "$@"; print -rl -- $hits >> ' + shlex.quote(str(replies)) + ";"
         ' fi; builtin compadd "$@" }; done_() { zle complete-word; print done >> '
         + shlex.quote(str(replies))
         + " }; zle -N done_; bindkey '^T' done_; echo se''t"
@@ -251,7 +258,12 @@ def _interactive(shell: str) -> pexpect.spawn[str]:
         "fish": "source f/mlctl.fish",
     }[shell]
     session = pexpect.spawn(
-        shell, arguments, encoding="utf-8", timeout=20, dimensions=(40, 160), env={**os.environ, "TERM": "xterm"}
+        shell,
+        arguments,
+        encoding="utf-8",
+        timeout=20,
+        dimensions=(40, 160),
+        env={**os.environ, "TERM": "xterm"},
     )
     session.sendline(f"{start}; echo rea''dy")
     session.expect_exact("ready\r\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlctl.cli.shells.tree import Node, Value
 
-ENGINE = r'''# bash completion for mlctl, written by: mlctl completion show bash
+ENGINE = r"""# bash completion for mlctl, written by: mlctl completion show bash
 # Words, options and recipes come from the table below; only what the store knows is asked of mlctl itself.
 
 _mlctl_at() {  # set what the command at path $1 takes: commands, options, taking ( name=kind …), arguments
@@ -108,7 +108,7 @@ _mlctl() {
 }
 
 complete -F _mlctl mlctl
-'''
+"""
 
 
 def render(root: Node) -> str:

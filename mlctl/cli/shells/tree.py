@@ -82,7 +82,9 @@ def _node(command: Any, parent: Any, path: str) -> Node:
         path,
         _line(command.help),
         _options(command, context),
-        tuple(Argument(_value(one, context), _line(one.help), one.required, one.nargs != 1) for one in arguments),
+        tuple(
+            Argument(_value(one, context), _line(one.help), one.required, one.nargs != 1) for one in arguments
+        ),
         tuple(_node(one, context, f"{path} {name}") for name, one in below.items() if not one.hidden),
     )
 
@@ -95,7 +97,9 @@ def _options(command: Any, context: Any) -> tuple[Option, ...]:
     ]
     return tuple(
         Option(
-            tuple(sorted([*one.opts, *one.secondary_opts], key=lambda name: (not name.startswith("--"), name))),
+            tuple(
+                sorted([*one.opts, *one.secondary_opts], key=lambda name: (not name.startswith("--"), name))
+            ),
             _line(one.help),
             None if one.is_flag or one.count else _value(one, context),
             one.multiple,

@@ -68,7 +68,8 @@ def _option(option: Option) -> str:
     help_ = _escaped(option.help)
     if option.repeats:
         return " \\\n    ".join(
-            _quoted(f"*{name}{'=' if action and name[:2] == '--' else ''}[{help_}]{action}") for name in option.names
+            _quoted(f"*{name}{'=' if action and name[:2] == '--' else ''}[{help_}]{action}")
+            for name in option.names
         )
     alone = "(" + " ".join(option.names) + ")"
     return " \\\n    ".join(

@@ -26,7 +26,8 @@ def answer(arguments: Sequence[str]) -> None:
     with contextlib.suppress(Exception):
         kind, prefix, *words = arguments
         found: dict[str, str] = {}
-        for value, help_ in _offers(kind, prefix, words):
+        typed = [word.strip("'\"") for word in words]  # bash hands words on as they were typed
+        for value, help_ in _offers(kind, prefix, typed):
             if value.startswith(prefix) and value.isprintable():
                 found.setdefault(value, " ".join(help_.split()))
         sys.stdout.write("".join(f"{value}\t{help_}\n" for value, help_ in found.items()))

@@ -38,7 +38,9 @@ def test_help_leads_with_an_example_that_parses(path: str, command: Any) -> None
     lines = rest.partition("\n\n")[0].splitlines()
     assert lines, f"mlctl {path}: no example in its docstring"
     assert "mlctl " in lines[0]
-    assert any(re.match(rf"(.*\W)?mlctl {path}\b", line) for line in lines), f"no example begins with mlctl {path}"
+    assert any(re.match(rf"(.*\W)?mlctl {path}\b", line) for line in lines), (
+        f"no example begins with mlctl {path}"
+    )
     assert "\b" not in command.help
 
 

@@ -171,6 +171,7 @@ def test_static_words_come_without_a_python(complete: Complete, here: Path, tmp_
     assert complete("mlctl train mnist-")[-1:] == ["mnist-mlp"]
     assert "mine.py" in complete("mlctl train mi")
     assert "housing" in complete("mlctl train -o json hou")
+    assert [one.rpartition("=")[2] for one in complete("mlctl train --output=js")] == ["json"]
     assert complete("mlctl train --tracking-uri ") == []
     assert not (tmp_path / "called").exists(), "a static completion started mlctl"
 
@@ -195,6 +196,7 @@ def test_runs_come_from_the_store(complete: Complete) -> None:
     assert len(complete("mlctl runs show digits-09")) == 100
     assert complete("mlctl runs show 0102") == ["0102" + "f" * 28]
     assert complete("mlctl runs diff last digits-0123") == ["digits-0123"]
+    assert complete("mlctl runs show last digits-0123") == []  # show takes one run, diff as many as there are
 
 
 @pytest.mark.parametrize("complete", SHELLS)
@@ -215,6 +217,7 @@ def test_a_tracking_uri_typed_already_is_asked(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///nowhere.db")
     assert complete("mlctl runs show fir") == []
     assert complete(f"mlctl runs show --tracking-uri {thousand_runs} fir") == ["first"]
+    assert complete(f"mlctl runs show --tracking-uri '{thousand_runs}' fir") == ["first"]
     assert not Path("nowhere.db").exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlctl.cli.shells import script
 from mlctl.errors import UsageError
 from mlctl.services import completion
 
@@ -71,9 +72,23 @@ def test_zsh_takes_a_folder_of_the_users_that_is_searched_already(home: Path) ->
 
 
 @pytest.mark.needs("fish")
-def test_fish_finds_the_real_script_where_it_was_put(home: Path) -> None:
-    from mlctl.cli.shells import script
-
+def test_fish_finds_the_real_script_where_it_was_put(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "mlctl").write_text("#!/bin/sh\n", encoding="utf-8")
+    (home / "mlctl").chmod(0o755)  # fish loads completions of commands that are there
+    monkeypatch.setenv("PATH", f"{home}{os.pathsep}{os.environ['PATH']}")
     completion.install("fish", script("fish"))
-    done = subprocess.run(["fish", "-c", "complete -C 'mlctl trai'"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["fish", "-c", "complete -C 'mlctl trai'"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("train\t")
+
+
+@pytest.mark.needs("bash")
+def test_bash_completes_with_the_real_script_sourced_as_told(home: Path) -> None:
+    done = completion.install("bash", script("bash"))
+    call = (
+        f"source {done.file}; COMP_LINE='mlctl trai' COMP_POINT=10 COMP_WORDS=(mlctl trai) COMP_CWORD=1;"
+        ' _mlctl; echo "${COMPREPLY[@]}"'
+    )
+    told = subprocess.run(["bash", "--norc", "-c", call], capture_output=True, text=True, check=True)
+    assert told.stdout == "train\n"

@@ -89,9 +89,9 @@ _mlctl() {
   elif [[ $commands ]]; then
     _mlctl_add $commands
   elif ((${#arguments[@]})); then
-    ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
-    [[ ${arguments[position]} == *\* || $position -eq ${#arguments[@]}-1 ]]
-    _mlctl_offer "${arguments[position]%\*}"
+    index=$((position < ${#arguments[@]} ? position : ${#arguments[@]} - 1))
+    word=${arguments[index]}
+    if [[ $index -eq $position || $word == *\* ]]; then _mlctl_offer "${word%\*}"; fi
   fi
   if [[ $files ]]; then
     local IFS=$'\n'

@@ -1,4 +1,4 @@
-"""The arrows of the layers, read from the source: who may import whom, at module level and inside functions."""
+"""The arrows of the layers, read from the source: who may import whom, inside functions too."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_imports_follow_the_arrows(file: Path) -> None:
 
 
 def test_the_command_line_reaches_adapters_for_a_tab_alone() -> None:
-    """A command calls its service; only the answer to a TAB press, which has no time for one, looks itself."""
+    """A command calls its service; only the answer to a TAB press, which has no time, looks itself."""
     reaching = {
         str(file.relative_to(PACKAGE))
         for file in FILES
@@ -75,7 +75,8 @@ def test_the_check_sees_what_it_should(tmp_path: Path) -> None:
     (tmp_path / "services").mkdir()
     bad = tmp_path / "services" / "bad.py"
     bad.write_text(
-        "from mlctl import output\ndef f():\n    import mlctl.cli.app\n    from ..adapters import x\n    from . import y\n",
+        "from mlctl import output\ndef f():\n    import mlctl.cli.app\n"
+        "    from ..adapters import x\n    from . import y\n",
         encoding="utf-8",
     )
     assert list(imported(bad, tmp_path)) == [(1, "output"), (3, "cli"), (4, "adapters"), (5, "services")]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 NEWEST = 2000  # runs that are offered at most
-NEWEST_OF_SERVER = 200  # a server sends each run with all its params, metrics and tags
+NEWEST_OF_SERVER = 100  # a server sends each run with all its params, metrics and tags
 CONNECT_S, READ_S = 0.5, 2.0
 
 RunRow = tuple[str, str, str]  # id, name, experiment

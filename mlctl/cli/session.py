@@ -108,7 +108,6 @@ def answering(command: Callable[..., None]) -> Callable[..., None]:
 
 def _hide_type_of_flag(annotation: Any) -> None:
     """Let help say `--yes` and not `--yes <bool>`: a flag's metavar is empty unless it was given one."""
-    kind, *declared = getattr(annotation, "__origin__", None), *getattr(annotation, "__metadata__", ())
-    for one in declared:
-        if kind is bool and getattr(one, "metavar", "") is None:
+    for one in getattr(annotation, "__metadata__", ()):
+        if annotation.__origin__ is bool and getattr(one, "metavar", "") is None:
             one.metavar = ""

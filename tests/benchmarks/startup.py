@@ -1,4 +1,4 @@
-"""What it costs until something is seen: mlctl beside a bare Typer program of two commands, and beside MLflow.
+"""What start-up costs: mlctl beside a bare Typer program of two commands, and beside MLflow.
 
     python tests/benchmarks/startup.py [PAIRS]
 

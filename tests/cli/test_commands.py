@@ -1,4 +1,4 @@
-"""The table of commands is true: every command loads, says there what it says itself, and shows an example."""
+"""The table of commands is true: each loads, says there what it says itself, and shows an example."""
 
 from __future__ import annotations
 

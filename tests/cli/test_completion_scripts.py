@@ -224,7 +224,7 @@ def test_a_tracking_uri_typed_already_is_asked(
 @pytest.mark.parametrize("shell", [pytest.param(one, marks=pytest.mark.needs(one)) for one in FILES])
 @pytest.mark.usefixtures("asking")
 def test_odd_names_reach_the_command_whole(shell: str, tmp_path: Path) -> None:
-    """Type the beginning, TAB and Enter into the interactive shell: the program gets the name as one argument."""
+    """Type the beginning, TAB and Enter into a shell: the program gets the name as one argument."""
     got = tmp_path / "got"
     _program(
         tmp_path,

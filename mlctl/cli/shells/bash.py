@@ -14,7 +14,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   esac
 }
 
-_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… the words, f files, ?KIND what the store says
+_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… words, f files, ?KIND what the store says
   local part help word
   for part in ${1//;/ }; do
     case $part in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,7 +35,7 @@ def server(thousand_runs: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "1",
     ]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=log.parent)
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=log.parent, start_new_session=True)
     try:
         for _ in range(600):
             with socket.socket() as probe:
@@ -43,7 +45,7 @@ def server(thousand_runs: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too; the store is only looked at
         process.wait(20)
 
 

@@ -33,7 +33,7 @@ def bad(session: Session) -> None:
 
 def many(session: Session) -> None:
     '''Answer with more than a pipe holds.'''
-    rows = tuple(RecipeInfo(f'recipe-{n}', 'what it does ' * 8, 'built in') for n in range(20_000))
+    rows = tuple(RecipeInfo(f'recipe-{n}', 'what it does ' * 8, 'built in') for n in range(4_000))
     session.show(RecipeList(rows), 'next: nothing')
 
 def some(session: Session) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from s3_server import S3Server, rclone, serve_s3
 
+from tests.store import make as make_store
+
 
 def _data(name: str) -> Callable[[], bool]:
     return lambda: (Path(os.environ.get("MLCTL_DATA_DIR", "data")) / name).is_file()
@@ -63,3 +65,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 pytest_plugins = ["tracking_store"]  # the stores that tests of looking read
+
+
+@pytest.fixture(scope="session")
+def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the tracking URI of a store of 1,000 runs; look, don't write."""
+    return make_store(tmp_path_factory.mktemp("store"))

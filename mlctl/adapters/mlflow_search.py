@@ -31,7 +31,8 @@ def as_filter(condition: Condition) -> str:
         sign, rounded = bounds.get(operator, ("", math.floor))  # the store keeps whole milliseconds
         return f"attributes.start_time {sign} {rounded(value * 1000)}" if sign else ""
     if name == "status" and operator == "=":
-        return f"attributes.status = '{str(value).upper()}'"
+        said = str(value).upper()  # a LOST run is one that the store still has for running
+        return f"attributes.status = '{'RUNNING' if said == 'LOST' else said}'"
     if name in {"run_name", "run_id"}:
         return _text_filter(named(condition.field), operator, value)
     if name == "recipe":

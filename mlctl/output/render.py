@@ -58,13 +58,21 @@ class Table:
     drawing: Callable[[int, bool], Text] | None = None  # (width, colours?) -> a picture in place of the rows
 
 
+class _Console(Console):
+    """A console that leaves a broken pipe to the boundary; rich's own would end the program with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass it on."""
+        raise BrokenPipeError
+
+
 def console(stderr: bool = False) -> Console:
     """Return a console that honours NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS, and never wraps a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
         stream.reconfigure(errors="replace")  # a mark that cannot be written is not worth failing for
     width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    return _Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def show(answer: object, form: str = "table") -> None:

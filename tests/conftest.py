@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server, rclone, serve_s3
+from tests.s3_server import S3Server, rclone, serve_s3
 
 from tests.store import make as make_store
 
@@ -64,7 +64,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-pytest_plugins = ["tracking_store"]  # the stores that tests of looking read
+pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking read
 
 
 @pytest.fixture(scope="session")

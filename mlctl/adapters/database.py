@@ -73,7 +73,7 @@ def has_users(backend: Backend) -> bool:
     with opened(backend) as connection:
         try:
             return bool(_rows(connection, "SELECT count(*) FROM users")[0][0])
-        except Exception:  # noqa: BLE001  # no such table: two drivers, two classes
+        except Exception:  # no such table: two drivers, two classes
             return False
 
 
@@ -106,7 +106,8 @@ def newest_revision() -> str:
 def _revisions() -> dict[str, str | None]:
     """Return each revision with the one before it."""
     spec = importlib.util.find_spec("mlflow")
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     found = {}
     for file in (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py"):
         text = file.read_text(encoding="utf-8")
@@ -122,7 +123,10 @@ def _revision(connection: Any) -> str | None:
     if isinstance(connection, sqlite3.Connection):
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
     else:
-        tables = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
+        tables = (
+            "SELECT tablename FROM pg_tables"
+            " WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
+        )
     if not _rows(connection, tables):
         return None
     rows = _rows(connection, "SELECT version_num FROM alembic_version")
@@ -153,7 +157,7 @@ def _postgres(backend: Backend) -> Any:
         raise ConfigurationError(
             "PostgreSQL needs psycopg2, which is not installed", "pip install 'mlctl-keras[postgres]'"
         ) from exc
-    given = {"password": backend.password} if backend.password else {}
+    given: dict[str, Any] = {"password": backend.password} if backend.password else {}
     address = "postgresql://" + backend.uri.partition("://")[2]
     try:
         return psycopg2.connect(address, connect_timeout=CONNECT_WITHIN_S, **given)

@@ -1,4 +1,4 @@
-"""What this machine remembers of processes that it began: one small JSON file each, readable by its owner only."""
+"""What this machine remembers of processes that it began: a small JSON file each, for its owner only."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def replace_self(
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     kept = {name: value for name, value in os.environ.items() if name not in set(hidden)}
-    os.execve(argv[0], list(argv), kept)
+    os.execve(argv[0], list(argv), kept)  # noqa: S606  # no shell is wanted
 
 
 def stop(process: Detached, grace_s: float) -> str:

@@ -30,6 +30,7 @@ app.command("server-up", rich_help_panel=SERVER)(answering(server.server_up))
 app.command("server-status", rich_help_panel=SERVER)(answering(server.server_status))
 app.command("server-logs", rich_help_panel=SERVER)(answering(server.server_logs))
 app.command("server-down", rich_help_panel=SERVER)(answering(server.server_down))
+app.command("login", rich_help_panel=SERVER)(answering(server.login))
 
 
 @app.callback()

@@ -98,7 +98,7 @@ def server_up(
         bool, typer.Option("--print-env", help="Print a line for eval, and nothing else.")
     ] = False,
 ) -> None:
-    """Start a tracking server; return when it is healthy.
+    r"""Start a tracking server; return when it is healthy.
 
     \b
     mlctl server-up                                  sqlite and a folder, here
@@ -129,7 +129,7 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
     if answer.strays:
         names = ", ".join(one.name for one in answer.strays[:3]) + ("…" if len(answer.strays) > 3 else "")
         output.warn(
-            f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, out of reach of others "
+            f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, which others cannot reach "
             f"({names}): mlctl server-adopt moves them behind the server"
         )
     if print_env:
@@ -143,7 +143,7 @@ def server_status(
     name: Name = "main",
     every: Annotated[bool, typer.Option("--all", help="List every server of this machine.")] = False,
 ) -> None:
-    """Show how a server is: its process, its database, and what it holds.
+    r"""Show how a server is: its process, its database, and what it holds.
 
     \b
     mlctl server-status
@@ -161,7 +161,7 @@ def server_logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the server is gone.")] = False,
 ) -> None:
-    """Print a server's log.
+    r"""Print a server's log.
 
     \b
     mlctl server-logs -n 20
@@ -183,7 +183,7 @@ def server_down(
         float, typer.Option(metavar="SECONDS", min=0, help="How long requests in flight may take.")
     ] = 30.0,
 ) -> None:
-    """Stop a server: gracefully, then firmly; only the process that was started.
+    r"""Stop a server: gracefully, then firmly; only the process that was started.
 
     \b
     mlctl server-down
@@ -191,3 +191,30 @@ def server_down(
     from mlctl.services import server
 
     session.show(server.down(name, grace, session.settings.state_dir))
+
+
+def login(
+    session: Session,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server's address.")],
+    username: Annotated[
+        str, typer.Option("--username", "-u", metavar="USER", help="Who you are there.")
+    ] = "admin",
+    password_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A file that holds the password; - is stdin.")
+    ] = None,
+    ca_cert: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Whom to trust, for a certificate of your own.")
+    ] = None,
+) -> None:
+    r"""Keep your user and password for a server, in a file that only you can read; every command uses them.
+
+    \b
+    mlctl login https://mlflow.example.com -u ada
+    """
+    from mlctl.cli.secret import asked_for
+    from mlctl.services import server
+
+    password = asked_for(f"password of {username}", password_file)
+    session.show(
+        server.login(url, username, password, ca_cert), f"next: mlctl runs list --tracking-uri {url}"
+    )

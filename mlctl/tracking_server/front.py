@@ -1,4 +1,4 @@
-"""The layer before MLflow's application: readiness that asks the database, counters, a line for each failure."""
+"""The layer before MLflow's application: readiness that asks the database, counters, a line a failure."""
 
 from __future__ import annotations
 

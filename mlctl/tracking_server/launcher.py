@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -26,6 +27,12 @@ CANNOT_START = 78  # EX_CONFIG: the same would happen again
 UPKEEP_EVERY_S = 30.0
 STOP_WITHIN_S = 30.0
 SOON_S = 2.0
+NEEDED = (
+    "mlflow.server.fastapi_app",
+    "mlctl.tracking_server.worker",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+)
 
 
 def launch(plan: Plan) -> int:
@@ -39,11 +46,12 @@ def launch(plan: Plan) -> int:
         say("ERROR", f"cannot listen on {plan.host}:{plan.port}: {error.strerror}")
         return CANNOT_START
     os.environ.update(environment(plan))
-    schema = _imported(plan)
+    schema = _imported(plan, wakeful)
     code = 0
     if os.waitstatus_to_exitcode(os.waitpid(schema, 0)[1]) != 0:
         code = CANNOT_START
     else:
+        os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # it has been used
         gc.freeze()
         sock.listen(2048)
         code = _Workers(plan, sock, wakeful).run()
@@ -91,32 +99,32 @@ def environment(plan: Plan) -> dict[str, str]:
     return {**values, **plan.settings, **plan.secrets}
 
 
-def _imported(plan: Plan) -> int:
+def _imported(plan: Plan, wakeful: Wakeful) -> int:
     """Import everything that workers need; return the pid of the child that brings the schema up meanwhile.
 
     The collector is off: it would walk a million fresh objects many times and free nothing.
     """
     gc.disable()
     warnings.simplefilter("ignore")
-    if plan.auth_config:  # it must be read before the fork, and the child needs it too
-        import mlflow.server.auth  # noqa: F401
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
+    if plan.auth_config:  # the child needs it too
+        importlib.import_module("mlflow.server.auth")
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         from mlctl.tracking_server import schema
 
+        die_with_parent(parent)
+        wakeful.forget()
         _leave(schema.bring_up(plan))
-    import mlflow.server.fastapi_app
+    for module in NEEDED:
+        importlib.import_module(module)
+    import mlflow.server
     import sqlalchemy.orm
-    import uvicorn.loops.auto
-    import uvicorn.protocols.http.auto
     from mlflow.store.db import utils
 
-    from mlctl.tracking_server import worker  # noqa: F401
-
-    # what each worker would otherwise work out for itself, in memory of its own; the child verifies the schema,
-    # for which every worker would load 70 migrations again
+    # what each worker would otherwise work out for itself, in memory of its own; the child verifies the
+    # schema, for which every worker would load 70 migrations again
     sqlalchemy.orm.configure_mappers()
     mlflow.server.app.url_map.update()
     utils._verify_schema = lambda _engine: None

@@ -20,7 +20,7 @@ def bring_up(plan: Plan) -> int:
     try:
         with _alone(plan.backend_uri):
             _prepare(plan)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the log must say it in one line
+    except Exception as error:  # whatever it is, the log must say it in one line
         lines = str(error).strip().splitlines() or [type(error).__name__]
         say("ERROR", f"the database cannot be used: {lines[0]}")
         return 1
@@ -65,7 +65,7 @@ def _alone(backend_uri: str) -> Iterator[None]:
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(backend_uri)
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+    with engine.connect() as holder:
+        holder.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
         yield
     engine.dispose()

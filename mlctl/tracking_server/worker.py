@@ -36,11 +36,13 @@ def run(plan: Plan, sock: socket.socket) -> int:
 
     flask_app.add_url_rule("/mlctl/status", "mlctl_status", count_rows)
     if plan.auth_config:
-        from mlflow.server.auth import create_app
+        from mlflow.server import auth
 
-        app = create_app()
+        app = auth.create_app()
     else:
-        from mlflow.server.fastapi_app import app
+        from mlflow.server import fastapi_app
+
+        app = fastapi_app.app
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
     config = uvicorn.Config(

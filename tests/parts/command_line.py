@@ -23,7 +23,11 @@ class CommandLine:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __call__(
-        self, *arguments: str, code: int | None = 0, given: str | None = None, more: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        given: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "mlctl", *arguments],

@@ -44,7 +44,11 @@ class S3:
         import boto3
 
         return boto3.client(
-            "s3", endpoint_url=self.url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name="us-east-1",
         )
 
 
@@ -64,9 +68,12 @@ def running() -> Iterator[S3]:
     (folder / "data").mkdir()
     port = free_port()
     command = [str(program()), "serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}",
-               "--vfs-cache-mode", "off", "--cache-dir", str(folder / "cache"), str(folder / "data")]  # fmt: skip
+               "--vfs-cache-mode", "off",
+               "--cache-dir", str(folder / "cache"), str(folder / "data")]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "RCLONE_CONFIG": "/dev/null"})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "RCLONE_CONFIG": "/dev/null"}
+        )
     try:
         eventually(lambda: _listens(port))
         yield S3(f"http://127.0.0.1:{port}", folder / "data")

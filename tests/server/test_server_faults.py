@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a server starts: one line, its code, soon, nothing left behind."""
+"""What can be known to be wrong before a server starts: one line, its code, soon, nothing left behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psutil
 import pytest
 from parts import free_port
+from parts.command_line import CommandLine
 from parts.postgres import PASSWORD, Postgres
 from parts.s3 import S3
-
-from parts.command_line import CommandLine
 
 SOON_S = 2.5
 
@@ -26,7 +25,11 @@ def _leaves_nothing(mlctl: CommandLine) -> Iterator[None]:
     """After a fault there is no note, no process, and each answer took little of our own time."""
     yield
     assert mlctl.notes() == []
-    assert not [one for one in psutil.process_iter(["cmdline"]) if str(mlctl.state) in " ".join(one.info["cmdline"] or [])]
+    assert not [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if str(mlctl.state) in " ".join(one.info["cmdline"] or [])
+    ]
 
 
 def test_a_port_in_use_is_refused(mlctl: CommandLine) -> None:
@@ -113,7 +116,9 @@ def test_a_silent_database_is_given_up(mlctl: CommandLine) -> None:
 @pytest.mark.needs("postgres")
 def test_a_wrong_password_and_a_missing_database(mlctl: CommandLine, postgres: Postgres) -> None:
     up = ("server-up", "--port", "0", "--backend")
-    assert "refuses the database's user" in mlctl.fails(5, *up, postgres.uri("postgres"), more={"PGPASSWORD": "wrong"})
+    assert "refuses the database's user" in mlctl.fails(
+        5, *up, postgres.uri("postgres"), more={"PGPASSWORD": "wrong"}
+    )
     message = mlctl.fails(3, *up, postgres.uri("nowhere"), more={"PGPASSWORD": PASSWORD})
     assert 'database "nowhere" does not exist' in message
 
@@ -134,14 +139,21 @@ def test_buckets_and_keys(mlctl: CommandLine, s3: S3) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "code", "said"),
     [
-        (403, "<Error><Code>RequestTimeTooSkewed</Code><Message>skewed</Message></Error>", 5, "clock is wrong"),
+        (
+            403,
+            "<Error><Code>RequestTimeTooSkewed</Code><Message>skewed</Message></Error>",
+            5,
+            "clock is wrong",
+        ),
         (403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>", 4, "may not list"),
         (301, "<Error><Code>PermanentRedirect</Code><Region>eu-west-1</Region></Error>", 5, "not in region"),
         (200, "<html>welcome</html>", 6, "does not give back"),
         (503, "busy", 6, "failed to list"),
     ],
 )
-def test_services_that_answer_otherwise(mlctl: CommandLine, status: int, body: str, code: int, said: str) -> None:
+def test_services_that_answer_otherwise(
+    mlctl: CommandLine, status: int, body: str, code: int, said: str
+) -> None:
     class Odd(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -155,17 +167,27 @@ def test_services_that_answer_otherwise(mlctl: CommandLine, status: int, body: s
 
     service = HTTPServer(("127.0.0.1", 0), Odd)
     threading.Thread(target=service.serve_forever, daemon=True).start()
-    mlctl.environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    mlctl.environment = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     url = f"http://127.0.0.1:{service.server_port}"
     try:
-        assert said in mlctl.fails(code, "server-up", "--port", "0", "--endpoint-url", url, "--bucket", "models")
+        assert said in mlctl.fails(
+            code, "server-up", "--port", "0", "--endpoint-url", url, "--bucket", "models"
+        )
     finally:
         service.shutdown()
         service.server_close()
 
 
 def test_an_s3_endpoint_that_is_away(mlctl: CommandLine) -> None:
-    mlctl.environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    mlctl.environment = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     url = f"http://127.0.0.1:{free_port()}"
     message = mlctl.fails(6, "server-up", "--port", "0", "--endpoint-url", url, "--bucket", "models")
     assert "does not answer as S3 does" in message

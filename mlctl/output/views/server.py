@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_server import ServerList, StoppedServer, TrackingServer
+from mlctl.domain_server import Login, ServerList, StoppedServer, TrackingServer
 from mlctl.output.render import Column, Table, number
 from mlctl.output.views.base import document, tables
 
@@ -85,6 +85,17 @@ def _(answer: StoppedServer) -> list[Table]:
 
 @document.register
 def _(answer: StoppedServer) -> Any:
+    return asdict(answer)
+
+
+@tables.register
+def _(answer: Login) -> list[Table]:
+    columns = (Column("server", keep=9), Column("user", keep=9), Column("kept in"))
+    return [Table(columns, [(answer.url, answer.username, answer.file)])]
+
+
+@document.register
+def _(answer: Login) -> Any:
     return asdict(answer)
 
 

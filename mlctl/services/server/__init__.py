@@ -1,9 +1,10 @@
 """The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
 
 from mlctl.services.server.down import down
+from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
 from mlctl.services.server.place import locate
 from mlctl.services.server.status import status, status_of_all
 from mlctl.services.server.up import Wish, print_env, up
 
-__all__ = ["Wish", "down", "follow", "locate", "print_env", "status", "status_of_all", "tail", "up"]
+__all__ = ["Wish", "down", "follow", "locate", "login", "print_env", "status", "status_of_all", "tail", "up"]

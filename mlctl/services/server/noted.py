@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlctl import credentials
 from mlctl.adapters.notes import Notes
 from mlctl.adapters.process import Detached
 from mlctl.domain_server import TrackingServer
@@ -54,6 +55,7 @@ def ask(note: Mapping[str, Any], path: str) -> dict[str, Any] | None:
         context = ssl.create_default_context()
         context.check_hostname = False  # this machine is asked, and /ready's instance says who answered
         context.verify_mode = ssl.CERT_NONE
+    credentials.use(note["url"])
     request = urllib.request.Request(note["local_url"] + path, headers=_authorization())  # noqa: S310
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)

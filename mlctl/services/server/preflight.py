@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a server starts, each with its line, its fix and its code."""
+"""What can be known to be wrong before a server starts, each with its line, its fix and its code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting a server: checked first, healthy before the command returns, nothing left behind where it fails."""
+"""Starting a server: checked first, healthy before the command returns, nothing left where it fails."""
 
 from __future__ import annotations
 
@@ -157,15 +157,7 @@ def _healthy(
     note |= {"pid": child.pid, "started": child.started}
     try:
         book.write(plan.name, note)
-        until = time.monotonic() + HEALTHY_WITHIN_S
-        while not (said := noted.ready(note)) or not said["ready"]:
-            if not child.alive():
-                raise ChildFailedError(_why(log, before), f"the whole story: {log}")
-            if time.monotonic() > until:
-                raise UnreachableError(
-                    f"the server was not healthy after {HEALTHY_WITHIN_S:.0f} s", f"look at {log}"
-                )
-            time.sleep(0.05)
+        said = _awaited(note, child, before)
     except BaseException:
         process.stop(child, 2)
         book.forget(plan.name)
@@ -180,6 +172,23 @@ def _healthy(
     )
 
 
+def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict[str, Any]:
+    """Return what /ready says once it is; the log's errors after byte `before` say why it never is."""
+    log = Path(note["log"])
+    until = time.monotonic() + HEALTHY_WITHIN_S
+    while not (said := noted.ready(note)) or not said["ready"]:
+        if not child.alive():
+            told = errors_in(log, before)
+            because = f": {told[-1]}" if told else ""
+            raise ChildFailedError(f"the server ended at once{because}", f"the whole story: {log}")
+        if time.monotonic() > until:
+            raise UnreachableError(
+                f"the server was not healthy after {HEALTHY_WITHIN_S:.0f} s", f"look at {log}"
+            )
+        time.sleep(0.05)
+    return said
+
+
 def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
     me = process.myself()
     note |= {"pid": me.pid, "started": me.started, "log": "the container's or terminal's own"}
@@ -192,8 +201,3 @@ def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
         (*SECRETS, *NOT_INHERITED),
         (plan.socket_fd,),
     )
-
-
-def _why(log: Path, since: int) -> str:
-    said = errors_in(log, since)
-    return f"the server ended at once: {said[-1]}" if said else "the server ended at once"

@@ -147,3 +147,13 @@ class Login:
     url: str
     username: str
     file: str
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Experiments that were, or would be, moved behind a server, and those whose folders are elsewhere."""
+
+    movable: tuple[StrayExperiment, ...]
+    elsewhere: tuple[StrayExperiment, ...]
+    destination: str
+    done: bool = False

@@ -60,10 +60,33 @@ def strays(backend: Backend) -> tuple[StrayExperiment, ...]:
             "SELECT experiment_id, name, artifact_location FROM experiments"  # noqa: S608  # LOCAL is a constant
             f" WHERE lifecycle_stage = 'active' AND ({LOCAL}) ORDER BY experiment_id",
         )
-        with_runs = {row[0] for row in _rows(connection, "SELECT DISTINCT experiment_id FROM runs")}
-    return tuple(
-        StrayExperiment(str(row[0]), row[1], row[2]) for row in rows if row[0] in with_runs or row[0] != 0
-    )
+    return tuple(StrayExperiment(str(row[0]), row[1], row[2]) for row in rows)
+
+
+NAMED = (  # every column that can begin with an experiment's location
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+
+
+def relocate(backend: Backend, stray: StrayExperiment, location: str) -> None:
+    """Let everything that names an experiment's folder name its new place, all in one transaction."""
+    old = stray.location.rstrip("/")
+    length = len(old)
+    with opened(backend) as connection:
+        cursor = connection.cursor()
+        mark = "?" if backend.sqlite_file else "%s"
+        for table, column in NAMED:
+            cursor.execute(
+                f"UPDATE {table} SET {column} = {mark} || substr({column}, {length + 1})"  # noqa: S608  # constants
+                f" WHERE {column} = {mark} OR substr({column}, 1, {length + 1}) = {mark}",
+                (location, old, f"{old}/"),
+            )
+        connection.commit()
 
 
 def has_users(backend: Backend) -> bool:

@@ -20,7 +20,7 @@ from mlctl.cli.server_options import (
 from mlctl.cli.session import Session
 
 if TYPE_CHECKING:
-    from mlctl.domain_server import TrackingServer
+    from mlctl.domain_server import Adoption, Place, TrackingServer
 
 REACHED = "Who may reach it"
 
@@ -94,6 +94,12 @@ def server_up(
     ] = False,
     supervise: Annotated[bool, typer.Option("--supervise", help="Start it again when it crashes.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay: for a container.")] = False,
+    adopt_artifacts: Annotated[
+        bool, typer.Option("--adopt-artifacts", help="First move what local clients made behind the server.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="With --adopt-artifacts: show what would be moved.")
+    ] = False,
     print_env: Annotated[
         bool, typer.Option("--print-env", help="Print a line for eval, and nothing else.")
     ] = False,
@@ -115,8 +121,24 @@ def server_up(
     wish = server.Wish(
         name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file
     )
+    if adopt_artifacts or dry_run:
+        planned = server.plan_adoption(place)
+        if dry_run:
+            return session.show(planned, "next: the same without --dry-run, and with --yes")
+        server_adopts(session, place, planned)
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
+
+
+def server_adopts(session: Session, place: Place, planned: Adoption) -> None:
+    """Move what local clients made behind the server, where that is agreed."""
+    from mlctl.services import server
+
+    if planned.movable:
+        files, size = (sum(getattr(one, of) for one in planned.movable) for of in ("files", "size_bytes"))
+        names = ", ".join(one.name for one in planned.movable)
+        session.agreed(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
+        server.adopt(place, planned)
 
 
 def server_told(session: Session, answer: TrackingServer, print_env: bool) -> None:
@@ -129,8 +151,8 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
     if answer.strays:
         names = ", ".join(one.name for one in answer.strays[:3]) + ("…" if len(answer.strays) > 3 else "")
         output.warn(
-            f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, which others cannot reach "
-            f"({names}): mlctl server-adopt moves them behind the server"
+            f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, out of others' reach "
+            f"({names}): --adopt-artifacts moves them"
         )
     if print_env:
         print(server.print_env(answer))

@@ -13,6 +13,7 @@ import sqlalchemy
 from mlflow.server import handlers
 from mlflow.version import VERSION
 
+from mlctl.machine import identity
 from mlctl.tracking_server.parent import say
 from mlctl.tracking_server.plan import Plan
 
@@ -43,7 +44,7 @@ class Front:
 
     def __init__(self, app: Application, plan: Plan) -> None:
         self.app = app
-        self.about = {"name": plan.name, "instance": plan.instance, "mlflow": VERSION}
+        self.about = {"name": plan.name, "instance": plan.instance, "mlflow": VERSION, "machine": identity()}
         self._asked_at, self._trouble = 0.0, ""
         self._began = time.time()
         self.counters = None

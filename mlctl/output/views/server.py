@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_server import Login, ServerList, StoppedServer, TrackingServer
+from mlctl.domain_server import Adoption, Login, ServerList, StoppedServer, TrackingServer
 from mlctl.output.render import Column, Table, number
 from mlctl.output.views.base import document, tables
 
@@ -96,6 +96,22 @@ def _(answer: Login) -> list[Table]:
 
 @document.register
 def _(answer: Login) -> Any:
+    return asdict(answer)
+
+
+@tables.register
+def _(answer: Adoption) -> list[Table]:
+    columns = (
+        Column("experiment", keep=9), Column("files", right=True), Column("bytes", right=True), Column("from"),
+        Column("" if answer.done else "would go to", keep=8),
+    )  # fmt: skip
+    here = [(one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable]
+    there = [(one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere]
+    return [Table(columns, here + there, empty="every experiment is behind the server already")]
+
+
+@document.register
+def _(answer: Adoption) -> Any:
     return asdict(answer)
 
 

@@ -1,5 +1,7 @@
 """The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
 
+from mlctl.services.server.adopt import adopt
+from mlctl.services.server.adopt import plan as plan_adoption
 from mlctl.services.server.down import down
 from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
@@ -7,4 +9,4 @@ from mlctl.services.server.place import locate
 from mlctl.services.server.status import status, status_of_all
 from mlctl.services.server.up import Wish, print_env, up
 
-__all__ = ["Wish", "down", "follow", "locate", "login", "print_env", "status", "status_of_all", "tail", "up"]
+__all__ = ["Wish", "adopt", "down", "follow", "locate", "login", "plan_adoption", "print_env", "status", "status_of_all", "tail", "up"]

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlctl.domain_server import Backend, Bucket, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.services.server import noted
 
 DRIVER = "postgresql+psycopg2"  # SQLAlchemy would otherwise look for another driver of that name
 
@@ -49,6 +50,14 @@ def locate(
     if kept and "/" in kept.name:
         raise UsageError(f"--bucket {bucket} names a folder too", "name it in --prefix")
     return Place(root, database, kept, direct)
+
+
+def locate_named(name: str, state_dir: Path, **options: Any) -> Place:
+    """Return the place of a server that was started here, unless the options name a database or a bucket."""
+    note = noted.notes(state_dir).read(name)
+    if note and not any(options.get(option) for option in ("backend", "backend_file", "bucket")):
+        return from_note(note["place"])
+    return locate(**options)
 
 
 def as_note(place: Place) -> dict[str, Any]:

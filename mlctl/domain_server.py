@@ -157,3 +157,29 @@ class Adoption:
     elsewhere: tuple[StrayExperiment, ...]
     destination: str
     done: bool = False
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup file holds; without artifacts it knows their checksums."""
+
+    file: str
+    size_bytes: int
+    runs: int
+    models: int
+    artifacts: int
+    artifact_bytes: int
+    with_artifacts: bool
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is deleted for ever, or would be: `held` are deleted things that a registered version still needs."""
+
+    runs: tuple[str, ...]
+    experiments: tuple[str, ...]
+    models: tuple[str, ...]
+    held: tuple[str, ...]
+    objects: int
+    size_bytes: int
+    done: bool = False

@@ -87,13 +87,15 @@ class Folder:
                     folder.rmdir()
                 except OSError:
                     break
-                folder = folder.parent  # noqa: PLW2901  # climbing
+                folder = folder.parent  # climbing
         return total
 
     def _file(self, key: str) -> Path:
         file = (self.root / key).resolve()
         if not file.is_relative_to(self.root.resolve()):
-            raise BadDataError(f"{key!r} leads out of {self.root}", "this is not a backup that mlctl has made")
+            raise BadDataError(
+                f"{key!r} leads out of {self.root}", "this is not a backup that mlctl has made"
+            )
         return file
 
 

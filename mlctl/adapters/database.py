@@ -55,7 +55,7 @@ def strays(backend: Backend) -> tuple[StrayExperiment, ...]:
     with opened(backend) as connection:
         if _revision(connection) is None:
             return ()
-        rows = _rows(
+        rows = select(
             connection,
             "SELECT experiment_id, name, artifact_location FROM experiments"  # noqa: S608  # LOCAL is a constant
             f" WHERE lifecycle_stage = 'active' AND ({LOCAL}) ORDER BY experiment_id",
@@ -95,7 +95,7 @@ def has_users(backend: Backend) -> bool:
         return False
     with opened(backend) as connection:
         try:
-            return bool(_rows(connection, "SELECT count(*) FROM users")[0][0])
+            return bool(select(connection, "SELECT count(*) FROM users")[0][0])
         except Exception:  # no such table: two drivers, two classes
             return False
 
@@ -150,13 +150,14 @@ def _revision(connection: Any) -> str | None:
             "SELECT tablename FROM pg_tables"
             " WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
         )
-    if not _rows(connection, tables):
+    if not select(connection, tables):
         return None
-    rows = _rows(connection, "SELECT version_num FROM alembic_version")
+    rows = select(connection, "SELECT version_num FROM alembic_version")
     return str(rows[0][0]) if rows else None
 
 
-def _rows(connection: Any, sql: str) -> list[Any]:
+def select(connection: Any, sql: str) -> list[Any]:
+    """Return all rows of a query."""
     cursor = connection.cursor()
     cursor.execute(sql)
     return list(cursor.fetchall())

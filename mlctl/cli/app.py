@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli import boundary, completion, experiments, recipes, runs, server, train
+from mlctl.cli import boundary, completion, experiments, recipes, runs, server, server_keeping, train
 from mlctl.cli.session import answering
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ app.command("server-up", rich_help_panel=SERVER)(answering(server.server_up))
 app.command("server-status", rich_help_panel=SERVER)(answering(server.server_status))
 app.command("server-logs", rich_help_panel=SERVER)(answering(server.server_logs))
 app.command("server-down", rich_help_panel=SERVER)(answering(server.server_down))
+app.command("server-backup", rich_help_panel=SERVER)(answering(server_keeping.server_backup))
+app.command("server-restore", rich_help_panel=SERVER)(answering(server_keeping.server_restore))
+app.command("server-gc", rich_help_panel=SERVER)(answering(server_keeping.server_gc))
 app.command("login", rich_help_panel=SERVER)(answering(server.login))
 
 

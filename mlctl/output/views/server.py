@@ -6,7 +6,15 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_server import Adoption, Login, ServerList, StoppedServer, TrackingServer
+from mlctl.domain_server import (
+    Adoption,
+    Backup,
+    Login,
+    ServerList,
+    StoppedServer,
+    Sweep,
+    TrackingServer,
+)
 from mlctl.output.render import Column, Table, number
 from mlctl.output.views.base import document, tables
 
@@ -106,12 +114,50 @@ def _(answer: Adoption) -> list[Table]:
         Column("" if answer.done else "would go to", keep=8),
     )  # fmt: skip
     here = [(one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable]
-    there = [(one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere]
+    there = [
+        (one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere
+    ]
     return [Table(columns, here + there, empty="every experiment is behind the server already")]
 
 
 @document.register
 def _(answer: Adoption) -> Any:
+    return asdict(answer)
+
+
+@tables.register
+def _(answer: Backup) -> list[Table]:
+    rows = [
+        ("file", answer.file),
+        ("bytes", f"{answer.size_bytes:,}"),
+        ("runs", answer.runs),
+        ("models", answer.models),
+        ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
+        ("kept of these", "everything" if answer.with_artifacts else "checksums"),
+    ]
+    return [Table((Column("", keep=9), Column("", keep=9)), rows)]
+
+
+@document.register
+def _(answer: Backup) -> Any:
+    return asdict(answer)
+
+
+@tables.register
+def _(answer: Sweep) -> list[Table]:
+    rows: list[tuple[str, Any]] = [
+        ("runs", len(answer.runs)),
+        ("experiments", len(answer.experiments)),
+        ("models", len(answer.models)),
+        ("objects", answer.objects),
+        ("bytes", f"{answer.size_bytes:,}"),
+        *(("kept", one) for one in answer.held),
+    ]
+    return [Table((Column("freed" if answer.done else "would be freed", keep=9), Column("", keep=9)), rows)]
+
+
+@document.register
+def _(answer: Sweep) -> Any:
     return asdict(answer)
 
 

@@ -2,11 +2,32 @@
 
 from mlctl.services.server.adopt import adopt
 from mlctl.services.server.adopt import plan as plan_adoption
+from mlctl.services.server.backup import backup
 from mlctl.services.server.down import down
+from mlctl.services.server.gc import sweep
 from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
-from mlctl.services.server.place import locate
+from mlctl.services.server.place import locate, locate_named
+from mlctl.services.server.restore import inspect, restore
 from mlctl.services.server.status import status, status_of_all
 from mlctl.services.server.up import Wish, print_env, up
 
-__all__ = ["Wish", "adopt", "down", "follow", "locate", "login", "plan_adoption", "print_env", "status", "status_of_all", "tail", "up"]
+__all__ = [
+    "Wish",
+    "adopt",
+    "backup",
+    "down",
+    "follow",
+    "inspect",
+    "locate",
+    "locate_named",
+    "login",
+    "plan_adoption",
+    "print_env",
+    "restore",
+    "status",
+    "status_of_all",
+    "sweep",
+    "tail",
+    "up",
+]

@@ -41,7 +41,9 @@ def adopt(place: Place, planned: Adoption) -> Adoption:
         arrived = dict(kept.sizes(f"{stray.experiment_id}/"))
         for key, size in source.sizes():
             if arrived.get(f"{stray.experiment_id}/{key}") != size:
-                raise ChildFailedError(f"{key} of {stray.name} did not arrive whole", "nothing was changed; say it again")
+                raise ChildFailedError(
+                    f"{key} of {stray.name} did not arrive whole", "nothing was changed; say it again"
+                )
         root = place.destination if place.direct else "mlflow-artifacts:"
         database.relocate(place.backend, stray, f"{root}/{stray.experiment_id}")
         shutil.rmtree(source.root, ignore_errors=True)

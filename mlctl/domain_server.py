@@ -183,3 +183,20 @@ class Sweep:
     objects: int
     size_bytes: int
     done: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files for one way to run a server: name -> content."""
+
+    kind: str
+    folder: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """A database whose schema is the one that the installed MLflow wants."""
+
+    backend: str
+    revision: str

@@ -94,6 +94,9 @@ def server_up(
     ] = False,
     supervise: Annotated[bool, typer.Option("--supervise", help="Start it again when it crashes.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay: for a container.")] = False,
+    migrate_only: Annotated[
+        bool, typer.Option("--migrate-only", help="Bring the schema up and leave: for an init container.")
+    ] = False,
     adopt_artifacts: Annotated[
         bool, typer.Option("--adopt-artifacts", help="First move what local clients made behind the server.")
     ] = False,
@@ -121,10 +124,14 @@ def server_up(
     wish = server.Wish(
         name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file
     )
+    if migrate_only:
+        session.show(server.migrate(place), "next: mlctl server-up")
+        return
     if adopt_artifacts or dry_run:
         planned = server.plan_adoption(place)
         if dry_run:
-            return session.show(planned, "next: the same without --dry-run, and with --yes")
+            session.show(planned, "next: the same without --dry-run, and with --yes")
+            return
         server_adopts(session, place, planned)
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)

@@ -36,7 +36,7 @@ class S3:
     def new_bucket(self) -> str:
         """Create an empty bucket and return its name."""
         name = f"bucket-{next(NUMBERS)}"
-        (self.data / name).mkdir()
+        self.client().create_bucket(Bucket=name)
         return name
 
     def client(self) -> Any:

@@ -2,77 +2,86 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import sqlite3
-import subprocess
-import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
+from mlflow import MlflowClient
 from parts.command_line import CommandLine
 from parts.postgres import PASSWORD, Postgres
 from parts.s3 import S3
 
 ADMIN = "admin-Secret-4714"
 
-MAKE_RUNS = """
-import mlflow, pathlib, sys
-from mlflow import MlflowClient
-mlflow.set_tracking_uri(sys.argv[1])
-client = MlflowClient()
-for name in ("digits", "imdb"):
-    experiment = client.get_experiment_by_name(name)
-    number = experiment.experiment_id if experiment else client.create_experiment(name)
-    run = client.create_run(number, run_name=name).info.run_id
-    for step in range(5):
-        client.log_metric(run, "loss", 1 / (step + 1), step=step)
-    client.log_param(run, "units", 64)
-    client.log_text(run, f"a note about {name}", "notes/note.txt")
-    logged = client.create_logged_model(number, name="model", source_run_id=run)
-    folder = pathlib.Path("made"); folder.mkdir(exist_ok=True); (folder / "weights.bin").write_bytes(bytes(range(256)) * 40)
-    client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    try:
-        client.create_registered_model(name)
-    except Exception:
-        pass
-    version = client.create_model_version(name, f"models:/{logged.model_id}", run, model_id=logged.model_id).version
-    client.set_registered_model_alias(name, "champion", version)
-    client.transition_model_version_stage(name, version, "Production")
-    client.set_terminated(run)
-"""
 
-READ_BACK = """
-import hashlib, json, sys, mlflow, tempfile, pathlib
-from mlflow import MlflowClient
-mlflow.set_tracking_uri(sys.argv[1])
-client, seen = MlflowClient(), {}
-for experiment in sorted(client.search_experiments(), key=lambda e: e.name):
-    for run in client.search_runs([experiment.experiment_id], order_by=["start_time ASC"]):
-        history = [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, "loss")]
-        note = mlflow.artifacts.load_text(run.info.artifact_uri + "/notes/note.txt")
-        seen[run.info.run_id] = [experiment.name, run.info.run_name, run.data.params, history, note]
-for model in client.search_registered_models():
-    for version in client.search_model_versions(f"name = '{model.name}'"):
-        folder = pathlib.Path(mlflow.artifacts.download_artifacts(f"models:/{model.name}/{version.version}", dst_path=tempfile.mkdtemp()))
-        files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.rglob("*") if f.is_file()}
-        seen[f"{model.name}/{version.version}"] = [version.current_stage, sorted(model.aliases), version.run_id, files]
-print(json.dumps(seen, sort_keys=True))
-"""
+def make_runs(uri: str, folder: Path) -> None:
+    """Log a run, a model and a version into each of two experiments."""
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    (folder / "made").mkdir(exist_ok=True)
+    (folder / "made" / "weights.bin").write_bytes(bytes(range(256)) * 40)
+    for name in ("digits", "imdb"):
+        experiment = client.get_experiment_by_name(name)
+        number = experiment.experiment_id if experiment else client.create_experiment(name)
+        run = client.create_run(number, run_name=name).info.run_id
+        for step in range(5):
+            client.log_metric(run, "loss", 1 / (step + 1), step=step)
+        client.log_param(run, "units", 64)
+        client.log_text(run, f"a note about {name}", "notes/note.txt")
+        logged = client.create_logged_model(number, name="model", source_run_id=run).model_id
+        client.log_model_artifacts(logged, str(folder / "made"))
+        client.finalize_logged_model(logged, "READY")
+        if experiment is None:
+            client.create_registered_model(name)
+        version = client.create_model_version(name, f"models:/{logged}", run, model_id=logged).version
+        client.set_registered_model_alias(name, "champion", version)
+        client.transition_model_version_stage(name, version, "Production")
+        client.set_terminated(run)
 
 
-def client(mlctl: CommandLine, script: str, uri: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, uri],
-        cwd=cwd or mlctl.cwd, env=mlctl.whole_environment(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def read_back(uri: str) -> dict[str, Any]:
+    """Return all that make_runs has logged, artifacts by content, in an order that does not change."""
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    seen: dict[str, Any] = {}
+    for experiment in client.search_experiments():
+        for run in client.search_runs([experiment.experiment_id]):
+            history = client.get_metric_history(run.info.run_id, "loss")
+            points = [(point.step, point.value, point.timestamp) for point in history]
+            note = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/note.txt")
+            seen[run.info.run_id] = [experiment.name, run.info.run_name, dict(run.data.params), points, note]
+    for model in client.search_registered_models():
+        for version in client.search_model_versions(f"name = '{model.name}'"):
+            at = f"models:/{model.name}/{version.version}"
+            with tempfile.TemporaryDirectory() as folder:
+                files = Path(mlflow.artifacts.download_artifacts(at, dst_path=folder)).rglob("*.bin")
+                content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+            seen[at] = [
+                version.current_stage,
+                {k: int(v) for k, v in model.aliases.items()},
+                version.run_id,
+                content,
+            ]
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def _local_clients_write_here(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mlctl.cwd)
+
+
+def sqlite_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) -> None:
-    client(mlctl, MAKE_RUNS, "sqlite:///mlflow.db")
-    before = client(mlctl, READ_BACK, "sqlite:///mlflow.db")
+    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    before = read_back(sqlite_of(mlctl.cwd))
     up = mlctl("server-up", "--port", "0", "--workers", "1")
     assert "3 experiments keep artifacts in a folder of this machine" in up.stderr
     mlctl("server-down")
@@ -85,9 +94,7 @@ def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) 
     assert (mlctl.cwd / "mlruns").is_dir()
     up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--adopt-artifacts", "--yes")
     assert not list((mlctl.cwd / "mlruns").rglob("note.txt"))
-    far = mlctl.cwd.parent / "another-machine"
-    far.mkdir()
-    assert client(mlctl, READ_BACK, up["url"], cwd=far) == before
+    assert read_back(up["url"]) == before
     connection = sqlite3.connect(mlctl.cwd / "mlflow.db")
     everything = "\n".join(connection.iterdump())
     connection.close()
@@ -97,31 +104,31 @@ def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) 
 @pytest.mark.needs("postgres")
 @pytest.mark.needs("s3")
 def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
-    mlctl: CommandLine, postgres: Postgres, s3: S3
+    mlctl: CommandLine, postgres: Postgres, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made while the server is in use, restored into the other kind of place, and from there back again."""
-    first = mlctl.json(
-        "server-up", "--port", "0", "--workers", "1", "--auth", more={"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN}
-    )
-    mlctl.environment = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": ADMIN}
-    client(mlctl, MAKE_RUNS, first["url"])
+    secret = {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN}
+    first = mlctl.json("server-up", "--port", "0", "--workers", "1", "--auth", more=secret)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN)
+    make_runs(first["url"], mlctl.cwd)
     saved = mlctl.cwd.parent / "saved.tar"
     told = mlctl.json("server-backup", str(saved))
     assert (told["runs"], told["models"], told["artifacts"]) == (2, 2, 4)
-    client(mlctl, MAKE_RUNS, first["url"])  # what comes later is not in it
+    make_runs(first["url"], mlctl.cwd)  # what comes later is not in it
     assert "is there already" in mlctl.fails(4, "server-backup", str(saved))
     mlctl("server-down")
 
     bucket, database = s3.new_bucket(), postgres.new_database()
-    mlctl.environment |= {**s3.environment, "PGPASSWORD": PASSWORD}
+    mlctl.environment = {**s3.environment, "PGPASSWORD": PASSWORD}
     away = ("--backend", postgres.uri(database), "--bucket", bucket, "--endpoint-url", s3.url)
     assert mlctl.json("server-restore", str(saved), *away, "--dry-run")["runs"] == 2
     mlctl("server-restore", str(saved), *away, "--yes")
     assert "is not empty" in mlctl.fails(4, "server-restore", str(saved), *away, "--yes")
     second = mlctl.json("server-up", "--port", "0", "--workers", "1", *away, "--auth")
-    there = client(mlctl, READ_BACK, second["url"])
-    client(mlctl, MAKE_RUNS, second["url"])  # the sequences of its keys go on where they were
-    assert len(json.loads(client(mlctl, READ_BACK, second["url"]))) == 8
+    there = read_back(second["url"])
+    make_runs(second["url"], mlctl.cwd)  # the sequences of its keys go on where they were
+    assert len(read_back(second["url"])) == 8
 
     again = mlctl.cwd.parent / "again.tar"
     mlctl("server-backup", str(again))
@@ -129,14 +136,14 @@ def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
     assert "not empty" in mlctl.fails(4, "server-restore", str(again), "--yes")
     mlctl("server-restore", str(again), "--root", "third", "--yes")
     third = mlctl.json("server-up", "--port", "0", "--workers", "1", "--root", "third", "--auth")
-    back = json.loads(client(mlctl, READ_BACK, third["url"]))
+    back = read_back(third["url"])
     assert len(back) == 8
-    assert {key: back[key] for key in json.loads(there)} == json.loads(there)
+    assert {key: back[key] for key in there} == there
     assert all(len(value) == 5 and len(value[3]) == 5 for key, value in back.items() if "/" not in key)
 
 
 def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:
-    client(mlctl, MAKE_RUNS, "sqlite:///mlflow.db")
+    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
     mlctl("server-backup", "whole.tar")
     whole = (mlctl.cwd / "whole.tar").read_bytes()
     for number, torn in enumerate(
@@ -151,24 +158,6 @@ def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:
     assert not (mlctl.cwd / "new").exists()
 
 
-SWEEP_THIS = """
-import mlflow, sys
-from mlflow import MlflowClient
-mlflow.set_tracking_uri(sys.argv[1])
-client = MlflowClient()
-digits = client.get_experiment_by_name("digits").experiment_id
-for run in client.search_runs([digits]):
-    client.delete_run(run.info.run_id)            # its model is registered: held
-loose = client.create_run(client.create_experiment("loose")).info
-client.log_text(loose.run_id, "x" * 1000, "note.txt")
-client.delete_run(loose.run_id)
-gone = client.create_run(client.create_experiment("gone")).info
-client.log_text(gone.run_id, "y" * 1000, "note.txt")
-client.delete_experiment(gone.experiment_id)
-print(gone.experiment_id, loose.experiment_id, loose.run_id)
-"""
-
-
 @pytest.mark.needs("s3")
 def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine, s3: S3) -> None:
     bucket = s3.new_bucket()
@@ -176,13 +165,19 @@ def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine
     up = mlctl.json(
         "server-up", "--port", "0", "--workers", "1", "--bucket", bucket, "--endpoint-url", s3.url
     )
-    client(mlctl, MAKE_RUNS, up["url"])
-    before = client(mlctl, READ_BACK, up["url"])
-    gone, loose, run = client(mlctl, SWEEP_THIS, up["url"]).split()
-    many = s3.data / bucket / loose / run / "artifacts" / "many"
-    many.mkdir()
-    for number in range(1100):
-        (many / str(number)).write_bytes(b"z")
+    make_runs(up["url"], mlctl.cwd)
+    before = read_back(up["url"])
+    client = MlflowClient(up["url"])
+    for run in client.search_runs([client.get_experiment_by_name("digits").experiment_id]):
+        client.delete_run(run.info.run_id)  # its model is registered: held
+    loose, gone = (client.create_run(client.create_experiment(name)).info for name in ("loose", "gone"))
+    client.log_text(loose.run_id, "x" * 1000, "note.txt")
+    client.log_text(gone.run_id, "y" * 1000, "note.txt")
+    client.delete_run(loose.run_id)
+    client.delete_experiment(gone.experiment_id)
+    service, many = s3.client(), f"{loose.experiment_id}/{loose.run_id}/artifacts/many"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: service.put_object(Bucket=bucket, Key=f"{many}/{n}", Body=b"z"), range(1100)))
 
     planned = mlctl.json("server-gc")
     assert (planned["objects"], len(planned["runs"]), planned["experiments"], planned["done"]) == (
@@ -195,8 +190,8 @@ def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine
     swept = mlctl.json("server-gc", "--yes")
     assert (swept["objects"], swept["size_bytes"], swept["done"]) == (1102, 3100, True)
     assert mlctl.json("server-gc")["objects"] == 0
-    assert not [file for file in (s3.data / bucket / loose).rglob("*") if file.is_file()]
-    left = json.loads(client(mlctl, READ_BACK, up["url"]))
+    assert "Contents" not in service.list_objects_v2(Bucket=bucket, Prefix=f"{loose.experiment_id}/")
+    left = read_back(up["url"])
     assert {key: value for key, value in left.items() if "/" in key} == {
-        key: value for key, value in json.loads(before).items() if "/" in key
+        key: value for key, value in before.items() if "/" in key
     }

@@ -9,7 +9,9 @@ from typing import Any
 from mlctl.domain_server import (
     Adoption,
     Backup,
+    Exported,
     Login,
+    Migrated,
     ServerList,
     StoppedServer,
     Sweep,
@@ -158,6 +160,28 @@ def _(answer: Sweep) -> list[Table]:
 
 @document.register
 def _(answer: Sweep) -> Any:
+    return asdict(answer)
+
+
+@tables.register
+def _(answer: Exported) -> list[Table]:
+    return [Table((Column("written", keep=9),), [(f"{answer.folder}/{name}",) for name in answer.files])]
+
+
+@document.register
+def _(answer: Exported) -> Any:
+    return {"kind": answer.kind, "folder": answer.folder, "files": list(answer.files)}
+
+
+@tables.register
+def _(answer: Migrated) -> list[Table]:
+    return [
+        Table((Column("database", keep=9), Column("schema", keep=9)), [(answer.backend, answer.revision)])
+    ]
+
+
+@document.register
+def _(answer: Migrated) -> Any:
     return asdict(answer)
 
 

@@ -112,6 +112,7 @@ def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN)
     make_runs(first["url"], mlctl.cwd)
+    made = read_back(first["url"])
     saved = mlctl.cwd.parent / "saved.tar"
     told = mlctl.json("server-backup", str(saved))
     assert (told["runs"], told["models"], told["artifacts"]) == (2, 2, 4)
@@ -126,9 +127,10 @@ def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
     mlctl("server-restore", str(saved), *away, "--yes")
     assert "is not empty" in mlctl.fails(4, "server-restore", str(saved), *away, "--yes")
     second = mlctl.json("server-up", "--port", "0", "--workers", "1", *away, "--auth")
-    there = read_back(second["url"])
+    assert read_back(second["url"]) == made
     make_runs(second["url"], mlctl.cwd)  # the sequences of its keys go on where they were
-    assert len(read_back(second["url"])) == 8
+    there = read_back(second["url"])
+    assert len(there) == 8
 
     again = mlctl.cwd.parent / "again.tar"
     mlctl("server-backup", str(again))
@@ -136,10 +138,7 @@ def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
     assert "not empty" in mlctl.fails(4, "server-restore", str(again), "--yes")
     mlctl("server-restore", str(again), "--root", "third", "--yes")
     third = mlctl.json("server-up", "--port", "0", "--workers", "1", "--root", "third", "--auth")
-    back = read_back(third["url"])
-    assert len(back) == 8
-    assert {key: back[key] for key in there} == there
-    assert all(len(value) == 5 and len(value[3]) == 5 for key, value in back.items() if "/" not in key)
+    assert read_back(third["url"]) == there
 
 
 def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:

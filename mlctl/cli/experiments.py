@@ -4,4 +4,26 @@ from __future__ import annotations
 
 import typer
 
+from mlctl.cli.session import Session, answering
+
 app = typer.Typer(no_args_is_help=True, help="List experiments.")
+
+
+@app.callback()
+def _group() -> None:
+    """List experiments."""
+
+
+@app.command("list")
+@answering
+def list_(session: Session) -> None:
+    """List the experiments and how many runs each holds.
+
+    \b
+    mlctl experiments list
+    """
+    from mlctl.services import runs
+
+    session.show(
+        runs.list_experiments(session.settings.tracking_uri), "next: mlctl runs list --experiment NAME"
+    )

@@ -24,13 +24,30 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, rows: np.ndarray[Any, Any]) -> Split:
+        """Return these rows, in this order."""
+        return Split(take(self.inputs, rows), self.targets[rows])
+
+
+def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
+    """Return these rows of a split's inputs: of an array, a DataFrame or a `Bags`."""
+    if isinstance(inputs, np.ndarray):
+        return inputs[rows]
+    if hasattr(inputs, "iloc"):
+        return inputs.iloc[rows].reset_index(drop=True)
+    return inputs.take(rows)
+
 
 @dataclass(frozen=True)
 class Dataset:
     """Raw inputs and targets by split, with what is needed to say what they are.
 
-    `classes` names the classes in order (empty for a regression), `unit` is the target's ("USD"), `files`
-    are those it was read from, `split_seed` is the seed that dealt the rows out (None: the publisher did).
+    `classes` names the classes in order (empty for a regression), `unit` is the target's ("USD"), `source`
+    is a path, a URL, "bundled" or "synthetic", `sha256` covers all content of the files it was read from,
+    `size_bytes` is theirs, `split_seed` is the seed that dealt the rows out (None: the publisher did).
+    `extra` holds what a recipe's encoder wants of it: `imdb` puts its words there, by rank ("words").
+    `as_raw` turns inputs back into what a client would send, where they are not the same. `input_shape` is an
+    encoded example's, known to `build`.
     """
 
     name: str
@@ -44,6 +61,22 @@ class Dataset:
     size_bytes: int = 0
     split_seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    as_raw: Callable[[Any], Any] | None = None
+    input_shape: tuple[int, ...] = ()
+
+    def raw(self, inputs: Any) -> Any:
+        """Return inputs of a split, or some rows of them, as a client would send them: texts for `Bags`."""
+        return inputs if self.as_raw is None else self.as_raw(inputs)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether inputs are rows of a table."""
+        return hasattr(self.train.inputs, "iloc")
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether this is a stand-in and not the real data."""
+        return self.source == "synthetic"
 
     @property
     def splits(self) -> dict[str, int]:
@@ -53,7 +86,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """"regression", "binary" or "multiclass"."""
+        """What is to be learned: regression, binary or multiclass."""
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"
@@ -61,7 +94,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Download:
-    """A file that can be fetched: its name, where it is published, and what its bytes must hash to."""
+    """A file that can be fetched: its name, where it is published, and what its bytes must hash to.
+
+    `sha256` may be an MD5 (32 digits) where the publisher gives no other.
+    """
 
     name: str
     url: str

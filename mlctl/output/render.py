@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlctl.errors import RefusedError
 
+GAP = 2  # blanks between columns
+LONGEST, NARROWEST = 40, 8  # a cell of a column that may be dropped, and of one that may not
+WIDEST_PICTURE = 100
 PIPE_WIDTH = 100_000  # nothing is truncated or wrapped where no terminal's width is known
 
 
@@ -33,8 +38,16 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A value that people see in other words or colours than programs do: CSV writes `value` itself."""
+
+    value: Any
+    shown: str | Text
+
+
+@dataclass(frozen=True)
 class Table:
-    """A titled table of cells; a cell is text, a number, None, or rich Text where colour helps."""
+    """A titled table of cells; a cell is text, a number, None, a Cell, or rich Text where colour helps."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
@@ -42,19 +55,31 @@ class Table:
     caption: str = ""
     empty: str = "nothing to show"
     notes: Sequence[str] = field(default_factory=tuple)
+    drawing: Callable[[int, bool], Text] | None = None  # (width, colours?) -> a picture in place of the rows
+
+
+class _Console(Console):
+    """A console that leaves a broken pipe to the boundary; rich's own would end the program with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass it on."""
+        raise BrokenPipeError
 
 
 def console(stderr: bool = False) -> Console:
     """Return a console that honours NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS, and never wraps a pipe."""
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+        stream.reconfigure(errors="replace")  # a mark that cannot be written is not worth failing for
     width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    return _Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def show(answer: object, form: str = "table") -> None:
     """Write an answer to stdout as `form`: table, json, csv or md."""
     from mlctl.output import views
 
+    console()  # prepares the stream
     if form == "json":
         print(json.dumps(finite(views.document(answer)), indent=2, ensure_ascii=False, default=str))
         return
@@ -124,6 +149,8 @@ def finite(document: Any) -> Any:
 
 
 def _plain(cell: Any) -> str:
+    if isinstance(cell, Cell):
+        cell = cell.shown
     if isinstance(cell, Text):
         return cell.plain
     if isinstance(cell, float):
@@ -135,7 +162,8 @@ def _write_csv(table: Table) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([column.title for column in table.columns])
     for row in table.rows:
-        writer.writerow([repr(cell) if isinstance(cell, float) else _plain(cell) for cell in row])
+        values = [cell.value if isinstance(cell, Cell) else cell for cell in row]
+        writer.writerow([repr(value) if isinstance(value, float) else _plain(value) for value in values])
 
 
 def _write_markdown(table: Table) -> None:
@@ -156,40 +184,92 @@ def _write_table(table: Table) -> None:
     if not table.rows:
         out.print(table.empty)
         return
-    shown, dropped = _fitting(table, out.width)
-    drawn = RichTable(
-        title=Text(table.title, style="bold") if table.title else None,
-        title_justify="left",
-        caption=Text(table.caption, style="dim") if table.caption else None,
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    whole = not sys.stdout.isatty()
-    for index in shown:
-        column = table.columns[index]
-        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=whole or column.keep < 9)
-    for row in table.rows:
-        drawn.add_row(*[cell if isinstance(cell := row[i], Text) else Text(_plain(cell)) for i in shown])
-    out.print(drawn)
-    if dropped:
-        names = ", ".join(table.columns[index].title for index in dropped)
-        hint(f"{len(dropped)} columns not shown on {out.width} columns of terminal: {names}")
+    if table.drawing:
+        out.print(table.drawing(min(out.width, WIDEST_PICTURE), out.color_system is not None))
+        return
+    if table.title:
+        out.print(Text(table.title, style="bold"))
+    if out.width >= PIPE_WIDTH and not out.is_terminal:
+        _write_lines(table)
+    else:
+        _draw(table, out)
+    if table.caption:
+        out.print(Text(table.caption, style="dim"))
     for note in table.notes:
         out.print(note)
 
 
-def _fitting(table: Table, width: int) -> tuple[list[int], list[int]]:
-    """Return which columns fit into `width` characters, and which were dropped, least wanted first."""
-    cells = [
-        max([len(column.title), *(len(_plain(row[index])) for row in table.rows)])
+def _write_lines(table: Table) -> None:
+    """Write every column whole, one line a row: what grep, awk and a reader of a file want."""
+    rows = [[_plain(cell).replace("\n", " ") for cell in row] for row in table.rows]
+    if _headed(table):
+        rows.insert(0, [column.title for column in table.columns])
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for column, width, text in zip(table.columns, widths, row, strict=True):
+            blanks = " " * (width - cell_len(text))
+            cells.append(blanks + text if column.right else text + blanks)
+        print((" " * GAP).join(cells).rstrip())
+
+
+def _headed(table: Table) -> bool:
+    return any(column.title for column in table.columns)
+
+
+def _draw(table: Table, out: Console) -> None:
+    shown, dropped, widths = _fitting(table, out.width)
+    drawn = RichTable(
+        box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold", show_header=_headed(table)
+    )
+    for index, width in zip(shown, widths, strict=True):
+        column = table.columns[index]
+        wraps = column.keep >= 9 and not column.right
+        drawn.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=not wraps,
+            overflow="fold" if wraps else "ellipsis",
+            width=width,
+        )
+    for row in table.rows:
+        drawn.add_row(*[_as_text(row[i]) for i in shown])
+    out.print(drawn)
+    if dropped:
+        names = ", ".join(table.columns[index].title for index in dropped)
+        hint(f"{len(dropped)} columns not shown on {out.width} columns of terminal: {names}")
+
+
+def _as_text(cell: Any) -> Text:
+    if isinstance(cell, Cell):
+        cell = cell.shown
+    return cell if isinstance(cell, Text) else Text(_plain(cell))
+
+
+def _fitting(table: Table, width: int) -> tuple[list[int], list[int], list[int]]:
+    """Return the columns that fit into `width`, those dropped, least wanted first, and how wide each is.
+
+    A long value is cut before its column is dropped; a column that may not be dropped is narrowed last.
+    Widths are those of the terminal's cells: a wide character takes two.
+    """
+    whole = [
+        max([cell_len(column.title), *(cell_len(_plain(row[index])) for row in table.rows)])
         for index, column in enumerate(table.columns)
     ]
+    wanted = [
+        size if column.keep >= 9 or width >= PIPE_WIDTH else min(size, max(LONGEST, cell_len(column.title)))
+        for size, column in zip(whole, table.columns, strict=True)
+    ]
     shown = list(range(len(table.columns)))
-    while sum(cells[i] + 1 for i in shown) > width:
+
+    def needed() -> int:
+        return sum(wanted[i] + GAP for i in shown) - GAP
+
+    while needed() > width:
         droppable = [i for i in shown if table.columns[i].keep < 9]
         if not droppable:
             break
         shown.remove(min(droppable, key=lambda i: (table.columns[i].keep, -i)))
-    return shown, [i for i in range(len(table.columns)) if i not in shown]
+    while needed() > width and max(wanted[i] for i in shown) > NARROWEST:
+        wanted[max(shown, key=lambda i: wanted[i])] -= 1
+    return shown, [i for i in range(len(table.columns)) if i not in shown], [wanted[i] for i in shown]

@@ -51,7 +51,9 @@ class Hyperparameter:
                 return int(float(text))
             return kind(text)
         except (KeyError, ValueError, OverflowError):
-            raise UsageError(f"{name}={text} is not {_kind_words[kind]}", f"allowed are {self.allowed}") from None
+            raise UsageError(
+                f"{name}={text} is not {_kind_words[kind]}", f"allowed are {self.allowed}"
+            ) from None
 
     @property
     def allowed(self) -> str:

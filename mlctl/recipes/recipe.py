@@ -137,9 +137,13 @@ def _from_file(path: Path, wanted: str) -> Recipe:
         hint = did_you_mean(wanted, found) or f"it has: {', '.join(found) or 'none'}"
         raise NotFoundError(f"{path} has no recipe {wanted!r}", hint)
     if not found:
-        raise BadDataError(f"{path} declares no recipe", "write a class that derives from mlctl.recipes.Recipe")
+        raise BadDataError(
+            f"{path} declares no recipe", "write a class that derives from mlctl.recipes.Recipe"
+        )
     if not wanted and len(found) > 1:
-        raise UsageError(f"{path} declares several recipes: {', '.join(found)}", f"say which: {path}:{[*found][0]}")
+        raise UsageError(
+            f"{path} declares several recipes: {', '.join(found)}", f"say which: {path}:{next(iter(found))}"
+        )
     return _made(found[wanted] if wanted else next(iter(found.values())), str(path))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from parts import eventually, free_port
+from tests.parts import eventually, free_port
 
 PASSWORD = "pg-Secret-4711"
 NUMBERS = itertools.count(1)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parts import eventually, free_port
+from tests.parts import eventually, free_port
 
 KEY, SECRET = "mlctlkey", "s3-Secret-4712"
 NUMBERS = itertools.count(1)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from parts import postgres as postgres_part
-from parts import s3 as s3_part
-from parts.command_line import CommandLine
+
+from tests.parts import postgres as postgres_part
+from tests.parts import s3 as s3_part
+from tests.parts.command_line import CommandLine
 
 
 @pytest.fixture

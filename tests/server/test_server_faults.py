@@ -12,10 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import psutil
 import pytest
-from parts import free_port
-from parts.command_line import CommandLine
-from parts.postgres import PASSWORD, Postgres
-from parts.s3 import S3
+
+from tests.parts import free_port
+from tests.parts.command_line import CommandLine
+from tests.parts.postgres import PASSWORD, Postgres
+from tests.parts.s3 import S3
 
 SOON_S = 2.5
 

@@ -12,9 +12,10 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from parts.command_line import CommandLine
-from parts.postgres import PASSWORD, Postgres
-from parts.s3 import S3
+
+from tests.parts.command_line import CommandLine
+from tests.parts.postgres import PASSWORD, Postgres
+from tests.parts.s3 import S3
 
 ADMIN = "admin-Secret-4714"
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from parts import eventually
-from parts.command_line import CommandLine
+
+from tests.parts import eventually
+from tests.parts.command_line import CommandLine
 
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from parts import eventually
-from parts.command_line import CommandLine
-from parts.postgres import PASSWORD, Postgres
-from parts.s3 import S3, SECRET
+
+from tests.parts import eventually
+from tests.parts.command_line import CommandLine
+from tests.parts.postgres import PASSWORD, Postgres
+from tests.parts.s3 import S3, SECRET
 
 ADMIN = "admin-Secret-4713"
 

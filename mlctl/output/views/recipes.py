@@ -25,7 +25,12 @@ def _(answer: RecipeList) -> Any:
 def _(answer: RecipeDetail) -> list[Table]:
     about = Table(
         (Column("", keep=9), Column("", keep=9)),
-        [("recipe", answer.name), ("trains", answer.summary), ("objective", answer.objective), ("file", answer.source)],
+        [
+            ("recipe", answer.name),
+            ("trains", answer.summary),
+            ("objective", answer.objective),
+            ("file", answer.source),
+        ],
     )
     return [
         _settable("Hyperparameters (--set NAME=VALUE)", answer.hyperparameters),

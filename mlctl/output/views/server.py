@@ -115,11 +115,12 @@ def _(answer: Adoption) -> list[Table]:
         Column("experiment", keep=9), Column("files", right=True), Column("bytes", right=True), Column("from"),
         Column("" if answer.done else "would go to", keep=8),
     )  # fmt: skip
-    here = [(one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable]
-    there = [
-        (one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere
+    rows: list[tuple[Any, ...]] = [(one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable]
+    rows += [
+        (one.name, None, None, one.location, "its folder is on another machine")
+        for one in answer.elsewhere
     ]
-    return [Table(columns, here + there, empty="every experiment is behind the server already")]
+    return [Table(columns, rows, empty="every experiment is behind the server already")]
 
 
 @document.register

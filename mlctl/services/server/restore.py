@@ -33,7 +33,7 @@ def inspect(file: Path) -> tuple[Backup, dict[str, Any]]:
                 if member.name == "manifest.json":
                     manifest = json.load(body)
                 else:
-                    seen[member.name] = hashlib.file_digest(body, "sha256").hexdigest()
+                    seen[member.name] = hashlib.file_digest(_Reader(body), "sha256").hexdigest()
     except (tarfile.TarError, ValueError, EOFError) as exc:
         raise BadDataError(f"{file} is torn, or is not a backup: {exc}", "take another one") from exc
     if manifest is None:

@@ -1,7 +1,0 @@
-"""mlctl runs."""
-
-from __future__ import annotations
-
-import typer
-
-app = typer.Typer(no_args_is_help=True, help="List runs.")

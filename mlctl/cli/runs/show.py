@@ -1,0 +1,22 @@
+"""mlctl runs show."""
+
+from __future__ import annotations
+
+from mlctl.cli.options import RunArgument
+from mlctl.cli.runs.list import Experiment
+from mlctl.cli.session import Session
+
+
+def show(session: Session, run: RunArgument, experiment: Experiment = None) -> None:
+    """Show a run: metrics and their course, params, data, artifacts, environment.
+
+    \b
+    mlctl runs show last
+    mlctl runs show best --experiment imdb
+    mlctl runs show best:test_accuracy -o json
+    """
+    from mlctl.services import runs
+
+    answer = runs.show(session.settings.tracking_uri, run, experiment)
+    name = answer.run.run_name
+    session.show(answer, f"next: mlctl runs plot {name}, or mlctl register {name} NAME")

@@ -1,0 +1,67 @@
+"""The encoders that a recipe may name: raw client input to model input, the same in training and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlctl.serving.scoring import Pixels, Table, Words
+
+Step = Mapping[str, Any]
+
+
+def pixels(shape: Sequence[int], high: float) -> Pixels:
+    """Pictures of `shape` whose fully lit pixel is `high`: scaled to 0..1, with a channel."""
+    return Pixels(shape, high)
+
+
+def words(vocabulary: Sequence[str], column: str = "text") -> Words:
+    """Texts as multi-hot rows over a vocabulary, most frequent word first."""
+    return Words(vocabulary, column)
+
+
+def table(rows: Any, steps: Sequence[Step]) -> Table:
+    """Rows of a table through these steps, fitted to the training rows (a DataFrame)."""
+    return Table.fitted(rows, steps)
+
+
+def number(*names: str) -> list[Step]:
+    """Columns as they are, gaps filled with the median."""
+    return [{"make": "number", "of": name} for name in names]
+
+
+def log(*names: str) -> list[Step]:
+    """Logarithms of columns that count or measure."""
+    return [{"make": "log", "of": name} for name in names]
+
+
+def ratio(name: str, by: str) -> list[Step]:
+    """The logarithm of one column per another."""
+    return [{"make": "ratio", "of": name, "by": by}]
+
+
+def missing(*names: str) -> list[Step]:
+    """Whether there is a gap."""
+    return [{"make": "missing", "of": name} for name in names]
+
+
+def category(*names: str) -> list[Step]:
+    """Columns of words, one feature a word that training saw; an unseen word is none of them."""
+    return [{"make": "category", "of": name} for name in names]
+
+
+def distance(latitude: str, longitude: str, place: tuple[float, float]) -> list[Step]:
+    """The logarithm of the distance, in degrees, from a place."""
+    return [{"make": "distance", "of": [latitude, longitude], "from": list(place)}]
+
+
+def waves(latitude: str, longitude: str, directions: int, frequencies: Sequence[float]) -> list[Step]:
+    """A place along several directions, with sines and cosines at frequencies in turns a degree."""
+    return [
+        {
+            "make": "waves",
+            "of": [latitude, longitude],
+            "directions": directions,
+            "frequencies": list(frequencies),
+        }
+    ]

@@ -1,0 +1,66 @@
+"""California housing, 1990: what a house costs, from a table with gaps and words in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlctl.recipes import Recipe, Values, hyperparameter, minimize, option
+
+if TYPE_CHECKING:
+    import keras
+
+    from mlctl.data.dataset import Dataset, Source
+
+LOS_ANGELES, SAN_FRANCISCO = (34.05, -118.24), (37.77, -122.42)
+
+
+class Housing(Recipe):
+    """Two hidden layers on 20,640 districts of California, predicting a house's price in dollars"""
+
+    name = "housing"
+    objective = minimize("val_mae")
+    epochs, batch_size, learning_rate, schedule = 60, 128, 3e-3, "cosine"
+    units = hyperparameter(128, low=2, high=512, step=2, help="width of the first hidden layer")
+    units2 = hyperparameter(64, low=2, high=512, step=2, help="width of the second hidden layer")
+    split_seed = option(7, low=0, help="deals the districts out to training, validation and test")
+
+    def load(self, source: Source) -> Dataset:
+        """Return the districts: 64 % for training, 16 % for validation, 20 % as test."""
+        from mlctl.data.housing import housing
+
+        return housing(source)
+
+    def encoder(self, data: Dataset) -> Any:
+        """Make ratios, logarithms and regions of the columns; fill gaps, scale all."""
+        from mlctl.recipes import encoders as make
+
+        place = ("latitude", "longitude")
+        steps = [
+            *make.number("longitude", "latitude", "housing_median_age", "median_income"),
+            *make.log("total_rooms", "total_bedrooms", "population", "households", "median_income"),
+            *make.ratio("total_rooms", by="households"),
+            *make.ratio("total_bedrooms", by="total_rooms"),
+            *make.ratio("population", by="households"),
+            *make.missing("total_bedrooms"),
+            *make.category("ocean_proximity"),
+            *make.distance(*place, LOS_ANGELES),
+            *make.distance(*place, SAN_FRANCISCO),
+            *make.waves(*place, directions=4, frequencies=(0.25, 0.5, 1.0, 2.0)),
+        ]
+        return make.table(data.train.inputs, steps)
+
+    def build(self, hp: Values, data: Dataset) -> keras.Model:
+        """Return the compiled network; its last layer speaks dollars."""
+        import keras
+        from keras import layers
+
+        targets = data.train.targets
+        model = keras.Sequential([
+            keras.Input(data.input_shape),
+            layers.Dense(hp.units, activation="relu"),
+            layers.Dense(hp.units2, activation="relu"),
+            layers.Dense(1),
+            layers.Rescaling(float(targets.std()), float(targets.mean()), dtype="float32"),
+        ])  # fmt: skip
+        model.compile(keras.optimizers.Adam(hp.rate), loss="mean_absolute_error", metrics=["mae"])
+        return model

@@ -1,0 +1,1 @@
+"""What runs inside a served process: nothing here needs the rest of mlctl."""

@@ -20,6 +20,12 @@ def mlctl(tmp_path: Path) -> Iterator[CommandLine]:
     line.down()
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client would try again for minutes before it tells what is wrong."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[postgres_part.Postgres]:
     with postgres_part.running() as server:

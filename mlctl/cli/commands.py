@@ -37,6 +37,37 @@ COMMANDS: dict[str, Entry] = {
     ),
     "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
+    "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),
+    "server-status": Entry(
+        "server:server_status", SERVER, "Show how a server is: its process, its database, and what it holds."
+    ),
+    "server-logs": Entry("server:server_logs", SERVER, "Print a server's log."),
+    "server-down": Entry(
+        "server:server_down",
+        SERVER,
+        "Stop a server: gracefully, then firmly; only the process that was started.",
+    ),
+    "server-backup": Entry(
+        "server_keeping:server_backup",
+        SERVER,
+        "Write a server's database and artifacts to one file, while it is in use.",
+    ),
+    "server-restore": Entry(
+        "server_keeping:server_restore",
+        SERVER,
+        "Restore a backup into an empty database and an empty bucket or folder, of either kind.",
+    ),
+    "server-gc": Entry(
+        "server_keeping:server_gc",
+        SERVER,
+        "Free what deleted runs, experiments and models still take, but for what a registered version needs.",
+    ),
+    "login": Entry(
+        "server:login",
+        SERVER,
+        "Keep your user and password for a server, in a file that only you can read; every command uses them.",
+    ),
+    "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }

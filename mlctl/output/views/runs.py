@@ -306,3 +306,29 @@ def _(answer: Deleted) -> list[Table]:
         Column("experiment"),
     )
     return [Table(columns, [(run.run_name, _id(run), run.experiment) for run in answer.runs])]
+
+
+@tables.register
+def _(answer: Run) -> list[Table]:
+    """What a training ends in: the run, what the kept model reached beside the last epoch, its params."""
+    return [_about(answer), _reached(answer), _pairs("Params", answer.params)]
+
+
+def _reached(run: Run) -> Table:
+    metrics, epoch = run.metrics, run.metrics.get("best_epoch")
+    sources = {
+        f"kept (epoch {epoch:.0f}), validation" if epoch else "kept, validation": "best_val_",
+        "kept, test": "test_",
+        "last epoch, training": "",
+        "last epoch, validation": "val_",
+    }
+    names = [name for name in metrics if f"val_{name}" in metrics]
+    names += [name.removeprefix("val_") for name in metrics if name.startswith("val_")]
+    names = list(dict.fromkeys(names))
+    used = {title: prefix for title, prefix in sources.items() if any(prefix + name in metrics for name in names)}
+    rows = [
+        (name, *(figure(metrics.get(prefix + name), prefix in {"best_val_", "test_"}) for prefix in used.values()))
+        for name in names
+    ]
+    columns = (Column("metric", keep=9), *(Column(title, right=True, keep=8 - n) for n, title in enumerate(used)))
+    return Table(columns, rows, "Metrics", empty="no metrics")

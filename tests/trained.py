@@ -118,7 +118,7 @@ def train_here(folder: Path, source: str, seen: Seen | None = None, **asked: Any
     """Train in this process, which has TensorFlow loaded already; raises what the service raises."""
     import keras
     from mlctl import settings
-    from mlctl.output import document
+    from mlctl.output.views.base import document
     from mlctl.services.train import Request, train
 
     with contextlib.chdir(folder):

@@ -1,6 +1,6 @@
 """Make README's terminal pictures: run each command for real, and export what it shows as SVG.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from __future__ import annotations

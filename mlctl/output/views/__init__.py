@@ -3,4 +3,14 @@
 from mlctl.output.views import compare, completion, recipes, run_detail, runs, server, training
 from mlctl.output.views.base import document, tables
 
-__all__ = ["compare", "completion", "document", "recipes", "run_detail", "runs", "server", "tables", "training"]
+__all__ = [
+    "compare",
+    "completion",
+    "document",
+    "recipes",
+    "run_detail",
+    "runs",
+    "server",
+    "tables",
+    "training",
+]

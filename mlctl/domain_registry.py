@@ -104,11 +104,11 @@ class Registration:
 
 @dataclass(frozen=True)
 class Check:
-    """One gate: what was wanted, what was found, and whether it holds."""
+    """One gate: what was wanted, what was found (None for nothing), and whether it holds."""
 
     check: str
     wanted: str
-    found: str
+    found: float | str | None
     holds: bool
 
 
@@ -127,6 +127,24 @@ class Promotion:
     checks: tuple[Check, ...] = ()
     action: str = "promote"
     dry_run: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether a check did not hold, so that nothing was changed."""
+        return not all(check.holds for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reaches on a recipe's data: `metrics` on its `split`, of `rows` examples."""
+
+    model: ModelReference
+    recipe: str
+    split: str
+    rows: int
+    metrics: Mapping[str, float]
+    data: DataReference
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -81,8 +81,15 @@ class Registry:
             return ()
         said = None if name is None else f"name = {_quoted(name)}"
         with self.store.asking():
-            found = [_version(one, aliases or {}) for one in _paged(self.client.search_model_versions, said)]
-        return tuple(sorted(found, key=lambda one: (one.name, -int(one.version))))
+            found = [_version(one) for one in _paged(self.client.search_model_versions, said)]
+        pointed = (self.pointed(one, aliases or {}) for one in found)
+        return tuple(sorted(pointed, key=lambda one: (one.name, -int(one.version))))
+
+    @staticmethod
+    def pointed(version: RegisteredVersion, aliases: Mapping[str, str]) -> RegisteredVersion:
+        """Return a version with the aliases that point to it: a search of the store leaves them out."""
+        pointing = {alias for alias, number in aliases.items() if number == version.version}
+        return replace(version, alias=tuple(sorted(pointing | set(version.alias))))
 
     def version(self, name: str, version: str) -> RegisteredVersion:
         """Return one version; raises NotFoundError that says which there are."""
@@ -202,16 +209,12 @@ def _stored(found: Any) -> StoredModel:
     )
 
 
-def _version(found: Any, aliases: Mapping[str, str]) -> RegisteredVersion:
-    number = str(found.version)
-    pointing: Sequence[str] = sorted(
-        {alias for alias, version in aliases.items() if version == number} | set(found.aliases or ())
-    )
+def _version(found: Any) -> RegisteredVersion:
     return RegisteredVersion(
         name=found.name,
-        version=number,
+        version=str(found.version),
         stage=found.current_stage or "None",
-        alias=tuple(pointing),
+        alias=tuple(sorted(found.aliases or ())),
         run_id=found.run_id or None,
         source=found.source,
         created=moment(found.creation_timestamp),

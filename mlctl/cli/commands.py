@@ -30,6 +30,10 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
     "runs": Entry("runs:app", LOOK, "List runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
+    "register": Entry("register:register", REGISTRY, "Register a model as the next version of a name."),
+    "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
+    "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
+    "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }

@@ -15,10 +15,11 @@ from mlctl.domain import Run
 from mlctl.domain_registry import ModelReference, RegisteredVersion
 from mlctl.errors import MlctlError, NotFoundError, UsageError, did_you_mean
 from mlctl.services import select
+from mlctl.services.stages import PRODUCTION
+from mlctl.services.standing import seen
 from mlctl.settings import Settings
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-PRODUCTION = "Production"
 
 
 def resolve(settings: Settings, text: str) -> ModelReference:
@@ -107,12 +108,12 @@ def _of_models_uri(settings: Settings, uri: str) -> ModelReference:
 
 def _chosen(registry: Registry, name: str, mark: str, which: str) -> RegisteredVersion:
     """Return the version of a registered model that a number, `latest`, a stage or an alias names."""
-    model = registry.model(name)
-    versions = registry.versions(name, model.aliases)
+    standing = seen(registry, name)
+    versions = standing.versions
     if which.lower() == "latest" and versions:
         return versions[0]
     if mark == "/" and which.isdecimal():
-        return registry.version(name, which)
+        return standing.version(which)
     for one in versions:  # a stage's pointer is the alias of its name in lower case
         if which in one.alias or which.lower() in one.alias:
             return one

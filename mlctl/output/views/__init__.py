@@ -1,6 +1,6 @@
 """Which tables a value makes for people, and which document it is for programs: one file a noun."""
 
-from mlctl.output.views import compare, completion, recipes, run_detail, runs, server, training
+from mlctl.output.views import compare, completion, recipes, registry, run_detail, runs, server, training
 from mlctl.output.views.base import document, tables
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "completion",
     "document",
     "recipes",
+    "registry",
     "run_detail",
     "runs",
     "server",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -118,7 +119,8 @@ def _writable(place: Place) -> None:
         finally:
             probe.unlink(missing_ok=True)
             if made and folder == place.folder:
-                folder.rmdir()
+                with contextlib.suppress(OSError):  # another server is looking at it just now
+                    folder.rmdir()
 
 
 def _made(folder: Path) -> bool:

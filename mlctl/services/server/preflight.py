@@ -105,35 +105,21 @@ def _bound(access: Access) -> socket.socket:
 def _writable(place: Place) -> None:
     folders = {place.backend.sqlite_file.parent} if place.backend.sqlite_file else set()
     if not place.bucket:
-        folders.add(place.folder)
+        folders.add(place.folder if place.folder.is_dir() else place.root)
     for folder in folders:
-        made = _made(folder)
         probe = folder / f".mlctl-{uuid.uuid4().hex}"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             with probe.open("wb") as file:
                 file.write(b"\0" * 65536)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
-            raise RefusedError(f"{folder} cannot be written: {exc.strerror}", _remedy(exc)) from exc
+            verb = "written" if folder.is_dir() else "created"
+            raise RefusedError(f"{folder} cannot be {verb}: {exc.strerror}", _remedy(exc)) from exc
         finally:
-            probe.unlink(missing_ok=True)
-            if made and folder == place.folder:
-                with contextlib.suppress(OSError):  # another server is looking at it just now
-                    folder.rmdir()
-
-
-def _made(folder: Path) -> bool:
-    """Create a folder where there is none; return whether it was created."""
-    if folder.is_dir():
-        return False
-    try:
-        folder.mkdir(parents=True)
-    except OSError as exc:
-        raise RefusedError(
-            f"{folder} cannot be created: {exc.strerror}", "look at --root and its owner"
-        ) from exc
-    return True
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
 
 
 def _remedy(error: OSError) -> str:

@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import uuid
-from pathlib import Path
 
 from mlctl.adapters import database
 from mlctl.domain_server import Access, Place

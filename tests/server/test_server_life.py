@@ -181,3 +181,22 @@ def test_killed_without_a_supervisor_nothing_holds_the_port(mlctl: CommandLine) 
     assert mlctl.json("server-status")["status"] == "gone"
     assert mlctl.json("server-up", "--port", str(port), "--workers", "1")["already"] is False
     mlctl("server-down")
+
+
+def test_in_the_foreground_it_is_the_process_that_was_started(mlctl: CommandLine) -> None:
+    """A container's first process: it gets the signal itself, writes to its own streams, and tidies up."""
+    command = [sys.executable, "-m", "mlctl", "server-up", "--port", "0", "--workers", "1", "--foreground"]
+    process = subprocess.Popen(
+        command, cwd=mlctl.cwd, env=mlctl.whole_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        eventually(lambda: bool(mlctl.notes()), 60)
+        assert json.loads(mlctl.notes()[0].read_text())["pid"] == process.pid
+        eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert (out, b"in the foreground" in err) == (b"", True)
+        assert mlctl.notes() == []
+    finally:
+        process.kill()

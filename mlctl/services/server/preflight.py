@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -93,7 +94,7 @@ def _bound(access: Access) -> socket.socket:
             raise RefusedError(
                 f"port {access.port} is for the administrator", "take one above 1023: --port"
             ) from exc
-        if exc.errno == 99:
+        if exc.errno == errno.EADDRNOTAVAIL:
             raise UnreachableError(f"{access.host} is no address of this machine", "look at --host") from exc
         raise RefusedError(
             f"port {access.port} on {access.host} is in use", "say --port, or find who has it: ss -ltnp"
@@ -122,7 +123,7 @@ def _writable(place: Place) -> None:
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in {28, 122}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "free some space"
     return "look at --root and its owner"
 

@@ -158,6 +158,7 @@ class Recorder:
 def open_store(tracking_uri: str) -> Store:
     """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
     # the sender tries again by itself, and must notice soon that a server hangs
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the answer's
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     reach(tracking_uri)

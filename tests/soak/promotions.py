@@ -261,7 +261,8 @@ def main() -> int:
             for fault in rounds[-1].faults:
                 print(f"round {number}: {fault}", file=sys.stderr)
             if (number + 1) % 20 == 0:
-                print(f"{number + 1} rounds", file=sys.stderr)
+                bad = sum(bool(one.faults) for one in rounds)
+                print(f"{number + 1} rounds, {bad} bad", file=sys.stderr, flush=True)
     seconds = sorted(second for one in rounds for second in one.seconds)
     figures = {
         "rounds": len(rounds),

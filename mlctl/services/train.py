@@ -9,6 +9,7 @@ from typing import Any
 
 from mlctl.domain import Run, Watcher
 from mlctl.services import prepare
+from mlctl.services.naming import check_name
 from mlctl.settings import Settings
 
 
@@ -49,9 +50,13 @@ class Resumed:
 def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     """Train, log and check a model; return its run.
 
+    A model that cannot be registered fails when the run is finished and kept.
+
     Raises UsageError, NotFoundError, BadDataError for what was asked, UnreachableError where the store is
     away at the start. A run that fails is marked FAILED, one that is interrupted KILLED.
     """
+    if request.register is not None:
+        check_name(request.register)
     recipe, values = prepare.recipe_values(request.source, request.given)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     return run_training(settings, request, prepared, watcher)
@@ -70,4 +75,9 @@ def run_training(
     with framework.frugal_imports():
         from mlctl.services.training import Training
 
-    return Training(settings, request, prepared, watcher, resumed).run()
+    run = Training(settings, request, prepared, watcher, resumed).run()
+    if request.register:
+        from mlctl.services import register
+
+        register.after_training(settings, run, request.register, watcher)
+    return run

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from trained import TINY, Trained, train_here
 
 from mlctl.adapters import model_folder
 from mlctl.data import synthetic
 from mlctl.serving import scoring
+from tests.trained import TINY, Trained, train_here
 
 
 def texts_of(folder: Path) -> dict[Path, str]:
@@ -38,7 +38,7 @@ def test_two_flavors_and_nothing_of_this_machine(small: dict[str, Trained], reci
     assert about["task"] in {"binary", "multiclass", "regression"}
     assert written["run_id"] == trained.answer["run_id"]
     for path, text in texts_of(trained.model).items():
-        for place in (str(Path.home()), str(Path(scoring.__file__).parent), "/tmp/mlctl-model-"):  # noqa: S108
+        for place in (str(Path.home()), str(Path(scoring.__file__).parent), "/tmp/mlctl-model-"):
             assert place not in text, path
     assert "mlctl" not in (trained.model / "requirements.txt").read_text()
 
@@ -87,7 +87,12 @@ def test_a_column_that_had_no_gaps_is_demanded(small: dict[str, Trained]) -> Non
 def test_a_reviews_text_is_taken(small: dict[str, Trained]) -> None:
     served = mlflow.pyfunc.load_model(str(small["imdb"].model))
     words = synthetic.words(500)
-    texts = [" ".join(words[3::10]), " ".join(words[8::10]), "", f"{words[8].upper()}, {words[18]}! unheardof"]
+    texts = [
+        " ".join(words[3::10]),
+        " ".join(words[8::10]),
+        "",
+        f"{words[8].upper()}, {words[18]}! unheardof",
+    ]
     answers = served.predict(pd.DataFrame({"text": texts}))
     assert answers.shape == (4, 1)
     assert answers[0] < 0.5 < answers[1]
@@ -97,8 +102,8 @@ def test_a_reviews_text_is_taken(small: dict[str, Trained]) -> None:
 def test_what_onnx_refuses_is_served_by_keras(tmp_path: Path) -> None:
     """The inverse error function has no ONNX form."""
     refused = TINY.replace(
-        "hidden = keras.layers.Dense(hp.units, activation=\"relu\")(inputs)",
-        "hidden = keras.ops.erfinv(keras.layers.Dense(hp.units, activation=\"tanh\")(inputs) * 0.9)",
+        'hidden = keras.layers.Dense(hp.units, activation="relu")(inputs)',
+        'hidden = keras.ops.erfinv(keras.layers.Dense(hp.units, activation="tanh")(inputs) * 0.9)',
     )
     assert refused != TINY
     (tmp_path / "odd.py").write_text(refused)
@@ -113,7 +118,9 @@ def test_what_onnx_refuses_is_served_by_keras(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, mlflow.keras.load_model(str(trained.model))(inputs), atol=1e-5)
 
 
-def test_an_export_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_answers_otherwise_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     monkeypatch.setattr(scoring, "_onnx", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
     raw = np.ones((8, 3), np.float32)

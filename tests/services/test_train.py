@@ -16,9 +16,9 @@ from pathlib import Path
 import mlflow
 import pytest
 from PIL import Image
-from trained import COMMAND, TINY, Seen, Trained, environment, mlctl, train_here
 
 from mlctl.errors import BadDataError, MlctlError, UnreachableError, UsageError
+from tests.trained import COMMAND, TINY, Trained, environment, mlctl, train_here
 
 # -- what a run holds -------------------------------------------------------------------------------------
 
@@ -67,7 +67,9 @@ def test_params_are_all_that_was_set(run: mlflow.entities.Run) -> None:
     assert run.data.params == wanted
 
 
-@pytest.mark.parametrize("metric", ["loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate"])
+@pytest.mark.parametrize(
+    "metric", ["loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate"]
+)
 def test_a_metric_has_one_point_an_epoch(digits: Trained, metric: str) -> None:
     assert [step for step, _ in history(digits, metric)] == list(range(1, 31))
 
@@ -235,7 +237,9 @@ def test_an_unknown_objective_names_what_there_is(tmp_path: Path) -> None:
 
 
 def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:
-    error, found = failing(tmp_path, "x = rng.normal(size=(120, 6))", "x = np.inf * rng.normal(size=(120, 6))")
+    error, found = failing(
+        tmp_path, "x = rng.normal(size=(120, 6))", "x = np.inf * rng.normal(size=(120, 6))"
+    )
     assert isinstance(error, BadDataError)
     assert "has diverged" in error.message
     assert found.info.status == "FAILED"
@@ -346,7 +350,9 @@ def screen(written: str, width: int) -> list[str]:
         elif part == "\x1b[2K":
             lines[row] = ""
         elif not part.startswith("\x1b"):
-            assert column + len(part) <= width or row == len(lines) - 1, "a line wrapped while the bar was live"
+            assert column + len(part) <= width or row == len(lines) - 1, (
+                "a line wrapped while the bar was live"
+            )
             lines[row] = lines[row].ljust(column)[:column] + part + lines[row][column + len(part) :]
             column += len(part)
     return lines

@@ -16,10 +16,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from trained import Trained, environment
 
 from mlctl.data import synthetic
 from mlctl.serving import scoring
+from tests.trained import Trained, environment
 
 ALONE = """
 import json, sys
@@ -108,7 +108,8 @@ def asked(url: str, body: bytes, server: subprocess.Popen[bytes]) -> dict[str, l
         scoring.Pixels((2, 2), 16),
         scoring.Words(["the", "film", "don't"]),
         scoring.Table.fitted(
-            synthetic.housing(100), [{"make": "number", "of": "total_bedrooms"}, {"make": "category", "of": "ocean_proximity"}]
+            synthetic.housing(100),
+            [{"make": "number", "of": "total_bedrooms"}, {"make": "category", "of": "ocean_proximity"}],
         ),
     ],
     ids=lambda one: one.kind,

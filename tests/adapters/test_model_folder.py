@@ -122,7 +122,7 @@ def test_an_export_that_answers_otherwise_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    monkeypatch.setattr(scoring, "_onnx", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
+    monkeypatch.setattr(scoring, "onnx_runner", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
     raw = np.ones((8, 3), np.float32)
     about = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
     assert model_folder.save(tmp_path / "m", model, None, raw, raw, about) == "keras"

@@ -325,7 +325,7 @@ def test_ctrl_c_ends_the_run_as_killed(tmp_path: Path) -> None:
         out, said = child.communicate(timeout=60)
     assert child.returncode == 130
     assert not out
-    assert "interrupted" in said
+    assert "mlctl resume" in said
     assert "Traceback" not in said
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     [found] = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
@@ -372,7 +372,7 @@ def test_a_terminal_of_80_columns_sees_a_bar_that_leaves_nothing(tmp_path: Path)
     assert child.exitstatus == 0, written.getvalue()[-2000:]
     assert "━" in written.getvalue(), "there was no bar"
     shown = screen(written.getvalue(), 80)
-    assert [line.split()[1] for line in shown if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
+    assert [line.split()[1] for line in shown if line.startswith("epoch") and "loss" in line] == ["1/3", "2/3", "3/3"]
     assert not [line for line in shown if "━" in line or "⠋" in line or "…" in line]
     assert "kept" in "\n".join(shown)
     assert max(map(len, shown)) <= 80, max(shown, key=len)

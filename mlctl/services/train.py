@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.reach import reach
 from mlctl.domain import Run, Watcher
 from mlctl.services import prepare
 from mlctl.services.naming import check_name
@@ -58,6 +59,7 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     if request.register is not None:
         check_name(request.register)
     recipe, values = prepare.recipe_values(request.source, request.given)
+    reach(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     return run_training(settings, request, prepared, watcher)
 

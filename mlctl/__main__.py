@@ -20,12 +20,19 @@ def main() -> None:
         return
     from mlctl.cli.app import run
 
-    code = run(sys.argv[1:])
-    if "tensorflow" in sys.modules:  # taking it down properly costs a second, and nothing is left to lose
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> None:
+    """End the process; where TensorFlow was loaded, without the second that taking it apart costs."""
+    if "tensorflow" not in sys.modules:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # its reader has left
+            continue
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has."""
+    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has.
+
+    `tags` tell of this going on: that something has changed, or that there are more epochs.
+    """
 
     folder: Path
     about: Mapping[str, Any]
     known: frozenset[tuple[str, int]] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def train(settings: Settings, request: Request, watcher: Watcher) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import tempfile
 import warnings
@@ -106,7 +107,8 @@ def copied(store: Store, uri: str, folder: Path) -> int:
 def as_default(store: Store) -> None:
     """Make this store MLflow's default: its loading of models asks no client, but the default."""
     mlflow.set_tracking_uri(store.tracking_uri)
-    mlflow.set_registry_uri(store.tracking_uri)
+    if os.environ.get("MLFLOW_REGISTRY_URI"):  # unset, the registry is where the runs are, as it is for us
+        mlflow.set_registry_uri(store.tracking_uri)
 
 
 def client_input(raw: Any, encoder: Any) -> Any:

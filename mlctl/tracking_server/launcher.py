@@ -32,6 +32,12 @@ NEEDED = (
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "mlflow.tracing.processor.otel",
+    "opentelemetry.sdk.metrics.export",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.sqlite.pysqlite",
 )
 
 

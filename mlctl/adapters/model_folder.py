@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import keras
 import mlflow
@@ -162,14 +164,35 @@ def _forget_where_it_was_made(folder: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams."""
+    """Keep the chatter of exporters and MLflow off the streams; what other threads tell gets through."""
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(_Muted(sys.stdout)),
+        contextlib.redirect_stderr(_Muted(sys.stderr)),
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+class _Muted(io.TextIOBase):
+    """A stream on which the thread that made it is not heard."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute here
+        return self._stream.encoding
 
 
 def rebuilt_in_float32(make: Any, weights: Sequence[Array]) -> keras.Model:

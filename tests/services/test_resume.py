@@ -91,7 +91,10 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
 @pytest.fixture
 def killed(original: Killed, tmp_path: Path) -> Killed:
     """A copy of the killed run that a test may do with as it likes."""
-    folder = tmp_path / "copy"
+    return copied(original, tmp_path / "copy")
+
+
+def copied(original: Killed, folder: Path) -> Killed:
     shutil.copytree(original.folder, folder, ignore=shutil.ignore_patterns("log-*"))
     with sqlite3.connect(folder / "mlflow.db") as store:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
@@ -106,11 +109,7 @@ def killed(original: Killed, tmp_path: Path) -> Killed:
 @pytest.fixture(scope="module")
 def whole(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The histories of the same training, resumed on its own machine; two resumes were started at once."""
-    folder = tmp_path_factory.mktemp("whole") / "copy"
-    shutil.copytree(original.folder, folder)
-    here = Killed(original.zygote, folder)
-    for path in folder.glob("state/runs/*/run.json"):
-        path.write_text(path.read_text().replace(str(original.folder), str(folder)))
+    here = copied(original, tmp_path_factory.mktemp("whole") / "copy")
     first = here.mlctl("resume", "last")
     eventually(lambda: kinds(here.state)["resume"] == 1, 60, 0.005)
     second = here.mlctl("resume", "last")

@@ -16,6 +16,8 @@ import pytest
 from tests.s3_server import S3Server, rclone, serve_s3
 from tests.store import make as make_store
 from tests.trained import TINY, Trained, train_here, trained
+from tests.zygote import Zygote
+from tests.zygote import running as run_zygote
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -70,6 +72,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Run a real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
     with serve_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Start mlctl processes that need not import TensorFlow and MLflow each."""
+    with run_zygote() as zygote:
+        yield zygote
 
 
 pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking read

@@ -6,13 +6,15 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import mlflow
 import numpy as np
@@ -118,14 +120,35 @@ def client_input(raw: Any, encoder: Any) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams."""
+    """Keep the chatter of exporters and MLflow off the streams; what other threads tell gets through."""
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(_Muted(sys.stdout)),
+        contextlib.redirect_stderr(_Muted(sys.stderr)),
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+class _Muted(io.TextIOBase):
+    """A stream on which the thread that made it is not heard."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute here
+        return self._stream.encoding
 
 
 def _said(exc: Exception) -> str:

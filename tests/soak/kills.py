@@ -40,7 +40,18 @@ class Progress:
 
     state: Path
     kinds: Counter[str] = field(default_factory=Counter)
+    _before: Counter[str] = field(default_factory=Counter)
     _size: int = 0
+
+    def __post_init__(self) -> None:
+        """Note what an earlier process has left."""
+        self.look()
+        self._before = self.kinds
+
+    @property
+    def new(self) -> Counter[str]:
+        """What this process has written."""
+        return self.kinds - self._before
 
     @property
     def folder(self) -> Path | None:
@@ -67,10 +78,33 @@ class Progress:
         return bool(self.folder and (self.folder / "model.part").exists())
 
 
-def moments(
-    rng: random.Random, epochs: int, start_s: float
-) -> Iterator[tuple[str, Callable[[Progress], bool], float]]:
-    """Yield (name, condition, seconds to wait once it holds), spread over all that a training does."""
+Moment = tuple[str, Callable[[Progress], bool], float]
+
+
+def moment(rng: random.Random, kind: str, left: int, start_s: float) -> Moment:
+    """Return (name, condition, seconds to wait once it holds); `left` epochs are still to be trained."""
+    if not left and kind in {"epoch", "checkpoint"}:
+        kind = "saving"
+    at, entries = rng.randint(1, max(1, left)), rng.randint(1, left + 8)
+    return {
+        "start": ("start", lambda _: True, rng.uniform(0, start_s)),
+        "describing": ("describing", lambda p: p.new["resume"] + p.new["params"] > 0, rng.uniform(0, 0.3)),
+        "epoch": (f"{at} epochs on", lambda p: p.new["metrics"] >= at, rng.uniform(0, 0.3)),
+        "checkpoint": (
+            f"checkpoint {at} on",
+            lambda p: p.new["metrics"] >= at or (p.new["metrics"] == at - 1 and p.checkpointing()),
+            0.0,
+        ),
+        "logging": (f"{entries} entries on", lambda p: p.new.total() >= entries, 0.0),
+        "saving": ("saving", Progress.saving, rng.uniform(0, 1.0)),
+        "upload": ("upload", lambda p: p.new["model"] > 0, rng.uniform(0, 0.1)),
+        "reports": ("reports", lambda p: p.new["model"] > 0, rng.uniform(0.1, 0.5)),
+        "end": ("end", lambda p: p.new["finish"] > 0, 0.0),
+    }[kind]
+
+
+def kinds_of_moments(rng: random.Random) -> Iterator[str]:
+    """Yield kinds of moments, all of them before any comes again."""
     while True:
         kinds = [
             "start",
@@ -84,22 +118,7 @@ def moments(
             "reports",
             "end",
         ]
-        rng.shuffle(kinds)
-        for name in kinds:
-            at, entries = rng.randint(1, epochs), rng.randint(4, epochs + 10)
-            yield {
-                "start": ("start", lambda _: True, rng.uniform(0, start_s)),
-                "describing": ("describing", lambda p: p.folder is not None, rng.uniform(0, 0.3)),
-                "epoch": (f"epoch {at}", lambda p, at=at: p.kinds["metrics"] >= at, rng.uniform(0, 0.3)),
-                "checkpoint": (
-                    f"checkpoint {at}", lambda p, at=at: p.kinds["metrics"] >= at - 1 and p.checkpointing(), 0.0
-                ),
-                "logging": (f"entry {entries}", lambda p, n=entries: p.kinds.total() >= n, 0.0),
-                "saving": ("saving", Progress.saving, rng.uniform(0, 1.0)),
-                "upload": ("upload", lambda p: p.kinds["model"] > 0, rng.uniform(0, 0.1)),
-                "reports": ("reports", lambda p: p.kinds["model"] > 0, rng.uniform(0.1, 1.0)),
-                "end": ("end", lambda p: p.kinds["finish"] > 0, rng.uniform(0, 0.02)),
-            }[name]  # fmt: skip
+        yield from rng.sample(kinds, len(kinds))
 
 
 class Bench:
@@ -207,14 +226,17 @@ class Chain:
     different: list[str] = field(default_factory=list)
 
 
-def chain(bench: Bench, name: str, wanted: dict[str, Any], when: Iterator[Any], per_run: int) -> Chain:
+def chain(
+    bench: Bench, name: str, wanted: dict[str, Any], when: Callable[[Progress], Moment], per_run: int
+) -> Chain:
     """Train, kill, resume, kill, …, let it end, and compare."""
     state, result, commands = bench.folder / name, Chain(name), ["train"]
     while True:
+        progress = Progress(state)
         process = bench.start(state, *(bench.train(state) if commands == ["train"] else commands))
         if len(result.kills) < per_run:
-            label, condition, wait_s = next(when)
-            if killed(process, Progress(state), condition, wait_s):
+            label, condition, wait_s = when(progress)
+            if killed(process, progress, condition, wait_s):
                 run_id = bench.run_of(name)
                 result.kills.append(label if run_id else f"{label}: no run yet")
                 if (
@@ -263,13 +285,12 @@ def soak(
     say(f"whole run: {len(wanted['histories'])} metrics, start {start_s:.1f} s")
     rng, lock, results = random.Random(seed), threading.Lock(), []
     epochs = max(step for step, _ in wanted["histories"]["loss"])
-    every = moments(rng, epochs, start_s)
+    every = kinds_of_moments(rng)
     numbers = itertools.count(1)
 
-    def shared() -> Iterator[Any]:
-        while True:
-            with lock:
-                yield next(every)
+    def when(progress: Progress) -> Moment:
+        with lock:
+            return moment(rng, next(every), max(0, epochs - progress.kinds["metrics"]), start_s)
 
     def work() -> None:
         while True:
@@ -280,7 +301,7 @@ def soak(
                 number = next(numbers)
                 todo = min(per_run, kills - started)
                 results.append(entry := Chain(f"run-{number:02}", ["?"] * todo))  # so that nobody does more
-            done = chain(bench, entry.name, wanted, shared(), todo)
+            done = chain(bench, entry.name, wanted, when, todo)
             with lock:
                 entry.kills, entry.missed, entry.different = done.kills, done.missed, done.different
             say(f"{done.name}  {'same' if not done.different else 'DIFFERENT: ' + '; '.join(done.different)}"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.s3_server import S3Server, rclone, serve_s3
 
+from tests.s3_server import S3Server, rclone, serve_s3
 from tests.store import make as make_store
 
 
@@ -32,6 +32,12 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "bash": (_program("bash"), "install bash"),
     "zsh": (_program("zsh"), "install zsh"),
     "fish": (_program("fish"), "install fish"),
+    "postgres": (
+        lambda: bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))),
+        "install Debian's postgresql",
+    ),
+    "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
+    "browser": (_program("chromium", "google-chrome"), "install chromium"),
     "s3": (lambda: rclone() is not None, "install the test extra"),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.journal import Entry, Journal
+from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.reach import reach
 from mlctl.adapters.sender import BackgroundSender, Sender, profile
 from mlctl.adapters.tracking import Store
@@ -176,6 +177,8 @@ def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
                 store.client.set_tag(opened, name, value)
             return {"experiment_id": info.experiment_id, "run_id": opened}
         found = store.client.get_experiment_by_name(about["experiment"])
+        if found:
+            demand_reachable(store.tracking_uri, found.name, found.artifact_location)
         experiment_id = found.experiment_id if found else store.client.create_experiment(about["experiment"])
         run = store.client.create_run(experiment_id, about["began"], about["tags"], about["run_name"])
     return {"experiment_id": str(experiment_id), "run_id": str(run.info.run_id)}

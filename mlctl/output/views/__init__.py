@@ -1,6 +1,16 @@
 """Which tables a value makes for people, and which document it is for programs: one file a noun."""
 
-from mlctl.output.views import compare, completion, recipes, registry, run_detail, runs, training
+from mlctl.output.views import (
+    compare,
+    completion,
+    recipes,
+    registry,
+    run_detail,
+    runs,
+    server,
+    serving,
+    training,
+)
 from mlctl.output.views.base import document, tables
 
 __all__ = [
@@ -11,6 +21,8 @@ __all__ = [
     "registry",
     "run_detail",
     "runs",
+    "server",
+    "serving",
     "tables",
     "training",
 ]

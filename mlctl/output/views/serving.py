@@ -1,0 +1,1 @@
+"""How endpoints, keys and predictions are shown."""

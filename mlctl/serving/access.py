@@ -19,7 +19,9 @@ class AccessLog:
         self._descriptor = descriptor
         self._lines: list[bytes] = []
 
-    def note(self, scope: dict[str, Any], request_id: bytes, answer: Any, seconds: float, version: str) -> None:
+    def note(
+        self, scope: dict[str, Any], request_id: bytes, answer: Any, seconds: float, version: str
+    ) -> None:
         """Note one answered request."""
         client = scope.get("client")
         line = {

@@ -174,7 +174,10 @@ class Application:
                 name = self._guard.name(headers.get(b"authorization"))
                 if name is None:
                     raise Refusal(
-                        401, "UNAUTHENTICATED", "this endpoint wants an API key", "send Authorization: Bearer KEY"
+                        401,
+                        "UNAUTHENTICATED",
+                        "this endpoint wants an API key",
+                        "send Authorization: Bearer KEY",
                     )
                 key = name
         wanted = ROUTES.get(path, "GET" if _is_page(path) else "")

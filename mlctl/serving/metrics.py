@@ -33,7 +33,11 @@ class Metrics:
         self._requests = Counter("mlctl_requests", "Requests answered.", labels, **own)
         self._errors = Counter("mlctl_errors", "Requests refused or failed.", ("code",), **own)
         self._seconds = Histogram(
-            "mlctl_request_seconds", "From a request's headers to its answer.", ("route",), buckets=BUCKETS, **own
+            "mlctl_request_seconds",
+            "From a request's headers to its answer.",
+            ("route",),
+            buckets=BUCKETS,
+            **own,
         )
         self._rows = Counter("mlctl_rows", "Rows predicted.", **own)
         self.in_flight = Gauge(

@@ -212,7 +212,9 @@ class Endpoint:
                 os.write(self.spec.ready_fd, json.dumps(document).encode() + b"\n")
                 os.close(self.spec.ready_fd)
         elif "error" in document:
-            say(f"error: {self.serving.name} version {self.serving.version} cannot be served: {document['error']}")
+            say(
+                f"error: {self.serving.name} version {self.serving.version} cannot be served: {document['error']}"
+            )
 
     def _note(self) -> None:
         """Write down what is served, for `mlctl endpoints`."""

@@ -52,7 +52,9 @@ def from_csv(body: bytes, signature: Signature) -> Columns:
     _check_names(header, signature)
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise bad(f"row {number} has {len(row)} values, the header {len(header)}", "quote commas in texts")
+            raise bad(
+                f"row {number} has {len(row)} values, the header {len(header)}", "quote commas in texts"
+            )
     kinds = {column.name: column for column in signature.columns}
     columns: Columns = {}
     for index, name in enumerate(header):

@@ -82,7 +82,7 @@ async def work(spec: Spec, control: socket.socket) -> None:
         return
     PatientProtocol.head_timeout_s = spec.timeout_s
     config = uvicorn.Config(
-        application,  # type: ignore[arg-type]  # ASGI's own types are looser than uvicorn's
+        application,
         http=PatientProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=int(spec.timeout_s) + 1,
         ssl_certfile=spec.tls_cert, ssl_keyfile=spec.tls_key,

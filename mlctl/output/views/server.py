@@ -115,10 +115,11 @@ def _(answer: Adoption) -> list[Table]:
         Column("experiment", keep=9), Column("files", right=True), Column("bytes", right=True), Column("from"),
         Column("" if answer.done else "would go to", keep=8),
     )  # fmt: skip
-    rows: list[tuple[Any, ...]] = [(one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable]
+    rows: list[tuple[Any, ...]] = [
+        (one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable
+    ]
     rows += [
-        (one.name, None, None, one.location, "its folder is on another machine")
-        for one in answer.elsewhere
+        (one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere
     ]
     return [Table(columns, rows, empty="every experiment is behind the server already")]
 

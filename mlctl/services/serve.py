@@ -62,12 +62,7 @@ def serve(settings: Settings, wish: Wish) -> Endpoint:
         book = endpoints.notes(settings)
         name = wish.name or re.sub(r"[^\w.-]+", "-", serving.name).strip("-.") or "model"
         with book.alone(name, READY_WITHIN_S):
-            note = book.read(name)
-            if note and endpoints.process_of(note).alive():
-                raise RefusedError(
-                    f"an endpoint {name!r} runs already at {note['url']}",
-                    f"mlctl endpoints stop {name}, or take another --name",
-                )
+            _check_name(book, name)
             spec = _spec(settings, wish, serving, listener, scratch, name, book)
             os.environ["MLFLOW_TRACKING_URI"] = (
                 settings.tracking_uri
@@ -129,6 +124,15 @@ def _check(wish: Wish) -> None:
     if wish.watch and FOLLOWED_NOT.match(wish.model):
         raise UsageError(
             "--watch follows a registered model's stage or alias", "serve NAME, or NAME@alias, with --watch"
+        )
+
+
+def _check_name(book: Notes, name: str) -> None:
+    note = book.read(name)
+    if note and endpoints.process_of(note).alive():
+        raise RefusedError(
+            f"an endpoint {name!r} runs already at {note['url']}",
+            f"mlctl endpoints stop {name}, or take another --name",
         )
 
 

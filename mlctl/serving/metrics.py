@@ -63,7 +63,7 @@ class Metrics:
     def text(self) -> bytes:
         """Return all workers' metrics in Prometheus's text format."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
+            return bytes(generate_latest(self._registry))
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)
-        return generate_latest(together)
+        return bytes(generate_latest(together))

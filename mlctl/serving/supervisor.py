@@ -18,8 +18,9 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -114,9 +115,9 @@ class Endpoint:
     async def _spawn(self, serving: Serving) -> Worker:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220  # it returns in a millisecond
+            process = subprocess.Popen(
                 [sys.executable, "-m", "mlctl.serving.worker"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 pass_fds=[self.spec.socket_fd],
                 env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self.spec.scratch},
             )
@@ -200,8 +201,8 @@ class Endpoint:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         shutil.rmtree(self.spec.scratch, ignore_errors=True)
 
-    def _task(self, work: object) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]  # coroutines of None
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

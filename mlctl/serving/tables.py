@@ -102,9 +102,8 @@ def _checked_values(values: list[Any], column: Column) -> list[Any]:
             if isinstance(one, float) and not math.isfinite(one):
                 raise bad(f"the number in row {row}, column {quoted(column.name)} is too large")
         types = set(map(type, values))
-    allowed = {"string": {str}, "boolean": {bool}}.get(column.kind, {int, float})
-    if column.required is False:
-        allowed = {*allowed, type(None)}
+    by_kind: dict[str, set[type]] = {"string": {str}, "boolean": {bool}}
+    allowed = by_kind.get(column.kind, {int, float}) | (set() if column.required else {type(None)})
     if not types <= allowed:
         row = next(row for row, one in enumerate(values) if type(one) not in allowed)
         found = values[row]

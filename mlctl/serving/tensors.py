@@ -23,7 +23,7 @@ def to_tensor(value: Any, body: bytes, wanted: Tensor, full_scale: float | None)
     """
     if 0 in (shape := _first_shape(value)):
         raise bad("the tensor is empty", _wanted(wanted))
-    _check_shape(shape, wanted)  # by its first entries: a wrong megabyte is not looked through
+    check_shape(shape, wanted)  # by its first entries: a wrong megabyte is not looked through
     # two quotes are the key's own; words are looked for in the text because NumPy takes true for 1
     if body.count(b'"') != 2 or b"true" in body or b"false" in body or b"null" in body:
         _blame_cell(value)
@@ -35,10 +35,11 @@ def to_tensor(value: Any, body: bytes, wanted: Tensor, full_scale: float | None)
     if found.dtype.kind not in "iuf":
         _blame_cell(value)
         raise bad("the tensor holds other things than numbers", _wanted(wanted))
-    return _cast(found, wanted, full_scale)
+    return cast(found, wanted, full_scale)
 
 
-def _cast(found: Array, wanted: Tensor, full_scale: float | None) -> Array:
+def cast(found: Array, wanted: Tensor, full_scale: float | None) -> Array:
+    """Return numbers in the wanted type; raises Refusal for those that it cannot hold, and for scaled pixels."""
     dtype = np.dtype(wanted.dtype)
     if found.dtype.kind == "f":
         if not np.isfinite(found).all():
@@ -58,22 +59,23 @@ def _cast(found: Array, wanted: Tensor, full_scale: float | None) -> Array:
                 f" {limits.min}..{limits.max}",
                 _wanted(wanted),
             )
-    cast = found.astype(dtype, copy=False)
-    if dtype.kind == "f" and dtype.itemsize < found.dtype.itemsize and not np.isfinite(cast).all():
-        raise bad(f"the number at {_place(~np.isfinite(cast))} is too large for {dtype}", _wanted(wanted))
-    return cast
+    exact = found.astype(dtype, copy=False)
+    if dtype.kind == "f" and dtype.itemsize < found.dtype.itemsize and not np.isfinite(exact).all():
+        raise bad(f"the number at {_place(~np.isfinite(exact))} is too large for {dtype}", _wanted(wanted))
+    return exact
 
 
 def _check_scale(found: Array, full_scale: float) -> None:
     """Refuse pictures that were scaled to 0..1 for a model that scales them itself: the silent mistake."""
-    if 0 <= found.min() and found.max() <= 1 and (found != np.floor(found)).any():
+    if found.min() >= 0 and found.max() <= 1 and (found != np.floor(found)).any():
         raise bad(
             f"the pixels lie between 0 and 1; this model takes pixels from 0 to {full_scale:g}",
             f"multiply them by {full_scale:g}: the model scales them itself",
         )
 
 
-def _check_shape(shape: tuple[int, ...], wanted: Tensor) -> None:
+def check_shape(shape: tuple[int, ...], wanted: Tensor) -> None:
+    """Raise Refusal, with the likely remedy, where a shape is not what is wanted."""
     target = wanted.shape
     if len(shape) == len(target) and all(a in (b, -1) for a, b in zip(target, shape, strict=True)):
         return

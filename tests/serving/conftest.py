@@ -152,7 +152,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save("table", [dense(1)], table, Table.fitted(table, steps),
          {"task": "regression", "classes": [], "unit": "USD"}, ["age"])  # fmt: skip
     texts = ["a very good film", "a bad bad film", "nothing"] * 22
-    save("texts", [dense(1, activation="sigmoid")], texts, Words("a film good bad very".split()),
+    save("texts", [dense(1, activation="sigmoid")], texts, Words(["a", "film", "good", "bad", "very"]),
          {"task": "binary", "classes": ["negative", "positive"], "unit": ""})  # fmt: skip
     return folders
 

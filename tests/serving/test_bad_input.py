@@ -14,6 +14,7 @@ import pytest
 from .conftest import Reply, Served
 
 PICTURE = [[7] * 8 for _ in range(8)]
+FLAT = [7] * 64
 ROW = {"rooms": 3.0, "age": 20.0, "place": "INLAND"}
 JSON = "application/json"
 
@@ -50,8 +51,8 @@ BODIES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("two keys", {"inputs": [PICTURE], "instances": [PICTURE]}, ("inputs and instances", "exactly one")),
     ("unknown key", {"inputs": [PICTURE], "instance": 1}, ("instance", "did you mean instances?")),
     ("params", {"inputs": [PICTURE], "params": {"t": 1}}, ("params",)),
-    ("flat", {"inputs": sum(PICTURE, [])}, ("(64,)", "(n, 8, 8)", "reshape it to (1, 8, 8)")),
-    ("flat row", {"inputs": [sum(PICTURE, [])]}, ("(1, 64)", "reshape it to (1, 8, 8)")),
+    ("flat", {"inputs": FLAT}, ("(64,)", "(n, 8, 8)", "reshape it to (1, 8, 8)")),
+    ("flat row", {"inputs": [FLAT]}, ("(1, 64)", "reshape it to (1, 8, 8)")),
     ("with channel", {"inputs": [[[[7]] * 8] * 8]}, ("(1, 8, 8, 1)", "last dimension")),
     ("no batch", {"inputs": PICTURE}, ("(8, 8)", "one more list")),
     ("ragged", {"inputs": [[[7] * 8] * 7 + [[7] * 5]]}, ("[0][7]", "5 entries", "8")),

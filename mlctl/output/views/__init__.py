@@ -3,6 +3,7 @@
 from mlctl.output.views import (
     compare,
     completion,
+    predictions,
     recipes,
     registry,
     run_detail,
@@ -17,6 +18,7 @@ __all__ = [
     "compare",
     "completion",
     "document",
+    "predictions",
     "recipes",
     "registry",
     "run_detail",

@@ -230,7 +230,7 @@ class Application:
         return {
             "name": self.name, "version": self.version, "task": model.about.task,
             "classes": model.about.classes, "unit": model.about.unit, "recipe": model.about.recipe,
-            "runtime": model.about.runtime, "full_scale": model.full_scale,
+            "runtime": model.about.runtime, "full_scale": model.full_scale, "keys": self._guard is not None,
             "tensor": None if tensor is None else {"dtype": tensor.dtype, "shape": tensor.shape},
             "columns": [
                 {"name": one.name, "kind": one.kind, "required": one.required}

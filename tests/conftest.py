@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "install Debian's postgresql",
     ),
     "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
+    "openssl": (_program("openssl"), "install openssl"),
     "browser": (_program("chromium", "google-chrome"), "install chromium"),
     "s3": (lambda: rclone() is not None, "install the test extra"),
 }

@@ -1,17 +1,30 @@
 """Which tables a value makes for people, and which document it is for programs: one file a noun."""
 
-from mlctl.output.views import compare, completion, recipes, registry, run_detail, runs, server, training
+from mlctl.output.views import (
+    compare,
+    completion,
+    predictions,
+    recipes,
+    registry,
+    run_detail,
+    runs,
+    server,
+    serving,
+    training,
+)
 from mlctl.output.views.base import document, tables
 
 __all__ = [
     "compare",
     "completion",
     "document",
+    "predictions",
     "recipes",
     "registry",
     "run_detail",
     "runs",
     "server",
+    "serving",
     "tables",
     "training",
 ]

@@ -5,16 +5,32 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train runs experiments recipes completion' \
+      commands='train tune runs experiments recipes completion' \
         options='--version --help -h' ;;
     'train')
-      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'tune')
+      options='--algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
     'runs')
-      options='--help -h' ;;
+      commands='list show' \
+        options='--help -h' ;;
+    'runs list')
+      options='--experiment -e --where -w --sort -s --columns -c --limit -l --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?NAME -e=?NAME --where=- -w=- --sort=- -s=- --columns=- -c=- --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'runs show')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?NAME -e=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
     'experiments')
-      options='--help -h' ;;
+      commands='list' \
+        options='--help -h' ;;
+    'experiments list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'recipes')
       commands='list show copy' \
         options='--help -h' ;;

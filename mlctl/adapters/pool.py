@@ -145,6 +145,8 @@ class _Zygote:
 
     def close(self) -> None:
         """Kill the zygote; its workers die with it."""
+        if self._control.fileno() < 0:
+            return
         self._control.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
@@ -186,7 +188,8 @@ class _Spawner:
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", self._module, str(self._file), str(theirs.fileno()), str(self._threads)],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
         self._processes.append(process)
         return Worker(process.pid, Connection(ours.detach()))
@@ -196,6 +199,7 @@ class _Spawner:
         for process in self._processes:
             process.kill()
             process.wait()
+        self._processes.clear()
         self._folder.cleanup()
 
 

@@ -25,6 +25,7 @@ class Recorder:
     def __init__(self, store: Store, run_id: str, experiment_id: str, folder: Path, watcher: Watcher) -> None:
         self.store = store
         self.run_id = run_id
+        self.experiment_id = experiment_id
         self.journal = Journal(folder)
         self._watcher = watcher
         self._sender = BackgroundSender(Sender(store, run_id, experiment_id, self.journal), self._tell)
@@ -45,6 +46,19 @@ class Recorder:
         recorder = cls(store, run.info.run_id, experiment_id, folder, watcher)
         about = {"tracking_uri": tracking_uri, "experiment_id": experiment_id, "run_id": run.info.run_id}
         write_atomically(folder / "run.json", json.dumps(about).encode())
+        return recorder
+
+    @classmethod
+    def again(cls, tracking_uri: str, run_id: str, state: Path, watcher: Watcher) -> Recorder:
+        """Go on writing a run that was interrupted: what its journal holds unsent is sent first."""
+        reach(tracking_uri)
+        store = Store(tracking_uri)
+        with store.asking():
+            experiment_id = store.client.get_run(run_id).info.experiment_id
+            store.client.update_run(run_id, status="RUNNING")
+        recorder = cls(store, run_id, experiment_id, state / "runs" / run_id, watcher)
+        for entry in recorder.journal.entries(recorder.journal.sent):
+            recorder._sender.add(entry)
         return recorder
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -91,12 +105,15 @@ class Recorder:
         """Record the model folder, which lies in the journal's own."""
         self._add({"kind": "model", "params": {k: str(v) for k, v in params.items()}, "step": step})
 
-    def finish(self, status: str) -> int:
-        """End the run; return how many entries the store has not taken."""
+    def finish(self, status: str, keep: bool = False) -> int:
+        """End the run; return how many entries the store has not taken.
+
+        The run's folder goes when the store has all of it, unless `keep` says that it is still wanted.
+        """
         self._add({"kind": "finish", "status": status, "at": now_ms()})
         unsent = self._sender.finish(PATIENCE_S)
         self.journal.close()
-        if not unsent:
+        if not unsent and not keep:
             shutil.rmtree(self.journal.folder, ignore_errors=True)  # the store has it all
         return unsent
 

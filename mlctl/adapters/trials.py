@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import pickle
 from collections.abc import Callable, Mapping
@@ -31,7 +32,10 @@ class Setup:
     def save(self, path: Path) -> None:
         """Write everything but the recipe's code, arrays apart, so that `load` can map them into memory."""
         buffers: list[pickle.PickleBuffer] = []
-        parts = (self.data, self.train_inputs, self.validation_inputs, self.precision)
+        data = dataclasses.replace(
+            self.data, as_raw=None
+        )  # a function of the recipe's, which training never calls
+        parts = (data, self.train_inputs, self.validation_inputs, self.precision)
         head = pickle.dumps(parts, protocol=5, buffer_callback=buffers.append)
         raw = [one.raw() for one in buffers]
         places, at = [], 0

@@ -28,6 +28,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
+    "tune": Entry("tune:tune", TRAIN, "Search a recipe's hyperparameters and log the best model."),
     "runs": Entry("runs:app", LOOK, "List runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),

@@ -48,13 +48,10 @@ class Training:
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it."""
-        recorder = self._recorder()  # before seeding: MLflow draws the run's name from the same generator
+        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
-            self._describe(recorder)
-            framework.begin(self.request.seed, self.precision)
-            model = self._built()
-            progress = self._trained(model, recorder)
-            self._conclude(recorder, self._kept(model, progress), progress)
+            self.describe(recorder)
+            self.train_into(recorder)
         except KeyboardInterrupt:
             recorder.finish("KILLED")
             raise
@@ -65,6 +62,14 @@ class Training:
         if unsent := recorder.finish("FINISHED"):
             self.watcher.say(f"{unsent} records are unsent and kept in {recorder.journal.folder}")
         return Store(self.settings.tracking_uri).run(recorder.run_id)
+
+    def train_into(self, recorder: Recorder) -> None:
+        """Train, and log model and metrics to a run that is described already."""
+        recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        progress = self._trained(model, recorder)
+        self._conclude(recorder, self._kept(model, progress), progress)
 
     # -- the model ----------------------------------------------------------------------------------------
 
@@ -107,13 +112,15 @@ class Training:
 
     # -- the record ---------------------------------------------------------------------------------------
 
-    def _recorder(self) -> Recorder:
+    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
+        """Make the run that this training is recorded in."""
         tags = {
             "mlflow.user": environment.user(),
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
             "mlflow.source.type": "LOCAL",
             "mlctl.recipe": self.recipe.name,
             "mlctl.objective": str(self.recipe.objective),
+            **(more_tags or {}),
             **self.request.tags,
         }
         if self.request.parent:
@@ -135,20 +142,14 @@ class Training:
             params["patience"] = self.request.patience
         return params
 
-    def _describe(self, recorder: Recorder) -> None:
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from: data, code, machine, versions."""
         source = self.recipe.source_file()
         git, diff = environment.code(source.parent if self._own_recipe else Path())
         data = self.prepared.reference
-        recorder.params(self._params)
         recorder.tags({
             "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
-            "mlctl.data": data.source,
-            "mlctl.data.name": data.name,
-            "mlctl.data.sha256": data.sha256,
-            "mlctl.data.rows": data.rows,
-            "mlctl.data.size_bytes": data.size_bytes,
-            "mlctl.data.splits": report.as_json(dict(data.splits)),
-            **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+            **report.data_tags(data),
             "mlctl.precision": self.precision,
             "mlctl.machine.cpu": self.hardware.cpu,
             "mlctl.machine.cores": environment.cores(),

@@ -44,7 +44,7 @@ def train_trial(setup: Setup, job: Job, tell: Tell) -> Ended | Failed:
         pass
     except MlctlError as error:
         return Failed(job.trial, job.attempt, error.message)
-    except Exception as error:  # noqa: BLE001 - a recipe may raise anything, and the search goes on
+    except Exception as error:
         return Failed(job.trial, job.attempt, " ".join(f"{type(error).__name__}: {error}".split())[:300])
     return Ended(job.trial, job.attempt, time.perf_counter() - began)
 

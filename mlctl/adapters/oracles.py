@@ -44,11 +44,11 @@ class _Replayable:
         """Write nothing."""
 
 
-class _Random(_Replayable, keras_tuner.oracles.RandomSearchOracle):
+class _Random(_Replayable, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc] # KerasTuner ships no types
     pass
 
 
-class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):
+class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc] # the same
     def populate_space(self, trial_id: str) -> Any:
         response = super().populate_space(trial_id)
         if response["values"] is not None:
@@ -58,7 +58,7 @@ class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):
         return response
 
 
-class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):
+class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc] # the same
     def populate_space(self, trial_id: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn tells of every bound that a kernel's fit touches
@@ -70,7 +70,7 @@ class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):
     def _vectorize_trials(self) -> Any:
         # trials that still run are given the score that the process expects of them: it must be a process that
         # has seen the finished ones, and not one left from the ask before, which a resumed search has not
-        everything = self.trials
+        everything: dict[str, Any] = self.trials
         self.trials = {key: one for key, one in everything.items() if one.status == "COMPLETED"}
         try:
             self.gpr.fit(*super()._vectorize_trials())
@@ -79,7 +79,7 @@ class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):
         return super()._vectorize_trials()
 
 
-class _Hyperband(_Replayable, keras_tuner.oracles.HyperbandOracle):
+class _Hyperband(_Replayable, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc] # the same
     pass
 
 
@@ -100,6 +100,7 @@ class Oracle:
             "max_consecutive_failed_trials": 1 << 30,  # the search counts them itself
         }
         self.objective = objective
+        self._oracle: Any
         if algorithm == "hyperband":
             self._oracle = _Hyperband(max_epochs=epochs, **wanted)
         else:
@@ -147,7 +148,7 @@ class Oracle:
         return f"{list(self._oracle.trials).index(own_id) + 1:04d}"
 
     def _own_id(self, trial: str) -> str:
-        return list(self._oracle.trials)[int(trial) - 1]
+        return str(list(self._oracle.trials)[int(trial) - 1])
 
 
 def _hyperparameters(dimensions: Sequence[Dimension]) -> keras_tuner.HyperParameters:

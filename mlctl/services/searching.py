@@ -96,11 +96,11 @@ class Searching:
         recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
         self.training.describe(recorder)
         request = self.request
-        recorder.params({
-            "search.algorithm": request.algorithm, "search.executions": request.executions,
-            "search.parallel": self.parallel, "search.threads": self.threads, "search.stop": request.stop or "none",
-            "search.seed": request.seed,
-            **{f"space.{one.name}": one.words for one in self.asked.dimensions},
+        recorder.tags({
+            "mlctl.search.algorithm": request.algorithm, "mlctl.search.executions": request.executions,
+            "mlctl.search.parallel": self.parallel, "mlctl.search.threads": self.threads,
+            "mlctl.search.stop": request.stop or "none",
+            **{f"mlctl.space.{one.name}": one.words for one in self.asked.dimensions},
         })  # fmt: skip
         return recorder
 
@@ -130,9 +130,10 @@ class Searching:
                 self.parallel, asked.objective,
             )  # fmt: skip
             loop.run(executor, lambda state: self._job(loop, state, recorder))
-            best = loop.best
-            if best is None:
-                raise ChildFailedError(f"no trial gave a score ({loop.ended})", "give it more time or trials")
+            if loop.best is None:
+                raise ChildFailedError(  # noqa: TRY301 - it ends the search as any failure in here does
+                    f"no trial gave a score ({loop.ended})", "give it more time or trials"
+                )
             recorder.metrics({"trials": len(loop.states)}, step=0)
             chosen = Finalists(asked, journal, executor, runs, self.watcher).chosen(
                 [one for one in ranked(list(loop.states.values()), asked.objective) if one.state in {DONE, STOPPED}],

@@ -38,6 +38,7 @@ def space(
             )
     dimensions: list[Dimension] = []
     fixed = dict(recipe.values(given))
+    found: Dimension | tuple[Any] | None
     for name, one in declared.items():
         if name in typed:
             found = _typed(name, one, typed[name])

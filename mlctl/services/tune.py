@@ -70,7 +70,8 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     """
     asked = understood(request)
     prepared = _prepared(settings, asked, watcher)
-    return _searching(watcher)(settings, asked, prepared, watcher).run()
+    search: Search = _searching(watcher)(settings, asked, prepared, watcher).run()
+    return search
 
 
 def resume(
@@ -99,7 +100,8 @@ def resume(
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
     settings = replace(settings, experiment=run.experiment)
     prepared = _prepared(settings, asked, watcher)
-    return _searching(watcher)(settings, asked, prepared, watcher, run, entries).run()
+    search: Search = _searching(watcher)(settings, asked, prepared, watcher, run, entries).run()
+    return search
 
 
 def plan(request: SearchRequest) -> SearchPlan:
@@ -113,7 +115,7 @@ def plan(request: SearchRequest) -> SearchPlan:
     oracle = Oracle(
         request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)
     )
-    first = []
+    first: list[Mapping[str, Any]] = []
     while len(first) < 3 and not isinstance(answer := oracle.ask(), str):
         first.append(answer[1])
     whole = size(asked.dimensions)

@@ -5,32 +5,139 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune runs experiments recipes completion' \
+      commands='train tune resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes completion' \
         options='--version --help -h' ;;
     'train')
-      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
     'tune')
       options='--algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'resume')
+      options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'reproduce')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'sync')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs')
-      commands='list show' \
+      commands='list show diff plot watch artifacts delete' \
         options='--help -h' ;;
     'runs list')
       options='--experiment -e --where -w --sort -s --columns -c --limit -l --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --experiment=?NAME -e=?NAME --where=- -w=- --sort=- -s=- --columns=- -c=- --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --where=- -w=- --sort=- -s=- --columns=- -c=- --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs show')
       options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --experiment=?NAME -e=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN') ;;
+    'runs diff')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN' '?RUN') ;;
+    'runs plot')
+      options='--metric -m --save --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --metric=- -m=- --save=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
+    'runs watch')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs artifacts')
+      options='--get -g --to --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --get=- -g=- --to=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs delete')
+      options='--dry-run -n --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
     'experiments')
       commands='list' \
         options='--help -h' ;;
     'experiments list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'register')
+      options='--description --tag --force --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f' '-') ;;
+    'promote')
+      options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --require=- --no-regress=- --evaluate==digits,housing,imdb,mnist,mnist-mlp;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?VERSION' '?STAGE') ;;
+    'rollback')
+      options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=?VERSION --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?STAGE') ;;
+    'models')
+      commands='list show diff history set delete download' \
+        options='--help -h' ;;
+    'models list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'models show')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?VERSION') ;;
+    'models diff')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?VERSION' '?VERSION') ;;
+    'models history')
+      options='--stage --at --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --stage=?STAGE --at=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
+    'models set')
+      options='--description --tag --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?VERSION') ;;
+    'models delete')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '?VERSION') ;;
+    'models download')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f' 'f') ;;
+    'server-up')
+      options='--name --host --port --root --backend --backend-file --bucket --prefix --endpoint-url --region --create-bucket --upgrade-db --direct-artifacts --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-hosts --cors-origins --workers --metrics --supervise --foreground --migrate-only --adopt-artifacts --dry-run -n --print-env --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --host=- --port=- --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --admin-password-file=f --tls-cert=f --tls-key=f --allowed-hosts=- --cors-origins=- --workers=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'server-status')
+      options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'server-logs')
+      options='--name --lines -n --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --lines=- -n=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'server-down')
+      options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'server-backup')
+      options='--no-artifacts --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('f') ;;
+    'server-restore')
+      options='--dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('f') ;;
+    'server-gc')
+      options='--dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?NAME --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'login')
+      options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'export')
+      commands='server' \
+        options='--help -h' ;;
+    'export server')
+      options='--to --host --image --bucket --prefix --endpoint-url --region --database-port --upstream --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --host=?NAME --image=- --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('f') ;;
     'recipes')
       commands='list show copy' \
         options='--help -h' ;;
@@ -59,7 +166,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   esac
 }
 
-_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… the words, f files, ?KIND what the store says
+_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… words, f files, ?KIND what the store says
   local part help word
   for part in ${1//;/ }; do
     case $part in
@@ -134,9 +241,9 @@ _mlctl() {
   elif [[ $commands ]]; then
     _mlctl_add $commands
   elif ((${#arguments[@]})); then
-    ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
-    [[ ${arguments[position]} == *\* || $position -eq ${#arguments[@]}-1 ]]
-    _mlctl_offer "${arguments[position]%\*}"
+    index=$((position < ${#arguments[@]} ? position : ${#arguments[@]} - 1))
+    word=${arguments[index]}
+    if [[ $index -eq $position || $word == *\* ]]; then _mlctl_offer "${word%\*}"; fi
   fi
   if [[ $files ]]; then
     local IFS=$'\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -199,3 +200,45 @@ class InstalledCompletion:
     file: str
     changed: bool
     start: str
+
+
+@dataclass(frozen=True)
+class SyncedRun:
+    """A run's record that was sent: how many of its entries, and the status that it ended with."""
+
+    run_id: str
+    status: str
+    sent: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What mlctl sync has sent."""
+
+    runs: tuple[SyncedRun, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first epoch at which a metric differs between a run and its reproduction; None: not there."""
+
+    metric: str
+    step: int
+    then: float | None
+    now: float | None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run made again: where it differs, and what honest reasons there are."""
+
+    run: Run
+    of: str
+    differences: tuple[Difference, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        """Whether every figure of every epoch is the same."""
+        return not self.differences

@@ -76,7 +76,7 @@ class RunDiff:
     verdicts: Mapping[str, str]
     data: Mapping[str, tuple[Any, Any]]
     code: Mapping[str, tuple[Any, Any]]
-    versions: Mapping[str, tuple[Any, Any]]
+    environment: Mapping[str, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,26 @@ class ArtifactList:
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """An artifact that was copied here."""
+
+    run: Run
+    path: str
+    file: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """A run as it is at this moment, with its values by step."""
+    """A run as it is at this moment, with its values by step; `away` while its store does not answer."""
 
     run: Run
     points: Mapping[str, tuple[tuple[int, float], ...]]
+    away: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.run.status not in {"RUNNING", "SCHEDULED"}
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,12 @@ class Search:
     trials: tuple[Trial, ...]
     ended: str
     best: str | None
+    registered: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The parent run's id."""
+        return self.run.run_id
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A real store of 1,000 runs: MLflow makes the schema, the experiments and the models, SQL the mass of runs."""
+"""A real store of 1,000 runs: MLflow makes the schema, experiments and models, SQL the mass of runs."""
 
 from __future__ import annotations
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from mlflow.entities import Run as MlflowRun
 
 from mlctl.domain import DataReference, Run
+
+HEARTBEAT = "mlctl.heartbeat"  # seconds since 1970, by the clock of the machine that trains
+LOST_AFTER_S = 60.0
 
 
 def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
@@ -18,13 +22,13 @@ def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
         run_id=info.run_id,
         run_name=info.run_name or tags.get("mlflow.runName", ""),
         experiment=experiment,
-        status=info.status,
+        status=_status(info.status, tags),
         tracking_uri=tracking_uri,
         recipe=tags.get("mlctl.recipe", ""),
         params=found.data.params,
         metrics=found.data.metrics,
         tags=tags,
-        data=_data(tags) or _logged_input(found),
+        data=data_of(tags) or _logged_input(found),
         model_uri=tags.get("mlctl.model_uri") or _logged_model(found),
         started_at=datetime.fromtimestamp(info.start_time / 1000, UTC) if info.start_time else None,
         duration_s=_duration(info.start_time, info.end_time, tags),
@@ -32,7 +36,19 @@ def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
     )
 
 
-def _data(tags: Mapping[str, str]) -> DataReference | None:
+def _status(status: str, tags: Mapping[str, str]) -> str:
+    """Return the status, LOST for a run whose process has not been heard of for a minute."""
+    beat = tags.get(HEARTBEAT)
+    if status != "RUNNING" or beat is None:
+        return status
+    try:
+        return "LOST" if time.time() - float(beat) > LOST_AFTER_S else status
+    except ValueError:
+        return status
+
+
+def data_of(tags: Mapping[str, str]) -> DataReference | None:
+    """Return the data that a run's tags name, or None."""
     source = tags.get("mlctl.data")
     if not source:
         return None
@@ -56,7 +72,7 @@ def _splits(text: str | None) -> dict[str, int]:
 
 
 def _logged_input(found: MlflowRun) -> DataReference | None:
-    """Return what `mlflow.log_input` recorded; its digest covers the first 10,000 elements, so it is left out."""
+    """Return what `mlflow.log_input` recorded; its digest, of the first elements only, is left out."""
     inputs = found.inputs.dataset_inputs if found.inputs else []
     if not inputs:
         return None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 NEWEST = 2000  # runs that are offered at most
-NEWEST_OF_SERVER = 200  # a server sends each run with all its params, metrics and tags
+NEWEST_OF_SERVER = 100  # a server sends each run with all its params, metrics and tags
 CONNECT_S, READ_S = 0.5, 2.0
 
 RunRow = tuple[str, str, str]  # id, name, experiment
@@ -73,13 +73,13 @@ class SqliteStore:
             " JOIN experiments e ON e.experiment_id = r.experiment_id"
             " WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'"
             " AND (substr(r.name, 1, ?) = ? OR substr(r.run_uuid, 1, ?) = ?)"
-            f" ORDER BY r.start_time DESC LIMIT {NEWEST}",
-            (len(prefix), prefix) * 2,
+            " ORDER BY r.start_time DESC LIMIT ?",
+            (*(len(prefix), prefix) * 2, NEWEST),
         )
 
     def experiments(self) -> Sequence[str]:
         """Return the names of the experiments."""
-        query = "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY last_update_time DESC, name"
+        query = "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY last_update_time DESC"
         return [name for (name,) in self._rows(query)]
 
     def models(self) -> Sequence[str]:
@@ -169,7 +169,8 @@ class ServerStore:
     def _call(self, method: str, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         if self._connection.sock is None:
             self._connection.connect()
-            self._connection.sock.settimeout(READ_S)
+            socket: Any = self._connection.sock
+            socket.settimeout(READ_S)
         if method == "GET":
             self._connection.request("GET", f"{self._base}{path}?{urlencode(asked)}", headers=self._headers)
         else:

@@ -1,44 +1,83 @@
 """A run's own record on disk: every line is there before anything is sent, and is safe once written.
 
 <state>/runs/<run id>/
-    run.json        whose record this is: tracking URI, experiment, run
+    run.json        whose record this is: tracking URI, experiment, run, and how it was begun
+    lock            held by the one process that writes
     journal.jsonl   one entry a line, in order; a torn last line is a crash's, and is dropped
     sent            how many entries the store has acknowledged
+    checkpoints/    where the training stands
     files/          artifacts, as the run will show them
     model/          the model folder
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.errors import BadDataError
+from filelock import FileLock, Timeout
+
+from mlctl.errors import BadDataError, ConfigurationError, RefusedError
 
 Entry = Mapping[str, Any]
 
 
 class Journal:
-    """The record of one run, open for writing by one process."""
+    """The record of one run, open for writing by one process.
+
+    Raises RefusedError where another process writes it, ConfigurationError where the folder cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
         self.model = folder / "model"
+        self.checkpoints = folder / "checkpoints"
         self._path = folder / "journal.jsonl"
         self._sent = folder / "sent"
-        self.files.mkdir(parents=True, exist_ok=True)
-        self._drop_torn_line()
-        self._file = self._path.open("ab")
+        try:
+            self.files.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / "lock", timeout=0)
+            self._lock.acquire()
+            self._drop_torn_line()
+            self._file = self._path.open("ab")
+        except Timeout:
+            raise RefusedError(
+                f"run {folder.name[:8]} is being written by another process", "wait for it"
+            ) from None
+        except OSError as exc:
+            raise ConfigurationError(
+                f"runs cannot be recorded in {folder.parent}: {exc.strerror}",
+                "free it up, or name another place in MLCTL_STATE_DIR",
+            ) from exc
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Whose record this is: tracking_uri, experiment, experiment_id, run_id, and the request."""
+        return read_about(self.folder)
+
+    def describe(self, **values: Any) -> None:
+        """Add to what is known about the run."""
+        write_atomically(self.folder / "run.json", json.dumps({**self.about, **values}).encode())
 
     def add(self, entry: Entry) -> None:
         """Write one entry; when this returns, it survives a crash of the machine."""
-        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        before = self._file.tell()
+        try:
+            self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                self._file.truncate(before)  # half a line must not swallow the next
+            raise ConfigurationError(
+                f"the run's record {self.folder} cannot be written: {exc.strerror}",
+                f"free some space, then: mlctl resume {self.folder.name[:8]}",
+            ) from exc
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Return the entries from number `start`; raises BadDataError for a damaged line that is not the last."""
@@ -65,11 +104,12 @@ class Journal:
 
     def acknowledge(self, count: int) -> None:
         """Note that the first `count` entries need not be sent again."""
-        write_atomically(self._sent, str(count).encode())
+        write_atomically(self._sent, str(count).encode(), durable=False)
 
     def close(self) -> None:
-        """Close the file; the record stays."""
+        """Close the file and let others at it; the record stays."""
         self._file.close()
+        self._lock.release()
 
     def _drop_torn_line(self) -> None:
         if not self._path.exists():
@@ -81,11 +121,25 @@ class Journal:
                 file.truncate(whole)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return run.json of a record, or {} where it was never written."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     """Replace a file's content: a crash leaves the old or the new, never a part."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

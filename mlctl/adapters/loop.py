@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from mlctl.adapters.checkpoints import Checkpoint
 from mlctl.adapters.programs import Predictor, Program, predict, results
 from mlctl.domain import Objective, Watcher
-from mlctl.errors import BadDataError, UsageError
+from mlctl.errors import BadDataError, RefusedError, UsageError
 
 PIECE_S = 0.2  # how long a piece should take: progress is shown, and Ctrl-C heard, between pieces
 
@@ -50,9 +51,38 @@ class Progress:
         if self.best is None or self.objective.better(value, self.best.metrics[self.objective.metric]):
             self.best, self.best_weights = epoch, weights()
 
+    def state(self, model: keras.Model) -> Checkpoint:
+        """Return all that going on from here needs."""
+        assert self.best is not None
+        return Checkpoint(
+            self.epochs[-1].number,
+            [np.array(variable) for variable in _variables(model)],
+            [[epoch.number, dict(epoch.metrics), epoch.seconds] for epoch in self.epochs],
+            self.best.number,
+            self.best_weights,
+        )
+
+    def restore(self, checkpoint: Checkpoint, model: keras.Model) -> None:
+        """Go back to where a checkpoint was written; raises RefusedError where the model is another."""
+        variables = _variables(model)
+        if [tuple(one.shape) for one in variables] != [one.shape for one in checkpoint.variables]:
+            raise RefusedError(
+                "the checkpoint is of another model than the recipe builds now", "train anew: mlctl train"
+            )
+        for variable, value in zip(variables, checkpoint.variables, strict=True):
+            variable.assign(value)
+        self.epochs = [Epoch(number, metrics, seconds) for number, metrics, seconds in checkpoint.epochs]
+        self.best = next(epoch for epoch in self.epochs if epoch.number == checkpoint.best)
+        self.best_weights = list(checkpoint.best_weights)
+
     def stalled(self, patience: int | None) -> bool:
         """Whether `patience` epochs have passed without a better one."""
         return bool(patience and self.best and self.epochs[-1].number - self.best.number >= patience)
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Return weights, dropout's seeds and the optimizer's state; metrics begin anew with every epoch."""
+    return [*model.variables, *model.optimizer.variables]
 
 
 class Loop:

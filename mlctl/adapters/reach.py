@@ -18,7 +18,7 @@ ANSWER_WITHIN_S = 3
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
-    """Return the file of a sqlite URI, relative to the working directory as MLflow has it; None for others."""
+    """Return the file of a sqlite URI, relative to the working directory; None for others."""
     if not tracking_uri.startswith("sqlite"):
         return None
     return Path(sqlalchemy.make_url(tracking_uri).database or ":memory:")

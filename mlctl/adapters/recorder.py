@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.journal import Journal, write_atomically
+from mlctl.adapters.journal import Entry, Journal
+from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.reach import reach
 from mlctl.adapters.sender import BackgroundSender, Sender, profile
 from mlctl.adapters.tracking import Store
@@ -17,48 +21,63 @@ from mlctl.domain import DataReference, Watcher
 from mlctl.errors import MlctlError
 
 PATIENCE_S = 10.0  # how long the end of a run waits for a store that does not answer
+LOCAL_ID = "mlctl.local_id"  # the tag that finds the run that an offline record became
 
 
 class Recorder:
-    """One run being written."""
+    """One run being written.
 
-    def __init__(self, store: Store, run_id: str, experiment_id: str, folder: Path, watcher: Watcher) -> None:
-        self.store = store
-        self.run_id = run_id
-        self.experiment_id = experiment_id
-        self.journal = Journal(folder)
+    Values that a killed process has recorded already are not recorded twice: a step has one point.
+    """
+
+    def __init__(
+        self, journal: Journal, store: Store | None, watcher: Watcher, known: Iterable[Any] = ()
+    ) -> None:
+        self.journal = journal
         self._watcher = watcher
-        self._sender = BackgroundSender(Sender(store, run_id, experiment_id, self.journal), self._tell)
+        self._known = {*known, *_known(journal.entries())}
+        self._sender: BackgroundSender | None = None
+        about = journal.about
+        self.run_id = about.get("run_id") or journal.folder.name
+        if store is not None:
+            sender = Sender(store, about["run_id"], about["experiment_id"], journal)
+            self._sender = BackgroundSender(sender, self._tell)
 
     @classmethod
     def begin(
         cls, tracking_uri: str, experiment: str, run_name: str | None, tags: Mapping[str, str], state: Path,
-        watcher: Watcher,
+        watcher: Watcher, offline: bool = False,
     ) -> Recorder:  # fmt: skip
         """Create a run; raises UnreachableError and ConfigurationError where the store cannot take it."""
-        reach(tracking_uri)
-        store = Store(tracking_uri, create=True)
-        with store.asking():
-            found = store.client.get_experiment_by_name(experiment)
-            experiment_id = found.experiment_id if found else store.client.create_experiment(experiment)
-            run = store.client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
-        folder = state / "runs" / run.info.run_id
-        recorder = cls(store, run.info.run_id, experiment_id, folder, watcher)
-        about = {"tracking_uri": tracking_uri, "experiment_id": experiment_id, "run_id": run.info.run_id}
-        write_atomically(folder / "run.json", json.dumps(about).encode())
-        return recorder
+        about: dict[str, Any] = {
+            "tracking_uri": tracking_uri,
+            "experiment": experiment,
+            "run_name": run_name,
+            "tags": dict(tags),
+            "began": now_ms(),
+            "host": socket.gethostname(),
+        }
+        if offline:
+            journal = Journal(state / "runs" / uuid.uuid4().hex)
+            journal.describe(**about)
+            return cls(journal, None, watcher)
+        store = open_store(tracking_uri)
+        about |= create_run(store, about)
+        journal = Journal(state / "runs" / about["run_id"])
+        journal.describe(**about)
+        return cls(journal, store, watcher)
 
     @classmethod
-    def again(cls, tracking_uri: str, run_id: str, state: Path, watcher: Watcher) -> Recorder:
-        """Go on writing a run that was interrupted: what its journal holds unsent is sent first."""
-        reach(tracking_uri)
-        store = Store(tracking_uri)
-        with store.asking():
-            experiment_id = store.client.get_run(run_id).info.experiment_id
-            store.client.update_run(run_id, status="RUNNING")
-        recorder = cls(store, run_id, experiment_id, state / "runs" / run_id, watcher)
-        for entry in recorder.journal.entries(recorder.journal.sent):
-            recorder._sender.add(entry)
+    def reopen(
+        cls, folder: Path, watcher: Watcher, about: Mapping[str, Any], known: Iterable[Any] = ()
+    ) -> Recorder:
+        """Go on with a run: its journal's if it is here, else one that begins from what the store knows."""
+        journal = Journal(folder)
+        journal.describe(**about)
+        recorder = cls(
+            journal, open_store(about["tracking_uri"]) if about.get("run_id") else None, watcher, known
+        )
+        recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -71,14 +90,10 @@ class Recorder:
 
     def metrics(self, values: Mapping[str, float], step: int, of_model: bool = False) -> None:
         """Record metrics at a step; `of_model` says that they are what the logged model reached."""
-        entry = {
-            "kind": "metrics",
-            "values": dict(values),
-            "step": step,
-            "at": now_ms(),
-            "of_model": of_model,
-        }
-        self._add(entry)
+        new = {name: value for name, value in values.items() if (name, step) not in self._known}
+        if new:
+            self._add({"kind": "metrics", "values": new, "step": step, "at": now_ms(), "of_model": of_model})
+            self._known.update((name, step) for name in new)
 
     def data(self, reference: DataReference) -> None:
         """Record what data the run is made from."""
@@ -101,32 +116,79 @@ class Recorder:
         """Record an artifact that was written where `artifact` said."""
         self._add({"kind": "artifact", "path": path})
 
+    def share(self, files: Iterable[Path], folder: str) -> None:
+        """Record copies of files as artifacts in a folder, so that another machine finds them."""
+        for file in files:
+            path = f"{folder}/{file.name}"
+            target = self.artifact(path)
+            target.unlink(missing_ok=True)
+            os.link(file, target)  # what is written anew gets a new file, so this one stays as it is
+            self.keep(path)
+
+    def remove(self, path: str) -> None:
+        """Take an artifact folder away again."""
+        shutil.rmtree(self.journal.files / path, ignore_errors=True)
+        self._add({"kind": "remove", "path": path})
+
     def model(self, params: Mapping[str, Any], step: int) -> None:
         """Record the model folder, which lies in the journal's own."""
         self._add({"kind": "model", "params": {k: str(v) for k, v in params.items()}, "step": step})
 
-    def finish(self, status: str, keep: bool = False) -> int:
+    def finish(self, status: str) -> int:
         """End the run; return how many entries the store has not taken.
 
-        The run's folder goes when the store has all of it, unless `keep` says that it is still wanted.
+        The record stays where something is unsent, or where the run can be resumed.
         """
         self._add({"kind": "finish", "status": status, "at": now_ms()})
-        unsent = self._sender.finish(PATIENCE_S)
+        unsent = self._sender.finish(PATIENCE_S) if self._sender else sum(1 for _ in self.journal.entries())
         self.journal.close()
-        if not unsent and not keep:
+        if not unsent and status == "FINISHED":
             shutil.rmtree(self.journal.folder, ignore_errors=True)  # the store has it all
         return unsent
 
     def _add(self, entry: dict[str, Any]) -> None:
         self.journal.add(entry)
-        self._sender.add(entry)
+        if self._sender:
+            self._sender.add(entry)
 
     def _tell(self, error: MlctlError) -> None:
-        self._watcher.say(
-            f"{error.message}; training goes on, and what is unsent is kept in {self.journal.folder}"
-        )
+        self._watcher.say(f"{error.message}; training goes on, and mlctl tries again")
+
+
+def open_store(tracking_uri: str) -> Store:
+    """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
+    # the sender tries again by itself, and must notice soon that a server hangs
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    reach(tracking_uri)
+    return Store(tracking_uri, create=True)
+
+
+def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
+    """Create a run, and its experiment where there is none; return their ids.
+
+    A run that `mlflow run` has opened for this process is taken in its place.
+    """
+    opened = os.environ.get("MLFLOW_RUN_ID")
+    with store.asking():
+        if opened:
+            info = store.client.get_run(opened).info
+            for name, value in about["tags"].items():
+                store.client.set_tag(opened, name, value)
+            return {"experiment_id": info.experiment_id, "run_id": opened}
+        found = store.client.get_experiment_by_name(about["experiment"])
+        if found:
+            demand_reachable(store.tracking_uri, found.name, found.artifact_location)
+        experiment_id = found.experiment_id if found else store.client.create_experiment(about["experiment"])
+        run = store.client.create_run(experiment_id, about["began"], about["tags"], about["run_name"])
+    return {"experiment_id": str(experiment_id), "run_id": str(run.info.run_id)}
 
 
 def now_ms() -> int:
     """Return the time as MLflow has it: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _known(entries: Iterable[Entry]) -> set[tuple[str, int]]:
+    metrics = (entry for entry in entries if entry["kind"] == "metrics")
+    return {(name, entry["step"]) for entry in metrics for name in entry["values"]}

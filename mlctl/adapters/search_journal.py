@@ -17,9 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from mlctl.errors import BadDataError, RefusedError
+from mlctl.errors import BadDataError
 
 NAME = "search.jsonl"
 UNSYNCED = "epoch"  # lost with the machine's power at worst, and trained again
@@ -29,16 +27,9 @@ class SearchJournal:
     """The journal of one search, open for writing by one process."""
 
     def __init__(self, folder: Path) -> None:
-        """Open it, and drop a torn last line; raises RefusedError where another process has it open."""
+        """Open it, and drop a torn last line; the lock of the run's own record keeps other processes off."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / NAME
-        self._lock = FileLock(folder / "search.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as exc:
-            raise RefusedError(
-                "this search is running already, in another process", "mlctl runs list shows it"
-            ) from exc
         _drop_torn_line(self.path)
         self._file = self.path.open("ab")
 
@@ -54,7 +45,6 @@ class SearchJournal:
     def close(self) -> None:
         """Close it; the record stays."""
         self._file.close()
-        self._lock.release()
 
 
 def read(path: Path) -> Iterator[Mapping[str, Any]]:

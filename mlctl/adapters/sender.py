@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import (
@@ -19,13 +18,16 @@ from mlflow.entities import (
     RunTag,
 )
 from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from mlctl.adapters.conversion import HEARTBEAT
 from mlctl.adapters.journal import Entry, Journal, write_atomically
 from mlctl.adapters.tracking import Store
 from mlctl.errors import MlctlError
 
 MODEL_NAME = "model"
-LONGEST_PAUSE_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
+BEAT_S = 15.0
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # what one MLflow request takes
 
 
@@ -48,6 +50,11 @@ class Sender:
         """Send one entry; raises an MlctlError where the store does not take it."""
         with self.store.asking():
             getattr(self, "_send_" + entry["kind"])(entry)
+
+    def beat(self) -> None:
+        """Tell the store that the run is alive."""
+        with self.store.asking():
+            self.client.set_tag(self.run_id, HEARTBEAT, f"{time.time():.0f}")
 
     def _send_params(self, entry: Entry) -> None:
         params = [Param(name, str(value)) for name, value in entry["values"].items()]
@@ -83,6 +90,8 @@ class Sender:
 
     def _send_artifact(self, entry: Entry) -> None:
         path = Path(entry["path"])
+        if not (self.journal.files / path).exists():
+            return  # a checkpoint that a newer one has taken the place of
         folder = str(path.parent) if path.parent != Path() else None
         self.client.log_artifact(self.run_id, str(self.journal.files / path), folder)
 
@@ -95,6 +104,13 @@ class Sender:
         self.client.log_model_artifacts(self.model_id, str(self.journal.model))
         self.client.finalize_logged_model(self.model_id, "READY")
         self.client.set_tag(self.run_id, "mlctl.model_uri", f"models:/{self.model_id}")
+
+    def _send_remove(self, entry: Entry) -> None:
+        uri = self.client.get_run(self.run_id).info.artifact_uri
+        get_artifact_repository(uri, tracking_uri=self.store.tracking_uri).delete_artifacts(entry["path"])
+
+    def _send_resume(self, entry: Entry) -> None:
+        self.client.update_run(self.run_id, status="RUNNING")
 
     def _send_finish(self, entry: Entry) -> None:
         self.client.set_terminated(self.run_id, entry["status"], entry["at"])
@@ -130,16 +146,21 @@ class Sender:
 
 
 class BackgroundSender:
-    """A thread that sends what is added to the journal, and tries again for as long as the run lasts."""
+    """A thread that sends what is added to the journal, and tries again for as long as the run lasts.
 
-    def __init__(self, sender: Sender, on_trouble: Any) -> None:
+    Between entries it leaves a heartbeat in the store: a run whose last beat is a minute old is dead.
+    """
+
+    def __init__(self, sender: Sender, on_trouble: Callable[[MlctlError], None]) -> None:
         self._sender = sender
         self._on_trouble = on_trouble
         self._wake = threading.Condition()
-        self._pending: list[Entry] = []
+        journal = sender.journal
+        self._pending: list[Entry] = list(journal.entries(journal.sent))  # what a killed process left
+        self._count = journal.sent
         self._closing = False
-        self.trouble: MlctlError | None = None
-        self._count = sender.journal.sent
+        self._trouble_since: float | None = None
+        self._next_beat = 0.0
         self._thread = threading.Thread(target=self._work, name="mlctl-sender", daemon=True)
         self._thread.start()
 
@@ -150,45 +171,48 @@ class BackgroundSender:
             self._wake.notify()
 
     def finish(self, patience_s: float) -> int:
-        """Wait until all is sent, or until the store has been silent for `patience_s`; return what is unsent."""
+        """Wait until all is sent, or the store has been in trouble for `patience_s`; return what is unsent."""
+        began = time.monotonic()
         with self._wake:
             self._closing = True
             self._wake.notify()
-        deadline = None
         while self._thread.is_alive():
             self._thread.join(0.05)
-            if self.trouble is None:
-                deadline = None
-            elif deadline is None:
-                deadline = time.monotonic() + patience_s
-            elif time.monotonic() > deadline:
+            if self._trouble_since and time.monotonic() - max(began, self._trouble_since) > patience_s:
                 break
         return len(self._pending)
 
     def _work(self) -> None:
-        pause = 0.5
+        pause = FIRST_PAUSE_S
         while True:
             with self._wake:
-                while not self._pending:
-                    if self._closing:
-                        return
-                    self._wake.wait()
-                entry = self._pending[0]
+                while not self._pending and time.monotonic() < self._next_beat and not self._closing:
+                    self._wake.wait(max(0.0, self._next_beat - time.monotonic()))
+                if not self._pending and self._closing:
+                    return
+                entry = self._pending[0] if self._pending else None
             try:
-                self._sender.send(entry)
+                if time.monotonic() >= self._next_beat:
+                    self._next_beat = time.monotonic() + BEAT_S
+                    self._sender.beat()
+                if entry is not None:
+                    self._sender.send(entry)
             except MlctlError as error:
-                if self.trouble is None:
+                if self._trouble_since is None:
+                    self._trouble_since = time.monotonic()
                     self._on_trouble(error)
-                self.trouble = error
                 with self._wake:
-                    self._wake.wait(0.5 if self._closing else pause)
+                    if not self._closing:
+                        self._wake.wait(pause)
+                time.sleep(FIRST_PAUSE_S)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            self.trouble, pause = None, 0.5
-            with self._wake:
-                self._pending.pop(0)
-            self._count += 1
-            self._sender.journal.acknowledge(self._count)
+            self._trouble_since, pause = None, FIRST_PAUSE_S
+            if entry is not None:
+                with self._wake:
+                    self._pending.pop(0)
+                self._count += 1
+                self._sender.journal.acknowledge(self._count)
 
 
 def profile(splits: Mapping[str, int], rows: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from mlctl.adapters.conversion import to_run
+from mlctl.adapters.mlflow_search import as_filter, named
 from mlctl.adapters.reach import reach, sqlite_file, unreachable
 from mlctl.domain import Artifact, Experiment, Run
 from mlctl.domain_runs import Condition, SortKey
@@ -114,8 +116,8 @@ class Store:
         if not self.exists:
             return
         ids = self.experiment_ids(experiment)
-        said = " and ".join(text for one in conditions if (text := _as_filter(one)))
-        order_by = [f"{_name(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
+        said = " and ".join(text for one in conditions if (text := as_filter(one)))
+        order_by = [f"{named(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
         largest = REMOTE_PAGE if self.remote else PAGE
         size = min(expected or largest, largest)
         token = None
@@ -141,6 +143,15 @@ class Store:
             )
         return self._run(found)
 
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Run]:
+        """Yield those of these runs that there are, in no order."""
+        ids = list(self.experiments_by_id) if run_ids else []
+        for start in range(0, len(run_ids), FIRST_PAGE):
+            some = ", ".join(f"'{one}'" for one in run_ids[start : start + FIRST_PAGE])
+            with self.asking():
+                page = self.client.search_runs(ids, f"attributes.run_id IN ({some})", max_results=FIRST_PAGE)
+            yield from (self._run(one) for one in page)
+
     def history(self, run_id: str, metric: str) -> tuple[tuple[int, float], ...]:
         """Return a metric's (step, value), one a step: the last written where there are several."""
         with self.asking():
@@ -154,25 +165,33 @@ class Store:
             found = list(self._walk(lambda path: self.client.list_artifacts(run.run_id, path)))
             if (model := _model_id(run)) and not any(one.path.partition("/")[0] == "model" for one in found):
                 listed = self._walk(lambda path: self.client.list_logged_model_artifacts(model, path))
+                found.append(Artifact("model", None))
                 found += [Artifact(f"model/{one.path}", one.size_bytes) for one in listed]
         return tuple(sorted(found, key=lambda one: one.path))
 
     def download(self, run: Run, path: str, to: Path) -> Path:
-        """Copy an artifact, a file or a folder, into the folder `to` and return where it lies there."""
+        """Copy an artifact, a file or a folder, into the folder `to`, replacing what bears its name there."""
         to.mkdir(parents=True, exist_ok=True)
-        model = _model_id(run)
-        with self.asking():
-            top = {one.path for one in self.client.list_artifacts(run.run_id)}
-            if model and path.partition("/")[0] == "model" and "model" not in top:
-                inner = path.partition("/")[2]
-                uri = f"models:/{model}" + (f"/{inner}" if inner else "")
-                target = to / "model" if not inner else to
-                return Path(
-                    mlflow.artifacts.download_artifacts(
-                        artifact_uri=uri, dst_path=str(target), tracking_uri=self.tracking_uri
-                    )
+        target = to / Path(path).name
+        top, _, inner = path.partition("/")
+        # where a download lands depends on the kind of store, so it is moved into place from a folder of its own
+        with self.asking(), tempfile.TemporaryDirectory(dir=to, prefix=".fetching-") as apart:
+            model = _model_id(run)
+            own = {one.path for one in self.client.list_artifacts(run.run_id)}
+            (landing := Path(apart) / "here").mkdir()
+            if model and top == "model" and top not in own:
+                place = self.client.get_logged_model(model).artifact_location
+                got = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{place}/{inner}" if inner else place,
+                    dst_path=str(landing),
+                    tracking_uri=self.tracking_uri,
                 )
-            return Path(self.client.download_artifacts(run.run_id, path, str(to)))
+            else:
+                got = self.client.download_artifacts(run.run_id, path, str(landing))
+            if target.is_dir():
+                shutil.rmtree(target)
+            shutil.move(got, target)
+        return target
 
     def experiments(self) -> tuple[Experiment, ...]:
         """Return every experiment with how many runs it holds, the one used last first."""
@@ -291,50 +310,6 @@ def hush() -> None:
 def moment(milliseconds: int | None) -> datetime | None:
     """Return MLflow's milliseconds as a time with its zone."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
-
-
-def _as_filter(condition: Condition) -> str:
-    """Return the condition in MLflow's search, matching at least what it matches; "" where it cannot."""
-    kind, name, value = condition.field.kind, condition.field.name, condition.value
-    operator = condition.operator
-    if "`" in name or (isinstance(value, str) and set(value) & {"'", '"', "\\", "`"}):
-        return ""
-    if kind == "metric":
-        if isinstance(value, str) or not math.isfinite(value):
-            return ""
-        return f"{_name(condition.field)} {operator} {value!r}" if "e" not in repr(value) else ""
-    if kind in {"param", "tag"}:
-        return _text_filter(_name(condition.field), operator, value)
-    if name == "started" and isinstance(value, float) and operator != "=":
-        return (
-            f"attributes.start_time {operator} {int(value * 1000)}"
-            if operator in {">", "<", ">=", "<="}
-            else ""
-        )
-    if name == "status" and operator == "=":
-        return f"attributes.status = '{str(value).upper()}'"
-    if name in {"run_name", "run_id"}:
-        return _text_filter(_name(condition.field), operator, value)
-    if name == "recipe":
-        return _text_filter("tags.`mlctl.recipe`", operator, value)
-    return ""
-
-
-def _text_filter(name: str, operator: str, value: float | str) -> str:
-    if operator == "contains":
-        return f"{name} ILIKE '%{value}%'"
-    if isinstance(value, float):
-        # "10", "10.0" and "1e1" are one number: what they share is its first digit that counts
-        digits = [digit for digit in repr(abs(value)) if digit in "123456789"][:1]
-        return f"{name} LIKE '%{digits[0]}%'" if operator == "=" and value and digits else ""
-    return f"{name} ILIKE '{value}'" if operator in {"=", "like"} else ""
-
-
-def _name(field: Any) -> str:
-    if field.kind == "attribute":
-        column = {"started": "start_time", "run_name": "run_name", "status": "status", "run_id": "run_id"}
-        return f"attributes.{column[field.name]}"
-    return f"{field.kind}s.`{field.name}`"
 
 
 def _model_id(run: Run) -> str | None:

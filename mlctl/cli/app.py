@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlctl import __version__
 from mlctl.cli import boundary
 from mlctl.cli.commands import LazyGroup
 
@@ -21,9 +22,20 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mlctl {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Show the version and leave."
+        ),
+    ] = False,
 ) -> None:
     """Carry a Keras model through its whole life on MLflow.
 
@@ -33,5 +45,15 @@ def root(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
-    return boundary.guarded(lambda: app(list(arguments), standalone_mode=False, prog_name="mlctl"), arguments)
+    """Run one command line and return its exit code.
+
+    The command is invoked without Typer's own `main`, which would swallow a broken pipe and an interrupt
+    before the boundary sees them.
+    """
+
+    def called() -> object:
+        command = typer.main.get_command(app)
+        with command.make_context("mlctl", list(arguments)) as context:
+            return command.invoke(context)
+
+    return boundary.guarded(called, arguments)

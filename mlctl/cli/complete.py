@@ -25,12 +25,12 @@ def answer(arguments: Sequence[str]) -> None:
     """
     with contextlib.suppress(Exception):
         kind, prefix, *words = arguments
-        seen: set[str] = set()
-        for value, help_ in _offers(kind, prefix, words):
-            usable = value.startswith(prefix) and value.isprintable() and value not in seen
-            if usable:
-                seen.add(value)
-                sys.stdout.write(f"{value}\t{' '.join(help_.split())}\n")
+        found: dict[str, str] = {}
+        typed = [word.strip("'\"") for word in words]  # bash hands words on as they were typed
+        for value, help_ in _offers(kind, prefix, typed):
+            if value.startswith(prefix) and value.isprintable():
+                found.setdefault(value, " ".join(help_.split()))
+        sys.stdout.write("".join(f"{value}\t{help_}\n" for value, help_ in found.items()))
         sys.stdout.flush()
 
 

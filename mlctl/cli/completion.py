@@ -31,7 +31,6 @@ ShellArgument = Annotated[
 def show(session: Session, shell: ShellArgument = None) -> None:
     """Write the completion script to stdout.
 
-    \b
     mlctl completion show zsh
     eval "$(mlctl completion show bash)"
     """
@@ -46,7 +45,6 @@ def show(session: Session, shell: ShellArgument = None) -> None:
 def install(session: Session, shell: ShellArgument = None) -> None:
     """Put the completion script where the shell finds it.
 
-    \b
     mlctl completion install
     mlctl completion install fish
     """

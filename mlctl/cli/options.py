@@ -39,3 +39,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run's id or a prefix of it, its name, last, best, or best:METRIC."),
 ]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN", help="Runs: ids or prefixes, names, last, best, or best:METRIC."),
+]

@@ -19,7 +19,6 @@ Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or
 def list_(session: Session) -> None:
     """List the recipes that are installed.
 
-    \b
     mlctl recipes list
     """
     from mlctl.services import recipes
@@ -32,7 +31,6 @@ def list_(session: Session) -> None:
 def show(session: Session, recipe: Name) -> None:
     """Show what can be set on a recipe, with its bounds.
 
-    \b
     mlctl recipes show digits
     """
     from mlctl.services import recipes
@@ -47,7 +45,6 @@ def copy(
 ) -> None:
     """Copy a recipe to a file that is yours to change.
 
-    \b
     mlctl recipes copy mnist ./mine.py
     mlctl train ./mine.py
     """

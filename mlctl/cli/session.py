@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,9 +59,12 @@ class Session:
     @functools.cached_property
     def settings(self) -> Settings:
         """All settings, resolved when first asked for, so that help needs none."""
+        from mlctl import credentials
         from mlctl.settings import load
 
-        return load(self.options)
+        found = load(self.options)
+        credentials.use(found.tracking_uri)
+        return found
 
     def show(self, answer: object, next_step: str = "") -> None:
         """Write the answer to stdout, and on stderr the command that likely comes next."""
@@ -94,11 +98,23 @@ def answering(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(output: Format, tracking_uri: str | None, yes: bool, debug: bool, **rest: Any) -> None:
+        if debug:
+            logging.basicConfig(level=logging.INFO)
+            logging.getLogger("mlctl").setLevel(logging.DEBUG)  # adapters then leave other loggers alone
         options = {"tracking_uri": tracking_uri, "experiment": rest.get("experiment")}
         command(Session(output, options, debug, yes), **rest)
 
     parameters = [one.replace(kind=keyword) for one in own] + shared
+    for one in parameters:
+        _hide_type_of_flag(one.annotation)
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
+
+
+def _hide_type_of_flag(annotation: Any) -> None:
+    """Let help say `--yes` and not `--yes <bool>`: a flag's metavar is empty unless it was given one."""
+    for one in getattr(annotation, "__metadata__", ()):
+        if annotation.__origin__ is bool and getattr(one, "metavar", "") is None:
+            one.metavar = ""

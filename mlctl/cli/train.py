@@ -61,6 +61,16 @@ Register = Annotated[
 Parent = Annotated[
     str | None, typer.Option(metavar="RUN", help="Nest the run under another.", rich_help_panel=WHERE)
 ]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Keep the run on this machine, for mlctl sync.", rich_help_panel=WHERE),
+]
+CheckpointEvery = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION", help="How often the store gets a copy to resume from.", rich_help_panel=WHERE
+    ),
+]
 
 
 def train(
@@ -80,6 +90,8 @@ def train(
     tag: Tag = None,
     register: Register = None,
     parent: Parent = None,
+    offline: Offline = False,
+    checkpoint_every: CheckpointEvery = "60s",
 ) -> None:
     """Train a recipe and log the model to MLflow.
 
@@ -88,7 +100,7 @@ def train(
     mlctl train imdb --epochs 10 --set units=64
     mlctl train ./mine.py --data ./my-data --register Mine
     """
-    from mlctl.cli.pairs import pairs
+    from mlctl.cli.values import pairs, seconds
     from mlctl.output.progress import TrainingView
     from mlctl.services.train import Request
     from mlctl.services.train import train as train_model
@@ -100,7 +112,7 @@ def train(
             session.settings,
             Request(
                 source, given, data, rows, seed, patience, precision.value, run_name,
-                pairs("--tag", tag), register, parent,
+                pairs("--tag", tag), register, parent, offline, seconds(checkpoint_every),
             ),
             view,
         )  # fmt: skip

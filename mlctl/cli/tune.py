@@ -116,15 +116,14 @@ def tune(
         --space units=16..64:16 --space 'optimizer=rmsprop|adam' --set loss=sparse_categorical_crossentropy
     mlctl tune housing --trials 8 -P 4 --stop bandit:slack=0.1 --space 'epochs=5|10|15'
     """
-    from mlctl.cli.durations import seconds
-    from mlctl.cli.pairs import pairs
+    from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
     from mlctl.services import tune as service
 
     given = {**pairs("--set", set_), **({} if epochs is None else {"epochs": epochs})}
     request = service.SearchRequest(
         source, algorithm.value, trials, executions, parallel, threads,
-        seconds("--timeout", timeout) if timeout else None, given, pairs("--space", space), objective, stop,
+        seconds(timeout) if timeout else None, given, pairs("--space", space), objective, stop,
         finalists, max_failures, data, rows, seed, precision.value, run_name, pairs("--tag", tag), register,
     )  # fmt: skip
     if dry_run:

@@ -4,6 +4,7 @@ A command hands `show` a frozen value. `views` says which tables a value makes a
 `render` writes either in the format asked for.
 """
 
+from mlctl.output.live import follow
 from mlctl.output.render import agreed, complain, hint, show, warn
 
-__all__ = ["agreed", "complain", "hint", "show", "warn"]
+__all__ = ["agreed", "complain", "follow", "hint", "show", "warn"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from mlctl.errors import RefusedError
 
 GAP = 2  # blanks between columns
 LONGEST, NARROWEST = 40, 8  # a cell of a column that may be dropped, and of one that may not
+WIDEST_PICTURE = 100
 PIPE_WIDTH = 100_000  # nothing is truncated or wrapped where no terminal's width is known
 
 
@@ -53,19 +55,31 @@ class Table:
     caption: str = ""
     empty: str = "nothing to show"
     notes: Sequence[str] = field(default_factory=tuple)
+    drawing: Callable[[int, bool], Text] | None = None  # (width, colours?) -> a picture in place of the rows
+
+
+class _Console(Console):
+    """A console that leaves a broken pipe to the boundary; rich's own would end the program with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass it on."""
+        raise BrokenPipeError
 
 
 def console(stderr: bool = False) -> Console:
     """Return a console that honours NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS, and never wraps a pipe."""
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+        stream.reconfigure(errors="replace")  # a mark that cannot be written is not worth failing for
     width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    return _Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def show(answer: object, form: str = "table") -> None:
     """Write an answer to stdout as `form`: table, json, csv or md."""
     from mlctl.output import views
 
+    console()  # prepares the stream
     if form == "json":
         print(json.dumps(finite(views.document(answer)), indent=2, ensure_ascii=False, default=str))
         return
@@ -170,6 +184,9 @@ def _write_table(table: Table) -> None:
     if not table.rows:
         out.print(table.empty)
         return
+    if table.drawing:
+        out.print(table.drawing(min(out.width, WIDEST_PICTURE), out.color_system is not None))
+        return
     if table.title:
         out.print(Text(table.title, style="bold"))
     if out.width >= PIPE_WIDTH and not out.is_terminal:
@@ -253,9 +270,6 @@ def _fitting(table: Table, width: int) -> tuple[list[int], list[int], list[int]]
         if not droppable:
             break
         shown.remove(min(droppable, key=lambda i: (table.columns[i].keep, -i)))
-    while (over := needed() - width) > 0:
-        widest = max(shown, key=lambda i: wanted[i])
-        if wanted[widest] <= NARROWEST:
-            break
-        wanted[widest] = max(NARROWEST, wanted[widest] - over)
+    while needed() > width and max(wanted[i] for i in shown) > NARROWEST:
+        wanted[max(shown, key=lambda i: wanted[i])] -= 1
     return shown, [i for i in range(len(table.columns)) if i not in shown], [wanted[i] for i in shown]

@@ -15,7 +15,7 @@ from mlctl.domain import Run
 from mlctl.domain_runs import Condition, Field
 from mlctl.errors import UsageError, did_you_mean
 
-SAMPLE = 50
+SAMPLE = 20
 PREFIXES = {
     "params": "param",
     "param": "param",
@@ -107,16 +107,16 @@ class Names:
         known = [
             *ATTRIBUTES,
             *sorted(self._seen("metric")),
-            *(f"params.{name}" for name in sorted(self._seen("param"))),
+            *sorted(self._seen("param") - self._seen("metric")),
             *(
                 f"tags.{name}"
                 for name in sorted(self._seen("tag"))
                 if not name.startswith(("mlflow.", "mlctl."))
             ),
         ]
-        near = did_you_mean(written, known) or did_you_mean(
-            written, [f"params.{n}" for n in self._seen("param")]
-        )
+        near = did_you_mean(written, known)
+        if not near and "." in written:
+            near = did_you_mean(written.partition(".")[2], known)
         listed = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
         return UsageError(f"no run has {written!r}{where}", near or f"runs here have: {listed}")
 

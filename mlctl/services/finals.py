@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from mlctl.adapters import programs
+from mlctl.adapters.checkpoints import Checkpoint
 from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.pool import Executor
 from mlctl.adapters.recorder import Recorder, now_ms
@@ -159,13 +160,14 @@ class Final(Training):
         if chosen.epochs:
             data = dataclasses.replace(data, train=_together(data.train, data.validation))
         super().__init__(
-            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher
+            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None
         )  # fmt: skip
         self.chosen = chosen
 
-    def _trained(self, model: keras.Model, recorder: Recorder) -> Progress:
+    def _train(self, model: keras.Model, recorder: Recorder, found: Checkpoint | None) -> None:
         if not self.chosen.epochs:
-            return super()._trained(model, recorder)
+            super()._train(model, recorder, found)
+            return
         values = self.prepared.values
         inputs = self.prepared.encoded(self.data.train)
         targets = programs.targets_for(model, self.data.train.targets, len(self.data.classes))
@@ -174,10 +176,10 @@ class Final(Training):
             loop = Loop(
                 model, program, programs.predictor_for(model, inputs), None, lambda _: {}, self.request.seed, self.watcher
             )  # fmt: skip
-            progress = _LastEpoch(Objective("loss", maximize=False))
-            self.watcher.began(self.recipe.name, values.epochs, program.steps, progress.objective)
-            return loop.run(
-                progress, values.epochs, None, lambda one: recorder.metrics(one.metrics, step=one.number)
+            self.progress = _LastEpoch(Objective("loss", maximize=False))
+            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.progress.objective)
+            loop.run(
+                self.progress, values.epochs, None, lambda one: recorder.metrics(one.metrics, step=one.number)
             )
 
     def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:

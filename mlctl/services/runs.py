@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run, RunDetail, lower_is_better
-from mlctl.domain_runs import ArtifactList, ExperimentList, Field, RunList, SortKey
+from mlctl.domain_runs import ExperimentList, Field, RunList, SortKey
 from mlctl.errors import MlctlError, UsageError
 from mlctl.services import where as language
 from mlctl.services.fields import Names, sort_value, take
@@ -73,20 +73,13 @@ def show(tracking_uri: str, selector: str, experiment: str | None = None) -> Run
     return RunDetail(run, histories, artifacts, _environment(run), notes)
 
 
-def list_artifacts(tracking_uri: str, selector: str, experiment: str | None = None) -> ArtifactList:
-    """Return every file of a run."""
-    store = Store(tracking_uri)
-    run = find(store, selector, experiment)
-    return ArtifactList(run, store.artifacts(run))
-
-
 def list_experiments(tracking_uri: str) -> ExperimentList:
     """Return every experiment, the one used last first."""
     return ExperimentList(Store(tracking_uri).experiments())
 
 
 def best_values(runs: Sequence[Run], fields: Sequence[Field]) -> dict[str, float]:
-    """Return the best value of each metric that at least two runs have; an objective says which way is better."""
+    """Return the best value of each metric that two runs or more have, by their objectives where they say."""
     ways = {}
     for run in runs:
         if objective := parse_objective(run.tags.get("mlctl.objective", "")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from mlctl.adapters import environment, framework, plots_search, search_journal
+from mlctl.adapters.journal import read_about
 from mlctl.adapters.oracles import Oracle
 from mlctl.adapters.pool import Executor, LocalPool
-from mlctl.adapters.recorder import PATIENCE_S, Recorder
+from mlctl.adapters.recorder import PATIENCE_S, Recorder, open_store
+from mlctl.adapters.records import folder_of
 from mlctl.adapters.search_journal import SearchJournal
 from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TrialRuns
@@ -26,7 +29,7 @@ from mlctl.services.search_loop import Limits, SearchLoop
 from mlctl.services.space import size
 from mlctl.services.stopping import rule
 from mlctl.services.train import Request
-from mlctl.services.training import Training
+from mlctl.services.training import Training, terminated_as_interrupted
 from mlctl.services.trial import train_trial
 from mlctl.services.trial_state import TrialState, ranked
 from mlctl.services.tune import KIND_TAG, SEARCH, Asked, epochs_of, request_entry
@@ -52,7 +55,7 @@ class Searching:
         self.began = time.time()
         self.parallel = self.request.parallel or environment.cores()
         self.threads = self.request.threads or max(1, environment.cores() // self.parallel)
-        self.training = Training(settings, self._train_request(), prepared, watcher)
+        self.training = Training(settings, self._train_request(), prepared, watcher, None)
 
     def run(self) -> Search:
         """Search and train the final model; return both."""
@@ -61,15 +64,17 @@ class Searching:
         try:
             recorder = self._recorder()
             try:
-                search = self._recorded(executor, recorder)
-            except KeyboardInterrupt as exc:
-                recorder.finish("KILLED", keep=True)
+                with terminated_as_interrupted():
+                    search = self._recorded(executor, recorder)
+            except KeyboardInterrupt:
+                recorder.finish("KILLED")
                 raise Interrupted(
-                    "interrupted; every finished trial is kept", f"mlctl resume {recorder.run_id[:8]}"
-                ) from exc
+                    "interrupted; every finished trial is kept", f"go on: mlctl resume {recorder.run_id[:8]}"
+                ) from None
             except BaseException as error:
-                recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
-                recorder.finish("FAILED", keep=True)
+                with contextlib.suppress(MlctlError):  # a record that cannot be written is what failed
+                    recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
+                    recorder.finish("FAILED")
                 raise
         finally:
             executor.close()
@@ -90,9 +95,9 @@ class Searching:
 
     def _recorder(self) -> Recorder:
         if self.resumed:
-            return Recorder.again(
-                self.settings.tracking_uri, self.resumed.run_id, self.settings.state_dir, self.watcher
-            )
+            folder = folder_of(self.settings.state_dir, self.resumed.run_id)
+            about = read_about(folder) or self._about(self.resumed)
+            return Recorder.reopen(folder, self.watcher, about)
         recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
         self.training.describe(recorder)
         request = self.request
@@ -107,9 +112,8 @@ class Searching:
     def _recorded(self, executor: Executor, recorder: Recorder) -> Search:
         asked, request = self.asked, self.request
         journal = SearchJournal(recorder.journal.folder)
-        runs = TrialRuns(
-            recorder.store, recorder.experiment_id, recorder.run_id, self._trial_tags(), self._tell
-        )
+        store, experiment_id = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
+        runs = TrialRuns(store, experiment_id, recorder.run_id, self._trial_tags(), self._tell)
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
             asked.objective, request.executions, rule(request.stop, asked.objective) if request.stop else None,
@@ -182,6 +186,18 @@ class Searching:
             after = _whole_curve(loop, name)
             job = replace(job, after=after, weights_from=str(weights / f"{name}.npz"))
         return job
+
+    def _about(self, run: Run) -> dict[str, Any]:
+        """Return whose record it is, for a search that was begun on another machine or is finished."""
+        return {
+            "tracking_uri": self.settings.tracking_uri,
+            "experiment": run.experiment,
+            "experiment_id": Store(self.settings.tracking_uri).experiment_ids(run.experiment)[0],
+            "run_id": run.run_id,
+            "run_name": run.run_name,
+            "tags": {},
+            "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
+        }
 
     # -- what is recorded ---------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlctl.domain import Run, Watcher
@@ -16,7 +17,9 @@ class Request:
     """What `mlctl train` was asked for.
 
     `given` are hyperparameters and data options by name, as typed or as values; `precision` is auto, float32
-    or mixed_bfloat16; `patience` None trains all epochs; `data` None lets the recipe look for its own.
+    or mixed_bfloat16; `patience` None trains all epochs; `data` None lets the recipe look for its own;
+    `offline` keeps the run on this machine for `mlctl sync`; the store gets a copy of the checkpoint every
+    `checkpoint_every_s` seconds at most.
     """
 
     source: str
@@ -30,6 +33,17 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     register: str | None = None
     parent: str | None = None
+    offline: bool = False
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    known: frozenset[tuple[str, int]] = frozenset()
 
 
 def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
@@ -40,6 +54,14 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     """
     recipe, values = prepare.recipe_values(request.source, request.given)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
+    return run_training(settings, request, prepared, watcher)
+
+
+def run_training(
+    settings: Settings, request: Request, prepared: prepare.Prepared, watcher: Watcher,
+    resumed: Resumed | None = None,
+) -> Run:  # fmt: skip
+    """Load what trains, and train; `resumed` says where an earlier process has left the run."""
     # only now: all that can be wrong with what was typed has been told without loading TensorFlow
     watcher.stage("starting TensorFlow and MLflow")
     from mlctl.adapters import framework
@@ -48,4 +70,4 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     with framework.frugal_imports():
         from mlctl.services.training import Training
 
-    return Training(settings, request, prepared, watcher).run()
+    return Training(settings, request, prepared, watcher, resumed).run()

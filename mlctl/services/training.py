@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,23 +17,25 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlctl.adapters import environment, framework, model_folder, programs
+from mlctl.adapters import checkpoints, environment, framework, model_folder, programs, records
 from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
+from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
-from mlctl.errors import BadDataError
+from mlctl.errors import BadDataError, Interrupted, MlctlError
 from mlctl.scores import scores
 from mlctl.services import report, select
 from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
-    from mlctl.services.train import Request
+    from mlctl.services.train import Request, Resumed
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
 CHECKED_ROWS = 64
+SHARED = "checkpoint"  # the artifact folder from which another machine can go on
 
 Array = np.ndarray[Any, Any]
 
@@ -36,40 +43,72 @@ Array = np.ndarray[Any, Any]
 class Training:
     """One training run."""
 
-    def __init__(self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        request: Request,
+        prepared: Prepared,
+        watcher: Watcher,
+        resumed: Resumed | None,
+    ) -> None:
         self.settings = settings
         self.request = request
         self.prepared = prepared
         self.watcher = watcher
+        self.resumed = resumed
         self.recipe, self.data = prepared.recipe, prepared.data
         self.hardware = framework.hardware()
         self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
+        self.progress = Progress(self.recipe.objective)
         self.began = time.time()
 
     def run(self) -> Run:
-        """Train, log, check; return the run as the store has it."""
+        """Train, log, check; return the run as the store has it, or as its record does where that is away."""
         recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
-            self.describe(recorder)
-            self.train_into(recorder)
+            with terminated_as_interrupted():
+                self._train_and_log(recorder)
         except KeyboardInterrupt:
             recorder.finish("KILLED")
-            raise
+            done, of = len(self.progress.epochs), self.prepared.values.epochs
+            raise Interrupted(
+                f"stopped after epoch {done} of {of}; what is done is kept",
+                f"go on: mlctl resume {recorder.run_id[:8]}",
+            ) from None
         except BaseException as error:
-            recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
-            recorder.finish("FAILED")
+            self._failed(recorder, error)
             raise
-        if unsent := recorder.finish("FINISHED"):
-            self.watcher.say(f"{unsent} records are unsent and kept in {recorder.journal.folder}")
+        unsent = recorder.finish("FINISHED")
+        if unsent:
+            self.watcher.say(
+                f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
+                " send it: mlctl sync"
+            )
+            return records.as_run(recorder.journal)
         return Store(self.settings.tracking_uri).run(recorder.run_id)
 
     def train_into(self, recorder: Recorder) -> None:
-        """Train, and log model and metrics to a run that is described already."""
+        """Train from the first weight, and log model and metrics to a run that is described already."""
         recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
-        progress = self._trained(model, recorder)
-        self._conclude(recorder, self._kept(model, progress), progress)
+        self._train(model, recorder, None)
+        self._conclude(recorder, self._kept(model))
+
+    def _train_and_log(self, recorder: Recorder) -> None:
+        found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
+        if found is None:
+            self.describe(recorder)
+            recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, found)
+        self._conclude(recorder, self._kept(model))
+
+    def _failed(self, recorder: Recorder, error: BaseException) -> None:
+        with contextlib.suppress(MlctlError):  # a record that cannot be written is what failed
+            recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
+            recorder.finish("FAILED")
 
     # -- the model ----------------------------------------------------------------------------------------
 
@@ -81,12 +120,12 @@ class Training:
     def _validation_inputs(self) -> Any:
         return self.prepared.encoded(self.data.validation)
 
-    def _trained(self, model: keras.Model, recorder: Recorder) -> Progress:
+    def _train(self, model: keras.Model, recorder: Recorder, found: checkpoints.Checkpoint | None) -> None:
         classes, validation = len(self.data.classes), self.data.validation
         inputs = self.prepared.encoded(self.data.train)
         targets = programs.targets_for(model, self.data.train.targets, classes)
         wanted = programs.targets_for(model, validation.targets, classes)
-        values = self.prepared.values
+        values, progress = self.prepared.values, self.progress
         with blamed(self.recipe, "training its model"):
             program = programs.program_for(model, inputs, targets, values.batch_size)
             predictor = programs.predictor_for(model, self._validation_inputs)
@@ -95,31 +134,47 @@ class Training:
                 lambda predictions: scores(validation.targets, predictions, classes),
                 self.request.seed, self.watcher,
             )  # fmt: skip
-            progress = Progress(self.recipe.objective)
+            if found is not None:
+                progress.restore(found, model)
+                self.watcher.say(f"going on after epoch {found.epoch}")
             self.watcher.began(self.recipe.name, values.epochs, program.steps, self.recipe.objective)
-
-            def ended(epoch: Epoch) -> None:
+            keeper = Keeper(recorder, self.request.checkpoint_every_s)
+            for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
                 recorder.metrics(epoch.metrics, step=epoch.number)
 
-            return loop.run(progress, values.epochs, self.request.patience, ended)
+            def ended(epoch: Epoch) -> None:
+                keeper.keep(progress.state(model))
+                recorder.metrics(epoch.metrics, step=epoch.number)
 
-    def _kept(self, model: keras.Model, progress: Progress) -> keras.Model:
+            try:
+                loop.run(progress, values.epochs, self.request.patience, ended)
+            finally:
+                keeper.close()
+        if keeper.failure:
+            self.watcher.say(f"checkpoints could not be written: {keeper.failure.strerror}")
+
+    def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 whatever it was trained in."""
+        weights = self.progress.best_weights
         if self.precision == framework.FLOAT32:
-            model.set_weights(progress.best_weights)
+            model.set_weights(weights)
             return model
-        return model_folder.rebuilt_in_float32(self._built, progress.best_weights)
+        return model_folder.rebuilt_in_float32(self._built, weights)
 
     # -- the record ---------------------------------------------------------------------------------------
 
     def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
-        """Make the run that this training is recorded in."""
+        """Make the run that this training is recorded in, or open it again."""
+        if self.resumed:
+            return Recorder.reopen(self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known)
         tags = {
             "mlflow.user": environment.user(),
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
             "mlflow.source.type": "LOCAL",
             "mlctl.recipe": self.recipe.name,
             "mlctl.objective": str(self.recipe.objective),
+            "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
+            "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
             **(more_tags or {}),
             **self.request.tags,
         }
@@ -133,6 +188,7 @@ class Training:
             tags,
             self.settings.state_dir,
             self.watcher,
+            self.request.offline,
         )
 
     @property
@@ -174,10 +230,12 @@ class Training:
 
     # -- the end ------------------------------------------------------------------------------------------
 
-    def _conclude(self, recorder: Recorder, model: keras.Model, progress: Progress) -> None:
+    def _conclude(self, recorder: Recorder, model: keras.Model) -> None:
         """Save the kept model, load it back, and log what it reaches; raises BadDataError where it differs."""
+        progress = self.progress
         assert progress.best is not None
         self.watcher.stage("saving and checking the model")
+        shutil.rmtree(recorder.journal.model, ignore_errors=True)  # what a killed process left of it
         split_name, split = (
             ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         )
@@ -192,6 +250,8 @@ class Training:
             "mlctl.duration_s": round(time.time() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
         })  # fmt: skip
+        if (recorder.journal.files / SHARED).exists():
+            recorder.remove(SHARED)
 
     def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
         summary: dict[str, float] = {"best_epoch": best.number}
@@ -223,6 +283,49 @@ class Training:
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)
+
+
+class Keeper:
+    """Keeps checkpoints on this machine after every epoch, and in the store now and then."""
+
+    def __init__(self, recorder: Recorder, share_every_s: float) -> None:
+        self._recorder = recorder
+        self._share_every_s = share_every_s
+        self._writer = checkpoints.CheckpointWriter(recorder.journal.checkpoints)
+        self._shared_at = time.monotonic()
+
+    @property
+    def failure(self) -> OSError | None:
+        """What the disk said, where it did not take a checkpoint."""
+        return self._writer.failure
+
+    def keep(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Have a checkpoint written; share the newest whole one where it is time."""
+        self._writer.write(checkpoint)
+        if time.monotonic() - self._shared_at >= self._share_every_s:
+            self._shared_at = time.monotonic()
+            self._recorder.share(checkpoints.files(self._recorder.journal.checkpoints), SHARED)
+
+    def close(self) -> None:
+        """Wait until the newest checkpoint is on disk."""
+        self._writer.close()
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, as a node that is reclaimed sends it, for Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Array, again: Array) -> None:

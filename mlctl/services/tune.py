@@ -70,8 +70,9 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     """
     asked = understood(request)
     prepared = _prepared(settings, asked, watcher)
-    search: Search = _searching(watcher)(settings, asked, prepared, watcher).run()
-    return search
+    return _registered(
+        settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
+    )
 
 
 def resume(
@@ -100,8 +101,8 @@ def resume(
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
     settings = replace(settings, experiment=run.experiment)
     prepared = _prepared(settings, asked, watcher)
-    search: Search = _searching(watcher)(settings, asked, prepared, watcher, run, entries).run()
-    return search
+    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries)
+    return _registered(settings, request, searching.run(), watcher)
 
 
 def plan(request: SearchRequest) -> SearchPlan:
@@ -187,6 +188,16 @@ def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> prepa
     """Return the data with the recipe's own values, which trials then change: the encoder knows none of them."""
     _, values = prepare.recipe_values(asked.request.source, asked.request.given)
     return prepare.prepare(settings, asked.recipe, values, asked.request.data, asked.request.rows, watcher)
+
+
+def _registered(settings: Settings, request: SearchRequest, search: Search, watcher: SearchWatcher) -> Search:
+    """Register the final model where that was asked for."""
+    if not request.register:
+        return search
+    from mlctl.services.register import register
+
+    made = register(settings, search.run_id, request.register, watcher=watcher)
+    return replace(search, registered=f"{made.name}/{made.version}")
 
 
 def _searching(watcher: SearchWatcher) -> Any:

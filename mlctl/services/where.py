@@ -30,7 +30,8 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "=": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 OPERATORS = (*COMPARE, "like", "contains")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

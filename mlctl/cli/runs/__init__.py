@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import typer
 
+from mlctl.cli.runs import artifacts, delete, diff, plot, show, watch
 from mlctl.cli.runs import list as list_command
-from mlctl.cli.runs import show
 from mlctl.cli.session import answering
 
 app = typer.Typer(no_args_is_help=True, help="Find, show, compare and tidy runs.")
 
 app.command("list")(answering(list_command.list_runs))
 app.command("show")(answering(show.show))
+app.command("diff")(answering(diff.diff))
+app.command("plot")(answering(plot.plot))
+app.command("watch")(answering(watch.watch))
+app.command("artifacts")(answering(artifacts.artifacts))
+app.command("delete")(answering(delete.delete))

@@ -9,7 +9,8 @@ import typer
 from mlctl.cli.session import Session
 
 Experiment = Annotated[
-    str | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment; default: all.")
+    str | None,
+    typer.Option("--experiment", "-e", metavar="EXPERIMENT", help="Only this experiment; default: all."),
 ]
 Where = Annotated[
     str | None,

@@ -14,7 +14,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   esac
 }
 
-_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… the words, f files, ?KIND what the store says
+_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… words, f files, ?KIND what the store says
   local part help word
   for part in ${1//;/ }; do
     case $part in
@@ -89,9 +89,9 @@ _mlctl() {
   elif [[ $commands ]]; then
     _mlctl_add $commands
   elif ((${#arguments[@]})); then
-    ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
-    [[ ${arguments[position]} == *\* || $position -eq ${#arguments[@]}-1 ]]
-    _mlctl_offer "${arguments[position]%\*}"
+    index=$((position < ${#arguments[@]} ? position : ${#arguments[@]} - 1))
+    word=${arguments[index]}
+    if [[ $index -eq $position || $word == *\* ]]; then _mlctl_offer "${word%\*}"; fi
   fi
   if [[ $files ]]; then
     local IFS=$'\n'

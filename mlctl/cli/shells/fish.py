@@ -17,7 +17,8 @@ function __mlctl_takes # does option $argv[2] of the command at path $argv[1] ta
     return 1
 end
 
-function __mlctl_at # is the cursor at path $argv[1], and at its argument number $argv[2] or number $argv[2] and later?
+# is the cursor at path $argv[1], and at its argument number $argv[2] (with "more": or a later one)?
+function __mlctl_at
     set -l path
     set -l position 1
     set -l skip
@@ -33,11 +34,14 @@ function __mlctl_at # is the cursor at path $argv[1], and at its argument number
         end
     end
     test "$path" = "$argv[1]"; or return 1
-    test (count $argv) -eq 1; or test $position = "$argv[2]"; or test "$argv[3]" = more -a $position -ge "$argv[2]"
+    test (count $argv) -eq 1; and return
+    test $position = "$argv[2]"; or test "$argv[3]" = more -a $position -ge "$argv[2]"
 end
 
 function __mlctl_ask # what the store says for kind $argv[1]
-    command mlctl __complete $argv[1] (string unescape -- (commandline -ct); or echo) (commandline -opc)[2..-1] 2>/dev/null
+    string match -q -- '-*' (commandline -ct); and return
+    set -l begun (string unescape -- (commandline -ct); or echo)
+    command mlctl __complete $argv[1] "$begun" (commandline -opc)[2..-1] 2>/dev/null
 end
 
 set -g __mlctl_paths @PATHS@

@@ -9,6 +9,7 @@ HEAD = r"""#compdef mlctl
 # Words, options and recipes stand below; only what the store knows is asked of mlctl itself.
 
 _mlctl_ask() {  # offer what the store says for kind $1; files too where $2 says so
+  [[ $PREFIX == -* ]] && return 1
   local value help
   local -a values shown
   while IFS=$'\t' read -r value help; do
@@ -50,7 +51,8 @@ def _group(node: Node) -> str:
     listed = "".join(f"\n      {_quoted(one.name + ':' + one.help)}" for one in node.commands)
     called = "".join(f"\n        {one.name}) {_function(one)} ;;" for one in node.commands)
     return (
-        f"{_function(node)}() {{\n  local context state state_descr line\n  typeset -A opt_args\n  local -a commands\n"
+        f"{_function(node)}() {{\n"
+        "  local context state state_descr line\n  typeset -A opt_args\n  local -a commands\n"
         f"  _arguments -C -s -S{_lines(options)} && return 0\n"
         f"  case $state in\n    command)\n      commands=({listed}\n      )\n"
         f"      _describe -t commands command commands ;;\n"

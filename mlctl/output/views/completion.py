@@ -13,9 +13,8 @@ from mlctl.output.views.base import document, tables
 @tables.register
 def _(answer: InstalledCompletion) -> list[Table]:
     columns = (Column("shell", keep=9), Column("file", keep=9), Column("", keep=9))
-    return [
-        Table(columns, [(answer.shell, answer.file, "written" if answer.changed else "was there already")])
-    ]
+    what = "written" if answer.changed else "was there already"
+    return [Table(columns, [(answer.shell, answer.file, what)])]
 
 
 @document.register

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain import Run, RunDetail
-from mlctl.domain_runs import ArtifactList, Deleted, ExperimentList, Field, RunList
+from mlctl.domain import Run
+from mlctl.domain_runs import Deleted, ExperimentList, Field, RunList
 from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
-from mlctl.output.words import ago, size, span, sparkline
+from mlctl.output.words import ago, span
 
 STATUS = {
     "FINISHED": "green",
@@ -56,10 +56,15 @@ def _(answer: RunList) -> list[Table]:
         [Column("run", keep=9), Column("id", keep=8)]
         if answer.chosen
         else [
-            Column("run", keep=9), Column("id", keep=7), Column("experiment", keep=3), Column("status", keep=8),
-            Column("started", keep=6), Column("took", right=True, keep=1), Column("data", keep=_data_matters(answer)),
+            Column("run", keep=9),
+            Column("id", keep=7),
+            Column("experiment", keep=3),
+            Column("status", keep=8),
+            Column("started", keep=6),
+            Column("took", right=True, keep=1),
+            Column("data", keep=_data_matters(answer)),
         ]
-    )  # fmt: skip
+    )
     columns = [*fixed, *(_column(field, rank, answer) for rank, field in enumerate(answer.columns))]
     rows = [
         [
@@ -74,7 +79,7 @@ def _(answer: RunList) -> list[Table]:
     if answer.more:
         caption.append(f"the first {len(answer.runs)}; --limit 0 shows all")
     empty = "no runs"
-    return [Table(columns, rows, caption=" · ".join(caption), empty=empty)]
+    return [Table(columns, rows, caption="; ".join(caption), empty=empty)]
 
 
 def status(run: Run) -> Text:
@@ -92,14 +97,18 @@ def figure(value: float | None, best: bool = False, marked: bool = False) -> Cel
 
 def _fixed(run: Run) -> list[Any]:
     return [
-        _name(run), _id(run), run.experiment, status(run),
+        _name(run),
+        _id(run),
+        run.experiment,
+        status(run),
         Cell(run.started_at.isoformat() if run.started_at else None, ago(run.started_at)),
-        Cell(run.duration_s, span(run.duration_s)), _data(run),
-    ]  # fmt: skip
+        Cell(run.duration_s, span(run.duration_s)),
+        _data(run),
+    ]
 
 
 def _name(run: Run) -> Any:
-    return f"  {run.run_name}" if run.parent_run_id else run.run_name
+    return Cell(run.run_name, f"  {run.run_name}") if run.parent_run_id else run.run_name
 
 
 def _id(run: Run) -> Cell:
@@ -113,7 +122,7 @@ def _data(run: Run) -> Any:
 
 
 def _data_matters(answer: RunList) -> int:
-    """Return how much the data's column matters: a figure reached on a stand-in must never pass for another."""
+    """Return how much the data's column matters: a figure reached on a stand-in must say so."""
     return 9 if any(run.data and run.data.synthetic for run in answer.runs) else 2
 
 
@@ -139,129 +148,16 @@ def _cell(run: Run, field: Field, answer: RunList) -> Any:
 def _attribute(run: Run) -> Mapping[str, Any]:
     _, _, experiment, state, started, took, data = _fixed(run)
     return {
-        "run_name": run.run_name, "run_id": run.run_id, "experiment": experiment, "recipe": run.recipe, "status": state,
-        "started": started, "duration": took, "data": data, "parent": run.parent_run_id,
-    }  # fmt: skip
-
-
-@document.register
-def _(answer: RunDetail) -> dict[str, Any]:
-    return {
-        **run_document(answer.run),
-        "history": {name: list(values) for name, values in answer.histories.items()},
-        "artifacts": [asdict(one) for one in answer.artifacts],
-        "environment": dict(answer.environment),
+        "run_name": run.run_name,
+        "run_id": run.run_id,
+        "experiment": experiment,
+        "recipe": run.recipe,
+        "status": state,
+        "started": started,
+        "duration": took,
+        "data": data,
+        "parent": run.parent_run_id,
     }
-
-
-@tables.register
-def _(answer: RunDetail) -> list[Table]:
-    run = answer.run
-    return [
-        _about(run),
-        _metrics(answer),
-        *([_pairs("Params", run.params)] if run.params else []),
-        *([_files(answer.artifacts)] if answer.artifacts else []),
-        *([_pairs("Environment", answer.environment)] if answer.environment else []),
-        *([_pairs("Tags", own)] if (own := _own_tags(run)) else []),
-    ]
-
-
-def _about(run: Run) -> Table:
-    data: list[tuple[str, Any]] = []
-    if run.data:
-        splits = ", ".join(f"{key} {value:,}" for key, value in run.data.splits.items())
-        facts = [
-            run.data.name,
-            f"{run.data.rows:,} rows" if run.data.rows else "",
-            size(run.data.size_bytes or None),
-        ]
-        data.append(("data", ", ".join(one for one in facts if one) + (f" ({splits})" if splits else "")))
-        if run.data.synthetic:
-            data.append(("", Text("synthetic: a stand-in, not the real data", style="yellow")))
-        elif run.data.source != run.data.name:
-            data.append(("data from", run.data.source))
-        if run.data.sha256:
-            data.append(("data sha256", run.data.sha256))
-    rows: list[tuple[str, Any]] = [
-        ("run", Text(run.run_name, style="bold")),
-        ("id", run.run_id),
-        ("experiment", run.experiment),
-        ("recipe", run.recipe),
-        ("status", status(run)),
-        (
-            "started",
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S} ({ago(run.started_at)})"
-            if run.started_at
-            else "",
-        ),
-        ("took", span(run.duration_s)),
-        *data,
-        ("model", run.model_uri or ""),
-        ("parent", run.parent_run_id or ""),
-        ("tracking", run.tracking_uri),
-    ]
-    return Table((Column("", keep=9), Column("", keep=9)), [row for row in rows if row[1]])
-
-
-def _metrics(answer: RunDetail) -> Table:
-    metrics = answer.run.metrics
-    first = sorted(
-        (name for name in metrics if name not in answer.histories),
-        key=lambda name: (name != "best_epoch", name),
-    )
-    rest = sorted(answer.histories, key=lambda name: (not name.startswith("val_"), name))
-    rows: list[tuple[Any, ...]] = [
-        (Text(name, style="bold"), figure(metrics[name]), "", "", "") for name in first
-    ]
-    for name in rest:
-        values = answer.histories[name]
-        finite = [value for value in values if value == value]
-        low, high = (min(finite), max(finite)) if len(finite) > 1 else (None, None)
-        rows.append((name, figure(metrics.get(name)), low, high, sparkline(values)))
-    columns = (
-        Column("metric", keep=9), Column("value", right=True, keep=9),
-        Column("lowest", right=True, keep=4), Column("highest", right=True, keep=4), Column("by epoch", keep=5),
-    )  # fmt: skip
-    return Table(
-        columns,
-        rows,
-        "Metrics (best_ and test_: the kept model; others: the last epoch)",
-        empty="no metrics yet",
-    )
-
-
-def _pairs(title: str, values: Mapping[str, Any]) -> Table:
-    return Table((Column("name", keep=9), Column("value", keep=9)), sorted(values.items()), title)
-
-
-def _own_tags(run: Run) -> dict[str, str]:
-    return {key: value for key, value in run.tags.items() if not key.startswith(("mlctl.", "mlflow."))}
-
-
-def _files(artifacts: tuple[Any, ...]) -> Table:
-    rows = []
-    for one in artifacts:
-        depth, name = one.path.count("/"), one.path.rpartition("/")[2]
-        folder = one.size_bytes is None
-        shown = Text("  " * depth + name + ("/" if folder else ""), style="bold" if folder else "")
-        rows.append((Cell(one.path, shown), Cell(one.size_bytes, size(one.size_bytes))))
-    return Table(
-        (Column("artifact", keep=9), Column("size", right=True, keep=9)),
-        rows,
-        "Artifacts",
-        empty="no artifacts",
-    )
-
-
-@document.register
-def _(answer: ArtifactList) -> Any:
-    return [asdict(one) for one in answer.artifacts]
-
-
-@tables.register
-def _(answer: ArtifactList) -> list[Table]:
-    return [_files(answer.artifacts)]
 
 
 @document.register
@@ -275,9 +171,12 @@ def _(answer: ExperimentList) -> Any:
 @tables.register
 def _(answer: ExperimentList) -> list[Table]:
     columns = (
-        Column("experiment", keep=9), Column("id", right=True), Column("runs", right=True, keep=9),
-        Column("last run", keep=8), Column("artifacts", keep=1),
-    )  # fmt: skip
+        Column("experiment", keep=9),
+        Column("id", right=True),
+        Column("runs", right=True, keep=9),
+        Column("last run", keep=8),
+        Column("artifacts", keep=1),
+    )
     rows = [
         (
             one.name,

@@ -37,6 +37,8 @@ def _(answer: Search) -> list[Table]:
         ("run", f"{run.run_name} ({run.run_id[:8]}) in {run.experiment}"),
         ("model", run.model_uri or ""),
     ]
+    if answer.registered:
+        final.append(("registered", answer.registered))
     final += [(name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")]
     return [
         Table(columns, rows, caption=caption),
@@ -55,6 +57,7 @@ def _(answer: Search) -> Any:
         "objective": str(answer.objective),
         "best_trial": answer.best,
         "ended": answer.ended,
+        "registered": answer.registered or None,
         "trials": [
             {
                 "trial": one.trial, "run_id": one.run_id, "state": one.state, "score": one.score,

@@ -1,10 +1,13 @@
-"""Options of the form NAME=VALUE."""
+"""Values as they are typed: NAME=VALUE and durations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mlctl.errors import UsageError
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def pairs(option: str, typed: Sequence[str] | None) -> dict[str, str]:
@@ -19,3 +22,11 @@ def pairs(option: str, typed: Sequence[str] | None) -> dict[str, str]:
             raise UsageError(f"{option} {name} is given twice", "give it once")
         found[name] = value.strip()
     return found
+
+
+def seconds(typed: str) -> float:
+    """Return a duration such as 90s, 10m or 2h in seconds; raises UsageError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", typed.strip())
+    if not found:
+        raise UsageError(f"{typed!r} is no duration", "write it as 90s, 10m or 2h")
+    return float(found[1]) * SECONDS[found[2]]

@@ -1,0 +1,20 @@
+"""mlctl runs diff."""
+
+from __future__ import annotations
+
+from mlctl.cli.options import RunArgument
+from mlctl.cli.runs.list import Experiment
+from mlctl.cli.session import Session
+
+
+def diff(session: Session, a: RunArgument, b: RunArgument, experiment: Experiment = None) -> None:
+    """Show what differs between two runs, and nothing else.
+
+    \b
+    mlctl runs diff best last
+    mlctl runs diff 3f2a 91bc -o json
+    """
+    from mlctl.services import compare
+
+    answer = compare.diff(session.settings.tracking_uri, a, b, experiment)
+    session.show(answer, f"next: mlctl runs plot {answer.a.run_name} {answer.b.run_name}")

@@ -1,0 +1,72 @@
+"""mlctl sync: send what runs on this machine have recorded and a store has not taken yet."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mlctl.adapters import records
+from mlctl.adapters.journal import Journal
+from mlctl.adapters.recorder import LOCAL_ID, create_run, open_store
+from mlctl.adapters.sender import Sender
+from mlctl.adapters.tracking import Store
+from mlctl.domain import SyncedRun, SyncReport, Watcher
+from mlctl.errors import MlctlError, RefusedError
+from mlctl.settings import Settings
+
+
+def sync(settings: Settings, watcher: Watcher) -> SyncReport:
+    """Send every record that is not being written; each counts once, however often it is sent.
+
+    Raises what a store that is away raises, after all other records were tried.
+    """
+    synced: list[SyncedRun] = []
+    failure: MlctlError | None = None
+    for folder in records.folders(settings.state_dir):
+        try:
+            journal = Journal(folder)
+        except RefusedError:
+            watcher.say(f"run {folder.name[:8]} is being written: left alone")
+            continue
+        try:
+            synced.append(_sent(journal))
+        except MlctlError as error:
+            failure = error
+        finally:
+            journal.close()
+        if synced and synced[-1].folder == folder and synced[-1].status == "FINISHED":
+            shutil.rmtree(folder, ignore_errors=True)
+    if failure:
+        raise failure
+    return SyncReport(tuple(synced))
+
+
+def _sent(journal: Journal) -> SyncedRun:
+    about = journal.about
+    store = open_store(about["tracking_uri"])
+    if not about.get("run_id"):
+        journal.describe(**_run_of(store, journal))
+        about = journal.about
+    sender = Sender(store, about["run_id"], about["experiment_id"], journal)
+    done = journal.sent
+    count = 0
+    for entry in journal.entries(done):
+        sender.send(entry)
+        count += 1
+        journal.acknowledge(done + count)
+    return SyncedRun(about["run_id"], records.as_run(journal).status, count, Path(journal.folder))
+
+
+def _run_of(store: Store, journal: Journal) -> dict[str, str]:
+    """Return the ids of an offline record's run: made now, unless a crash came between making and noting it."""
+    about = journal.about
+    tag = {LOCAL_ID: journal.folder.name}
+    with store.asking():
+        experiment = store.client.get_experiment_by_name(about["experiment"])
+        if experiment:
+            found = store.client.search_runs(
+                [experiment.experiment_id], f"tags.`{LOCAL_ID}` = '{journal.folder.name}'"
+            )
+            if found:
+                return {"experiment_id": experiment.experiment_id, "run_id": found[0].info.run_id}
+    return create_run(store, {**about, "tags": {**about["tags"], **tag}})

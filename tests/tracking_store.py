@@ -1,0 +1,163 @@
+"""Tracking stores for the tests that look at runs, in the shape that `mlctl train` writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+def log_run(
+    client: Any,
+    experiment_id: str,
+    name: str,
+    values: list[float],
+    *,
+    hours_ago: float,
+    status: str | None = "FINISHED",
+    objective: str = "max:val_f1",
+    source: str = "bundled",
+    epochs: str = "10",
+    learning_rate: str = "0.01",
+    test_accuracy: float | None = None,
+) -> str:
+    """Log a run with a `val_f1` of these values by epoch and return its id; status None: it runs on."""
+    from mlflow.entities import Metric, Param
+
+    began = int(time.time() * 1000 - hours_ago * HOUR_MS)
+    tags = {
+        "mlctl.recipe": "toy",
+        "mlctl.objective": objective,
+        "mlctl.data": source,
+        "mlctl.data.name": "toy",
+        "mlctl.data.sha256": f"{abs(hash(source)):064x}"[-64:],
+        "mlctl.data.rows": "1797",
+        "mlctl.data.size_bytes": "123456",
+        "mlctl.data.splits": json.dumps({"train": 1000, "validation": 300, "test": 497}),
+        "mlctl.data.seed": "7",
+        "mlctl.version.keras": "3.15.1",
+        "mlctl.git.commit": "c0ffee",
+        "mlctl.duration_s": "12.5",
+        "owner": "Ann",
+    }
+    run = client.create_run(experiment_id, start_time=began, run_name=name, tags=tags)
+    best = max(range(len(values)), key=values.__getitem__)
+    metrics = [Metric("val_f1", value, began, epoch) for epoch, value in enumerate(values, 1)]
+    metrics += [Metric("val_loss", 1 / epoch, began, epoch) for epoch in range(1, len(values) + 1)]
+    if status == "FINISHED":
+        metrics += [Metric("best_epoch", best + 1, began, 0), Metric("best_val_f1", values[best], began, 0)]
+        metrics += [Metric("test_accuracy", test_accuracy or values[best], began, 0)]
+    params = [Param("epochs", epochs), Param("learning_rate", learning_rate), Param("optimizer", "Adam")]
+    client.log_batch(run.info.run_id, metrics, params)
+    if status:
+        client.set_terminated(run.info.run_id, status, end_time=began + 12_500)
+    return str(run.info.run_id)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with mlflow.db: nine runs in two experiments; copied by those who change it."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("filled")
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    toy = client.create_experiment("toy", artifact_location=str(folder / "artifacts"))
+    other = client.create_experiment("other")
+    first = log_run(client, toy, "peak", [0.7, 0.9, 0.8], hours_ago=9)  # its last value is not its best
+    client.log_text(first, "epoch,val_f1\n1,0.7\n", "history.csv")
+    client.log_text(first, "a picture", "plots/loss.txt")
+    log_run(client, toy, "steady", [0.7, 0.8, 0.85], hours_ago=8, learning_rate="1e-2", epochs="20")
+    log_run(client, toy, "twin", [0.5, 0.6], hours_ago=7, learning_rate="0.001")
+    log_run(client, toy, "twin", [0.5, 0.7], hours_ago=6, learning_rate="0.1")
+    log_run(client, toy, "stand-in", [0.99, 0.995], hours_ago=5, source="synthetic")
+    log_run(client, toy, "broken", [0.97], hours_ago=4, status="FAILED")
+    log_run(client, toy, "nan", [0.4, float("nan")], hours_ago=3)
+    log_run(client, other, "lossy", [3.0, 2.0], hours_ago=2, objective="min:val_loss")
+    bare = client.create_run(other, run_name="stock", start_time=int(time.time() * 1000) - HOUR_MS)
+    client.log_metric(bare.info.run_id, "accuracy", 0.5, step=0)
+    client.log_metric(bare.info.run_id, "accuracy", 0.6, step=1)
+    return folder
+
+
+@pytest.fixture
+def store(filled: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The filled store's URI, set as the tracking URI; only to be read."""
+    uri = f"sqlite:///{filled}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+@pytest.fixture
+def own_store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A copy of the filled store that a test may change."""
+    shutil.copy(filled / "mlflow.db", tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+@pytest.fixture(scope="session")
+def server(filled: Path) -> Iterator[str]:
+    """A real `mlflow server` on the filled store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+         "--backend-store-uri", f"sqlite:///{filled}/mlflow.db"],
+        cwd=filled,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(uri + "/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, "mlflow server ended"
+                time.sleep(0.2)
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def mlctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run a command line in this process, which spares importing MLflow for each."""
+    from mlctl.cli.app import run
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = run([str(one) for one in arguments])
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return call

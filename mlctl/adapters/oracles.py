@@ -59,6 +59,8 @@ class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):  # type: ignore[
 
 
 class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc] # the same
+    trials: dict[str, Any]
+
     def populate_space(self, trial_id: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn tells of every bound that a kernel's fit touches
@@ -70,7 +72,7 @@ class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  #
     def _vectorize_trials(self) -> Any:
         # trials that still run are given the score that the process expects of them: it must be a process that
         # has seen the finished ones, and not one left from the ask before, which a resumed search has not
-        everything: dict[str, Any] = self.trials
+        everything = self.trials
         self.trials = {key: one for key, one in everything.items() if one.status == "COMPLETED"}
         try:
             self.gpr.fit(*super()._vectorize_trials())

@@ -108,13 +108,14 @@ def tune(
     register: Register = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Search a recipe's hyperparameters and log the best model.
+    r"""Search a recipe's hyperparameters and log the best model.
 
     \b
     mlctl tune digits --trials 8
     mlctl tune mnist-mlp --algorithm bayesian --executions-per-trial 2 \
-        --space units=16..64:16 --space 'optimizer=rmsprop|adam' --set loss=sparse_categorical_crossentropy
-    mlctl tune housing --trials 8 -P 4 --stop bandit:slack=0.1 --space 'epochs=5|10|15'
+        --space units=16..64:16 --space 'optimizer=rmsprop|adam'
+    mlctl tune housing -P 4 --stop bandit:slack=0.1 --space units=2..12:2
+    mlctl tune ./mine.py --timeout 10m --register Mine
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView

@@ -56,7 +56,7 @@ def parallel_coordinates(
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.06)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{len(rows)} trials, best {objective.metric} {found[best]:.4g} in red")
+    axes.set_title(f"{len(rows)} trials, best {objective.metric} {_figure(found[best])} in red")
     figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=objective.metric, pad=0.02)
     figure.savefig(path, dpi=110)
 
@@ -98,6 +98,10 @@ def _ticks(one: Dimension) -> list[tuple[float, str]]:
         return [(_height(one, choice), str(choice)) for choice in one.choices]
     middle = (one.low * one.high) ** 0.5 if one.log else (one.low + one.high) / 2
     return [(_height(one, value), f"{value:.3g}") for value in (one.low, middle, one.high)]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _say(axes: Any, text: str) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01")
 
 
 @pytest.fixture
-def mlctl(tmp_path: Path) -> Iterator[CommandLine]:
+def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(TINY)
     (tmp_path / "slow.py").write_text(SLOW)
-    yield CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"})
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, patience_s=600)
 
 
 def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def journal(mlctl: CommandLine) -> list[dict[str, Any]]:
 
 
 def until(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: int) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while sum(entry["kind"] == kind for entry in journal(mlctl)) < count:
         assert time.monotonic() < end
         assert search.poll() is None, search.communicate()
@@ -130,9 +129,8 @@ def test_killed_workers_and_a_killed_search_lose_and_repeat_nothing(mlctl: Comma
     os.kill(search.pid, signal.SIGKILL)
     search.wait()
     _, alive = psutil.wait_procs(processes, timeout=1)
-    assert not [
-        one for one in alive if one.status() != psutil.STATUS_ZOMBIE
-    ]  # dead, and not yet reaped by init
+    # a zombie is dead, and not yet reaped by whoever inherited it
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     ended = [entry for entry in journal(mlctl) if entry["kind"] == "end"]
     parent = next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name
     answer = mlctl.json("resume", parent)
@@ -153,7 +151,7 @@ def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(mlctl: CommandLin
     search = begun(mlctl, "./slow.py", *SPACE, "--trials", "4", "-P", "2", "--finalists", "0")
     until(mlctl, search, "end", 1)
     os.killpg(search.pid, signal.SIGINT)
-    out, err = search.communicate(timeout=30)
+    out, err = search.communicate(timeout=120)
     assert search.returncode == 130
     assert out == ""
     assert "mlctl resume" in err

@@ -95,7 +95,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     tiny = folder / "tiny.py"
     tiny.write_text(TINY)
     stand_in: dict[str, Any] = {"data": "synthetic"}
-    imdb = {"epochs": 2, "vocabulary": 500, "units": 10, "learning_rate": 0.002, "batch_size": 64}
+    imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
     return {
         "imdb": train_here(folder, "imdb", given=imdb, rows=800, **stand_in),
         "housing": train_here(folder, "housing", given={"epochs": 3}, rows=400, **stand_in),

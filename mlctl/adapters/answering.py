@@ -89,6 +89,7 @@ def fetched(store: Store, uri: str, to: Path) -> Path:
 
 def copied(store: Store, uri: str, folder: Path) -> int:
     """Copy the model's files to a folder that is not there, or is empty; return their size in bytes."""
+    folder = folder.resolve()  # as MLflow answers
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mlctl-", dir=folder.parent) as temporary:
         place = Path(temporary) / "model"  # beside its goal, so that a whole model appears there at once

@@ -35,14 +35,13 @@ def write(
         path = f"plots/{metric}.png"
         plots.curves(recorder.artifact(path), metric, histories, progress.best.number, data.synthetic)
         recorder.keep(path)
+    on = f"{split_name}, synthetic data" if data.synthetic else split_name
     if data.classes:
         path = "plots/confusion_matrix.png"
-        plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, split_name)
+        plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, on)
     else:
         path = "plots/predicted_vs_actual.png"
-        plots.predicted_against_actual(
-            recorder.artifact(path), split.targets, answers[:, 0], data.unit, split_name
-        )
+        plots.predicted_against_actual(recorder.artifact(path), split.targets, answers[:, 0], data.unit, on)
     recorder.keep(path)
     _text(recorder, "report.txt", _report(data, answers, split_name, split, reached))
     lines: list[str] = []

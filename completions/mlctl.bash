@@ -5,15 +5,19 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes completion' \
+      commands='train tune resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes completion' \
         options='--version --help -h' ;;
     'train')
       options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'tune')
+      options='--algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
     'resume')
-      options='--epochs --force --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --epochs=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN') ;;
     'reproduce')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \

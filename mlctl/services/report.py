@@ -11,6 +11,7 @@ import numpy as np
 
 from mlctl.adapters import plots
 from mlctl.data.dataset import Dataset, Split
+from mlctl.domain import DataReference
 from mlctl.scores import labels_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ def write(
 def as_json(value: Any) -> str:
     """Return compact JSON, as tags hold it."""
     return json.dumps(value, separators=(",", ":"))
+
+
+def data_tags(data: DataReference) -> dict[str, Any]:
+    """Return the tags that say of a run what data it is made from."""
+    return {
+        "mlctl.data": data.source,
+        "mlctl.data.name": data.name,
+        "mlctl.data.sha256": data.sha256,
+        "mlctl.data.rows": data.rows,
+        "mlctl.data.size_bytes": data.size_bytes,
+        "mlctl.data.splits": as_json(dict(data.splits)),
+        **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+    }
 
 
 def _history(recorder: Recorder, progress: Progress) -> None:

@@ -63,7 +63,7 @@ class Training:
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it, or as its record does where that is away."""
-        recorder = self._recorder()  # before seeding: MLflow draws the run's name from the same generator
+        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
             with terminated_as_interrupted():
                 self._train_and_log(recorder)
@@ -89,10 +89,19 @@ class Training:
             return records.as_run(recorder.journal)
         return Store(self.settings.tracking_uri).run(recorder.run_id)
 
+    def train_into(self, recorder: Recorder) -> None:
+        """Train from the first weight, and log model and metrics to a run that is described already."""
+        recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, None)
+        self._conclude(recorder, self._kept(model))
+
     def _train_and_log(self, recorder: Recorder) -> None:
         found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
         if found is None:
-            self._describe(recorder)
+            self.describe(recorder)
+            recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)
@@ -155,7 +164,8 @@ class Training:
 
     # -- the record ---------------------------------------------------------------------------------------
 
-    def _recorder(self) -> Recorder:
+    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
+        """Make the run that this training is recorded in, or open it again."""
         if self.resumed:
             recorder = Recorder.reopen(
                 self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known
@@ -170,6 +180,7 @@ class Training:
             "mlctl.objective": str(self.recipe.objective),
             "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
             "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
+            **(more_tags or {}),
             **self.request.tags,
         }
         if self.request.parent:
@@ -192,20 +203,14 @@ class Training:
             params["patience"] = self.request.patience
         return params
 
-    def _describe(self, recorder: Recorder) -> None:
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from: data, code, machine, versions."""
         source = self.recipe.source_file()
         git, diff = environment.code(source.parent if self._own_recipe else Path())
         data = self.prepared.reference
-        recorder.params(self._params)
         recorder.tags({
             "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
-            "mlctl.data": data.source,
-            "mlctl.data.name": data.name,
-            "mlctl.data.sha256": data.sha256,
-            "mlctl.data.rows": data.rows,
-            "mlctl.data.size_bytes": data.size_bytes,
-            "mlctl.data.splits": report.as_json(dict(data.splits)),
-            **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+            **report.data_tags(data),
             "mlctl.precision": self.precision,
             "mlctl.machine.cpu": self.hardware.cpu,
             "mlctl.machine.cores": environment.cores(),

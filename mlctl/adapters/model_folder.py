@@ -8,11 +8,8 @@ input_example.json
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +23,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 import mlctl
+from mlctl.adapters.answering import client_input, quiet
 from mlctl.serving import scoring
+
+__all__ = ["answer", "client_input", "load", "save"]
 
 CHECKED_BATCHES = (1, 7, 64)  # an export can answer one row well and refuse four
 EXPORT_TOLERANCE = 1e-4
@@ -61,11 +61,6 @@ def save(
         signature = signature_of(raw, answers, gaps)
         _save_flavors(folder, parts, raw, signature, {**about, "runtime": runtime})
     return runtime
-
-
-def client_input(raw: Any, encoder: Any) -> Any:
-    """Return raw inputs in the form that a client sends: texts become a table with the encoder's column."""
-    return pd.DataFrame({encoder.column: raw}) if isinstance(raw, list) else raw
 
 
 def load(folder: Path | str) -> Any:
@@ -158,18 +153,6 @@ def _forget_where_it_was_made(folder: Path) -> None:
         artifact["uri"] = artifact["path"]
     saved.flavors["python_function"]["model_code_path"] = "scoring.py"
     saved.save(str(folder / "MLmodel"))
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def rebuilt_in_float32(make: Any, weights: Sequence[Array]) -> keras.Model:

@@ -37,6 +37,10 @@ COMMANDS: dict[str, Entry] = {
     ),
     "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
+    "register": Entry("register:register", REGISTRY, "Register a model as the next version of a name."),
+    "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
+    "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
+    "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }

@@ -47,7 +47,7 @@ class Dataset:
     `size_bytes` is theirs, `split_seed` is the seed that dealt the rows out (None: the publisher did).
     `extra` holds what a recipe's encoder wants of it: `imdb` puts its words there, by rank ("words").
     `as_raw` turns inputs back into what a client would send, where they are not the same. `input_shape` is an
-    encoded example's, known to `build`.
+    encoded example's, known to `build`. `notes` are lines to be said before training begins.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Dataset:
     extra: Mapping[str, Any] = field(default_factory=dict)
     as_raw: Callable[[Any], Any] | None = None
     input_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def raw(self, inputs: Any) -> Any:
         """Return inputs of a split, or some rows of them, as a client would send them: texts for `Bags`."""

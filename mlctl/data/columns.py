@@ -100,7 +100,9 @@ def plain(values: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_datetime64_any_dtype(values):
         return values.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(values.notna(), None)
     texts = values.astype(object)
-    texts = texts.map(lambda cell: cell if isinstance(cell, str) else str(cell), na_action="ignore").str.strip()
+    texts = texts.map(
+        lambda cell: cell if isinstance(cell, str) else str(cell), na_action="ignore"
+    ).str.strip()
     return texts.astype(object).where(texts.notna() & (texts != ""), None)
 
 

@@ -73,7 +73,7 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
 def sniff(path: Path, header: bool | None = None) -> Layout:
     """Find how a text file holds its table; raises BadDataError where it holds none."""
     try:
-        with (gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             sample = file.read(SAMPLE_BYTES)
     except (OSError, EOFError) as exc:
         raise BadDataError(f"{path} cannot be read: {_line(exc)}", "look at the file") from exc

@@ -58,9 +58,7 @@ def read(path: Path, target: str, options: Mapping[str, Any], said: str = "") ->
     )
     frame = frame[frame[target].notna()].reset_index(drop=True)
     targets, classes = _targets(frame[target], target, str(options.get("task", "auto")))
-    told = {
-        name.partition(".")[2]: str(kind) for name, kind in options.items() if name.startswith("column.")
-    }
+    told = {name.partition(".")[2]: str(kind) for name, kind in options.items() if name.startswith("column.")}
     if group:
         told.setdefault(group, DROP)
     inputs, found = columns.typed(frame.drop(columns=target), told)
@@ -116,9 +114,13 @@ def _targets(values: pd.Series[Any], name: str, task: str) -> tuple[Array, list[
     if task == "regression" or (task == "auto" and is_number and not _few_whole(numbers.dropna())):
         if not is_number or numbers.isna().any():
             wrong = plain[numbers.isna()].iloc[0]
-            raise BadDataError(f"the target {name} holds {str(wrong)[:40]!r}, which is no number", "mend the row")
+            raise BadDataError(
+                f"the target {name} holds {str(wrong)[:40]!r}, which is no number", "mend the row"
+            )
         if numbers.nunique() == 1:
-            raise BadDataError(f"the target {name} is always {numbers.iloc[0]:g}", "there is nothing to learn")
+            raise BadDataError(
+                f"the target {name} is always {numbers.iloc[0]:g}", "there is nothing to learn"
+            )
         return numbers.to_numpy(np.float64), []
     labels = plain.map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
     classes = sorted(set(labels), key=(lambda one: float(one)) if plain.dtype.kind == "f" else str)
@@ -167,7 +169,8 @@ def _dealt(
         parts = tuple(np.flatnonzero(np.isin(codes, hand)) for hand in hands)
         if not all(map(len, parts)):
             raise BadDataError(
-                f"group={group} has {codes.max() + 1} values: too few for three splits", "choose another column"
+                f"group={group} has {codes.max() + 1} values: too few for three splits",
+                "choose another column",
             )
         return parts
     if classes:
@@ -228,7 +231,9 @@ def _said_of_balance(classes: Sequence[str], share: Array, balance: bool) -> lis
     if not classes or share.min() >= IMBALANCED / len(classes):
         return []
     rarest = int(share.argmin())
-    cure = "classes count evenly (balance=true)" if balance else "--set balance=true lets classes count evenly"
+    cure = (
+        "classes count evenly (balance=true)" if balance else "--set balance=true lets classes count evenly"
+    )
     return [
         f"warning: class {classes[rarest]} is {share[rarest]:.2%} of the rows: accuracy says little here,"
         f" look at f1; {cure}"

@@ -54,6 +54,7 @@ def _codes(values: Any, targets: Array, half: int) -> Array:
         return np.nan_to_num(values.to_numpy(), nan=-1e30)[:, np.newaxis]
     words = values.fillna("").astype(str)
     means = {
-        word: float(targets[:half][rows].mean()) for word, rows in words[:half].groupby(words[:half]).indices.items()
+        word: float(targets[:half][rows].mean())
+        for word, rows in words[:half].groupby(words[:half]).indices.items()
     }
     return words.map(lambda word: means.get(word, -1e30)).to_numpy(np.float64)[:, np.newaxis]

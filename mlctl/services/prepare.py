@@ -67,7 +67,7 @@ def prepare(
     if rows is not None and data != SYNTHETIC:
         raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
     source = Source(
-        given=None if data == SYNTHETIC else data,
+        given=None if data == SYNTHETIC else data or recipe.own_data,
         synthetic=data == SYNTHETIC,
         rows=rows,
         data_dir=settings.data_dir,
@@ -79,6 +79,8 @@ def prepare(
     with blamed(recipe, "loading its data"):
         dataset = recipe.load(source)
     _check(recipe, dataset)
+    for note in dataset.notes:
+        watcher.say(note)
     with blamed(recipe, "making its encoder"):
         encoder = recipe.encoder(dataset)
         sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))

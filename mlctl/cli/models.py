@@ -115,7 +115,7 @@ def set_(
     mlctl models set Digits --description "handwritten digits"
     mlctl models set Digits 2 --tag reviewed=yes
     """
-    from mlctl.cli.pairs import pairs
+    from mlctl.cli.values import pairs
     from mlctl.services import models, register
 
     register.annotate(session.settings, name, version, description, pairs("--tag", tag))

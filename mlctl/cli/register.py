@@ -36,7 +36,7 @@ def register(
     mlctl register last Digits
     mlctl register best:test_accuracy Digits --description "trained on all data" --tag team=vision
     """
-    from mlctl.cli.pairs import pairs
+    from mlctl.cli.values import pairs
     from mlctl.output.progress import TrainingView
     from mlctl.services import register as service
 

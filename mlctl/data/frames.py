@@ -184,7 +184,8 @@ def _moments(values: pd.Series[Any], name: str) -> Array:
     if plain.isna().any():
         raise BadDataError(f"time={name} has gaps", "fill them, or split at random: leave time= out")
     if plain.dtype.kind == "f":
-        return plain.to_numpy()
+        numbers: Array = plain.to_numpy()
+        return numbers
     format = columns.date_format(plain)
     moments = columns.dates(plain, format) if format else None
     if moments is None or moments.isna().any():

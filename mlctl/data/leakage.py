@@ -51,10 +51,12 @@ def _explained(values: Any, targets: Array, half: int, classification: bool) -> 
 def _codes(values: Any, targets: Array, half: int) -> Array:
     """Return a column as (n, 1) numbers: words by the first half's mean target of each."""
     if values.dtype.kind == "f":
-        return np.nan_to_num(values.to_numpy(), nan=-1e30)[:, np.newaxis]
+        numbers: Array = np.nan_to_num(values.to_numpy(), nan=-1e30)
+        return numbers[:, np.newaxis]
     words = values.fillna("").astype(str)
     means = {
         word: float(targets[:half][rows].mean())
         for word, rows in words[:half].groupby(words[:half]).indices.items()
     }
-    return words.map(lambda word: means.get(word, -1e30)).to_numpy(np.float64)[:, np.newaxis]
+    known: Array = words.map(lambda word: means.get(word, -1e30)).to_numpy(np.float64)
+    return known[:, np.newaxis]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.errors import NotFoundError, UsageError
-from mlctl.recipes import Recipe, Values, choice, hyperparameter, maximize, minimize, option
+from mlctl.errors import UsageError
+from mlctl.recipes import Recipe, Values, hyperparameter, maximize, minimize, option
 
 if TYPE_CHECKING:
     import keras
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset, Source
 
 BINS, MOST_CATEGORIES, MOST_WORDS = 24, 64, 200
+WAVES = (0.25, 0.5, 1.0, 2.0)  # turns a standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 
 
@@ -78,10 +78,10 @@ class Tabular(Recipe):
                 steps += make.text(name, most=MOST_WORDS)
             elif kind == "date":
                 steps += make.date(name, data.extra["formats"][name])
-        place = [next((one for one in kinds if one.lower() in names), None) for names in PLACES]
-        if all(one is not None and kinds[one] == "number" for one in place):
-            spread = max(float(rows[one].std()) for one in place) or 1.0
-            steps += make.waves(*place, 4, [round(f / spread, 4) for f in (0.25, 0.5, 1.0, 2.0)])
+        north, east = (next((one for one in kinds if one.lower() in names), "") for names in PLACES)
+        if kinds.get(north) == kinds.get(east) == "number":
+            spread = max(float(rows[north].std()), float(rows[east].std())) or 1.0
+            steps += make.waves(north, east, 4, [round(turns / spread, 4) for turns in WAVES])
         return make.table(rows, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:

@@ -8,6 +8,7 @@ The same encoders encode the training data, so that a served model sees what it 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -173,10 +174,7 @@ class Table:
     def _make_bins(self, rows: Any, step: State) -> list[Array]:
         """Return how far a number fills each bin, 0..1: a line in pieces, and a network may bend it at each."""
         edges, values = np.asarray(step["edges"]), self._filled(rows, step["of"])
-        return [
-            np.clip((values - low) / (high - low), 0.0, 1.0)
-            for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        return [np.clip((values - low) / (high - low), 0.0, 1.0) for low, high in itertools.pairwise(edges)]
 
     def _words(self, rows: Any, name: str) -> list[str]:
         """Return a column as lower-cased words, "" where there is a gap."""
@@ -245,8 +243,9 @@ def _learned(step: Mapping[str, Any], rows: Any) -> State:
         return {"known": [word for _, word in often[:most]]}
     if make == "bins":
         values = rows[step["of"]].dropna().to_numpy(np.float64)
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))) if len(values) else []
-        return {"edges": [float(edge) for edge in edges]}
+        if not len(values):
+            return {"edges": []}
+        return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
     return {}
 
 

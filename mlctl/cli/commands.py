@@ -41,7 +41,44 @@ COMMANDS: dict[str, Entry] = {
     "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
     "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
     "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
-    "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
+    "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),
+    "server-status": Entry(
+        "server:server_status", SERVER, "Show how a server is: its process, its database, and what it holds."
+    ),
+    "server-logs": Entry("server:server_logs", SERVER, "Print a server's log."),
+    "server-down": Entry(
+        "server:server_down",
+        SERVER,
+        "Stop a server: gracefully, then firmly; only the process that was started.",
+    ),
+    "server-backup": Entry(
+        "server_keeping:server_backup",
+        SERVER,
+        "Write a server's database and artifacts to one file, while it is in use.",
+    ),
+    "server-restore": Entry(
+        "server_keeping:server_restore",
+        SERVER,
+        "Restore a backup into an empty database and an empty bucket or folder, of either kind.",
+    ),
+    "server-gc": Entry(
+        "server_keeping:server_gc",
+        SERVER,
+        "Free what deleted runs, experiments and models still take, but for what a registered version needs.",
+    ),
+    "login": Entry(
+        "server:login",
+        SERVER,
+        "Keep your user and password for a server, in a file that only you can read; every command uses them.",
+    ),
+    "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
+    "recipes": Entry("recipes:app", REST, "List, show, copy and check what can be trained."),
+    "init": Entry(
+        "init:init", REST, "Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run."
+    ),
+    "doctor": Entry(
+        "doctor:doctor", REST, "Look at versions, settings, servers, disk and memory, and say what to mend."
+    ),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }
 

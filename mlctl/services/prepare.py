@@ -15,7 +15,7 @@ import numpy as np
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import Dataset, Source, Split
 from mlctl.domain import DataReference, Watcher
-from mlctl.errors import BadDataError, MlctlError, UsageError
+from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find
 from mlctl.recipes.recipe import where_in
 from mlctl.settings import Settings
@@ -58,6 +58,21 @@ def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values
     """Find a recipe and check what was set on it; raises NotFoundError and UsageError."""
     recipe = find(source)
     return recipe, recipe.values(given)
+
+
+def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was set, over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
+
+    Raises ConfigurationError where the recipe declares no such value, or it cannot be.
+    """
+    recipe = find(source)
+    told = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
+    try:
+        recipe.values(told)
+    except UsageError as exc:
+        where = settings.sources.get(f"recipes.{recipe.name}", "mlctl.toml")
+        raise ConfigurationError(f"{where}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
+    return {**told, **given}
 
 
 def prepare(

@@ -65,12 +65,12 @@ def check(
 
 
 def _few(prepared: Prepared) -> Prepared:
-    data = prepared.data
-    first = {
-        name: split.take(np.arange(min(ROWS, len(split))))
-        for name, split in (("train", data.train), ("validation", data.validation))
-    }
-    return dataclasses.replace(prepared, data=dataclasses.replace(data, **first))
+    data, few = prepared.data, np.arange(ROWS)
+    train, validation = (
+        data.train.take(few[: len(data.train)]),
+        data.validation.take(few[: len(data.validation)]),
+    )
+    return dataclasses.replace(prepared, data=dataclasses.replace(data, train=train, validation=validation))
 
 
 def _check_targets(prepared: Prepared) -> None:

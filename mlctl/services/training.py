@@ -26,7 +26,7 @@ from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
 from mlctl.errors import BadDataError, Interrupted, MlctlError
 from mlctl.scores import scores
-from mlctl.services import report, select
+from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
@@ -241,6 +241,8 @@ class Training:
             self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
         )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
+        if self.data.is_table:
+            importance.write(recorder, self.prepared, model, split)
         recorder.tags({
             "mlctl.duration_s": round(time.time() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),

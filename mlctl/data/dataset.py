@@ -14,8 +14,8 @@ import numpy as np
 class Split:
     """Examples and their targets.
 
-    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` of
-    n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
+    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` or
+    `Pictures` of n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
     """
 
     inputs: Any
@@ -36,6 +36,11 @@ def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
     if hasattr(inputs, "iloc"):
         return inputs.iloc[rows].reset_index(drop=True)
     return inputs.take(rows)
+
+
+def is_packed(inputs: Any) -> bool:
+    """Whether inputs are held in another form than the model's own, which `dense()` makes of some rows of them."""
+    return hasattr(inputs, "dense")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,12 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
     return frame, said
 
 
+def head(path: Path, rows: int = 200) -> pd.DataFrame:
+    """Return a text file's first rows; raises BadDataError where it is no table."""
+    layout = sniff(path)
+    return _read_text(path, layout, nrows=rows)
+
+
 def sniff(path: Path, header: bool | None = None) -> Layout:
     """Find how a text file holds its table; raises BadDataError where it holds none."""
     try:
@@ -149,7 +155,7 @@ def _decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
     return commas > points
 
 
-def _read_text(path: Path, layout: Layout) -> pd.DataFrame:
+def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
     import pandas as pd
 
     how: dict[str, Any] = {
@@ -160,6 +166,7 @@ def _read_text(path: Path, layout: Layout) -> pd.DataFrame:
         "skipinitialspace": True,
         "low_memory": False,
         "index_col": False,
+        **more,
     }
     for encoding in (layout.encoding, "cp1252"):  # a byte that is no UTF-8 may come after the sample
         try:

@@ -59,6 +59,12 @@ def given_file(source: Source) -> Path:
     return path
 
 
+def given_path(source: Source) -> Path:
+    """Return the folder that --data names, or `given_file`."""
+    path = Path(source.given or "").expanduser()
+    return path if path.is_dir() else given_file(source)
+
+
 def origin(source: Source, wanted: Download, found: Path) -> str:
     """Say where a located file came from: an s3:// or https:// URL, or its path."""
     if source.given is not None and source.given.startswith("s3://"):

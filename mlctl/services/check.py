@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters import framework
-from mlctl.data.bags import Bags
+from mlctl.data.dataset import is_packed
 from mlctl.domain import Watcher
 from mlctl.domain_project import CheckedRecipe, CheckedStep
 from mlctl.errors import BadDataError
@@ -97,7 +97,7 @@ def _check_targets(prepared: Prepared) -> None:
 
 def _check_encoded(prepared: Prepared, encoded: Any) -> None:
     """Demand finite numbers, and the same of a row alone as among others."""
-    if isinstance(encoded, Bags):
+    if is_packed(encoded):
         return
     where = prepared.recipe.source_file()
     if not isinstance(encoded, np.ndarray) or encoded.dtype.kind not in "fiu":

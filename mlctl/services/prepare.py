@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.data.bags import Bags
-from mlctl.data.dataset import Dataset, Source, Split
+from mlctl.data.dataset import Dataset, Source, Split, is_packed
 from mlctl.domain import DataReference, Watcher
 from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find
@@ -33,8 +32,8 @@ class Prepared:
     encoder: Any
 
     def encoded(self, split: Split) -> Any:
-        """Return a split's inputs as the model takes them; bags stay bags."""
-        if self.encoder is None or isinstance(split.inputs, Bags):
+        """Return a split's inputs as the model takes them; bags stay bags, and pictures on disk."""
+        if self.encoder is None or is_packed(split.inputs):
             return split.inputs
         with blamed(self.recipe, "encoding"):
             return self.encoder(split.inputs)
@@ -99,8 +98,7 @@ def prepare(
     with blamed(recipe, "making its encoder"):
         encoder = recipe.encoder(dataset)
         sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
-    shape = (sample.width,) if isinstance(sample, Bags) else tuple(sample.shape[1:])
-    dataset = dataclasses.replace(dataset, input_shape=shape)
+    dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
     return Prepared(recipe, values.on(len(dataset.train)), dataset, encoder)
 
 

@@ -22,6 +22,7 @@ from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
+from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
 from mlctl.errors import BadDataError, Interrupted, MlctlError
@@ -182,7 +183,12 @@ class Training:
 
     @property
     def _params(self) -> dict[str, Any]:
-        params = {**self.prepared.values, "seed": self.request.seed, "precision": self.precision}
+        params = {
+            **self.prepared.values,
+            **self.data.extra.get("params", {}),
+            "seed": self.request.seed,
+            "precision": self.precision,
+        }
         if self.request.patience:
             params["patience"] = self.request.patience
         return params
@@ -274,9 +280,16 @@ class Training:
             {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
             gaps,
         )  # fmt: skip
-        found = model_folder.answer(model_folder.load(recorder.journal.model), self._raw(split))
+        found = self._answers(model_folder.load(recorder.journal.model), split)
         _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
         return found
+
+    def _answers(self, loaded: Any, split: Split) -> Array:
+        """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
+        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
+        starts = range(0, len(split), at_once)
+        pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
+        return np.concatenate([model_folder.answer(loaded, self._raw(piece)) for piece in pieces])
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)

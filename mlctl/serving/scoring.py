@@ -48,6 +48,11 @@ class Pixels:
         return pictures[..., np.newaxis] if len(self.shape) == 2 else pictures
 
 
+def words_of(text: str) -> set[str]:
+    """Return the words of a text as the IMDB index counts them; "" may be among them."""
+    return set(text.lower().translate(_SEPARATORS).split(" "))
+
+
 class Words:
     """Texts to multi-hot rows (n, vocabulary) float32: 1 where a word of the vocabulary occurs."""
 
@@ -69,8 +74,7 @@ class Words:
             text = text.decode("utf-8")
         if not isinstance(text, str):
             raise TypeError(f"a text is wanted, found {type(text).__name__}")
-        words = set(text.lower().translate(_SEPARATORS).split(" "))
-        return [column for word in words if (column := self._columns.get(word)) is not None]
+        return [column for word in words_of(text) if (column := self._columns.get(word)) is not None]
 
     def __call__(self, raw: Any) -> Array:
         """Encode n texts (a list, an array, or a table with the text column) to (n, vocabulary)."""

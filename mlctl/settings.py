@@ -62,6 +62,7 @@ TABLES: Mapping[str, Mapping[str, Declared] | None] = {
         "from": Declared("the stage that a candidate must hold"),
         "smoke": Declared("whether a candidate must load and answer its input example", kind=bool),
     },
+    "recipes": None,
 }
 
 
@@ -76,6 +77,7 @@ class Settings:
     state_dir: Path
     stages: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:

@@ -68,9 +68,9 @@ def hardware() -> Hardware:
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = tuple(detail.get("device_name", "GPU") for detail in details)
     capable = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    model, flags = _cpu()
-    cpu_capable = bool({"avx512_bf16", "amx_bf16"} & flags)
-    return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_capable)
+    model, flags = cpu()
+    cpu_can = bool({"avx512_bf16", "amx_bf16"} & flags)
+    return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_can)
 
 
 def fork_is_safe(found: Hardware) -> bool:
@@ -94,7 +94,7 @@ def begin(seed: int, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
-def _cpu() -> tuple[str, set[str]]:
+def cpu() -> tuple[str, set[str]]:
     """Return the processor's name and its flags (Linux; elsewhere no flags are known)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

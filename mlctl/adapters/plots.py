@@ -79,3 +79,19 @@ def predicted_against_actual(path: Path, targets: Array, values: Array, unit: st
     said = f"{error:,.0f}" if error >= 1000 else f"{error:.4g}"
     axes.set_title(f"mean absolute error {said}{f' {unit}' if unit else ''} ({split})")
     figure.savefig(path, dpi=110)
+
+
+def importance(path: Path, columns: Sequence[tuple[str, float, float]], words: str) -> None:
+    """Draw the worth of the twenty foremost columns, (name, worth, spread), greatest first."""
+    shown = list(columns[:20])[::-1]
+    figure = Figure(figsize=(6.4, 1.2 + 0.28 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    names = [name if len(name) <= 32 else name[:31] + "…" for name, _, _ in shown]
+    axes.barh(
+        range(len(shown)), [worth for _, worth, _ in shown], xerr=[spread for _, _, spread in shown],
+        color=TRAINING, ecolor=QUIET,
+    )  # fmt: skip
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_xlabel(f"{words} when the column is shuffled")
+    axes.set_title("importance of columns")
+    figure.savefig(path, dpi=110)

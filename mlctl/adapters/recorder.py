@@ -200,7 +200,8 @@ def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
         if opened:
             info = store.client.get_run(opened).info
             for name, value in about["tags"].items():
-                store.client.set_tag(opened, name, value)
+                if not name.startswith("mlflow."):  # who made it and from what project is MLflow's to say
+                    store.client.set_tag(opened, name, value)
             return {"experiment_id": info.experiment_id, "run_id": opened}
         found = store.client.get_experiment_by_name(about["experiment"])
         if found:

@@ -78,7 +78,13 @@ COMMANDS: dict[str, Entry] = {
         "Keep your user and password for a server, in a file that only you can read; every command uses them.",
     ),
     "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
-    "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
+    "recipes": Entry("recipes:app", REST, "List, show, copy and check what can be trained."),
+    "init": Entry(
+        "init:init", REST, "Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run."
+    ),
+    "doctor": Entry(
+        "doctor:doctor", REST, "Look at versions, settings, servers, disk and memory, and say what to mend."
+    ),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }
 

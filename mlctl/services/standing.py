@@ -107,10 +107,14 @@ def seen_all(registry: Registry) -> tuple[Standing, ...]:
     for model in models:
         known = tuple(registry.pointed(one, model.aliases) for one in versions.get(model.name, ()))
         standing = Standing(model, known, audit.replay(audit.records(model.tags)))
-        agrees = next(_writes(registry, standing), None) is None
-        found.append(standing if agrees else seen(registry, model.name))
+        found.append(standing if agrees(registry, standing) else seen(registry, model.name))
     never = datetime.fromtimestamp(0, UTC)
     return tuple(sorted(found, key=lambda one: one.model.updated or never, reverse=True))
+
+
+def agrees(registry: Registry, standing: Standing) -> bool:
+    """Whether aliases and stages are as the records say: nothing would have to be moved."""
+    return next(_writes(registry, standing), None) is None
 
 
 def _writes(registry: Registry, standing: Standing) -> Iterator[Write]:

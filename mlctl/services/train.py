@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     """
     if request.register is not None:
         check_name(request.register)
+    # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
+    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     recipe, values = prepare.recipe_values(request.source, request.given)
     reach(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)

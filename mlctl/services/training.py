@@ -22,11 +22,12 @@ from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
+from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
 from mlctl.errors import BadDataError, Interrupted
 from mlctl.scores import scores
-from mlctl.services import report, select
+from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
@@ -198,7 +199,12 @@ class Training:
 
     @property
     def _params(self) -> dict[str, Any]:
-        params = {**self.prepared.values, "seed": self.request.seed, "precision": self.precision}
+        params = {
+            **self.prepared.values,
+            **self.data.extra.get("params", {}),
+            "seed": self.request.seed,
+            "precision": self.precision,
+        }
         if self.request.patience:
             params["patience"] = self.request.patience
         return params
@@ -250,6 +256,8 @@ class Training:
             self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
         )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
+        if self.data.is_table:
+            importance.write(recorder, self.prepared, model, split)
         recorder.tags({
             "mlctl.duration_s": round(time.monotonic() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
@@ -284,11 +292,18 @@ class Training:
             {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
             gaps,
         )  # fmt: skip
-        found = model_folder.answer(model_folder.load(made), self._raw(split))
+        found = self._answers(model_folder.load(made), split)
         _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
         shutil.rmtree(recorder.journal.model, ignore_errors=True)
         made.rename(recorder.journal.model)
         return found
+
+    def _answers(self, loaded: Any, split: Split) -> Array:
+        """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
+        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
+        starts = range(0, len(split), at_once)
+        pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
+        return np.concatenate([model_folder.answer(loaded, self._raw(piece)) for piece in pieces])
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)

@@ -25,7 +25,7 @@ from mlctl.adapters.conversion import to_run
 from mlctl.adapters.mlflow_search import as_filter, named
 from mlctl.adapters.reach import reach, sqlite_file, unreachable
 from mlctl.domain import Artifact, Experiment, Run
-from mlctl.domain_runs import Condition, SortKey
+from mlctl.domain.runs import Condition, SortKey
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,

@@ -32,7 +32,7 @@ from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
-    from mlctl.services.train import Request, Resumed
+    from mlctl.services.request import Request, Resumed
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
 CHECKED_ROWS = 64

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain_tune import Dimension, Search, SearchPlan, SearchWatcher
+from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
 from mlctl.errors import NotFoundError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services import prepare

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.data import sources
-from mlctl.data.dataset import Download, Source
+from mlctl.data.sources import Download, Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
 from tests.s3_server import S3Server
 

@@ -23,7 +23,10 @@ PROJECT_FILE = "mlctl.toml"
 
 @dataclass(frozen=True)
 class Declared:
-    """One setting: its environment variable, its default, and the type a TOML file must give it."""
+    """One setting: its environment variable, its default, and the type a TOML file must give it.
+
+    A list is one of texts; a setting of that kind has no environment variable.
+    """
 
     help: str
     kind: type = str
@@ -47,6 +50,19 @@ DECLARED: Mapping[str, Declared] = {
         environment="MLCTL_STATE_DIR",
         default=platformdirs.user_state_dir("mlctl"),
     ),
+    "stages": Declared("stages of your own, beside Staging and Production", kind=list, default=()),
+}
+
+# tables of the form [models.NAME], and what each NAME may set; None: whoever reads it checks the names
+TABLES: Mapping[str, Mapping[str, Declared] | None] = {
+    "models": {
+        "require": Declared("what a metric must reach, as --require has it", kind=list),
+        "no_regress": Declared("metrics that must not become worse, as --no-regress has them", kind=list),
+        "evaluate": Declared("the recipe to score candidate and holder on"),
+        "from": Declared("the stage that a candidate must hold"),
+        "smoke": Declared("whether a candidate must load and answer its input example", kind=bool),
+    },
+    "recipes": None,
 }
 
 
@@ -59,11 +75,14 @@ class Settings:
     data_dir: Path | None
     cache_dir: Path
     state_dir: Path
+    stages: tuple[str, ...] = ()
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:
         """Return (name, value, source) of every setting, with secrets masked."""
-        return [(name, masked(str(getattr(self, name) or "")), self.sources[name]) for name in DECLARED]
+        return [(name, masked(_shown(getattr(self, name))), self.sources[name]) for name in DECLARED]
 
 
 def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
@@ -89,6 +108,9 @@ def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -
     values["tracking_uri"] = _usable_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
     for name in ("data_dir", "cache_dir", "state_dir"):
         values[name] = Path(values[name]).expanduser() if values[name] else None
+    values["stages"] = tuple(values["stages"])
+    for kind in TABLES:
+        values[kind] = _by_name(kind, tables, sources)
     return Settings(**values, sources=sources)
 
 
@@ -114,21 +136,55 @@ def _first(
     return declared.default, "default"
 
 
+def _by_name(
+    kind: str, files: list[tuple[str, dict[str, Any]]], sources: dict[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the tables [KIND.NAME] of all files, each value from the first file that has it."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, table in files:
+        for name, values in table.get(kind, {}).items():
+            found[name] = {**values, **found.get(name, {})}
+            sources.setdefault(f"{kind}.{name}", path)
+    return found
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value or "")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc}", "mend it, or take it away") from exc
-    for name, value in table.items():
-        if name not in DECLARED:
-            near = did_you_mean(name, DECLARED)
-            raise ConfigurationError(
-                f"{path}: unknown setting {name!r}", near or f"known are: {', '.join(DECLARED)}"
-            )
-        if not isinstance(value, DECLARED[name].kind):
-            wanted = DECLARED[name].kind.__name__
-            raise ConfigurationError(f"{path}: {name} must be a {wanted}, found {value!r}", "mend the file")
+    _check(path, "", {name: value for name, value in table.items() if name not in TABLES}, DECLARED)
+    for kind, declared in TABLES.items():
+        named = table.get(kind, {})
+        if not isinstance(named, dict) or not all(isinstance(values, dict) for values in named.values()):
+            raise ConfigurationError(f"{path}: {kind} must be tables", f"write [{kind}.NAME]")
+        for name, values in named.items() if declared is not None else ():
+            _check(path, f"{kind}.{name}.", values, declared or {})
     return table
+
+
+def _check(path: Path, prefix: str, table: Mapping[str, Any], known: Mapping[str, Declared]) -> None:
+    """Refuse a name that is not known, and a value of another type."""
+    for name, value in table.items():
+        if name not in known:
+            names = [*known, *(TABLES if not prefix else ())]
+            near = did_you_mean(name, names)
+            raise ConfigurationError(
+                f"{path}: unknown setting {prefix + name!r}", near or f"known are: {', '.join(names)}"
+            )
+        kind = known[name].kind
+        texts = kind is not list or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+        if not isinstance(value, kind) or not texts:
+            wanted = {"list": "a list of texts", "str": "a text", "bool": "true or false"}.get(
+                kind.__name__, f"a {kind.__name__}"
+            )
+            raise ConfigurationError(
+                f"{path}: {prefix}{name} must be {wanted}, found {value!r}", "mend the file"
+            )
 
 
 def _holds_password(value: str) -> bool:

@@ -9,11 +9,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.s3_server import S3Server, rclone, serve_s3
 
+from tests.s3_server import S3Server, rclone, serve_s3
 from tests.store import make as make_store
+from tests.trained import TINY, Trained, train_here, trained
 from tests.zygote import Zygote
 from tests.zygote import running as run_zygote
 
@@ -38,6 +40,9 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))),
         "install Debian's postgresql",
     ),
+    "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
+    "openssl": (_program("openssl"), "install openssl"),
+    "browser": (_program("chromium", "google-chrome"), "install chromium"),
     "s3": (lambda: rclone() is not None, "install the test extra"),
 }
 
@@ -84,3 +89,26 @@ pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking re
 def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the tracking URI of a store of 1,000 runs; look, don't write."""
     return make_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """`mlctl train digits`, by the command itself; some dozens of assertions share it."""
+    arguments = ("digits", "--tag", "team=vision", "--run-name", "first digits")
+    return trained(tmp_path_factory.mktemp("digits"), *arguments)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    """The other recipes on little synthetic data, and a user's own in bfloat16, all in one store."""
+    folder = tmp_path_factory.mktemp("small")
+    tiny = folder / "tiny.py"
+    tiny.write_text(TINY)
+    stand_in: dict[str, Any] = {"data": "synthetic"}
+    imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
+    return {
+        "imdb": train_here(folder, "imdb", given=imdb, rows=800, **stand_in),
+        "housing": train_here(folder, "housing", given={"epochs": 3}, rows=400, **stand_in),
+        "mnist-mlp": train_here(folder, "mnist-mlp", given={"epochs": 2}, rows=300, **stand_in),
+        "tiny": train_here(folder, str(tiny), precision="mixed_bfloat16", tags={"team": "vision"}),
+    }

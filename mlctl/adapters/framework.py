@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,9 +68,14 @@ def hardware() -> Hardware:
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = tuple(detail.get("device_name", "GPU") for detail in details)
     capable = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    model, flags = _cpu()
-    cpu_capable = bool({"avx512_bf16", "amx_bf16"} & flags)
-    return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_capable)
+    model, flags = cpu()
+    cpu_can = bool({"avx512_bf16", "amx_bf16"} & flags)
+    return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_can)
+
+
+def fork_is_safe(found: Hardware) -> bool:
+    """Whether a process that has imported TensorFlow may be forked: not on macOS, nor beside a GPU's driver."""
+    return sys.platform == "linux" and not found.gpus
 
 
 def precision_for(wanted: str, worthwhile: bool, found: Hardware) -> str:
@@ -88,7 +94,7 @@ def begin(seed: int, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
-def _cpu() -> tuple[str, set[str]]:
+def cpu() -> tuple[str, set[str]]:
     """Return the processor's name and its flags (Linux; elsewhere no flags are known)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -8,17 +8,12 @@ input_example.json
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import sys
 import tempfile
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import keras
 import mlflow
@@ -28,7 +23,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 import mlctl
+from mlctl.adapters.answering import client_input, quiet
 from mlctl.serving import scoring
+
+__all__ = ["answer", "client_input", "load", "save"]
 
 CHECKED_BATCHES = (1, 7, 64)  # an export can answer one row well and refuse four
 EXPORT_TOLERANCE = 1e-4
@@ -63,11 +61,6 @@ def save(
         signature = signature_of(raw, answers, gaps)
         _save_flavors(folder, parts, raw, signature, {**about, "runtime": runtime})
     return runtime
-
-
-def client_input(raw: Any, encoder: Any) -> Any:
-    """Return raw inputs in the form that a client sends: texts become a table with the encoder's column."""
-    return pd.DataFrame({encoder.column: raw}) if isinstance(raw, list) else raw
 
 
 def load(folder: Path | str) -> Any:
@@ -160,39 +153,6 @@ def _forget_where_it_was_made(folder: Path) -> None:
         artifact["uri"] = artifact["path"]
     saved.flavors["python_function"]["model_code_path"] = "scoring.py"
     saved.save(str(folder / "MLmodel"))
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams; what other threads tell gets through."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(_Muted(sys.stdout)),
-        contextlib.redirect_stderr(_Muted(sys.stderr)),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-class _Muted(io.TextIOBase):
-    """A stream on which the thread that made it is not heard."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._thread = threading.get_ident()
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute here
-        return self._stream.encoding
 
 
 def rebuilt_in_float32(make: Any, weights: Sequence[Array]) -> keras.Model:

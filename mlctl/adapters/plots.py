@@ -64,13 +64,34 @@ def predicted_against_actual(path: Path, targets: Array, values: Array, unit: st
     """Draw each prediction over its true value, and the line on which all should lie."""
     figure = Figure(figsize=(5.2, 5.0), layout="constrained")
     axes = figure.subplots()
-    axes.plot(targets, values, ".", ms=2, alpha=0.35, color=TRAINING, rasterized=True)
+    few = len(targets) < 500
+    axes.plot(targets, values, ".", ms=6 if few else 2, alpha=0.7 if few else 0.35, color=TRAINING)
     low, high = float(min(targets.min(), values.min())), float(max(targets.max(), values.max()))
     axes.plot([low, high], [low, high], color=VALIDATION, lw=1.2)
     axes.set_aspect("equal")
+    axes.locator_params(nbins=6)
+    if high >= 10_000:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(f"actual{f', {unit}' if unit else ''}")
     axes.set_ylabel(f"predicted{f', {unit}' if unit else ''}")
-    axes.set_title(
-        f"mean absolute error {np.abs(values - targets).mean():,.4g}{f' {unit}' if unit else ''} ({split})"
-    )
+    error = float(np.abs(values - targets).mean())
+    said = f"{error:,.0f}" if error >= 1000 else f"{error:.4g}"
+    axes.set_title(f"mean absolute error {said}{f' {unit}' if unit else ''} ({split})")
+    figure.savefig(path, dpi=110)
+
+
+def importance(path: Path, columns: Sequence[tuple[str, float, float]], words: str) -> None:
+    """Draw the worth of the twenty foremost columns, (name, worth, spread), greatest first."""
+    shown = list(columns[:20])[::-1]
+    figure = Figure(figsize=(6.4, 1.2 + 0.28 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    names = [name if len(name) <= 32 else name[:31] + "…" for name, _, _ in shown]
+    axes.barh(
+        range(len(shown)), [worth for _, worth, _ in shown], xerr=[spread for _, _, spread in shown],
+        color=TRAINING, ecolor=QUIET,
+    )  # fmt: skip
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_xlabel(f"{words} when the column is shuffled")
+    axes.set_title("importance of columns")
     figure.savefig(path, dpi=110)

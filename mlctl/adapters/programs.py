@@ -14,9 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mlctl.adapters.feeder import FedProgram
 from mlctl.adapters.fused import fuse
 from mlctl.data.bags import Bags
-from mlctl.data.dataset import take
+from mlctl.data.dataset import is_packed, take
+from mlctl.data.pictures import Pictures
+
+PICTURES_AT_ONCE = 64  # read from disk and answered together
 
 Array = np.ndarray[Any, Any]
 
@@ -242,6 +246,11 @@ def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int
     """Return the program for this form of data."""
     if isinstance(inputs, Bags) and BagProgram.fits(model):
         return BagProgram(model, inputs, targets, batch_size)
+    if isinstance(inputs, Pictures):
+        _build(
+            model, tf.constant(inputs.take(np.arange(min(2, len(inputs)))).dense()), tf.constant(targets[:2])
+        )
+        return FedProgram(model, inputs, targets, batch_size)
     return DenseProgram(model, dense(inputs), targets, batch_size)
 
 
@@ -257,6 +266,8 @@ def predict(
 ) -> tuple[Array, float]:
     """Answer all rows, some thousand at once: predictions (n, k) float32, and their mean loss."""
     found, losses = [], 0.0
+    if isinstance(inputs, Pictures):
+        rows_at_once = PICTURES_AT_ONCE
     for start in range(0, len(targets), rows_at_once):
         rows = np.arange(start, min(start + rows_at_once, len(targets)))
         piece = take(inputs, rows)
@@ -270,7 +281,7 @@ def predict(
 
 def dense(inputs: Any) -> Array:
     """Return inputs as the array that a model takes."""
-    return inputs.dense() if isinstance(inputs, Bags) else inputs
+    return np.asarray(inputs.dense() if is_packed(inputs) else inputs)
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from mlctl.adapters.conversion import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal
+from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.reach import reach
 from mlctl.adapters.sender import BackgroundSender, Sender, profile
 from mlctl.adapters.tracking import Store
@@ -182,6 +183,7 @@ def check_writable(state: Path) -> None:
 def open_store(tracking_uri: str) -> Store:
     """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
     # the sender tries again by itself; an upload that a server hands on to its bucket may take a while
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the answer's
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     reach(tracking_uri)
@@ -198,9 +200,12 @@ def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
         if opened:
             info = store.client.get_run(opened).info
             for name, value in about["tags"].items():
-                store.client.set_tag(opened, name, value)
+                if not name.startswith("mlflow."):  # who made it and from what project is MLflow's to say
+                    store.client.set_tag(opened, name, value)
             return {"experiment_id": info.experiment_id, "run_id": opened}
         found = store.client.get_experiment_by_name(about["experiment"])
+        if found:
+            demand_reachable(store.tracking_uri, found.name, found.artifact_location)
         experiment_id = found.experiment_id if found else store.client.create_experiment(about["experiment"])
         run = store.client.create_run(experiment_id, about["began"], about["tags"], about["run_name"])
     return {"experiment_id": str(experiment_id), "run_id": str(run.info.run_id)}

@@ -92,10 +92,9 @@ class Sender:
             source=entry["source"],
             profile=entry["profile"],
         )
-        inputs = [
-            DatasetInput(dataset, [InputTag("mlflow.data.context", split)]) for split in entry["splits"]
-        ]
-        self.client.log_inputs(self.run_id, inputs)
+        # one input: the store keeps the first context alone where a data set is logged for each of its splits
+        context = InputTag("mlflow.data.context", ", ".join(entry["splits"]))
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def _send_artifact(self, entry: Entry) -> None:
         path = Path(entry["path"])

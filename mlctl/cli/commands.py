@@ -28,6 +28,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
+    "tune": Entry("tune:tune", TRAIN, "Search a recipe's hyperparameters and log the best model."),
     "resume": Entry("resume:resume", TRAIN, "Go on with a run that was killed, stopped or failed."),
     "reproduce": Entry(
         "resume:reproduce", TRAIN, "Train a run again from what it recorded, and compare every figure."
@@ -37,7 +38,53 @@ COMMANDS: dict[str, Entry] = {
     ),
     "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
     "experiments": Entry("experiments:app", LOOK, "List experiments."),
-    "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
+    "register": Entry("register:register", REGISTRY, "Register a model as the next version of a name."),
+    "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
+    "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
+    "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
+    "serve": Entry("serve:serve", SERVE, "Serve a model over HTTP, as any MLflow client expects it."),
+    "predict": Entry("predict:predict", SERVE, "Ask a model, or an endpoint, and show the answer."),
+    "evaluate": Entry("evaluate:evaluate", SERVE, "Score a model on a recipe's data, beside another one."),
+    "endpoints": Entry("endpoints:app", SERVE, "List, read and stop the endpoints of this machine."),
+    "keys": Entry("keys:app", SERVE, "Make, list and revoke the API keys of endpoints."),
+    "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),
+    "server-status": Entry(
+        "server:server_status", SERVER, "Show how a server is: its process, its database, and what it holds."
+    ),
+    "server-logs": Entry("server:server_logs", SERVER, "Print a server's log."),
+    "server-down": Entry(
+        "server:server_down",
+        SERVER,
+        "Stop a server: gracefully, then firmly; only the process that was started.",
+    ),
+    "server-backup": Entry(
+        "server_keeping:server_backup",
+        SERVER,
+        "Write a server's database and artifacts to one file, while it is in use.",
+    ),
+    "server-restore": Entry(
+        "server_keeping:server_restore",
+        SERVER,
+        "Restore a backup into an empty database and an empty bucket or folder, of either kind.",
+    ),
+    "server-gc": Entry(
+        "server_keeping:server_gc",
+        SERVER,
+        "Free what deleted runs, experiments and models still take, but for what a registered version needs.",
+    ),
+    "login": Entry(
+        "server:login",
+        SERVER,
+        "Keep your user and password for a server, in a file that only you can read; every command uses them.",
+    ),
+    "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
+    "recipes": Entry("recipes:app", REST, "List, show, copy and check what can be trained."),
+    "init": Entry(
+        "init:init", REST, "Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run."
+    ),
+    "doctor": Entry(
+        "doctor:doctor", REST, "Look at versions, settings, servers, disk and memory, and say what to mend."
+    ),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }
 

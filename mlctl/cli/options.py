@@ -27,8 +27,13 @@ FILE_KINDS = frozenset({"SOURCE", "FILE", "DIR", "PATH", "INPUT", "MODEL"})
 STORE_KINDS = frozenset({"RUN", "EXPERIMENT", "NAME", "VERSION", "STAGE", "MODEL"})  # cli/complete.py answers
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A recipe's name, or a recipe file (./mine.py).")
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A recipe's name, a recipe file (./mine.py), or your own data (a .csv, a folder).",
+    ),
 ]
+Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="What a table of your own is to predict.")]
 Experiment = Annotated[
     str | None,
     typer.Option(

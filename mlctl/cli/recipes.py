@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.options import Target
 from mlctl.cli.session import Session, answering
 
-app = typer.Typer(no_args_is_help=True, help="List, show and copy what can be trained.")
+app = typer.Typer(no_args_is_help=True, help="List, show, copy and check what can be trained.")
 
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a recipe file.")]
 
@@ -52,3 +53,28 @@ def copy(
     from mlctl.services import recipes
 
     output.hint(f"wrote {recipes.copy(recipe, file)}; next: mlctl train ./{file}")
+
+
+@app.command()
+@answering
+def check(
+    session: Session,
+    recipe: Name,
+    target: Target = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As for mlctl train; repeatable.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(metavar="PATH", help="As for mlctl train.")] = None,
+) -> None:
+    """Put a recipe to the test on 64 rows: load, encode, build, a step, save, load, serve.
+
+    mlctl recipes check ./mine.py
+    """
+    from mlctl.cli.values import pairs
+    from mlctl.output.progress import TrainingView
+    from mlctl.services.check import check as put_to_the_test
+
+    given = {**pairs("--set", set_), **({"target": target} if target else {})}
+    with TrainingView() as view:
+        checked = put_to_the_test(session.settings, recipe, given, data, view)
+    session.show(checked, f"next: mlctl train {recipe}")

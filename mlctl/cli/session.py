@@ -59,9 +59,12 @@ class Session:
     @functools.cached_property
     def settings(self) -> Settings:
         """All settings, resolved when first asked for, so that help needs none."""
+        from mlctl import credentials
         from mlctl.settings import load
 
-        return load(self.options)
+        found = load(self.options)
+        credentials.use(found.tracking_uri)
+        return found
 
     def show(self, answer: object, next_step: str = "") -> None:
         """Write the answer to stdout, and on stderr the command that likely comes next."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.options import Experiment, SourceArgument
+from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.session import Session
 
 HOW, WHERE = "How it is trained", "How it is recorded"
@@ -76,6 +76,7 @@ CheckpointEvery = Annotated[
 def train(
     session: Session,
     source: SourceArgument,
+    target: Target = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
@@ -98,6 +99,7 @@ def train(
     \b
     mlctl train digits
     mlctl train imdb --epochs 10 --set units=64
+    mlctl train titanic.csv --target Survived
     mlctl train ./mine.py --data ./my-data --register Mine
     """
     from mlctl.cli.values import pairs, seconds
@@ -105,7 +107,7 @@ def train(
     from mlctl.services.train import Request
     from mlctl.services.train import train as train_model
 
-    typed = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    typed = {"target": target, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}
     with TrainingView() as view:
         run = train_model(

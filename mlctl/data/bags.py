@@ -40,6 +40,11 @@ class Bags:
         return self.ids[self.starts[row] : self.starts[row + 1]]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """What `dense` returns: (n, width)."""
+        return len(self), self.width
+
+    @property
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many ones each row has."""
         return np.diff(self.starts)

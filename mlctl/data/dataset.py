@@ -14,8 +14,8 @@ import numpy as np
 class Split:
     """Examples and their targets.
 
-    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` of
-    n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
+    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` or
+    `Pictures` of n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
     """
 
     inputs: Any
@@ -38,6 +38,11 @@ def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
     return inputs.take(rows)
 
 
+def is_packed(inputs: Any) -> bool:
+    """Whether inputs are held in another form than the model's own, which `dense()` makes of some rows of them."""
+    return hasattr(inputs, "dense")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Raw inputs and targets by split, with what is needed to say what they are.
@@ -47,7 +52,7 @@ class Dataset:
     `size_bytes` is theirs, `split_seed` is the seed that dealt the rows out (None: the publisher did).
     `extra` holds what a recipe's encoder wants of it: `imdb` puts its words there, by rank ("words").
     `as_raw` turns inputs back into what a client would send, where they are not the same. `input_shape` is an
-    encoded example's, known to `build`.
+    encoded example's, known to `build`. `notes` are lines to be said before training begins.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Dataset:
     extra: Mapping[str, Any] = field(default_factory=dict)
     as_raw: Callable[[Any], Any] | None = None
     input_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def raw(self, inputs: Any) -> Any:
         """Return inputs of a split, or some rows of them, as a client would send them: texts for `Bags`."""

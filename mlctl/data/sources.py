@@ -43,6 +43,28 @@ def locate(source: Source, wanted: Download) -> Path:
     return _download(source, wanted, places)
 
 
+def given_file(source: Source) -> Path:
+    """Return a local path of the one file that --data, or the command line itself, names.
+
+    Raises NotFoundError where there is none, and what s3.fetch raises.
+    """
+    given = source.given or ""
+    if given.startswith("s3://"):
+        from mlctl.data import s3  # boto3 is slow to import, and few ask for it
+
+        return s3.fetch(given, given.rpartition("/")[2], source.cache_dir, source.progress)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {given}", "look at the path")
+    return path
+
+
+def given_path(source: Source) -> Path:
+    """Return the folder that --data names, or `given_file`."""
+    path = Path(source.given or "").expanduser()
+    return path if path.is_dir() else given_file(source)
+
+
 def origin(source: Source, wanted: Download, found: Path) -> str:
     """Say where a located file came from: an s3:// or https:// URL, or its path."""
     if source.given is not None and source.given.startswith("s3://"):

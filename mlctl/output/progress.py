@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from rich.progress import (
     BarColumn,
@@ -36,7 +37,7 @@ class TrainingView:
         self._epochs = self._steps = 0
         self._best = ""
 
-    def __enter__(self) -> TrainingView:
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 
@@ -103,21 +104,23 @@ class TrainingView:
         assert self._objective is not None
         metric = self._objective.metric
         line = Text(f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}  {seconds:6.2f} s")
-        for name in self._shown(metrics):
+        mark = "  best" if best == epoch else ""
+        for name in self._ranked(metrics):
+            shown = f"  {name} {number(metrics[name])}"
+            if line.cell_len + len(shown) + len("  best") > self._console.width:
+                break
             style = "bold green" if name == metric and best == epoch else ("bold" if name == metric else "")
-            line.append("  ").append(f"{name} ", "dim").append(number(metrics[name]), style)
-        line.append("  best" if best == epoch else "", "green")
+            line.append(f"  {name} ", "dim").append(number(metrics[name]), style)
+        line.append(mark, "green")
         self._print(line)
         if best == epoch:
             self._best = f"  best {metric} {number(metrics[metric])}"
 
-    def _shown(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return the metrics worth a place in a line: training's and validation's, the objective among them."""
+    def _ranked(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return the metrics by what is worth a place in a line: the losses, the objective, then the others."""
         assert self._objective is not None
-        wide = self._console.width >= 110
-        few = [name for name in metrics if name != "learning_rate" and (wide or not name.startswith("val_"))]
-        few = few if wide else [*few, "val_loss", self._objective.metric]
-        return list(dict.fromkeys(few))
+        first = [name for name in ("loss", "val_loss", self._objective.metric) if name in metrics]
+        return list(dict.fromkeys([*first, *(name for name in metrics if name != "learning_rate")]))
 
     def _print(self, text: Text) -> None:
         live = self._bars or self._spinner

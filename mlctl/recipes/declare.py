@@ -16,6 +16,7 @@ class Hyperparameter:
 
     `low` and `high` are inclusive bounds, `step` and `log` tell a search how to walk them, `choices` lists
     all values there are. `data` marks an option of `load` and the encoder, which a search leaves alone.
+    `each` says that it is set for one thing at a time (`column.NAME=date`), and has no value of its own.
     """
 
     default: Any
@@ -26,6 +27,7 @@ class Hyperparameter:
     choices: tuple[Any, ...] = ()
     help: str = ""
     data: bool = False
+    each: bool = False
 
     def parse(self, name: str, text: Any) -> Any:
         """Turn what was typed into a checked value; raises UsageError that names the bound."""

@@ -45,9 +45,29 @@ def missing(*names: str) -> list[Step]:
     return [{"make": "missing", "of": name} for name in names]
 
 
-def category(*names: str) -> list[Step]:
-    """Columns of words, one feature a word that training saw; an unseen word is none of them."""
-    return [{"make": "category", "of": name} for name in names]
+def category(*names: str, most: int | None = None) -> list[Step]:
+    """Columns of words, one feature a word that training saw (the `most` frequent); an unseen word is none."""
+    return [{"make": "category", "of": name, "most": most} for name in names]
+
+
+def bins(*names: str, most: int) -> list[Step]:
+    """How far a number fills each of up to `most` bins that hold equally many training rows."""
+    return [{"make": "bins", "of": name, "most": most} for name in names]
+
+
+def boolean(*names: str) -> list[Step]:
+    """Columns of yes and no, in English words or as true and false."""
+    return [{"make": "boolean", "of": name} for name in names]
+
+
+def text(*names: str, most: int) -> list[Step]:
+    """Whether each of the `most` frequent words occurs in a text."""
+    return [{"make": "text", "of": name, "most": most} for name in names]
+
+
+def date(name: str, format: str) -> list[Step]:
+    """A date's years, season, weekday and hour; `format` as pandas has it, or ISO8601."""
+    return [{"make": "date", "of": name, "format": format}]
 
 
 def distance(latitude: str, longitude: str, place: tuple[float, float]) -> list[Step]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlctl.domain import Objective, RecipeInfo
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
+from mlctl.recipes import own
 from mlctl.recipes.declare import COMMON, Hyperparameter, Values
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ class Recipe:
     """
 
     name: ClassVar[str] = ""
-    objective: ClassVar[Objective] = Objective("val_loss", maximize=False)
+    objective: Objective = Objective("val_loss", maximize=False)
     epochs: Any = COMMON["epochs"].default
     batch_size: Any = COMMON["batch_size"].default
     learning_rate: Any = COMMON["learning_rate"].default
     schedule: Any = COMMON["schedule"].default
     # --precision auto takes bfloat16 where the hardware has it and the recipe says that it pays
     bfloat16: ClassVar[bool] = False
+    # a user's own file or folder that this recipe was found for; --data goes before it
+    own_data: str | None = None
 
     def load(self, source: Source) -> Dataset:
         """Return the data by split: raw inputs, as a client would send them, and targets."""
@@ -70,11 +73,20 @@ class Recipe:
     def values(cls, given: Mapping[str, Any]) -> Values:
         """Return all values, the given ones checked; raises UsageError that names a bound or a near name."""
         declared = cls.declared()
-        for name in given:
-            if name not in declared:
+        each = {name: one for name, one in declared.items() if one.each}
+        found = {
+            name: one.parse(name, given.get(name, one.default))
+            for name, one in declared.items()
+            if name not in each
+        }
+        for name, value in given.items():
+            one = each.get(name.partition(".")[0]) if "." in name else None
+            if one is not None:
+                found[name] = one.parse(name, value)
+            elif name not in found:
                 hint = did_you_mean(name, declared) or f"it declares: {', '.join(declared)}"
                 raise UsageError(f"recipe {cls.name} declares no {name!r}", hint)
-        return Values({name: one.parse(name, given.get(name, one.default)) for name, one in declared.items()})
+        return Values(found)
 
     @classmethod
     def source_file(cls) -> Path:
@@ -95,7 +107,7 @@ def listed() -> list[RecipeInfo]:
 
 
 def find(source: str) -> Recipe:
-    """Return the recipe of this name, or of this file (`wine.py`, `wine.py:Wine`).
+    """Return the recipe of this name, of this file (`wine.py`, `wine.py:Wine`), or for a user's own data.
 
     Raises NotFoundError with the nearest name, BadDataError that names the file's own line where it breaks.
     """
@@ -103,9 +115,14 @@ def find(source: str) -> Recipe:
     if path.endswith(".py"):
         return _from_file(Path(path), wanted)
     points = {point.name: point for point in entry_points(group=GROUP)}
+    kind = own.recipe_for(source) if source not in points else None
+    if kind is not None:
+        recipe = find(kind)
+        recipe.own_data = source
+        return recipe
     if source not in points:
         near = did_you_mean(source, points)
-        hint = near or f"there are: {', '.join(sorted(points))}; or give a recipe's file, ./mine.py"
+        hint = near or f"there are: {', '.join(sorted(points))}; or give a recipe's file, or your own data"
         raise NotFoundError(f"there is no recipe {source!r}", hint)
     return _made(points[source].load(), points[source].value)
 

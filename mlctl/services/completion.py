@@ -54,6 +54,18 @@ def install(shell: str, script: str) -> InstalledCompletion:
     return InstalledCompletion(shell, str(file), before != script, start)
 
 
+def places(shell: str) -> list[Path]:
+    """Return the files that `install` may have written for a shell, without asking the shell itself."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    if shell == "bash":
+        return [data / "bash-completion" / "completions" / "mlctl"]
+    if shell == "fish":
+        return [config / "fish" / "completions" / "mlctl.fish"]
+    folders = [data / "zsh" / "site-functions", *map(Path, os.environ.get("FPATH", "").split(":"))]
+    return [folder / "_mlctl" for folder in folders]
+
+
 def _bash_completion() -> bool:
     """Tell whether bash-completion, which reads the user's own folder, is on this machine."""
     places = ("/usr/share", "/usr/local/share", "/opt/homebrew/share", "/opt/homebrew/etc", "/usr/local/etc")

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.data.bags import Bags
-from mlctl.data.dataset import Dataset, Source, Split
+from mlctl.data.dataset import Dataset, Source, Split, is_packed
 from mlctl.domain import DataReference, Watcher
-from mlctl.errors import BadDataError, MlctlError, UsageError
+from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find
 from mlctl.recipes.recipe import where_in
 from mlctl.settings import Settings
@@ -33,8 +32,8 @@ class Prepared:
     encoder: Any
 
     def encoded(self, split: Split) -> Any:
-        """Return a split's inputs as the model takes them; bags stay bags."""
-        if self.encoder is None or isinstance(split.inputs, Bags):
+        """Return a split's inputs as the model takes them; bags stay bags, and pictures on disk."""
+        if self.encoder is None or is_packed(split.inputs):
             return split.inputs
         with blamed(self.recipe, "encoding"):
             return self.encoder(split.inputs)
@@ -60,6 +59,21 @@ def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values
     return recipe, recipe.values(given)
 
 
+def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was set, over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
+
+    Raises ConfigurationError where the recipe declares no such value, or it cannot be.
+    """
+    recipe = find(source)
+    told = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
+    try:
+        recipe.values(told)
+    except UsageError as exc:
+        where = settings.sources.get(f"recipes.{recipe.name}", "mlctl.toml")
+        raise ConfigurationError(f"{where}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
+    return {**told, **given}
+
+
 def prepare(
     settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
 ) -> Prepared:
@@ -67,7 +81,7 @@ def prepare(
     if rows is not None and data != SYNTHETIC:
         raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
     source = Source(
-        given=None if data == SYNTHETIC else data,
+        given=None if data == SYNTHETIC else data or recipe.own_data,
         synthetic=data == SYNTHETIC,
         rows=rows,
         data_dir=settings.data_dir,
@@ -79,11 +93,12 @@ def prepare(
     with blamed(recipe, "loading its data"):
         dataset = recipe.load(source)
     _check(recipe, dataset)
+    for note in dataset.notes:
+        watcher.say(note)
     with blamed(recipe, "making its encoder"):
         encoder = recipe.encoder(dataset)
         sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
-    shape = (sample.width,) if isinstance(sample, Bags) else tuple(sample.shape[1:])
-    dataset = dataclasses.replace(dataset, input_shape=shape)
+    dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
     return Prepared(recipe, values.on(len(dataset.train)), dataset, encoder)
 
 

@@ -12,22 +12,30 @@ from mlctl.adapters import checkpoints, environment, records
 from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
 from mlctl.data.sources import sha256
-from mlctl.domain import Run, Watcher
+from mlctl.domain import Run
+from mlctl.domain_tune import Search, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError
-from mlctl.services import prepare, select
+from mlctl.services import prepare, select, tune
 from mlctl.services.train import Request, Resumed, run_training
 from mlctl.settings import Settings
 
 EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs than it was begun with
 
 
-def resume(settings: Settings, selector: str, epochs: int | None, force: bool, watcher: Watcher) -> Run:
-    """Go on where a run's newest checkpoint is; a finished run answers with itself.
+def resume(
+    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchWatcher,
+    trials: int | None = None,
+) -> Run | Search:  # fmt: skip
+    """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
+
+    `trials` raises the number of a search's trials; a finished search with more of them goes on, too.
 
     Raises RefusedError where it is alive, or where data, code or versions have changed (`force` records what
     has, and goes on), NotFoundError where there is no such run or nothing to go on from.
     """
     run, folder = _found(settings, selector)
+    if run.tags.get(tune.KIND_TAG) == tune.SEARCH and (run.status != "FINISHED" or trials):
+        return tune.resume(settings, run, watcher, trials)
     if run.status == "FINISHED":
         watcher.say(f"run {run.run_id[:8]} is finished")
         return run

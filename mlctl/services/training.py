@@ -22,11 +22,12 @@ from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
+from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
 from mlctl.errors import BadDataError, ConfigurationError, Interrupted
 from mlctl.scores import scores
-from mlctl.services import report, select
+from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
@@ -63,7 +64,7 @@ class Training:
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it, or as its record does where that is away."""
-        recorder = self._recorder()  # before seeding: MLflow draws the run's name from the same generator
+        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
             with terminated_as_interrupted():
                 self._train_and_log(recorder)
@@ -89,10 +90,19 @@ class Training:
             return records.as_run(recorder.journal)
         return Store(self.settings.tracking_uri).run(recorder.run_id)
 
+    def train_into(self, recorder: Recorder) -> None:
+        """Train from the first weight, and log model and metrics to a run that is described already."""
+        recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, None)
+        self._conclude(recorder, self._kept(model))
+
     def _train_and_log(self, recorder: Recorder) -> None:
         found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
         if found is None:
-            self._describe(recorder)
+            self.describe(recorder)
+            recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)
@@ -170,7 +180,8 @@ class Training:
 
     # -- the record ---------------------------------------------------------------------------------------
 
-    def _recorder(self) -> Recorder:
+    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
+        """Make the run that this training is recorded in, or open it again."""
         if self.resumed:
             recorder = Recorder.reopen(
                 self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known
@@ -185,6 +196,7 @@ class Training:
             "mlctl.objective": str(self.recipe.objective),
             "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
             "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
+            **(more_tags or {}),
             **self.request.tags,
         }
         if self.request.parent:
@@ -202,25 +214,24 @@ class Training:
 
     @property
     def _params(self) -> dict[str, Any]:
-        params = {**self.prepared.values, "seed": self.request.seed, "precision": self.precision}
+        params = {
+            **self.prepared.values,
+            **self.data.extra.get("params", {}),
+            "seed": self.request.seed,
+            "precision": self.precision,
+        }
         if self.request.patience:
             params["patience"] = self.request.patience
         return params
 
-    def _describe(self, recorder: Recorder) -> None:
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from: data, code, machine, versions."""
         source = self.recipe.source_file()
         git, diff = environment.code(source.parent if self._own_recipe else Path())
         data = self.prepared.reference
-        recorder.params(self._params)
         recorder.tags({
             "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
-            "mlctl.data": data.source,
-            "mlctl.data.name": data.name,
-            "mlctl.data.sha256": data.sha256,
-            "mlctl.data.rows": data.rows,
-            "mlctl.data.size_bytes": data.size_bytes,
-            "mlctl.data.splits": report.as_json(dict(data.splits)),
-            **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+            **report.data_tags(data),
             "mlctl.precision": self.precision,
             "mlctl.machine.cpu": self.hardware.cpu,
             "mlctl.machine.cores": environment.cores(),
@@ -260,6 +271,8 @@ class Training:
             self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
         )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
+        if self.data.is_table:
+            importance.write(recorder, self.prepared, model, split)
         recorder.tags({
             "mlctl.duration_s": round(time.monotonic() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
@@ -294,11 +307,18 @@ class Training:
             {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
             gaps,
         )  # fmt: skip
-        found = model_folder.answer(model_folder.load(made), self._raw(split))
+        found = self._answers(model_folder.load(made), split)
         _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
         shutil.rmtree(recorder.journal.model, ignore_errors=True)
         made.rename(recorder.journal.model)
         return found
+
+    def _answers(self, loaded: Any, split: Split) -> Array:
+        """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
+        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
+        starts = range(0, len(split), at_once)
+        pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
+        return np.concatenate([model_folder.answer(loaded, self._raw(piece)) for piece in pieces])
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)

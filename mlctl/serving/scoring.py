@@ -8,6 +8,7 @@ The same encoders encode the training data, so that a served model sees what it 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ State = dict[str, Any]
 
 # What Keras's Tokenizer strips; apostrophes stay. The IMDB word index was made so.
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
+_YES, _NO = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
 _ROWS_AT_ONCE = 256  # bounds memory: a row of a 30,000-word vocabulary is 120 kB
 
 
@@ -46,6 +48,11 @@ class Pixels:
         return pictures[..., np.newaxis] if len(self.shape) == 2 else pictures
 
 
+def words_of(text: str) -> set[str]:
+    """Return the words of a text as the IMDB index counts them; "" may be among them."""
+    return set(text.lower().translate(_SEPARATORS).split(" "))
+
+
 class Words:
     """Texts to multi-hot rows (n, vocabulary) float32: 1 where a word of the vocabulary occurs."""
 
@@ -67,8 +74,7 @@ class Words:
             text = text.decode("utf-8")
         if not isinstance(text, str):
             raise TypeError(f"a text is wanted, found {type(text).__name__}")
-        words = set(text.lower().translate(_SEPARATORS).split(" "))
-        return [column for word in words if (column := self._columns.get(word)) is not None]
+        return [column for word in words_of(text) if (column := self._columns.get(word)) is not None]
 
     def __call__(self, raw: Any) -> Array:
         """Encode n texts (a list, an array, or a table with the text column) to (n, vocabulary)."""
@@ -83,9 +89,10 @@ class Table:
     """Rows of a table, gaps and unseen categories included, to scaled features (n, width) float32.
 
     Each of `steps` makes one or more features: a number (its gap filled with the median), its logarithm, a
-    ratio of two, whether a value is missing, a category as one-hot columns, the distance from a place, or a
-    place as waves of several directions and frequencies, so that a network can tell regions apart. All are
-    scaled to mean 0 and deviation 1.
+    ratio of two, how far it fills each of several bins, whether a value is missing, a category as one-hot
+    columns, a yes or no, the words of a text, the parts of a date, the distance from a place, or a place as
+    waves of several directions and frequencies, so that a network can tell regions apart. All are scaled to
+    mean 0 and deviation 1.
     """
 
     kind = "table"
@@ -105,14 +112,12 @@ class Table:
         columns = {}
         for name in rows:
             numeric = rows[name].dtype.kind in "iufb"
-            fill = float(np.nanmedian(rows[name].to_numpy(np.float64))) if numeric else ""
+            filled = rows[name].dropna().to_numpy() if numeric else ()
+            fill = (float(np.median(filled)) if len(filled) else 0.0) if numeric else ""
             columns[name] = {"kind": "number" if numeric else "category", "fill": fill}
-        known = [dict(step) for step in steps]
-        for step in known:
-            if step["make"] == "category":
-                step["known"] = sorted(set(rows[step["of"]].dropna()))
+        known = [{**step, **_learned(step, rows)} for step in steps]
         encoder = cls(columns, known, [0.0], [1.0])
-        features = encoder._features(rows)
+        features = encoder._features(rows)  # before scaling
         deviation = features.std(axis=0)
         encoder.mean = features.mean(axis=0)
         encoder.scale = np.where(deviation > 1e-12, deviation, 1.0)
@@ -170,6 +175,47 @@ class Table:
         found = np.full(len(rows), None) if absent else np.array(rows[step["of"]], dtype=object)
         return [(found == known).astype(np.float64) for known in step["known"]]
 
+    def _make_bins(self, rows: Any, step: State) -> list[Array]:
+        """Return how far a number fills each bin, 0..1: a line in pieces, and a network may bend it at each."""
+        edges, values = np.asarray(step["edges"]), self._filled(rows, step["of"])
+        return [np.clip((values - low) / (high - low), 0.0, 1.0) for low, high in itertools.pairwise(edges)]
+
+    def _words(self, rows: Any, name: str) -> list[str]:
+        """Return a column as lower-cased words, "" where there is a gap."""
+        if name not in rows:
+            return [""] * len(rows)
+        return ["" if cell is None or cell != cell else str(cell).lower() for cell in rows[name]]
+
+    def _make_boolean(self, rows: Any, step: State) -> list[Array]:
+        """Return 1 for yes, -1 for no, 0 for a gap."""
+        signs = {**dict.fromkeys(_YES, 1.0), **dict.fromkeys(_NO, -1.0)}
+        return [np.array([signs.get(word, 0.0) for word in self._words(rows, step["of"])])]
+
+    def _make_text(self, rows: Any, step: State) -> list[Array]:
+        """Return whether each known word occurs in a text."""
+        found = np.zeros((len(step["known"]), len(rows)))
+        places = {word: place for place, word in enumerate(step["known"])}
+        for row, text in enumerate(self._words(rows, step["of"])):
+            for word in text.translate(_SEPARATORS).split():
+                if word in places:
+                    found[places[word], row] = 1.0
+        return list(found)
+
+    def _make_date(self, rows: Any, step: State) -> list[Array]:
+        """Return a date's years since 2000, its season, weekday and hour as waves, and whether it is missing."""
+        import pandas as pd  # comes with MLflow, and a request without dates does without
+
+        cells = rows[step["of"]] if step["of"] in rows else np.full(len(rows), None)
+        given = pd.Series(np.asarray(cells, dtype=object))
+        moments = pd.to_datetime(given, format=step["format"], errors="coerce", utc=True)
+        gap = moments.isna().to_numpy()
+        moments = moments.fillna(pd.Timestamp("2000-01-01", tz="UTC")).dt
+        days = (moments.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).dt.days.to_numpy(np.float64)
+        hours = moments.hour.to_numpy() + moments.minute.to_numpy() / 60
+        turns = (days / 365.2425, days / 7, hours / 24)
+        waves = [wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)]
+        return [np.where(gap, 0.0, one) for one in (days / 365.2425, *waves)] + [gap.astype(np.float64)]
+
     def _make_distance(self, rows: Any, step: State) -> list[Array]:
         north, east = (self._filled(rows, name) for name in step["of"])
         return [np.log1p(10.0 * np.hypot(north - step["from"][0], east - step["from"][1]))]
@@ -184,6 +230,27 @@ class Table:
             for frequency in step["frequencies"]:
                 waves.extend([np.sin(2 * np.pi * frequency * along), np.cos(2 * np.pi * frequency * along)])
         return waves
+
+
+def _learned(step: Mapping[str, Any], rows: Any) -> State:
+    """Return what a step learns from training rows: categories, words (the most frequent `most`), bins' edges."""
+    make, most = step["make"], step.get("most")
+    if make == "category":
+        counted = rows[step["of"]].value_counts()
+        return {"known": sorted(counted.index[:most].tolist())}
+    if make == "text":
+        documents: dict[str, int] = {}
+        for text in rows[step["of"]].dropna():
+            for word in set(str(text).lower().translate(_SEPARATORS).split()):
+                documents[word] = documents.get(word, 0) + 1
+        often = sorted((-count, word) for word, count in documents.items() if 1 < count < len(rows))
+        return {"known": [word for _, word in often[:most]]}
+    if make == "bins":
+        values = rows[step["of"]].dropna().to_numpy(np.float64)
+        if not len(values):
+            return {"edges": []}
+        return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
+    return {}
 
 
 ENCODERS: dict[str, Any] = {encoder.kind: encoder for encoder in (Pixels, Words, Table)}
@@ -250,7 +317,8 @@ def _mlflow_model() -> Any:
             gc.collect()
             gc.freeze()  # what is loaded stays: walking it at every collection halves a server's rate
 
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Array:
+        # untyped: from a hint MLflow would infer a signature, and it warns of all but lists
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return self.scorer(model_input)
 
     return Model()

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tests.tracking_store import Answer
 
 from mlctl.adapters.tracking import Store
 from mlctl.services import runs
+from tests.tracking_store import Answer
 
 Mlctl = Callable[..., Answer]
 

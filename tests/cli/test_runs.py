@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.tracking_store import Answer, log_run
 
 Mlctl = Callable[..., Answer]

@@ -14,11 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.s3_server import S3Server
 
 from mlctl.data import sources
 from mlctl.data.dataset import Download, Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
+from tests.s3_server import S3Server
 
 BODY = os.urandom(1 << 20) + b"the end"
 

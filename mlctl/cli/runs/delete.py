@@ -29,7 +29,7 @@ def delete(
     if not dry_run:
         names = ", ".join(f"{run.run_name} ({run.run_id[:8]})" for run in found)
         session.agreed(f"Delete, with the models they logged: {names}?")
-    session.show(
-        service.delete(uri, found, dry_run),
-        "mlflow runs restore --run-id ID brings a run back, until mlflow gc",
+    after = (
+        "nothing was deleted" if dry_run else "mlflow runs restore --run-id ID: back again, but for its model"
     )
+    session.show(service.delete(uri, found, dry_run), after)

@@ -1,6 +1,34 @@
 """Which tables a value makes for people, and which document it is for programs: one file a noun."""
 
-from mlctl.output.views import compare, completion, recipes, run_detail, runs, training
+from mlctl.output.views import (
+    compare,
+    completion,
+    predictions,
+    project,
+    recipes,
+    registry,
+    run_detail,
+    runs,
+    server,
+    serving,
+    training,
+    tune,
+)
 from mlctl.output.views.base import document, tables
 
-__all__ = ["compare", "completion", "document", "recipes", "run_detail", "runs", "tables", "training"]
+__all__ = [
+    "compare",
+    "completion",
+    "document",
+    "predictions",
+    "project",
+    "recipes",
+    "registry",
+    "run_detail",
+    "runs",
+    "server",
+    "serving",
+    "tables",
+    "training",
+    "tune",
+]

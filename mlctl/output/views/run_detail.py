@@ -28,15 +28,36 @@ def _(answer: RunDetail) -> dict[str, Any]:
 
 @tables.register
 def _(answer: Run) -> list[Table]:
-    kept = {name: value for name, value in answer.metrics.items() if name.startswith(("best_", "test_"))}
-    last = {name: value for name, value in answer.metrics.items() if name not in kept}
-    columns = (Column("metric", keep=9), Column("value", right=True, keep=9))
     return [
         *([_pairs("Params", answer.params)] if answer.params else []),
-        *([Table(columns, sorted(last.items()), "The last epoch")] if last else []),
-        *([Table(columns, sorted(kept.items()), "The model that was kept")] if kept else []),
+        *([_outcome(answer.metrics)] if answer.metrics else []),
         _about(answer),
     ]
+
+
+def _outcome(metrics: Mapping[str, float]) -> Table:
+    """Return each measure once: what the kept model reached, and where the last epoch stood."""
+    places = {
+        "kept: test": "test_",
+        "kept: validation": "best_val_",
+        "last: validation": "val_",
+        "last: training": "",
+    }
+    prefixes = ("test_", "best_val_", "val_", "best_")
+    measures = sorted({_measure(name, prefixes) for name in metrics} - {"epoch", "learning_rate"})
+    used = [title for title, prefix in places.items() if any(prefix + one in metrics for one in measures)]
+    rows = [[one, *(figure(metrics.get(places[title] + one)) for title in used)] for one in measures]
+    columns = [
+        Column("metric", keep=9),
+        *(Column(title, right=True, keep=8 - n) for n, title in enumerate(used)),
+    ]
+    kept = f"kept is epoch {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
+    return Table(columns, rows, "Metrics", caption=kept)
+
+
+def _measure(name: str, prefixes: tuple[str, ...]) -> str:
+    prefix = next((one for one in prefixes if name.startswith(one)), "")
+    return name[len(prefix) :]
 
 
 @tables.register

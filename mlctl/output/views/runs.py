@@ -108,7 +108,7 @@ def _fixed(run: Run) -> list[Any]:
 
 
 def _name(run: Run) -> Any:
-    return f"  {run.run_name}" if run.parent_run_id else run.run_name
+    return Cell(run.run_name, f"  {run.run_name}") if run.parent_run_id else run.run_name
 
 
 def _id(run: Run) -> Cell:

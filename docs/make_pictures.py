@@ -1,0 +1,55 @@
+"""Make README's terminal pictures: run each command for real, and export what it shows as SVG.
+
+python docs/make_pictures.py
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+HERE = Path(__file__).parent / "pictures"
+WIDTH = 100
+SCENES = {
+    "train": ["mlctl train digits --epochs 12 --run-name first"],
+    "look": [
+        "mlctl train digits --epochs 6 --run-name short",
+        "mlctl train digits --epochs 12 --set units=128 --run-name wide",
+        "mlctl runs list --sort -test_accuracy --columns status,test_accuracy,best_val_accuracy,params.units,duration",
+        "mlctl runs diff first wide",
+    ],
+}
+SHOWN = {"train": 1, "look": 2}  # how many of a scene's last commands the picture shows
+
+
+def main() -> None:
+    """Run every scene in one fresh folder, and write its picture."""
+    HERE.mkdir(exist_ok=True)
+    environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
+    with tempfile.TemporaryDirectory() as folder:
+        environment["MLCTL_STATE_DIR"] = folder + "/state"
+        for name, commands in SCENES.items():
+            screen = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+            for number, command in enumerate(commands):
+                done = subprocess.run(
+                    [sys.executable, "-m", *shlex.split(command)],
+                    cwd=folder, env=environment, text=True, check=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                )  # fmt: skip
+                if number >= len(commands) - SHOWN[name]:
+                    screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
+                    screen.print(Text.from_ansi(done.stdout))
+            (HERE / f"{name}.svg").write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
+            print(f"wrote {HERE / name}.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""mlctl export: one file a thing that can be exported."""
+
+from __future__ import annotations
+
+import typer
+
+from mlctl.cli import export_server
+from mlctl.cli.session import answering
+
+app = typer.Typer(no_args_is_help=True, help="Write what runs a server somewhere else.")
+app.command("server")(answering(export_server.server))

@@ -1,0 +1,161 @@
+"""What each column of an unknown table is: a number, a category, a yes or no, a date, a text, or to be dropped."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlctl.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP = "number", "category", "boolean", "date", "text", "drop"
+KINDS = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
+PLURALS = {
+    NUMBER: "numbers", CATEGORY: "categories", BOOLEAN: "yes or no", DATE: "dates", TEXT: "texts", DROP: "dropped",
+}  # fmt: skip
+TRUE_WORDS, FALSE_WORDS = {"true", "yes", "y", "t", "on"}, {"false", "no", "n", "f", "off"}
+DATE_FORMATS = (
+    "ISO8601", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y",
+    "%d-%b-%Y", "%b %d, %Y", "%Y/%m/%d", "%Y%m%d",
+)  # fmt: skip
+NEARLY_ALL = 0.97  # of the filled cells must be of a kind: the others count as gaps
+_ID_NAME = re.compile(r"(^|[_\s.-])(id|uuid|guid|key|index|rownames?|nr)$|^unnamed: 0$", re.IGNORECASE)
+_ID_TAIL = re.compile(r"[a-z](Id|ID|Key)$")
+_DECORATED = re.compile(r"\s*[$€£]?\s*([-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+(?:\.\d+)?)\s*[%$€£]?\s*")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a column was found, or told, to be; `why` says it of one that is dropped."""
+
+    name: str
+    kind: str
+    why: str = ""
+    gaps: int = 0
+    format: str = ""
+
+
+def typed(frame: pd.DataFrame, told: Mapping[str, str]) -> tuple[pd.DataFrame, list[Found]]:
+    """Find every column's kind (`told` overrides it) and return the kept ones as a client sends them.
+
+    Numbers are float64 with NaN for gaps, all else is str with None. Raises UsageError for a told column or
+    kind that is not there.
+    """
+    for name, kind in told.items():
+        if name not in frame:
+            raise UsageError(
+                f"column.{name}: the table has no such column",
+                did_you_mean(name, frame.columns) or f"it has: {', '.join(map(str, frame.columns[:20]))}",
+            )
+        if kind not in KINDS:
+            raise UsageError(f"column.{name}={kind} is no kind of column", f"kinds are {', '.join(KINDS)}")
+    kept, found = {}, []
+    for name in frame:
+        values, column = _one(str(name), frame[name], told.get(str(name)))
+        found.append(column)
+        if column.kind != DROP:
+            kept[str(name)] = values
+    return frame.iloc[:, :0].assign(**kept), found
+
+
+def _one(name: str, values: pd.Series[Any], told: str | None) -> tuple[Any, Found]:
+    values = plain(values)
+    filled = values.dropna()
+    gaps = len(values) - len(filled)
+    if told == DROP:
+        return values, Found(name, DROP, "as told", gaps)
+    if told is None and filled.nunique() <= 1:
+        return values, Found(name, DROP, "always empty" if filled.empty else "always the same", gaps)
+    if values.dtype.kind == "f":
+        if told is None and _is_number_id(name, filled):
+            return values, Found(name, DROP, "an id: each row has its own", gaps)
+        return values, Found(name, told or NUMBER, gaps=gaps)
+    format = date_format(filled) if told in (None, DATE) else ""
+    kind = told or (DATE if format else _kind_of_words(filled))
+    if kind == NUMBER:
+        numbers = numeric(values)
+        return numbers, Found(name, NUMBER, gaps=int(numbers.isna().sum()))
+    if kind == DROP:
+        return values, Found(name, DROP, "an id: each row has its own", gaps)
+    return values, Found(name, kind, gaps=gaps, format=format)
+
+
+def plain(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return numbers as float64 and all else as str objects, gaps as NaN or None."""
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(values):
+        return values.map({True: "true", False: "false"}).astype(object).where(values.notna(), None)
+    if pd.api.types.is_numeric_dtype(values):
+        numbers = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
+        return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index)
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return values.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(values.notna(), None)
+    texts = values.astype(object)
+    texts = texts.map(
+        lambda cell: cell if isinstance(cell, str) else str(cell), na_action="ignore"
+    ).str.strip()
+    return texts.astype(object).where(texts.notna() & (texts != ""), None)
+
+
+def numeric(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return cells as numbers, also with a currency, a percent sign or thousands commas; NaN for all else."""
+    import pandas as pd
+
+    if values.dtype.kind == "f":
+        return values
+    undecorated = values.astype(object).map(
+        lambda cell: m.group(1).replace(",", "") if (m := _DECORATED.fullmatch(cell)) else cell,
+        na_action="ignore",
+    )
+    return pd.to_numeric(undecorated, errors="coerce").astype(np.float64)
+
+
+def dates(values: Any, format: str) -> Any:
+    """Return cells as datetimes by a format that `date_format` gave, NaT where they are none."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = pd.to_datetime(pd.Series(values), format=format, errors="coerce", utc=True)
+    return parsed.dt.tz_localize(None)
+
+
+def date_format(filled: pd.Series[Any]) -> str:
+    """Return the format in which nearly all of these cells are dates; "" where there is none."""
+    few = filled.iloc[:: max(1, len(filled) // 1000)].astype(str)
+    if not len(few) or not few.str.contains(r"\d").all() or few.str.fullmatch(r"\d{1,7}").any():
+        return ""
+    best = max(DATE_FORMATS, key=lambda format: dates(few, format).notna().mean())
+    return best if dates(few, best).notna().mean() >= NEARLY_ALL else ""
+
+
+def _is_number_id(name: str, filled: pd.Series[Any]) -> bool:
+    values = filled.to_numpy()
+    if len(values) < 20 or (values % 1 != 0).any() or len(np.unique(values)) < len(values):
+        return False
+    steps = np.diff(values)
+    return bool((steps == 1).all() or _ID_NAME.search(name) or _ID_TAIL.search(name))
+
+
+def _kind_of_words(filled: pd.Series[Any]) -> str:
+    if filled.iloc[:1000].map(lambda cell: bool(_DECORATED.fullmatch(cell))).mean() >= NEARLY_ALL and (
+        numeric(filled).notna().mean() >= NEARLY_ALL
+    ):
+        return NUMBER
+    distinct = filled.str.lower().unique()
+    if len(distinct) == 2 and len(TRUE_WORDS & set(distinct)) == len(FALSE_WORDS & set(distinct)) == 1:
+        return BOOLEAN
+    share = len(distinct) / len(filled)
+    words = filled.iloc[:1000].str.split().str.len().mean()
+    if words >= 2.5 and share > 0.3 and len(distinct) > 30:
+        return TEXT
+    return DROP if share > 0.95 and len(filled) >= 20 else CATEGORY

@@ -1,0 +1,185 @@
+"""Reading a table that nobody has described: its encoding, delimiter, header and decimal sign are found."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlctl.errors import BadDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITERS = (",", ";", "\t", "|")
+WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SAMPLE_BYTES, SAMPLE_ROWS = 1 << 17, 200
+GAPS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")  # beside those that pandas knows
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text file holds its table; `header` is whether its first row names the columns."""
+
+    encoding: str
+    delimiter: str
+    header: bool
+    decimal: str
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        named = "with a header" if self.header else "without a header (columns are c1, c2, …)"
+        comma = ", decimal commas" if self.decimal == "," else ""
+        return f"{self.encoding}, {WORDS[self.delimiter]} between columns{comma}, {named}"
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name is read as a table."""
+    return name.lower().endswith((*PARQUET, *CSV))
+
+
+def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
+    """Return the table as it is, and in words how it was read; `header` None finds it.
+
+    Raises BadDataError where the file is no whole table.
+    """
+    import pandas as pd
+
+    if path.name.lower().endswith(PARQUET):
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError, ImportError) as exc:
+            raise BadDataError(f"{path} is no Parquet file: {_line(exc)}", "look at the file") from exc
+        said = "Parquet"
+    else:
+        layout = sniff(path, header)
+        frame, said = _read_text(path, layout), str(layout)
+    if frame.empty or not len(frame.columns):
+        raise BadDataError(f"{path} has no rows", "a table needs a header and rows")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    twice = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
+    if twice:
+        raise BadDataError(f"{path} has columns twice: {', '.join(twice[:12])}", "rename them in the file")
+    return frame, said
+
+
+def head(path: Path, rows: int = 200) -> pd.DataFrame:
+    """Return a text file's first rows; raises BadDataError where it is no table."""
+    layout = sniff(path)
+    return _read_text(path, layout, nrows=rows)
+
+
+def sniff(path: Path, header: bool | None = None) -> Layout:
+    """Find how a text file holds its table; raises BadDataError where it holds none."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            sample = file.read(SAMPLE_BYTES)
+    except (OSError, EOFError) as exc:
+        raise BadDataError(f"{path} cannot be read: {_line(exc)}", "look at the file") from exc
+    if not sample.strip():
+        raise BadDataError(f"{path} is empty", "a table needs a header and rows")
+    encoding, text = _decoded(sample)
+    if "\0" in text:
+        raise BadDataError(f"{path} is no text", "a table is a .csv, .tsv or .parquet file")
+    if len(sample) == SAMPLE_BYTES:  # the last line may be cut
+        text = text.rpartition("\n")[0] or text
+    delimiter, rows = max(
+        ((sign, _rows(text, sign)) for sign in DELIMITERS), key=lambda found: _evenness(found[1])
+    )
+    if header is None:
+        header = _has_header(rows)
+    return Layout(encoding, delimiter, header, "," if delimiter != "," and _decimal_commas(rows) else ".")
+
+
+def _decoded(sample: bytes) -> tuple[str, str]:
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16", sample[: len(sample) // 2 * 2].decode("utf-16", errors="replace")
+    if sample.startswith(b"\xef\xbb\xbf"):
+        return "utf-8-sig", sample.decode("utf-8-sig", errors="replace")
+    try:
+        return "utf-8", sample.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        if exc.start >= len(sample) - 3:  # a character cut in two by the sample's end
+            return "utf-8", sample[: exc.start].decode("utf-8")
+        return "cp1252", sample.decode("cp1252", errors="replace")
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    found = []
+    try:
+        for row in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True):
+            if row:
+                found.append(row)
+            if len(found) > SAMPLE_ROWS:
+                break
+    except csv.Error:
+        return []
+    return found
+
+
+def _evenness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
+    """Return how alike in width the rows are, and how wide: a wrong delimiter gives one column, or ragged rows."""
+    if not rows:
+        return 0.0, 0
+    widths = [len(row) for row in rows]
+    usual = max(set(widths), key=widths.count)
+    return (widths.count(usual) / len(widths) if usual > 1 else 0.0), usual
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: a word stands over numbers, or it holds no number at all."""
+    first, body = [cell.strip() for cell in rows[0]], rows[1:]
+    numbers = [bool(_NUMBER.fullmatch(cell)) for cell in first]
+    if not any(numbers) or not body:
+        return True
+    for column, number in enumerate(numbers):
+        cells = [row[column].strip() for row in body if column < len(row) and row[column].strip()]
+        if cells and not number and first[column]:
+            share = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) / len(cells)
+            if share > 0.8:
+                return True
+    return False
+
+
+def _decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
+    cells = [cell.strip() for row in rows[1:] for cell in row]
+    commas = sum(bool(re.fullmatch(r"[-+]?\d+,\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?\d+\.\d+", cell)) for cell in cells)
+    return commas > points
+
+
+def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    how: dict[str, Any] = {
+        "sep": layout.delimiter,
+        "header": 0 if layout.header else None,
+        "decimal": layout.decimal,
+        "na_values": GAPS,
+        "skipinitialspace": True,
+        "low_memory": False,
+        "index_col": False,
+        **more,
+    }
+    for encoding in (layout.encoding, "cp1252"):  # a byte that is no UTF-8 may come after the sample
+        try:
+            frame = pd.read_csv(path, encoding=encoding, **how)
+        except UnicodeDecodeError:
+            continue
+        except (ValueError, OSError, EOFError) as exc:  # pandas's parser errors are ValueErrors
+            raise BadDataError(f"{path} is no whole table: {_line(exc)}", "mend the row it names") from exc
+        if not layout.header:
+            frame.columns = pd.Index([f"c{number}" for number in range(1, len(frame.columns) + 1)])
+        return frame
+    raise BadDataError(f"{path} is neither UTF-8 nor Windows text", "save it as UTF-8")
+
+
+def _line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:200]

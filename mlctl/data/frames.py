@@ -1,0 +1,244 @@
+"""A user's own table as a Dataset: column kinds, task and splits are found, and everything found is said.
+
+    read(path, target, options) -> Dataset
+
+`options` are the tabular recipe's values (a mapping; what is absent has its default):
+
+| option | meaning |
+| --- | --- |
+| task | auto, regression, binary, multiclass |
+| column.NAME | a kind of `columns.KINDS`, in place of the one that is found |
+| group | a column whose rows of one value all go to one split (a patient, a customer); it is no feature |
+| time | a column by which rows are ordered: the newest are the test split, those before them validation |
+| split_seed | deals the rows out: 64 % training, 16 % validation, 20 % test; by class where there are any |
+| header | auto, true, false |
+
+Of the Dataset: `inputs` are DataFrames as a client sends them (float64 with NaN, str with None), dropped
+columns left out; `targets` are class numbers or values; `extra` holds "columns" (name -> kind), "formats"
+(date column -> its format) and "share" (each class's share of the training rows); `notes` says what was
+found, one line each, to be shown before training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlctl.data import columns, delimited, leakage, sources, splits
+from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, DROP, KINDS, NUMBER, PLURALS, TEXT, Found
+from mlctl.data.dataset import Dataset, Split, take
+from mlctl.errors import BadDataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRACTIONS = (0.64, 0.16, 0.20)
+FEWEST_ROWS, FEWEST_OF_A_CLASS, MOST_CLASSES = 20, 5, 1000
+CLASS_NUMBERS = 20  # whole numbers of at most so many values are classes, where each has rows enough
+IMBALANCED = 0.2  # a class with less than this share of an even one
+
+Array = np.ndarray[Any, Any]
+
+
+def read(path: Path, target: str, options: Mapping[str, Any], said: str = "") -> Dataset:
+    """Return a table's rows by split; `said` is where it came from, its path unless given.
+
+    Raises BadDataError for what is no table or cannot be learned from, UsageError for a column or kind that
+    is not there.
+    """
+    header = {"true": True, "false": False}.get(str(options.get("header", "auto")).lower())
+    frame, layout = delimited.read(path, header)
+    rows = len(frame)
+    target = _column(frame, "--target", target)
+    group, time = (
+        _column(frame, f"{name}=", options[name]) if options.get(name) else "" for name in ("group", "time")
+    )
+    frame = frame[frame[target].notna()].reset_index(drop=True)
+    targets, classes = _targets(frame[target], target, str(options.get("task", "auto")))
+    told = {name.partition(".")[2]: str(kind) for name, kind in options.items() if name.startswith("column.")}
+    if group:
+        told.setdefault(group, DROP)
+    inputs, found = columns.typed(frame.drop(columns=target), told)
+    if not len(inputs.columns):
+        raise BadDataError(f"{path}: no column is left to learn from", "keep one: --set column.NAME=KIND")
+    if len(frame) < FEWEST_ROWS:
+        raise BadDataError(
+            f"{path} has {len(frame)} rows with a {target}", f"at least {FEWEST_ROWS} are needed"
+        )
+    seed = int(options.get("split_seed", 7))
+    parts = _dealt(frame, targets, bool(classes), group, time, seed)
+    train, validation, test = (Split(take(inputs, part), targets[part]) for part in parts)
+    share = np.bincount(train.targets, minlength=len(classes)) / len(train) if classes else np.zeros(0)
+    notes = [
+        f"{path.name}: {rows:,} rows ({layout})",
+        *([f"{rows - len(frame):,} rows have no {target}: left out"] if rows > len(frame) else []),
+        _said_of_target(target, targets, classes),
+        *_said_of_columns(found, len(frame)),
+        *_said_of_split(parts, group, time),
+        *_said_of_balance(classes, share, bool(options.get("balance"))),
+        *leakage.warnings(train, bool(classes)),
+    ]
+    return Dataset(
+        path.name.partition(".")[0], train, validation, test, tuple(classes),
+        source=said or str(path), sha256=sources.sha256([path]), size_bytes=path.stat().st_size,
+        split_seed=seed, notes=tuple(notes),
+        extra={
+            "columns": {one.name: one.kind for one in found if one.kind != DROP},
+            "formats": {one.name: one.format for one in found if one.kind == DATE},
+            "share": tuple(float(one) for one in share),
+        },
+    )  # fmt: skip
+
+
+def _column(frame: pd.DataFrame, option: str, name: str) -> str:
+    if name in frame:
+        return name
+    folded = {str(one).lower(): str(one) for one in frame.columns}
+    if name.lower() in folded:
+        return folded[name.lower()]
+    near = did_you_mean(name, folded.values())
+    raise UsageError(
+        f"{option} {name}: the table has no such column",
+        near or f"it has: {', '.join(map(str, frame.columns[:20]))}",
+    )
+
+
+def _targets(values: pd.Series[Any], name: str, task: str) -> tuple[Array, list[str]]:
+    """Return class numbers and the classes' names, or values and no names."""
+    plain = columns.plain(values)
+    numbers = columns.numeric(plain)
+    is_number = numbers.notna().mean() >= columns.NEARLY_ALL
+    if task == "regression" or (task == "auto" and is_number and not _few_whole(numbers.dropna())):
+        if not is_number or numbers.isna().any():
+            wrong = plain[numbers.isna()].iloc[0]
+            raise BadDataError(
+                f"the target {name} holds {str(wrong)[:40]!r}, which is no number", "mend the row"
+            )
+        if numbers.nunique() == 1:
+            raise BadDataError(
+                f"the target {name} is always {numbers.iloc[0]:g}", "there is nothing to learn"
+            )
+        return numbers.to_numpy(np.float64), []
+    labels = plain.map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
+    classes = sorted(set(labels), key=(lambda one: float(one)) if plain.dtype.kind == "f" else str)
+    _check_classes(name, classes, labels.value_counts(), task)
+    return labels.map({label: number for number, label in enumerate(classes)}).to_numpy(np.int64), classes
+
+
+def _few_whole(numbers: pd.Series[Any]) -> bool:
+    distinct = numbers.nunique()
+    if distinct == 2:
+        return True
+    whole = bool((numbers % 1 == 0).all())
+    return whole and distinct <= CLASS_NUMBERS and int(numbers.value_counts().min()) >= FEWEST_OF_A_CLASS
+
+
+def _check_classes(name: str, classes: Sequence[str], counts: pd.Series[Any], task: str) -> None:
+    if len(classes) < 2:
+        raise BadDataError(f"the target {name} is always {classes[0]}", "there is nothing to learn")
+    if len(classes) > MOST_CLASSES or len(classes) > counts.sum() / 2:
+        raise BadDataError(
+            f"the target {name} has {len(classes):,} values in {counts.sum():,} rows: it is no class",
+            "choose another --target",
+        )
+    if task == "binary" and len(classes) != 2:
+        raise UsageError(f"task=binary, but {name} has {len(classes)} values", "say task=multiclass")
+    rare = counts[counts < FEWEST_OF_A_CLASS]
+    if len(rare):
+        raise BadDataError(
+            f"class {rare.index[0]!r} of {name} has {rare.iloc[0]} rows: too few for three splits",
+            f"each class needs {FEWEST_OF_A_CLASS}: take its rows out, or say task=regression",
+        )
+
+
+def _dealt(
+    frame: pd.DataFrame, targets: Array, classes: bool, group: str, time: str, seed: int
+) -> tuple[Array, ...]:
+    if group and time:
+        raise UsageError("group= and time= are two ways to split", "give one of them")
+    if time:
+        order = np.argsort(_moments(frame[time], time), kind="stable")
+        ends = np.rint(np.cumsum(FRACTIONS)[:-1] * len(order)).astype(int)
+        return tuple(np.split(order, ends))
+    if group:
+        codes = frame[group].astype(str).factorize()[0]
+        hands = splits.deal(int(codes.max()) + 1, seed, FRACTIONS)
+        parts = tuple(np.flatnonzero(np.isin(codes, hand)) for hand in hands)
+        if not all(map(len, parts)):
+            raise BadDataError(
+                f"group={group} has {codes.max() + 1} values: too few for three splits",
+                "choose another column",
+            )
+        return parts
+    if classes:
+        return splits.deal_by_class(targets, seed, FRACTIONS)
+    return splits.deal(len(frame), seed, FRACTIONS)
+
+
+def _moments(values: pd.Series[Any], name: str) -> Array:
+    """Return what orders rows in time: a number, or nanoseconds of a date."""
+    plain = columns.plain(values)
+    if plain.isna().any():
+        raise BadDataError(f"time={name} has gaps", "fill them, or split at random: leave time= out")
+    if plain.dtype.kind == "f":
+        numbers: Array = plain.to_numpy()
+        return numbers
+    format = columns.date_format(plain)
+    moments = columns.dates(plain, format) if format else None
+    if moments is None or moments.isna().any():
+        raise BadDataError(f"time={name} is neither numbers nor dates", "choose another column")
+    found: Array = moments.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    return found
+
+
+def _said_of_target(target: str, targets: Array, classes: Sequence[str]) -> str:
+    if not classes:
+        low, high = float(targets.min()), float(targets.max())
+        return f"target {target}: regression, {low:g} to {high:g} (--set task= says otherwise)"
+    counts = np.bincount(targets, minlength=len(classes))
+    order = np.argsort(-counts)
+    shown = ", ".join(f"{classes[one]} {counts[one] / len(targets):.1%}" for one in order[:6])
+    more = f" and {len(classes) - 6} more" if len(classes) > 6 else ""
+    kind = "two classes" if len(classes) == 2 else f"{len(classes)} classes"
+    return f"target {target}: {kind}: {shown}{more} (--set task=regression says otherwise)"
+
+
+def _said_of_columns(found: Sequence[Found], rows: int) -> list[str]:
+    lines = []
+    for kind in KINDS:
+        named = [
+            one.name
+            + (f" ({one.why})" if one.why else "")
+            + (f" ({one.gaps / rows:.1%} gaps)" if one.gaps and not one.why else "")
+            for one in found
+            if one.kind == kind
+        ]
+        if named:
+            more = f" and {len(named) - 24} more" if len(named) > 24 else ""
+            lines.append(f"{PLURALS[kind]}: {', '.join(named[:24])}{more}")
+    return [*lines, "another kind: --set column.NAME=" + "|".join(KINDS)]
+
+
+def _said_of_split(parts: Sequence[Array], group: str, time: str) -> list[str]:
+    how = f"whole groups of {group}" if group else f"in the order of {time}, newest last" if time else ""
+    sizes = " / ".join(f"{len(part):,}" for part in parts)
+    return [f"training / validation / test: {sizes} rows{', ' + how if how else ''}"]
+
+
+def _said_of_balance(classes: Sequence[str], share: Array, balance: bool) -> list[str]:
+    if not classes or share.min() >= IMBALANCED / len(classes):
+        return []
+    rarest = int(share.argmin())
+    cure = (
+        "classes count evenly (balance=true)" if balance else "--set balance=true lets classes count evenly"
+    )
+    return [
+        f"warning: class {classes[rarest]} is {share[rarest]:.2%} of the rows: accuracy says little here,"
+        f" look at f1; {cure}"
+    ]
+
+
+__all__ = ["BOOLEAN", "CATEGORY", "DATE", "DROP", "NUMBER", "TEXT", "read"]

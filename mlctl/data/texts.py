@@ -1,0 +1,106 @@
+"""A user's own texts as bags of words: folders of .txt files, or a table with a text and a label column.
+
+Files are read twice, one at a time: once to count words, once to look them up. What is held is two bytes a word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlctl.data import columns, delimited, folders, sources, splits
+from mlctl.data.bags import Bags
+from mlctl.data.dataset import Dataset, Split
+from mlctl.errors import BadDataError, UsageError
+from mlctl.serving.scoring import Words, words_of
+
+Array = np.ndarray[Any, Any]
+Reader = Callable[[Array], Iterator[str]]  # row numbers -> their texts, one at a time
+
+
+def read(path: Path, vocabulary: int, seed: int, target: str = "", text: str = "", said: str = "") -> Dataset:
+    """Return texts as Bags over the `vocabulary` words that most training texts have.
+
+    `extra` holds "words", and "column", the table's own name for the text. Raises BadDataError, UsageError.
+    """
+    if path.is_file() and delimited.is_table(path.name):
+        labels, classes, reader, parts, column = _of_table(path, target, text, seed)
+        sha, size = sources.sha256([path]), path.stat().st_size
+    else:
+        files = folders.found(path, folders.TEXTS)
+        labels, classes, column = files.labels, files.classes, "text"
+        parts = files.dealt(seed)
+        sha, size = folders.digest(files.files, labels)
+
+        def reader(rows: Array) -> Iterator[str]:
+            for row in rows:
+                yield files.files[row].read_text(encoding="utf-8", errors="replace")
+
+    counted: Counter[str] = Counter()
+    for one in reader(parts[0]):  # training texts alone: a word of the test must stay unknown
+        counted.update(words_of(one))
+    counted.pop("", None)
+    often = sorted(((-count, word) for word, count in counted.items() if count > 1))[:vocabulary]
+    known = [word for _, word in often]
+    if not known:
+        raise BadDataError(f"{path}: no word occurs in two texts", "are these texts?")
+    words = Words(known, column)
+
+    def bags(rows: Array) -> Bags:
+        found = [words.columns(one) for one in reader(rows)]
+        lengths = np.array([len(one) for one in found])
+        flat = np.concatenate([np.array(one, np.int64) for one in found])
+        return Bags.from_flat(flat, lengths, len(known))
+
+    def as_texts(rows: Bags) -> list[str]:
+        return [" ".join(known[one] for one in rows[row]) for row in range(len(rows))]
+
+    train, validation, test = (Split(bags(rows), labels[rows]) for rows in parts)
+    counts = ", ".join(f"{name} {count:,}" for name, count in zip(classes, np.bincount(labels), strict=True))
+    return Dataset(
+        path.name.partition(".")[0], train, validation, test, tuple(classes), source=said or str(path), sha256=sha,
+        size_bytes=size, split_seed=seed, extra={"words": known, "column": column}, as_raw=as_texts,
+        notes=(
+            f"{path.name}: {len(labels):,} texts of {len(classes)} classes: {counts}",
+            f"vocabulary: {len(known):,} words that two or more training texts have",
+        ),
+    )  # fmt: skip
+
+
+def _of_table(
+    path: Path, target: str, text: str, seed: int
+) -> tuple[Array, tuple[str, ...], Reader, tuple[Array, ...], str]:
+    frame, _ = delimited.read(path)
+    for option, name in (("--target", target), ("text=", text)):
+        if name and name not in frame:
+            raise UsageError(
+                f"{option} {name}: the table has no such column", f"it has: {', '.join(frame.columns)}"
+            )
+    found = [one.name for one in columns.typed(frame, {})[1] if one.kind == columns.TEXT]
+    text = text or next((name for name in found if name != target), "")
+    rest = [name for name in frame.columns if name != text]
+    if not text or (not target and len(rest) != 1):
+        raise UsageError(
+            f"{path} has the columns {', '.join(frame.columns)}: which is the text, which the label?",
+            "say --set text=COLUMN and --target COLUMN",
+        )
+    frame = frame[[text, target or rest[0]]].dropna().reset_index(drop=True)
+    labels = frame[target or rest[0]].map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
+    names, numbers = np.unique(labels.to_numpy(str), return_inverse=True)
+    counts = np.bincount(numbers)
+    if len(names) < 2 or counts.min() < folders.FEWEST_OF_A_CLASS:
+        raise BadDataError(
+            f"{path}: {len(names)} classes, the smallest of {counts.min()} texts",
+            f"two or more are needed, with {folders.FEWEST_OF_A_CLASS} texts each",
+        )
+    cells = frame[text].astype(str)
+
+    def reader(rows: Array) -> Iterator[str]:
+        return (cells.iloc[row] for row in rows)
+
+    parts = splits.deal_by_class(numbers, seed, (0.64, 0.16, 0.20))
+    return numbers.astype(np.int64), tuple(str(one) for one in names), reader, parts, text

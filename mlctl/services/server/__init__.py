@@ -1,0 +1,39 @@
+"""The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
+
+from mlctl.services.server.adopt import adopt
+from mlctl.services.server.adopt import plan as plan_adoption
+from mlctl.services.server.backup import backup
+from mlctl.services.server.down import down
+from mlctl.services.server.export import export, replaced, write
+from mlctl.services.server.gc import sweep
+from mlctl.services.server.login import login
+from mlctl.services.server.logs import follow, tail
+from mlctl.services.server.migrate import migrate
+from mlctl.services.server.place import locate, locate_named
+from mlctl.services.server.restore import inspect, restore
+from mlctl.services.server.status import status, status_of_all
+from mlctl.services.server.up import Wish, print_env, up
+
+__all__ = [
+    "Wish",
+    "adopt",
+    "backup",
+    "down",
+    "export",
+    "follow",
+    "inspect",
+    "locate",
+    "locate_named",
+    "login",
+    "migrate",
+    "plan_adoption",
+    "print_env",
+    "replaced",
+    "restore",
+    "status",
+    "status_of_all",
+    "sweep",
+    "tail",
+    "up",
+    "write",
+]

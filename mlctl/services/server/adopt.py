@@ -1,0 +1,56 @@
+"""Moving what a local client has made behind the server.
+
+An experiment made without a server names a folder of its machine. Over HTTP a client would be given that path
+and write to its own disk. Copy first, then one transaction that changes every name, then delete: at every
+moment each artifact can be found where the database says it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mlctl.adapters import database
+from mlctl.adapters.artifacts import Folder, store_of
+from mlctl.domain_server import Adoption, Place, StrayExperiment
+from mlctl.errors import ChildFailedError
+
+
+def plan(place: Place) -> Adoption:
+    """Return what would be moved, and what cannot be, because its folder is on another machine."""
+    movable, elsewhere = [], []
+    for stray in database.strays(place.backend):
+        folder = _folder(stray, place)
+        if folder.is_dir() or folder.is_relative_to(place.root):
+            sizes = [size for _, size in Folder(folder).sizes()]
+            movable.append(replace(stray, files=len(sizes), size_bytes=sum(sizes)))
+        else:
+            elsewhere.append(stray)
+    return Adoption(tuple(movable), tuple(elsewhere), place.destination)
+
+
+def adopt(place: Place, planned: Adoption) -> Adoption:
+    """Move what was planned; return it. Raises ChildFailedError where a copy is not what it should be."""
+    kept = store_of(place)
+    for stray in planned.movable:
+        source = Folder(_folder(stray, place))
+        for key, _ in source.sizes():
+            kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
+        arrived = dict(kept.sizes(f"{stray.experiment_id}/"))
+        for key, size in source.sizes():
+            if arrived.get(f"{stray.experiment_id}/{key}") != size:
+                raise ChildFailedError(
+                    f"{key} of {stray.name} did not arrive whole", "nothing was changed; say it again"
+                )
+        root = place.destination if place.direct else "mlflow-artifacts:"
+        database.relocate(place.backend, stray, f"{root}/{stray.experiment_id}")
+        shutil.rmtree(source.root, ignore_errors=True)
+    return replace(planned, done=True)
+
+
+def _folder(stray: StrayExperiment, place: Place) -> Path:
+    location = stray.location
+    path = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
+    return path if path.is_absolute() else (place.root / path).resolve()

@@ -1,0 +1,87 @@
+"""MLflow's basic-auth: its configuration, its first administrator, and the hosts that a server answers to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlctl.adapters import database
+from mlctl.domain_server import Access, Place
+from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.services.server import preflight
+
+SHORTEST = 12  # what MLflow asks for
+CHECKED_FOR_S = 60  # a password's slow hash costs a quarter of a second a request; this long it is remembered
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Basic-auth as one server shall have it; `generated` is a password that nobody has seen yet."""
+
+    config: Path
+    secrets: Mapping[str, str] = field(repr=False)
+    generated: str | None = field(default=None, repr=False)
+
+
+def prepare(place: Place, access: Access, password_file: str | None, config: Path) -> Admin | None:
+    """Write basic-auth's configuration and settle the first administrator's password; None without --auth.
+
+    The password comes from a file ("-": stdin), from MLFLOW_AUTH_ADMIN_PASSWORD, or is generated.
+    """
+    if not access.auth:
+        if password_file:
+            raise UsageError("--admin-password-file belongs to --auth", "add --auth")
+        return None
+    preflight.known_extra("flask_wtf", "auth", "--auth")
+    given = {"_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true"}
+    if "MLFLOW_FLASK_SERVER_SECRET_KEY" not in os.environ:
+        given["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
+    generated = None
+    if not database.has_users(place.backend):
+        password = _given(password_file)
+        if password is None:
+            password = generated = secrets.token_urlsafe(18)
+        if len(password) < SHORTEST:
+            raise BadDataError(
+                f"the administrator's password is shorter than {SHORTEST} characters", "take a longer one"
+            )
+        given["MLFLOW_AUTH_ADMIN_PASSWORD"] = password
+    config.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database_uri = place.backend.uri.replace("%", "%%")  # configparser's escape
+    config.write_text(
+        "[mlflow]\n"
+        "default_permission = READ\n"
+        f"database_uri = {database_uri}\n"
+        "admin_username = admin\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        f"auth_cache_ttl_seconds = {CHECKED_FOR_S}\n",
+        encoding="utf-8",
+    )
+    return Admin(config, given, generated)
+
+
+def allowed_hosts(access: Access) -> str:
+    """Return MLflow's list of hosts, each with and without a port; "" for MLflow's own default."""
+    if not access.allowed_hosts:
+        return ""
+    if "*" in access.allowed_hosts:
+        return "*"
+    return ",".join(f"{host},{host}:*" for host in (*access.allowed_hosts, *LOCAL_HOSTS))
+
+
+def _given(file: str | None) -> str | None:
+    if file == "-":
+        return sys.stdin.readline().strip()
+    if file:
+        try:
+            return Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except FileNotFoundError as exc:
+            raise NotFoundError(
+                f"{file} is not there", "its content is the administrator's password"
+            ) from exc
+    return os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")

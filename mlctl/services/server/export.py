@@ -1,0 +1,82 @@
+"""Writing what a team commits to run a server: for docker compose, Kubernetes or nginx."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from mlctl.domain_server import Bucket, Exported
+from mlctl.errors import UsageError
+
+KINDS = ("compose", "kubernetes", "nginx")
+HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+IMAGE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*$")
+
+
+def export(
+    kind: str, folder: Path, host: str, image: str, bucket: Bucket, database_port: int, upstream: str
+) -> Exported:
+    """Return the files that would be written into `folder`, as they would be; `write` writes them.
+
+    Raises UsageError for names that would break a manifest.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"--to {kind!r} is not known", f"known are: {', '.join(KINDS)}")
+    if not HOST.match(host):
+        raise UsageError(f"{host!r} cannot be a host's name", "write mlflow.example.com")
+    if not IMAGE.match(image):
+        raise UsageError(f"{image!r} cannot be an image's name", "write registry.example.com/mlctl:1.0")
+    values = {
+        "host": host,
+        "image": image,
+        "version": version("mlctl-keras"),
+        "upstream": upstream,
+        "database_port": str(database_port),
+        "bucket_port": str(_port(bucket.endpoint_url)),
+    }
+    files = {}
+    for template in sorted(
+        resources.files(__package__).joinpath("templates", kind).iterdir(), key=lambda one: one.name
+    ):
+        text = template.read_text(encoding="utf-8")
+        indent = next((line for line in text.splitlines() if line.endswith("- --foreground")), "").partition(
+            "-"
+        )[0]
+        values["bucket_arguments"] = "\n".join(f"{indent}- {one}" for one in _arguments(bucket))
+        files[template.name.replace("gitignore", ".gitignore")] = Template(text).substitute(values)
+    return Exported(kind, str(folder), files)
+
+
+def write(exported: Exported) -> Exported:
+    """Write the files; what is there already is replaced."""
+    folder = Path(exported.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in exported.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return exported
+
+
+def replaced(exported: Exported) -> list[str]:
+    """Return the files that are there already, with another content."""
+    folder = Path(exported.folder)
+    there = [name for name in exported.files if (folder / name).exists()]
+    return [name for name in there if (folder / name).read_text(encoding="utf-8") != exported.files[name]]
+
+
+def _arguments(bucket: Bucket) -> list[str]:
+    given = {
+        "bucket": bucket.name,
+        "prefix": bucket.prefix,
+        "endpoint-url": bucket.endpoint_url,
+        "region": bucket.region,
+    }
+    return [f"--{option}={value}" for option, value in given.items() if value]
+
+
+def _port(url: str | None) -> int:
+    parts = urlsplit(url or "https://s3")
+    return parts.port or (80 if parts.scheme == "http" else 443)

@@ -1,0 +1,23 @@
+"""Bringing a database's schema up and nothing else: for an init container, before any server starts."""
+
+from __future__ import annotations
+
+import os
+
+from mlctl.adapters import database
+from mlctl.domain_server import Migrated, Place
+from mlctl.errors import ChildFailedError
+from mlctl.tracking_server import schema
+from mlctl.tracking_server.plan import Plan
+
+
+def migrate(place: Place) -> Migrated:
+    """Create or migrate the schema, under the lock that all servers share; return its revision."""
+    database.verify(place.backend, upgrade=True)
+    if place.backend.password:
+        os.environ["PGPASSWORD"] = place.backend.password  # where libpq looks; MLflow takes only a URI
+    root = place.destination if place.direct else "mlflow-artifacts:/"
+    plan = Plan("migrate", "", "", 0, place.backend.uri, root, None, upgrade=True)
+    if schema.bring_up(plan) != 0:
+        raise ChildFailedError("the schema could not be migrated", "the line above says why")
+    return Migrated(place.backend.shown, database.newest_revision())

@@ -1,0 +1,93 @@
+"""The servers of this machine, as they are noted and as they answer."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlctl import credentials
+from mlctl.adapters.notes import Notes
+from mlctl.adapters.process import Detached
+from mlctl.domain_server import TrackingServer
+from mlctl.errors import NotFoundError
+
+ANSWER_WITHIN_S = 4.0
+
+
+def notes(state_dir: Path) -> Notes:
+    """Return where servers are noted."""
+    return Notes(state_dir / "servers")
+
+
+def required(book: Notes, name: str) -> dict[str, Any]:
+    """Return a server's note; raises NotFoundError where there is none."""
+    note = book.read(name)
+    if note is None:
+        known = book.names()
+        hint = f"there are: {', '.join(known)}" if known else "start one: mlctl server-up"
+        raise NotFoundError(f"no server named {name!r} was started on this machine", hint)
+    return note
+
+
+def process_of(note: Mapping[str, Any]) -> Detached:
+    """Return the noted process."""
+    return Detached(note["pid"], note["started"])
+
+
+def ready(note: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what /ready says; None where nobody answers, or another instance does."""
+    said = ask(note, "/ready")
+    return said if said and said.get("instance") == note["instance"] else None
+
+
+def ask(note: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """Return a JSON answer of a server on this machine; None where there is none."""
+    context = None
+    if note["url"].startswith("https:"):
+        context = ssl.create_default_context()
+        context.check_hostname = False  # this machine is asked, and /ready's instance says who answered
+        context.verify_mode = ssl.CERT_NONE
+    credentials.use(note["url"])
+    request = urllib.request.Request(note["local_url"] + path, headers=_authorization())  # noqa: S310
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            with opener.open(request, timeout=ANSWER_WITHIN_S) as reply:
+                return dict(json.load(reply))
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error))
+    return None
+
+
+def described(note: Mapping[str, Any], status: str, **more: Any) -> TrackingServer:
+    """Return a noted server as a value."""
+    return TrackingServer(
+        name=note["name"],
+        url=note["url"],
+        pid=note["pid"],
+        log=note["log"],
+        status=status,
+        backend=note["place"]["backend"],
+        bucket=note["place"]["bucket"],
+        artifacts=note["artifacts"],
+        workers=note["workers"],
+        auth=note["auth"],
+        **more,
+    )
+
+
+def _authorization() -> dict[str, str]:
+    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if not user or not password:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}

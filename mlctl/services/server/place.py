@@ -1,0 +1,124 @@
+"""Reading where a server keeps things from what was typed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from mlctl.domain_server import Backend, Bucket, Place
+from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.services.server import noted
+
+DRIVER = "postgresql+psycopg2"  # SQLAlchemy would otherwise look for another driver of that name
+
+
+def locate(
+    root: Path = Path(),
+    backend: str | None = None,
+    backend_file: str | None = None,
+    bucket: str | None = None,
+    prefix: str = "",
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    direct: bool = False,
+) -> Place:
+    """Return the place that these options name; without any, sqlite and a folder under `root`.
+
+    `backend_file` names a file whose first line is the database's URI, password included; "-" is stdin.
+    Raises UsageError where they contradict each other or hold a password.
+    """
+    root = root.expanduser().resolve()
+    if backend and backend_file:
+        raise UsageError("--backend and --backend-file both name the database", "give one of them")
+    if not bucket and (prefix or endpoint_url or region or direct):
+        raise UsageError(
+            "--prefix, --endpoint-url, --region and --direct-artifacts belong to --bucket", "add --bucket"
+        )
+    if backend_file:
+        database = _backend(_first_line(backend_file), secret=True)
+    elif backend:
+        database = _backend(backend, secret=False)
+    else:
+        database = Backend(f"sqlite:///{root / 'mlflow.db'}")
+    kept = (
+        Bucket(bucket.removeprefix("s3://").strip("/"), prefix.strip("/"), endpoint_url, region)
+        if bucket
+        else None
+    )
+    if kept and "/" in kept.name:
+        raise UsageError(f"--bucket {bucket} names a folder too", "name it in --prefix")
+    return Place(root, database, kept, direct)
+
+
+def locate_named(name: str, state_dir: Path, **options: Any) -> Place:
+    """Return the place of a server that was started here, unless the options name a database or a bucket."""
+    note = noted.notes(state_dir).read(name)
+    if note and not any(options.get(option) for option in ("backend", "backend_file", "bucket")):
+        return from_note(note["place"])
+    return locate(**options)
+
+
+def as_note(place: Place) -> dict[str, Any]:
+    """Return a place as it is noted: without its password."""
+    bucket = place.bucket
+    return {
+        "root": str(place.root),
+        "backend": place.backend.shown,
+        "bucket": bucket.name if bucket else None,
+        "prefix": bucket.prefix if bucket else "",
+        "endpoint_url": bucket.endpoint_url if bucket else None,
+        "region": bucket.region if bucket else None,
+        "direct": place.direct,
+    }
+
+
+def from_note(note: dict[str, Any]) -> Place:
+    """Return the place that was noted."""
+    return locate(**{**note, "root": Path(note["root"])})
+
+
+def _backend(uri: str, secret: bool) -> Backend:
+    try:
+        parts = urlsplit(uri)
+        password = parts.password
+    except ValueError as exc:
+        raise UsageError(
+            "the database's URI cannot be read", "write postgresql://USER@HOST/DATABASE"
+        ) from exc
+    scheme = parts.scheme.partition("+")[0]
+    if scheme == "sqlite":
+        return Backend(f"sqlite:///{Path(uri.partition(':///')[2]).expanduser().resolve()}")
+    if scheme not in {"postgresql", "postgres"}:
+        shown = f"{parts.scheme}://" if parts.scheme else repr(uri)
+        raise UsageError(
+            f"--backend {shown}… is not a database that a server can use",
+            "write postgresql://… or sqlite:///…",
+        )
+    if password is not None and not secret:
+        raise UsageError(
+            "--backend holds a password, which every user of this machine could read in the process list",
+            "give it in PGPASSWORD, ~/.pgpass or --backend-file",
+        )
+    if not parts.path.strip("/"):
+        raise UsageError("--backend names no database", "write postgresql://USER@HOST/DATABASE")
+    user, at, host = parts.netloc.rpartition("@")
+    bare = urlunsplit((DRIVER, f"{user.partition(':')[0]}{at}{host}", parts.path, parts.query, ""))
+    return Backend(bare, unquote(password) if password is not None else None)
+
+
+def _first_line(file: str) -> str:
+    if file == "-":
+        text = sys.stdin.readline()
+    else:
+        try:
+            text = Path(file).expanduser().read_text(encoding="utf-8")
+        except FileNotFoundError as exc:
+            raise NotFoundError(f"{file} is not there", "its first line is the database's URI") from exc
+    line = text.strip().partition("\n")[0].strip()
+    if not line:
+        raise BadDataError(
+            f"{'stdin' if file == '-' else file} is empty", "its first line is the database's URI"
+        )
+    return line

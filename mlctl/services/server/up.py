@@ -1,0 +1,203 @@
+"""Starting a server: checked first, healthy before the command returns, nothing left where it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters import database, process
+from mlctl.adapters.notes import Notes
+from mlctl.domain_server import Access, Place, TrackingServer
+from mlctl.errors import ChildFailedError, UnreachableError
+from mlctl.services.server import auth, noted, preflight
+from mlctl.services.server.logs import errors_in
+from mlctl.services.server.place import as_note
+from mlctl.tracking_server.plan import Plan
+
+HEALTHY_WITHIN_S = 120.0
+SECRETS = (
+    "PGPASSWORD",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+)
+NOT_INHERITED = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_BACKEND_STORE_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_RUN_ID",
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a server shall be, beside where it keeps things and who may reach it."""
+
+    name: str = "main"
+    workers: int = 4
+    foreground: bool = False
+    supervise: bool = False
+    metrics: bool = False
+    create_bucket: bool = False
+    upgrade_db: bool = False
+    admin_password_file: str | None = None
+
+
+def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingServer:
+    """Start a server and return it healthy; one of that name that runs already is returned as it is.
+
+    In the foreground this process becomes the server. Raises what the preflight finds, and ChildFailedError
+    where the server ends before it is healthy.
+    """
+    book = noted.notes(state_dir)
+    with book.alone(wish.name, HEALTHY_WITHIN_S):
+        note = book.read(wish.name)
+        if note and noted.process_of(note).alive():
+            return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
+        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
+        sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
+        if wish.metrics:
+            preflight.known_extra("prometheus_client", "metrics", "--metrics")
+        admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
+        plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
+        note = _note(place, access, plan, book.path(wish.name, ".log"))
+        if wish.foreground:
+            _become(plan, note, book)
+        return _healthy(plan, note, book, sock, place, admin)
+
+
+def print_env(server: TrackingServer) -> str:
+    """Return the line that `eval` takes."""
+    return f"export MLFLOW_TRACKING_URI={server.url}"
+
+
+def _plan(
+    place: Place, access: Access, wish: Wish, sock: socket.socket, note: Path, admin: auth.Admin | None
+) -> Plan:
+    settings = {"MLFLOW_SERVER_ALLOWED_HOSTS": auth.allowed_hosts(access)}
+    if access.cors_origins:
+        settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(access.cors_origins)
+    if place.bucket and place.bucket.endpoint_url:
+        settings["MLFLOW_S3_ENDPOINT_URL"] = place.bucket.endpoint_url
+    if place.bucket and place.bucket.region:
+        settings["AWS_DEFAULT_REGION"] = place.bucket.region
+    secrets = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
+    if place.backend.password:
+        secrets["PGPASSWORD"] = place.backend.password
+    metrics = None
+    if wish.metrics:
+        folder = note.with_suffix(".metrics")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        metrics = str(folder)
+    return Plan(
+        name=wish.name,
+        instance=uuid.uuid4().hex,
+        host=access.host,
+        port=sock.getsockname()[1],
+        backend_uri=place.backend.uri,
+        artifact_root=place.destination if place.direct else "mlflow-artifacts:/",
+        artifacts_destination=None if place.direct else place.destination,
+        workers=wish.workers,
+        socket_fd=sock.fileno(),
+        auth_config=str(admin.config) if admin else None,
+        tls_cert=str(access.tls_cert.resolve()) if access.tls_cert else None,
+        tls_key=str(access.tls_key.resolve()) if access.tls_key else None,
+        metrics_dir=metrics,
+        supervise=wish.supervise,
+        upgrade=wish.upgrade_db,
+        note=str(note),
+        settings={name: value for name, value in settings.items() if value},
+        secrets={**secrets, **(admin.secrets if admin else {})},
+    )
+
+
+def _note(place: Place, access: Access, plan: Plan, log: Path) -> dict[str, Any]:
+    scheme = "https" if plan.tls_cert else "http"
+    host = f"[{access.host}]" if ":" in access.host else access.host
+    anywhere = access.host in {"0.0.0.0", "::"}  # noqa: S104  # it is compared, not bound
+    return {
+        "name": plan.name,
+        "instance": plan.instance,
+        "url": f"{scheme}://{socket.gethostname() if anywhere else host}:{plan.port}",
+        "local_url": f"{scheme}://{'127.0.0.1' if anywhere else host}:{plan.port}",
+        "log": str(log),
+        "place": as_note(place),
+        "artifacts": place.destination,
+        "workers": plan.workers,
+        "auth": access.auth,
+    }
+
+
+def _healthy(
+    plan: Plan, note: dict[str, Any], book: Notes, sock: socket.socket, place: Place, admin: auth.Admin | None
+) -> TrackingServer:
+    log = Path(note["log"])
+    before = log.stat().st_size if log.exists() else 0
+    child = process.spawn(
+        [sys.executable, "-m", "mlctl.tracking_server"],
+        log,
+        plan.to_json(),
+        hidden=(*SECRETS, *NOT_INHERITED),
+        descriptors=(sock.fileno(),),
+    )
+    sock.close()
+    note |= {"pid": child.pid, "started": child.started}
+    try:
+        book.write(plan.name, note)
+        said = _awaited(note, child, before)
+    except BaseException:
+        process.stop(child, 2)
+        book.forget(plan.name)
+        raise
+    return noted.described(
+        note,
+        "up",
+        began_at=said["began"],
+        mlflow=said["mlflow"],
+        strays=database.strays(place.backend),
+        admin_password=admin.generated if admin else None,
+    )
+
+
+def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict[str, Any]:
+    """Return what /ready says once it is; the log's errors after byte `before` say why it never is."""
+    log = Path(note["log"])
+    until = time.monotonic() + HEALTHY_WITHIN_S
+    while not (said := noted.ready(note)) or not said["ready"]:
+        if not child.alive():
+            told = errors_in(log, before)
+            because = f": {told[-1]}" if told else ""
+            raise ChildFailedError(f"the server ended at once{because}", f"the whole story: {log}")
+        if time.monotonic() > until:
+            raise UnreachableError(
+                f"the server was not healthy after {HEALTHY_WITHIN_S:.0f} s", f"look at {log}"
+            )
+        time.sleep(0.05)
+    return said
+
+
+def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
+    me = process.myself()
+    note |= {"pid": me.pid, "started": me.started, "log": "the container's or terminal's own"}
+    book.write(plan.name, note)
+    assert plan.socket_fd is not None
+    print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)
+    process.replace_self(
+        [sys.executable, "-m", "mlctl.tracking_server"],
+        plan.to_json(),
+        (*SECRETS, *NOT_INHERITED),
+        (plan.socket_fd,),
+    )

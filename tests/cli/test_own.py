@@ -1,0 +1,210 @@
+"""What a user brings: a table, a recipe, a project; and the doctor. Real commands, real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.trained import TINY, Trained, environment, mlctl, trained
+
+ROWS = 300
+
+
+def customers() -> pd.DataFrame:
+    """Made up: who leaves, a fifth of them; with gaps, words, dates and a text."""
+    rng = np.random.default_rng(4)
+    age = rng.integers(18, 80, ROWS).astype(float)
+    frame = pd.DataFrame({
+        "id": np.arange(ROWS), "age": age, "plan": rng.choice(["free", "pro"], ROWS),
+        "since": pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, ROWS), "D")).dt.strftime("%Y-%m-%d"),
+        "left": np.where(age + rng.normal(0, 6, ROWS) > 62, "yes", "no"),
+    })  # fmt: skip
+    frame.loc[::9, "age"] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """`mlctl train churn.csv --target left`, with classes that count evenly."""
+    folder = tmp_path_factory.mktemp("churn")
+    customers().to_csv(folder / "churn.csv", index=False, sep=";")
+    return trained(
+        folder, "churn.csv", "--target", "left", "--set", "balance=true", "--set", "column.plan=category"
+    )
+
+
+def test_a_table_trains_with_everything_found_and_recorded(churn: Trained) -> None:
+    answer = churn.answer
+    assert answer["status"] == "FINISHED"
+    assert answer["recipe"] == "tabular"
+    assert answer["data"]["source"].endswith("churn.csv")
+    assert answer["data"]["rows"] == ROWS
+    assert answer["params"]["target"] == "left"
+    assert answer["params"]["column.plan"] == "category"
+    assert answer["metrics"]["test_f1"] > 0.5
+    assert "numbers: age (" in churn.said
+    assert "dropped: id" in churn.said
+
+
+def test_a_tables_run_says_what_each_column_is_worth(churn: Trained) -> None:
+    found = list(churn.folder.rglob("importance.csv"))
+    assert len(found) == 1
+    lines = found[0].read_text().splitlines()
+    assert lines[0] == "column,accuracy_lost,spread"
+    assert lines[1].startswith("age,")
+    assert {line.split(",")[0] for line in lines[1:]} == {"age", "plan", "since"}
+    assert (found[0].parent / "plots" / "importance.png").stat().st_size > 5000
+
+
+def test_a_tables_model_takes_raw_rows_with_their_gaps(churn: Trained) -> None:
+    model = mlflow.pyfunc.load_model(str(churn.model))
+    rows = pd.DataFrame({
+        "age": [25.0, 78.0, np.nan], "plan": ["pro", "free", "never seen"], "since": ["2021-03-04", "2020-01-01", "2022-05-05"],
+    })  # fmt: skip
+    answers = model.predict(rows)
+    assert answers.shape == (3, 1)
+    assert answers[0, 0] < 0.5 < answers[1, 0]
+
+
+def test_a_table_needs_its_target(tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "churn.csv", index=False)
+    answer = mlctl(tmp_path, "train", "churn.csv", "-o", "json")
+    assert answer.returncode == 2
+    assert "--target" in json.loads(answer.stderr.splitlines()[-1])["error"]["hint"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`mlctl init`, in a folder where it then trains digits by stock `mlflow run`, twice."""
+    folder = tmp_path_factory.mktemp("project")
+    made = mlctl(folder, "init", "-o", "json")
+    assert made.returncode == 0, made.stderr
+    assert [one["written"] for one in json.loads(made.stdout)["files"]] == [True, True, True]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train", "-P", "epochs=2"],
+        cwd=folder, env=environment(folder, PATH=path), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def test_mlflow_run_logs_into_the_run_that_it_opened(project: Path) -> None:
+    with sqlite3.connect(project / "mlflow.db") as database:
+        runs = database.execute("select run_uuid, status from runs").fetchall()
+        assert [status for _, status in runs] == ["FINISHED"]
+        params = dict(database.execute("select key, value from params"))
+        tags = dict(database.execute("select key, value from tags"))
+        metrics = {key for (key,) in database.execute("select distinct key from metrics")}
+    assert params["epochs"] == "2"
+    assert tags["mlctl.recipe"] == "digits"
+    assert tags["mlflow.source.type"] == "PROJECT"
+    assert {"test_accuracy", "val_accuracy"} <= metrics
+
+
+def test_init_leaves_what_is_there(project: Path) -> None:
+    before = (project / "mlctl.toml").read_text()
+    (project / "mlctl.toml").write_text(before + "# mine\n")
+    again = mlctl(project, "init", "-o", "json")
+    assert [one["written"] for one in json.loads(again.stdout)["files"]] == [False, False, False]
+    assert (project / "mlctl.toml").read_text().endswith("# mine\n")
+
+
+def test_every_commented_setting_of_init_can_be(project: Path, tmp_path: Path) -> None:
+    """Uncommented, each example in mlctl.toml is a setting that is known."""
+    from mlctl import settings
+
+    lines = (project / "mlctl.toml").read_text().splitlines()
+    bare = [
+        line[2:] if line.startswith("# ") and ("=" in line or line.startswith("# [")) else line
+        for line in lines
+    ]
+    seen, kept = set(), []
+    for line in bare:
+        name = line.partition("=")[0].strip()
+        if "=" in line and not line.startswith("#") and name in seen:
+            continue
+        seen.add(name)
+        kept.append(line)
+    (tmp_path / "mlctl.toml").write_text("\n".join(line for line in kept if "An option" not in line))
+    found = settings.load(folder=tmp_path)
+    assert found.stages == ("Canary",)
+    assert found.recipes["digits"] == {"epochs": 20, "units": 128}
+    assert found.models["Digits"]["smoke"] is True
+
+
+def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
+    from mlctl.errors import ConfigurationError
+    from mlctl.services.prepare import with_defaults
+    from mlctl.settings import load
+
+    (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepochs = 20\nunits = 128\n")
+    assert with_defaults(load(folder=tmp_path), "digits", {"units": "32"}) == {"epochs": "20", "units": "32"}
+    assert with_defaults(load(folder=tmp_path), "imdb", {}) == {}
+    (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepoch = 20\n")
+    with pytest.raises(ConfigurationError, match=r"recipes.digits\].*'epoch'") as told:
+        with_defaults(load(folder=tmp_path), "digits", {})
+    assert told.value.hint == "did you mean epochs?"
+
+
+def test_the_doctor_finds_nothing_to_mend(churn: Trained) -> None:
+    answer = mlctl(churn.folder, "doctor", "-o", "json")
+    assert answer.returncode == 0, answer.stdout
+    found = json.loads(answer.stdout)
+    assert found["ok"] is True
+    assert all(one.keys() >= {"name", "ok", "found", "fix"} for one in found["checks"])
+    assert {"python", "packages", "processor", "memory", "tracking", "registry"} <= {
+        one["name"] for one in found["checks"]
+    }
+    assert all(one.keys() >= {"name", "value", "source"} for one in found["settings"])
+
+
+def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "mlctl.toml").write_text('state_dir = "here"\n')
+    answer = mlctl(
+        tmp_path, "doctor", "-o", "json", MLFLOW_TRACKING_URI="http://me:hush@127.0.0.1:9",
+    )  # fmt: skip
+    assert answer.returncode == 5
+    found: dict[str, Any] = json.loads(answer.stdout)
+    tracking = next(one for one in found["checks"] if one["name"] == "tracking")
+    assert not tracking["ok"]
+    assert tracking["fix"]
+    assert "hush" not in answer.stdout + answer.stderr
+    sources = {one["name"]: one["source"] for one in found["settings"]}
+    assert sources["tracking_uri"] == "environment MLFLOW_TRACKING_URI"
+    assert sources["state_dir"] == "mlctl.toml"
+
+
+def test_a_recipe_is_checked_step_by_step(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    answer = mlctl(tmp_path, "recipes", "check", "./tiny.py", "-o", "json")
+    assert answer.returncode == 0, answer.stderr
+    steps = [one["step"] for one in json.loads(answer.stdout)["steps"]]
+    assert steps == ["find", "load", "encode", "build", "step", "save", "load back", "serve"]
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "said"),
+    [
+        ("import keras\n", "import kerras\n", "line 23"),  # what builds is named by its own line
+        ("x.sum(axis=1) > 0", "x.sum(axes=1) > 0", "line 18"),
+        ('.astype("int64")', '.astype("int64") + 1', "number the classes from 0"),
+    ],
+)
+def test_a_broken_recipe_is_told_its_own_line(change: str, to: str, said: str, tmp_path: Path) -> None:
+    assert change in TINY
+    (tmp_path / "tiny.py").write_text(TINY.replace(change, to))
+    answer = mlctl(tmp_path, "recipes", "check", "./tiny.py")
+    assert answer.returncode == 8, answer.stderr
+    assert "tiny.py" in answer.stderr
+    assert said in " ".join(answer.stderr.split())

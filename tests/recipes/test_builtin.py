@@ -1,0 +1,53 @@
+"""What the built-in recipes declare and build."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlctl.data.dataset import Dataset, Split
+from mlctl.errors import UsageError
+from mlctl.recipes import find
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "parameters"),
+    [("imdb", (30_000,), 2, 1_505_201), ("mnist", (28, 28, 1), 10, 1_199_882)],
+)
+def test_parameters_are_as_published(
+    name: str, shape: tuple[int, ...], classes: int, parameters: int
+) -> None:
+    recipe = find(name)
+    nothing = Split(np.zeros((1, *shape)), np.zeros(1))
+    data = Dataset(name, nothing, nothing, classes=tuple(map(str, range(classes))), input_shape=shape)
+    model = recipe.build(recipe.values({}), data)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
+    assert model.count_params() == parameters
+
+
+def test_the_published_defaults() -> None:
+    imdb, mnist = find("imdb").values({}), find("mnist").values({"learning_rate": "0.01"})
+    assert (imdb.learning_rate, imdb.batch_size, imdb.epochs) == (0.01, 500, 10)
+    assert str(find("imdb").objective) == "max:val_f1"
+    assert (mnist.learning_rate, mnist.batch_size) == (0.01, 1024)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "said"),
+    [
+        ("digits", {"units": "8"}, "below its bound 16"),
+        ("digits", {"units": "1000"}, "above its bound 256"),
+        ("digits", {"units": "12.5"}, "not a whole number"),
+        ("digits", {"dropout": "a lot"}, "not a number"),
+        ("digits", {"dropout": "nan"}, "below its bound 0"),
+        ("digits", {"learning_rate": "0"}, "below its bound 1e-08"),
+        ("digits", {"epochs": "0"}, "below its bound 1"),
+        ("digits", {"unit": "16"}, "declares no 'unit'"),
+        ("mnist-mlp", {"optimizer": "adamm"}, "is not one of adam, rmsprop, sgd"),
+    ],
+)
+def test_a_bound_is_named(recipe: str, given: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find(recipe).values(given)
+    assert said in caught.value.message
+    assert caught.value.hint

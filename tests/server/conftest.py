@@ -1,0 +1,38 @@
+"""What the server's tests share: a command line in a world of its own, and real parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts import postgres as postgres_part
+from tests.parts import s3 as s3_part
+from tests.parts.command_line import CommandLine
+
+
+@pytest.fixture
+def mlctl(tmp_path: Path) -> Iterator[CommandLine]:
+    (tmp_path / "work").mkdir()
+    line = CommandLine(tmp_path / "state", tmp_path / "work")
+    yield line
+    line.down()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client would try again for minutes before it tells what is wrong."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_part.Postgres]:
+    with postgres_part.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[s3_part.S3]:
+    with s3_part.running() as service:
+        yield service

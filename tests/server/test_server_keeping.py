@@ -1,0 +1,197 @@
+"""What a server keeps: taken over from local clients, backed up, restored, and swept."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from tests.parts.command_line import CommandLine
+from tests.parts.postgres import PASSWORD, Postgres
+from tests.parts.s3 import S3
+
+ADMIN = "admin-Secret-4714"
+
+
+def make_runs(uri: str, folder: Path) -> None:
+    """Log a run, a model and a version into each of two experiments."""
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    (folder / "made").mkdir(exist_ok=True)
+    (folder / "made" / "weights.bin").write_bytes(bytes(range(256)) * 40)
+    for name in ("digits", "imdb"):
+        experiment = client.get_experiment_by_name(name)
+        number = experiment.experiment_id if experiment else client.create_experiment(name)
+        run = client.create_run(number, run_name=name).info.run_id
+        for step in range(5):
+            client.log_metric(run, "loss", 1 / (step + 1), step=step)
+        client.log_param(run, "units", 64)
+        client.log_text(run, f"a note about {name}", "notes/note.txt")
+        logged = client.create_logged_model(number, name="model", source_run_id=run).model_id
+        client.log_model_artifacts(logged, str(folder / "made"))
+        client.finalize_logged_model(logged, "READY")
+        if experiment is None:
+            client.create_registered_model(name)
+        version = client.create_model_version(name, f"models:/{logged}", run, model_id=logged).version
+        client.set_registered_model_alias(name, "champion", version)
+        client.transition_model_version_stage(name, version, "Production")
+        client.set_terminated(run)
+
+
+def read_back(uri: str) -> dict[str, Any]:
+    """Return all that make_runs has logged, artifacts by content, in an order that does not change."""
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    seen: dict[str, Any] = {}
+    for experiment in client.search_experiments():
+        for run in client.search_runs([experiment.experiment_id]):
+            history = client.get_metric_history(run.info.run_id, "loss")
+            points = [(point.step, point.value, point.timestamp) for point in history]
+            note = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/note.txt")
+            seen[run.info.run_id] = [experiment.name, run.info.run_name, dict(run.data.params), points, note]
+    for model in client.search_registered_models():
+        for version in client.search_model_versions(f"name = '{model.name}'"):
+            at = f"models:/{model.name}/{version.version}"
+            with tempfile.TemporaryDirectory() as folder:
+                files = Path(mlflow.artifacts.download_artifacts(at, dst_path=folder)).rglob("*.bin")
+                content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+            seen[at] = [
+                version.current_stage,
+                {k: int(v) for k, v in model.aliases.items()},
+                version.run_id,
+                content,
+            ]
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def _local_clients_write_here(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mlctl.cwd)
+
+
+def sqlite_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) -> None:
+    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    before = read_back(sqlite_of(mlctl.cwd))
+    up = mlctl("server-up", "--port", "0", "--workers", "1")
+    assert "3 experiments keep artifacts in a folder of this machine" in up.stderr
+    mlctl("server-down")
+
+    planned = mlctl.json("server-up", "--adopt-artifacts", "--dry-run")
+    assert [(one["name"], one["files"]) for one in planned["movable"]] == [
+        ("Default", 0), ("digits", 2), ("imdb", 2),
+    ]  # fmt: skip
+    assert "--yes" in mlctl("server-up", "--adopt-artifacts", code=4).stderr
+    assert (mlctl.cwd / "mlruns").is_dir()
+    up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--adopt-artifacts", "--yes")
+    assert not list((mlctl.cwd / "mlruns").rglob("note.txt"))
+    assert read_back(up["url"]) == before
+    connection = sqlite3.connect(mlctl.cwd / "mlflow.db")
+    everything = "\n".join(connection.iterdump())
+    connection.close()
+    assert "/mlruns/" not in everything
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.needs("s3")
+def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
+    mlctl: CommandLine, postgres: Postgres, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made while the server is in use, restored into the other kind of place, and from there back again."""
+    secret = {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN}
+    first = mlctl.json("server-up", "--port", "0", "--workers", "1", "--auth", more=secret)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN)
+    make_runs(first["url"], mlctl.cwd)
+    made = read_back(first["url"])
+    saved = mlctl.cwd.parent / "saved.tar"
+    told = mlctl.json("server-backup", str(saved))
+    assert (told["runs"], told["models"], told["artifacts"]) == (2, 2, 4)
+    make_runs(first["url"], mlctl.cwd)  # what comes later is not in it
+    assert "is there already" in mlctl.fails(4, "server-backup", str(saved))
+    mlctl("server-down")
+
+    bucket, database = s3.new_bucket(), postgres.new_database()
+    mlctl.environment = {**s3.environment, "PGPASSWORD": PASSWORD}
+    away = ("--backend", postgres.uri(database), "--bucket", bucket, "--endpoint-url", s3.url)
+    assert mlctl.json("server-restore", str(saved), *away, "--dry-run")["runs"] == 2
+    mlctl("server-restore", str(saved), *away, "--yes")
+    assert "is not empty" in mlctl.fails(4, "server-restore", str(saved), *away, "--yes")
+    second = mlctl.json("server-up", "--port", "0", "--workers", "1", *away, "--auth")
+    assert read_back(second["url"]) == made
+    make_runs(second["url"], mlctl.cwd)  # the sequences of its keys go on where they were
+    there = read_back(second["url"])
+    assert len(there) == 8
+
+    again = mlctl.cwd.parent / "again.tar"
+    mlctl("server-backup", str(again))
+    mlctl("server-down")
+    assert "not empty" in mlctl.fails(4, "server-restore", str(again), "--yes")
+    mlctl("server-restore", str(again), "--root", "third", "--yes")
+    third = mlctl.json("server-up", "--port", "0", "--workers", "1", "--root", "third", "--auth")
+    assert read_back(third["url"]) == there
+
+
+def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:
+    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    mlctl("server-backup", "whole.tar")
+    whole = (mlctl.cwd / "whole.tar").read_bytes()
+    for number, torn in enumerate(
+        (whole[: len(whole) // 2], whole[:-11000], b"", b"nothing of the kind" * 100)
+    ):
+        (mlctl.cwd / f"torn{number}.tar").write_bytes(torn)
+        assert "torn" in mlctl.fails(8, "server-restore", f"torn{number}.tar", "--root", "new", "--yes")
+    changed = bytearray(whole)
+    changed[whole.index(b"digits")] ^= 1
+    (mlctl.cwd / "changed.tar").write_bytes(changed)
+    assert "is not what it was" in mlctl.fails(8, "server-restore", "changed.tar", "--root", "new", "--yes")
+    assert not (mlctl.cwd / "new").exists()
+
+
+@pytest.mark.needs("s3")
+def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine, s3: S3) -> None:
+    bucket = s3.new_bucket()
+    mlctl.environment = s3.environment
+    up = mlctl.json(
+        "server-up", "--port", "0", "--workers", "1", "--bucket", bucket, "--endpoint-url", s3.url
+    )
+    make_runs(up["url"], mlctl.cwd)
+    before = read_back(up["url"])
+    client = MlflowClient(up["url"])
+    for run in client.search_runs([client.get_experiment_by_name("digits").experiment_id]):
+        client.delete_run(run.info.run_id)  # its model is registered: held
+    loose, gone = (client.create_run(client.create_experiment(name)).info for name in ("loose", "gone"))
+    client.log_text(loose.run_id, "x" * 1000, "note.txt")
+    client.log_text(gone.run_id, "y" * 1000, "note.txt")
+    client.delete_run(loose.run_id)
+    client.delete_experiment(gone.experiment_id)
+    service, many = s3.client(), f"{loose.experiment_id}/{loose.run_id}/artifacts/many"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: service.put_object(Bucket=bucket, Key=f"{many}/{n}", Body=b"z"), range(1100)))
+
+    planned = mlctl.json("server-gc")
+    assert (planned["objects"], len(planned["runs"]), planned["experiments"], planned["done"]) == (
+        1102,
+        2,
+        [gone.experiment_id],
+        False,
+    )
+    assert [one for one in planned["held"] if "digits/1" in one]
+    swept = mlctl.json("server-gc", "--yes")
+    assert (swept["objects"], swept["size_bytes"], swept["done"]) == (1102, 3100, True)
+    assert mlctl.json("server-gc")["objects"] == 0
+    assert "Contents" not in service.list_objects_v2(Bucket=bucket, Prefix=f"{loose.experiment_id}/")
+    left = read_back(up["url"])
+    assert {key: value for key, value in left.items() if "/" in key} == {
+        key: value for key, value in before.items() if "/" in key
+    }

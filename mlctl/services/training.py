@@ -25,7 +25,7 @@ from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
-from mlctl.errors import BadDataError, ConfigurationError, Interrupted
+from mlctl.errors import BadDataError, ConfigurationError, Interrupted, UnreachableError
 from mlctl.scores import scores
 from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
@@ -78,6 +78,7 @@ class Training:
         except BaseException as error:
             recorder.fail(error)
             raise
+        told = records.as_run(recorder.journal)  # the record is gone once the store has it all
         try:
             unsent = recorder.finish("FINISHED")
         except KeyboardInterrupt:
@@ -88,7 +89,10 @@ class Training:
                 " send it: mlctl sync"
             )
             return records.as_run(recorder.journal)
-        return Store(self.settings.tracking_uri).run(recorder.run_id)
+        try:
+            return Store(self.settings.tracking_uri).run(recorder.run_id)
+        except UnreachableError:  # it has all, and went away before it could be asked
+            return dataclasses.replace(told, status="FINISHED", model_uri=recorder.model_uri)
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""

@@ -298,7 +298,8 @@ class Store:
 
 
 def hush() -> None:
-    """Keep MLflow, its migrations and their warnings off stderr, unless --debug was said."""
+    """Keep MLflow, its migrations, bars and warnings off stderr, unless --debug was said."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if logging.getLogger("mlctl").isEnabledFor(logging.DEBUG):
         return
     for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):

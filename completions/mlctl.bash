@@ -5,12 +5,12 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes completion' \
+      commands='train resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+      options='--target --epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --epochs=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -64,7 +64,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         arguments=('?MODEL;f' '-') ;;
     'promote')
       options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --require=- --no-regress=- --evaluate==digits,housing,imdb,mnist,mnist-mlp;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --require=- --no-regress=- --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?VERSION' '?STAGE') ;;
     'rollback')
       options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -135,7 +135,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --to=- --host=?NAME --image=- --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'recipes')
-      commands='list show copy' \
+      commands='list show copy check' \
         options='--help -h' ;;
     'recipes list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -143,11 +143,22 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'recipes show')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'recipes copy')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp' 'f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
+    'recipes check')
+      options='--target --set --data --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --set=- --data=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
+    'init')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('f') ;;
+    'doctor')
+      options='--deep --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'completion')
       commands='show install' \
         options='--help -h' ;;

@@ -281,7 +281,8 @@ def predict(
 
 def dense(inputs: Any) -> Array:
     """Return inputs as the array that a model takes."""
-    return inputs.dense() if is_packed(inputs) else inputs
+    found: Array = inputs.dense() if is_packed(inputs) else inputs
+    return found
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

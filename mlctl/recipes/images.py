@@ -64,7 +64,7 @@ class Images(Recipe):
             ):
                 found = layer(found)
         if hp.backbone:
-            from mlctl.adapters.backbone import backbone
+            from mlctl.recipes.backbone import backbone
 
             found = layers.Rescaling(*RANGES[hp.backbone_range])(found)
             found = backbone(hp.backbone, data.input_shape)(found, training=False)

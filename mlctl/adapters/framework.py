@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ def hardware() -> Hardware:
     model, flags = cpu()
     cpu_can = bool({"avx512_bf16", "amx_bf16"} & flags)
     return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_can)
+
+
+def fork_is_safe(found: Hardware) -> bool:
+    """Whether a process that has imported TensorFlow may be forked: not on macOS, nor beside a GPU's driver."""
+    return sys.platform == "linux" and not found.gpus
 
 
 def precision_for(wanted: str, worthwhile: bool, found: Hardware) -> str:

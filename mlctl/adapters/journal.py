@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,13 +40,14 @@ class Journal:
         self.model = folder / "model"
         self.checkpoints = folder / "checkpoints"
         self._path = folder / "journal.jsonl"
+        self._writing = threading.Lock()
         self._sent = folder / "sent"
         try:
             self.files.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / "lock", timeout=0)
             self._lock.acquire()
             self._drop_torn_line()
-            self._file = self._path.open("ab")
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except Timeout:
             raise RefusedError(
                 f"run {folder.name[:8]} is being written by another process", "wait for it"
@@ -66,18 +69,19 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Write one entry; when this returns, it survives a crash of the machine."""
-        before = self._file.tell()
-        try:
-            self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as exc:
-            with contextlib.suppress(OSError):
-                self._file.truncate(before)  # half a line must not swallow the next
-            raise ConfigurationError(
-                f"the run's record {self.folder} cannot be written: {exc.strerror}",
-                f"free some space, then: mlctl resume {self.folder.name[:8]}",
-            ) from exc
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        with self._writing:
+            before = os.fstat(self._file).st_size
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+                os.fsync(self._file)
+            except OSError as exc:
+                os.ftruncate(self._file, before)  # half a line must not swallow the next
+                raise ConfigurationError(
+                    f"the run's record {self.folder} cannot be written: {exc.strerror}",
+                    f"free some space, then: mlctl resume {self.folder.name[:8]}",
+                ) from exc
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Return the entries from number `start`; raises BadDataError for a damaged line that is not the last."""
@@ -85,13 +89,16 @@ class Journal:
             return
         with self._path.open("rb") as file:
             for number, line in enumerate(file):
-                if number < start or not line.endswith(b"\n"):
+                if not line.endswith(b"\n"):
+                    return  # it is being written just now
+                if number < start:
                     continue
                 try:
                     yield json.loads(line)
                 except ValueError as exc:
                     raise BadDataError(
-                        f"{self._path}, line {number + 1} is damaged", "keep it, and report it"
+                        f"{self._path}, line {number + 1} is damaged",
+                        f"move {self.folder} away: mlctl resume then goes on from the store's copy",
                     ) from exc
 
     @property
@@ -104,11 +111,14 @@ class Journal:
 
     def acknowledge(self, count: int) -> None:
         """Note that the first `count` entries need not be sent again."""
-        write_atomically(self._sent, str(count).encode(), durable=False)
+        with contextlib.suppress(OSError):  # a full disk: sending again is harmless
+            write_atomically(self._sent, str(count).encode(), durable=False)
 
-    def close(self) -> None:
-        """Close the file and let others at it; the record stays."""
-        self._file.close()
+    def close(self, remove: bool = False) -> None:
+        """Close the file and let others at it; the record stays, or is removed while it is still ours."""
+        os.close(self._file)
+        if remove:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
     def _drop_torn_line(self) -> None:

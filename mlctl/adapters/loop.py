@@ -89,7 +89,7 @@ class Loop:
     """Training of one model by one program; `run` goes on from wherever `progress` is."""
 
     def __init__(
-        self, model: keras.Model, program: Program, predictor: Predictor, validation: tuple[Any, Array],
+        self, model: keras.Model, program: Program, predictor: Predictor, validation: tuple[Any, Array] | None,
         scores: Scores, seed: int, watcher: Watcher,
     ) -> None:  # fmt: skip
         self.model = model
@@ -129,7 +129,8 @@ class Loop:
         self.model.reset_metrics()
         self._train(number)
         metrics = dict(results(self.model))
-        metrics.update(self._validated())
+        if self.validation is not None:
+            metrics.update(self._validated(*self.validation))
         metrics["learning_rate"] = rate
         return Epoch(number, metrics, time.perf_counter() - began)
 
@@ -146,10 +147,10 @@ class Loop:
             if spent < PIECE_S:
                 self._piece = min(steps, max(self._piece + 1, int(self._piece * min(8.0, PIECE_S / spent))))
 
-    def _validated(self) -> dict[str, float]:
+    def _validated(self, inputs: Any, targets: Array) -> dict[str, float]:
         """Return val_ metrics: the model's own, and those of the task, from one pass."""
         self.model.reset_metrics()
-        predictions, loss = predict(self.predictor, *self.validation)
+        predictions, loss = predict(self.predictor, inputs, targets)
         own = {f"val_{name}": value for name, value in results(self.model).items()}
         own["val_loss"] = loss
         for name, value in self.scores(predictions).items():

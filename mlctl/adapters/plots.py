@@ -64,15 +64,20 @@ def predicted_against_actual(path: Path, targets: Array, values: Array, unit: st
     """Draw each prediction over its true value, and the line on which all should lie."""
     figure = Figure(figsize=(5.2, 5.0), layout="constrained")
     axes = figure.subplots()
-    axes.plot(targets, values, ".", ms=2, alpha=0.35, color=TRAINING, rasterized=True)
+    few = len(targets) < 500
+    axes.plot(targets, values, ".", ms=6 if few else 2, alpha=0.7 if few else 0.35, color=TRAINING)
     low, high = float(min(targets.min(), values.min())), float(max(targets.max(), values.max()))
     axes.plot([low, high], [low, high], color=VALIDATION, lw=1.2)
     axes.set_aspect("equal")
+    axes.locator_params(nbins=6)
+    if high >= 10_000:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(f"actual{f', {unit}' if unit else ''}")
     axes.set_ylabel(f"predicted{f', {unit}' if unit else ''}")
-    axes.set_title(
-        f"mean absolute error {np.abs(values - targets).mean():,.4g}{f' {unit}' if unit else ''} ({split})"
-    )
+    error = float(np.abs(values - targets).mean())
+    said = f"{error:,.0f}" if error >= 1000 else f"{error:.4g}"
+    axes.set_title(f"mean absolute error {said}{f' {unit}' if unit else ''} ({split})")
     figure.savefig(path, dpi=110)
 
 

@@ -281,8 +281,7 @@ def predict(
 
 def dense(inputs: Any) -> Array:
     """Return inputs as the array that a model takes."""
-    found: Array = inputs.dense() if is_packed(inputs) else inputs
-    return found
+    return np.asarray(inputs.dense() if is_packed(inputs) else inputs)
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
+import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.conversion import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal
 from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.reach import reach
 from mlctl.adapters.sender import BackgroundSender, Sender, profile
 from mlctl.adapters.tracking import Store
 from mlctl.domain import DataReference, Watcher
-from mlctl.errors import MlctlError
+from mlctl.errors import ConfigurationError, MlctlError
 
 PATIENCE_S = 10.0  # how long the end of a run waits for a store that does not answer
 LOCAL_ID = "mlctl.local_id"  # the tag that finds the run that an offline record became
@@ -34,14 +38,14 @@ class Recorder:
         self, journal: Journal, store: Store | None, watcher: Watcher, known: Iterable[Any] = ()
     ) -> None:
         self.journal = journal
-        self._watcher = watcher
+        self._adding = threading.Lock()
         self._known = {*known, *_known(journal.entries())}
         self._sender: BackgroundSender | None = None
         about = journal.about
         self.run_id = about.get("run_id") or journal.folder.name
         if store is not None:
             sender = Sender(store, about["run_id"], about["experiment_id"], journal)
-            self._sender = BackgroundSender(sender, self._tell)
+            self._sender = BackgroundSender(sender, watcher.say)
 
     @classmethod
     def begin(
@@ -53,7 +57,7 @@ class Recorder:
             "tracking_uri": tracking_uri,
             "experiment": experiment,
             "run_name": run_name,
-            "tags": dict(tags),
+            "tags": {**tags, HEARTBEAT: beat()},  # one that dies before its first beat is LOST, too
             "began": now_ms(),
             "host": socket.gethostname(),
         }
@@ -61,6 +65,7 @@ class Recorder:
             journal = Journal(state / "runs" / uuid.uuid4().hex)
             journal.describe(**about)
             return cls(journal, None, watcher)
+        check_writable(state)  # no run is made that cannot be recorded
         store = open_store(tracking_uri)
         about |= create_run(store, about)
         journal = Journal(state / "runs" / about["run_id"])
@@ -117,13 +122,15 @@ class Recorder:
         self._add({"kind": "artifact", "path": path})
 
     def share(self, files: Iterable[Path], folder: str) -> None:
-        """Record copies of files as artifacts in a folder, so that another machine finds them."""
+        """Record copies of files as the artifacts of a folder, in place of those shared there before."""
+        before = [path.name for path in (self.journal.files / folder).glob("*")]
+        name = f"{now_ms()}"
         for file in files:
-            path = f"{folder}/{file.name}"
-            target = self.artifact(path)
-            target.unlink(missing_ok=True)
-            os.link(file, target)  # what is written anew gets a new file, so this one stays as it is
+            path = f"{folder}/{name}/{file.name}"
+            shutil.copy(file, self.artifact(path))
             self.keep(path)
+        for old in before:
+            self.remove(f"{folder}/{old}")
 
     def remove(self, path: str) -> None:
         """Take an artifact folder away again."""
@@ -141,25 +148,44 @@ class Recorder:
         """
         self._add({"kind": "finish", "status": status, "at": now_ms()})
         unsent = self._sender.finish(PATIENCE_S) if self._sender else sum(1 for _ in self.journal.entries())
-        self.journal.close()
-        if not unsent and status == "FINISHED":
-            shutil.rmtree(self.journal.folder, ignore_errors=True)  # the store has it all
+        self.journal.close(remove=not unsent and status == "FINISHED")  # the store has it all
         return unsent
 
-    def _add(self, entry: dict[str, Any]) -> None:
-        self.journal.add(entry)
-        if self._sender:
-            self._sender.add(entry)
+    def fail(self, error: BaseException) -> None:
+        """End the run as FAILED with what failed; where the record takes no more, the store is told alone."""
+        try:
+            self.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
+            self.finish("FAILED")
+        except MlctlError:
+            with contextlib.suppress(MlctlError):
+                if self._sender:
+                    self._sender.sender.send({"kind": "finish", "status": "FAILED", "at": now_ms()})
 
-    def _tell(self, error: MlctlError) -> None:
-        self._watcher.say(f"{error.message}; training goes on, and mlctl tries again")
+    def _add(self, entry: dict[str, Any]) -> None:
+        with self._adding:  # checkpoints are shared from a thread of their own
+            self.journal.add(entry)
+            if self._sender:
+                self._sender.added()
+
+
+def check_writable(state: Path) -> None:
+    """Raise ConfigurationError where runs cannot be recorded."""
+    try:
+        (state / "runs").mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=state / "runs").close()
+    except OSError as exc:
+        raise ConfigurationError(
+            f"runs cannot be recorded in {state}: {exc.strerror}",
+            "free it up, or name another place in MLCTL_STATE_DIR",
+        ) from exc
 
 
 def open_store(tracking_uri: str) -> Store:
     """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
-    # the sender tries again by itself, and must notice soon that a server hangs
+    # the sender tries again by itself; an upload that a server hands on to its bucket may take a while
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the answer's
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     reach(tracking_uri)
     return Store(tracking_uri, create=True)
 

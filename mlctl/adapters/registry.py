@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import mlflow
+import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from mlctl.adapters.tracking import Store, moment
@@ -36,6 +38,8 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        # two who delete one alias: MLflow's own rows tell of it on stderr
+        warnings.filterwarnings("ignore", category=sqlalchemy.exc.SAWarning)
 
     @property
     def client(self) -> mlflow.MlflowClient:

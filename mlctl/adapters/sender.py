@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import mlflow
@@ -20,10 +21,12 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from mlctl.adapters.conversion import HEARTBEAT
+from mlctl.adapters.conversion import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal, write_atomically
+from mlctl.adapters.reach import reach
 from mlctl.adapters.tracking import Store
-from mlctl.errors import MlctlError
+from mlctl.errors import MlctlError, UnreachableError, UsageError
+from mlctl.settings import masked
 
 MODEL_NAME = "model"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
@@ -48,13 +51,19 @@ class Sender:
 
     def send(self, entry: Entry) -> None:
         """Send one entry; raises an MlctlError where the store does not take it."""
-        with self.store.asking():
-            getattr(self, "_send_" + entry["kind"])(entry)
+        try:
+            with self.store.asking():
+                getattr(self, "_send_" + entry["kind"])(entry)
+        except OSError as exc:  # a local artifact folder, or what of the record is to be uploaded
+            raise UnreachableError(
+                f"{entry['kind']} cannot be sent to {masked(self.store.tracking_uri)}: {exc}",
+                "try again: mlctl sync",
+            ) from exc
 
     def beat(self) -> None:
         """Tell the store that the run is alive."""
         with self.store.asking():
-            self.client.set_tag(self.run_id, HEARTBEAT, f"{time.time():.0f}")
+            self.client.set_tag(self.run_id, HEARTBEAT, beat())
 
     def _send_params(self, entry: Entry) -> None:
         params = [Param(name, str(value)) for name, value in entry["values"].items()]
@@ -83,10 +92,9 @@ class Sender:
             source=entry["source"],
             profile=entry["profile"],
         )
-        inputs = [
-            DatasetInput(dataset, [InputTag("mlflow.data.context", split)]) for split in entry["splits"]
-        ]
-        self.client.log_inputs(self.run_id, inputs)
+        # one input: the store keeps the first context alone where a data set is logged for each of its splits
+        context = InputTag("mlflow.data.context", ", ".join(entry["splits"]))
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 
     def _send_artifact(self, entry: Entry) -> None:
         path = Path(entry["path"])
@@ -100,7 +108,9 @@ class Sender:
             self.model_id = self._created_model(entry)
             write_atomically(self.journal.folder / "model_id", self.model_id.encode())
         self._name_owner()
-        self.client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
+        outputs = self.client.get_run(self.run_id).outputs  # MLflow fails where one is logged twice
+        if self.model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
         self.client.log_model_artifacts(self.model_id, str(self.journal.model))
         self.client.finalize_logged_model(self.model_id, "READY")
         self.client.set_tag(self.run_id, "mlctl.model_uri", f"models:/{self.model_id}")
@@ -142,77 +152,105 @@ class Sender:
         saved.run_id = self.run_id
         saved.model_id = saved.model_uuid = self.model_id
         saved.artifact_path = self.client.get_logged_model(self.model_id).artifact_location
-        saved.save(str(path))
+        write_atomically(path, saved.to_yaml().encode())  # the training may be reading it
 
 
 class BackgroundSender:
     """A thread that sends what is added to the journal, and tries again for as long as the run lasts.
 
-    Between entries it leaves a heartbeat in the store: a run whose last beat is a minute old is dead.
+    A second one leaves a heartbeat in the store, however long an upload takes: a run whose last beat is a
+    minute old is dead.
     """
 
-    def __init__(self, sender: Sender, on_trouble: Callable[[MlctlError], None]) -> None:
-        self._sender = sender
-        self._on_trouble = on_trouble
+    def __init__(self, sender: Sender, say: Callable[[str], None]) -> None:
+        self.sender = sender
+        self._say = say
         self._wake = threading.Condition()
-        journal = sender.journal
-        self._pending: list[Entry] = list(journal.entries(journal.sent))  # what a killed process left
-        self._count = journal.sent
+        self._done = sender.journal.sent
+        self._written = self._done + sum(1 for _ in sender.journal.entries(self._done))
         self._closing = False
-        self._trouble_since: float | None = None
-        self._next_beat = 0.0
+        self._left = threading.Event()  # nobody waits any longer
+        self._trouble = False
         self._thread = threading.Thread(target=self._work, name="mlctl-sender", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._beat, name="mlctl-heartbeat", daemon=True).start()
 
-    def add(self, entry: Entry) -> None:
-        """Have an entry sent, that the journal has already."""
+    def added(self) -> None:
+        """Have an entry sent that the journal has taken."""
         with self._wake:
-            self._pending.append(entry)
+            self._written += 1
             self._wake.notify()
 
     def finish(self, patience_s: float) -> int:
-        """Wait until all is sent, or the store has been in trouble for `patience_s`; return what is unsent."""
-        began = time.monotonic()
+        """Wait until all is sent; give up on a store that has not answered for `patience_s`.
+
+        Return how many entries are unsent.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify()
+        done, since = self._done, time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.05)
-            if self._trouble_since and time.monotonic() - max(began, self._trouble_since) > patience_s:
+            if self._done != done:
+                done, since = self._done, time.monotonic()
+            if time.monotonic() - since > patience_s and (self._trouble or not self._answers()):
                 break
-        return len(self._pending)
+        self._left.set()
+        return sum(1 for _ in self.sender.journal.entries(self._done))
+
+    def _answers(self) -> bool:
+        """Whether the store is there: an upload may take long, and a server that hangs looks the same."""
+        try:
+            reach(self.sender.store.tracking_uri)
+        except MlctlError:
+            return False
+        return True
 
     def _work(self) -> None:
+        entries = self._entries()
         pause = FIRST_PAUSE_S
-        while True:
-            with self._wake:
-                while not self._pending and time.monotonic() < self._next_beat and not self._closing:
-                    self._wake.wait(max(0.0, self._next_beat - time.monotonic()))
-                if not self._pending and self._closing:
-                    return
-                entry = self._pending[0] if self._pending else None
-            try:
-                if time.monotonic() >= self._next_beat:
-                    self._next_beat = time.monotonic() + BEAT_S
-                    self._sender.beat()
-                if entry is not None:
-                    self._sender.send(entry)
-            except MlctlError as error:
-                if self._trouble_since is None:
-                    self._trouble_since = time.monotonic()
-                    self._on_trouble(error)
+        for entry in entries:
+            while not self._left.is_set() and not self._sent(entry):
                 with self._wake:
                     if not self._closing:
                         self._wake.wait(pause)
-                time.sleep(FIRST_PAUSE_S)
+                self._left.wait(FIRST_PAUSE_S)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
-                continue
-            self._trouble_since, pause = None, FIRST_PAUSE_S
-            if entry is not None:
-                with self._wake:
-                    self._pending.pop(0)
-                self._count += 1
-                self._sender.journal.acknowledge(self._count)
+            if self._left.is_set():
+                return
+            pause, self._trouble = FIRST_PAUSE_S, False
+            self._done += 1
+            self.sender.journal.acknowledge(self._done)
+
+    def _entries(self) -> Iterator[Entry]:
+        """Yield what is not sent yet, and wait for more until the run ends."""
+        while True:
+            with self._wake:
+                while self._done >= self._written and not self._closing:
+                    self._wake.wait()
+                closing = self._closing
+            yield from self.sender.journal.entries(self._done)
+            if closing:
+                return
+
+    def _sent(self, entry: Entry) -> bool:
+        try:
+            self.sender.send(entry)
+        except UsageError as error:  # it will never be taken, and what comes after it must not wait
+            self._say(f"the store refuses some {entry['kind']} of this run: {error.message}")
+        except MlctlError as error:
+            if not self._trouble:
+                self._trouble = True
+                self._say(f"{error.message}; training goes on, and mlctl tries again")
+            return False
+        return True
+
+    def _beat(self) -> None:
+        while not self._left.is_set() and self._thread.is_alive():
+            with contextlib.suppress(MlctlError):  # the sender tells of outages
+                self.sender.beat()
+            self._left.wait(BEAT_S)
 
 
 def profile(splits: Mapping[str, int], rows: int) -> str:

@@ -28,6 +28,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
+    "tune": Entry("tune:tune", TRAIN, "Search a recipe's hyperparameters and log the best model."),
     "resume": Entry("resume:resume", TRAIN, "Go on with a run that was killed, stopped or failed."),
     "reproduce": Entry(
         "resume:reproduce", TRAIN, "Train a run again from what it recorded, and compare every figure."
@@ -41,6 +42,11 @@ COMMANDS: dict[str, Entry] = {
     "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
     "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
     "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
+    "serve": Entry("serve:serve", SERVE, "Serve a model over HTTP, as any MLflow client expects it."),
+    "predict": Entry("predict:predict", SERVE, "Ask a model, or an endpoint, and show the answer."),
+    "evaluate": Entry("evaluate:evaluate", SERVE, "Score a model on a recipe's data, beside another one."),
+    "endpoints": Entry("endpoints:app", SERVE, "List, read and stop the endpoints of this machine."),
+    "keys": Entry("keys:app", SERVE, "Make, list and revoke the API keys of endpoints."),
     "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),
     "server-status": Entry(
         "server:server_status", SERVER, "Show how a server is: its process, its database, and what it holds."

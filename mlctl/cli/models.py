@@ -127,11 +127,11 @@ def set_(
 def delete(session: Session, name: Name, version: SomeVersion = None) -> None:
     """Delete a version, or a model with its history; one that holds a stage is refused.
 
-    Runs and their models stay.
-
     \b
     mlctl models delete Digits 1
     mlctl models delete Digits --yes
+
+    Runs and their models stay.
     """
     from mlctl.services import models
 

@@ -48,18 +48,23 @@ From = Annotated[
 ]
 Smoke = Annotated[
     bool,
-    typer.Option("--smoke", help="It must load and answer its input example.", rich_help_panel=GATES),
+    typer.Option(
+        "--smoke", metavar="", help="It must load and answer its input example.", rich_help_panel=GATES
+    ),
 ]
 SkipGates = Annotated[
     bool,
     typer.Option(
         "--skip-gates",
+        metavar="",
         help="Leave out the gates of mlctl.toml; wants --reason, and is recorded.",
         rich_help_panel=GATES,
     ),
 ]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Make the checks, and change nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", metavar="", help="Make the checks, and change nothing.")
+]
 
 
 def promote(
@@ -78,12 +83,13 @@ def promote(
 ) -> None:
     """Move a version to a stage, where every gate holds.
 
-    One version holds Staging, Production or a stage of your own; the one that held it becomes Archived.
-
     \b
     mlctl promote Digits 2 Production --require 'test_accuracy>=0.95' --no-regress test_f1:0.005
     mlctl promote Digits 2 Production --from Staging --smoke --reason "a week in staging"
     mlctl promote Digits 2 Production --evaluate digits -n
+
+    One version holds Staging, Production or a stage of your own; the one that held it becomes Archived.
+    Gates that are always to hold go into mlctl.toml, under [models.NAME].
     """
     from mlctl.output.progress import TrainingView
     from mlctl.services import promote as service

@@ -16,7 +16,10 @@ NewName = Annotated[str, typer.Argument(metavar="TEXT", help="The registered mod
 Description = Annotated[str | None, typer.Option(metavar="TEXT", help="What a reader should know of it.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Repeatable.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Make another version of the same model; take an unfinished run's.")
+    bool,
+    typer.Option(
+        "--force", metavar="", help="Make another version of the same model; take an unfinished run's."
+    ),
 ]
 
 
@@ -30,11 +33,11 @@ def register(
 ) -> None:
     """Register a model as the next version of a name.
 
-    It must load and answer its own input example. The same model again answers with the version that exists.
-
     \b
     mlctl register last Digits
     mlctl register best:test_accuracy Digits --description "trained on all data" --tag team=vision
+
+    It must load and answer its own input example. The same model again answers with the version that exists.
     """
     from mlctl.cli.values import pairs
     from mlctl.output.progress import TrainingView

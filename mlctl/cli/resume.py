@@ -17,18 +17,22 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Though data, code or versions have changed.")
     ] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="A search: more trials than it was begun with.")
+    ] = None,
 ) -> None:
     """Go on with a run that was killed, stopped or failed.
 
     \b
     mlctl resume last
+    mlctl resume 77b0 --trials 50
     mlctl resume 3f2a --epochs 30
     """
-    from mlctl.output.progress import TrainingView
+    from mlctl.output.search import SearchView
     from mlctl.services import resume as service
 
-    with TrainingView() as view:
-        answer = service.resume(session.settings, run, epochs, force, view)
+    with SearchView() as view:
+        answer = service.resume(session.settings, run, epochs, force, view, trials)
     session.show(answer, f"next: mlctl runs show {answer.run_id[:8]}")
 
 

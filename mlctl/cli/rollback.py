@@ -20,11 +20,11 @@ def rollback(
 ) -> None:
     """Give a stage back to the version that held it before.
 
-    It must load and answer its input example. Again goes one further back, and never round in a circle.
-
     \b
     mlctl rollback Digits Production
     mlctl rollback Digits Production --to 1 --reason "2 and 3 drift on new pictures"
+
+    It must load and answer its input example. Again goes one further back, and never round in a circle.
     """
     from mlctl.output.progress import TrainingView
     from mlctl.services import promote as service

@@ -1,4 +1,4 @@
-"""Values as they are typed: NAME=VALUE and durations."""
+"""Values as they are typed: NAME=VALUE, durations and sizes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mlctl.errors import UsageError
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+BYTES = {"": 1, "k": 1000, "m": 1_000_000, "g": 1_000_000_000}
 
 
 def pairs(option: str, typed: Sequence[str] | None) -> dict[str, str]:
@@ -30,3 +31,11 @@ def seconds(typed: str) -> float:
     if not found:
         raise UsageError(f"{typed!r} is no duration", "write it as 90s, 10m or 2h")
     return float(found[1]) * SECONDS[found[2]]
+
+
+def size(typed: str) -> int:
+    """Return a size such as 500kB, 20MB or 1GB in bytes; raises UsageError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", typed.strip(), re.IGNORECASE)
+    if not found or not (count := round(float(found[1]) * BYTES[found[2].lower()])):
+        raise UsageError(f"{typed!r} is no size", "write it as 500kB, 20MB or 1GB")
+    return count

@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 def digits(rows: int) -> tuple[Array, Array]:
     """Return pictures (rows, 8, 8) float64 of 0..16, and their classes 0..9."""
     pictures, labels = _pictures(rows, side=8, coarse=4)
-    return np.rint(pictures * 16), labels
+    return np.rint(pictures * 16).astype(np.float64), labels  # as the bundled ones are
 
 
 def mnist(rows: int) -> tuple[Array, Array]:

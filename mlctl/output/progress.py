@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from rich.progress import (
     BarColumn,
@@ -36,7 +37,7 @@ class TrainingView:
         self._epochs = self._steps = 0
         self._best = ""
 
-    def __enter__(self) -> TrainingView:
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 

@@ -22,6 +22,9 @@ class Housing(Recipe):
     epochs, batch_size, learning_rate, schedule = 60, 128, 3e-3, "cosine"
     units = hyperparameter(128, low=2, high=512, step=2, help="width of the first hidden layer")
     units2 = hyperparameter(64, low=2, high=512, step=2, help="width of the second hidden layer")
+    layers = hyperparameter(
+        2, low=1, high=5, step=1, help="hidden layers; those after the second are as wide"
+    )
     split_seed = option(7, low=0, help="deals the districts out to training, validation and test")
 
     def load(self, source: Source) -> Dataset:
@@ -58,7 +61,7 @@ class Housing(Recipe):
         model = keras.Sequential([
             keras.Input(data.input_shape),
             layers.Dense(hp.units, activation="relu"),
-            layers.Dense(hp.units2, activation="relu"),
+            *(layers.Dense(hp.units2, activation="relu") for _ in range(hp.layers - 1)),
             layers.Dense(1),
             layers.Rescaling(float(targets.std()), float(targets.mean()), dtype="float32"),
         ])  # fmt: skip

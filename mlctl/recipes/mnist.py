@@ -18,8 +18,8 @@ class Mnist(Recipe):
 
     name = "mnist"
     objective = maximize("val_accuracy")
-    # Adadelta's own step is 1.0; the often published 0.01 reaches .908 in 15 epochs. Cosine decay settles it.
-    epochs, batch_size, learning_rate, schedule = 15, 1024, 1.0, "cosine"
+    # The often published 0.01 is far too low for Adadelta: .908 in 15 epochs. On validation 3.0 beat its own 1.0.
+    epochs, batch_size, learning_rate, schedule = 18, 1024, 3.0, "cosine"
     bfloat16 = True
     units = hyperparameter(128, low=32, high=512, step=32, help="width of the hidden layer")
     split_seed = option(7, low=0, help="deals the 60,000 out to training and validation")

@@ -13,6 +13,7 @@ from mlctl.domain_registry import ModelReference, Registration
 from mlctl.errors import MlctlError, RefusedError, UsageError
 from mlctl.services import select_model
 from mlctl.services.gates import answers_example, kept_metrics
+from mlctl.services.naming import check_name, check_tags
 from mlctl.settings import Settings
 
 
@@ -33,8 +34,8 @@ def register(
     Raises RefusedError for an unfinished run, BadDataError for a model that does not load and answer its own
     input example, NotFoundError where there is no model.
     """
-    _check_name(name)
-    _check_tags(tags or {})
+    check_name(name)
+    check_tags(tags or {})
     store = Store(settings.tracking_uri)
     registry = Registry(store)
     reference = select_model.resolve(settings, model)
@@ -107,27 +108,13 @@ def annotate(
     """Set the description and tags of a registered model, or of one version; raises NotFoundError."""
     if description is None and not tags:
         raise UsageError("nothing is to be set", "give --description, or --tag KEY=VALUE")
-    _check_tags(tags)
+    check_tags(tags)
     registry = Registry(Store(settings.tracking_uri))
     if version is None:
         registry.model(name)
     else:
         registry.version(name, version)
     _annotate(registry, name, version, description, tags)
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or set(name) & set("/:@") or name.strip() != name or name in {".", ".."}:
-        raise UsageError(
-            f"{name!r} cannot name a registered model",
-            "use letters, digits, - and _; / : and @ part a name from its version",
-        )
-
-
-def _check_tags(tags: Mapping[str, str]) -> None:
-    for key in tags:
-        if key.startswith(("mlctl.log.", "mlctl.void.")):
-            raise UsageError(f"the tag {key!r} is kept for the model's history", "choose another")
 
 
 def after_training(settings: Settings, run: Run, name: str, watcher: Watcher) -> Registration:

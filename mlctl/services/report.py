@@ -11,6 +11,7 @@ import numpy as np
 
 from mlctl.adapters import plots
 from mlctl.data.dataset import Dataset, Split
+from mlctl.domain import DataReference
 from mlctl.scores import labels_of
 
 if TYPE_CHECKING:
@@ -34,14 +35,13 @@ def write(
         path = f"plots/{metric}.png"
         plots.curves(recorder.artifact(path), metric, histories, progress.best.number, data.synthetic)
         recorder.keep(path)
+    on = f"{split_name}, synthetic data" if data.synthetic else split_name
     if data.classes:
         path = "plots/confusion_matrix.png"
-        plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, split_name)
+        plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, on)
     else:
         path = "plots/predicted_vs_actual.png"
-        plots.predicted_against_actual(
-            recorder.artifact(path), split.targets, answers[:, 0], data.unit, split_name
-        )
+        plots.predicted_against_actual(recorder.artifact(path), split.targets, answers[:, 0], data.unit, on)
     recorder.keep(path)
     _text(recorder, "report.txt", _report(data, answers, split_name, split, reached))
     lines: list[str] = []
@@ -52,6 +52,19 @@ def write(
 def as_json(value: Any) -> str:
     """Return compact JSON, as tags hold it."""
     return json.dumps(value, separators=(",", ":"))
+
+
+def data_tags(data: DataReference) -> dict[str, Any]:
+    """Return the tags that say of a run what data it is made from."""
+    return {
+        "mlctl.data": data.source,
+        "mlctl.data.name": data.name,
+        "mlctl.data.sha256": data.sha256,
+        "mlctl.data.rows": data.rows,
+        "mlctl.data.size_bytes": data.size_bytes,
+        "mlctl.data.splits": as_json(dict(data.splits)),
+        **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+    }
 
 
 def _history(recorder: Recorder, progress: Progress) -> None:

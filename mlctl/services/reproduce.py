@@ -9,7 +9,7 @@ from mlctl.adapters.tracking import Store
 from mlctl.domain import Difference, Reproduction, Run, Watcher
 from mlctl.errors import RefusedError
 from mlctl.services import prepare, select
-from mlctl.services.resume import recipe_source, request_of, versions_changed
+from mlctl.services.resume import given_to, recipe_source, request_of, versions_changed
 from mlctl.services.train import run_training
 from mlctl.settings import Settings
 
@@ -26,7 +26,7 @@ def reproduce(settings: Settings, selector: str, watcher: Watcher) -> Reproducti
     request = request_of(run)
     changed: list[str] = []
     source = recipe_source(settings, run, request, records.folder_of(settings.state_dir, run.run_id), changed)
-    recipe, values = prepare.recipe_values(source, request.given)
+    recipe, values = prepare.recipe_values(source, given_to(run))
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     if run.data and run.data.sha256 != prepared.data.sha256:
         changed.append("data")
@@ -36,7 +36,7 @@ def reproduce(settings: Settings, selector: str, watcher: Watcher) -> Reproducti
             f"take the old out: mlctl runs artifacts {run.run_id[:8]} --get recipe.py",
         )
     again = dataclasses.replace(
-        request, source=source, precision=run.params["precision"], run_name=None, register=None,
+        request, source=source, given=given_to(run), precision=run.params["precision"], run_name=None, register=None,
         tags={"mlctl.reproduces": run.run_id},
     )  # fmt: skip
     made = run_training(settings, again, prepared, watcher)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import environment, records
+from mlctl.adapters import checkpoints, environment, records
 from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
 from mlctl.data.sources import sha256
-from mlctl.domain import Run, Watcher
+from mlctl.domain import Run
+from mlctl.domain_tune import Search, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError
-from mlctl.services import prepare, select
+from mlctl.services import prepare, select, tune
 from mlctl.services.train import Request, Resumed, run_training
 from mlctl.settings import Settings
 
+EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs than it was begun with
 
-def resume(settings: Settings, selector: str, epochs: int | None, force: bool, watcher: Watcher) -> Run:
-    """Go on where a run's newest checkpoint is; a finished run answers with itself.
+
+def resume(
+    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchWatcher,
+    trials: int | None = None,
+) -> Run | Search:  # fmt: skip
+    """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
+
+    `trials` raises the number of a search's trials; a finished search with more of them goes on, too.
 
     Raises RefusedError where it is alive, or where data, code or versions have changed (`force` records what
     has, and goes on), NotFoundError where there is no such run or nothing to go on from.
     """
     run, folder = _found(settings, selector)
+    if run.tags.get(tune.KIND_TAG) == tune.SEARCH and (run.status != "FINISHED" or trials):
+        return tune.resume(settings, run, watcher, trials)
     if run.status == "FINISHED":
         watcher.say(f"run {run.run_id[:8]} is finished")
         return run
@@ -37,7 +48,8 @@ def resume(settings: Settings, selector: str, epochs: int | None, force: bool, w
     request = request_of(run)
     changed: list[str] = []
     source = recipe_source(settings, run, request, folder, changed)
-    given = {**request.given, **({"epochs": epochs} if epochs else {})}
+    tags = {EPOCHS: str(epochs)} if epochs else {}
+    given = {**given_to(run), **({"epochs": epochs} if epochs else {})}
     recipe, values = prepare.recipe_values(source, given)
     _check_epochs(run, values)
     changed += versions_changed(run)
@@ -49,9 +61,9 @@ def resume(settings: Settings, selector: str, epochs: int | None, force: bool, w
             f"since the run began this has changed: {'; '.join(changed)}", "go on all the same: --force"
         )
     if changed:
-        about = {**about, "tags": {**about["tags"], "mlctl.resumed_in_spite_of": "; ".join(changed)}}
+        tags["mlctl.resumed_in_spite_of"] = "; ".join(changed)
         watcher.say(f"going on in spite of: {'; '.join(changed)}")
-    return run_training(settings, request, prepared, watcher, Resumed(folder, about, known))
+    return run_training(settings, request, prepared, watcher, Resumed(folder, about, known, tags))
 
 
 def request_of(run: Run) -> Request:
@@ -59,6 +71,12 @@ def request_of(run: Run) -> Request:
     if "mlctl.request" not in run.tags:
         raise NotFoundError(f"run {run.run_id[:8]} was not made by mlctl train", "train anew: mlctl train")
     return Request(**json.loads(run.tags["mlctl.request"]))
+
+
+def given_to(run: Run) -> dict[str, Any]:
+    """Return what was set on a run's recipe, with the epochs that a resume has added."""
+    more = {"epochs": run.tags[EPOCHS]} if EPOCHS in run.tags else {}
+    return {**request_of(run).given, **more}
 
 
 def recipe_source(settings: Settings, run: Run, request: Request, folder: Path, changed: list[str]) -> str:
@@ -111,12 +129,11 @@ def _fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any]
             "it is LOST a minute after its last sign of life",
         )
     store = Store(settings.tracking_uri)
-    shared = [one.path for one in store.artifacts(run) if one.path.startswith("checkpoint/")]
-    target = folder / "checkpoints"
-    for path in shared:
-        file = store.download(run, path, folder / "fetched")
-        target.mkdir(parents=True, exist_ok=True)
-        file.rename(target / file.name)
+    if any(one.path == checkpoints.SHARED for one in store.artifacts(run)):
+        shared = store.download(run, checkpoints.SHARED, folder / "files")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for file in shared.rglob("*.ckpt"):
+            shutil.copy(file, folder / "checkpoints")
     known = {(name, step) for name in run.metrics for step, _ in store.history(run.run_id, name)}
     about = {
         "tracking_uri": settings.tracking_uri,
@@ -131,7 +148,7 @@ def _fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any]
 
 
 def _check_epochs(run: Run, values: Mapping[str, Any]) -> None:
-    before = int(run.params.get("epochs", values["epochs"]))
+    before = int(run.tags.get(EPOCHS) or run.params.get("epochs", values["epochs"]))
     if values["epochs"] != before and values["schedule"] != "constant":
         raise RefusedError(
             f"the {values['schedule']} schedule was laid out over {before} epochs",

@@ -91,9 +91,12 @@ def _best(store: Store, metric: str, experiment: str | None) -> Run:
     for name in dict.fromkeys((kept(objective.metric), objective.metric)):
         field = Field("metric", name)
         ordered = store.search([FINISHED], [SortKey(field, objective.maximize)], experiment, expected=1)
-        for run in take(ordered, 1):
+        for run in ordered:
+            if "mlctl.trial" in run.tags:  # it has no model: that of the best is in its search's own run
+                continue
             if (value := run.metrics.get(name)) is not None and value == value:
                 return run
+            break
     raise NotFoundError(
         f"no finished run has {objective.metric!r}" + (f" in experiment {experiment}" if experiment else ""),
         "mlctl runs list shows which metrics there are",

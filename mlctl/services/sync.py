@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from mlctl.adapters import records
@@ -29,13 +28,14 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
             watcher.say(f"run {folder.name[:8]} is being written: left alone")
             continue
         try:
-            synced.append(_sent(journal))
+            gone = not journal.about  # another sync was just ahead
+            if not gone:
+                synced.append(_sent(journal))
+                gone = synced[-1].status == "FINISHED"
         except MlctlError as error:
-            failure = error
+            failure, gone = error, False
         finally:
-            journal.close()
-        if synced and synced[-1].folder == folder and synced[-1].status == "FINISHED":
-            shutil.rmtree(folder, ignore_errors=True)
+            journal.close(remove=gone)
     if failure:
         raise failure
     return SyncReport(tuple(synced))

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.reach import reach
 from mlctl.domain import Run, Watcher
 from mlctl.services import prepare
+from mlctl.services.naming import check_name
 from mlctl.settings import Settings
 
 
@@ -39,22 +41,31 @@ class Request:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has."""
+    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has.
+
+    `tags` tell of this going on: that something has changed, or that there are more epochs.
+    """
 
     folder: Path
     about: Mapping[str, Any]
     known: frozenset[tuple[str, int]] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     """Train, log and check a model; return its run.
 
+    A model that cannot be registered fails when the run is finished and kept.
+
     Raises UsageError, NotFoundError, BadDataError for what was asked, UnreachableError where the store is
     away at the start. A run that fails is marked FAILED, one that is interrupted KILLED.
     """
+    if request.register is not None:
+        check_name(request.register)
     # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
     request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     recipe, values = prepare.recipe_values(request.source, request.given)
+    reach(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     return run_training(settings, request, prepared, watcher)
 
@@ -72,4 +83,9 @@ def run_training(
     with framework.frugal_imports():
         from mlctl.services.training import Training
 
-    return Training(settings, request, prepared, watcher, resumed).run()
+    run = Training(settings, request, prepared, watcher, resumed).run()
+    if request.register:
+        from mlctl.services import register
+
+        register.after_training(settings, run, request.register, watcher)
+    return run

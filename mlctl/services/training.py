@@ -25,7 +25,7 @@ from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
-from mlctl.errors import BadDataError, Interrupted, MlctlError
+from mlctl.errors import BadDataError, Interrupted
 from mlctl.scores import scores
 from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
 CHECKED_ROWS = 64
-SHARED = "checkpoint"  # the artifact folder from which another machine can go on
 
 Array = np.ndarray[Any, Any]
 
@@ -61,11 +60,11 @@ class Training:
         self.hardware = framework.hardware()
         self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
         self.progress = Progress(self.recipe.objective)
-        self.began = time.time()
+        self.began = time.monotonic()
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it, or as its record does where that is away."""
-        recorder = self._recorder()  # before seeding: MLflow draws the run's name from the same generator
+        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         try:
             with terminated_as_interrupted():
                 self._train_and_log(recorder)
@@ -77,9 +76,12 @@ class Training:
                 f"go on: mlctl resume {recorder.run_id[:8]}",
             ) from None
         except BaseException as error:
-            self._failed(recorder, error)
+            recorder.fail(error)
             raise
-        unsent = recorder.finish("FINISHED")
+        try:
+            unsent = recorder.finish("FINISHED")
+        except KeyboardInterrupt:
+            raise Interrupted("the run is done, but not all of it is sent", "send it: mlctl sync") from None
         if unsent:
             self.watcher.say(
                 f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
@@ -88,19 +90,23 @@ class Training:
             return records.as_run(recorder.journal)
         return Store(self.settings.tracking_uri).run(recorder.run_id)
 
+    def train_into(self, recorder: Recorder) -> None:
+        """Train from the first weight, and log model and metrics to a run that is described already."""
+        recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, None)
+        self._conclude(recorder, self._kept(model))
+
     def _train_and_log(self, recorder: Recorder) -> None:
         found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
         if found is None:
-            self._describe(recorder)
+            self.describe(recorder)
+            recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)
         self._conclude(recorder, self._kept(model))
-
-    def _failed(self, recorder: Recorder, error: BaseException) -> None:
-        with contextlib.suppress(MlctlError):  # a record that cannot be written is what failed
-            recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
-            recorder.finish("FAILED")
 
     # -- the model ----------------------------------------------------------------------------------------
 
@@ -130,12 +136,16 @@ class Training:
                 progress.restore(found, model)
                 self.watcher.say(f"going on after epoch {found.epoch}")
             self.watcher.began(self.recipe.name, values.epochs, program.steps, self.recipe.objective)
-            keeper = Keeper(recorder, self.request.checkpoint_every_s)
+            keeper = checkpoints.CheckpointWriter(
+                recorder.journal.checkpoints,
+                lambda files: recorder.share(files, checkpoints.SHARED),
+                self.request.checkpoint_every_s,
+            )
             for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
                 recorder.metrics(epoch.metrics, step=epoch.number)
 
             def ended(epoch: Epoch) -> None:
-                keeper.keep(progress.state(model))
+                keeper.write(progress.state(model))
                 recorder.metrics(epoch.metrics, step=epoch.number)
 
             try:
@@ -143,7 +153,7 @@ class Training:
             finally:
                 keeper.close()
         if keeper.failure:
-            self.watcher.say(f"checkpoints could not be written: {keeper.failure.strerror}")
+            self.watcher.say(f"checkpoints could not be written: {keeper.failure}")
 
     def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 whatever it was trained in."""
@@ -155,9 +165,14 @@ class Training:
 
     # -- the record ---------------------------------------------------------------------------------------
 
-    def _recorder(self) -> Recorder:
+    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
+        """Make the run that this training is recorded in, or open it again."""
         if self.resumed:
-            return Recorder.reopen(self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known)
+            recorder = Recorder.reopen(
+                self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known
+            )
+            recorder.tags(self.resumed.tags)
+            return recorder
         tags = {
             "mlflow.user": environment.user(),
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
@@ -166,6 +181,7 @@ class Training:
             "mlctl.objective": str(self.recipe.objective),
             "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
             "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
+            **(more_tags or {}),
             **self.request.tags,
         }
         if self.request.parent:
@@ -193,20 +209,14 @@ class Training:
             params["patience"] = self.request.patience
         return params
 
-    def _describe(self, recorder: Recorder) -> None:
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from: data, code, machine, versions."""
         source = self.recipe.source_file()
         git, diff = environment.code(source.parent if self._own_recipe else Path())
         data = self.prepared.reference
-        recorder.params(self._params)
         recorder.tags({
             "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
-            "mlctl.data": data.source,
-            "mlctl.data.name": data.name,
-            "mlctl.data.sha256": data.sha256,
-            "mlctl.data.rows": data.rows,
-            "mlctl.data.size_bytes": data.size_bytes,
-            "mlctl.data.splits": report.as_json(dict(data.splits)),
-            **({} if data.seed is None else {"mlctl.data.seed": data.seed}),
+            **report.data_tags(data),
             "mlctl.precision": self.precision,
             "mlctl.machine.cpu": self.hardware.cpu,
             "mlctl.machine.cores": environment.cores(),
@@ -236,7 +246,6 @@ class Training:
         progress = self.progress
         assert progress.best is not None
         self.watcher.stage("saving and checking the model")
-        shutil.rmtree(recorder.journal.model, ignore_errors=True)  # what a killed process left of it
         split_name, split = (
             ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         )
@@ -250,11 +259,11 @@ class Training:
         if self.data.is_table:
             importance.write(recorder, self.prepared, model, split)
         recorder.tags({
-            "mlctl.duration_s": round(time.time() - self.began, 2),
+            "mlctl.duration_s": round(time.monotonic() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
         })  # fmt: skip
-        if (recorder.journal.files / SHARED).exists():
-            recorder.remove(SHARED)
+        if (recorder.journal.files / checkpoints.SHARED).exists():
+            recorder.remove(checkpoints.SHARED)
 
     def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
         summary: dict[str, float] = {"best_epoch": best.number}
@@ -274,14 +283,19 @@ class Training:
         wanted, _ = programs.predict(predictor, inputs, programs.targets_for(model, split.targets, classes))
         few = split.take(np.arange(min(CHECKED_ROWS, len(split))))
         gaps = tuple(data.train.inputs.columns[data.train.inputs.isna().any()]) if data.is_table else ()
+        # the sender may be at a model that a killed process left, so that one is replaced at a stroke
+        made = recorder.journal.model.with_name("model.part")
+        shutil.rmtree(made, ignore_errors=True)
         model_folder.save(
-            recorder.journal.model, model, self.prepared.encoder, self._raw(few),
+            made, model, self.prepared.encoder, self._raw(few),
             programs.dense(self.prepared.encoded(few)),
             {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
             gaps,
         )  # fmt: skip
-        found = self._answers(model_folder.load(recorder.journal.model), split)
+        found = self._answers(model_folder.load(made), split)
         _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
+        shutil.rmtree(recorder.journal.model, ignore_errors=True)
+        made.rename(recorder.journal.model)
         return found
 
     def _answers(self, loaded: Any, split: Split) -> Array:
@@ -293,32 +307,6 @@ class Training:
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)
-
-
-class Keeper:
-    """Keeps checkpoints on this machine after every epoch, and in the store now and then."""
-
-    def __init__(self, recorder: Recorder, share_every_s: float) -> None:
-        self._recorder = recorder
-        self._share_every_s = share_every_s
-        self._writer = checkpoints.CheckpointWriter(recorder.journal.checkpoints)
-        self._shared_at = time.monotonic()
-
-    @property
-    def failure(self) -> OSError | None:
-        """What the disk said, where it did not take a checkpoint."""
-        return self._writer.failure
-
-    def keep(self, checkpoint: checkpoints.Checkpoint) -> None:
-        """Have a checkpoint written; share the newest whole one where it is time."""
-        self._writer.write(checkpoint)
-        if time.monotonic() - self._shared_at >= self._share_every_s:
-            self._shared_at = time.monotonic()
-            self._recorder.share(checkpoints.files(self._recorder.journal.checkpoints), SHARED)
-
-    def close(self) -> None:
-        """Wait until the newest checkpoint is on disk."""
-        self._writer.close()
 
 
 @contextlib.contextmanager

@@ -317,7 +317,8 @@ def _mlflow_model() -> Any:
             gc.collect()
             gc.freeze()  # what is loaded stays: walking it at every collection halves a server's rate
 
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Array:
+        # untyped: from a hint MLflow would infer a signature, and it warns of all but lists
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return self.scorer(model_input)
 
     return Model()

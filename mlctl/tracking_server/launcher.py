@@ -32,6 +32,12 @@ NEEDED = (
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "mlflow.tracing.processor.otel",
+    "opentelemetry.sdk.metrics.export",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.sqlite.pysqlite",
 )
 
 
@@ -68,7 +74,8 @@ def listening_socket(plan: Plan) -> socket.socket:
     every answer waits for Nagle's algorithm.
     """
     if plan.socket_fd is not None:
-        return socket.socket(fileno=plan.socket_fd)
+        found = socket.socket(fileno=plan.socket_fd)
+        return socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
     family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

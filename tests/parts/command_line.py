@@ -21,6 +21,7 @@ class CommandLine:
     state: Path
     cwd: Path
     environment: dict[str, str] = field(default_factory=dict)
+    patience_s: float = 150
 
     def __call__(
         self,
@@ -37,7 +38,7 @@ class CommandLine:
             stdin=None if given is not None else subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=self.patience_s,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

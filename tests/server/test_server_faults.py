@@ -26,11 +26,7 @@ def _leaves_nothing(mlctl: CommandLine) -> Iterator[None]:
     """After a fault there is no note, no process, and each answer took little of our own time."""
     yield
     assert mlctl.notes() == []
-    assert not [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if str(mlctl.state) in " ".join(one.info["cmdline"] or [])
-    ]
+    assert not [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(mlctl.cwd)]
 
 
 def test_a_port_in_use_is_refused(mlctl: CommandLine) -> None:
@@ -48,15 +44,6 @@ def test_beyond_this_machine_somebody_must_guard_it(mlctl: CommandLine) -> None:
 def test_a_broken_database_file_is_told(mlctl: CommandLine) -> None:
     (mlctl.cwd / "mlflow.db").write_bytes(b"this is not a database, " * 100)
     assert "is not an sqlite database" in mlctl.fails(8, "server-up", "--port", "0")
-
-
-def test_an_older_schema_wants_to_be_migrated(mlctl: CommandLine) -> None:
-    connection = sqlite3.connect(mlctl.cwd / "mlflow.db")
-    connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
-    connection.execute("INSERT INTO alembic_version VALUES ('0584bdc529eb')")
-    connection.commit()
-    connection.close()
-    assert "older than this MLflow's" in mlctl.fails(4, "server-up", "--port", "0")
 
 
 def test_a_newer_schema_is_refused(mlctl: CommandLine) -> None:
@@ -192,3 +179,23 @@ def test_an_s3_endpoint_that_is_away(mlctl: CommandLine) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     message = mlctl.fails(6, "server-up", "--port", "0", "--endpoint-url", url, "--bucket", "models")
     assert "does not answer as S3 does" in message
+
+
+def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> None:
+    """As an init container does it: the schema, and no server."""
+    from mlctl.adapters import database, dump
+    from mlctl.domain_server import Backend
+
+    backend = Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")
+    older = database._revisions()[database.newest_revision()]
+    assert older
+    dump.create_schema(backend, {"alembic_version": older})
+    with database.opened(backend) as connection:
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'old', 'active')"
+        )
+        connection.commit()
+    assert "older than this MLflow's" in mlctl.fails(4, "server-up", "--port", "0")
+    assert mlctl.json("server-up", "--migrate-only")["revision"] == database.newest_revision()
+    with database.opened(backend) as connection:
+        assert ("old",) in database.select(connection, "SELECT name FROM experiments")

@@ -183,7 +183,7 @@ def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine
     assert (planned["objects"], len(planned["runs"]), planned["experiments"], planned["done"]) == (
         1102,
         2,
-        [gone],
+        [gone.experiment_id],
         False,
     )
     assert [one for one in planned["held"] if "digits/1" in one]

@@ -18,6 +18,7 @@ import pytest
 
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
+from tests.parts.postgres import PASSWORD, Postgres
 
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
 
@@ -73,19 +74,21 @@ def test_a_server_comes_up_is_found_and_goes(mlctl: CommandLine) -> None:
     assert mlctl("server-logs").stdout != ""
 
 
-def test_three_first_starts_at_once_are_all_healthy(mlctl: CommandLine) -> None:
-    """Of one folder under three names: they share a database that none of them has created yet."""
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+def test_three_first_starts_at_once_are_all_healthy(
+    mlctl: CommandLine, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Under three names, of one database that none of them has created yet."""
+    where: tuple[str, ...] = ()
+    if kind == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        where = ("--backend", server.uri(server.new_database()))
+        mlctl.environment = {"PGPASSWORD": PASSWORD}
+    up = ("server-up", "--port", "0", "--workers", "1", *where, "--name")
     with ThreadPoolExecutor(3) as pool:
-        ups = list(
-            pool.map(
-                lambda n: mlctl.json("server-up", "--port", "0", "--workers", "1", "--name", f"s{n}"),
-                range(3),
-            )
-        )
+        ups = list(pool.map(lambda number: mlctl.json(*up, f"s{number}"), range(3)))
     assert len({up["pid"] for up in ups}) == 3
     assert [one["status"] for one in mlctl.json("server-status", "--all")] == ["up"] * 3
-    for number in range(3):
-        mlctl("server-down", "--name", f"s{number}")
 
 
 def test_one_name_at_once_is_one_server(mlctl: CommandLine) -> None:
@@ -178,3 +181,22 @@ def test_killed_without_a_supervisor_nothing_holds_the_port(mlctl: CommandLine) 
     assert mlctl.json("server-status")["status"] == "gone"
     assert mlctl.json("server-up", "--port", str(port), "--workers", "1")["already"] is False
     mlctl("server-down")
+
+
+def test_in_the_foreground_it_is_the_process_that_was_started(mlctl: CommandLine) -> None:
+    """A container's first process: it gets the signal itself, writes to its own streams, and tidies up."""
+    command = [sys.executable, "-m", "mlctl", "server-up", "--port", "0", "--workers", "1", "--foreground"]
+    process = subprocess.Popen(
+        command, cwd=mlctl.cwd, env=mlctl.whole_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        eventually(lambda: bool(mlctl.notes()), 60)
+        assert json.loads(mlctl.notes()[0].read_text())["pid"] == process.pid
+        eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert (out, b"in the foreground" in err) == (b"", True)
+        assert mlctl.notes() == []
+    finally:
+        process.kill()

@@ -70,8 +70,8 @@ def test_a_team_server(
     assert "admin_password" not in up
     trusted = ssl.create_default_context(cafile=cert)
 
-    def asked(path: str, user: str | None = None, **headers: str) -> int:
-        request = urllib.request.Request(up["url"] + path, headers=headers)
+    def asked(path: str, user: str | None = None, body: bytes | None = None, **headers: str) -> int:
+        request = urllib.request.Request(up["url"] + path, body, headers)
         if user:
             request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
         try:
@@ -88,6 +88,10 @@ def test_a_team_server(
     assert asked(some, f"admin:{ADMIN}") == 200
     assert asked(some, f"admin:{ADMIN}", Host="mlflow.example.com:443") == 200
     assert asked(some, f"admin:{ADMIN}", Host="evil.example.com") == 403
+    search, body = "/api/2.0/mlflow/experiments/search", b'{"max_results": 1}'
+    json_body = {"Content-Type": "application/json"}
+    assert asked(search, f"admin:{ADMIN}", body, Origin="https://example.com", **json_body) == 200
+    assert asked(search, f"admin:{ADMIN}", body, Origin="https://evil.example.com", **json_body) == 403
 
     assert "does not take" in mlctl.fails(
         5, "login", up["url"], "--ca-cert", str(cert), "--password-file", "-", given="wrong\n"

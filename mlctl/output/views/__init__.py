@@ -3,13 +3,16 @@
 from mlctl.output.views import (
     compare,
     completion,
+    predictions,
     project,
     recipes,
     registry,
     run_detail,
     runs,
     server,
+    serving,
     training,
+    tune,
 )
 from mlctl.output.views.base import document, tables
 
@@ -17,12 +20,15 @@ __all__ = [
     "compare",
     "completion",
     "document",
+    "predictions",
     "project",
     "recipes",
     "registry",
     "run_detail",
     "runs",
     "server",
+    "serving",
     "tables",
     "training",
+    "tune",
 ]

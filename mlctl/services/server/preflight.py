@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
 import os
 import socket
 import ssl
 import uuid
-from pathlib import Path
 
 from mlctl.adapters import database
 from mlctl.domain_server import Access, Place
@@ -93,7 +94,7 @@ def _bound(access: Access) -> socket.socket:
             raise RefusedError(
                 f"port {access.port} is for the administrator", "take one above 1023: --port"
             ) from exc
-        if exc.errno == 99:
+        if exc.errno == errno.EADDRNOTAVAIL:
             raise UnreachableError(f"{access.host} is no address of this machine", "look at --host") from exc
         raise RefusedError(
             f"port {access.port} on {access.host} is in use", "say --port, or find who has it: ss -ltnp"
@@ -104,38 +105,25 @@ def _bound(access: Access) -> socket.socket:
 def _writable(place: Place) -> None:
     folders = {place.backend.sqlite_file.parent} if place.backend.sqlite_file else set()
     if not place.bucket:
-        folders.add(place.folder)
+        folders.add(place.folder if place.folder.is_dir() else place.root)
     for folder in folders:
-        made = _made(folder)
         probe = folder / f".mlctl-{uuid.uuid4().hex}"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             with probe.open("wb") as file:
                 file.write(b"\0" * 65536)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
-            raise RefusedError(f"{folder} cannot be written: {exc.strerror}", _remedy(exc)) from exc
+            verb = "written" if folder.is_dir() else "created"
+            raise RefusedError(f"{folder} cannot be {verb}: {exc.strerror}", _remedy(exc)) from exc
         finally:
-            probe.unlink(missing_ok=True)
-            if made and folder == place.folder:
-                folder.rmdir()
-
-
-def _made(folder: Path) -> bool:
-    """Create a folder where there is none; return whether it was created."""
-    if folder.is_dir():
-        return False
-    try:
-        folder.mkdir(parents=True)
-    except OSError as exc:
-        raise RefusedError(
-            f"{folder} cannot be created: {exc.strerror}", "look at --root and its owner"
-        ) from exc
-    return True
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in {28, 122}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "free some space"
     return "look at --root and its owner"
 

@@ -1,0 +1,80 @@
+"""Picture files in the form that a model of small pictures was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mlctl.errors import BadDataError, NotFoundError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+SMALL = 16  # pictures up to this height were drawn to fill it; larger ones, as MNIST's, have a margin
+MARGIN = 4 / 28
+INK = 0.15  # what is fainter does not count when the drawing's edges are looked for
+
+Array = np.ndarray[Any, Any]
+
+
+def read(file: Path, shape: tuple[int, ...], full_scale: float, dtype: str) -> Array:
+    """Return (1, *shape) pixels from 0 to `full_scale`; `shape` is (height, width) or has channels last.
+
+    A drawing in one colour is cut out, turned light on dark, and fitted into the frame, as data sets of digits
+    are; a picture of the wanted size is taken as it is. Raises NotFoundError and BadDataError.
+    """
+    channels = shape[2] if len(shape) == 3 else 1
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            flat = _on_white(opened)
+            picture = flat.convert("L" if channels == 1 else "RGB")
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"there is no picture {file}", "look at the path") from exc
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as exc:
+        raise BadDataError(f"{file} is no picture that can be read", "PNG and JPEG are") from exc
+    height, width = shape[:2]
+    if channels > 1:
+        light = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)) / 255.0
+    elif picture.size == (width, height):
+        light = np.asarray(picture) / 255.0
+    else:
+        light = fitted(np.asarray(picture) / 255.0, height, width)
+    pixels = light * full_scale
+    if np.dtype(dtype).kind in "iu":
+        pixels = np.rint(pixels)
+    found: Array = np.asarray(pixels, dtype).reshape(1, *shape)
+    return found
+
+
+def fitted(light: Array, height: int, width: int) -> Array:
+    """Return a drawing (rows, columns) in 0..1 as light strokes on dark, cut out and centred in the frame."""
+    border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    strokes = 1 - light if border.mean() > 0.5 else light
+    strokes = np.clip((strokes - np.median(strokes)) / max(1e-6, 1 - np.median(strokes)), 0, 1)
+    inked = np.argwhere(strokes > INK)
+    if not len(inked):
+        return np.zeros((height, width))
+    (top, left), (bottom, right) = inked.min(axis=0), inked.max(axis=0) + 1
+    cut = Image.fromarray((strokes[top:bottom, left:right] * 255).astype(np.uint8))
+    margin = 0.0 if height <= SMALL else MARGIN
+    room = (height * (1 - 2 * margin), width * (1 - 2 * margin))
+    scale = min(room[0] / cut.height, room[1] / cut.width)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    small = (
+        np.asarray(cut.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)) / 255.0
+    )
+    frame = np.zeros((height, width))
+    down, over = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    frame[down : down + small.shape[0], over : over + small.shape[1]] = small
+    frame /= max(frame.max(), 1e-6)
+    return frame
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Return the picture without transparency: what is seen through is white."""
+    if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
+        return picture
+    whole = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)

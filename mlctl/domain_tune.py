@@ -1,0 +1,158 @@
+"""The nouns of a search: its space, its trials, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mlctl.domain import Objective, Run, Watcher
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One hyperparameter that is searched: choices, or a range that may have a step or be logarithmic.
+
+    `integer` says that values are whole; `default` is the recipe's own value, where a grid begins.
+    """
+
+    name: str
+    default: Any
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    log: bool = False
+    integer: bool = False
+
+    @property
+    def size(self) -> float:
+        """How many values there are; infinite for a range of numbers without a step."""
+        if self.choices:
+            return len(self.choices)
+        if self.step and not self.log:
+            return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return self.high - self.low + 1 if self.integer else math.inf
+
+    @property
+    def words(self) -> str:
+        """The dimension as --space takes it: 16..64:16, 0.0001..0.1:log, rmsprop|adam."""
+        if self.choices:
+            return "|".join(str(choice) for choice in self.choices)
+        tail = ":log" if self.log else f":{self.step:g}" if self.step else ""
+        return f"{self.low:g}..{self.high:g}{tail}"
+
+
+DONE, STOPPED, FAILED, RUNNING = "done", "stopped", "failed", "running"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: its values, how it went, and its nested run.
+
+    `score` is the mean over executions of the best epoch's objective, None where there is none; `epochs` counts
+    the epochs of one execution, `why` says why it was stopped or how it failed.
+    """
+
+    trial: str
+    run_id: str
+    state: str
+    params: Mapping[str, Any]
+    score: float | None = None
+    epochs: int = 0
+    duration_s: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search: the parent run, which holds the final model, and every trial, best first."""
+
+    run: Run
+    objective: Objective
+    trials: tuple[Trial, ...]
+    ended: str
+    best: str | None
+    registered: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The parent run's id."""
+        return self.run.run_id
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search would do: `size` counts the space's combinations (infinite where a range has no step)."""
+
+    recipe: str
+    algorithm: str
+    objective: Objective
+    dimensions: tuple[Dimension, ...]
+    fixed: Mapping[str, Any]
+    size: float
+    trials: int
+    first: tuple[Mapping[str, Any], ...]
+    epochs: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that is being trained right now."""
+
+    trial: str
+    epoch: int
+    epochs: int
+    value: float | None
+
+
+class SearchWatcher(Watcher, Protocol):
+    """Who looks on while a search runs."""
+
+    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
+        """The search begins: up to `trials` trials, `parallel` at once."""
+
+    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+        """Something moved."""
+
+    def trial(self, trial: Trial, best: bool) -> None:
+        """A trial has ended; `best` says that it is the best so far."""
+
+
+@dataclass
+class QuietSearch:
+    """A SearchWatcher that keeps what it is told about trials, and shows nothing."""
+
+    ended: list[Trial] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Keep it."""
+        self.said.append(text)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Show nothing."""
+
+    def began(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
+        """Show nothing."""
+
+    def step(self, epoch: int, done: int, steps: int) -> None:
+        """Show nothing."""
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+        """Show nothing."""
+
+    def stage(self, what: str) -> None:
+        """Show nothing."""
+
+    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
+        """Show nothing."""
+
+    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+        """Show nothing."""
+
+    def trial(self, trial: Trial, best: bool) -> None:
+        """Keep it."""
+        self.ended.append(trial)

@@ -1,0 +1,100 @@
+"""How a search is watched: a live table on a terminal, a plain line a trial elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mlctl.domain import Objective
+from mlctl.domain_tune import FAILED, Running, Trial
+from mlctl.output.progress import TrainingView
+from mlctl.output.render import number
+from mlctl.output.words import span
+
+FRAMES_A_SECOND = 4
+
+
+class SearchView(TrainingView):
+    """A SearchWatcher that shows what it sees on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: Live | None = None
+        self._goal: Objective | None = None
+        self._total = self._parallel = 0
+        self._began = time.monotonic()
+        self._shown_at = 0.0
+
+    def stage(self, what: str) -> None:
+        """Show what is being done; without a spinner's thread before the search, whose workers are forked."""
+        self._settle()
+        if self._total:
+            super().stage(what)
+        elif self._live:
+            self._print(Text(f"{what} …", style="dim"))
+
+    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
+        """Begin the table."""
+        self._settle()
+        self._goal, self._total, self._parallel = objective, trials, parallel
+        self._began = time.monotonic()
+        self._print(
+            Text(
+                f"searching {what}: up to {trials} trials, {parallel} at once, objective {objective}",
+                style="dim",
+            )
+        )
+        if self._live:
+            self._table = Live(console=self._console, transient=True, auto_refresh=False)
+            self._table.start()
+
+    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+        """Draw the table anew, a few times a second."""
+        now = time.monotonic()
+        if self._table is None or now - self._shown_at < 1 / FRAMES_A_SECOND:
+            return
+        self._shown_at = now
+        assert self._goal is not None
+        table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        for title in ("trial", "epoch", self._goal.metric):
+            table.add_column(title, justify="left" if title == "trial" else "right")
+        for one in running:
+            table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
+        spent = now - self._began
+        eta = span(spent / finished * (self._total - finished)) if finished else "?"
+        line = Text(f"{finished}/{self._total} trials, {stopped} stopped, best {number(best) or '-'}, "
+                    f"{span(spent)}, ETA {eta}", style="dim")  # fmt: skip
+        self._table.update(Group(table, line), refresh=True)
+
+    def trial(self, trial: Trial, best: bool) -> None:
+        """Show a trial's line; the table stays below it."""
+        line = Text(f"trial {trial.trial}  ")
+        line.append(f"{number(trial.score) or trial.state:>9}", "bold green" if best else "bold")
+        values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
+        line.append("  " + " ".join(f"{name}={_short(value)}" for name, value in values.items()))
+        line.append(f"  {trial.epochs} epochs, {span(trial.duration_s)}", "dim")
+        if trial.why:
+            line.append(f"  {trial.state}: {trial.why}", "red" if trial.state == FAILED else "yellow")
+        line.append("  best" if best else "", "green")
+        self._print(line)
+
+    def _print(self, text: Text) -> None:
+        if self._table is not None:
+            self._table.console.print(text, soft_wrap=True)
+        else:
+            super()._print(text)
+
+    def _settle(self) -> None:
+        if self._table is not None:
+            self._table.stop()
+            self._table = None
+        super()._settle()
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,190 @@
+"""Searches by the command itself: real processes, a real store, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.parts.command_line import CommandLine
+from tests.trained import COMMAND, TINY
+
+SLOW = TINY.replace(
+    "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(0.4)\n"
+)
+SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01")
+
+
+@pytest.fixture
+def mlctl(tmp_path: Path) -> CommandLine:
+    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, patience_s=600)
+
+
+def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
+    runs = mlctl.json("runs", "list", "--limit", "0")
+    found = {one["run_name"]: one for one in runs if one["tags"].get("mlflow.parentRunId") == parent}
+    assert len(found) == sum(one["tags"].get("mlflow.parentRunId") == parent for one in runs)
+    return found
+
+
+def begun(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "tune", *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.whole_environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def journal(mlctl: CommandLine) -> list[dict[str, Any]]:
+    for path in (mlctl.state / "runs").glob("*/search.jsonl"):
+        return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    return []
+
+
+def until(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: int) -> None:
+    end = time.monotonic() + 300
+    while sum(entry["kind"] == kind for entry in journal(mlctl)) < count:
+        assert time.monotonic() < end
+        assert search.poll() is None, search.communicate()
+        time.sleep(0.05)
+
+
+def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl: CommandLine) -> None:
+    answer = mlctl.json(
+        "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "--trials", "9", "--register", "Tiny"
+    )
+    assert answer["status"] == "FINISHED"
+    assert answer["ended"] == "4 of 4 combinations"
+    assert answer["registered"] == "Tiny/1"
+    assert {one["params"]["units"] for one in answer["trials"]} == {4, 8, 12, 16}
+    scores = [one["score"] for one in answer["trials"]]
+    assert scores == sorted(scores, reverse=True)
+    assert answer["params"]["units"] == str(answer["trials"][0]["params"]["units"])
+    assert answer["metrics"]["test_accuracy"] > 0.5
+    runs = nested(mlctl, answer["run_id"])
+    assert {f"trial-{one['trial']}" for one in answer["trials"]} < set(runs)
+    assert sum(name.startswith("trial-final") for name in runs) == 1
+    first = runs[f"trial-{answer['trials'][0]['trial']}"]
+    assert first["metrics"]["best_val_accuracy"] == scores[0]
+    assert first["run_id"] == answer["trials"][0]["run_id"]
+    files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])["artifacts"]}
+    assert {"search.jsonl", "space.json", "plots/importance.png", "plots/parallel_coordinates.png"} <= files
+    more = mlctl.json("resume", answer["run_id"], "--trials", "10")  # its journal is fetched from the store
+    assert len(more["trials"]) == 4
+
+
+def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) -> None:
+    began = time.process_time()
+    for arguments, said in (
+        (("--space", "unitz=1|2"), "declares no 'unitz'"),
+        (("--algorithm", "hyperband", "--stop", "median"), "stops trials by itself"),
+        (("--algorithm", "grid"), "a grid needs steps"),
+        (("--stop", "bandit:slack=-1"), "too small"),
+        (("--timeout", "soon"), "is no duration"),
+        (("--objective", "val_accuracy:max"), "has no direction"),
+    ):
+        assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+    assert time.process_time() - began < 5
+
+
+def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> None:
+    plan = mlctl.json("tune", "./tiny.py", *SPACE, "-n", "--trials", "3")
+    assert plan["space"] == {"units": "4..16:4"}
+    assert (plan["size"], plan["trials"], plan["epochs"]) == (4, 3, 9)
+    assert len(plan["first"]) == 3
+    assert not (mlctl.cwd / "mlflow.db").exists()
+
+
+def test_three_failing_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) -> None:
+    broken = TINY.replace("        import keras\n", "        if hp.units != 8:\n            raise ValueError('too wide')\n        import keras\n")  # fmt: skip
+    (mlctl.cwd / "tiny.py").write_text(broken)
+    said = mlctl.fails(7, "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "-P", "1", "--finalists", "0")
+    assert "3 trials in a row failed" in said
+    assert "too wide" in said
+    assert "tiny.py, line" in said
+    failed = [one for one in mlctl.json("runs", "list") if one["status"] == "FAILED"]
+    assert sum("mlctl.trial" in one["tags"] for one in failed) == 3
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL") or not Path("/proc").exists(), reason="Linux's death signal"
+)
+def test_killed_workers_and_a_killed_search_lose_and_repeat_nothing(mlctl: CommandLine) -> None:
+    asked = ("./slow.py", *SPACE, "--algorithm", "bayesian", "--trials", "4", "-P", "1", "--finalists", "0")
+    search = begun(mlctl, *asked)
+    until(mlctl, search, "start", 1)
+    worker = psutil.Process(search.pid).children(recursive=True)[-1]
+    worker.kill()
+    until(mlctl, search, "lost", 1)
+    until(mlctl, search, "end", 2)
+    processes = psutil.Process(search.pid).children(recursive=True)
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    _, alive = psutil.wait_procs(processes, timeout=1)
+    # a zombie is dead, and not yet reaped by whoever inherited it
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    ended = [entry for entry in journal(mlctl) if entry["kind"] == "end"]
+    parent = next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name
+    answer = mlctl.json("resume", parent)
+    assert answer["run_id"] == parent
+    assert [one["state"] for one in answer["trials"]] == ["done"] * 4
+    runs = nested(mlctl, parent)
+    assert sorted(runs) == ["trial-0001", "trial-0002", "trial-0003", "trial-0004"]
+    assert {one["status"] for one in runs.values()} == {"FINISHED"}
+    before = {entry["trial"]: entry["score"] for entry in ended}
+    assert {one["trial"]: one["score"] for one in answer["trials"] if one["trial"] in before} == before
+    whole = mlctl.json("tune", *asked)
+    assert [(one["trial"], one["params"], one["score"]) for one in whole["trials"]] == [
+        (one["trial"], one["params"], one["score"]) for one in answer["trials"]
+    ]
+
+
+def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(mlctl: CommandLine) -> None:
+    search = begun(mlctl, "./slow.py", *SPACE, "--trials", "4", "-P", "2", "--finalists", "0")
+    until(mlctl, search, "end", 1)
+    os.killpg(search.pid, signal.SIGINT)
+    out, err = search.communicate(timeout=120)
+    assert search.returncode == 130
+    assert out == ""
+    assert "mlctl resume" in err
+    answer = mlctl.json("resume", next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name)
+    assert len(answer["trials"]) == 4
+
+
+PUBLISHED = {
+    "two executions a trial, by a Gaussian process": (
+        "mnist-mlp", "--algorithm", "bayesian", "--executions-per-trial", "2", "--space", "units=16..64:16",
+        "--space", "optimizer=rmsprop|adam", "--set", "loss=sparse_categorical_crossentropy",
+        "--set", "learning_rate=1e-3", "--set", "batch_size=128", "--epochs", "2", "--trials", "2",
+    ),
+    "choices at random, four at once, with a bandit": (
+        "housing", "--trials", "4", "-P", "4", "--stop", "bandit:slack=0.1,interval=2,delay=1",
+        "--objective", "min:val_mae", "--space", "batch_size=25|50|100", "--space", "epochs=5|10|15",
+        "--space", "units=2..12:2", "--space", "units2=2..12:2", "--set", "learning_rate=3e-3", "--set", "layers=2",
+    ),
+    "epochs, batches and rates, in a table of the best": (
+        "imdb", "--trials", "3", "--space", "epochs=1|2", "--space", "batch_size=250|500",
+        "--space", "learning_rate=1e-3|1e-2", "--set", "units=10", "--set", "vocabulary=1000",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_search_in_small(mlctl: CommandLine, name: str) -> None:
+    arguments = PUBLISHED[name]
+    answer = mlctl.json("tune", *arguments, "--data", "synthetic", "--rows", "600", "--seed", "1")
+    wanted = int(arguments[arguments.index("--trials") + 1])
+    assert len(answer["trials"]) == wanted
+    assert {one["state"] for one in answer["trials"]} <= {"done", "stopped"}
+    assert answer["status"] == "FINISHED"
+    assert any(name.startswith(("test_", "best_val_")) for name in answer["metrics"])
+    assert answer["model_uri"]

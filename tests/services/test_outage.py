@@ -1,0 +1,181 @@
+"""A tracking server that is stopped, paused, killed or that answers nonsense costs a training nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mlflow_server import MlflowServer, Proxy, running
+from tests.parts import eventually, free_port
+from tests.parts import postgres as postgres_part
+from tests.training_run import assert_whole, kinds, record
+from tests.zygote import Zygote
+
+EPOCHS = 3
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+TOLD = "training goes on, and mlctl tries again"
+
+
+def train(experiment: str, *more: str) -> list[str]:
+    return ["train", "digits", "--epochs", str(EPOCHS), "--experiment", experiment, *more]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    folder = tmp_path_factory.mktemp("sqlite-server")
+    with running(folder, f"sqlite:///{folder}/mlflow.db") as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: MlflowServer) -> Iterator[Proxy]:
+    proxy = Proxy(server.uri)
+    yield proxy
+    proxy.close()
+
+
+def test_paused_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run = zygote.start(train("paused"), state, tmp_path / "log", server.uri, **IMPATIENT)
+    eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
+    server.send(signal.SIGSTOP)
+    try:
+        eventually(lambda: TOLD in run.said, 60)
+    finally:
+        server.send(signal.SIGCONT)
+    assert run.wait() == 0, run.said
+    assert run.said.count(TOLD) == 1, run.said
+    assert_whole(server.uri, "paused", EPOCHS)
+    assert record(state) is None
+
+
+def test_hanging_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run = zygote.start(train("hanging"), state, tmp_path / "log", server.uri)
+    eventually(lambda: kinds(state)["model"] >= 1, 120, 0.002)
+    server.send(signal.SIGSTOP)
+    try:
+        eventually(lambda: kinds(state)["finish"] >= 1, 60)
+        began = time.monotonic()
+        assert run.wait() == 0, run.said
+        assert time.monotonic() - began < 30
+    finally:
+        server.send(signal.SIGCONT)
+    assert "mlctl sync" in run.said
+    assert "not sent yet" in run.said
+    synced = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
+    assert synced.wait() == 0, synced.said
+    assert_whole(server.uri, "hanging", EPOCHS)
+    assert record(state) is None
+
+
+def test_answering_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run = zygote.start(train("spoiled"), state, tmp_path / "log", proxy.uri)
+    eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
+    proxy.spoil = lambda number, path: "500"
+    eventually(lambda: TOLD in run.said, 60)
+    eventually(lambda: kinds(state)["model"] >= 1, 120)  # the training goes on meanwhile
+    proxy.spoil = lambda number, path: ""
+    assert run.wait() == 0, run.said
+    assert run.said.count(TOLD) == 1, run.said
+    assert_whole(proxy.uri, "spoiled", EPOCHS)
+
+
+def test_every_other_answer_is_lost(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
+    """The server did what was asked, and nobody heard: all of it is sent again, and counts once."""
+    state = tmp_path / "state"
+    run = zygote.start(train("lost"), state, tmp_path / "log", proxy.uri)
+    eventually(lambda: kinds(state)["params"] >= 1, 120, 0.005)
+    seen: set[str] = set()
+
+    def first_time(number: int, path: str) -> str:
+        new = path.partition("?")[0] not in seen
+        seen.add(path.partition("?")[0])
+        return "lost" if new and "health" not in path else ""
+
+    proxy.spoil = first_time
+    assert run.wait() == 0, run.said
+    for what in ("log-batch", "logged-models", "outputs", "MLmodel", "runs/update"):
+        assert any(what in one for one in proxy.spoiled), (what, proxy.spoiled)
+    proxy.spoil = lambda number, path: ""
+    if record(state):  # the end does not wait for ever
+        assert zygote.start(["sync"], state, tmp_path / "log2", proxy.uri).wait() == 0
+    assert_whole(proxy.uri, "lost", EPOCHS)
+
+
+def test_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    refused = zygote.start(train("away"), tmp_path / "refused", tmp_path / "log", away)
+    assert refused.wait() == 6, refused.said
+    assert record(tmp_path / "refused") is None
+
+    state = tmp_path / "state"
+    offline = zygote.start(train("away", "--offline"), state, tmp_path / "log2", away)
+    assert offline.wait() == 0, offline.said
+    assert "mlctl sync" in offline.said
+    folder = record(state)
+    assert folder
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace(away, server.uri))  # the server is back, where it was
+    both = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
+    assert [one.wait() for one in both] == [0, 0], [one.said for one in both]
+    assert_whole(server.uri, "away", EPOCHS)
+    assert record(state) is None
+    again = zygote.start(["sync"], state, tmp_path / "log3", server.uri)
+    assert again.wait() == 0, again.said
+
+
+def test_dead_for_good_then_synced(zygote: Zygote, tmp_path: Path, backend: str) -> None:
+    """Killed in an epoch, back for the sync, killed in the model's upload, back again for two syncs at once."""
+    state = tmp_path / "state"
+    with running(tmp_path / "server", backend) as server:
+        run = zygote.start(train("dead"), state, tmp_path / "log", server.uri)
+        eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
+        server.end()
+        assert run.wait() == 0, run.said
+        assert run.said.count(TOLD) == 1, run.said
+        assert "mlctl sync" in run.said
+        assert kinds(state)["metrics"] == EPOCHS + 1  # with what the kept model reached
+        folder = record(state)
+        assert folder
+        assert (folder / "model" / "MLmodel").exists()
+
+        server.start()
+        first = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
+        eventually(lambda: (folder / "model_id").exists() or first.poll() is not None, 60, 0.002)
+        server.send(signal.SIGSTOP)
+        assert first.poll() is None, first.said
+        server.end()
+        assert first.wait() == 6, first.said
+
+        restarted = threading.Thread(target=server.start)
+        restarted.start()
+        away = zygote.start(["sync"], state, tmp_path / "log3", server.uri)  # too early, as likely as not
+        restarted.join()
+        assert away.wait() in {0, 6}
+        both = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
+        assert [one.wait() for one in both] == [0, 0], [one.said for one in both]
+        assert_whole(server.uri, "dead", EPOCHS)
+        assert record(state) is None
+        server.end(signal.SIGTERM)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/mlflow.db"
+        return
+    with postgres_part.running() as server:
+        named = server.uri(server.new_database())
+        before = os.environ.get("PGPASSWORD")
+        os.environ["PGPASSWORD"] = postgres_part.PASSWORD
+        yield named.replace("postgresql://", "postgresql+psycopg2://")
+        os.environ.pop("PGPASSWORD") if before is None else os.environ.update(PGPASSWORD=before)

@@ -1,0 +1,244 @@
+"""A killed run is taken up where it was: refused where that would not be the same run, whatever has been torn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts import eventually
+from tests.training_run import assert_whole, client, kinds, only_run, record
+from tests.zygote import Started, Zygote
+
+EPOCHS = 12
+
+
+@dataclass
+class Killed:
+    """A run that was killed: a store, its artifacts, and the state folder of the machine that it ran on."""
+
+    zygote: Zygote
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def run_id(self) -> str:
+        return str(only_run(self.uri, "killed").info.run_id)
+
+    def mlctl(self, *arguments: str, state: Path | None = None) -> Started:
+        log = self.folder / f"log-{len(list(self.folder.glob('log-*')))}"
+        return self.zygote.start(arguments, state or self.state, log, self.uri)
+
+    def tag(self, name: str, value: str) -> None:
+        client(self.uri).set_tag(self.run_id, name, value)
+
+    def histories(self) -> dict[str, Any]:
+        asked, run = client(self.uri), only_run(self.uri, "killed")
+        return {
+            name: sorted((one.step, one.value) for one in asked.get_metric_history(run.info.run_id, name))
+            for name in run.data.metrics
+        }
+
+
+@pytest.fixture(scope="module")
+def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """digits, killed after its checkpoint was shared, begun in a folder of code with uncommitted changes."""
+    killed = Killed(zygote, tmp_path_factory.mktemp("killed"))
+    killed.state.mkdir()
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "-C", str(killed.state)]
+    (killed.state / "notes.txt").write_text("before\n")
+    for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    (killed.state / "notes.txt").write_text("after\n")
+    run = killed.mlctl(
+        "train", "digits", "--epochs", str(EPOCHS), "--set", "schedule=constant", "--experiment", "killed",
+        "--checkpoint-every", "0.01s",
+    )  # fmt: skip
+
+    def shared() -> bool:
+        folder = record(killed.state)
+        if folder is None or kinds(killed.state)["metrics"] < 4:
+            return False
+        entries = [
+            json.loads(line)
+            for line in (folder / "journal.jsonl").read_bytes().splitlines(True)
+            if line.endswith(b"\n")
+        ]
+        paths = [entry.get("path", "") for entry in entries]
+        done = int((folder / "sent").read_text() or 0) if (folder / "sent").exists() else 0
+        return sum("checkpoint/" in path and path.endswith(".ckpt") for path in paths[:done]) >= 4
+
+    eventually(lambda: shared() or run.poll() is not None, 120, 0.005)
+    run.send(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL, run.said
+    return killed
+
+
+@pytest.fixture
+def killed(original: Killed, tmp_path: Path) -> Killed:
+    """A copy of the killed run that a test may do with as it likes."""
+    return copied(original, tmp_path / "copy")
+
+
+def copied(original: Killed, folder: Path) -> Killed:
+    shutil.copytree(original.folder, folder, ignore=shutil.ignore_patterns("log-*"))
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            store.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(original.folder), str(folder))
+            )
+    for path in folder.glob("state/runs/*/run.json"):
+        path.write_text(path.read_text().replace(str(original.folder), str(folder)))
+    return Killed(original.zygote, folder)
+
+
+@pytest.fixture(scope="module")
+def whole(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The histories of the same training, resumed on its own machine; two resumes were started at once."""
+    here = copied(original, tmp_path_factory.mktemp("whole") / "copy")
+    first = here.mlctl("resume", "last")
+    eventually(lambda: kinds(here.state)["resume"] == 1, 60, 0.005)
+    second = here.mlctl("resume", "last")
+    assert second.wait() == 4, second.said
+    assert "being written by another process" in second.said
+    assert first.wait() == 0, first.said
+    assert "going on after epoch" in first.said
+    assert_whole(here.uri, "killed", EPOCHS)
+    assert record(here.state) is None
+
+    again = here.mlctl("resume", "last", "-o", "json")
+    assert again.wait() == 0, again.said
+    assert "is finished" in again.said
+    assert '"status": "FINISHED"' in again.said
+    return here.histories()
+
+
+def test_two_at_once_and_again(whole: dict[str, Any]) -> None:
+    assert [step for step, _ in whole["loss"]] == list(range(1, EPOCHS + 1))
+
+
+def test_on_another_machine(killed: Killed, whole: dict[str, Any], tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    alive = killed.mlctl("resume", "last", state=elsewhere)
+    assert alive.wait() == 4, alive.said
+    assert "alive on another machine" in alive.said
+    killed.tag("mlctl.heartbeat", "1000")
+    run = killed.mlctl("resume", "last", state=elsewhere)
+    assert run.wait() == 0, run.said
+    assert "going on after epoch" in run.said
+    assert_whole(killed.uri, "killed", EPOCHS)
+    assert killed.histories() == whole
+    assert record(elsewhere) is None
+
+
+def test_torn_files_and_more_epochs(killed: Killed, whole: dict[str, Any]) -> None:
+    folder = record(killed.state)
+    assert folder
+    newest = max((folder / "checkpoints").glob("0*.ckpt"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b'{"kind":"metrics","val')
+    run = killed.mlctl("resume", "last", "--epochs", str(EPOCHS + 2))
+    assert run.wait() == 0, run.said
+    assert f"going on after epoch {int(newest.stem[:5]) - 1}" in run.said
+    assert_whole(killed.uri, "killed", EPOCHS + 2)
+    assert killed.histories()["val_loss"][:EPOCHS] == whole["val_loss"]
+
+
+def test_what_has_changed_is_refused_and_recorded_with_force(killed: Killed) -> None:
+    killed.tag("mlctl.version.keras", "0.1")
+    killed.tag("mlctl.data.sha256", "0" * 64)
+    killed.tag("mlctl.recipe_sha256", "0" * 64)
+    refused = killed.mlctl("resume", "last")
+    assert refused.wait() == 4, refused.said
+    for what in ("keras (0.1 then", "data (SHA-256 000000000000 then", "digits.py", "--force"):
+        assert what in refused.said
+    forced = killed.mlctl("resume", "last", "--force")
+    assert forced.wait() == 0, forced.said
+    assert (
+        "keras (0.1 then" in assert_whole(killed.uri, "killed", EPOCHS).data.tags["mlctl.resumed_in_spite_of"]
+    )
+
+
+def test_epochs_of_a_schedule_that_ends(killed: Killed) -> None:
+    request = only_run(killed.uri, "killed").data.tags["mlctl.request"]
+    killed.tag("mlctl.request", request.replace('"constant"', '"cosine"'))
+    refused = killed.mlctl("resume", "last", "--epochs", "20")
+    assert refused.wait() == 4, refused.said
+    assert f"the cosine schedule was laid out over {EPOCHS} epochs" in refused.said
+
+
+def test_a_damaged_line_is_said(killed: Killed) -> None:
+    folder = record(killed.state)
+    assert folder
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(True)
+    lines[2] = b"\0" * 40 + b"\n"
+    (folder / "journal.jsonl").write_bytes(b"".join(lines))
+    run = killed.mlctl("resume", "last")
+    assert run.wait() == 8, run.said
+    assert "line 3 is damaged" in run.said
+    assert "Traceback" not in run.said
+
+
+def test_code_and_requirements_can_be_taken_out(killed: Killed, tmp_path: Path) -> None:
+    for name, part in (("code.diff", "+after"), ("requirements.txt", "tensorflow==")):
+        run = killed.mlctl("runs", "artifacts", "last", "--get", name, "--to", str(tmp_path))
+        assert run.wait() == 0, run.said
+        assert part in (tmp_path / name).read_text()
+
+
+def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> None:
+    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+    run = zygote.start(
+        ["train", "digits", "--epochs", "4", "--offline", "--experiment", "off"], state, tmp_path / "log", uri
+    )
+    eventually(lambda: kinds(state)["metrics"] >= 2, 120, 0.005)
+    run.send(signal.SIGKILL)
+    run.wait()
+    folder = record(state)
+    assert folder
+    resumed = zygote.start(["resume", folder.name[:8]], state, tmp_path / "log2", uri)
+    assert resumed.wait() == 0, resumed.said
+    synced = zygote.start(["sync", "-o", "json"], state, tmp_path / "log3", uri)
+    assert synced.wait() == 0, synced.said
+    assert_whole(uri, "off", 4)
+    assert record(state) is None
+
+
+def test_reproduce(zygote: Zygote, tmp_path: Path) -> None:
+    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+
+    def mlctl(*arguments: str) -> Started:
+        return zygote.start(arguments, state, tmp_path / f"log-{len(list(tmp_path.glob('log-*')))}", uri)
+
+    assert mlctl("train", "digits", "--epochs", "2", "--experiment", "again").wait() == 0
+    run_id = only_run(uri, "again").info.run_id
+    same = mlctl("reproduce", run_id, "-o", "json")
+    assert same.wait() == 0, same.said
+
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        store.execute(
+            "UPDATE metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'loss' AND step = 2", (run_id,)
+        )
+    differs = mlctl("reproduce", run_id)
+    assert differs.wait() == 4, differs.said
+    assert "the figures differ on the same versions" in differs.said
+
+    client(uri).set_tag(run_id, "mlctl.data.sha256", "0" * 64)
+    changed = mlctl("reproduce", run_id)
+    assert changed.wait() == 4, changed.said
+    assert "no longer what the run was made from: data" in changed.said

@@ -1,0 +1,377 @@
+"""`mlctl train`: what a run holds, that it repeats, how it fails, and what is seen while it works."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from PIL import Image
+
+from mlctl.errors import BadDataError, MlctlError, UsageError
+from tests.trained import COMMAND, TINY, Trained, environment, mlctl, train_here
+
+# -- what a run holds -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(digits: Trained) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(digits.uri)
+
+
+@pytest.fixture(scope="module")
+def run(digits: Trained, client: mlflow.MlflowClient) -> mlflow.entities.Run:
+    return client.get_run(digits.answer["run_id"])
+
+
+def history(trained: Trained, metric: str) -> list[tuple[int, float]]:
+    points = mlflow.MlflowClient(trained.uri).get_metric_history(trained.answer["run_id"], metric)
+    return [(point.step, point.value) for point in points]
+
+
+def artifact(trained: Trained, client: mlflow.MlflowClient, path: str) -> Path:
+    return Path(client.download_artifacts(trained.answer["run_id"], path, str(trained.folder)))
+
+
+def test_the_answer_has_the_contracts_keys(digits: Trained) -> None:
+    wanted = {
+        "run_id", "run_name", "experiment", "status", "recipe", "params", "metrics", "tags", "data",
+        "model_uri", "tracking_uri", "duration_s",
+    }  # fmt: skip
+    assert wanted <= set(digits.answer)
+    assert {"source", "sha256", "rows"} <= set(digits.answer["data"])
+    assert digits.answer["run_name"] == "first digits"
+    assert digits.answer["status"] == "FINISHED"
+    assert digits.answer["experiment"] == digits.answer["recipe"] == "digits"
+    assert digits.answer["data"]["rows"] == 1797
+
+
+def test_digits_reach_their_figure(digits: Trained) -> None:
+    assert digits.answer["metrics"]["test_accuracy"] >= 0.97
+
+
+def test_params_are_all_that_was_set(run: mlflow.entities.Run) -> None:
+    wanted = {
+        "epochs": "30", "batch_size": "32", "learning_rate": "0.002", "schedule": "cosine", "units": "64",
+        "dropout": "0.3", "split_seed": "7", "seed": "0", "precision": "float32",
+    }  # fmt: skip
+    assert run.data.params == wanted
+
+
+@pytest.mark.parametrize(
+    "metric", ["loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "learning_rate"]
+)
+def test_a_metric_has_one_point_an_epoch(digits: Trained, metric: str) -> None:
+    assert [step for step, _ in history(digits, metric)] == list(range(1, 31))
+
+
+def test_the_kept_epoch_is_the_best_on_validation(digits: Trained) -> None:
+    points, metrics = history(digits, "val_accuracy"), digits.answer["metrics"]
+    best = max(value for _, value in points)
+    assert metrics["best_val_accuracy"] == best
+    assert metrics["best_epoch"] == next(step for step, value in points if value == best)
+
+
+def test_what_the_model_reached_bears_its_id(digits: Trained, client: mlflow.MlflowClient) -> None:
+    model_id = digits.answer["model_uri"].removeprefix("models:/")
+    model = client.get_logged_model(model_id)
+    assert model.status == "READY"
+    assert model.source_run_id == digits.answer["run_id"]
+    reached = {metric.key: metric.value for metric in model.metrics}
+    assert reached["test_accuracy"] == digits.answer["metrics"]["test_accuracy"]
+    assert {"best_epoch", "best_val_accuracy", "best_val_f1", "test_f1"} <= set(reached)
+    assert "val_accuracy" not in reached  # the last epoch is not the model that was kept
+
+
+def test_tags_say_what_it_was_made_of(run: mlflow.entities.Run) -> None:
+    tags = run.data.tags
+    assert tags["team"] == "vision"
+    assert tags["mlctl.recipe"] == "digits"
+    assert tags["mlctl.objective"] == "max:val_accuracy"
+    assert tags["mlctl.data"] == "bundled"
+    assert json.loads(tags["mlctl.data.splits"]).keys() == {"train", "validation", "test"}
+    assert re.fullmatch("[0-9a-f]{64}", tags["mlctl.data.sha256"])
+    assert float(tags["mlctl.peak_memory_mb"]) > 100
+    assert float(tags["mlctl.duration_s"]) > 0
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert tags["mlflow.source.name"].startswith("mlctl train digits")
+    assert tags["mlctl.version.keras"]
+
+
+def test_the_data_is_an_input_of_the_run(run: mlflow.entities.Run) -> None:
+    [one] = run.inputs.dataset_inputs
+    assert one.tags[0].value == "train, validation, test"
+    assert one.dataset.name == "digits"
+    assert run.data.tags["mlctl.data.sha256"].startswith(one.dataset.digest)
+
+
+def test_the_history_file_is_the_histories(digits: Trained, client: mlflow.MlflowClient) -> None:
+    rows = list(csv.DictReader(artifact(digits, client, "history.csv").open()))
+    assert [float(row["val_loss"]) for row in rows] == [value for _, value in history(digits, "val_loss")]
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("path", ["plots/accuracy.png", "plots/loss.png", "plots/confusion_matrix.png"])
+def test_plots_are_pictures(digits: Trained, client: mlflow.MlflowClient, path: str) -> None:
+    with Image.open(artifact(digits, client, path)) as picture:
+        assert picture.format == "PNG"
+        assert picture.width >= 400
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+
+
+def test_texts_say_what_they_should(digits: Trained, client: mlflow.MlflowClient) -> None:
+    report = artifact(digits, client, "report.txt").read_text()
+    assert "the logged model on 359 test rows" in report
+    assert "macro avg" in report
+    assert "conv2d" in artifact(digits, client, "model_summary.txt").read_text()
+    assert "class Digits(Recipe)" in artifact(digits, client, "recipe.py").read_text()
+    assert "keras==" in artifact(digits, client, "requirements.txt").read_text()
+
+
+def test_nothing_stays_in_the_state_folder(digits: Trained) -> None:
+    assert not [path for path in (digits.folder / "xdg-state").rglob("*") if path.is_file()]
+
+
+def test_a_pipe_gets_one_plain_line_an_epoch(digits: Trained) -> None:
+    lines = [line for line in digits.said.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 30
+    assert lines[0].split()[:2] == ["epoch", "1/30"]
+    assert all("val_accuracy" in line for line in lines)
+    assert "\x1b" not in digits.said
+    assert digits.said.splitlines()[-1].startswith("next: mlctl runs show")
+
+
+def test_the_same_seed_gives_the_same_numbers(digits: Trained, tmp_path: Path) -> None:
+    """Another process, the same defaults: every value of every epoch is the same."""
+    done = mlctl(tmp_path, "train", "digits", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    again = Trained(tmp_path, json.loads(done.stdout))
+    assert again.answer["metrics"] == digits.answer["metrics"]
+    for metric in ("loss", "val_loss"):
+        assert history(again, metric) == history(digits, metric)
+
+
+# -- the other recipes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reached"),
+    [
+        ("imdb", {"best_val_accuracy", "best_val_precision", "best_val_recall", "best_val_f1"}),
+        ("housing", {"test_mae", "test_rmse", "test_r2", "best_val_mae"}),
+        ("mnist-mlp", {"test_accuracy", "test_f1", "best_val_accuracy"}),
+        ("tiny", {"test_accuracy", "test_f1", "best_val_accuracy"}),
+    ],
+)
+def test_every_recipe_finishes(small: dict[str, Trained], recipe: str, reached: set[str]) -> None:
+    answer = small[recipe].answer
+    assert answer["status"] == "FINISHED"
+    assert reached <= set(answer["metrics"])
+    assert answer["model_uri"].startswith("models:/m-")
+    if recipe != "tiny":
+        assert answer["tags"]["mlctl.data"] == "synthetic"
+
+
+def test_imdb_has_no_test_split_and_pretends_none(small: dict[str, Trained]) -> None:
+    answer = small["imdb"].answer
+    assert not [name for name in answer["metrics"] if name.startswith("test_")]
+    assert answer["data"]["splits"].keys() == {"train", "validation"}
+
+
+def test_imdb_learns_from_the_stand_in(small: dict[str, Trained]) -> None:
+    assert small["imdb"].answer["metrics"]["best_val_f1"] > 0.7
+
+
+def test_a_users_recipe_leaves_its_source_and_its_tags(small: dict[str, Trained]) -> None:
+    trained = small["tiny"]
+    assert trained.answer["tags"]["team"] == "vision"
+    assert trained.answer["tags"]["mlctl.recipe_source"].endswith("tiny.py")
+    client = mlflow.MlflowClient(trained.uri)
+    assert artifact(trained, client, "recipe.py").read_text() == TINY
+
+
+# -- how it fails -------------------------------------------------------------------------------------------
+
+
+def failing(folder: Path, old: str, new: str, **asked: object) -> tuple[MlctlError, mlflow.entities.Run]:
+    """Train a tiny recipe with a word changed; return the error and the run that it left."""
+    assert old in TINY
+    (folder / "mine.py").write_text(TINY.replace(old, new))
+    with pytest.raises(MlctlError) as caught:
+        train_here(folder, str(folder / "mine.py"), **asked)
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    [found] = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value, found
+
+
+def line_of(text: str) -> int:
+    return next(number for number, line in enumerate(TINY.splitlines(), 1) if text in line)
+
+
+def test_a_failing_build_names_its_line(tmp_path: Path) -> None:
+    error, found = failing(tmp_path, "keras.layers.Dense(hp.units", "keras.layers.Denses(hp.units")
+    assert isinstance(error, BadDataError)
+    assert f"mine.py, line {line_of('hp.units')}: building its model failed" in error.message
+    assert found.info.status == "FAILED"
+    assert "building its model failed" in found.data.tags["mlctl.error"]
+
+
+def test_an_unknown_objective_names_what_there_is(tmp_path: Path) -> None:
+    error, found = failing(tmp_path, 'maximize("val_accuracy")', 'maximize("val_auc")')
+    assert isinstance(error, UsageError)
+    assert "'val_auc'" in error.message
+    assert "val_accuracy" in error.hint
+    assert found.info.status == "FAILED"
+    assert "val_auc" in found.data.tags["mlctl.error"]
+
+
+def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:
+    error, found = failing(
+        tmp_path, "x = rng.normal(size=(120, 6))", "x = np.inf * rng.normal(size=(120, 6))"
+    )
+    assert isinstance(error, BadDataError)
+    assert "has diverged" in error.message
+    assert found.info.status == "FAILED"
+    assert "mlctl.error" in found.data.tags
+
+
+def test_a_failing_load_leaves_no_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TINY.replace("rng.normal(size=(120, 6))", "rng.normals(3)"))
+    done = mlctl(tmp_path, "train", "mine.py")
+    assert done.returncode == 8
+    assert f"mine.py, line {line_of('rng.normal')}: loading its data failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["digits", "--set", "units=1000"], 2, "above its bound 256"),
+        (["digits", "--set", "units"], 2, "units"),
+        (["digits", "--epochs", "0"], 2, "below its bound 1"),
+        (["digit"], 3, "did you mean digits?"),
+        (["./none.py"], 3, "there is no recipe file"),
+        (["digits", "--rows", "500"], 2, "--data synthetic"),
+        (["digits", "--data", "synthetic", "--rows", "10"], 2, "100"),
+        (["imdb", "--data", "no-such-folder"], 3, "no-such-folder"),
+    ],
+)
+def test_what_was_typed_wrong_is_told_at_once(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from mlctl.cli.app import run as command_line
+
+    monkeypatch.chdir(tmp_path)
+    assert command_line(["train", *arguments]) == code
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert said in shown.err
+    assert shown.err.startswith("error: ")
+    assert not list(tmp_path.glob("mlflow.db"))
+
+
+def test_a_store_that_is_away_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound and not listening: nothing else can answer there
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        done = mlctl(tmp_path, "train", "digits", "--tracking-uri", uri)
+    assert done.returncode == 6
+    assert uri in done.stderr
+    assert "epoch" not in done.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_no_network_is_told_in_five_seconds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = mlctl(
+        tmp_path, "train", "imdb",
+        MLCTL_DATA_DIR=str(tmp_path), https_proxy="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9",
+    )  # fmt: skip
+    assert done.returncode == 6
+    assert "imdb.npz" in done.stderr
+    assert "--data" in done.stderr
+    assert "mlctl train digits" in done.stderr
+    assert time.monotonic() - began < 5
+
+
+def test_ctrl_c_ends_the_run_as_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "train", "digits", "--epochs", "5000"], cwd=tmp_path, env=environment(tmp_path),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stderr is not None
+        assert any(line.startswith("epoch    2/") for line in child.stderr)
+        child.send_signal(signal.SIGINT)
+        out, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert not out
+    assert "mlctl resume" in said
+    assert "Traceback" not in said
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    [found] = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert found.info.status == "KILLED"
+    assert found.info.end_time
+
+
+# -- what is seen while it works --------------------------------------------------------------------------
+
+
+def screen(written: str, width: int) -> list[str]:
+    """Return what a terminal shows in the end: carriage returns, cursor up and erased lines followed."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", written):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif part.endswith("A") and part.startswith("\x1b"):
+            row = max(0, row - int(part[2:-1] or 1))
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            assert column + len(part) <= width or row == len(lines) - 1, (
+                "a line wrapped while the bar was live"
+            )
+            lines[row] = lines[row].ljust(column)[:column] + part + lines[row][column + len(part) :]
+            column += len(part)
+    return lines
+
+
+def test_a_terminal_of_80_columns_sees_a_bar_that_leaves_nothing(tmp_path: Path) -> None:
+    import pexpect
+
+    written = io.StringIO()
+    child = pexpect.spawn(
+        sys.executable, ["-m", "mlctl", "train", "digits", "--epochs", "3"], dimensions=(24, 80),
+        cwd=str(tmp_path), env={**environment(tmp_path, TERM="xterm-256color"), "COLUMNS": "80"},
+        encoding="utf-8", timeout=180, logfile=written,
+    )  # fmt: skip
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, written.getvalue()[-2000:]
+    assert "━" in written.getvalue(), "there was no bar"
+    shown = screen(written.getvalue(), 80)
+    assert [line.split()[1] for line in shown if line.startswith("epoch") and "loss" in line] == [
+        "1/3",
+        "2/3",
+        "3/3",
+    ]
+    assert not [line for line in shown if "━" in line or "⠋" in line or "…" in line]
+    assert "kept" in "\n".join(shown)
+    assert max(map(len, shown)) <= 80, max(shown, key=len)
+    assert written.getvalue().count("\x1b[?25l") == written.getvalue().count("\x1b[?25h")

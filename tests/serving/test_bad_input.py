@@ -1,0 +1,222 @@
+"""Every row of what clients get wrong: a short answer that names it, soon, and a server that stays well."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from .conftest import Reply, Served
+
+PICTURE = [[7] * 8 for _ in range(8)]
+FLAT = [7] * 64
+ROW = {"rooms": 3.0, "age": 20.0, "place": "INLAND"}
+JSON = "application/json"
+
+
+def said(reply: Reply, status: int, *words: str) -> None:
+    assert reply.status == status, reply.body
+    assert len(reply.body) < 500
+    assert set(reply.json) == {"error_code", "message", "hint"}
+    text = f"{reply.json['message']} | {reply.json['hint']}"
+    for word in words:
+        assert word in text
+    assert "Traceback" not in text
+    assert "File " not in text
+
+
+def with_value(value: str) -> bytes:
+    """Return a picture whose pixel [0][2][3] is this piece of JSON."""
+    cells = [["7"] * 8 for _ in range(8)]
+    cells[2][3] = value
+    rows = ", ".join("[" + ", ".join(row) + "]" for row in cells)
+    return f'{{"inputs": [[{rows}]]}}'.encode()
+
+
+BODIES: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("malformed", b'{"inputs": [[1, 2', ("line 1", "near")),
+    ("empty body", b"", ("empty",)),
+    ("list", b"[1, 2]", ("a list", "inputs")),
+    ("null", b"null", ("null", "inputs")),
+    ("invalid UTF-8", b'{"inputs": "\xff\xfe"}', ("UTF-8",)),
+    ("deep", b"[" * 100_000, ("nested",)),
+    ("deep inside", b'{"inputs": ' + b"[" * 100_000, ("nested",)),
+    ("no key", {"rows": [PICTURE]}, ("rows", "inputs")),
+    ("no key at all", {}, ("inputs", "instances", "dataframe_split", "dataframe_records")),
+    ("two keys", {"inputs": [PICTURE], "instances": [PICTURE]}, ("inputs and instances", "exactly one")),
+    ("unknown key", {"inputs": [PICTURE], "instance": 1}, ("instance", "did you mean instances?")),
+    ("params", {"inputs": [PICTURE], "params": {"t": 1}}, ("params",)),
+    ("flat", {"inputs": FLAT}, ("(64,)", "(n, 8, 8)", "reshape it to (1, 8, 8)")),
+    ("flat row", {"inputs": [FLAT]}, ("(1, 64)", "reshape it to (1, 8, 8)")),
+    ("with channel", {"inputs": [[[[7]] * 8] * 8]}, ("(1, 8, 8, 1)", "last dimension")),
+    ("no batch", {"inputs": PICTURE}, ("(8, 8)", "one more list")),
+    ("ragged", {"inputs": [[[7] * 8] * 7 + [[7] * 5]]}, ("[0][7]", "5 entries", "8")),
+    ("ragged depth", {"inputs": [[[7] * 8] * 7 + [[[7] * 8] * 8]]}, ("[0][7]",)),
+    ("empty tensor", {"inputs": []}, ("empty",)),
+    ("a number", {"inputs": 5}, ("a number", "(n, 8, 8)")),
+    ("text", with_value('"1"'), ('"1"', "[0][2][3]", "not a number")),
+    ("true", with_value("true"), ("true", "[0][2][3]")),
+    ("null inside", with_value("null"), ("null", "[0][2][3]")),
+    ("NaN", with_value("NaN"), ("NaN",)),
+    ("Infinity", with_value("-Infinity"), ("-Infinity",)),
+    ("1e999", with_value("1e999"), ("line 1", "too large")),
+    ("an object", with_value('{"a": 1}'), ("dictionary", "[0][2][3]")),
+    ("fraction", with_value("7.5"), ("7.5", "[0][2][3]", "whole")),
+    ("too large", with_value("256"), ("256", "[0][2][3]", "0..255")),
+    ("negative", with_value("-1"), ("-1", "[0][2][3]", "0..255")),
+    ("huge", with_value("1" + "0" * 400), ("line 1", "too large")),
+    ("beyond 64 bits", with_value("1" + "0" * 30), ("[0][2][3]", "0..255")),
+    ("scaled", {"inputs": [[[0.5] * 8] * 8]}, ("between 0 and 1", "0 to 255", "multiply")),
+    ("frame", {"dataframe_records": [{"a": 1}]}, ("tensor", "(n, 8, 8)")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "words"), [pytest.param(*one[1:], id=one[0]) for one in BODIES])
+def test_a_bad_tensor_is_named(pictures: Served, body: Any, words: tuple[str, ...]) -> None:
+    sent = body if isinstance(body, bytes) else json.dumps(body)
+    replies = [pictures.ask(body=sent, content_type=JSON) for _ in range(3)]
+    said(replies[0], 400, *words)
+    assert min(reply.seconds for reply in replies) < 0.05
+
+
+TABLES: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("missing", {"dataframe_records": [{"rooms": 3.0, "age": 1.0}]}, ("missing columns: place",)),
+    ("unknown", {"dataframe_records": [{**ROW, "color": 1}]}, ("unknown columns: color", "place")),
+    ("wrong", {"dataframe_records": [{"romos": 1, "age": 1.0, "place": "x"}]}, ("rooms", "romos")),
+    ("split width", {"dataframe_split": {"columns": [*ROW], "data": [[1, 2]]}}, ("row 0", "2 values", "3")),
+    ("split without data", {"dataframe_split": {"columns": [*ROW]}}, ("columns and data",)),
+    ("text for number", {"dataframe_records": [{**ROW, "rooms": "3"}]}, ('"3"', "row 0", "rooms", "number")),
+    ("true for number", {"dataframe_records": [{**ROW, "rooms": True}]}, ("True", "row 0", "rooms")),
+    ("number for text", {"dataframe_records": [ROW, {**ROW, "place": 4}]}, ("4", "row 1", "place", "text")),
+    ("gap", {"dataframe_records": [{**ROW, "rooms": None}]}, ("null", "row 0", "rooms", "no gaps")),
+    ("NaN", b'{"dataframe_records": [{"rooms": NaN, "age": 1, "place": "x"}]}', ("null", "rooms")),
+    ("1e999", b'{"dataframe_records": [{"rooms": 1e999, "age": 1, "place": "x"}]}', ()),
+    ("no rows", {"dataframe_records": []}, ("no rows",)),
+    ("lengths", {"inputs": {"rooms": [1.0], "age": [1.0, 2.0], "place": ["x"]}}, ("age", "2")),
+    ("second row lacks", {"dataframe_records": [ROW, {"age": 1.0, "place": "x"}]}, ("row 1", "rooms")),
+    ("a tensor", {"inputs": [[1, 2, 3]]}, ("not a table", "rooms")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "words"), [pytest.param(*one[1:], id=one[0]) for one in TABLES])
+def test_a_bad_table_is_named(table: Served, body: Any, words: tuple[str, ...]) -> None:
+    sent = body if isinstance(body, bytes) else json.dumps(body)
+    replies = [table.ask(body=sent, content_type=JSON) for _ in range(3)]
+    said(replies[0], 400, *words)
+    assert min(reply.seconds for reply in replies) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "application/vnd.apache.parquet"])
+def test_a_garbage_file_names_the_columns(table: Served, kind: str) -> None:
+    said(table.ask(body=b"\x00\x01garbage,\n1,2,3", content_type=kind), 400, "rooms, age, place")
+    said(table.ask(body=b"PAR1 and no more", content_type=kind), 400, "rooms, age, place")
+
+
+def test_a_bad_csv_row_is_named(table: Served) -> None:
+    head = b"rooms,age,place\n3,20,INLAND\n"
+    said(table.ask(body=head + b"3,20\n", content_type="text/csv"), 400, "row 2", "2 values")
+    said(table.ask(body=head + b"x,20,INLAND\n", content_type="text/csv"), 400, '"x"', "row 1", "rooms")
+
+
+def test_a_text_model_says_what_it_wants(texts: Served) -> None:
+    said(texts.send({"inputs": [5]}), 400, "5", "text")
+    said(texts.send({"dataframe_records": [{"review": "good"}]}), 400, "missing columns: text", "review")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        (None, 200), (JSON, 200), ("Application/JSON", 200), ("application/json; charset=UTF-8", 200),
+        ("application/json; charset=latin1", 415), ("application/json; version=2", 415),
+        ("application/xml", 415), ("nonsense", 415), ("text/csv", 415),
+    ],
+)  # fmt: skip
+def test_the_content_type_is_read_as_the_standards_say(
+    pictures: Served, content_type: str | None, status: int
+) -> None:
+    named = {"content_type": content_type} if content_type else {}
+    reply = pictures.ask(body=json.dumps({"inputs": [PICTURE]}), **named)
+    assert reply.status == status
+    if status == 415:
+        said(reply, 415)
+
+
+def test_gzip_is_taken_and_limited(pictures: Served) -> None:
+    good = gzip.compress(json.dumps({"inputs": [PICTURE]}).encode())
+    assert pictures.ask(body=good, content_type=JSON, content_encoding="gzip").status == 200
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert len(bomb) < 1_000_000
+    said(pictures.ask(body=bomb, content_type=JSON, content_encoding="gzip"), 413, "1 MB")
+    said(pictures.ask(body=b"no gzip", content_type=JSON, content_encoding="gzip"), 400, "gzip")
+    said(pictures.ask(body=good[:-9], content_type=JSON, content_encoding="gzip"), 400, "cut off")
+    said(pictures.ask(body=good, content_type=JSON, content_encoding="br"), 415, "gzip")
+
+
+def raw(served: Served, *pieces: bytes, wait_s: float = 0.0) -> bytes:
+    """Send bytes as they are, and return all that comes back until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(wait_s)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(pictures: Served) -> None:
+    declared = raw(pictures, HEAD + b"Content-Length: 5000000000\r\n\r\n")
+    assert declared.startswith(b"HTTP/1.1 413")
+    chunk = b"%x\r\n%s\r\n" % (400_000, b" " * 400_000)
+    chunked = raw(pictures, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, chunk, chunk)
+    assert chunked.startswith(b"HTTP/1.1 413")
+
+
+def test_slow_and_idle_clients_are_told(pictures: Served) -> None:
+    slow = raw(pictures, HEAD + b'Content-Length: 500\r\n\r\n{"inputs"')
+    assert slow.startswith(b"HTTP/1.1 408")
+    assert raw(pictures).startswith(b"HTTP/1.1 408")
+    assert raw(pictures, b"POST /invocations HT").startswith(b"HTTP/1.1 408")
+
+
+def test_unknown_routes_and_methods(pictures: Served) -> None:
+    said(pictures.ask("/nowhere"), 404, "/nowhere")
+    said(pictures.ask("/../../etc/passwd"), 404)
+    said(pictures.ask("/page/__init__.py"), 404)
+    reply = pictures.ask("/invocations")
+    said(reply, 405, "POST")
+    assert reply.headers["allow"] == "POST"
+    said(pictures.ask("/ping", body=b"{}"), 405, "GET")
+
+
+def test_a_megabyte_of_rubbish_is_refused_soon(pictures: Served) -> None:
+    rubbish = [
+        b'{"inputs": [' + b"1," * 450_000,
+        b'{"inputs": [' + b'"x",' * 225_000 + b"1]}",
+        b'{"inputs": [' + b"[1]," * 225_000 + b"[1]]}",
+        b'{"inputs": [' + b"[[1]," * 225_000 + b"[1]]}",
+        json.dumps({"inputs": [PICTURE] * 4000}).replace(" ", "")[:-5].encode() + b'"x"]]]}',
+    ]
+    for body in rubbish:
+        worker = psutil.Process(pictures.workers()[0])
+        before = sum(worker.cpu_times()[:2])  # neighbours on this machine do not count
+        for _ in range(5):
+            said(pictures.ask(body=body, content_type=JSON), 400)
+        assert (sum(worker.cpu_times()[:2]) - before) / 5 < 0.05
+
+
+def test_it_is_well_after_all_of_them(pictures: Served, table: Served, texts: Served) -> None:
+    assert pictures.send({"inputs": [PICTURE]}).status == 200
+    assert table.send({"dataframe_records": [ROW]}).status == 200
+    assert texts.send({"inputs": ["a good film"]}).status == 200
+    for served in (pictures, table, texts):
+        assert served.ask("/health").status == 200
+        assert "another takes its place" not in served.log.read_text()

@@ -1,0 +1,106 @@
+"""The page, in a real browser: a digit is drawn and named, a text judged, a row priced."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlctl.services import keys
+
+from .conftest import Serve, Served
+
+pytestmark = pytest.mark.needs("browser")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    from .browser import Browser
+
+    opened = Browser(tmp_path_factory.mktemp("browser"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the real digits recipe, and return its model's folder."""
+    where = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, "-m", "mlctl", "train", "digits", "--epochs", "12", "--tracking-uri",
+               f"sqlite:///{where}/mlflow.db"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=where)
+    (found,) = where.glob("mlruns/*/models/*/artifacts")
+    return found
+
+
+def circle(x: float, y: float, wide: float, high: float) -> list[tuple[float, float]]:
+    turns = [2 * math.pi * step / 24 for step in range(25)]
+    return [(x + wide * math.sin(turn), y - high * math.cos(turn)) for turn in turns]
+
+
+STROKES = {
+    "0": [circle(0.5, 0.5, 0.2, 0.36)],
+    "1": [[(0.36, 0.3), (0.52, 0.14), (0.52, 0.86)]],
+    "7": [[(0.25, 0.15), (0.75, 0.15), (0.45, 0.85)], [(0.38, 0.5), (0.7, 0.5)]],
+    "4": [[(0.45, 0.12), (0.25, 0.6), (0.78, 0.6)], [(0.6, 0.4), (0.6, 0.88)]],
+}
+
+
+def test_a_digit_is_drawn_and_named(browser, serve: Serve, digits: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    served = serve(digits)
+    browser.open(served.url)
+    named = {}
+    for digit, strokes in STROKES.items():
+        browser.run("document.getElementById('clear').click()")
+        for stroke in strokes:
+            browser.draw(*stroke)
+            browser.until("document.querySelectorAll('.bar').length === 10")
+        browser.until("/This number/.test(document.getElementById('answer').innerText)")
+        named[digit] = browser.run("document.getElementById('answer').innerText")[-1]
+    browser.picture(tmp_path / "page.png")
+    assert sum(drawn == said for drawn, said in named.items()) >= 3, named
+    assert "version 1" in browser.run("document.querySelector('h1').innerText")
+    shown = browser.run("curl.textContent")
+    assert f"{served.url}/invocations" in shown
+    answered = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True)
+    assert json.loads(answered.stdout)["predictions"]
+    programmed = subprocess.run(
+        [sys.executable, "-c", browser.run("python.textContent")], capture_output=True, text=True, check=True
+    )
+    assert programmed.stdout.startswith("[[")
+    assert browser.problems == []
+    served.stop()
+
+
+def test_a_text_and_a_row(browser, texts: Served, table: Served) -> None:  # type: ignore[no-untyped-def]
+    browser.open(texts.url)
+    browser.run("text.value = 'a very good film'; predict.click()")
+    browser.until("document.querySelectorAll('.bar').length === 2")
+    assert browser.run("document.getElementById('answer').innerText") in ("negative", "positive")
+    browser.open(table.url)
+    browser.run("document.querySelector('[name=age]').value = ''; predict.click()")
+    browser.until("document.getElementById('answer').innerText.includes('$')")
+    browser.run("document.querySelector('[name=rooms]').value = ''; predict.click()")
+    browser.until("document.getElementById('answer').classList.contains('wrong')")
+    assert "rooms" in browser.run("document.getElementById('answer').innerText")
+
+
+def test_with_a_key(browser, serve: Serve, models: dict[str, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    secret = keys.new(tmp_path / "keys", "me").secret
+    served = serve(models["texts"], key_file=str(tmp_path / "keys"))
+    address = f"http://user:{secret}@127.0.0.1:{served.port}/"
+    assert served.ask("/").status == 401
+    basic = base64.b64encode(f"user:{secret}".encode()).decode()
+    assert served.ask("/", authorization=f"Basic {basic}").status == 200
+    browser.open(address)
+    # a browser that was asked for a password sends it by itself; one that got it in the address must not show it
+    browser.run("history.replaceState(null, '', '/')")
+    assert "Authorization: Bearer $API_KEY" in browser.run("curl.textContent")
+    assert secret not in browser.run("document.documentElement.outerHTML")
+    served.stop()

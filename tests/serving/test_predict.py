@@ -1,0 +1,207 @@
+"""Asking models and endpoints, from files of every kind, in batches that can be resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mlctl import settings as configuration
+from mlctl.adapters import batch_file, pictures
+from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError
+from mlctl.output.views import document
+from mlctl.services.predict import predict, predict_to_file
+
+from .conftest import Serve, Served
+
+RANDOM = np.random.default_rng(3)
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> configuration.Settings:
+    monkeypatch.chdir(tmp_path)
+    return configuration.load()
+
+
+def test_every_kind_of_input_to_a_model_of_pictures(
+    models: dict[str, Path], pictures: Served, settings: Any, tmp_path: Path
+) -> None:
+    """A local model and its endpoint say the same about the same picture, in whatever file it comes."""
+    pixels = RANDOM.integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "three.npy", pixels)
+    np.save(tmp_path / "one.npy", pixels[0])
+    np.savez(tmp_path / "three.npz", pixels)
+    Image.fromarray(pixels[0]).save(tmp_path / "one.png")
+    (tmp_path / "three.json").write_text(json.dumps({"inputs": pixels.tolist()}))
+    (tmp_path / "one.json").write_text(json.dumps(pixels[0].tolist()))
+    folder = str(models["pictures"])
+    whole = predict(settings, folder, ["three.npy"]).predictions
+    assert len(whole) == 3
+    assert sum(one.probability or 0 for one in whole) > 0.3
+    for model in (folder, pictures.url):
+        for name in ("three.npy", "three.npz", "three.json"):
+            found = predict(settings, model, [name]).predictions
+            assert [one.label for one in found] == [one.label for one in whole]
+            assert np.allclose([one.probability for one in found], [one.probability for one in whole])
+        for name in ("one.npy", "one.png", "one.json"):
+            found = predict(settings, model, [name])
+            assert found.predictions[0].label == whole[0].label
+            assert np.allclose(np.array(found.pictures[0]), pixels[0] / 255)
+
+
+def test_texts_and_tables(models: dict[str, Path], texts: Served, settings: Any, tmp_path: Path) -> None:
+    for model in (str(models["texts"]), texts.url):
+        good = predict(settings, model, ["a very good film"])
+        assert good.task in ("binary", "")
+        assert good.predictions[0].label in ("negative", "positive")
+        assert 0.5 <= (good.predictions[0].probability or 0) <= 1
+        assert set(document(good)["predictions"][0]) == {"label", "probability"}
+    rows = pd.DataFrame({"rooms": [1.0, 2.0], "age": [np.nan, 3.0], "place": ["INLAND", "x"]})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_parquet(tmp_path / "rows.parquet")
+    by_csv = predict(settings, str(models["table"]), ["rows.csv"])
+    by_parquet = predict(settings, str(models["table"]), ["rows.parquet"])
+    assert [one.value for one in by_csv.predictions] == [one.value for one in by_parquet.predictions]
+    assert by_csv.unit == "USD"
+    rows[["rooms"]].to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(BadDataError, match="missing columns: place"):
+        predict(settings, str(models["table"]), ["bad.csv"])
+
+
+def test_what_cannot_be_asked_is_said(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
+    folder = str(models["pictures"])
+    with pytest.raises(NotFoundError):
+        predict(settings, folder, ["nowhere.png"])
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(BadDataError, match="no picture"):
+        predict(settings, folder, ["text.png"])
+    np.save(tmp_path / "scaled.npy", RANDOM.uniform(0, 1, (2, 8, 8)))
+    with pytest.raises(BadDataError, match="0 to 255"):
+        predict(settings, folder, ["scaled.npy"])
+    with pytest.raises(UnreachableError):
+        predict(settings, "http://127.0.0.1:9", ["text.png"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("broken_after", [0, 1, 3])
+def test_a_file_of_answers_is_resumed_without_losing_or_doubling_a_row(
+    models: dict[str, Path], settings: Any, tmp_path: Path, suffix: str, broken_after: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    np.save(tmp_path / "many.npy", RANDOM.integers(0, 256, (95, 8, 8), dtype=np.uint8))
+    model, out = str(models["pictures"]), tmp_path / f"answers.{suffix}"
+    whole = predict(settings, model, ["many.npy"]).predictions
+    kind = batch_file._Csv if suffix == "csv" else batch_file._Parquet
+    write, calls = kind.write, []
+
+    def breaking(self: Any, first: int, columns: Any) -> None:
+        if len(calls) == broken_after:
+            raise KeyboardInterrupt
+        calls.append(first)
+        write(self, first, columns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "write", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_file(settings, model, ["many.npy"], out, batch_size=10)
+    if suffix == "csv" and broken_after:
+        with open(f"{out}.part", "a") as part:
+            part.write("30,7")  # the line that a kill cut off
+    with pytest.raises(RefusedError):
+        predict_to_file(settings, model, ["many.npy"], out, batch_size=7)
+    done = predict_to_file(settings, model, ["many.npy"], out, batch_size=10)
+    assert (done.rows, done.resumed) == (95, broken_after * 10)
+    if suffix == "csv":
+        rows = list(csv.DictReader(out.open()))
+        assert sorted(one.name for one in tmp_path.glob("answers*")) == ["answers.csv"]
+    else:
+        rows = pd.read_parquet(out).to_dict("records")
+    assert [int(row["row"]) for row in rows] == list(range(95))
+    assert [row["label"] for row in rows] == [one.label for one in whole]
+    assert np.allclose([float(row["probability"]) for row in rows], [one.probability for one in whole])
+
+
+def test_a_drawing_is_cut_out_turned_and_fitted(tmp_path: Path) -> None:
+    """Dark on white, light on black and dark on transparent are one drawing, wherever it stands."""
+    page = np.full((120, 90), 255, np.uint8)
+    page[20:80, 50:60] = 0
+    Image.fromarray(page).save(tmp_path / "dark.png")
+    Image.fromarray(255 - page).save(tmp_path / "light.png")
+    clear = Image.fromarray(np.zeros((120, 90), np.uint8)).convert("RGBA")
+    clear.putalpha(Image.fromarray(255 - page))
+    clear.save(tmp_path / "clear.png")
+    for shape, scale, dtype in (((8, 8), 16.0, "float64"), ((28, 28, 1), 255.0, "uint8")):
+        found = [
+            pictures.read(tmp_path / f"{name}.png", shape, scale, dtype)
+            for name in ("dark", "light", "clear")
+        ]
+        assert found[0].shape == (1, *shape)
+        assert found[0].dtype == dtype
+        assert found[0].max() == scale
+        assert np.array_equal(found[0], found[1])
+        assert np.array_equal(found[0], found[2])
+        columns = found[0].reshape(shape[:2]).sum(axis=0)
+        assert abs(np.average(np.arange(shape[1]), weights=columns) - shape[1] / 2) <= 1
+
+
+def test_stock_is_asked_too(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
+    """What `mlflow models serve` runs is asked over a real socket, and says nothing of classes."""
+    import threading
+
+    import mlflow.pyfunc
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    app = scoring_server.init(mlflow.pyfunc.load_model(str(models["pictures"])))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    np.save(tmp_path / "two.npy", RANDOM.integers(0, 256, (2, 8, 8), dtype=np.uint8))
+    try:
+        found = predict(settings, f"http://127.0.0.1:{port}", ["two.npy"]).predictions
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    assert [one.label for one in found] == [
+        one.label for one in predict(settings, str(models["pictures"]), ["two.npy"]).predictions
+    ]
+
+
+def test_the_command_says_it_in_a_sentence_and_draws(models: dict[str, Path], tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[1:7, 3:5] = 255
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    command = [sys.executable, "-m", "mlctl", "predict", str(models["pictures"]), str(tmp_path / "one.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8",
+                               "PYTHONPATH": str(Path(__file__).parents[2])})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "This number is a" in done.stdout
+    assert "████" in done.stdout
+
+
+def test_a_key_is_read_from_its_file(
+    models: dict[str, Path], serve: Serve, settings: Any, tmp_path: Path
+) -> None:
+    from mlctl.services import keys
+
+    made = keys.new(tmp_path / "keys", "me")
+    (tmp_path / "my.key").write_text(made.secret + "\n")
+    served = serve(models["pictures"], key_file=str(tmp_path / "keys"))
+    np.save(tmp_path / "two.npy", np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(RefusedError, match="key"):
+        predict(settings, served.url, ["two.npy"])
+    assert len(predict(settings, served.url, ["two.npy"], key_file=tmp_path / "my.key").predictions) == 2
+    served.stop()

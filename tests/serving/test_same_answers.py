@@ -1,0 +1,133 @@
+"""The same answers as `mlflow models serve` gives to the same good input, whatever the payload."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from .conftest import Served
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+ROWS = pd.DataFrame({
+    "rooms": [3.0, 4.5, 1.25], "age": [20.0, np.nan, 3.0], "place": ["INLAND", "NEAR BAY", "ELSEWHERE"],
+})  # fmt: skip
+
+
+def stock(folder: Path, body: bytes, content_type: str) -> Any:
+    """Return what MLflow's own scoring server answers."""
+    import mlflow.pyfunc
+    from mlflow.pyfunc import scoring_server
+
+    model = mlflow.pyfunc.load_model(str(folder))
+    reply = scoring_server.invocations(body, content_type, model, model.metadata.get_input_schema())
+    assert reply.status == 200
+    return json.loads(reply.response)
+
+
+def same(served: Served, folder: Path, body: bytes, content_type: str = JSON) -> None:
+    reply = served.ask(body=body, content_type=content_type)
+    assert reply.status == 200, reply.body
+    assert reply.headers["content-type"] == JSON
+    assert reply.json == stock(folder, body, content_type)
+
+
+@pytest.mark.parametrize("key", ["inputs", "instances"])
+@pytest.mark.parametrize("rows", [1, 3, 300])
+def test_pictures(pictures: Served, models: dict[str, Path], key: str, rows: int) -> None:
+    pixels = np.random.default_rng(rows).integers(0, 256, (rows, 8, 8))
+    same(pictures, models["pictures"], json.dumps({key: pixels.tolist()}).encode())
+
+
+def test_whole_floats_are_taken_for_integers(pictures: Served) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 8, 8))
+    whole = pictures.send({"inputs": pixels.astype(float).tolist()})
+    assert whole.status == 200
+    assert whole.json == pictures.send({"inputs": pixels.tolist()}).json
+
+
+def split(frame: pd.DataFrame) -> dict[str, Any]:
+    return json.loads(frame.to_json(orient="split"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": split(ROWS)},
+        {"dataframe_split": {name: value for name, value in split(ROWS).items() if name != "index"}},
+        {"dataframe_split": split(ROWS[["place", "age", "rooms"]])},
+        {"dataframe_records": json.loads(ROWS.to_json(orient="records"))},
+        {"dataframe_records": json.loads(ROWS[["rooms", "place"]].to_json(orient="records"))},
+        {"inputs": json.loads(ROWS.to_json(orient="records"))},
+        {"inputs": {"rooms": [3.0, 4.5], "age": [1.0, 2.0], "place": ["INLAND", "x"]}},
+    ],
+)
+def test_tables(table: Served, models: dict[str, Path], body: Any) -> None:
+    same(table, models["table"], json.dumps(body).encode())
+
+
+def test_a_gap_as_python_writes_it(table: Served, models: dict[str, Path]) -> None:
+    body = json.dumps({"dataframe_records": ROWS.to_dict(orient="records")}).encode()
+    assert b"NaN" in body
+    same(table, models["table"], body)
+
+
+def test_csv_and_parquet(table: Served, models: dict[str, Path]) -> None:
+    same(table, models["table"], ROWS.to_csv(index=False).encode(), CSV)
+    file = io.BytesIO()
+    ROWS.to_parquet(file)
+    same(table, models["table"], file.getvalue(), PARQUET)
+
+
+def test_texts(texts: Served, models: dict[str, Path]) -> None:
+    rows = pd.DataFrame({"text": ["a very good film", "", "bad; BAD!", "unknown words"]})
+    same(texts, models["texts"], json.dumps({"dataframe_split": split(rows)}).encode())
+    same(texts, models["texts"], json.dumps({"instances": rows.to_dict("records")}).encode())
+    same(texts, models["texts"], rows.iloc[[0, 2]].to_csv(index=False).encode(), CSV)
+
+
+def test_ping_health_version(pictures: Served) -> None:
+    import mlflow
+
+    assert (pictures.ask("/ping").status, pictures.ask("/health").body) == (200, b"\n")
+    assert pictures.ask("/version").body == mlflow.__version__.encode()
+
+
+def test_integers_for_floats(serve: Any, models: dict[str, Path]) -> None:
+    floats = serve(models["floats"])
+    pixels = np.random.default_rng(1).integers(0, 17, (2, 8, 8))
+    same(floats, models["floats"], json.dumps({"inputs": pixels.tolist()}).encode())
+    reply = floats.send({"inputs": (pixels / 17).tolist()})
+    assert reply.status == 400
+    assert "0 to 16" in reply.json["message"]
+    floats.stop()
+
+
+def test_a_model_of_another_team(serve: Any, tmp_path: Path) -> None:
+    """A scikit-learn model with MLflow's own flavor, with a signature and without, is served all the same."""
+    import mlflow
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6]})
+    model = LinearRegression().fit(frame, [1.0, 2.0, 4.0])
+    requirements = ["scikit-learn"]
+    signature = mlflow.models.infer_signature(frame, model.predict(frame))
+    for name, named in (("named", {"signature": signature}), ("bare", {})):
+        mlflow.sklearn.save_model(
+            model, tmp_path / name, pip_requirements=requirements, serialization_format="cloudpickle", **named
+        )
+        served = serve(tmp_path / name)
+        body = json.dumps({"dataframe_split": split(frame)}).encode()
+        same(served, tmp_path / name, body)
+        bad = served.send({"dataframe_split": {"columns": ["a"], "data": [[1.0]]}})
+        assert bad.status == 400
+        assert len(bad.body) < 500
+        assert b"Traceback" not in bad.body
+        broken = served.ask(body=b"{", content_type=JSON)
+        assert (broken.status, "breaks" in broken.json["message"]) == (400, True)
+        served.stop()

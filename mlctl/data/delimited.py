@@ -64,9 +64,6 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
     if frame.empty or not len(frame.columns):
         raise BadDataError(f"{path} has no rows", "a table needs a header and rows")
     frame.columns = [str(name).strip() for name in frame.columns]
-    twice = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
-    if twice:
-        raise BadDataError(f"{path} has columns twice: {', '.join(twice[:12])}", "rename them in the file")
     return frame, said
 
 

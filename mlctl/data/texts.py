@@ -16,13 +16,15 @@ from mlctl.data import columns, delimited, folders, sources, splits
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import Dataset, Split
 from mlctl.errors import BadDataError, UsageError
-from mlctl.serving.scoring import Words, words_of
 
 Array = np.ndarray[Any, Any]
 Reader = Callable[[Array], Iterator[str]]  # row numbers -> their texts, one at a time
+Tokens = Callable[[str], set[str]]  # a text -> its words, as the encoder that serves the model has them
 
 
-def read(path: Path, vocabulary: int, seed: int, target: str = "", text: str = "", said: str = "") -> Dataset:
+def read(
+    path: Path, tokens: Tokens, vocabulary: int, seed: int, target: str = "", text: str = "", said: str = ""
+) -> Dataset:  # fmt: skip
     """Return texts as Bags over the `vocabulary` words that most training texts have.
 
     `extra` holds "words", and "column", the table's own name for the text. Raises BadDataError, UsageError.
@@ -42,16 +44,16 @@ def read(path: Path, vocabulary: int, seed: int, target: str = "", text: str = "
 
     counted: Counter[str] = Counter()
     for one in reader(parts[0]):  # training texts alone: a word of the test must stay unknown
-        counted.update(words_of(one))
+        counted.update(tokens(one))
     counted.pop("", None)
     often = sorted(((-count, word) for word, count in counted.items() if count > 1))[:vocabulary]
     known = [word for _, word in often]
     if not known:
         raise BadDataError(f"{path}: no word occurs in two texts", "are these texts?")
-    words = Words(known, column)
+    places = {word: place for place, word in enumerate(known)}
 
     def bags(rows: Array) -> Bags:
-        found = [words.columns(one) for one in reader(rows)]
+        found = [[places[word] for word in tokens(one) if word in places] for one in reader(rows)]
         lengths = np.array([len(one) for one in found])
         flat = np.concatenate([np.array(one, np.int64) for one in found])
         return Bags.from_flat(flat, lengths, len(known))

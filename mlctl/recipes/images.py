@@ -65,7 +65,7 @@ class Images(Recipe):
             ):
                 found = layer(found)
         if hp.backbone:
-            from mlctl.adapters.backbone import backbone
+            from mlctl.recipes.backbone import backbone
 
             found = layers.Rescaling(*RANGES[hp.backbone_range])(found)
             found = backbone(hp.backbone, data.input_shape)(found, training=False)
@@ -76,7 +76,7 @@ class Images(Recipe):
                 found = layers.Conv2D(hp.filters * times, 3, 2 if place == 0 else 1, "same", use_bias=False)(
                     found
                 )
-                found = layers.BatchNormalization(momentum=0.9)(found)
+                found = layers.GroupNormalization(8)(found)
                 found = layers.MaxPooling2D(2, padding="same")(layers.Activation("relu")(found))
             found = layers.GlobalAveragePooling2D()(found)
         found = layers.Dropout(hp.dropout)(layers.Dense(hp.units, activation="relu")(found))

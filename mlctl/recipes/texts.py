@@ -31,11 +31,14 @@ class Texts(Recipe):
         """Return the texts as bags of words; the vocabulary is that of the training texts alone."""
         from mlctl.data import texts
         from mlctl.data.sources import given_path
+        from mlctl.serving.scoring import words_of
 
         if not source.given:
             raise UsageError("there are no texts", "give them: mlctl train FOLDER")
         of = source.options
-        return texts.read(given_path(source), of.vocabulary, of.split_seed, of.target, of.text, source.given)
+        return texts.read(
+            given_path(source), words_of, of.vocabulary, of.split_seed, of.target, of.text, source.given
+        )
 
     def encoder(self, data: Dataset) -> Any:
         """Look words up in the vocabulary."""

@@ -212,7 +212,6 @@ def test_a_price_in_another_currency_gives_the_price_away(tmp_path: Path) -> Non
         ("a,b\n" + "".join(f"1,w{n}\n" for n in range(50)), "b", BadDataError, "no class"),
         ("a,b\n" + "1,x\n2,y\n" * 30 + "3,z\n", "b", BadDataError, "too few"),
         ('a,b\n1,2\n"1,2\n' + "1,2,3,4\n" * 9, "b", BadDataError, "no whole table|rows"),
-        ("a,a\n" + "1,2\n" * 30, "a", UsageError, "no such column"),
         ("\x00\x01\x02" * 100, "b", BadDataError, "no text"),
     ],
 )

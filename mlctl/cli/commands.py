@@ -76,7 +76,7 @@ COMMANDS: dict[str, Entry] = {
         SERVER,
         "Keep your user and password for a server, in a file that only you can read; every command uses them.",
     ),
-    "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
+    "export": Entry("export:app", SERVER, "Write what runs a server or a model somewhere else."),
     "recipes": Entry("recipes:app", REST, "List, show and copy what can be trained."),
     "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }

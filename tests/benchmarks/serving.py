@@ -63,7 +63,7 @@ def made(folder: Path) -> dict[str, Path]:
     about = {"task": "multiclass", "classes": list("0123456789"), "unit": "", "recipe": "mnist"}
     model_folder.save(folder / "ours", model, encoder, raw, encoder(raw), about)
     signature = mlflow.models.infer_signature(encoder(raw[:1]), np.zeros((1, 10), np.float32))
-    mlflow.keras.save_model(model, folder / "stock", signature=signature, pip_requirements=["keras"])
+    mlflow.keras.save_model(model, str(folder / "stock"), signature=signature, pip_requirements=["keras"])
     parts = folder / "ours" / "artifacts" / "model"
     body = json.dumps({"inputs": raw[:1].tolist()})
     (folder / "post.lua").write_text(_script(body))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlctl.data.sources import Source
 
 BINS, MOST_CATEGORIES, MOST_WORDS = 24, 64, 200
+SURE = 1e-6
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns a standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 
@@ -108,6 +109,8 @@ class Tabular(Recipe):
             model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
             loss: Any = "binary_crossentropy"
             if hp.balance:  # gamma 0: cross-entropy in which alpha weighs the classes
+                # certainty itself, 0 or 1, has no gradient there
+                model.add(layers.Rescaling(1 - 2 * SURE, SURE, dtype="float32"))
                 loss = keras.losses.BinaryFocalCrossentropy(True, alpha=share[0], gamma=0.0)
         else:
             model.add(layers.Dense(classes, activation="softmax", dtype="float32"))

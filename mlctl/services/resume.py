@@ -29,7 +29,7 @@ def resume(
 ) -> Run | Search:  # fmt: skip
     """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
 
-    `trials` raises the number of a search's trials; a finished search with more of them goes on, too.
+    `trials` raises the number of an unfinished search's trials.
 
     Raises RefusedError where it is alive, or where data, code or versions have changed (`force` records what
     has, and goes on), NotFoundError where there is no such run or nothing to go on from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
     classes = len(data.classes)
     values = Values(job.values).on(len(data.train))
     seed = job.seed + execution - 1
+    gc.collect()  # an earlier execution's data is held by the cycles of its graphs
     framework.begin(seed, setup.precision)
     with blamed(recipe, "building its model"):
         model = recipe.build(values, data)

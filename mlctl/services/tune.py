@@ -84,11 +84,16 @@ def resume(
     """Go on with a search in the same parent run: finished trials are kept, running ones begin again.
 
     `trials` raises how many there are, `timeout_s` is the time that this sitting has (the search's own is spent).
-    Raises NotFoundError where the search's journal is neither on this machine nor in its run, RefusedError where
+    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished or
     the data is another.
     """
     from mlctl.adapters import search_journal
 
+    if run.status == "FINISHED":
+        raise RefusedError(
+            f"search {run.run_name} is finished, and its run holds the model of its best trial",
+            f"begin a new one with more trials: mlctl tune {run.recipe} --trials N",
+        )
     folder = settings.state_dir / "runs" / run.run_id
     entries = list(search_journal.read(_journal(run, folder)))
     if not entries or entries[0]["kind"] != SEARCH:
@@ -224,18 +229,12 @@ def _searching(watcher: SearchWatcher) -> Any:
 
 
 def _journal(run: Run, folder: Path) -> Path:
-    """Return a search's journal: this machine's own, or the copy that a finished search left in its run."""
+    """Return a search's journal, which is on the machine that began it."""
     from mlctl.adapters import search_journal
 
     own = folder / search_journal.NAME
     if not own.exists():
-        from mlctl.adapters.tracking import Store
-
-        try:
-            Store(run.tracking_uri).download(run, search_journal.NAME, folder)
-        except NotFoundError as exc:
-            raise NotFoundError(
-                f"the journal of {run.run_name} is not on this machine",
-                "resume it on the machine that began it",
-            ) from exc
+        raise NotFoundError(
+            f"the journal of {run.run_name} is not on this machine", "resume it on the machine that began it"
+        )
     return own

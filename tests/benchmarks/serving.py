@@ -5,7 +5,8 @@
 The model is the MNIST CNN of 1,199,882 parameters, a request one picture of 28x28 pixels as JSON, the load
 Debian's `wrk` on the same cores. BentoML and LitServe are asked through another Python where --peers-python
 names one that has them. Requests a second and p50/p99 in milliseconds at 1, 8 and 32 clients, seconds until the
-first answer, memory of the whole process tree (shared pages counted once), and answers that were not 200.
+first answer, memory of the whole process tree (shared pages counted once), its CPU milliseconds a request, which other work
+on the machine disturbs least, and answers that were not 200.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Result:
     command: str
     ready_s: float = 0.0
     memory_mb: float = 0.0
+    cpu_ms: float = 0.0
     loads: list[tuple[float, str, str, int]] = field(default_factory=list)
 
 
@@ -130,6 +132,7 @@ def measured(name: str, command: list[str], port: int, folder: Path, scaled: boo
         _until_answered(process, port, body, folder)
         result.ready_s = time.perf_counter() - begun
         url = f"http://127.0.0.1:{port}/invocations"
+        before = _cpu_s(process.pid)
         for clients in CLIENTS:
             wrk = [
                 "wrk",
@@ -147,6 +150,8 @@ def measured(name: str, command: list[str], port: int, folder: Path, scaled: boo
                 float(_found(r"Requests/sec:\s+([\d.]+)", said)), _found(r"\n\s+50%\s+(\S+)", said),
                 _found(r"\n\s+99%\s+(\S+)", said), int(bad[1]) if bad else 0,
             ))  # fmt: skip
+        answered = sum(load[0] for load in result.loads) * seconds
+        result.cpu_ms = (_cpu_s(process.pid) - before) / max(1.0, answered) * 1000
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         result.memory_mb = sum(one.memory_full_info().pss for one in family) / 1e6
     finally:
@@ -156,6 +161,12 @@ def measured(name: str, command: list[str], port: int, folder: Path, scaled: boo
                 process.wait(patience_s)
         log.close()
     return result
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process tree: on a machine that others use, this tells more than a rate."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return sum(one.cpu_times().user + one.cpu_times().system for one in family)
 
 
 def _until_answered(process: subprocess.Popen[bytes], port: int, body: bytes, folder: Path) -> None:
@@ -210,13 +221,15 @@ def main() -> None:
                 failures.append(f"{name}: {error}")
                 continue
             print(f"{name}: {results[-1].loads}", file=sys.stderr, flush=True)
-    print("| server | requests/s at 1 / 8 / 32 | p50 | p99 | not 200 | ready s | memory MB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| server | requests/s at 1 / 8 / 32 | p50 | p99 | not 200 | CPU ms a request | ready s | memory MB |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for one in results:
         rates, p50, p99, bad = zip(*one.loads, strict=True)
         print(
             f"| {one.name} | {' / '.join(f'{rate:.0f}' for rate in rates)} | {' / '.join(p50)}"
-            f" | {' / '.join(p99)} | {sum(bad)} | {one.ready_s:.1f} | {one.memory_mb:.0f} |"
+            f" | {' / '.join(p99)} | {sum(bad)} | {one.cpu_ms:.2f} | {one.ready_s:.1f} | {one.memory_mb:.0f} |"
         )
     print(
         f"\n{psutil.cpu_count()} cores, load average {psutil.getloadavg()[0]:.1f}, {options.seconds} s a load\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -64,8 +65,12 @@ class Served:
     def workers(self) -> list[int]:
         import psutil
 
-        children = psutil.Process(self.process.pid).children()
-        return [one.pid for one in children if "mlctl.serving.worker" in one.cmdline()]
+        found = []
+        for one in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if "mlctl.serving.worker" in one.cmdline():
+                    found.append(one.pid)
+        return found
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

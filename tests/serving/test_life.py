@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -33,19 +34,25 @@ class Load:
 
     port: int
     answered: int = 0
+    refused: int = 0
     failed: list[str] = field(default_factory=list)
     versions: list[tuple[str, str]] = field(default_factory=list)
     going: bool = True
 
     def client(self) -> None:
-        body = json.dumps(PICTURE)
+        good, bad = json.dumps(PICTURE), '{"inputs": [1, "2"]}'
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        while self.going:
+        for number in itertools.count():
+            if not self.going:
+                break
+            body = bad if number % 10 == 9 else good  # one bad request in ten
             try:
                 connection.request("POST", "/invocations", body, {"content-type": "application/json"})
                 reply = connection.getresponse()
                 content = reply.read()
-                if reply.status == 200:
+                if body is bad and reply.status == 400:
+                    self.refused += 1
+                elif reply.status == 200 and body is good:
                     self.answered += 1
                     self.versions.append((reply.headers["x-model-version"], content.decode()))
                 else:
@@ -165,6 +172,7 @@ def test_another_version_takes_over_without_a_failed_request(
         served, 6, lambda: until(lambda: "serving version 5" in served.log.read_text(), 60)
     )  # fmt: skip
     assert load.failed == []
+    assert load.refused > 0
     assert {version for version, _ in load.versions} >= {"1", "2", "4"}
     by_version: dict[str, set[str]] = {}
     for version, content in load.versions:

@@ -172,12 +172,16 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('-') ;;
     'export')
-      commands='server' \
+      commands='server model' \
         options='--help -h' ;;
     'export server')
       options='--to --host --image --bucket --prefix --endpoint-url --region --database-port --upstream --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --to=- --host=?NAME --image=- --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
+    'export model')
+      options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --image=- --host=?NAME --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f' 'f') ;;
     'recipes')
       commands='list show copy check' \
         options='--help -h' ;;

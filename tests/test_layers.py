@@ -32,8 +32,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def layer(file: Path) -> str:
-    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "domain" if first.startswith("domain_") else first
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported(file: Path, root: Path = PACKAGE) -> Iterator[tuple[int, str]]:
@@ -50,7 +49,7 @@ def imported(file: Path, root: Path = PACKAGE) -> Iterator[tuple[int, str]]:
         for name in names:
             parts = name.split(".")
             if parts[0] == "mlctl" and len(parts) > 1 and parts[1] != "__version__":
-                yield node.lineno, "domain" if parts[1].startswith("domain_") else parts[1]
+                yield node.lineno, parts[1]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from mlctl.domain_server import Place
+from mlctl.domain.server import Place
 from mlctl.errors import BadDataError, RefusedError
 
 UNFINISHED = ".artifact.uploading."  # what MLflow calls a file that a client is still sending

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlctl.domain_server import Backend, StrayExperiment
+from mlctl.domain.server import Backend, StrayExperiment
 from mlctl.errors import (
     BadDataError,
     ConfigurationError,

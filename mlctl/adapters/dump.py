@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import MetaData, text
 
-from mlctl.domain_server import Backend
+from mlctl.domain.server import Backend
 from mlctl.errors import BadDataError, RefusedError
 
 AT_ONCE = 1000

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from mlctl.adapters.database import opened, select
-from mlctl.domain_server import Backend
+from mlctl.domain.server import Backend
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mlctl.domain_runs import Condition, Field
+from mlctl.domain.runs import Condition, Field
 
 
 def as_filter(condition: Condition) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from keras_tuner.src.engine import trial as trials
 
 from mlctl.domain import Objective
-from mlctl.domain_tune import Dimension
+from mlctl.domain.tune import Dimension
 from mlctl.errors import BadDataError
 
 IDLE, EXHAUSTED = "idle", "exhausted"

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mlctl.domain_runs import Curves
+from mlctl.domain.runs import Curves
 from mlctl.errors import UsageError
 
 

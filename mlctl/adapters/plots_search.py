@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from mlctl.adapters.plots import QUIET, TRAINING
 from mlctl.domain import Objective
-from mlctl.domain_tune import Dimension
+from mlctl.domain.tune import Dimension
 
 Rows = Sequence[tuple[Mapping[str, Any], float]]
 FEWEST = 5  # trials, below which importance would be noise

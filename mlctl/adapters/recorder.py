@@ -85,6 +85,12 @@ class Recorder:
         recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 
+    @property
+    def model_uri(self) -> str | None:
+        """The logged model, once the store has it."""
+        model_id = self._sender.sender.model_id if self._sender else None
+        return f"models:/{model_id}" if model_id else None
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters."""
         self._add({"kind": "params", "values": {name: str(value) for name, value in values.items()}})

@@ -15,7 +15,7 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from mlctl.adapters.tracking import Store, moment
-from mlctl.domain_registry import RegisteredVersion
+from mlctl.domain.registry import RegisteredVersion
 from mlctl.errors import ConfigurationError, NotFoundError, UnreachableError, did_you_mean
 
 PAGE = 1000

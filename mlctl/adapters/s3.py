@@ -13,7 +13,7 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from mlctl.domain_server import Bucket
+from mlctl.domain.server import Bucket
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,

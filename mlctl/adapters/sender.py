@@ -31,6 +31,7 @@ from mlctl.settings import masked
 MODEL_NAME = "model"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 BEAT_S = 15.0
+TOLD_EVERY_S = 60.0  # a server that comes and goes is not told of each time
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # what one MLflow request takes
 
 
@@ -171,6 +172,7 @@ class BackgroundSender:
         self._closing = False
         self._left = threading.Event()  # nobody waits any longer
         self._trouble = False
+        self._told_at = float("-inf")
         self._thread = threading.Thread(target=self._work, name="mlctl-sender", daemon=True)
         self._thread.start()
         threading.Thread(target=self._beat, name="mlctl-heartbeat", daemon=True).start()
@@ -240,8 +242,9 @@ class BackgroundSender:
         except UsageError as error:  # it will never be taken, and what comes after it must not wait
             self._say(f"the store refuses some {entry['kind']} of this run: {error.message}")
         except MlctlError as error:
-            if not self._trouble:
-                self._trouble = True
+            new, self._trouble = not self._trouble, True
+            if new and time.monotonic() - self._told_at > TOLD_EVERY_S:
+                self._told_at = time.monotonic()
                 self._say(f"{error.message}; training goes on, and mlctl tries again")
             return False
         return True

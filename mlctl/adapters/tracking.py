@@ -25,7 +25,7 @@ from mlctl.adapters.conversion import to_run
 from mlctl.adapters.mlflow_search import as_filter, named
 from mlctl.adapters.reach import reach, sqlite_file, unreachable
 from mlctl.domain import Artifact, Experiment, Run
-from mlctl.domain_runs import Condition, SortKey
+from mlctl.domain.runs import Condition, SortKey
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -298,7 +298,8 @@ class Store:
 
 
 def hush() -> None:
-    """Keep MLflow, its migrations and their warnings off stderr, unless --debug was said."""
+    """Keep MLflow, its migrations, bars and warnings off stderr, unless --debug was said."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if logging.getLogger("mlctl").isEnabledFor(logging.DEBUG):
         return
     for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):

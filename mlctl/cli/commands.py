@@ -77,7 +77,7 @@ COMMANDS: dict[str, Entry] = {
         SERVER,
         "Keep your user and password for a server, in a file that only you can read; every command uses them.",
     ),
-    "export": Entry("export:app", SERVER, "Write what runs a server somewhere else."),
+    "export": Entry("export:app", SERVER, "Write what runs a server or a model somewhere else."),
     "recipes": Entry("recipes:app", REST, "List, show, copy and check what can be trained."),
     "init": Entry(
         "init:init", REST, "Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run."

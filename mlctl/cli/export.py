@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from mlctl.cli import export_server
+from mlctl.cli import export_model, export_server
 from mlctl.cli.session import answering
 
-app = typer.Typer(no_args_is_help=True, help="Write what runs a server somewhere else.")
+app = typer.Typer(no_args_is_help=True, help="Write what runs a server or a model somewhere else.")
 app.command("server")(answering(export_server.server))
+app.command("model")(answering(export_model.model))

@@ -38,7 +38,7 @@ def server(
     mlctl export server --to kubernetes deploy --host mlflow.example.com --bucket models
     mlctl export server --to nginx proxy --host mlflow.example.com
     """
-    from mlctl.domain_server import Bucket
+    from mlctl.domain.server import Bucket
     from mlctl.services import server as service
 
     kept = Bucket(bucket, prefix.strip("/"), endpoint_url, region)

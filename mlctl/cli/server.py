@@ -20,7 +20,7 @@ from mlctl.cli.server_options import (
 from mlctl.cli.session import Session
 
 if TYPE_CHECKING:
-    from mlctl.domain_server import Adoption, Place, TrackingServer
+    from mlctl.domain.server import Adoption, Place, TrackingServer
 
 REACHED = "Who may reach it"
 
@@ -114,7 +114,7 @@ def server_up(
     eval "$(mlctl server-up --print-env)"            and use it
     mlctl server-up --backend postgresql://mlflow@db/mlflow --bucket models --host 0.0.0.0 --auth
     """
-    from mlctl.domain_server import Access
+    from mlctl.domain.server import Access
     from mlctl.services import server
 
     place = server.locate(root, backend, backend_file, bucket, prefix, endpoint_url, region, direct_artifacts)

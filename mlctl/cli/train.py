@@ -104,7 +104,7 @@ def train(
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.progress import TrainingView
-    from mlctl.services.train import Request
+    from mlctl.services.request import Request
     from mlctl.services.train import train as train_model
 
     typed = {"target": target, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}

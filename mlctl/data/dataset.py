@@ -1,10 +1,9 @@
-"""What a recipe's `load` returns, and the `Source` that it loads from."""
+"""What a recipe's `load` returns: raw inputs and targets by split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,46 +95,3 @@ class Dataset:
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file that can be fetched: its name, where it is published, and what its bytes must hash to.
-
-    `sha256` may be an MD5 (32 digits) where the publisher gives no other.
-    """
-
-    name: str
-    url: str
-    sha256: str
-
-
-Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a recipe's data is to come from: what `load` is handed.
-
-    `given` is what --data said (a path, s3://…), `synthetic` is set where a stand-in
-    was asked for, of `rows` rows (None: the real data's number),
-    and `options` holds the recipe's data options (`source.options.split_seed`).
-    """
-
-    given: str | None = None
-    synthetic: bool = False
-    rows: int | None = None
-    data_dir: Path | None = None
-    cache_dir: Path = Path()
-    options: Any = None
-    progress: Progress = lambda name, done, total: None
-
-    def file(self, wanted: Download) -> Path:
-        """Return a local path of the wanted file, fetching it only where no place has it.
-
-        Raises NotFoundError for a --data that does not exist, UnreachableError where it cannot be fetched,
-        BadDataError where what came is not what was published.
-        """
-        from mlctl.data.sources import locate
-
-        return locate(self, wanted)

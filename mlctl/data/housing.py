@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mlctl.data import sources, splits, synthetic, tables
-from mlctl.data.dataset import Dataset, Download, Source, Split, take
+from mlctl.data.dataset import Dataset, Split, take
+from mlctl.data.sources import Download, Source
 from mlctl.data.tables import Column
 
 FILE = Download(

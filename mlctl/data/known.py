@@ -18,7 +18,8 @@ import numpy as np
 from mlctl.data import bags, sources, splits, synthetic
 from mlctl.data.archive import Archive
 from mlctl.data.bags import Bags
-from mlctl.data.dataset import Dataset, Download, Source, Split
+from mlctl.data.dataset import Dataset, Split
+from mlctl.data.sources import Download, Source
 from mlctl.errors import BadDataError
 
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

@@ -11,8 +11,7 @@ from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from filelock import FileLock
 
-from mlctl.data.dataset import Progress
-from mlctl.data.sources import writing
+from mlctl.data.caching import Progress, writing
 from mlctl.errors import ConfigurationError, MlctlError, NotFoundError, UnreachableError
 
 # a bucket that is not there is told in seconds, not after boto3's own minutes of trying

@@ -16,13 +16,51 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from mlctl.data.dataset import Download, Source
-from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
+from mlctl.data.caching import Progress, writing
+from mlctl.errors import BadDataError, NotFoundError, UnreachableError
 
 ANSWER_WITHIN_S = 3.0  # names resolved, connected, headers here: a machine without a network is told in time
 STALLED_AFTER_S = 20.0
 CHUNK = 1 << 18
 RESUMES = 4  # in one command, and only while each try brought bytes
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that can be fetched: its name, where it is published, and what its bytes must hash to.
+
+    `sha256` may be an MD5 (32 digits) where the publisher gives no other.
+    """
+
+    name: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recipe's data is to come from: what `load` is handed.
+
+    `given` is what --data said (a path, s3://…), `synthetic` is set where a stand-in
+    was asked for, of `rows` rows (None: the real data's number),
+    and `options` holds the recipe's data options (`source.options.split_seed`).
+    """
+
+    given: str | None = None
+    synthetic: bool = False
+    rows: int | None = None
+    data_dir: Path | None = None
+    cache_dir: Path = Path()
+    options: Any = None
+    progress: Progress = lambda name, done, total: None
+
+    def file(self, wanted: Download) -> Path:
+        """Return a local path of the wanted file, fetching it only where no place has it.
+
+        Raises NotFoundError for a --data that does not exist, UnreachableError where it cannot be fetched,
+        BadDataError where what came is not what was published.
+        """
+        return locate(self, wanted)
 
 
 def locate(source: Source, wanted: Download) -> Path:
@@ -84,14 +122,6 @@ def sha256(paths: Iterable[Path]) -> str:
     if len(digests) == 1:
         return digests[0].hexdigest()
     return hashlib.sha256(b"".join(one.digest() for one in digests)).hexdigest()
-
-
-def writing(path: Path, exc: OSError) -> ConfigurationError:
-    """Return the one error for a cache that cannot be written: read-only, full, not ours."""
-    return ConfigurationError(
-        f"{path} cannot be written: {exc.strerror or exc}",
-        "make room or set MLCTL_CACHE_DIR to a folder that can be written; or give the data: --data PATH",
-    )
 
 
 def _downloads(source: Source) -> Path:

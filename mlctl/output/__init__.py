@@ -5,6 +5,7 @@ A command hands `show` a frozen value. `views` says which tables a value makes a
 """
 
 from mlctl.output.live import follow
-from mlctl.output.render import agreed, complain, hint, show, warn
+from mlctl.output.render import agreed, complain, hint, warn
+from mlctl.output.showing import show
 
 __all__ = ["agreed", "complain", "follow", "hint", "show", "warn"]

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlctl.domain_runs import Snapshot
+from mlctl.domain.runs import Snapshot
 from mlctl.output.render import console, number, warn
 from mlctl.output.views.runs import status
 from mlctl.output.words import ago, sparkline

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import sys
@@ -75,24 +74,6 @@ def console(stderr: bool = False) -> Console:
     return _Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
-def show(answer: object, form: str = "table") -> None:
-    """Write an answer to stdout as `form`: table, json, csv or md."""
-    from mlctl.output import views
-
-    console()  # prepares the stream
-    if form == "json":
-        print(json.dumps(finite(views.document(answer)), indent=2, ensure_ascii=False, default=str))
-        return
-    tables = views.tables(answer)
-    if form == "csv":
-        _write_csv(tables[0])
-        return
-    for number, table in enumerate(tables):
-        if number and form == "table":
-            print()
-        (_write_markdown if form == "md" else _write_table)(table)
-
-
 def hint(text: str) -> None:
     """Tell on stderr which command likely comes next."""
     console(stderr=True).print(Text(text, style="dim"), soft_wrap=True)
@@ -158,7 +139,8 @@ def _plain(cell: Any) -> str:
     return "" if cell is None else str(cell)
 
 
-def _write_csv(table: Table) -> None:
+def write_csv(table: Table) -> None:
+    """Write a table as CSV, figures in full."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([column.title for column in table.columns])
     for row in table.rows:
@@ -166,7 +148,9 @@ def _write_csv(table: Table) -> None:
         writer.writerow([repr(value) if isinstance(value, float) else _plain(value) for value in values])
 
 
-def _write_markdown(table: Table) -> None:
+def write_markdown(table: Table) -> None:
+    """Write a table as Markdown."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
@@ -179,7 +163,8 @@ def _write_markdown(table: Table) -> None:
     print()
 
 
-def _write_table(table: Table) -> None:
+def write_table(table: Table) -> None:
+    """Write a table as people read it: fitted to a terminal, whole in a pipe."""
     out = console()
     if not table.rows:
         out.print(table.empty)

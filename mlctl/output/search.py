@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlctl.domain import Objective
-from mlctl.domain_tune import FAILED, Running, Trial
+from mlctl.domain.tune import FAILED, Running, Trial
 from mlctl.output.progress import TrainingView
 from mlctl.output.render import number
 from mlctl.output.words import span

@@ -9,7 +9,8 @@ from mlctl.recipes import Recipe, Values, hyperparameter, minimize, option
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 LOS_ANGELES, SAN_FRANCISCO = (34.05, -118.24), (37.77, -122.42)
 

@@ -10,7 +10,8 @@ from mlctl.recipes import Recipe, Values, choice, hyperparameter, minimize, opti
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 

@@ -9,7 +9,8 @@ from mlctl.recipes import Recipe, Values, hyperparameter, maximize, option
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 
 class Imdb(Recipe):

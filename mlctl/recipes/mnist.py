@@ -10,7 +10,8 @@ from mlctl.recipes.declare import hyperparameter
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 
 class Mnist(Recipe):

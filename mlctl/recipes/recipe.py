@@ -20,7 +20,8 @@ from mlctl.recipes.declare import COMMON, Hyperparameter, Values
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 GROUP = "mlctl.recipes"
 

@@ -10,7 +10,8 @@ from mlctl.recipes import Recipe, Values, hyperparameter, maximize, minimize, op
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.data.dataset import Dataset, Source
+    from mlctl.data.dataset import Dataset
+    from mlctl.data.sources import Source
 
 BINS, MOST_CATEGORIES, MOST_WORDS = 24, 64, 200
 SURE = 1e-6

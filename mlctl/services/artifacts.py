@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlctl.adapters.tracking import Store
-from mlctl.domain_runs import ArtifactList, Fetched
+from mlctl.domain.runs import ArtifactList, Fetched
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.services.select import find
 

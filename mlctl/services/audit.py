@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mlctl.domain_registry import Check, Move
+from mlctl.domain.registry import Check, Move
 from mlctl.services.stages import ARCHIVED, CLASSIC_HELD, is_held
 
 KEY = re.compile(r"mlctl\.log\.(\d{10})\.([0-9a-f]{12})")

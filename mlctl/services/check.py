@@ -12,7 +12,7 @@ import numpy as np
 from mlctl.adapters import framework
 from mlctl.data.dataset import is_packed
 from mlctl.domain import Watcher
-from mlctl.domain_project import CheckedRecipe, CheckedStep
+from mlctl.domain.project import CheckedRecipe, CheckedStep
 from mlctl.errors import BadDataError
 from mlctl.services import prepare
 from mlctl.services.prepare import Prepared, blamed

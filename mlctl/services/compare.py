@@ -8,7 +8,7 @@ from typing import Any
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain_runs import RunDiff
+from mlctl.domain.runs import RunDiff
 from mlctl.services.fields import as_number
 from mlctl.services.runs import KEPT
 from mlctl.services.select import find, kept, parse_objective

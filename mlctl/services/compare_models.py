@@ -8,8 +8,8 @@ from mlflow.entities import Metric, Param, RunTag
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Watcher
-from mlctl.domain_registry import Evaluation, ModelReference
-from mlctl.domain_serving import Comparison
+from mlctl.domain.registry import Evaluation, ModelReference
+from mlctl.domain.serving import Comparison
 from mlctl.services.evaluate import examine
 from mlctl.services.select_model import resolve
 from mlctl.settings import Settings

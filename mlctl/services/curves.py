@@ -8,7 +8,7 @@ from pathlib import Path
 from mlctl.adapters.picture import draw
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_runs import Curve, Curves
+from mlctl.domain.runs import Curve, Curves
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.services.runs import KEPT
 from mlctl.services.select import find, parse_objective

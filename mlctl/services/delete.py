@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_runs import Deleted
+from mlctl.domain.runs import Deleted
 from mlctl.errors import RefusedError
 from mlctl.services.select import find
 

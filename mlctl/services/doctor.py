@@ -21,7 +21,7 @@ from mlctl.adapters.journal import read_about
 from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Quiet
-from mlctl.domain_project import Check, Diagnosis
+from mlctl.domain.project import Check, Diagnosis
 from mlctl.errors import MlctlError
 from mlctl.services import completion
 from mlctl.services.standing import agrees, look
@@ -178,7 +178,7 @@ def _registry(store: Store) -> Iterator[Check]:
 def _buckets(places: set[str]) -> Iterator[Check]:
     for bucket in sorted({urlsplit(place).netloc for place in places if place.startswith("s3://")})[:3]:
         from mlctl.adapters import s3  # boto3 is slow to import, and only for those who have a bucket
-        from mlctl.domain_server import Bucket
+        from mlctl.domain.server import Bucket
 
         try:
             s3.Store(Bucket(bucket), patient=False).verify(create=False)
@@ -216,7 +216,8 @@ def _trained(settings: Settings) -> Iterator[Check]:
 
 def _train_digits(settings: Settings, folder: Path) -> float:
     """Train, log and load back a digit model in a store of its own; return its test accuracy."""
-    from mlctl.services.train import Request, train
+    from mlctl.services.request import Request
+    from mlctl.services.train import train
 
     before, opened = Path.cwd(), os.environ.pop("MLFLOW_RUN_ID", None)
     os.chdir(folder)  # artifacts of a sqlite store go where one stands

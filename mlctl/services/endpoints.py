@@ -13,7 +13,7 @@ from typing import Any
 from mlctl.adapters import process
 from mlctl.adapters.notes import Notes
 from mlctl.adapters.process import Detached
-from mlctl.domain_serving import Endpoint, EndpointList, StoppedEndpoint
+from mlctl.domain.serving import Endpoint, EndpointList, StoppedEndpoint
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.settings import Settings
 

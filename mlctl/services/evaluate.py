@@ -10,7 +10,7 @@ from mlctl.adapters.answering import client_input, loaded
 from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Quiet, Watcher
-from mlctl.domain_registry import Evaluation, ModelReference
+from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.errors import BadDataError
 from mlctl.scores import scores
 from mlctl.services import prepare, select_model

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_runs import Condition, Field
+from mlctl.domain.runs import Condition, Field
 from mlctl.errors import UsageError, did_you_mean
 
 SAMPLE = 20

@@ -30,8 +30,8 @@ from mlctl.data.dataset import Split
 from mlctl.domain import Objective, Watcher
 from mlctl.errors import ChildFailedError
 from mlctl.services.prepare import Prepared, blamed
+from mlctl.services.request import Request
 from mlctl.services.search_loop import Record
-from mlctl.services.train import Request
 from mlctl.services.training import Training
 from mlctl.services.trial_state import TrialState
 from mlctl.services.tune import Asked

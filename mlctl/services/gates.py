@@ -11,7 +11,7 @@ from typing import Any
 from mlctl.adapters.answering import loaded
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run, Watcher, lower_is_better
-from mlctl.domain_registry import Check, ModelReference, RegisteredVersion
+from mlctl.domain.registry import Check, ModelReference, RegisteredVersion
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 from mlctl.services import evaluate, select
 from mlctl.services.standing import Standing

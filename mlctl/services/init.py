@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from mlctl import __version__
-from mlctl.domain_project import Project, WrittenFile
+from mlctl.domain.project import Project, WrittenFile
 from mlctl.errors import RefusedError
 from mlctl.settings import PROJECT_FILE
 

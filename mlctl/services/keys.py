@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from mlctl.domain_serving import KeyList, NewKey
+from mlctl.domain.serving import KeyList, NewKey
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError, did_you_mean
 from mlctl.serving.keys import Key, digest, parse
 from mlctl.settings import Settings

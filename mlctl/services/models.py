@@ -12,7 +12,7 @@ from mlctl.adapters import answering, model_files
 from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_registry import (
+from mlctl.domain.registry import (
     DownloadedModel,
     History,
     Lineage,

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlctl.adapters.batch_file import opened
 from mlctl.domain import Quiet, Watcher
-from mlctl.domain_serving import Predicted, PredictionFile, Predictions
+from mlctl.domain.serving import Predicted, PredictionFile, Predictions
 from mlctl.errors import BadDataError, UsageError
 from mlctl.services import inputs, prepare
 from mlctl.services.asked import About, Array, Rows, asked, length, take

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.data.dataset import Dataset, Source, Split, is_packed
+from mlctl.data.dataset import Dataset, Split, is_packed
+from mlctl.data.sources import Source
 from mlctl.domain import DataReference, Watcher
 from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find

@@ -9,7 +9,7 @@ from mlctl.adapters import environment
 from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Quiet, Run, Watcher
-from mlctl.domain_registry import Check, Promotion, RegisteredVersion
+from mlctl.domain.registry import Check, Promotion, RegisteredVersion
 from mlctl.errors import RefusedError, UsageError
 from mlctl.services import audit, stages
 from mlctl.services import gates as gate

@@ -9,7 +9,7 @@ from mlctl.adapters import answering
 from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Quiet, Run, Watcher
-from mlctl.domain_registry import ModelReference, Registration
+from mlctl.domain.registry import ModelReference, Registration
 from mlctl.errors import MlctlError, RefusedError, UsageError
 from mlctl.services import select_model
 from mlctl.services.gates import answers_example, kept_metrics

@@ -13,10 +13,11 @@ from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
 from mlctl.data.sources import sha256
 from mlctl.domain import Run
-from mlctl.domain_tune import Search, SearchWatcher
+from mlctl.domain.tune import Search, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError
 from mlctl.services import prepare, select, tune
-from mlctl.services.train import Request, Resumed, run_training
+from mlctl.services.request import Request, Resumed
+from mlctl.services.train import run_training
 from mlctl.settings import Settings
 
 EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs than it was begun with

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run, RunDetail, lower_is_better
-from mlctl.domain_runs import ExperimentList, Field, RunList, SortKey
+from mlctl.domain.runs import ExperimentList, Field, RunList, SortKey
 from mlctl.errors import MlctlError, UsageError
 from mlctl.services import where as language
 from mlctl.services.fields import Names, sort_value, take

@@ -18,7 +18,7 @@ from mlctl.adapters.recorder import now_ms
 from mlctl.adapters.search_journal import SearchJournal
 from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job, Lost
 from mlctl.domain import Objective
-from mlctl.domain_tune import DONE, FAILED, STOPPED, Running, SearchWatcher
+from mlctl.domain.tune import DONE, FAILED, STOPPED, Running, SearchWatcher
 from mlctl.errors import ChildFailedError
 from mlctl.services.stopping import Rule
 from mlctl.services.trial_state import TrialState

@@ -20,15 +20,15 @@ from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.adapters.trials import Job, Setup
 from mlctl.domain import Run
-from mlctl.domain_tune import DONE, STOPPED, Search, SearchWatcher
+from mlctl.domain.tune import DONE, STOPPED, Search, SearchWatcher
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.services import report
 from mlctl.services.finals import Final, Finalists
 from mlctl.services.prepare import Prepared
+from mlctl.services.request import Request
 from mlctl.services.search_loop import Limits, SearchLoop
 from mlctl.services.space import size
 from mlctl.services.stopping import rule
-from mlctl.services.train import Request
 from mlctl.services.training import Training, terminated_as_interrupted
 from mlctl.services.trial import train_trial
 from mlctl.services.trial_state import TrialState, ranked

@@ -12,7 +12,7 @@ import re
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain_runs import Condition, Field, SortKey
+from mlctl.domain.runs import Condition, Field, SortKey
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
 from mlctl.services.fields import take
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_registry import ModelReference, RegisteredVersion
+from mlctl.domain.registry import ModelReference, RegisteredVersion
 from mlctl.errors import MlctlError, NotFoundError, UsageError, did_you_mean
 from mlctl.services import select
 from mlctl.services.stages import PRODUCTION

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlctl.adapters import listening, process
 from mlctl.adapters.notes import Notes
-from mlctl.domain_serving import Endpoint
+from mlctl.domain.serving import Endpoint
 from mlctl.errors import BadDataError, ChildFailedError, NotFoundError, RefusedError, UsageError
 from mlctl.services import endpoints, keys
 from mlctl.serving.spec import Serving, Spec

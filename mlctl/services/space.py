@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlctl.domain_tune import Dimension
+from mlctl.domain.tune import Dimension
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.recipes import Recipe
 from mlctl.recipes.declare import COMMON, Hyperparameter

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mlctl.adapters.registry import Registry, StoredModel
-from mlctl.domain_registry import RegisteredVersion
+from mlctl.domain.registry import RegisteredVersion
 from mlctl.errors import ConfigurationError, NotFoundError, RefusedError
 from mlctl.services import audit
 from mlctl.services.stages import ARCHIVED, CLASSIC_HELD, STATES, alias_of

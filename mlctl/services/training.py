@@ -25,14 +25,14 @@ from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
-from mlctl.errors import BadDataError, Interrupted
+from mlctl.errors import BadDataError, ConfigurationError, Interrupted, UnreachableError
 from mlctl.scores import scores
 from mlctl.services import importance, report, select
 from mlctl.services.prepare import Prepared, blamed
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
-    from mlctl.services.train import Request, Resumed
+    from mlctl.services.request import Request, Resumed
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
 CHECKED_ROWS = 64
@@ -78,6 +78,7 @@ class Training:
         except BaseException as error:
             recorder.fail(error)
             raise
+        told = records.as_run(recorder.journal)  # the record is gone once the store has it all
         try:
             unsent = recorder.finish("FINISHED")
         except KeyboardInterrupt:
@@ -88,7 +89,10 @@ class Training:
                 " send it: mlctl sync"
             )
             return records.as_run(recorder.journal)
-        return Store(self.settings.tracking_uri).run(recorder.run_id)
+        try:
+            return Store(self.settings.tracking_uri).run(recorder.run_id)
+        except UnreachableError:  # it has all, and went away before it could be asked
+            return dataclasses.replace(told, status="FINISHED", model_uri=recorder.model_uri)
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""
@@ -106,7 +110,14 @@ class Training:
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)
-        self._conclude(recorder, self._kept(model))
+        try:
+            self._conclude(recorder, self._kept(model))
+        except OSError as exc:
+            full = "no space is left" if "Errno 28" in str(exc) else str(exc)[:200]
+            raise ConfigurationError(
+                f"the model cannot be saved in {recorder.journal.folder}: {full}",
+                f"free some space, then: mlctl resume {recorder.run_id[:8]}",
+            ) from exc
 
     # -- the model ----------------------------------------------------------------------------------------
 
@@ -144,7 +155,15 @@ class Training:
             for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
                 recorder.metrics(epoch.metrics, step=epoch.number)
 
+            failure: Exception | None = None
+
             def ended(epoch: Epoch) -> None:
+                nonlocal failure
+                if keeper.failure and not failure:
+                    failure = keeper.failure
+                    self.watcher.say(
+                        f"checkpoints cannot be written, and training goes on without: {failure}"
+                    )
                 keeper.write(progress.state(model))
                 recorder.metrics(epoch.metrics, step=epoch.number)
 
@@ -152,8 +171,8 @@ class Training:
                 loop.run(progress, values.epochs, self.request.patience, ended)
             finally:
                 keeper.close()
-        if keeper.failure:
-            self.watcher.say(f"checkpoints could not be written: {keeper.failure}")
+        if keeper.failure and not failure:
+            self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
 
     def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 whatever it was trained in."""

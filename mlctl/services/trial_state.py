@@ -9,7 +9,7 @@ from typing import Any
 
 from mlctl.adapters.loop import Epoch
 from mlctl.domain import Objective
-from mlctl.domain_tune import DONE, FAILED, RUNNING, STOPPED, Trial
+from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
 
 
 @dataclass

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain_tune import Dimension, Search, SearchPlan, SearchWatcher
-from mlctl.errors import NotFoundError, UsageError
+from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
+from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services import prepare
+from mlctl.services.naming import check_name
 from mlctl.services.space import size, space
 from mlctl.services.stopping import rule
 from mlctl.settings import Settings
@@ -69,6 +71,7 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     on Ctrl-C: `resume` goes on with either.
     """
     asked = understood(request)
+    reach(settings.tracking_uri)
     prepared = _prepared(settings, asked, watcher)
     return _registered(
         settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
@@ -81,7 +84,8 @@ def resume(
     """Go on with a search in the same parent run: finished trials are kept, running ones begin again.
 
     `trials` raises how many there are, `timeout_s` is the time that this sitting has (the search's own is spent).
-    Raises NotFoundError where the search's journal is neither on this machine nor in its run.
+    Raises NotFoundError where the search's journal is neither on this machine nor in its run, RefusedError where
+    the data is another.
     """
     from mlctl.adapters import search_journal
 
@@ -101,6 +105,12 @@ def resume(
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
     settings = replace(settings, experiment=run.experiment)
     prepared = _prepared(settings, asked, watcher)
+    if run.data and run.data.sha256 != prepared.data.sha256:
+        raise RefusedError(
+            f"the data has changed since the search began: SHA-256 {run.data.sha256[:12]} then, "
+            f"{prepared.data.sha256[:12]} now",
+            "scores would not compare: begin a new search",
+        )
     searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries)
     return _registered(settings, request, searching.run(), watcher)
 
@@ -138,6 +148,8 @@ def understood(request: SearchRequest) -> Asked:
         raise UsageError(
             f"there is no algorithm {request.algorithm!r}", f"there are: {', '.join(ALGORITHMS)}"
         )
+    if request.register is not None:
+        check_name(request.register)
     recipe, _ = prepare.recipe_values(request.source, request.given)
     dimensions, fixed = space(recipe, request.given, request.space)
     objective = _objective(recipe, request.objective)
@@ -194,9 +206,9 @@ def _registered(settings: Settings, request: SearchRequest, search: Search, watc
     """Register the final model where that was asked for."""
     if not request.register:
         return search
-    from mlctl.services.register import register
+    from mlctl.services import register
 
-    made = register(settings, search.run_id, request.register, watcher=watcher)
+    made = register.after_training(settings, search.run, request.register, watcher)
     return replace(search, registered=f"{made.name}/{made.version}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mlctl.adapters.tracking import Store
-from mlctl.domain_runs import Snapshot
+from mlctl.domain.runs import Snapshot
 from mlctl.errors import UnreachableError
 from mlctl.services.runs import KEPT
 from mlctl.services.select import find

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mlctl.domain import Run
-from mlctl.domain_runs import Condition, Field
+from mlctl.domain.runs import Condition, Field
 from mlctl.errors import UsageError
 from mlctl.services.fields import as_number, read
 

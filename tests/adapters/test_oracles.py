@@ -6,7 +6,7 @@ framework.import_keras()
 
 from mlctl.adapters.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.domain import Objective  # noqa: E402
-from mlctl.domain_tune import Dimension  # noqa: E402
+from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import BadDataError  # noqa: E402
 
 UNITS = Dimension("units", 64, (), 16, 64, 16, integer=True)

@@ -11,6 +11,7 @@ first answer, memory of the whole process tree (shared pages counted once), and 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -63,7 +64,7 @@ def made(folder: Path) -> dict[str, Path]:
     about = {"task": "multiclass", "classes": list("0123456789"), "unit": "", "recipe": "mnist"}
     model_folder.save(folder / "ours", model, encoder, raw, encoder(raw), about)
     signature = mlflow.models.infer_signature(encoder(raw[:1]), np.zeros((1, 10), np.float32))
-    mlflow.keras.save_model(model, folder / "stock", signature=signature, pip_requirements=["keras"])
+    mlflow.keras.save_model(model, str(folder / "stock"), signature=signature, pip_requirements=["keras"])
     parts = folder / "ours" / "artifacts" / "model"
     body = json.dumps({"inputs": raw[:1].tolist()})
     (folder / "post.lua").write_text(_script(body))
@@ -143,18 +144,16 @@ def measured(name: str, command: list[str], port: int, folder: Path, scaled: boo
             said = subprocess.run(wrk, capture_output=True, text=True, check=True).stdout
             bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
             result.loads.append((
-                float(_found(r"Requests/sec:\s+([\d.]+)", said)), _found(r"50%\s+(\S+)", said),
-                _found(r"99%\s+(\S+)", said), int(bad[1]) if bad else 0,
+                float(_found(r"Requests/sec:\s+([\d.]+)", said)), _found(r"\n\s+50%\s+(\S+)", said),
+                _found(r"\n\s+99%\s+(\S+)", said), int(bad[1]) if bad else 0,
             ))  # fmt: skip
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         result.memory_mb = sum(one.memory_full_info().pss for one in family) / 1e6
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for number, patience_s in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(patience_s)
         log.close()
     return result
 
@@ -196,6 +195,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mlctl-bench-") as temporary:
         folder = Path(temporary)
         files = made(folder)
+        os.environ["PATH"] = (
+            f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # stock runs uvicorn
+        )
         os.environ.update(BENCH_KERAS=str(files["keras"]), BENCH_ONNX=str(files["onnx"]),
                           MLCTL_STATE_DIR=str(folder / "state"), TF_CPP_MIN_LOG_LEVEL="3")  # fmt: skip
         port = free_port()

@@ -14,8 +14,9 @@ import pytest
 
 from mlctl.data import housing as housing_data
 from mlctl.data import known, splits, synthetic
-from mlctl.data.dataset import Dataset, Source
+from mlctl.data.dataset import Dataset
 from mlctl.data.housing import housing
+from mlctl.data.sources import Source
 from mlctl.errors import BadDataError, UsageError
 
 ALL = {"digits": known.digits, "mnist": known.mnist, "imdb": known.imdb, "housing": housing}

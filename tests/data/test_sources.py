@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.data import sources
-from mlctl.data.dataset import Download, Source
+from mlctl.data.sources import Download, Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
 from tests.s3_server import S3Server
 
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, web: Web) -> None:
 
 def test_two_processes_fetch_once(tmp_path: Path, web: Web) -> None:
     code = (
-        "import sys; from pathlib import Path; from mlctl.data.dataset import Source, Download;"
+        "import sys; from pathlib import Path; from mlctl.data.sources import Source, Download;"
         "print(Source(cache_dir=Path(sys.argv[1])).file(Download('thing.npz', *sys.argv[2:])).stat().st_size)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "cache"), web.url, wanted(web).sha256]

@@ -4,7 +4,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from mlctl.output.render import Cell, Column, Table, _fitting, _write_csv, _write_table
+from mlctl.output.render import Cell, Column, Table, _fitting, write_csv, write_table
 from mlctl.output.words import ago, size, span, sparkline
 
 
@@ -29,7 +29,7 @@ def test_a_wide_character_takes_two_cells(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    _write_table(Table(columns(9, 9), [("東京東京", "end"), ("ab", "end")]))
+    write_table(Table(columns(9, 9), [("東京東京", "end"), ("ab", "end")]))
     lines = capsys.readouterr().out.splitlines()
     assert {cell_len(line[: line.index("end")]) for line in lines[1:]} == {10}
 
@@ -38,13 +38,13 @@ def test_a_pipe_gets_every_column_whole_without_trailing_blanks(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS")
-    _write_table(Table(columns(9, 1), [("a" * 300, "b"), ("c", "d\nd")]))
+    write_table(Table(columns(9, 1), [("a" * 300, "b"), ("c", "d\nd")]))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{'c0':300}  c1", "a" * 300 + "  b", f"{'c':300}  d d"]
 
 
 def test_csv_writes_the_value_and_people_see_the_words(capsys: pytest.CaptureFixture[str]) -> None:
-    _write_csv(Table(columns(9, 9), [(Cell(0.123456789, Text("0.1235*")), Cell(None, "none"))]))
+    write_csv(Table(columns(9, 9), [(Cell(0.123456789, Text("0.1235*")), Cell(None, "none"))]))
     assert capsys.readouterr().out == "c0,c1\n0.123456789,\n"
 
 

@@ -67,7 +67,7 @@ def test_a_root_that_cannot_be_made(mlctl: CommandLine) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
 def test_a_full_disk(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlctl.domain_server import Backend, Place
+    from mlctl.domain.server import Backend, Place
     from mlctl.errors import RefusedError
     from mlctl.services.server import preflight
 
@@ -184,7 +184,7 @@ def test_an_s3_endpoint_that_is_away(mlctl: CommandLine) -> None:
 def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> None:
     """As an init container does it: the schema, and no server."""
     from mlctl.adapters import database, dump
-    from mlctl.domain_server import Backend
+    from mlctl.domain.server import Backend
 
     backend = Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")
     older = database._revisions()[database.newest_revision()]

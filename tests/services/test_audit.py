@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mlctl.domain_registry import Check
+from mlctl.domain.registry import Check
 from mlctl.services import audit
 from mlctl.services.audit import Record
 

@@ -13,7 +13,7 @@ from mlctl.adapters.oracles import Oracle  # noqa: E402
 from mlctl.adapters.search_journal import NAME, SearchJournal, read  # noqa: E402
 from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Lost  # noqa: E402
 from mlctl.domain import Objective  # noqa: E402
-from mlctl.domain_tune import Dimension, QuietSearch  # noqa: E402
+from mlctl.domain.tune import Dimension, QuietSearch  # noqa: E402
 from mlctl.errors import ChildFailedError  # noqa: E402
 from mlctl.services.search_loop import MOST_LOSSES, Limits, SearchLoop  # noqa: E402
 from mlctl.services.stopping import rule  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
-from mlctl.domain_runs import Field
+from mlctl.domain.runs import Field
 from mlctl.errors import UsageError
 from mlctl.services.fields import ATTRIBUTES, Names
 from mlctl.services.where import parse

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain_serving import Comparison, Predicted, PredictionFile, Predictions
+from mlctl.domain.serving import Comparison, Predicted, PredictionFile, Predictions
 from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import encodable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_project import CheckedRecipe, Diagnosis, Project
+from mlctl.domain.project import CheckedRecipe, Diagnosis, Project
 from mlctl.output.render import Column, Table
 from mlctl.output.views.base import document, tables
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain import lower_is_better
-from mlctl.domain_registry import (
+from mlctl.domain.registry import (
     Check,
     DownloadedModel,
     Evaluation,

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain import Artifact, Run, RunDetail
-from mlctl.domain_runs import ArtifactList
+from mlctl.domain.runs import ArtifactList
 from mlctl.output.render import Cell, Column, Table
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import figure, run_document, status

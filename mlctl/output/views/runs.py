@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain import Run
-from mlctl.domain_runs import Deleted, ExperimentList, Field, RunList
+from mlctl.domain.runs import Deleted, ExperimentList, Field, RunList
 from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import ago, span

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_server import (
+from mlctl.domain.server import (
     Adoption,
     Backup,
     Exported,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain_serving import Endpoint, EndpointList, KeyList, NewKey, StoppedEndpoint
+from mlctl.domain.serving import Endpoint, EndpointList, KeyList, NewKey, StoppedEndpoint
 from mlctl.output.render import Column, Table
 from mlctl.output.views.base import document, tables
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain_tune import Search, SearchPlan, Trial
+from mlctl.domain.tune import Search, SearchPlan, Trial
 from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import run_document

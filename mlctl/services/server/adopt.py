@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlctl.adapters import database
 from mlctl.adapters.artifacts import Folder, store_of
-from mlctl.domain_server import Adoption, Place, StrayExperiment
+from mlctl.domain.server import Adoption, Place, StrayExperiment
 from mlctl.errors import ChildFailedError
 
 

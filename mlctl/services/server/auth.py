@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlctl.adapters import database
-from mlctl.domain_server import Access, Place
+from mlctl.domain.server import Access, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.server import preflight
 

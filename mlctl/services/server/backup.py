@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from mlctl.adapters import database, dump
 from mlctl.adapters.artifacts import store_of
-from mlctl.domain_server import Backup, Place
+from mlctl.domain.server import Backup, Place
 from mlctl.errors import NotFoundError, RefusedError
 
 FORMAT = 1

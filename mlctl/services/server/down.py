@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from mlctl.adapters import process
-from mlctl.domain_server import StoppedServer
+from mlctl.domain.server import StoppedServer
 from mlctl.services.server import noted
 
 

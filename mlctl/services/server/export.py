@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
-from mlctl.domain_server import Bucket, Exported
+from mlctl.domain.server import Bucket, Exported
 from mlctl.errors import UsageError
 
 KINDS = ("compose", "kubernetes", "nginx")

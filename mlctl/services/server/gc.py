@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from mlctl.adapters import database, graveyard
 from mlctl.adapters.artifacts import Folder, Store, store_of
 from mlctl.adapters.graveyard import Grave
-from mlctl.domain_server import Place, Sweep
+from mlctl.domain.server import Place, Sweep
 from mlctl.errors import NotFoundError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlctl import credentials
-from mlctl.domain_server import Login
+from mlctl.domain.server import Login
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError, UsageError
 
 ANSWER_WITHIN_S = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mlctl.adapters import database
-from mlctl.domain_server import Migrated, Place
+from mlctl.domain.server import Migrated, Place
 from mlctl.errors import ChildFailedError
 from mlctl.tracking_server import schema
 from mlctl.tracking_server.plan import Plan

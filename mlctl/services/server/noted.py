@@ -16,7 +16,7 @@ from typing import Any
 from mlctl import credentials
 from mlctl.adapters.notes import Notes
 from mlctl.adapters.process import Detached
-from mlctl.domain_server import TrackingServer
+from mlctl.domain.server import TrackingServer
 from mlctl.errors import NotFoundError
 
 ANSWER_WITHIN_S = 4.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from mlctl.domain_server import Backend, Bucket, Place
+from mlctl.domain.server import Backend, Bucket, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.server import noted
 

@@ -11,7 +11,7 @@ import ssl
 import uuid
 
 from mlctl.adapters import database
-from mlctl.domain_server import Access, Place
+from mlctl.domain.server import Access, Place
 from mlctl.errors import (
     BadDataError,
     ConfigurationError,

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlctl.adapters import database, dump
 from mlctl.adapters.artifacts import store_of
-from mlctl.domain_server import Backup, Place
+from mlctl.domain.server import Backup, Place
 from mlctl.errors import BadDataError, NotFoundError, RefusedError
 from mlctl.services.server.backup import FORMAT, summary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlctl.domain_server import ServerList, TrackingServer
+from mlctl.domain.server import ServerList, TrackingServer
 from mlctl.services.server import noted
 from mlctl.services.server.logs import errors_in
 

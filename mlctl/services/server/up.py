@@ -14,7 +14,7 @@ from typing import Any
 
 from mlctl.adapters import database, process
 from mlctl.adapters.notes import Notes
-from mlctl.domain_server import Access, Place, TrackingServer
+from mlctl.domain.server import Access, Place, TrackingServer
 from mlctl.errors import ChildFailedError, UnreachableError
 from mlctl.services.server import auth, noted, preflight
 from mlctl.services.server.logs import errors_in

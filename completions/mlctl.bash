@@ -10,11 +10,11 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'train')
       options='--target --epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'tune')
       options='--algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -68,7 +68,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         arguments=('?MODEL;f' '-') ;;
     'promote')
       options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --require=- --no-regress=- --evaluate==digits,housing,imdb,mnist,mnist-mlp;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --require=- --no-regress=- --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?VERSION' '?STAGE') ;;
     'rollback')
       options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -115,7 +115,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'evaluate')
       options='--against --data --rows --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --against=?MODEL;f --data=f --rows=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('?MODEL;f' '=digits,housing,imdb,mnist,mnist-mlp;f') ;;
+        arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
       commands='list logs stop' \
         options='--help -h' ;;
@@ -191,15 +191,15 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'recipes show')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'recipes copy')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp' 'f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
     'recipes check')
       options='--target --set --data --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --set=- --data=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,imdb,mnist,mnist-mlp') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'init')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \

@@ -181,7 +181,7 @@ def test_the_real_script_knows_the_real_commands(complete: Complete, here: Path,
     from mlctl.cli.shells.tree import tree
 
     assert complete("mlctl tr", tree())[:1] == ["train"]
-    assert sorted(complete("mlctl recipes ", tree())) == ["copy", "list", "show"]
+    assert sorted(complete("mlctl recipes ", tree())) == ["check", "copy", "list", "show"]
     assert complete("mlctl recipes show hou", tree()) == ["housing"]
     assert complete("mlctl completion install fi", tree()) == ["fish"]
     assert not (tmp_path / "called").exists()

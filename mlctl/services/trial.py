@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from mlctl.adapters import framework, pool, programs
 from mlctl.adapters.loop import Epoch, Loop, Progress
@@ -67,7 +68,7 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
             raise _StoppedError
 
     with blamed(recipe, "training its model"):
-        program = programs.program_for(model, setup.train_inputs, targets, values.batch_size)
+        program = programs.program_for(model, _resident(setup.train_inputs), targets, values.batch_size)
         if job.weights_from:
             _load_weights(model, job.weights_from)
         loop = Loop(
@@ -78,6 +79,18 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
         loop.run(_Continued(job.objective, after=job.after), job.epochs, job.patience, ended)
     if job.weights_to:
         _save_weights(model, job.weights_to)
+
+
+_held: dict[int, Any] = {}
+
+
+def _resident(inputs: Any) -> Any:
+    """Return inputs as a tensor that all trials of this process use: each one's own copy outlives the trial."""
+    if not isinstance(inputs, np.ndarray):
+        return inputs
+    if id(inputs) not in _held:
+        _held[id(inputs)] = tf.constant(inputs)
+    return _held[id(inputs)]
 
 
 def _save_weights(model: Any, path: str) -> None:

@@ -202,7 +202,7 @@ def test_a_megabyte_of_rubbish_is_refused_soon(pictures: Served) -> None:
         b'{"inputs": [' + b"1," * 450_000,
         b'{"inputs": [' + b'"x",' * 225_000 + b"1]}",
         b'{"inputs": [' + b"[1]," * 225_000 + b"[1]]}",
-        b'{"inputs": [' + b"[[1]," * 225_000 + b"[1]]}",
+        b'{"inputs": [' + b"[[1]," * 190_000 + b"[1]]}",
         json.dumps({"inputs": [PICTURE] * 4000}).replace(" ", "")[:-5].encode() + b'"x"]]]}',
     ]
     for body in rubbish:

@@ -9,6 +9,7 @@ input_example.json
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -64,9 +65,12 @@ def save(
 
 
 def load(folder: Path | str) -> Any:
-    """Load a saved model as any MLflow client would, and return it."""
+    """Load a saved model as any MLflow client would, and return it; the folder stays as it was."""
     with quiet():
-        return mlflow.pyfunc.load_model(str(folder))
+        loaded = mlflow.pyfunc.load_model(str(folder))
+    for compiled in Path(folder).rglob("__pycache__"):  # of scoring.py, by the interpreter that tried it
+        shutil.rmtree(compiled, ignore_errors=True)
+    return loaded
 
 
 def answer(loaded: Any, raw: Any) -> Array:

@@ -25,7 +25,8 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
     request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     recipe, values = prepare.recipe_values(request.source, request.given)
-    reach(settings.tracking_uri)
+    if not request.offline:
+        reach(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     return run_training(settings, request, prepared, watcher)
 

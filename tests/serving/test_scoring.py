@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -69,8 +70,9 @@ def test_stock_mlflow_serves_it(digits: Trained, tmp_path: Path) -> None:
         port = free.getsockname()[1]
     command = ["models", "serve", "-m", str(digits.model), "--env-manager", "local", "-p", str(port)]
     log = (tmp_path / "log.txt").open("w")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where it looks for uvicorn
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *command], cwd=tmp_path, env=environment(tmp_path),
+        [sys.executable, "-m", "mlflow", *command], cwd=tmp_path, env=environment(tmp_path, PATH=path),
         stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     try:
@@ -78,7 +80,8 @@ def test_stock_mlflow_serves_it(digits: Trained, tmp_path: Path) -> None:
         body = json.dumps({"inputs": pictures[:7].tolist()}).encode()
         answer = asked(f"http://127.0.0.1:{port}/invocations", body, server)
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
     np.testing.assert_allclose(answer["predictions"], wanted(digits, 7), atol=1e-4)

@@ -22,8 +22,11 @@ from mlctl.scores import scores
 from mlctl.services.prepare import blamed
 
 
-class _StoppedError(Exception):
-    """The search has told this trial to stop."""
+class _Stopped(BaseException):
+    """The search has told this trial to stop.
+
+    No Exception: a trial that is stopped is no failure of its recipe, and must not be blamed on it.
+    """
 
 
 @dataclass
@@ -42,7 +45,7 @@ def train_trial(setup: Setup, job: Job, tell: Tell) -> Ended | Failed:
     try:
         for execution in range(1, job.executions + 1):
             _train_once(setup, job, execution, tell)
-    except _StoppedError:
+    except _Stopped:
         pass
     except MlctlError as error:
         return Failed(job.trial, job.attempt, error.message)
@@ -65,7 +68,7 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
 
     def ended(epoch: Epoch) -> None:
         if not tell(EpochEnded(job.trial, job.attempt, execution, epoch)):
-            raise _StoppedError
+            raise _Stopped
 
     with blamed(recipe, "training its model"):
         program = programs.program_for(model, _resident(setup.train_inputs), targets, values.batch_size)

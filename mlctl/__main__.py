@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from mlctl.errors import Interrupted
+
 
 def main() -> None:
     """Run the command line; a shell's question for completions never starts it."""
@@ -24,8 +26,12 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End the process; where TensorFlow was loaded, without the second that taking it apart costs."""
-    if "tensorflow" not in sys.modules:
+    """End the process; where TensorFlow was loaded, without the second that taking it apart costs.
+
+    A KeyboardInterrupt that passed through an exec of a string (namedtuple, some imports) is remembered by
+    Python though it was handled, and an ordinary exit would then end with the signal instead of 130.
+    """
+    if "tensorflow" not in sys.modules and code != Interrupted.exit_code:
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         try:

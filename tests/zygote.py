@@ -137,9 +137,9 @@ def _serve() -> None:
 
     framework.import_keras()
     with framework.frugal_imports():
-        import mlctl.services.reproduce
-        import mlctl.services.sync
-        import mlctl.services.training  # noqa: F401
+        import mlctl.services.training.reproduce
+        import mlctl.services.training.sync
+        import mlctl.services.training.training  # noqa: F401
     children: set[int] = set()
     while True:
         ready, _, _ = select.select([0], [], [], 0.02)

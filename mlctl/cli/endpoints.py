@@ -21,7 +21,7 @@ def list_(session: Session) -> None:
     \b
     mlctl endpoints list
     """
-    from mlctl.services import endpoints
+    from mlctl.services.serving import endpoints
 
     session.show(endpoints.listed(session.settings))
 
@@ -39,7 +39,7 @@ def logs(
     \b
     mlctl endpoints logs Digits --follow
     """
-    from mlctl.services import endpoints
+    from mlctl.services.serving import endpoints
 
     for line in endpoints.tail(session.settings, endpoint, lines):
         print(line)
@@ -56,6 +56,6 @@ def stop(session: Session, endpoint: Name) -> None:
     \b
     mlctl endpoints stop Digits
     """
-    from mlctl.services import endpoints
+    from mlctl.services.serving import endpoints
 
     session.show(endpoints.stop(session.settings, endpoint))

@@ -35,7 +35,7 @@ def evaluate(
     mlctl evaluate Digits/4 digits --against Digits --log
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services.compare_models import compare
+    from mlctl.services.serving.compare_models import compare
 
     with TrainingView() as view:
         found = compare(session.settings, model, source, against, data, rows, log, view)

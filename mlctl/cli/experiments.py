@@ -22,7 +22,7 @@ def list_(session: Session) -> None:
     \b
     mlctl experiments list
     """
-    from mlctl.services import runs
+    from mlctl.services.runs import listing as runs
 
     session.show(
         runs.list_experiments(session.settings.tracking_uri), "next: mlctl runs list --experiment NAME"

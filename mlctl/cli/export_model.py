@@ -28,7 +28,7 @@ def model(
     mlctl export model Digits --to docker ./image
     mlctl export model Digits --to kubernetes ./deploy --image registry.example.com/digits:3
     """
-    from mlctl.services.export_model import export
+    from mlctl.services.serving.export_model import export
 
     exported = export(session.settings, model, to, folder, image, host, cpu, memory)
     session.show(exported, f"next: read {folder}/README.md")

@@ -28,7 +28,7 @@ def new(session: Session, name: Name, api_key_file: File = None) -> None:
     \b
     mlctl keys new anna --api-key-file keys > anna.key
     """
-    from mlctl.services import keys
+    from mlctl.services.serving import keys
 
     key = keys.new(api_key_file or keys.default_file(session.settings), name)
     session.show(key, f"kept as SHA-256 in {key.file}; next: mlctl serve MODEL --api-key-file {key.file}")
@@ -42,7 +42,7 @@ def list_(session: Session, api_key_file: File = None) -> None:
     \b
     mlctl keys list --api-key-file keys
     """
-    from mlctl.services import keys
+    from mlctl.services.serving import keys
 
     session.show(keys.listed(api_key_file or keys.default_file(session.settings)))
 
@@ -55,6 +55,6 @@ def revoke(session: Session, name: Name, api_key_file: File = None) -> None:
     \b
     mlctl keys revoke anna --api-key-file keys
     """
-    from mlctl.services import keys
+    from mlctl.services.serving import keys
 
     session.show(keys.revoke(api_key_file or keys.default_file(session.settings), name))

@@ -44,7 +44,7 @@ def list_(session: Session) -> None:
     mlctl models list
     mlctl models list -o json
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     answer = models.list_models(session.settings)
     hint = "next: mlctl models show NAME" if answer.models else "next: mlctl register last NAME"
@@ -60,7 +60,7 @@ def show(session: Session, name: Name, version: SomeVersion = None) -> None:
     mlctl models show Digits
     mlctl models show Digits 2
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     answer = models.show(session.settings, name, version)
     session.show(
@@ -81,7 +81,7 @@ def diff(
     \b
     mlctl models diff Digits 1 2
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     session.show(models.diff(session.settings, name, a, b), f"next: mlctl promote {name} {b} Production")
 
@@ -95,7 +95,7 @@ def history(session: Session, name: Name, stage: OneStage = None, at: At = None)
     mlctl models history Digits
     mlctl models history Digits --stage Production --at 2026-11-01T12:00
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     session.show(models.history(session.settings, name, stage, at), f"next: mlctl models show {name}")
 
@@ -116,7 +116,7 @@ def set_(
     mlctl models set Digits 2 --tag reviewed=yes
     """
     from mlctl.cli.values import pairs
-    from mlctl.services import models, register
+    from mlctl.services.registry import models, register
 
     register.annotate(session.settings, name, version, description, pairs("--tag", tag))
     session.show(models.show(session.settings, name, version))
@@ -133,7 +133,7 @@ def delete(session: Session, name: Name, version: SomeVersion = None) -> None:
 
     Runs and their models stay.
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     found = models.deletable(session.settings, name, version)
     what = f"version {version}" if version else f"all {len(found.versions)} versions and the history"
@@ -150,6 +150,6 @@ def download(session: Session, model: Model, folder: Dir) -> None:
     mlctl models download Digits ./digits-model
     mlctl models download Digits/2 ./digits-2
     """
-    from mlctl.services import models
+    from mlctl.services.registry import models
 
     session.show(models.download(session.settings, model, folder), f"next: mlctl serve {folder}")

@@ -45,7 +45,7 @@ def predict(
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services import predict as service
+    from mlctl.services.serving import predict as service
 
     with TrainingView() as view:
         if out is not None:

@@ -92,8 +92,8 @@ def promote(
     Gates that are always to hold go into mlctl.toml, under [models.NAME].
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services import promote as service
-    from mlctl.services.gates import Gates
+    from mlctl.services.registry import promote as service
+    from mlctl.services.registry.gates import Gates
 
     typed = Gates(tuple(require or ()), tuple(no_regress or ()), evaluate, from_, smoke)
     asked = service.Asked(typed, reason, skip_gates, dry_run)

@@ -72,7 +72,7 @@ def check(
     """
     from mlctl.cli.values import pairs
     from mlctl.output.progress import TrainingView
-    from mlctl.services.check import check as put_to_the_test
+    from mlctl.services.training.check import check as put_to_the_test
 
     given = {**pairs("--set", set_), **({"target": target} if target else {})}
     with TrainingView() as view:

@@ -41,7 +41,7 @@ def register(
     """
     from mlctl.cli.values import pairs
     from mlctl.output.progress import TrainingView
-    from mlctl.services import register as service
+    from mlctl.services.registry import register as service
 
     tags = pairs("--tag", tag)
     with TrainingView() as watcher:

@@ -29,7 +29,7 @@ def resume(
     mlctl resume 3f2a --epochs 30
     """
     from mlctl.output.search import SearchView
-    from mlctl.services import resume as service
+    from mlctl.services.training import resume as service
 
     with SearchView() as view:
         answer = service.resume(session.settings, run, epochs, force, view, trials)
@@ -43,7 +43,7 @@ def sync(session: Session) -> None:
     mlctl sync
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services import sync as service
+    from mlctl.services.training import sync as service
 
     with TrainingView() as view:
         answer = service.sync(session.settings, view)
@@ -58,7 +58,7 @@ def reproduce(session: Session, run: RunArgument) -> None:
     """
     from mlctl.errors import RefusedError
     from mlctl.output.progress import TrainingView
-    from mlctl.services import reproduce as service
+    from mlctl.services.training import reproduce as service
 
     with TrainingView() as view:
         answer = service.reproduce(session.settings, run, view)

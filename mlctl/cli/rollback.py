@@ -27,7 +27,7 @@ def rollback(
     It must load and answer its input example. Again goes one further back, and never round in a circle.
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services import promote as service
+    from mlctl.services.registry import promote as service
 
     with TrainingView() as watcher:
         answer = service.rollback(session.settings, name, stage, to, reason, dry_run, watcher)

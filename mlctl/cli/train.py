@@ -104,8 +104,8 @@ def train(
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.progress import TrainingView
-    from mlctl.services.request import Request
-    from mlctl.services.train import train as train_model
+    from mlctl.services.training.request import Request
+    from mlctl.services.training.train import train as train_model
 
     typed = {"target": target, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}

@@ -119,7 +119,7 @@ def tune(
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
-    from mlctl.services import tune as service
+    from mlctl.services.tuning import tune as service
 
     given = {**pairs("--set", set_), **({} if epochs is None else {"epochs": epochs})}
     request = service.SearchRequest(

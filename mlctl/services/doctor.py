@@ -24,7 +24,7 @@ from mlctl.domain import Quiet
 from mlctl.domain.project import Check, Diagnosis
 from mlctl.errors import MlctlError
 from mlctl.services import completion
-from mlctl.services.standing import agrees, look
+from mlctl.services.registry.standing import agrees, look
 from mlctl.settings import Settings
 
 DISTRIBUTION = "mlctl-keras"
@@ -216,8 +216,8 @@ def _trained(settings: Settings) -> Iterator[Check]:
 
 def _train_digits(settings: Settings, folder: Path) -> float:
     """Train, log and load back a digit model in a store of its own; return its test accuracy."""
-    from mlctl.services.request import Request
-    from mlctl.services.train import train
+    from mlctl.services.training.request import Request
+    from mlctl.services.training.train import train
 
     before, opened = Path.cwd(), os.environ.pop("MLFLOW_RUN_ID", None)
     os.chdir(folder)  # artifacts of a sqlite store go where one stands

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.adapters.tracking import Store
-from mlctl.services import runs
+from mlctl.services.runs import listing as runs
 from tests.tracking_store import Answer
 
 Mlctl = Callable[..., Answer]

@@ -23,7 +23,7 @@ def measured(recipe_name: str, epochs: int) -> None:
     from mlctl.adapters.loop import Epoch, Loop, Progress
     from mlctl.domain import Quiet
     from mlctl.scores import scores
-    from mlctl.services import prepare
+    from mlctl.services.training import prepare
     from mlctl.settings import load
 
     recipe, values = prepare.recipe_values(recipe_name, {})

@@ -39,7 +39,7 @@ OWN = """
 import sys, time
 from mlctl.settings import load
 from mlctl.adapters.tracking import Store
-from mlctl.services import promote
+from mlctl.services.registry import promote
 settings = load()
 Store(settings.tracking_uri).client.search_registered_models()
 for version in ("1", "2", "1", "2", "1"):

@@ -27,7 +27,7 @@ import mlflow
 
 from mlctl.adapters.tracking import hush
 from mlctl.output.showing import show
-from mlctl.services.runs import list_runs
+from mlctl.services.runs.listing import list_runs
 
 METRICS = [f"metric_{i}" for i in range(8)] + ["best_val_f1", "test_accuracy"]
 

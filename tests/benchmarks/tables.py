@@ -23,7 +23,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from mlctl.adapters import framework
 from mlctl.domain import Quiet
 from mlctl.scores import scores
-from mlctl.services import prepare
+from mlctl.services.training import prepare
 from mlctl.settings import load
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from mlctl.__main__ import main
 from mlctl.adapters import framework
 from mlctl.output.progress import TrainingView
-from mlctl.services import prepare
+from mlctl.services.training import prepare
 
 spent = {"wall_s": 0.0, "cpu_s": 0.0}
 

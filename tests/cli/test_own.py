@@ -145,7 +145,7 @@ def test_every_commented_setting_of_init_can_be(project: Path, tmp_path: Path) -
 
 def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
     from mlctl.errors import ConfigurationError
-    from mlctl.services.prepare import with_defaults
+    from mlctl.services.training.prepare import with_defaults
     from mlctl.settings import load
 
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepochs = 20\nunits = 128\n")

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from mlctl.domain.registry import Check
-from mlctl.services import audit
-from mlctl.services.audit import Record
+from mlctl.services.registry import audit
+from mlctl.services.registry.audit import Record
 
 
 def said(*moves: str) -> audit.Outcome:

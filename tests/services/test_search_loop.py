@@ -15,8 +15,8 @@ from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Lost  # noqa: 
 from mlctl.domain import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension, QuietSearch  # noqa: E402
 from mlctl.errors import ChildFailedError  # noqa: E402
-from mlctl.services.search_loop import MOST_LOSSES, Limits, SearchLoop  # noqa: E402
-from mlctl.services.stopping import rule  # noqa: E402
+from mlctl.services.tuning.search_loop import MOST_LOSSES, Limits, SearchLoop  # noqa: E402
+from mlctl.services.tuning.stopping import rule  # noqa: E402
 
 OBJECTIVE = Objective("val_accuracy", True)
 SPACE = [Dimension("units", 16, (), 16, 512, 16, integer=True)]

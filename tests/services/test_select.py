@@ -6,7 +6,7 @@ import pytest
 
 from mlctl.adapters.tracking import Store
 from mlctl.errors import NotFoundError, UsageError
-from mlctl.services.select import find
+from mlctl.services.runs.select import find
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from mlctl.errors import UsageError
 from mlctl.recipes import find
-from mlctl.services.space import size, space
+from mlctl.services.tuning.space import size, space
 
 
 def dimensions(recipe: str, given: dict[str, str], typed: dict[str, str]):

@@ -4,7 +4,7 @@ import pytest
 
 from mlctl.domain import Objective
 from mlctl.errors import UsageError
-from mlctl.services.stopping import rule
+from mlctl.services.tuning.stopping import rule
 
 UP, DOWN = Objective("val_accuracy", True), Objective("val_mae", False)
 

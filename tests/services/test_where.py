@@ -9,8 +9,8 @@ from mlctl.adapters.tracking import Store
 from mlctl.domain import Run
 from mlctl.domain.runs import Field
 from mlctl.errors import UsageError
-from mlctl.services.fields import ATTRIBUTES, Names
-from mlctl.services.where import parse
+from mlctl.services.runs.fields import ATTRIBUTES, Names
+from mlctl.services.runs.where import parse
 
 RUN = Run(
     run_id="ab" * 16,

@@ -18,7 +18,7 @@ import yaml
 
 from mlctl import settings as configuration
 from mlctl.errors import RefusedError, UsageError
-from mlctl.services.export_model import export
+from mlctl.services.serving.export_model import export
 
 PICTURE = {"inputs": [[[7] * 8 for _ in range(8)]]}
 

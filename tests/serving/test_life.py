@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mlctl.services import keys
+from mlctl.services.serving import keys
 
 from .conftest import Serve, Served, start
 

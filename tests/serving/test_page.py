@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.services import keys
+from mlctl.services.serving import keys
 
 from .conftest import Serve, Served
 

@@ -19,7 +19,7 @@ from mlctl import settings as configuration
 from mlctl.adapters import batch_file, pictures
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError
 from mlctl.output.views import document
-from mlctl.services.predict import predict, predict_to_file
+from mlctl.services.serving.predict import predict, predict_to_file
 
 from .conftest import Serve, Served
 
@@ -195,7 +195,7 @@ def test_the_command_says_it_in_a_sentence_and_draws(models: dict[str, Path], tm
 def test_a_key_is_read_from_its_file(
     models: dict[str, Path], serve: Serve, settings: Any, tmp_path: Path
 ) -> None:
-    from mlctl.services import keys
+    from mlctl.services.serving import keys
 
     made = keys.new(tmp_path / "keys", "me")
     (tmp_path / "my.key").write_text(made.secret + "\n")

@@ -35,11 +35,13 @@ from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.errors import MlctlError
 from mlctl.output.views import document
-from mlctl.services import models, promote
+from mlctl.services.registry import models, promote
 from tests.parts import eventually, free_port, postgres
 
 CONTEXT = multiprocessing.get_context("forkserver")  # imports MLflow once; no process inherits a connection
-CONTEXT.set_forkserver_preload(["mlctl.services.models", "mlctl.services.promote", "mlctl.output.views"])
+CONTEXT.set_forkserver_preload(
+    ["mlctl.services.registry.models", "mlctl.services.registry.promote", "mlctl.output.views"]
+)
 VERSIONS, PROMOTERS = 6, 4
 STAGES = ("Production", "Production", "Production", "Staging", "Canary")
 KILL_EVERY = 4

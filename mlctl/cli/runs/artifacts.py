@@ -26,7 +26,7 @@ def artifacts(
     mlctl runs artifacts last
     mlctl runs artifacts best --get history.csv --to ./figures
     """
-    from mlctl.services import artifacts as service
+    from mlctl.services.runs import artifacts as service
 
     uri = session.settings.tracking_uri
     if get is None:

@@ -22,7 +22,7 @@ def delete(
     mlctl runs delete digits-3 digits-4
     mlctl runs delete 3f2a --yes
     """
-    from mlctl.services import delete as service
+    from mlctl.services.runs import delete as service
 
     uri = session.settings.tracking_uri
     found = service.deletable(uri, runs, experiment)

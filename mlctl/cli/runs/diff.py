@@ -14,7 +14,7 @@ def diff(session: Session, a: RunArgument, b: RunArgument, experiment: Experimen
     mlctl runs diff best last
     mlctl runs diff 3f2a 91bc -o json
     """
-    from mlctl.services import compare
+    from mlctl.services.runs import compare
 
     answer = compare.diff(session.settings.tracking_uri, a, b, experiment)
     session.show(answer, f"next: mlctl runs plot {answer.a.run_name} {answer.b.run_name}")

@@ -47,7 +47,7 @@ def list_runs(
     mlctl runs list --where "best_val_f1 > 0.88 and params.epochs = 10 and status = FINISHED"
     mlctl runs list --where "started > 2d and not data = synthetic" --columns test_accuracy,params.units
     """
-    from mlctl.services import runs
+    from mlctl.services.runs import listing as runs
 
     answer = runs.list_runs(session.settings.tracking_uri, experiment, where, sort, columns, limit)
     session.show(answer, "next: mlctl runs show RUN" if answer.runs else "next: mlctl train digits")

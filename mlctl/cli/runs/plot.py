@@ -35,7 +35,7 @@ def plot(
     mlctl runs plot last
     mlctl runs plot best last --metric val_loss --save loss.png
     """
-    from mlctl.services import curves
+    from mlctl.services.runs import curves
 
     if save and save.exists():
         session.agreed(f"{save} is there already. Overwrite it?")

@@ -15,7 +15,7 @@ def show(session: Session, run: RunArgument, experiment: Experiment = None) -> N
     mlctl runs show best --experiment imdb
     mlctl runs show best:test_accuracy -o json
     """
-    from mlctl.services import runs
+    from mlctl.services.runs import listing as runs
 
     answer = runs.show(session.settings.tracking_uri, run, experiment)
     name = answer.run.run_name

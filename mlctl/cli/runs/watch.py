@@ -16,7 +16,7 @@ def watch(session: Session, run: RunArgument, experiment: Experiment = None) -> 
     mlctl runs watch imdb-7 | tee log.txt
     """
     from mlctl import output
-    from mlctl.services import watch as service
+    from mlctl.services.runs import watch as service
 
     snapshots = service.follow(session.settings.tracking_uri, run, experiment)
     try:

@@ -1,0 +1,1 @@
+"""Models at work: endpoints, their keys, and asking for predictions."""

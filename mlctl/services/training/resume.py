@@ -1,0 +1,159 @@
+"""mlctl resume: go on with a run that was killed, interrupted, or that failed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters import checkpoints, environment, records
+from mlctl.adapters.journal import Journal, read_about
+from mlctl.adapters.tracking import Store
+from mlctl.data.sources import sha256
+from mlctl.domain import Run
+from mlctl.domain.tune import Search, SearchWatcher
+from mlctl.errors import NotFoundError, RefusedError
+from mlctl.services.runs import select
+from mlctl.services.training import prepare
+from mlctl.services.training.request import Request, Resumed
+from mlctl.services.training.train import run_training
+from mlctl.services.tuning import tune
+from mlctl.settings import Settings
+
+EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs than it was begun with
+
+
+def resume(
+    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchWatcher,
+    trials: int | None = None,
+) -> Run | Search:  # fmt: skip
+    """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
+
+    `trials` raises the number of an unfinished search's trials.
+
+    Raises RefusedError where it is alive, or where data, code or versions have changed (`force` records what
+    has, and goes on), NotFoundError where there is no such run or nothing to go on from.
+    """
+    run, folder = _found(settings, selector)
+    if run.tags.get(tune.KIND_TAG) == tune.SEARCH and (run.status != "FINISHED" or trials):
+        return tune.resume(settings, run, watcher, trials)
+    if run.status == "FINISHED":
+        watcher.say(f"run {run.run_id[:8]} is finished")
+        return run
+    about = read_about(folder)
+    known: frozenset[tuple[str, int]] = frozenset()
+    if about:
+        _refuse_if_written(folder)
+    else:
+        about, known = _fetched(settings, run, folder)
+    request = request_of(run)
+    changed: list[str] = []
+    source = recipe_source(settings, run, request, folder, changed)
+    tags = {EPOCHS: str(epochs)} if epochs else {}
+    given = {**given_to(run), **({"epochs": epochs} if epochs else {})}
+    recipe, values = prepare.recipe_values(source, given)
+    _check_epochs(run, values)
+    changed += versions_changed(run)
+    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
+    if run.data and run.data.sha256 != prepared.data.sha256:
+        changed.append(f"data (SHA-256 {run.data.sha256[:12]} then, {prepared.data.sha256[:12]} now)")
+    if changed and not force:
+        raise RefusedError(
+            f"since the run began this has changed: {'; '.join(changed)}", "go on all the same: --force"
+        )
+    if changed:
+        tags["mlctl.resumed_in_spite_of"] = "; ".join(changed)
+        watcher.say(f"going on in spite of: {'; '.join(changed)}")
+    return run_training(settings, request, prepared, watcher, Resumed(folder, about, known, tags))
+
+
+def request_of(run: Run) -> Request:
+    """Return what a run was asked for; raises NotFoundError for one that mlctl did not train."""
+    if "mlctl.request" not in run.tags:
+        raise NotFoundError(f"run {run.run_id[:8]} was not made by mlctl train", "train anew: mlctl train")
+    return Request(**json.loads(run.tags["mlctl.request"]))
+
+
+def given_to(run: Run) -> dict[str, Any]:
+    """Return what was set on a run's recipe, with the epochs that a resume has added."""
+    more = {"epochs": run.tags[EPOCHS]} if EPOCHS in run.tags else {}
+    return {**request_of(run).given, **more}
+
+
+def recipe_source(settings: Settings, run: Run, request: Request, folder: Path, changed: list[str]) -> str:
+    """Return the recipe to go on with: the file it was made with, or the copy that the run keeps of it.
+
+    Notes in `changed` where the file is not what it was.
+    """
+    path = Path(request.source.partition(".py:")[0] + ".py") if ".py" in request.source else None
+    if path is not None and not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = Store(settings.tracking_uri).download(run, "recipe.py", folder / "recipe")
+        return str(copy) + request.source[len(str(path)) :]
+    recipe = prepare.recipe_values(request.source, {})[0]
+    if run.tags.get("mlctl.recipe_sha256") != sha256([recipe.source_file()]):
+        changed.append(f"code ({recipe.source_file()})")
+    return request.source
+
+
+def versions_changed(run: Run) -> list[str]:
+    """Return what is installed in another version than the run was made with."""
+    now = environment.versions()
+    then = {name: value for name, value in run.tags.items() if name.startswith("mlctl.version.")}
+    return [
+        f"{name.removeprefix('mlctl.version.')} ({then[name]} then, {value} now)"
+        for name, value in now.items()
+        if name in then and then[name] != value
+    ]
+
+
+def _found(settings: Settings, selector: str) -> tuple[Run, Path]:
+    """Return the run and where its record is, or would be; an offline run has nothing but its record."""
+    for path in records.folders(settings.state_dir):
+        if path.name.startswith(selector) and len(selector) >= 4 and not read_about(path).get("run_id"):
+            journal = Journal(path)
+            journal.close()
+            return records.as_run(journal), path
+    run = select.find(Store(settings.tracking_uri), selector)
+    return run, records.folder_of(settings.state_dir, run.run_id)
+
+
+def _refuse_if_written(folder: Path) -> None:
+    Journal(folder).close()
+
+
+def _fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any], frozenset[tuple[str, int]]]:
+    """Bring the run's checkpoint from the store; return whose record it is and what the store has of it."""
+    if run.status == "RUNNING":
+        raise RefusedError(
+            f"run {run.run_id[:8]} is alive on another machine",
+            "it is LOST a minute after its last sign of life",
+        )
+    store = Store(settings.tracking_uri)
+    if any(one.path == checkpoints.SHARED for one in store.artifacts(run)):
+        shared = store.download(run, checkpoints.SHARED, folder / "files")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for file in shared.rglob("*.ckpt"):
+            shutil.copy(file, folder / "checkpoints")
+    known = {(name, step) for name in run.metrics for step, _ in store.history(run.run_id, name)}
+    about = {
+        "tracking_uri": settings.tracking_uri,
+        "experiment": run.experiment,
+        "experiment_id": store.experiment_ids(run.experiment)[0],
+        "run_id": run.run_id,
+        "run_name": run.run_name,
+        "tags": {name: value for name, value in run.tags.items() if name.startswith("mlctl.")},
+        "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
+    }
+    return about, frozenset(known)
+
+
+def _check_epochs(run: Run, values: Mapping[str, Any]) -> None:
+    before = int(run.tags.get(EPOCHS) or run.params.get("epochs", values["epochs"]))
+    if values["epochs"] != before and values["schedule"] != "constant":
+        raise RefusedError(
+            f"the {values['schedule']} schedule was laid out over {before} epochs",
+            "train anew with more, or with --set schedule=constant",
+        )

@@ -1,0 +1,52 @@
+"""mlctl train: one recipe, one run, one model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlctl.adapters.reach import reach
+from mlctl.domain import Run, Watcher
+from mlctl.services.registry.naming import check_name
+from mlctl.services.training import prepare
+from mlctl.services.training.request import Request, Resumed
+from mlctl.settings import Settings
+
+
+def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
+    """Train, log and check a model; return its run.
+
+    A model that cannot be registered fails when the run is finished and kept.
+
+    Raises UsageError, NotFoundError, BadDataError for what was asked, UnreachableError where the store is
+    away at the start. A run that fails is marked FAILED, one that is interrupted KILLED.
+    """
+    if request.register is not None:
+        check_name(request.register)
+    # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
+    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
+    recipe, values = prepare.recipe_values(request.source, request.given)
+    if not request.offline:
+        reach(settings.tracking_uri)
+    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
+    return run_training(settings, request, prepared, watcher)
+
+
+def run_training(
+    settings: Settings, request: Request, prepared: prepare.Prepared, watcher: Watcher,
+    resumed: Resumed | None = None,
+) -> Run:  # fmt: skip
+    """Load what trains, and train; `resumed` says where an earlier process has left the run."""
+    # only now: all that can be wrong with what was typed has been told without loading TensorFlow
+    watcher.stage("starting TensorFlow and MLflow")
+    from mlctl.adapters import framework
+
+    framework.import_keras()
+    with framework.frugal_imports():
+        from mlctl.services.training.training import Training
+
+    run = Training(settings, request, prepared, watcher, resumed).run()
+    if request.register:
+        from mlctl.services.registry import register
+
+        register.after_training(settings, run, request.register, watcher)
+    return run

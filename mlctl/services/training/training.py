@@ -1,0 +1,362 @@
+"""One training from first weight to logged model: everything that needs Keras and MLflow at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from mlctl.adapters import checkpoints, environment, framework, model_folder, programs, records
+from mlctl.adapters.loop import Epoch, Loop, Progress
+from mlctl.adapters.recorder import Recorder
+from mlctl.adapters.tracking import Store
+from mlctl.data.dataset import Split
+from mlctl.data.pictures import Pictures
+from mlctl.data.sources import sha256
+from mlctl.domain import Run, Watcher
+from mlctl.errors import BadDataError, ConfigurationError, Interrupted, UnreachableError
+from mlctl.scores import scores
+from mlctl.services.runs import select
+from mlctl.services.training import importance, report
+from mlctl.services.training.prepare import Prepared, blamed
+from mlctl.settings import Settings
+
+if TYPE_CHECKING:
+    from mlctl.services.training.request import Request, Resumed
+
+METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
+CHECKED_ROWS = 64
+
+Array = np.ndarray[Any, Any]
+
+
+class Training:
+    """One training run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        request: Request,
+        prepared: Prepared,
+        watcher: Watcher,
+        resumed: Resumed | None,
+    ) -> None:
+        self.settings = settings
+        self.request = request
+        self.prepared = prepared
+        self.watcher = watcher
+        self.resumed = resumed
+        self.recipe, self.data = prepared.recipe, prepared.data
+        self.hardware = framework.hardware()
+        self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
+        self.progress = Progress(self.recipe.objective)
+        self.began = time.monotonic()
+
+    def run(self) -> Run:
+        """Train, log, check; return the run as the store has it, or as its record does where that is away."""
+        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
+        try:
+            with terminated_as_interrupted():
+                self._train_and_log(recorder)
+        except KeyboardInterrupt:
+            recorder.finish("KILLED")
+            done, of = len(self.progress.epochs), self.prepared.values.epochs
+            raise Interrupted(
+                f"stopped after epoch {done} of {of}; what is done is kept",
+                f"go on: mlctl resume {recorder.run_id[:8]}",
+            ) from None
+        except BaseException as error:
+            recorder.fail(error)
+            raise
+        told = records.as_run(recorder.journal)  # the record is gone once the store has it all
+        try:
+            unsent = recorder.finish("FINISHED")
+        except KeyboardInterrupt:
+            raise Interrupted("the run is done, but not all of it is sent", "send it: mlctl sync") from None
+        if unsent:
+            self.watcher.say(
+                f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
+                " send it: mlctl sync"
+            )
+            return records.as_run(recorder.journal)
+        try:
+            return Store(self.settings.tracking_uri).run(recorder.run_id)
+        except UnreachableError:  # it has all, and went away before it could be asked
+            return dataclasses.replace(told, status="FINISHED", model_uri=recorder.model_uri)
+
+    def train_into(self, recorder: Recorder) -> None:
+        """Train from the first weight, and log model and metrics to a run that is described already."""
+        recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, None)
+        self._conclude(recorder, self._kept(model))
+
+    def _train_and_log(self, recorder: Recorder) -> None:
+        found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
+        if found is None:
+            self.describe(recorder)
+            recorder.params(self._params)
+        framework.begin(self.request.seed, self.precision)
+        model = self._built()
+        self._train(model, recorder, found)
+        try:
+            self._conclude(recorder, self._kept(model))
+        except OSError as exc:
+            full = "no space is left" if "Errno 28" in str(exc) else str(exc)[:200]
+            raise ConfigurationError(
+                f"the model cannot be saved in {recorder.journal.folder}: {full}",
+                f"free some space, then: mlctl resume {recorder.run_id[:8]}",
+            ) from exc
+
+    # -- the model ----------------------------------------------------------------------------------------
+
+    def _built(self) -> keras.Model:
+        with blamed(self.recipe, "building its model"):
+            return self.recipe.build(self.prepared.values, self.data)
+
+    @cached_property
+    def _validation_inputs(self) -> Any:
+        return self.prepared.encoded(self.data.validation)
+
+    def _train(self, model: keras.Model, recorder: Recorder, found: checkpoints.Checkpoint | None) -> None:
+        classes, validation = len(self.data.classes), self.data.validation
+        inputs = self.prepared.encoded(self.data.train)
+        targets = programs.targets_for(model, self.data.train.targets, classes)
+        wanted = programs.targets_for(model, validation.targets, classes)
+        values, progress = self.prepared.values, self.progress
+        with blamed(self.recipe, "training its model"):
+            program = programs.program_for(model, inputs, targets, values.batch_size)
+            predictor = programs.predictor_for(model, self._validation_inputs)
+            loop = Loop(
+                model, program, predictor, (self._validation_inputs, wanted),
+                lambda predictions: scores(validation.targets, predictions, classes),
+                self.request.seed, self.watcher,
+            )  # fmt: skip
+            if found is not None:
+                progress.restore(found, model)
+                self.watcher.say(f"going on after epoch {found.epoch}")
+            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.recipe.objective)
+            keeper = checkpoints.CheckpointWriter(
+                recorder.journal.checkpoints,
+                lambda files: recorder.share(files, checkpoints.SHARED),
+                self.request.checkpoint_every_s,
+            )
+            for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
+                recorder.metrics(epoch.metrics, step=epoch.number)
+
+            failure: Exception | None = None
+
+            def ended(epoch: Epoch) -> None:
+                nonlocal failure
+                if keeper.failure and not failure:
+                    failure = keeper.failure
+                    self.watcher.say(
+                        f"checkpoints cannot be written, and training goes on without: {failure}"
+                    )
+                keeper.write(progress.state(model))
+                recorder.metrics(epoch.metrics, step=epoch.number)
+
+            try:
+                loop.run(progress, values.epochs, self.request.patience, ended)
+            finally:
+                keeper.close()
+        if keeper.failure and not failure:
+            self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
+
+    def _kept(self, model: keras.Model) -> keras.Model:
+        """Return the model of the best epoch, in float32 whatever it was trained in."""
+        weights = self.progress.best_weights
+        if self.precision == framework.FLOAT32:
+            model.set_weights(weights)
+            return model
+        return model_folder.rebuilt_in_float32(self._built, weights)
+
+    # -- the record ---------------------------------------------------------------------------------------
+
+    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
+        """Make the run that this training is recorded in, or open it again."""
+        if self.resumed:
+            recorder = Recorder.reopen(
+                self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known
+            )
+            recorder.tags(self.resumed.tags)
+            return recorder
+        tags = {
+            "mlflow.user": environment.user(),
+            "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
+            "mlflow.source.type": "LOCAL",
+            "mlctl.recipe": self.recipe.name,
+            "mlctl.objective": str(self.recipe.objective),
+            "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
+            "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
+            **(more_tags or {}),
+            **self.request.tags,
+        }
+        if self.request.parent:
+            parent = select.find(Store(self.settings.tracking_uri), self.request.parent)
+            tags["mlflow.parentRunId"] = parent.run_id
+        return Recorder.begin(
+            self.settings.tracking_uri,
+            self.settings.experiment or self.recipe.name,
+            self.request.run_name,
+            tags,
+            self.settings.state_dir,
+            self.watcher,
+            self.request.offline,
+        )
+
+    @property
+    def _params(self) -> dict[str, Any]:
+        params = {
+            **self.prepared.values,
+            **self.data.extra.get("params", {}),
+            "seed": self.request.seed,
+            "precision": self.precision,
+        }
+        if self.request.patience:
+            params["patience"] = self.request.patience
+        return params
+
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from: data, code, machine, versions."""
+        source = self.recipe.source_file()
+        git, diff = environment.code(source.parent if self._own_recipe else Path())
+        data = self.prepared.reference
+        recorder.tags({
+            "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
+            **report.data_tags(data),
+            "mlctl.precision": self.precision,
+            "mlctl.machine.cpu": self.hardware.cpu,
+            "mlctl.machine.cores": environment.cores(),
+            "mlctl.machine.gpus": ", ".join(self.hardware.gpus) or "none",
+            "mlctl.machine.os": f"{sys.platform}",
+            **git,
+            **environment.versions(),
+        })  # fmt: skip
+        recorder.data(data)
+        for name, text in (
+            ("recipe.py", source.read_text(encoding="utf-8")),
+            ("code.diff", diff),
+            ("requirements.txt", environment.requirements()),
+        ):
+            if text:
+                recorder.artifact(name).write_text(text, encoding="utf-8")
+                recorder.keep(name)
+
+    @property
+    def _own_recipe(self) -> bool:
+        return not type(self.recipe).__module__.startswith("mlctl.recipes.")
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _conclude(self, recorder: Recorder, model: keras.Model) -> None:
+        """Save the kept model, load it back, and log what it reaches; raises BadDataError where it differs."""
+        progress = self.progress
+        assert progress.best is not None
+        self.watcher.stage("saving and checking the model")
+        split_name, split = (
+            ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        )
+        answers = self._saved_and_checked(recorder, model, split)
+        reached = scores(split.targets, answers, len(self.data.classes))
+        recorder.model(self._params, step=progress.best.number)
+        recorder.metrics(
+            self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
+        )
+        report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
+        if self.data.is_table:
+            importance.write(recorder, self.prepared, model, split)
+        recorder.tags({
+            "mlctl.duration_s": round(time.monotonic() - self.began, 2),
+            "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
+        })  # fmt: skip
+        if (recorder.journal.files / checkpoints.SHARED).exists():
+            recorder.remove(checkpoints.SHARED)
+
+    def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
+        summary: dict[str, float] = {"best_epoch": best.number}
+        summary.update({f"best_{k}": v for k, v in best.metrics.items() if k.startswith("val_")})
+        if split_name == "test":
+            summary.update({f"test_{name}": value for name, value in reached.items()})
+        else:  # no test split: what the logged model reaches on validation is what it was chosen by
+            summary.update({f"best_val_{name}": value for name, value in reached.items()})
+        return summary
+
+    def _saved_and_checked(self, recorder: Recorder, model: keras.Model, split: Split) -> Array:
+        """Write the model folder, and return the answers of the model loaded back from it."""
+        data = self.data
+        inputs = self.prepared.encoded(split)
+        classes = len(data.classes)
+        predictor = programs.predictor_for(model, inputs)
+        wanted, _ = programs.predict(predictor, inputs, programs.targets_for(model, split.targets, classes))
+        few = split.take(np.arange(min(CHECKED_ROWS, len(split))))
+        gaps = tuple(data.train.inputs.columns[data.train.inputs.isna().any()]) if data.is_table else ()
+        # the sender may be at a model that a killed process left, so that one is replaced at a stroke
+        made = recorder.journal.model.with_name("model.part")
+        shutil.rmtree(made, ignore_errors=True)
+        model_folder.save(
+            made, model, self.prepared.encoder, self._raw(few),
+            programs.dense(self.prepared.encoded(few)),
+            {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
+            gaps,
+        )  # fmt: skip
+        found = self._answers(model_folder.load(made), split)
+        _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
+        shutil.rmtree(recorder.journal.model, ignore_errors=True)
+        made.rename(recorder.journal.model)
+        return found
+
+    def _answers(self, loaded: Any, split: Split) -> Array:
+        """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
+        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
+        starts = range(0, len(split), at_once)
+        pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
+        return np.concatenate([model_folder.answer(loaded, self._raw(piece)) for piece in pieces])
+
+    def _raw(self, split: Split) -> Any:
+        return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, as a node that is reclaimed sends it, for Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Array, again: Array) -> None:
+    """Raise BadDataError unless the logged model answers as the one in memory does."""
+    apart = float(np.abs(answers - again).max() / max(1.0, float(np.abs(answers).max())))
+    for name, value in wanted.items():
+        if abs(value - found[name]) > METRIC_TOLERANCE * max(1.0, abs(value)):
+            raise BadDataError(
+                f"the logged model has {name} {found[name]:.6g} where the trained one has {value:.6g}",
+                "the encoder may depend on something that is not saved; mlctl recipes check FILE looks closer",
+            )
+    if apart > ANSWER_TOLERANCE:
+        raise BadDataError(
+            f"the logged model's answers differ by {apart:.2g} from the trained one's",
+            "the encoder may depend on something that is not saved; mlctl recipes check FILE looks closer",
+        )

@@ -1,0 +1,1 @@
+"""Searching for the best values of a recipe's hyperparameters."""

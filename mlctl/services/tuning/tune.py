@@ -1,0 +1,240 @@
+"""mlctl tune: many trainings of one recipe, and the model of the best values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters.reach import reach
+from mlctl.domain import Objective, Run, lower_is_better
+from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
+from mlctl.errors import NotFoundError, RefusedError, UsageError
+from mlctl.recipes import Recipe
+from mlctl.services.registry.naming import check_name
+from mlctl.services.training import prepare
+from mlctl.services.tuning.space import size, space
+from mlctl.services.tuning.stopping import rule
+from mlctl.settings import Settings
+
+ALGORITHMS = ("random", "grid", "bayesian", "hyperband")
+KIND_TAG, SEARCH = "mlctl.kind", "search"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What `mlctl tune` was asked for.
+
+    `given` fixes values, `space` says what is searched (see services/tuning/space.py); `parallel` trials run at once
+    (0: one a core), each with `threads` threads (0: the cores shared out); `objective` None is the recipe's.
+    """
+
+    source: str
+    algorithm: str = "random"
+    trials: int = 10
+    executions: int = 1
+    parallel: int = 1
+    threads: int = 0
+    timeout_s: float | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, str] = field(default_factory=dict)
+    objective: str | None = None
+    stop: str | None = None
+    finalists: int = 1
+    max_failures: int = 3
+    data: str | None = None
+    rows: int | None = None
+    seed: int = 0
+    precision: str = "auto"
+    run_name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    register: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request made sense of: the recipe, what is searched, what is fixed, what is optimised."""
+
+    request: SearchRequest
+    recipe: Recipe
+    dimensions: tuple[Dimension, ...]
+    fixed: Mapping[str, Any]
+    objective: Objective
+
+
+def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> Search:
+    """Search, then train and log the model of the best values.
+
+    Raises UsageError for what was asked, ChildFailedError after too many failed trials in a row, Interrupted
+    on Ctrl-C: `resume` goes on with either.
+    """
+    asked = understood(request)
+    reach(settings.tracking_uri)
+    prepared = _prepared(settings, asked, watcher)
+    return _registered(
+        settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
+    )
+
+
+def resume(
+    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, timeout_s: float | None = None
+) -> Search:  # fmt: skip
+    """Go on with a search in the same parent run: finished trials are kept, running ones begin again.
+
+    `trials` raises how many there are, `timeout_s` is the time that this sitting has (the search's own is spent).
+    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished or
+    the data is another.
+    """
+    from mlctl.adapters import search_journal
+
+    if run.status == "FINISHED":
+        raise RefusedError(
+            f"search {run.run_name} is finished, and its run holds the model of its best trial",
+            f"begin a new one with more trials: mlctl tune {run.recipe} --trials N",
+        )
+    folder = settings.state_dir / "runs" / run.run_id
+    entries = list(search_journal.read(_journal(run, folder)))
+    if not entries or entries[0]["kind"] != SEARCH:
+        raise NotFoundError(f"run {run.run_name} is no search", "mlctl runs list shows what it is")
+    request = SearchRequest(**entries[0]["request"])
+    for entry in entries:
+        if entry["kind"] == "more":
+            request = replace(request, trials=entry["trials"])
+    if trials is not None and trials < request.trials:
+        raise UsageError(
+            f"the search has {request.trials} trials, and --trials {trials} is fewer",
+            "leave --trials out, or raise it",
+        )
+    asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
+    settings = replace(settings, experiment=run.experiment)
+    prepared = _prepared(settings, asked, watcher)
+    if run.data and run.data.sha256 != prepared.data.sha256:
+        raise RefusedError(
+            f"the data has changed since the search began: SHA-256 {run.data.sha256[:12]} then, "
+            f"{prepared.data.sha256[:12]} now",
+            "scores would not compare: begin a new search",
+        )
+    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries)
+    return _registered(settings, request, searching.run(), watcher)
+
+
+def plan(request: SearchRequest) -> SearchPlan:
+    """Return what a search would do, its first trials included, having trained nothing."""
+    asked = understood(request)
+    from mlctl.adapters import framework
+
+    framework.import_keras()
+    from mlctl.adapters.oracles import Oracle
+
+    oracle = Oracle(
+        request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)
+    )
+    first: list[Mapping[str, Any]] = []
+    while len(first) < 3 and not isinstance(answer := oracle.ask(), str):
+        first.append(answer[1])
+    whole = size(asked.dimensions)
+    finite = min(request.trials, int(whole)) if math.isfinite(whole) else request.trials
+    notes = (
+        []
+        if "epochs" in asked.fixed
+        else ["epochs are searched: the count of epochs is the most there can be"]
+    )
+    return SearchPlan(
+        asked.recipe.name, request.algorithm, asked.objective, asked.dimensions, asked.fixed, whole, finite,
+        tuple(first), finite * request.executions * epochs_of(asked), tuple(notes),
+    )  # fmt: skip
+
+
+def understood(request: SearchRequest) -> Asked:
+    """Check a request; raises UsageError and NotFoundError, before anything heavy is imported."""
+    if request.algorithm not in ALGORITHMS:
+        raise UsageError(
+            f"there is no algorithm {request.algorithm!r}", f"there are: {', '.join(ALGORITHMS)}"
+        )
+    if request.register is not None:
+        check_name(request.register)
+    recipe, _ = prepare.recipe_values(request.source, request.given)
+    dimensions, fixed = space(recipe, request.given, request.space)
+    objective = _objective(recipe, request.objective)
+    if request.stop:
+        if request.algorithm == "hyperband":
+            raise UsageError("hyperband stops trials by itself", "leave --stop out")
+        rule(request.stop, objective)
+    if request.algorithm == "hyperband" and "epochs" not in fixed:
+        raise UsageError("hyperband sets the epochs itself", "leave --space epochs=… out")
+    if request.algorithm == "hyperband" and request.executions > 1:
+        raise UsageError("hyperband goes on from a trial's weights, so a trial has one execution",
+                         "leave --executions-per-trial out")  # fmt: skip
+    if request.algorithm == "grid":
+        for one in dimensions:
+            if not math.isfinite(one.size) or (one.log and not one.choices):
+                raise UsageError(
+                    f"a grid needs steps, and {one.name} has none: {one.words}",
+                    f"--space {one.name}={one.low:g}|{one.high:g} names values, LOW..HIGH:STEP steps",
+                )
+    return Asked(request, recipe, dimensions, fixed, objective)
+
+
+def epochs_of(asked: Asked) -> int:
+    """Return the most epochs that a trial has."""
+    if "epochs" in asked.fixed:
+        return int(asked.fixed["epochs"])
+    found = next(one for one in asked.dimensions if one.name == "epochs")
+    return int(max(found.choices) if found.choices else found.high)
+
+
+def request_entry(request: SearchRequest) -> dict[str, Any]:
+    """Return a request as the journal's first line holds it."""
+    return asdict(request)
+
+
+def _objective(recipe: Recipe, text: str | None) -> Objective:
+    if text is None:
+        return recipe.objective
+    way, colon, metric = text.partition(":")
+    if not colon:
+        return Objective(text, not lower_is_better(text))
+    if way not in {"min", "max"} or not metric:
+        raise UsageError(f"--objective {text} has no direction", "write min:val_mae or max:val_accuracy")
+    return Objective(metric, way == "max")
+
+
+def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> prepare.Prepared:
+    """Return the data with the recipe's own values, which trials then change: the encoder knows none of them."""
+    _, values = prepare.recipe_values(asked.request.source, asked.request.given)
+    return prepare.prepare(settings, asked.recipe, values, asked.request.data, asked.request.rows, watcher)
+
+
+def _registered(settings: Settings, request: SearchRequest, search: Search, watcher: SearchWatcher) -> Search:
+    """Register the final model where that was asked for."""
+    if not request.register:
+        return search
+    from mlctl.services.registry import register
+
+    made = register.after_training(settings, search.run, request.register, watcher)
+    return replace(search, registered=f"{made.name}/{made.version}")
+
+
+def _searching(watcher: SearchWatcher) -> Any:
+    watcher.stage("starting TensorFlow and MLflow")
+    from mlctl.adapters import framework
+
+    framework.import_keras()
+    with framework.frugal_imports():
+        from mlctl.services.tuning.searching import Searching
+
+    return Searching
+
+
+def _journal(run: Run, folder: Path) -> Path:
+    """Return a search's journal, which is on the machine that began it."""
+    from mlctl.adapters import search_journal
+
+    own = folder / search_journal.NAME
+    if not own.exists():
+        raise NotFoundError(
+            f"the journal of {run.run_name} is not on this machine", "resume it on the machine that began it"
+        )
+    return own

@@ -134,7 +134,9 @@ class _Muted(io.TextIOBase):
     """A stream on which the thread that made it is not heard."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        # under a live view the stream is a proxy that prints through the view's console, which asks for
+        # sys.stderr again: that is this object, and the view would print its own frames for ever
+        self._stream = getattr(stream, "rich_proxied_file", stream)
         self._thread = threading.get_ident()
 
     def write(self, text: str) -> int:

@@ -207,7 +207,7 @@ class Application:
         raise Refusal(404, "NOT_FOUND", f"there is no {quoted(path)} here", f"there are {', '.join(ROUTES)}")
 
     async def _predict(self, scope: dict[str, Any], body: bytes, content_type: str) -> Answer:
-        asked = prediction(self.model, body, content_type)
+        asked = prediction(self.model, body, content_type, self._limits.max_body)
         if asked is None:
             typed = content_type or "application/json"
             return Answer(body=await self._stock.answer(scope, body, typed))

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mlctl.serving.refusal import Refusal, bad, quoted, unsupported
+from mlctl.serving.refusal import Refusal, bad, quoted, too_large, unsupported
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -26,7 +26,7 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], limit: int, tim
     if encoding not in (b"", b"identity", b"gzip"):
         raise unsupported(f"content encoding {quoted(encoding.decode('latin1'))} is not taken", "send gzip")
     if (length := headers.get(b"content-length")) and int(length) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     try:
         async with asyncio.timeout(timeout_s):
             body = await _whole(receive, limit)
@@ -44,19 +44,19 @@ async def _whole(receive: Receive, limit: int) -> bytes:
     body: bytes = message["body"]
     if not message["more_body"]:
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return body
     parts, size = [body], len(body)
     while message["more_body"]:
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
         parts.append(message["body"])
         size += len(message["body"])
     if size > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return b"".join(parts)
 
 
@@ -67,12 +67,7 @@ def _unzipped(body: bytes, limit: int) -> bytes:
     except zlib.error:
         raise bad("the body is not gzip, as its content encoding says", "leave the header out") from None
     if len(whole) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     if not unpacker.eof:
         raise bad("the gzipped body is cut off", "send all of it")
     return whole
-
-
-def _too_large(limit: int) -> Refusal:
-    said = f"{limit / 1e6:g} MB" if limit >= 1e6 else f"{limit:,} bytes"
-    return Refusal(413, "REQUEST_TOO_LARGE", f"the body is over {said}", "send fewer rows a request")

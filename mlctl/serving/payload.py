@@ -23,17 +23,19 @@ PARQUETS = (PARQUET, "application/x-parquet", "application/parquet")
 Prediction = Callable[[], Any]
 
 
-def prediction(model: Model, body: bytes, content_type: str) -> tuple[int, Prediction] | None:
+def prediction(
+    model: Model, body: bytes, content_type: str, limit: int = 10_000_000
+) -> tuple[int, Prediction] | None:  # fmt: skip
     """Return how many rows are asked for, and what answers them when called.
 
-    None leaves the request to MLflow's own application: a signature that is neither a tensor nor a table of
-    simple columns. Raises Refusal for what the client got wrong.
+    `limit` is how many bytes a packed file may hold. None leaves the request to MLflow's own application: a
+    signature that is neither a tensor nor a table of simple columns. Raises Refusal for what the client got wrong.
     """
     kind = _kind(content_type)
     if not body:
         raise bad("the body is empty", f"send JSON with one of {', '.join(KEYS)}")
     if kind != JSON:
-        return _file(model, body, kind)
+        return _file(model, body, kind, limit)
     document = _parsed(body, gaps_as_nan=bool(model.signature.columns))
     key = _key(document, model)
     if key is None:
@@ -52,13 +54,13 @@ def prediction(model: Model, body: bytes, content_type: str) -> tuple[int, Predi
     return None
 
 
-def _file(model: Model, body: bytes, kind: str) -> tuple[int, Prediction] | None:
+def _file(model: Model, body: bytes, kind: str, limit: int) -> tuple[int, Prediction] | None:
     signature = model.signature
     if signature.tensor is not None:
         raise unsupported(f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}")
     if not signature.columns:
         return None
-    columns = (tables.from_csv if kind == CSV else tables.from_parquet)(body, signature)
+    columns = tables.from_csv(body, signature) if kind == CSV else tables.from_parquet(body, signature, limit)
     return len(next(iter(columns.values()))), lambda: model.predict_table(columns)
 
 

@@ -47,3 +47,9 @@ def quoted(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     cut = text if len(text) <= ECHOED else text[: ECHOED - 1] + "…"
     return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) else cut
+
+
+def too_large(limit: int) -> Refusal:
+    """Return the refusal of a body that is over `limit` bytes, sent or unpacked."""
+    said = f"{limit / 1e6:g} MB" if limit >= 1e6 else f"{limit:,} bytes"
+    return Refusal(413, "REQUEST_TOO_LARGE", f"the body is over {said}", "send fewer rows a request")

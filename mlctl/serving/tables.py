@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from mlctl.serving.refusal import bad, quoted
+from mlctl.serving.refusal import bad, quoted, too_large
 from mlctl.serving.signature import NUMBERS, Column, Signature
 
 Columns = dict[str, list[Any]]
@@ -63,16 +63,39 @@ def from_csv(body: bytes, signature: Signature) -> Columns:
     return checked(columns, signature)
 
 
-def from_parquet(body: bytes, signature: Signature) -> Columns:
-    """Return the checked columns of a Parquet file; raises Refusal."""
+def from_parquet(body: bytes, signature: Signature, limit: int) -> Columns:
+    """Return the checked columns of a Parquet file; raises Refusal, also for one that unpacks to over `limit` bytes."""
     import pyarrow.parquet  # heavy, and few clients send it
 
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(body))
+        table = _unpacked(io.BytesIO(body), limit)
     except (pyarrow.ArrowException, OSError, ValueError):
         raise bad("the Parquet file cannot be read", _columns_hint(signature)) from None
     names = [name for name in table.column_names if not name.startswith("__index_level_")]
     return checked({name: table.column(name).to_pylist() for name in names}, signature)
+
+
+def _unpacked(file: io.BytesIO, limit: int) -> Any:
+    """Read a Parquet file whose values are no more than `limit` bytes; a few bytes of it can stand for gigabytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow.parquet import ParquetFile
+
+    opened = ParquetFile(file)
+    about = opened.metadata
+    sizes = [about.row_group(index).total_byte_size for index in range(about.num_row_groups)]
+    if sum(sizes) > limit or about.num_rows * about.num_columns > limit:
+        raise too_large(limit)
+    described = (opened.schema.column(index) for index in range(about.num_columns))
+    texts = [column.path for column in described if column.physical_type == "BYTE_ARRAY"]
+    table = ParquetFile(file, read_dictionary=texts).read()  # each text once, however often it is repeated
+    said = 0
+    for column in filter(lambda one: pa.types.is_dictionary(one.type), table.columns):
+        for chunk in column.chunks:
+            said += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+    if said > limit:
+        raise too_large(limit)
+    return table
 
 
 def checked(columns: Columns, signature: Signature) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import socket
 import time
@@ -115,6 +116,21 @@ def test_a_bad_table_is_named(table: Served, body: Any, words: tuple[str, ...]) 
 def test_a_garbage_file_names_the_columns(table: Served, kind: str) -> None:
     said(table.ask(body=b"\x00\x01garbage,\n1,2,3", content_type=kind), 400, "rooms, age, place")
     said(table.ask(body=b"PAR1 and no more", content_type=kind), 400, "rooms, age, place")
+
+
+@pytest.mark.parametrize("bomb", ["many rows", "one long text, often"])
+def test_a_file_that_unpacks_to_far_more_is_refused(table: Served, bomb: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, place = (20_000_000, "x") if bomb == "many rows" else (20_000, "x" * 50_000)
+    numbers = pa.nulls(rows, pa.float64())
+    places = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), pa.array([place]))
+    file = io.BytesIO()
+    pq.write_table(pa.table({"rooms": numbers, "age": numbers, "place": places}), file, compression="zstd")
+    assert len(file.getvalue()) < 1_000_000
+    said(table.ask(body=file.getvalue(), content_type="application/vnd.apache.parquet"), 413, "10 MB")
+    assert table.ask("/health").status == 200
 
 
 def test_a_bad_csv_row_is_named(table: Served) -> None:

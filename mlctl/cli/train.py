@@ -118,4 +118,4 @@ def train(
             ),
             view,
         )  # fmt: skip
-    session.show(run, f"next: mlctl runs show {run.run_id[:8]}, or mlctl register {run.run_id[:8]} NAME")
+    session.show(run, f"next: {run.next_command}")

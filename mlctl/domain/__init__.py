@@ -41,7 +41,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Run:
-    """One run in the tracking store."""
+    """One run in the tracking store; `registered` is NAME/VERSION where its model was registered just now."""
 
     run_id: str
     run_name: str
@@ -57,6 +57,15 @@ class Run:
     started_at: datetime | None = None
     duration_s: float | None = None
     parent_run_id: str | None = None
+    registered: str = ""
+
+    @property
+    def next_command(self) -> str:
+        """What is likely to be typed next."""
+        if self.registered:
+            return "mlctl promote {} {} Production".format(*self.registered.split("/"))
+        short = self.run_id[:8]
+        return f"mlctl runs show {short}, or mlctl register {short} NAME"
 
 
 @dataclass(frozen=True)

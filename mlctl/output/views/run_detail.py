@@ -103,6 +103,7 @@ def _about(run: Run) -> Table:
         ("took", span(run.duration_s)),
         *data,
         ("model", run.model_uri or ""),
+        *([("registered", "{} version {}".format(*run.registered.split("/")))] if run.registered else []),
         ("parent", run.parent_run_id or ""),
         ("tracking", run.tracking_uri),
     ]

@@ -39,6 +39,7 @@ def run_document(answer: Run) -> dict[str, Any]:
         "tags": dict(answer.tags),
         "data": asdict(answer.data) if answer.data else None,
         "model_uri": answer.model_uri,
+        "registered": answer.registered or None,
         "tracking_uri": answer.tracking_uri,
         "started_at": answer.started_at.isoformat() if answer.started_at else None,
         "duration_s": answer.duration_s,

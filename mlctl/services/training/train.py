@@ -48,5 +48,6 @@ def run_training(
     if request.register:
         from mlctl.services.registry import register
 
-        register.after_training(settings, run, request.register, watcher)
+        made = register.after_training(settings, run, request.register, watcher)
+        return replace(run, registered=f"{made.name}/{made.version}")
     return run

@@ -42,4 +42,7 @@ def make(folder: Path, runs: int = 1000) -> str:
             rows.append([{**first, **own}[column] for column in columns])
         marks = ", ".join("?" * len(columns))
         store.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({marks})", rows)
+        at = {column: columns.index(column) for column in ("run_uuid", "name")}
+        tags = [("mlflow.runName", row[at["name"]], row[at["run_uuid"]]) for row in rows]
+        store.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", tags)
     return uri

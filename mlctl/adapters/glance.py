@@ -119,15 +119,20 @@ class ServerStore:
         self._headers = {"Content-Type": "application/json", **_authorization(place.username, place.password)}
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
-        """Return those of the newest runs whose id or name begins with the prefix."""
+        """Return the newest of the runs whose id or name begins with the prefix."""
         experiments = {one["experiment_id"]: one["name"] for one in self._experiments()}
-        asked = {
-            "experiment_ids": list(experiments),
-            "max_results": NEWEST_OF_SERVER,
-            "order_by": ["attributes.start_time DESC"],
-        }
-        found = [one["info"] for one in self._call("POST", "runs/search", asked).get("runs", [])]
-        rows = [(one["run_id"], one.get("run_name", ""), experiments[one["experiment_id"]]) for one in found]
+        rows = []
+        for wanted in _filters(prefix):
+            asked = {
+                "experiment_ids": list(experiments),
+                "max_results": NEWEST_OF_SERVER,
+                "order_by": ["attributes.start_time DESC"],
+                "filter": wanted,
+            }
+            found = [one["info"] for one in self._call("POST", "runs/search", asked).get("runs", [])]
+            rows += [
+                (one["run_id"], one.get("run_name", ""), experiments[one["experiment_id"]]) for one in found
+            ]
         return [row for row in rows if row[0].startswith(prefix) or row[1].startswith(prefix)]
 
     def experiments(self) -> Sequence[str]:
@@ -177,6 +182,15 @@ class ServerStore:
             self._connection.request("POST", self._base + path, json.dumps(asked), self._headers)
         answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
         return answer
+
+
+def _filters(prefix: str) -> list[str]:
+    """Return MLflow's filters that find all runs of this prefix, and more where LIKE's wildcards are in it."""
+    if not prefix or "'" in prefix:
+        return [""]
+    names = f"attributes.run_name LIKE '{prefix}%'"
+    is_hex = all(letter in "0123456789abcdef" for letter in prefix)
+    return [names, f"attributes.run_id LIKE '{prefix}%'"] if is_hex else [names]
 
 
 def _authorization(user: str | None, password: str | None) -> dict[str, str]:

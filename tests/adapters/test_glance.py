@@ -54,7 +54,7 @@ def test_a_file_and_a_server_say_the_same(
 ) -> None:
     monkeypatch.setattr(glance, "READ_S", 30)  # what is said is the point here, on however slow a machine
     file, http = glance.opened(thousand_runs), glance.opened(server)
-    for prefix in ("digits-095", "03e7f", "no such"):
+    for prefix in ("digits-095", "digits-001", "03e7f", "009", "no such"):
         assert list(http.runs(prefix)) == list(file.runs(prefix))
     assert list(http.runs("")) == list(file.runs(""))[: glance.NEWEST_OF_SERVER]
     assert file.runs("")[0] == ("03e7" + "f" * 28, "digits-0999", "digits")

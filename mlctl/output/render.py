@@ -222,7 +222,7 @@ def _draw(table: Table, out: Console) -> None:
     out.print(drawn)
     if dropped:
         names = ", ".join(table.columns[index].title for index in dropped)
-        hint(f"{len(dropped)} columns not shown on {out.width} columns of terminal: {names}")
+        hint(f"not shown on {out.width} columns of terminal: {names}")
 
 
 def _as_text(cell: Any) -> Text:

@@ -36,6 +36,9 @@ class Column:
     keep: int = 5
 
 
+PAIR = (Column("", keep=9), Column("", keep=9))  # a name and its value, both as long as they are
+
+
 @dataclass(frozen=True)
 class Cell:
     """A value that people see in other words or colours than programs do: CSV writes `value` itself."""

@@ -20,13 +20,12 @@ from mlctl.domain.registry import (
     Registration,
     RemovedModel,
 )
-from mlctl.output.render import Cell, Column, Table
+from mlctl.output.render import PAIR, Cell, Column, Table
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import ago, size
 
 KEY_METRICS = 2  # in a list; models show has all
 COLOURS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
-PAIR = (Column("", keep=9), Column("", keep=9))
 
 
 @document.register

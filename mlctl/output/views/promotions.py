@@ -9,10 +9,8 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.registry import Check, History, Move, Promotion
-from mlctl.output.render import Cell, Column, Table
+from mlctl.output.render import PAIR, Cell, Column, Table
 from mlctl.output.views.base import document, tables
-
-PAIR = (Column("", keep=9), Column("", keep=9))
 
 
 @document.register

@@ -1,0 +1,176 @@
+"""Executor whose trials are tasks on a Ray cluster; what they share lies in a storage that all nodes reach."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import pickle
+import shutil
+import tempfile
+import uuid
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters import framework
+from mlctl.adapters.ray_cluster import Connection, here, tell
+from mlctl.adapters.storage import Storage
+from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job, Lost, Setup, Train
+from mlctl.errors import NotFoundError
+from mlctl.recipes import Recipe
+
+SETUP = "setup"
+
+
+class ClusterPool:
+    """Executor: up to `slots` trials at once (0: as many as the cluster has room for), `threads` threads each."""
+
+    def __init__(
+        self, connection: Connection, storage: Storage, setup: Setup, train: Train, slots: int, threads: int
+    ) -> None:
+        """Store what trials share, in a folder of its own; the connection is closed with the pool.
+
+        Raises what `Storage.put` raises.
+        """
+        self._running: dict[str, tuple[Job, Any]] = {}
+        self._nodes: dict[str, str] = {}
+        self._connection = connection
+        self._storage = storage.below(f"mlctl-{uuid.uuid4().hex[:12]}")
+        self.slots = slots or connection.slots
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                setup.save(Path(folder) / SETUP)
+                self._storage.put(SETUP, Path(folder) / SETUP)
+            source = carried(self._storage, setup.recipe, setup.source)
+        except BaseException:
+            self.close()
+            raise
+        self._given = (self._storage, source, f"{train.__module__}:{train.__name__}", threads)
+
+    def free(self) -> int:
+        """Return how many more trials may be handed to the cluster."""
+        return self.slots - len(self._running)
+
+    def start(self, job: Job) -> None:
+        """Have the cluster train a trial."""
+        connection = self._connection
+        connection.expect(job.trial, job.attempt)
+        if job.weights_from:
+            self._storage.put(Path(job.weights_from).name, Path(job.weights_from))
+        away = dataclasses.replace(
+            job, **{name: Path(path).name for name in ("weights_from", "weights_to") if (path := getattr(job, name))}
+        )
+        self._nodes[job.trial] = ""
+        task = connection.submit(train_there, connection.mailbox, *self._given, away)
+        self._running[job.trial] = job, task
+
+    def answer(self, trial: str, go_on: bool) -> None:
+        """Tell a waiting trial whether to go on."""
+        self._connection.answer(trial, go_on)
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """Return what trials have told; one whose node or process is gone is Lost."""
+        connection = self._connection
+        tasks = {task: self._nodes[trial] for trial, (_, task) in self._running.items()}
+        failures = connection.failures(tasks)  # before the messages: what an ended one has said is then there
+        found: list[Event] = []
+        for trial, attempt, node, said in connection.messages(0 if failures else timeout_s):
+            running = self._running.get(trial)
+            if running is None or running[0].attempt != attempt:
+                continue
+            self._nodes[trial] = node
+            if not said:
+                continue
+            event: Event = pickle.loads(said)  # noqa: S301 - a task of ours has said it
+            if isinstance(event, (Ended, Failed)):
+                self._bring_weights(self._running.pop(trial)[0])
+            found.append(event)
+        for trial, (job, task) in list(self._running.items()):
+            if task in failures:
+                del self._running[trial]
+                found.append(_ending(job, failures[task]))
+        return found
+
+    def close(self) -> None:
+        """End every trial, leave the cluster, and take away what was stored."""
+        self._running.clear()
+        self._connection.close()
+        self._storage.remove()
+
+    def _bring_weights(self, job: Job) -> None:
+        if job.weights_to:
+            with contextlib.suppress(NotFoundError):  # it was stopped before its last epoch
+                shutil.copyfile(self._storage.fetch(Path(job.weights_to).name), job.weights_to)
+
+
+def carried(storage: Storage, recipe: Recipe, source: str) -> str:
+    """Store a recipe's own file; return what `found_there` finds the recipe by, on any node."""
+    if ".py" not in source:
+        return recipe.name  # one that is installed there, too, whatever data of a user's it was found for
+    file = recipe.source_file()
+    storage.put(file.name, file)
+    return f"{file.name}:{type(recipe).__name__}"
+
+
+def found_there(storage: Storage, source: str) -> str:
+    """Return where this node finds what `carried` has stored."""
+    file, colon, name = source.partition(":")
+    return f"{storage.fetch(file)}:{name}" if colon else source
+
+
+def train_there(mailbox: Any, storage: Storage, source: str, train: str, threads: int, job: Job) -> None:
+    """Train a trial: what a task on a node does."""
+    node = here()
+
+    def said(event: Event | None, waits: bool = False) -> bool:
+        return tell(mailbox, (job.trial, job.attempt, node, pickle.dumps(event) if event else b""), waits)
+
+    if not said(None):
+        return  # another attempt has been begun meanwhile
+    prepare_process(threads)
+    module, _, name = train.partition(":")
+    work: Train = getattr(import_module(module), name)
+    setup = _setup(storage, source)
+    with tempfile.TemporaryDirectory() as folder:
+        to = Path(folder) / "weights.npz"
+        mine = dataclasses.replace(
+            job,
+            weights_from=str(storage.fetch(job.weights_from)) if job.weights_from else None,
+            weights_to=str(to) if job.weights_to else None,
+        )
+
+        def ended(event: EpochEnded) -> bool:
+            return said(event, job.waits)
+
+        result = work(setup, mine, ended)
+        if job.weights_to and to.exists():
+            storage.put(job.weights_to, to)
+    gc.collect()  # the next trial may be trained in this process, and graphs are full of cycles
+    said(result)
+
+
+@functools.cache
+def prepare_process(threads: int) -> None:
+    """Set up Keras and TensorFlow, once a process."""
+    framework.import_keras()
+    import tensorflow as tf  # quiet only now
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@functools.lru_cache(maxsize=1)
+def _setup(storage: Storage, source: str) -> Setup:
+    return Setup.load(storage.fetch(SETUP), found_there(storage, source))
+
+
+def _ending(job: Job, error: Exception | None) -> Lost | Failed:
+    """Return what has become of a task that ended without a word of its own."""
+    if error is None:
+        return Lost(job.trial, job.attempt, "its task ended without an answer")
+    said = " ".join(f"{error}".split())
+    if cause := getattr(error, "cause", None):  # it raised, outside the recipe: no storage, no mlctl on the node
+        return Failed(job.trial, job.attempt, " ".join(f"{type(cause).__name__}: {cause}".split())[:300])
+    return Lost(job.trial, job.attempt, said[:120])

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters import framework
-from mlctl.adapters.ray_cluster import Connection, here, tell
+from mlctl.adapters.ray_cluster import Connection
+from mlctl.adapters.ray_task import Line
 from mlctl.adapters.storage import Storage
 from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job, Lost, Setup, Train
 from mlctl.errors import NotFoundError
@@ -27,9 +28,7 @@ SETUP = "setup"
 class ClusterPool:
     """Executor: up to `slots` trials at once (0: as many as the cluster has room for), `threads` threads each."""
 
-    def __init__(
-        self, connection: Connection, storage: Storage, setup: Setup, train: Train, slots: int, threads: int
-    ) -> None:
+    def __init__(self, connection: Connection, setup: Setup, train: Train, slots: int, threads: int) -> None:
         """Store what trials share, in a folder of its own; the connection is closed with the pool.
 
         Raises what `Storage.put` raises.
@@ -37,7 +36,7 @@ class ClusterPool:
         self._running: dict[str, tuple[Job, Any]] = {}
         self._nodes: dict[str, str] = {}
         self._connection = connection
-        self._storage = storage.below(f"mlctl-{uuid.uuid4().hex[:12]}")
+        self._storage = connection.storage.below(f"mlctl-{uuid.uuid4().hex[:12]}")
         self.slots = slots or connection.slots
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -55,15 +54,18 @@ class ClusterPool:
 
     def start(self, job: Job) -> None:
         """Have the cluster train a trial."""
-        connection = self._connection
-        connection.expect(job.trial, job.attempt)
         if job.weights_from:
             self._storage.put(Path(job.weights_from).name, Path(job.weights_from))
         away = dataclasses.replace(
-            job, **{name: Path(path).name for name in ("weights_from", "weights_to") if (path := getattr(job, name))}
+            job,
+            **{
+                name: Path(path).name
+                for name in ("weights_from", "weights_to")
+                if (path := getattr(job, name))
+            },
         )
         self._nodes[job.trial] = ""
-        task = connection.submit(train_there, connection.mailbox, *self._given, away)
+        task = self._connection.submit(job.trial, job.attempt, train_there, *self._given, away)
         self._running[job.trial] = job, task
 
     def answer(self, trial: str, go_on: bool) -> None:
@@ -120,15 +122,8 @@ def found_there(storage: Storage, source: str) -> str:
     return f"{storage.fetch(file)}:{name}" if colon else source
 
 
-def train_there(mailbox: Any, storage: Storage, source: str, train: str, threads: int, job: Job) -> None:
+def train_there(line: Line, storage: Storage, source: str, train: str, threads: int, job: Job) -> None:
     """Train a trial: what a task on a node does."""
-    node = here()
-
-    def said(event: Event | None, waits: bool = False) -> bool:
-        return tell(mailbox, (job.trial, job.attempt, node, pickle.dumps(event) if event else b""), waits)
-
-    if not said(None):
-        return  # another attempt has been begun meanwhile
     prepare_process(threads)
     module, _, name = train.partition(":")
     work: Train = getattr(import_module(module), name)
@@ -142,13 +137,13 @@ def train_there(mailbox: Any, storage: Storage, source: str, train: str, threads
         )
 
         def ended(event: EpochEnded) -> bool:
-            return said(event, job.waits)
+            return line.say(event, job.waits)
 
         result = work(setup, mine, ended)
         if job.weights_to and to.exists():
             storage.put(job.weights_to, to)
     gc.collect()  # the next trial may be trained in this process, and graphs are full of cycles
-    said(result)
+    line.say(result)
 
 
 @functools.cache
@@ -171,6 +166,8 @@ def _ending(job: Job, error: Exception | None) -> Lost | Failed:
     if error is None:
         return Lost(job.trial, job.attempt, "its task ended without an answer")
     said = " ".join(f"{error}".split())
-    if cause := getattr(error, "cause", None):  # it raised, outside the recipe: no storage, no mlctl on the node
+    if cause := getattr(
+        error, "cause", None
+    ):  # it raised, outside the recipe: no storage, no mlctl on the node
         return Failed(job.trial, job.attempt, " ".join(f"{type(cause).__name__}: {cause}".split())[:300])
     return Lost(job.trial, job.attempt, said[:120])

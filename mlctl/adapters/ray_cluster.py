@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 from ray._private import worker
 from ray.exceptions import AuthenticationError, RayError
 
+from mlctl.adapters import ray_task
 from mlctl.adapters.mailbox import Mailbox, Message
 from mlctl.adapters.ray_nodes import OwnNodes
+from mlctl.adapters.storage import Storage
 from mlctl.domain.cluster import Cluster
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 
@@ -38,6 +41,11 @@ class Connection:
         self.mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, resources=HEAD, max_restarts=0).remote()
 
     @property
+    def storage(self) -> Storage:
+        """The place that all nodes reach."""
+        return Storage.at(self.cluster.storage or str(self._own.folder if self._own else ""))
+
+    @property
     def slots(self) -> int:
         """How many tasks the cluster has room for, as it is now."""
         there = ray.cluster_resources()
@@ -45,16 +53,24 @@ class Connection:
         fits = [int(there.get(name, 0) // amount) for name, amount in wanted.items() if amount]
         return max(1, min(fits, default=1))
 
-    def submit(self, task: Any, *given: Any) -> Any:
-        """Run a function on the cluster, once, with what each task is given; return Ray's reference."""
-        demands: dict[str, Any] = {"num_cpus": self.cluster.cpu, "num_gpus": self.cluster.gpu, "max_retries": 0}
+    def submit(self, task: str, attempt: int, work: Callable[..., Any], *given: Any) -> Any:
+        """Run a module's function on the cluster, once, with a `Line` and what it is given; return Ray's reference.
+
+        From now on no earlier attempt of this task is heard.
+        """
+        self._asked(self.mailbox.expect.remote(task, attempt))
+        demands: dict[str, Any] = {
+            "num_cpus": self.cluster.cpu,
+            "num_gpus": self.cluster.gpu,
+            "max_retries": 0,
+        }
         if self.cluster.memory:
             demands["memory"] = self.cluster.memory
-        return ray.remote(task).options(**demands).remote(*given)
-
-    def expect(self, task: str, attempt: int) -> None:
-        """Hear this attempt of a task alone."""
-        self._asked(self.mailbox.expect.remote(task, attempt))
+        return (
+            ray.remote(ray_task.run)
+            .options(name=task, **demands)
+            .remote(self.mailbox, task, attempt, work.__module__, work.__name__, pickle.dumps(given))
+        )
 
     def answer(self, task: str, go_on: bool) -> None:
         """Answer a task that waits."""
@@ -80,7 +96,9 @@ class Connection:
             except RayError as error:
                 found[one] = error
         dead = self._dead_nodes()
-        found |= {one: RayError("its node died") for one, node in tasks.items() if node in dead and one not in found}
+        found |= {
+            one: RayError("its node died") for one, node in tasks.items() if node in dead and one not in found
+        }
         return found
 
     def close(self) -> None:
@@ -134,24 +152,12 @@ def _probe(address: str) -> None:
         ) from exc
 
 
-def here() -> str:
-    """Return the node that this task runs on."""
-    return str(ray.get_runtime_context().get_node_id())
-
-
-def tell(mailbox: Any, message: Message, waits: bool) -> bool:
-    """Leave word from a task; return whether to go on: not where nobody hears it any more."""
-    try:
-        return bool(ray.get(mailbox.tell.remote(message, waits)))
-    except RayError:
-        return False
-
-
 def _translated(address: str, exc: Exception) -> MlctlError:
     said = " ".join(str(exc).split())[:200]
     if "ersion" in said and "mismatch" in said.lower():
         return ConfigurationError(
-            f"the Ray cluster {address} has other versions: {said}", "use its version of Ray and of Python here"
+            f"the Ray cluster {address} has other versions: {said}",
+            "use its version of Ray and of Python here",
         )
     if "token" in said.lower() or "authenticat" in said.lower():
         return ConfigurationError(

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,16 +37,14 @@ class OwnNodes:
 
     def __init__(self, nodes: int, cpus: int, gpus: int) -> None:
         """Start them; raises ChildFailedError with the last line that Ray said."""
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="mlctl-ray-", dir="/tmp", ignore_cleanup_errors=True  # noqa: S108 - Ray's sockets need a short path
-        )
-        token = Path(self._folder.name) / "token"
+        self.folder = Path(tempfile.mkdtemp(prefix="mlctl-ray-", dir="/tmp"))  # noqa: S108 - sockets' paths are short
+        token = self.folder / "token"
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        with (Path(self._folder.name) / "log").open("w+") as log:
+        with (self.folder / "log").open("w+") as log:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-m", "mlctl.adapters.ray_nodes", str(nodes), str(cpus), str(gpus), self._folder.name],
+                [sys.executable, "-m", "mlctl.adapters.ray_nodes", str(nodes), str(cpus), str(gpus), str(self.folder)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
                 env={**os.environ, **LIVELY, **self.environment, "RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
@@ -57,14 +56,15 @@ class OwnNodes:
             self.close()
             log.seek(0)
             said = log.read().strip().splitlines() or ["nothing"]
-        raise ChildFailedError(f"Ray's nodes do not start: {said[-1][:300]}", "is /tmp full, or a port refused?")
+        raise ChildFailedError(
+            f"Ray's nodes do not start: {said[-1][:300]}", "is /tmp full, or a port refused?"
+        )
 
     def close(self) -> None:
         """End all of them."""
         if self._keeper.stdin:
             self._keeper.stdin.close()
         self._keeper.wait()
-        self._folder.cleanup()
 
 
 def keep(nodes: int, cpus: int, gpus: int, folder: str) -> None:
@@ -72,10 +72,14 @@ def keep(nodes: int, cpus: int, gpus: int, folder: str) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
-        from ray.cluster_utils import Cluster  # the pool, which has no need of Ray's start, imports this module
+        from ray.cluster_utils import (
+            Cluster,
+        )  # the pool, which has no need of Ray's start, imports this module
 
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-        cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder}, shutdown_at_exit=False)
+        cluster = Cluster(
+            initialize_head=True, head_node_args={**head, "temp_dir": folder}, shutdown_at_exit=False
+        )
         for _ in range(nodes):
             cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=STORE_BYTES, wait=False)
         cluster.wait_for_nodes()
@@ -83,6 +87,7 @@ def keep(nodes: int, cpus: int, gpus: int, folder: str) -> None:
         sys.stdin.read()
     finally:
         _end_children()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_children() -> None:

@@ -27,7 +27,9 @@ class Storage:
     @classmethod
     def at(cls, place: str) -> Storage:
         """Return the storage of what was typed."""
-        return cls(place.rstrip("/") if place.startswith("s3://") else str(Path(place).expanduser().absolute()))
+        return cls(
+            place.rstrip("/") if place.startswith("s3://") else str(Path(place).expanduser().absolute())
+        )
 
     def below(self, name: str) -> Storage:
         """Return a folder of it."""
@@ -51,7 +53,8 @@ class Storage:
             part.replace(target)
         except OSError as exc:
             raise ConfigurationError(
-                f"--storage {self.folder} takes no file: {exc.strerror}", "name a folder that can be written to"
+                f"--storage {self.folder} takes no file: {exc.strerror}",
+                "name a folder that can be written to",
             ) from exc
 
     def fetch(self, key: str) -> Path:

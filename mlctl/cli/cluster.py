@@ -14,7 +14,9 @@ ON_CLUSTER = "On a cluster"
 Cluster = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="Ray: ray://HOST:PORT, HOST:PORT, local:2 for a try.", rich_help_panel=ON_CLUSTER
+        metavar="ADDRESS",
+        help="Ray: ray://HOST:PORT, HOST:PORT, local:2 for a try.",
+        rich_help_panel=ON_CLUSTER,
     ),
 ]
 Storage = Annotated[

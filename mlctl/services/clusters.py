@@ -15,7 +15,10 @@ from mlctl.domain.cluster import Cluster
 if TYPE_CHECKING:
     from mlctl.adapters.ray_cluster import Connection
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # it counts users, and writes to stderr
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}  # it counts users, and writes to stderr
 
 
 def connect(cluster: Cluster, watcher: Watcher) -> Connection:

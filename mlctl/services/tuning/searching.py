@@ -16,7 +16,6 @@ from mlctl.adapters.pool import Executor, LocalPool
 from mlctl.adapters.recorder import PATIENCE_S, Recorder, open_store
 from mlctl.adapters.records import folder_of
 from mlctl.adapters.search_journal import SearchJournal
-from mlctl.adapters.storage import Storage
 from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.adapters.trials import Job, Setup
@@ -99,10 +98,7 @@ class Searching:
         from mlctl.adapters.cluster_pool import ClusterPool  # Ray is an extra
 
         self.threads = self.request.threads or max(1, int(cluster.cpu))
-        storage = Storage.at(cluster.storage or str(self.settings.state_dir / "clusters"))
-        pool = ClusterPool(
-            connection, storage, setup, train_trial, self.request.parallel, self.threads
-        )
+        pool = ClusterPool(connection, setup, train_trial, self.request.parallel, self.threads)
         self.parallel = pool.slots
         return pool
 

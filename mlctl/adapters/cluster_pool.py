@@ -14,13 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import framework
+from mlctl.adapters import ray_task
 from mlctl.adapters.ray_cluster import Connection
-from mlctl.adapters.ray_task import Line
+from mlctl.adapters.ray_task import Line, carried, found_there, prepare_process
 from mlctl.adapters.storage import Storage
 from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job, Lost, Setup, Train
 from mlctl.errors import NotFoundError
-from mlctl.recipes import Recipe
 
 SETUP = "setup"
 
@@ -58,11 +57,8 @@ class ClusterPool:
             self._storage.put(Path(job.weights_from).name, Path(job.weights_from))
         away = dataclasses.replace(
             job,
-            **{
-                name: Path(path).name
-                for name in ("weights_from", "weights_to")
-                if (path := getattr(job, name))
-            },
+            weights_from=job.weights_from and Path(job.weights_from).name,
+            weights_to=job.weights_to and Path(job.weights_to).name,
         )
         self._nodes[job.trial] = ""
         task = self._connection.submit(job.trial, job.attempt, train_there, *self._given, away)
@@ -107,21 +103,6 @@ class ClusterPool:
                 shutil.copyfile(self._storage.fetch(Path(job.weights_to).name), job.weights_to)
 
 
-def carried(storage: Storage, recipe: Recipe, source: str) -> str:
-    """Store a recipe's own file; return what `found_there` finds the recipe by, on any node."""
-    if ".py" not in source:
-        return recipe.name  # one that is installed there, too, whatever data of a user's it was found for
-    file = recipe.source_file()
-    storage.put(file.name, file)
-    return f"{file.name}:{type(recipe).__name__}"
-
-
-def found_there(storage: Storage, source: str) -> str:
-    """Return where this node finds what `carried` has stored."""
-    file, colon, name = source.partition(":")
-    return f"{storage.fetch(file)}:{name}" if colon else source
-
-
 def train_there(line: Line, storage: Storage, source: str, train: str, threads: int, job: Job) -> None:
     """Train a trial: what a task on a node does."""
     prepare_process(threads)
@@ -146,16 +127,6 @@ def train_there(line: Line, storage: Storage, source: str, train: str, threads: 
     line.say(result)
 
 
-@functools.cache
-def prepare_process(threads: int) -> None:
-    """Set up Keras and TensorFlow, once a process."""
-    framework.import_keras()
-    import tensorflow as tf  # quiet only now
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
 @functools.lru_cache(maxsize=1)
 def _setup(storage: Storage, source: str) -> Setup:
     return Setup.load(storage.fetch(SETUP), found_there(storage, source))
@@ -163,11 +134,5 @@ def _setup(storage: Storage, source: str) -> Setup:
 
 def _ending(job: Job, error: Exception | None) -> Lost | Failed:
     """Return what has become of a task that ended without a word of its own."""
-    if error is None:
-        return Lost(job.trial, job.attempt, "its task ended without an answer")
-    said = " ".join(f"{error}".split())
-    if cause := getattr(
-        error, "cause", None
-    ):  # it raised, outside the recipe: no storage, no mlctl on the node
-        return Failed(job.trial, job.attempt, " ".join(f"{type(cause).__name__}: {cause}".split())[:300])
-    return Lost(job.trial, job.attempt, said[:120])
+    why, raised = ray_task.why(error)
+    return (Failed if raised else Lost)(job.trial, job.attempt, why)

@@ -35,7 +35,8 @@ class Mailbox:
         self._arrived.set()
         if not waits:
             return True
-        answer = self._waiting[task, attempt] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[task, attempt] = answer
         try:
             return await answer
         finally:

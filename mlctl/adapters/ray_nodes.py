@@ -37,7 +37,7 @@ class OwnNodes:
 
     def __init__(self, nodes: int, cpus: int, gpus: int) -> None:
         """Start them; raises ChildFailedError with the last line that Ray said."""
-        self.folder = Path(tempfile.mkdtemp(prefix="mlctl-ray-", dir="/tmp"))  # noqa: S108 - sockets' paths are short
+        self.folder = Path(tempfile.mkdtemp(prefix="mlctl-ray-", dir="/tmp"))  # a socket's path must be short
         token = self.folder / "token"
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
@@ -107,4 +107,4 @@ def _is_zombie(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    keep(*map(int, sys.argv[1:4]), sys.argv[4])
+    keep(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -15,10 +15,8 @@ from mlctl.domain.cluster import Cluster
 if TYPE_CHECKING:
     from mlctl.adapters.ray_cluster import Connection
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}  # it counts users, and writes to stderr
+# Ray counts its users, and both libraries write to stderr
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def connect(cluster: Cluster, watcher: Watcher) -> Connection:

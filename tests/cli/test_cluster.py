@@ -21,6 +21,20 @@ SLOW = TINY.replace(
     "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(2)\n"
 )
 SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01", "--finalists", "0")
+PAUSING = '''\
+        import os, time
+
+        class Pausing(keras.metrics.MeanMetricWrapper):
+            def reset_state(self):
+                super().reset_state()
+                time.sleep(float(os.environ.get("PAUSE_S", "0.4")))
+
+        model.compile(
+            keras.optimizers.Adam(hp.rate), loss="binary_crossentropy",
+            metrics=["accuracy", Pausing(keras.losses.binary_crossentropy, name="paused")],
+        )
+        return model
+'''
 FOREVER_S = 90
 
 
@@ -48,8 +62,10 @@ def until(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
 
 
 def journal(mlctl: CommandLine, kind: str) -> list[dict[str, Any]]:
-    lines = [path.read_text().split("\n")[:-1] for path in (mlctl.state / "runs").glob("*/search.jsonl")]
-    return [entry for line in sum(lines, []) if (entry := json.loads(line))["kind"] == kind]
+    for path in (mlctl.state / "runs").glob("*/search.jsonl"):
+        entries = [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+        return [entry for entry in entries if entry["kind"] == kind]
+    return []
 
 
 def busy_nodes(process: subprocess.Popen[str], task: str) -> list[tuple[psutil.Process, psutil.Process]]:
@@ -103,3 +119,23 @@ def test_what_a_cluster_needs_is_told_at_the_start(mlctl: CommandLine) -> None:
         (("--cluster", "local:2", "--memory", "much"), "is no size"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are told apart by Linux's names")
+@pytest.mark.needs("ray")
+def test_a_training_goes_on_elsewhere_when_its_node_dies(mlctl: CommandLine) -> None:
+    slow_epochs = TINY.replace("        return model\n", PAUSING)
+    (mlctl.cwd / "paused.py").write_text(slow_epochs)
+    training = begun(mlctl, "train", "./paused.py", "--epochs", "8", "--cluster", "local:2")
+    until(lambda: list((mlctl.state / "runs").glob("*/checkpoints/0000[3-9]-*.ckpt")), training)
+    raylet, _ = busy_nodes(training, "train ")[0]
+    raylet.kill()
+    out, err = training.communicate(timeout=FOREVER_S)
+    assert training.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["status"] == "FINISHED"
+    assert "the training goes on elsewhere" in err
+    assert "going on after epoch" in err
+    whole = mlctl.json("train", "./paused.py", "--epochs", "8", more={"PAUSE_S": "0"})
+    assert answer["metrics"] == pytest.approx(whole["metrics"])
+    assert len(mlctl.json("runs", "list")) == 2

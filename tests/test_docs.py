@@ -73,7 +73,9 @@ class Block:
         """Return it as lines that end the page's script where they do not what they should."""
         if self.mark == "exits":
             script = self.script.strip().removesuffix("\n")
-            return f"code=0; {script} || code=$?\n[ $code = {self.said} ] || {{ echo exit code $code; exit 1; }}"
+            return (
+                f"code=0; {script} || code=$?\n[ $code = {self.said} ] || {{ echo exit code $code; exit 1; }}"
+            )
         return self.script
 
 
@@ -179,7 +181,10 @@ def parse_text(words: list[str]) -> None:
     try:
         parse(words)
     except Exception as error:
-        if "Missing" not in str(getattr(error, "message", error)) and type(error).__name__ != "MissingParameter":
+        if (
+            "Missing" not in str(getattr(error, "message", error))
+            and type(error).__name__ != "MissingParameter"
+        ):
             raise
 
 

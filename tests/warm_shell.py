@@ -131,7 +131,9 @@ def _put(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     # the caller's python finds the same packages
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")]
+    )
 
 
 if __name__ == "__main__":

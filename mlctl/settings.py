@@ -50,6 +50,7 @@ DECLARED: Mapping[str, Declared] = {
         environment="MLCTL_STATE_DIR",
         default=platformdirs.user_state_dir("mlctl"),
     ),
+    "bucket": Declared("the S3 bucket where server-up keeps artifacts, where it is given none"),
     "stages": Declared("stages of your own, beside Staging and Production", kind=list, default=()),
 }
 
@@ -75,6 +76,7 @@ class Settings:
     data_dir: Path | None
     cache_dir: Path
     state_dir: Path
+    bucket: str | None = None
     stages: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

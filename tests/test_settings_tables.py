@@ -45,3 +45,11 @@ def test_a_typo_gets_a_suggestion(tmp_path: Path, text: str, named: str) -> None
 def test_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"mlctl\.toml"):
         settings(tmp_path, text)
+
+
+def test_a_projects_bucket_is_what_server_up_uses(tmp_path: Path) -> None:
+    (tmp_path / "mlctl.toml").write_text('bucket = "models"\n')
+    found = load(folder=tmp_path)
+    assert found.bucket == "models"
+    assert found.sources["bucket"].endswith("mlctl.toml")
+    assert ("bucket", "models", found.sources["bucket"]) in found.listing()

@@ -89,9 +89,14 @@ def signature_of(raw: Any, answers: Array, gaps: Sequence[str]) -> ModelSignatur
         return ModelSignature(Schema([TensorSpec(raw.dtype, (-1, *raw.shape[1:]))]), outputs)
     columns = []
     for name in raw:
-        numeric = raw[name].dtype.kind in "iuf"
-        columns.append(ColSpec("double" if numeric else "string", str(name), required=name not in gaps))
+        columns.append(ColSpec(_kind(raw[name]), str(name), required=name not in gaps))
     return ModelSignature(Schema(columns), outputs)
+
+
+def _kind(values: pd.Series[Any]) -> str:
+    if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
+        return "boolean"
+    return "double" if values.dtype.kind in "iuf" else "string"
 
 
 def requirements(runtime: str) -> list[str]:

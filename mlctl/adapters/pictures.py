@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mlctl.data.pictures import FULLY_LIT, pixels_of
 from mlctl.errors import BadDataError, NotFoundError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
@@ -22,30 +23,32 @@ def read(file: Path, shape: tuple[int, ...], full_scale: float, dtype: str) -> A
     """Return (1, *shape) pixels from 0 to `full_scale`; `shape` is (height, width) or has channels last.
 
     A drawing in one colour is cut out, turned light on dark, and fitted into the frame, as data sets of digits
-    are; a picture of the wanted size is taken as it is. Raises NotFoundError and BadDataError.
+    are; a picture of the wanted size is taken as it is. A colour picture is turned upright, cut to the frame's
+    proportions and scaled, as in training. Raises NotFoundError and BadDataError.
     """
     channels = shape[2] if len(shape) == 3 else 1
-    try:
-        with Image.open(file) as opened:
-            opened.load()
-            flat = _on_white(opened)
-            picture = flat.convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError as exc:
-        raise NotFoundError(f"there is no picture {file}", "look at the path") from exc
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as exc:
-        raise BadDataError(f"{file} is no picture that can be read", "PNG and JPEG are") from exc
+    if not file.is_file():
+        raise NotFoundError(f"there is no picture {file}", "look at the path")
+    if channels not in (1, 3):
+        raise BadDataError(f"the model takes {channels} values a pixel", "give it an array: a .npy file")
     height, width = shape[:2]
-    if channels > 1:
-        light = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)) / 255.0
-    elif picture.size == (width, height):
-        light = np.asarray(picture) / 255.0
-    else:
-        light = fitted(np.asarray(picture) / 255.0, height, width)
+    light = pixels_of(file, height, width) / FULLY_LIT if channels == 3 else _grey(file, height, width)
     pixels = light * full_scale
     if np.dtype(dtype).kind in "iu":
         pixels = np.rint(pixels)
     found: Array = np.asarray(pixels, dtype).reshape(1, *shape)
     return found
+
+
+def _grey(file: Path, height: int, width: int) -> Array:
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            picture = _on_white(opened).convert("L")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as exc:
+        raise BadDataError(f"{file} is no picture that can be read", "PNG and JPEG are") from exc
+    light = np.asarray(picture) / 255.0
+    return light if picture.size == (width, height) else fitted(light, height, width)
 
 
 def fitted(light: Array, height: int, width: int) -> Array:

@@ -117,6 +117,7 @@ def server_up(
     from mlctl.domain.server import Access
     from mlctl.services import server
 
+    bucket = session.settings.bucket if bucket is None else bucket
     place = server.locate(root, backend, backend_file, bucket, prefix, endpoint_url, region, direct_artifacts)
     hosts = tuple(one.strip() for one in allowed_hosts.split(",") if one.strip())
     origins = tuple(one.strip() for one in cors_origins.split(",") if one.strip())

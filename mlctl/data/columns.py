@@ -46,7 +46,7 @@ class Found:
 def typed(frame: pd.DataFrame, told: Mapping[str, str]) -> tuple[pd.DataFrame, list[Found]]:
     """Find every column's kind (`told` overrides it) and return the kept ones as a client sends them.
 
-    Numbers are float64 with NaN for gaps, all else is str with None. Raises UsageError for a told column or
+    Numbers are float64 with NaN for gaps, true and false are bool, all else is str with None. Raises UsageError for a told column or
     kind that is not there.
     """
     for name, kind in told.items():
@@ -67,6 +67,7 @@ def typed(frame: pd.DataFrame, told: Mapping[str, str]) -> tuple[pd.DataFrame, l
 
 
 def _one(name: str, values: pd.Series[Any], told: str | None) -> tuple[Any, Found]:
+    truths = _truths(values) if told in (None, BOOLEAN) else None
     values = plain(values)
     filled = values.dropna()
     gaps = len(values) - len(filled)
@@ -74,6 +75,8 @@ def _one(name: str, values: pd.Series[Any], told: str | None) -> tuple[Any, Foun
         return values, Found(name, DROP, "as told", gaps)
     if told is None and filled.nunique() <= 1:
         return values, Found(name, DROP, "always empty" if filled.empty else "always the same", gaps)
+    if truths is not None:
+        return truths, Found(name, BOOLEAN, gaps=gaps)
     if values.dtype.kind == "f":
         if told is None and _is_number_id(name, filled):
             return values, Found(name, DROP, "an id: each row has its own", gaps)
@@ -86,6 +89,17 @@ def _one(name: str, values: pd.Series[Any], told: str | None) -> tuple[Any, Foun
     if kind == DROP:
         return values, Found(name, DROP, "an id: each row has its own", gaps)
     return values, Found(name, kind, gaps=gaps, format=format)
+
+
+def _truths(values: pd.Series[Any]) -> pd.Series[Any] | None:
+    """Return a column of true and false as bool, or with None for its gaps; None for any other column."""
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(values, skipna=True) != "boolean":
+        return None
+    if not values.isna().any():
+        return values.astype(bool)
+    return values.map(bool, na_action="ignore").astype(object).where(values.notna(), None)
 
 
 def plain(values: pd.Series[Any]) -> pd.Series[Any]:

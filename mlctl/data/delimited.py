@@ -92,7 +92,20 @@ def sniff(path: Path, header: bool | None = None) -> Layout:
     )
     if header is None:
         header = _has_header(rows)
+    if header:
+        _check_names(path, rows[0])
     return Layout(encoding, delimiter, header, "," if delimiter != "," and _decimal_commas(rows) else ".")
+
+
+def _check_names(path: Path, row: Sequence[str]) -> None:
+    """Refuse a name that two columns have: pandas would call the second by another."""
+    names = [cell.strip() for cell in row if cell.strip()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        places = [str(place) for place, cell in enumerate(row, 1) if cell.strip() == twice]
+        raise BadDataError(
+            f"{path}: columns {' and '.join(places)} are both named {twice!r}", "give each a name of its own"
+        )
 
 
 def _decoded(sample: bytes) -> tuple[str, str]:

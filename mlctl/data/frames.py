@@ -13,7 +13,7 @@
 | split_seed | deals the rows out: 64 % training, 16 % validation, 20 % test; by class where there are any |
 | header | auto, true, false |
 
-Of the Dataset: `inputs` are DataFrames as a client sends them (float64 with NaN, str with None), dropped
+Of the Dataset: `inputs` are DataFrames as a client sends them (float64 with NaN, bool, str with None), dropped
 columns left out; `targets` are class numbers or values; `extra` holds "columns" (name -> kind), "formats"
 (date column -> its format) and "share" (each class's share of the training rows); `notes` says what was
 found, one line each, to be shown before training.

@@ -28,8 +28,10 @@ class Images(Recipe):
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values left out while training")
     image_size = option("128x128", help="HEIGHTxWIDTH that every picture is brought to")
     augment = option(False, help="flip, shift and zoom the training pictures at random")
-    backbone = option("", help="a .keras file of a trained network, to be kept as it is below new layers")
-    backbone_range = choice(*RANGES, help="the range of pixels that the backbone was trained on")
+    backbone = option(
+        "", help="a trained network below new layers: a .keras file, or Keras's own: MobileNetV2 …"
+    )
+    backbone_range = choice(*RANGES, help="the range of pixels that the backbone's file was trained on")
     split_seed = option(7, low=0, help="deals the pictures out to training, validation and test")
 
     def load(self, source: Source) -> Dataset:
@@ -65,9 +67,9 @@ class Images(Recipe):
             ):
                 found = layer(found)
         if hp.backbone:
-            from mlctl.recipes.backbone import backbone
+            from mlctl.recipes.backbone import backbone, range_for
 
-            found = layers.Rescaling(*RANGES[hp.backbone_range])(found)
+            found = layers.Rescaling(*RANGES[range_for(hp.backbone, hp.backbone_range)])(found)
             found = backbone(hp.backbone, data.input_shape)(found, training=False)
             if len(found.shape) == 4:
                 found = layers.GlobalAveragePooling2D()(found)

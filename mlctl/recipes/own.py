@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlctl.data import columns, delimited, folders
-from mlctl.errors import BadDataError
+from mlctl.errors import BadDataError, UsageError
 
 LONG_TEXT = 8  # words on average, from which on a table of a text and a label is one of texts
 
@@ -13,13 +13,19 @@ LONG_TEXT = 8  # words on average, from which on a table of a text and a label i
 def recipe_for(source: str) -> str | None:
     """Return the name of the recipe for this file, folder or address; None where it is no data.
 
-    Raises BadDataError for a folder in which there is nothing to train on, and for a table that is none.
+    Raises BadDataError for a folder in which there is nothing to train on, and for a table that is none,
+    UsageError for a folder in a bucket.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         return _of_folder(path)
     if delimited.is_table(source):
         return _of_table(path) if path.is_file() and not source.endswith(delimited.PARQUET) else "tabular"
+    if source.startswith("s3://"):
+        raise UsageError(
+            f"{source} is no table: from a bucket, tables alone are read (.csv, .tsv, .parquet)",
+            f"copy pictures and texts to a folder: aws s3 sync {source} DIR, then mlctl train DIR",
+        )
     return None
 
 

@@ -25,6 +25,9 @@ experiment = "{name}"
 # a folder that is searched for data first
 # data_dir = "data"
 
+# the S3 bucket where `mlctl server-up` keeps artifacts, where --bucket gives no other
+# bucket = "models"
+
 # stages of your own, beside Staging and Production
 # stages = ["Canary"]
 

@@ -111,7 +111,7 @@ class Table:
         """Learn fills, categories and scales from training rows (a DataFrame), for these steps."""
         columns = {}
         for name in rows:
-            numeric = rows[name].dtype.kind in "iufb"
+            numeric = rows[name].dtype.kind in "iuf"
             filled = rows[name].dropna().to_numpy() if numeric else ()
             fill = (float(np.median(filled)) if len(filled) else 0.0) if numeric else ""
             columns[name] = {"kind": "number" if numeric else "category", "fill": fill}

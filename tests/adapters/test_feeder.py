@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mlctl.data.pictures import Pictures
-from mlctl.errors import BadDataError, NotFoundError
+from mlctl.errors import BadDataError, NotFoundError, UnreachableError
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,32 @@ def test_a_backbone_is_frozen_and_loses_its_last_layers(keras: Any, tmp_path: Pa
         backbone(str(tmp_path / "other.keras"), (8, 8, 3))
     with pytest.raises(NotFoundError):
         backbone("nowhere.keras", (8, 8, 3))
+
+
+def test_keras_own_networks_are_known_by_name(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without their weights, which are a download; and without a network one line says so."""
+    import urllib.error
+
+    from keras.src.utils import file_utils
+
+    from mlctl.recipes import backbone as networks
+
+    def away(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError(OSError("no network"))
+
+    monkeypatch.setattr(file_utils, "urlretrieve", away)
+    monkeypatch.setenv("KERAS_HOME", "/nonexistent")
+    with pytest.raises(UnreachableError, match="MobileNetV3Small: its weights are not here"):
+        networks.backbone("MobileNetV3Small", (64, 64, 3))
+    with pytest.raises(NotFoundError) as told:
+        networks.backbone("MobileNetV4Small", (64, 64, 3))
+    assert "MobileNetV3Small" in told.value.hint
+    make = keras.applications.MobileNetV3Small
+    monkeypatch.setattr(
+        keras.applications, "MobileNetV3Small", lambda **given: make(**given | {"weights": None})
+    )
+    trunk = networks.backbone("MobileNetV3Small", (64, 64, 3))
+    assert not trunk.trainable_variables
+    assert trunk.output_shape == (None, 576)
+    assert networks.range_for("MobileNetV3Small", "0..1") == "0..255"
+    assert all(hasattr(keras.applications, name) for name in networks.APPLICATIONS)

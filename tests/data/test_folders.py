@@ -154,3 +154,21 @@ def test_other_data_and_none(tmp_path: Path, album: Path) -> None:
     assert recipe_for("digits") is None
     with pytest.raises(BadDataError, match="no folders of pictures"):
         recipe_for(str(album / "red ones"))
+
+
+def test_a_folder_in_a_bucket_is_refused_with_the_way_to_it() -> None:
+    assert recipe_for("s3://data/table.csv") == "tabular"
+    with pytest.raises(UsageError, match="tables alone") as told:
+        recipe_for("s3://data/album")
+    assert "aws s3 sync s3://data/album DIR" in told.value.hint
+
+
+def test_a_picture_is_asked_about_as_it_was_trained(album: Path) -> None:
+    """Predict reads a file of any size as training does: upright, cut to the proportions, scaled."""
+    from mlctl.adapters.pictures import read
+
+    file = next((album / "red ones").glob("*.jpg"))
+    asked = read(file, (24, 32, 3), 255.0, "uint8")
+    assert (asked[0] == pictures.pixels_of(file, 24, 32)).all()
+    with pytest.raises(NotFoundError):
+        read(album / "none.png", (24, 32, 3), 255.0, "uint8")

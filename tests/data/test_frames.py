@@ -222,3 +222,25 @@ def test_what_cannot_be_learned_from_is_refused(
     path.write_text(text, encoding="utf-8")
     with pytest.raises(error, match=said):
         frames.read(path, target, {})
+
+
+def test_true_and_false_stay_what_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    whole, age = rng.integers(0, 2, ROWS) > 0, rng.normal(size=ROWS)
+    gaps = pd.Series(whole).astype(object).where(rng.random(ROWS) > 0.1)
+    frame = pd.DataFrame({"whole": whole, "gaps": gaps, "age": age, "y": (age > 0).astype(int)})
+    frame["gaps"] = frame["gaps"].sample(frac=1, random_state=1).to_numpy()
+    frame.to_parquet(tmp_path / "t.parquet")
+    for path in (written(frame, tmp_path / "t.csv"), tmp_path / "t.parquet"):
+        data = frames.read(path, "y", {})
+        assert data.extra["columns"] == {"whole": "boolean", "gaps": "boolean", "age": "number"}
+        assert data.train.inputs["whole"].dtype == bool
+        assert set(data.train.inputs["gaps"]) == {True, False, None}
+        told = frames.read(path, "y", {"column.whole": "category"})
+        assert set(told.train.inputs["whole"]) == {"true", "false"}
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,a,y\n" + "1,2,3,0\n2,3,4,1\n" * 20)
+    with pytest.raises(BadDataError, match="columns 1 and 3 are both named 'a'"):
+        frames.read(tmp_path / "t.csv", "y", {})

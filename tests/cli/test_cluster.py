@@ -21,7 +21,7 @@ SLOW = TINY.replace(
     "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(2)\n"
 )
 SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01", "--finalists", "0")
-PAUSING = '''\
+PAUSING = """\
         import time
 
         class Pausing(keras.metrics.MeanMetricWrapper):
@@ -34,7 +34,7 @@ PAUSING = '''\
             metrics=["accuracy", Pausing(keras.losses.binary_crossentropy, name="paused")],
         )
         return model
-'''
+"""
 FOREVER_S = 90
 
 

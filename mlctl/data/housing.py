@@ -8,7 +8,8 @@ import numpy as np
 
 from mlctl.data import sources, splits, synthetic, tables
 from mlctl.data.dataset import Dataset, Split, take
-from mlctl.data.sources import Download, Source
+from mlctl.data.download import Download
+from mlctl.data.sources import Source
 from mlctl.data.tables import Column
 
 FILE = Download(

@@ -19,7 +19,8 @@ from mlctl.data import bags, sources, splits, synthetic
 from mlctl.data.archive import Archive
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.sources import Download, Source
+from mlctl.data.download import Download
+from mlctl.data.sources import Source
 from mlctl.errors import BadDataError
 
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.data import sources
-from mlctl.data.sources import Download, Source
+from mlctl.data import download, sources
+from mlctl.data.download import Download
+from mlctl.data.sources import Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
 from tests.s3_server import S3Server
 
@@ -191,7 +192,7 @@ def test_offline_is_told_quickly_with_what_to_do(tmp_path: Path, url: str) -> No
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(sources, "ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr(download, "ANSWER_WITHIN_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/thing.npz"
         with pytest.raises(UnreachableError, match=r"no answer in 0\.3 s"):
@@ -216,7 +217,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, web: Web) -> None:
 
 def test_two_processes_fetch_once(tmp_path: Path, web: Web) -> None:
     code = (
-        "import sys; from pathlib import Path; from mlctl.data.sources import Source, Download;"
+        "import sys; from pathlib import Path; from mlctl.data.sources import Source; from mlctl.data.download import Download;"
         "print(Source(cache_dir=Path(sys.argv[1])).file(Download('thing.npz', *sys.argv[2:])).stat().st_size)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "cache"), web.url, wanted(web).sha256]

@@ -18,7 +18,7 @@ import time
 import warnings
 from pathlib import Path
 
-from mlctl.tracking_server import upkeep
+from mlctl.tracking_server import named_only, upkeep
 from mlctl.tracking_server.parent import die_with_parent, say
 from mlctl.tracking_server.plan import Plan
 from mlctl.tracking_server.signals import Wakeful
@@ -31,6 +31,9 @@ NEEDED = (
     "mlflow.server.fastapi_app",
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
+    "uvicorn.lifespan.off",
+    "anyio._backends._asyncio",
     "uvicorn.protocols.http.auto",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "mlflow.store.tracking.sqlalchemy_workspace_store",
@@ -113,7 +116,8 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     """
     gc.disable()
     warnings.simplefilter("ignore")
-    if plan.auth_config:  # the child needs it too
+    named_only.stand_in("pandas", "pyarrow", "scipy")
+    with contextlib.suppress(ImportError):  # without the extra; a search of runs would load it in each worker
         importlib.import_module("mlflow.server.auth")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     parent = os.getpid()

@@ -114,6 +114,7 @@ def server_up(
     eval "$(mlctl server-up --print-env)"            and use it
     mlctl server-up --backend postgresql://mlflow@db/mlflow --bucket models --host 0.0.0.0 --auth
     """
+    from mlctl import output
     from mlctl.domain.server import Access
     from mlctl.services import server
 
@@ -133,6 +134,8 @@ def server_up(
             session.show(planned, "next: the same without --dry-run, and with --yes")
             return
         server_adopts(session, place, planned)
+    if server.in_the_clear(access):
+        output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
 

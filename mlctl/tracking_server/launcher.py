@@ -24,7 +24,7 @@ from mlctl.tracking_server.plan import Plan
 from mlctl.tracking_server.signals import Wakeful
 
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
-UPKEEP_EVERY_S = 30.0
+UPKEEP_EVERY_S = 10.0
 STOP_WITHIN_S = 30.0
 SOON_S = 2.0
 NEEDED = (
@@ -161,7 +161,7 @@ class _Workers:
             self._fork()
         upkeep_at = time.monotonic() + 1
         while not self.wakeful.stopping:
-            self.wakeful.sleep(UPKEEP_EVERY_S / 10)
+            self.wakeful.sleep(UPKEEP_EVERY_S / 2)
             self._bury(replace=True)
             if self.failures > 3 * self.plan.workers:
                 say("ERROR", "workers keep dying at once; giving up")

@@ -63,7 +63,9 @@ def launch(plan: Plan) -> int:
         os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # it has been used
         gc.freeze()
         sock.listen(2048)
+        say("INFO", f"serving on {plan.host}:{plan.port} with {plan.workers} workers")
         code = _Workers(plan, sock, wakeful).run()
+        say("INFO", "stopped")
         upkeep.settle(plan.backend_uri)
     if plan.note:
         Path(plan.note).unlink(missing_ok=True)

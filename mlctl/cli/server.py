@@ -119,14 +119,14 @@ def server_up(
         if dry_run:
             session.show(planned, "next: the same without --dry-run, and with --yes")
             return
-        server_adopts(session, place, planned)
+        server_adopts(session, place, planned, name)
     if server.in_the_clear(access):
         output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
 
 
-def server_adopts(session: Session, place: Place, planned: Adoption) -> None:
+def server_adopts(session: Session, place: Place, planned: Adoption, name: str) -> None:
     """Move what local clients made behind the server, where that is agreed."""
     from mlctl.services import server
 
@@ -134,7 +134,7 @@ def server_adopts(session: Session, place: Place, planned: Adoption) -> None:
         files, size = (sum(getattr(one, of) for one in planned.movable) for of in ("files", "size_bytes"))
         names = ", ".join(one.name for one in planned.movable)
         session.agreed(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
-        server.adopt(place, planned)
+        server.adopt(place, planned, name, session.settings.state_dir)
 
 
 def server_told(session: Session, answer: TrackingServer, print_env: bool) -> None:

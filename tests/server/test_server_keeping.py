@@ -94,6 +94,7 @@ def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) 
     before = read_back(sqlite_of(mlctl.cwd))
     up = mlctl("server-up", "--port", "0", "--workers", "1")
     assert "3 experiments keep artifacts in a folder of this machine" in up.stderr
+    assert "stop it first" in mlctl("server-up", "--adopt-artifacts", "--yes", code=4).stderr
     mlctl("server-down")
 
     planned = mlctl.json("server-up", "--adopt-artifacts", "--dry-run")

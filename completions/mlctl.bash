@@ -145,28 +145,28 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('-') ;;
     'server-up')
-      options='--name --host --port --root --backend --backend-file --bucket --prefix --endpoint-url --region --create-bucket --upgrade-db --direct-artifacts --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-hosts --cors-origins --workers --metrics --supervise --foreground --migrate-only --adopt-artifacts --dry-run -n --print-env --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --host=- --port=- --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --admin-password-file=f --tls-cert=f --tls-key=f --allowed-hosts=- --cors-origins=- --workers=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --upgrade-db --direct-artifacts --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-hosts --cors-origins --workers --metrics --supervise --foreground --migrate-only --adopt-artifacts --dry-run -n --print-env --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=- --host=- --port=- --admin-password-file=f --tls-cert=f --tls-key=f --allowed-hosts=- --cors-origins=- --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-logs')
       options='--name --lines -n --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --lines=- -n=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=- --lines=- -n=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-down')
       options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=- --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-backup')
       options='--no-artifacts --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --name=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-restore')
       options='--dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-gc')
       options='--dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?NAME --root=f --backend=- --backend-file=f --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'login')
       options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -176,7 +176,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         options='--help -h' ;;
     'export server')
       options='--to --host --image --bucket --prefix --endpoint-url --region --database-port --upstream --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to=- --host=?NAME --image=- --bucket=?NAME --prefix=- --endpoint-url=- --region=?NAME --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --region=- --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'export model')
       options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \

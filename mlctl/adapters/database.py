@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import socket
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlctl.domain.server import Backend, StrayExperiment
 from mlctl.errors import (
@@ -21,6 +24,7 @@ from mlctl.errors import (
 )
 
 CONNECT_WITHIN_S = 2  # libpq's shortest
+ANSWER_WITHIN_S = 1.2  # a preflight must not take longer than two seconds and a half
 LOCAL = "artifact_location LIKE '/%' OR artifact_location LIKE 'file:%' OR artifact_location LIKE './%'"
 
 
@@ -181,12 +185,34 @@ def _postgres(backend: Backend) -> Any:
         raise ConfigurationError(
             "PostgreSQL needs psycopg2, which is not installed", "pip install 'mlctl-keras[postgres]'"
         ) from exc
+    _demand_answer(backend)
     given: dict[str, Any] = {"password": backend.password} if backend.password else {}
     address = "postgresql://" + backend.uri.partition("://")[2]
     try:
         return psycopg2.connect(address, connect_timeout=CONNECT_WITHIN_S, **given)
     except psycopg2.Error as exc:
         raise _postgres_error(str(exc), backend) from exc
+
+
+def _demand_answer(backend: Backend) -> None:
+    """Raise UnreachableError where one host takes a connection, or nothing at all, and then says nothing.
+
+    It is asked whether it speaks TLS, which every PostgreSQL answers with one letter. What else can be wrong
+    is libpq's to tell, which waits longer.
+    """
+    parts = urlsplit(backend.uri)
+    if not parts.hostname or "," in parts.netloc or "host=" in parts.query:
+        return  # a socket of this machine, or several hosts
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            with socket.create_connection((parts.hostname, parts.port or 5432), ANSWER_WITHIN_S) as sock:
+                sock.sendall(struct.pack("!ii", 8, 80877103))
+                sock.recv(1)
+        except TimeoutError as exc:
+            raise UnreachableError(
+                f"no database answers at {backend.host}: nothing came within {ANSWER_WITHIN_S} s",
+                "is it running, and is the port right?",
+            ) from exc
 
 
 def _postgres_error(text: str, backend: Backend) -> MlctlError:

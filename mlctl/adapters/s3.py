@@ -23,7 +23,7 @@ from mlctl.errors import (
     UsageError,
 )
 
-ANSWER_WITHIN_S = 1.5
+ANSWER_WITHIN_S = 1.2
 DELETE_AT_ONCE = 1000  # S3's limit
 KEYS_HINT = "look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
 T = TypeVar("T")

@@ -16,13 +16,13 @@ def server(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")],
     to: Annotated[str, typer.Option("--to", metavar="KIND", help="compose, kubernetes or nginx.")],
     host: Annotated[
-        str, typer.Option("--host", metavar="NAME", help="The name under which it is reached.")
+        str, typer.Option("--host", metavar="HOST", help="The name under which it is reached.")
     ] = "mlflow.example.com",
     image: Annotated[
         str, typer.Option("--image", metavar="IMAGE", help="The container image.")
     ] = "mlctl:latest",
     bucket: Annotated[
-        str, typer.Option("--bucket", metavar="NAME", help="The S3 bucket for artifacts.")
+        str, typer.Option("--bucket", metavar="BUCKET", help="The S3 bucket for artifacts.")
     ] = "mlflow",
     prefix: Prefix = "",
     endpoint_url: EndpointUrl = None,

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlctl.cli.server_options import (
-    BackendFile,
-    BackendUri,
-    BucketName,
-    EndpointUrl,
-    Name,
-    Prefix,
-    Region,
-    Root,
-)
+from mlctl.cli.server_options import Name, Where, placed
 from mlctl.cli.session import Session
 
 if TYPE_CHECKING:
@@ -25,8 +16,10 @@ if TYPE_CHECKING:
 REACHED = "Who may reach it"
 
 
+@placed
 def server_up(
     session: Session,
+    where: Where,
     name: Name = "main",
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on.", rich_help_panel=REACHED)
@@ -37,13 +30,6 @@ def server_up(
             "--port", min=0, max=65535, help="The port; 0 takes a free one.", rich_help_panel=REACHED
         ),
     ] = 5000,
-    root: Root = Path(),
-    backend: BackendUri = None,
-    backend_file: BackendFile = None,
-    bucket: BucketName = None,
-    prefix: Prefix = "",
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
     create_bucket: Annotated[
         bool, typer.Option("--create-bucket", help="Create the bucket where it is missing.")
     ] = False,
@@ -112,13 +98,14 @@ def server_up(
     \b
     mlctl server-up                                  sqlite and a folder, here
     eval "$(mlctl server-up --print-env)"            and use it
-    mlctl server-up --backend postgresql://mlflow@db/mlflow --bucket models --host 0.0.0.0 --auth
+    mlctl server-up --backend postgresql://mlflow@db/mlflow --bucket models
     """
+    from mlctl import output
     from mlctl.domain.server import Access
     from mlctl.services import server
 
-    bucket = session.settings.bucket if bucket is None else bucket
-    place = server.locate(root, backend, backend_file, bucket, prefix, endpoint_url, region, direct_artifacts)
+    where["bucket"] = where["bucket"] or session.settings.bucket
+    place = server.locate(**where, direct=direct_artifacts)
     hosts = tuple(one.strip() for one in allowed_hosts.split(",") if one.strip())
     origins = tuple(one.strip() for one in cors_origins.split(",") if one.strip())
     access = Access(host, port, auth, insecure, tls_cert, tls_key, hosts, origins)
@@ -133,12 +120,14 @@ def server_up(
         if dry_run:
             session.show(planned, "next: the same without --dry-run, and with --yes")
             return
-        server_adopts(session, place, planned)
+        server_adopts(session, place, planned, name)
+    if server.in_the_clear(access):
+        output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
 
 
-def server_adopts(session: Session, place: Place, planned: Adoption) -> None:
+def server_adopts(session: Session, place: Place, planned: Adoption, name: str) -> None:
     """Move what local clients made behind the server, where that is agreed."""
     from mlctl.services import server
 
@@ -146,7 +135,7 @@ def server_adopts(session: Session, place: Place, planned: Adoption) -> None:
         files, size = (sum(getattr(one, of) for one in planned.movable) for of in ("files", "size_bytes"))
         names = ", ".join(one.name for one in planned.movable)
         session.agreed(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
-        server.adopt(place, planned)
+        server.adopt(place, planned, name, session.settings.state_dir)
 
 
 def server_told(session: Session, answer: TrackingServer, print_env: bool) -> None:
@@ -165,7 +154,8 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
     if print_env:
         print(server.print_env(answer))
         return
-    session.show(answer, f"next: export MLFLOW_TRACKING_URI={answer.url}, and mlctl train digits")
+    enter = f"mlctl login {answer.url}; " if answer.auth else ""
+    session.show(answer, f"next: {enter}export MLFLOW_TRACKING_URI={answer.url}; mlctl train digits")
 
 
 def server_status(

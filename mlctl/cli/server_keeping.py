@@ -7,21 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.server_options import (
-    BackendFile,
-    BackendUri,
-    BucketName,
-    EndpointUrl,
-    Name,
-    Prefix,
-    Region,
-    Root,
-)
+from mlctl.cli.server_options import Name, Where, placed
 from mlctl.cli.session import Session
 
 
+@placed
 def server_backup(
     session: Session,
+    where: Where,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup; it must not be there yet.")],
     no_artifacts: Annotated[
         bool,
@@ -30,13 +23,6 @@ def server_backup(
         ),
     ] = False,
     name: Name = "main",
-    root: Root = Path(),
-    backend: BackendUri = None,
-    backend_file: BackendFile = None,
-    bucket: BucketName = None,
-    prefix: Prefix = "",
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
 ) -> None:
     r"""Write a server's database and artifacts to one file, while it is in use.
 
@@ -46,28 +32,20 @@ def server_backup(
     """
     from mlctl.services import server
 
-    place = server.locate_named(
-        name, session.settings.state_dir, root=root, backend=backend, backend_file=backend_file,
-        bucket=bucket, prefix=prefix, endpoint_url=endpoint_url, region=region,
-    )  # fmt: skip
+    place = server.locate_named(name, session.settings.state_dir, **where)
     session.show(
         server.backup(place, file, not no_artifacts), f"next: mlctl server-restore {file} --root ELSEWHERE"
     )
 
 
+@placed
 def server_restore(
     session: Session,
+    where: Where,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What server-backup has written.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Check the file, and show what it holds.")
     ] = False,
-    root: Root = Path(),
-    backend: BackendUri = None,
-    backend_file: BackendFile = None,
-    bucket: BucketName = None,
-    prefix: Prefix = "",
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
 ) -> None:
     r"""Restore a backup into an empty database and an empty bucket or folder, of either kind.
 
@@ -77,7 +55,7 @@ def server_restore(
     """
     from mlctl.services import server
 
-    place = server.locate(root, backend, backend_file, bucket, prefix, endpoint_url, region)
+    place = server.locate(**where)
     found = server.inspect(file)[0]
     if not dry_run:
         session.agreed(
@@ -87,17 +65,12 @@ def server_restore(
     session.show(found, "next: mlctl server-up, with the same place")
 
 
+@placed
 def server_gc(
     session: Session,
+    where: Where,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be freed.")] = False,
     name: Name = "main",
-    root: Root = Path(),
-    backend: BackendUri = None,
-    backend_file: BackendFile = None,
-    bucket: BucketName = None,
-    prefix: Prefix = "",
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
 ) -> None:
     r"""Free what deleted runs, experiments and models still take, but for what a registered version needs.
 
@@ -107,10 +80,7 @@ def server_gc(
     """
     from mlctl.services import server
 
-    place = server.locate_named(
-        name, session.settings.state_dir, root=root, backend=backend, backend_file=backend_file,
-        bucket=bucket, prefix=prefix, endpoint_url=endpoint_url, region=region,
-    )  # fmt: skip
+    place = server.locate_named(name, session.settings.state_dir, **where)
     session.show(
         server.sweep(place, really=session.yes and not dry_run),
         "" if session.yes else "next: the same with --yes",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 WHERE = "Where things are kept"
 
-Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Which server, where there are several.")]
+Name = Annotated[str, typer.Option("--name", metavar="SERVER", help="Which server, where there are several.")]
 Root = Annotated[
     Path,
     typer.Option(
@@ -39,7 +42,7 @@ BackendFile = Annotated[
 ]
 BucketName = Annotated[
     str | None,
-    typer.Option("--bucket", metavar="NAME", help="The S3 bucket for artifacts.", rich_help_panel=WHERE),
+    typer.Option("--bucket", metavar="BUCKET", help="The S3 bucket for artifacts.", rich_help_panel=WHERE),
 ]
 Prefix = Annotated[
     str, typer.Option("--prefix", metavar="KEY", help="A prefix in the bucket.", rich_help_panel=WHERE)
@@ -51,5 +54,33 @@ EndpointUrl = Annotated[
     ),
 ]
 Region = Annotated[
-    str | None, typer.Option("--region", metavar="NAME", help="The bucket's region.", rich_help_panel=WHERE)
+    str | None, typer.Option("--region", metavar="REGION", help="The bucket's region.", rich_help_panel=WHERE)
 ]
+
+Where = dict[str, Any]  # what `services.server.locate` takes
+OPTIONS = (
+    ("root", Root, Path()),
+    ("backend", BackendUri, None),
+    ("backend_file", BackendFile, None),
+    ("bucket", BucketName, None),
+    ("prefix", Prefix, ""),
+    ("endpoint_url", EndpointUrl, None),
+    ("region", Region, None),
+)
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where a server keeps things; it gets their values as `where`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name != "where"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, kind, default in OPTIONS
+    ]
+
+    @functools.wraps(command)
+    def run(*given: Any, **named: Any) -> None:
+        command(*given, where={name: named.pop(name) for name, _, _ in OPTIONS}, **named)
+
+    run.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return run

@@ -18,19 +18,22 @@ import time
 import warnings
 from pathlib import Path
 
-from mlctl.tracking_server import upkeep
+from mlctl.tracking_server import named_only, upkeep
 from mlctl.tracking_server.parent import die_with_parent, say
 from mlctl.tracking_server.plan import Plan
 from mlctl.tracking_server.signals import Wakeful
 
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
-UPKEEP_EVERY_S = 30.0
+UPKEEP_EVERY_S = 10.0
 STOP_WITHIN_S = 30.0
 SOON_S = 2.0
 NEEDED = (
     "mlflow.server.fastapi_app",
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
+    "uvicorn.lifespan.off",
+    "anyio._backends._asyncio",
     "uvicorn.protocols.http.auto",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "mlflow.store.tracking.sqlalchemy_workspace_store",
@@ -60,7 +63,9 @@ def launch(plan: Plan) -> int:
         os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # it has been used
         gc.freeze()
         sock.listen(2048)
+        say("INFO", f"serving on {plan.host}:{plan.port} with {plan.workers} workers")
         code = _Workers(plan, sock, wakeful).run()
+        say("INFO", "stopped")
         upkeep.settle(plan.backend_uri)
     if plan.note:
         Path(plan.note).unlink(missing_ok=True)
@@ -113,7 +118,8 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     """
     gc.disable()
     warnings.simplefilter("ignore")
-    if plan.auth_config:  # the child needs it too
+    named_only.stand_in("pandas", "pyarrow", "scipy")
+    with contextlib.suppress(ImportError):  # without the extra; a search of runs would load it in each worker
         importlib.import_module("mlflow.server.auth")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     parent = os.getpid()
@@ -157,7 +163,7 @@ class _Workers:
             self._fork()
         upkeep_at = time.monotonic() + 1
         while not self.wakeful.stopping:
-            self.wakeful.sleep(UPKEEP_EVERY_S / 10)
+            self.wakeful.sleep(UPKEEP_EVERY_S / 2)
             self._bury(replace=True)
             if self.failures > 3 * self.plan.workers:
                 say("ERROR", "workers keep dying at once; giving up")

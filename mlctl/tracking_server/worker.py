@@ -6,6 +6,7 @@ import gc
 import socket
 
 import uvicorn
+from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
 
 from mlctl.tracking_server.front import Front, count_rows
 from mlctl.tracking_server.plan import Plan
@@ -55,6 +56,7 @@ def run(plan: Plan, sock: socket.socket) -> int:
         ssl_keyfile=plan.tls_key,
         log_config=LOG_CONFIG,
         ws="none",
+        lifespan="auto" if MLFLOW_ENABLE_REMOTE_ASSISTANT.get() else "off",  # it sweeps after the assistant
     )
     server = uvicorn.Server(config)
     server.run(sockets=[sock])

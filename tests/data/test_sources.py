@@ -19,7 +19,7 @@ from mlctl.data import download, sources
 from mlctl.data.download import Download
 from mlctl.data.sources import Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
-from tests.s3_server import S3Server
+from tests.parts.s3 import S3
 
 BODY = os.urandom(1 << 20) + b"the end"
 
@@ -237,32 +237,31 @@ def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("s3")
-def test_a_bucket(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in s3_server.environment.items():
+def test_a_bucket(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.url}.items():
         monkeypatch.setenv(name, value)
-    place = s3_server.folder / "bucket" / "sets"
-    place.mkdir(parents=True)
-    (place / "thing.npz").write_bytes(b"first")
-    (place / "index.json").write_bytes(b"{}")
+    bucket, client = s3.new_bucket(), s3.client()
+    client.put_object(Bucket=bucket, Key="sets/thing.npz", Body=b"first")
+    client.put_object(Bucket=bucket, Key="sets/index.json", Body=b"{}")
     thing, index = Download("thing.npz", "", ""), Download("index.json", "", "")
 
     def fetched(url: str, file: Download = thing) -> Path:
         return Source(url, cache_dir=tmp_path / "cache").file(file)
 
-    first = fetched("s3://bucket/sets")
+    first = fetched(f"s3://{bucket}/sets")
     assert first.read_bytes() == b"first"
-    assert fetched("s3://bucket/sets/thing.npz") == first == fetched("s3://bucket/sets/")
-    assert fetched("s3://bucket/sets/thing.npz", index).read_bytes() == b"{}"
-    (place / "thing.npz").write_bytes(b"second, and longer")
-    assert fetched("s3://bucket/sets").read_bytes() == b"second, and longer"
-    for url in ("s3://bucket/nowhere", "s3://nobucket/sets", "s3:///sets"):
+    assert fetched(f"s3://{bucket}/sets/thing.npz") == first == fetched(f"s3://{bucket}/sets/")
+    assert fetched(f"s3://{bucket}/sets/thing.npz", index).read_bytes() == b"{}"
+    client.put_object(Bucket=bucket, Key="sets/thing.npz", Body=b"second, and longer")
+    assert fetched(f"s3://{bucket}/sets").read_bytes() == b"second, and longer"
+    for url in (f"s3://{bucket}/nowhere", "s3://nobucket/sets", "s3:///sets"):
         with pytest.raises(NotFoundError):
             fetched(url)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
     with pytest.raises(ConfigurationError, match="denied"):
-        fetched("s3://bucket/sets")
+        fetched(f"s3://{bucket}/sets")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     began = time.monotonic()
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9"):
-        fetched("s3://bucket/sets")
+        fetched(f"s3://{bucket}/sets")
     assert time.monotonic() - began < 5

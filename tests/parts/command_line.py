@@ -22,6 +22,7 @@ class CommandLine:
     cwd: Path
     environment: dict[str, str] = field(default_factory=dict)
     patience_s: float = 150
+    under: tuple[str, ...] = ()
 
     def __call__(
         self,
@@ -31,7 +32,7 @@ class CommandLine:
         more: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "mlctl", *arguments],
+            [*self.under, sys.executable, "-m", "mlctl", *arguments],
             cwd=self.cwd,
             env={**self.whole_environment(), **(more or {})},
             input=given,

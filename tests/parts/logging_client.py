@@ -1,8 +1,9 @@
-"""Log values from many threads for a while and print, for each run, the steps that were acknowledged."""
+"""Log values from many threads for a while, or until SIGTERM; print the steps that were acknowledged, by run."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -14,10 +15,12 @@ def main(clients: int, seconds: float) -> None:
     runs = [MlflowClient().create_run("0").info.run_id for _ in range(clients)]
     acknowledged: dict[str, list[int]] = {run: [] for run in runs}
     until = time.monotonic() + seconds
+    enough = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: enough.set())
 
     def log(run: str) -> None:
         client, step = MlflowClient(), 0
-        while time.monotonic() < until:
+        while time.monotonic() < until and not enough.is_set():
             step += 1
             try:
                 client.log_metric(run, "value", step, step=step)

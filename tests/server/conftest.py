@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.parts import postgres as postgres_part
-from tests.parts import s3 as s3_part
 from tests.parts.command_line import CommandLine
 
 
@@ -30,9 +29,3 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def postgres() -> Iterator[postgres_part.Postgres]:
     with postgres_part.running() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[s3_part.S3]:
-    with s3_part.running() as service:
-        yield service

@@ -41,6 +41,14 @@ def test_beyond_this_machine_somebody_must_guard_it(mlctl: CommandLine) -> None:
     assert "everybody" in mlctl.fails(4, "server-up", "--host", "0.0.0.0", "--port", "0")
 
 
+def test_passwords_in_the_clear_are_warned_of(mlctl: CommandLine) -> None:
+    """With a database that cannot be, so that nothing starts."""
+    away = ("server-up", "--port", "0", "--auth", "--backend", f"postgresql://m@127.0.0.1:{free_port()}/m")
+    warning = "travel unencrypted"
+    assert warning in mlctl(*away, "--host", "0.0.0.0", code=6).stderr
+    assert warning not in mlctl(*away, code=6).stderr
+
+
 def test_a_broken_database_file_is_told(mlctl: CommandLine) -> None:
     (mlctl.cwd / "mlflow.db").write_bytes(b"this is not a database, " * 100)
     assert "is not an sqlite database" in mlctl.fails(8, "server-up", "--port", "0")
@@ -55,10 +63,14 @@ def test_a_newer_schema_is_refused(mlctl: CommandLine) -> None:
     assert "newer MLflow" in mlctl.fails(4, "server-up", "--port", "0", "--upgrade-db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_root_that_cannot_be_written(mlctl: CommandLine) -> None:
+    if os.geteuid() == 0:  # who may write everywhere, unless that is taken away
+        mlctl.under = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
     mlctl.cwd.chmod(0o500)
-    assert "cannot be" in mlctl.fails(4, "server-up", "--port", "0")
+    try:
+        assert "cannot be written" in mlctl.fails(4, "server-up", "--port", "0")
+    finally:
+        mlctl.cwd.chmod(0o700)
 
 
 def test_a_root_that_cannot_be_made(mlctl: CommandLine) -> None:
@@ -98,7 +110,7 @@ def test_a_silent_database_is_given_up(mlctl: CommandLine) -> None:
         uri = f"postgresql://mlflow@127.0.0.1:{silent.getsockname()[1]}/mlflow"
         began = time.monotonic()
         assert "no database answers" in mlctl.fails(6, "server-up", "--port", "0", "--backend", uri)
-        assert time.monotonic() - began < 3 * SOON_S  # the command's own start included, on a busy machine
+        assert time.monotonic() - began < 4 * SOON_S  # no retries: the machine may be busy
 
 
 @pytest.mark.needs("postgres")

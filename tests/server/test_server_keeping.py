@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import json
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tarfile
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +26,7 @@ from tests.parts.postgres import PASSWORD, Postgres
 from tests.parts.s3 import S3
 
 ADMIN = "admin-Secret-4714"
+LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
 
 
 def make_runs(uri: str, folder: Path) -> None:
@@ -85,6 +94,7 @@ def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) 
     before = read_back(sqlite_of(mlctl.cwd))
     up = mlctl("server-up", "--port", "0", "--workers", "1")
     assert "3 experiments keep artifacts in a folder of this machine" in up.stderr
+    assert "stop it first" in mlctl("server-up", "--adopt-artifacts", "--yes", code=4).stderr
     mlctl("server-down")
 
     planned = mlctl.json("server-up", "--adopt-artifacts", "--dry-run")
@@ -140,6 +150,46 @@ def test_a_backup_moves_from_sqlite_to_postgresql_and_back(
     mlctl("server-restore", str(again), "--root", "third", "--yes")
     third = mlctl.json("server-up", "--port", "0", "--workers", "1", "--root", "third", "--auth")
     assert read_back(third["url"]) == there
+
+
+def manifest(file: Path) -> Any:
+    """Return what a backup says of itself."""
+    with tarfile.open(file) as tar:
+        return json.load(tar.extractfile("manifest.json") or io.BytesIO())
+
+
+def test_a_backup_is_one_moment_although_clients_write(mlctl: CommandLine) -> None:
+    """Its artifacts have a backup of their own: it knows their checksums, and asks for them first."""
+    up = mlctl.json("server-up", "--port", "0", "--workers", "2")
+    make_runs(up["url"], mlctl.cwd)
+    environment = {**mlctl.whole_environment(), "MLFLOW_TRACKING_URI": up["url"]}
+    clients = subprocess.Popen(
+        [sys.executable, LOGGING_CLIENT, "4", "100"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert clients.stdout
+    assert clients.stdout.readline() == "logging\n"
+    time.sleep(1)
+    mlctl("server-backup", "first.tar", "--no-artifacts")
+    assert clients.poll() is None
+    clients.terminate()
+    acknowledged = json.loads(clients.communicate(timeout=120)[0].splitlines()[-1])
+    mlctl("server-down")
+
+    restore = ("server-restore", "first.tar", "--root", "again", "--yes")
+    assert "as it was" in mlctl.fails(8, *restore)
+    shutil.copytree(mlctl.cwd / "mlartifacts", mlctl.cwd / "again" / "mlartifacts", dirs_exist_ok=True)
+    mlctl(*restore)
+    mlctl("server-backup", "second.tar", "--no-artifacts", "--root", "again")
+    first, second = (manifest(mlctl.cwd / name) for name in ("first.tar", "second.tar"))
+    assert (first["tables"], first["artifacts"]) == (second["tables"], second["artifacts"])
+    with contextlib.closing(sqlite3.connect(mlctl.cwd / "again" / "mlflow.db")) as connection:
+        for run, steps in acknowledged.items():
+            found = connection.execute("SELECT step FROM metrics WHERE run_uuid = ? ORDER BY step", (run,))
+            kept = [row[0] for row in found]
+            assert kept == list(range(1, len(kept) + 1))  # all before that moment, and nothing after it
+            assert 0 < len(kept) <= max(steps)
+            last = connection.execute("SELECT step FROM latest_metrics WHERE run_uuid = ?", (run,))
+            assert last.fetchone()[0] == len(kept)
 
 
 def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:

@@ -10,6 +10,7 @@ from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
 from mlctl.services.server.migrate import migrate
 from mlctl.services.server.place import locate, locate_named
+from mlctl.services.server.preflight import in_the_clear
 from mlctl.services.server.restore import inspect, restore
 from mlctl.services.server.status import status, status_of_all
 from mlctl.services.server.up import Wish, print_env, up
@@ -21,6 +22,7 @@ __all__ = [
     "down",
     "export",
     "follow",
+    "in_the_clear",
     "inspect",
     "locate",
     "locate_named",

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from mlctl.adapters import database
 from mlctl.adapters.artifacts import Folder, store_of
 from mlctl.domain.server import Adoption, Place, StrayExperiment
-from mlctl.errors import ChildFailedError
+from mlctl.errors import ChildFailedError, RefusedError
+from mlctl.services.server import noted
 
 
 def plan(place: Place) -> Adoption:
@@ -31,8 +32,16 @@ def plan(place: Place) -> Adoption:
     return Adoption(tuple(movable), tuple(elsewhere), place.destination)
 
 
-def adopt(place: Place, planned: Adoption) -> Adoption:
-    """Move what was planned; return it. Raises ChildFailedError where a copy is not what it should be."""
+def adopt(place: Place, planned: Adoption, name: str, state_dir: Path) -> Adoption:
+    """Move what was planned, for the server of this name; return it.
+
+    Raises RefusedError while that server is up, ChildFailedError where a copy is not what it should be.
+    """
+    note = noted.notes(state_dir).read(name)
+    if note and noted.process_of(note).alive():
+        raise RefusedError(
+            f"{name} is up, and its clients may be writing", "stop it first: mlctl server-down"
+        )
     kept = store_of(place)
     for stray in planned.movable:
         source = Folder(_folder(stray, place))
@@ -46,6 +55,9 @@ def adopt(place: Place, planned: Adoption) -> Adoption:
                 )
         root = place.destination if place.direct else "mlflow-artifacts:"
         database.relocate(place.backend, stray, f"{root}/{stray.experiment_id}")
+        for key, size in source.sizes():  # what a local client has added meanwhile
+            if arrived.get(f"{stray.experiment_id}/{key}") != size:
+                kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
         shutil.rmtree(source.root, ignore_errors=True)
     return replace(planned, done=True)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import ssl
 import uuid
 
 from mlctl.adapters import database
+from mlctl.adapters.listening import is_loopback
 from mlctl.domain.server import Access, Place
 from mlctl.errors import (
     BadDataError,
@@ -42,16 +42,13 @@ def check(place: Place, access: Access, create_bucket: bool, upgrade_db: bool) -
     return sock
 
 
-def loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def in_the_clear(access: Access) -> bool:
+    """Whether passwords cross a network unencrypted, as far as this server can tell."""
+    return access.auth and not is_loopback(access.host) and not access.tls_cert
 
 
 def _guarded(access: Access) -> None:
-    if not loopback(access.host) and not access.auth and not access.insecure:
+    if not is_loopback(access.host) and not access.auth and not access.insecure:
         raise RefusedError(
             f"on {access.host} everybody who reaches this machine could read, change and delete everything",
             "say --auth, or --insecure where something else guards it",

@@ -64,7 +64,8 @@ def main() -> None:
     print(f"{'':28} {'stock':>10} {'mlctl':>10} {'better':>8}")
     for name in found["mlctl"]:
         stock, ours = (statistics.median(found[side][name]) for side in ("stock", "mlctl"))
-        ratio = stock / ours if name.startswith(LOWER) else ours / stock
+        better = (stock, ours) if name.startswith(LOWER) else (ours, stock)
+        ratio = better[0] / max(better[1], 1e-9)
         print(f"{name:28} {stock:10.2f} {ours:10.2f} {ratio:7.2f}x")
     four, one = (statistics.median(waits(workers) for _ in range(options.pairs)) for workers in (4, 1))
     print(f"one client waits {four:.2f} ms for 4 workers, {one:.2f} ms for one: {four / one:.2f}x")

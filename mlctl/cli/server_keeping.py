@@ -81,7 +81,6 @@ def server_gc(
     from mlctl.services import server
 
     place = server.locate_named(name, session.settings.state_dir, **where)
-    session.show(
-        server.sweep(place, really=session.yes and not dry_run),
-        "" if session.yes else "next: the same with --yes",
-    )
+    found = server.sweep(place, really=session.yes and not dry_run)
+    waits = (found.runs or found.experiments or found.models) and not found.done
+    session.show(found, "next: the same with --yes" if waits else "")

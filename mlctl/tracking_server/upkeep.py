@@ -6,6 +6,14 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+# Connections that are open read the statistics again only when the schema has changed: the table goes and comes.
+WITHIN_SIGHT = """
+    PRAGMA analysis_limit=1000;
+    BEGIN IMMEDIATE;
+    DROP TABLE IF EXISTS sqlite_stat1;
+    ANALYZE;
+    COMMIT;
+"""
 _seen: dict[str, int] = {}
 
 
@@ -21,9 +29,7 @@ def refresh_statistics(backend_uri: str) -> None:
         rows += connection.execute("SELECT coalesce(max(rowid), 0) FROM runs").fetchone()[0]
         if rows == _seen.get(backend_uri):
             return
-        connection.execute("PRAGMA analysis_limit=1000")
-        connection.execute("ANALYZE")
-        connection.commit()
+        connection.executescript(WITHIN_SIGHT)
         _seen[backend_uri] = rows
 
 

@@ -78,6 +78,13 @@ def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl
     assert first["run_id"] == answer["trials"][0]["run_id"]
     files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])}
     assert {"search.jsonl", "space.json", "plots/importance.png", "plots/parallel_coordinates.png"} <= files
+    watched = mlctl("runs", "watch", answer["run_id"]).stdout.splitlines()
+    assert {line.split()[1] for line in watched if line.startswith("trial ")} == {
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+    }
     assert "is finished" in mlctl.fails(4, "resume", answer["run_id"], "--trials", "10")
 
 

@@ -106,11 +106,14 @@ class Searching:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
             about = read_about(folder) or self._about(self.resumed)
-            return Recorder.reopen(folder, self.watcher, about)
+            recorder = Recorder.reopen(folder, self.watcher, about)
+            recorder.tags({"mlctl.search.trials": self._most_trials})
+            return recorder
         recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
         self.training.describe(recorder)
         request = self.request
         recorder.tags({
+            "mlctl.search.trials": self._most_trials, "mlctl.search.epochs": epochs_of(self.asked),
             "mlctl.search.algorithm": request.algorithm, "mlctl.search.executions": request.executions,
             "mlctl.search.parallel": self.parallel, "mlctl.search.threads": self.threads,
             "mlctl.search.stop": request.stop or "none",
@@ -140,7 +143,7 @@ class Searching:
             whole = size(asked.dimensions)
             what = f"{math.floor(whole):,} combinations" if math.isfinite(whole) else "no end of combinations"
             self.watcher.search(
-                f"{asked.recipe.name}: {request.algorithm}, {what}", int(min(request.trials, whole)),
+                f"{asked.recipe.name}: {request.algorithm}, {what}", self._most_trials,
                 self.parallel, asked.objective,
             )  # fmt: skip
             loop.run(executor, lambda state: self._job(loop, state, recorder))
@@ -210,6 +213,10 @@ class Searching:
         }
 
     # -- what is recorded ---------------------------------------------------------------------------------
+
+    @property
+    def _most_trials(self) -> int:
+        return int(min(self.request.trials, size(self.asked.dimensions)))
 
     def _limits(self) -> Limits:
         timeout = self.request.timeout_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ SLOW = TINY.replace(
     "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(2)\n"
 )
 SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01", "--finalists", "0")
-PAUSING = '''\
+PAUSING = """\
         import time
 
         class Pausing(keras.metrics.MeanMetricWrapper):
@@ -34,7 +35,7 @@ PAUSING = '''\
             metrics=["accuracy", Pausing(keras.losses.binary_crossentropy, name="paused")],
         )
         return model
-'''
+"""
 FOREVER_S = 90
 
 
@@ -119,6 +120,12 @@ def test_what_a_cluster_needs_is_told_at_the_start(mlctl: CommandLine) -> None:
         (("--cluster", "local:2", "--memory", "much"), "is no size"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+    away = ("--cluster", "ray://127.0.0.1:1", "--storage", str(mlctl.cwd))
+    assert "do not reach sqlite" in mlctl.fails(2, "train", "./tiny.py", *away)
+    if importlib.util.find_spec("ray"):
+        assert "no Ray cluster answers" in mlctl.fails(6, "tune", "./tiny.py", *away)
+    else:
+        assert "needs ray" in mlctl.fails(5, "tune", "./tiny.py", *away)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are told apart by Linux's names")

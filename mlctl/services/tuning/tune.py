@@ -14,6 +14,7 @@ from mlctl.domain.cluster import Cluster
 from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
+from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
 from mlctl.services.tuning.space import size, space
@@ -74,6 +75,8 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     """
     asked = understood(request)
     reach(settings.tracking_uri)
+    if request.cluster is not None:
+        clusters.demand(request.cluster)
     asked, prepared = _prepared(settings, asked, watcher)
     return _registered(
         settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
@@ -110,6 +113,8 @@ def resume(
             "leave --trials out, or raise it",
         )
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
+    if request.cluster is not None:
+        clusters.demand(request.cluster)
     settings = replace(settings, experiment=run.experiment)
     asked, prepared = _prepared(settings, asked, watcher)
     if run.data and run.data.sha256 != prepared.data.sha256:
@@ -157,10 +162,6 @@ def understood(request: SearchRequest) -> Asked:
         )
     if request.register is not None:
         check_name(request.register)
-    if request.cluster is not None:
-        from mlctl.services.server.preflight import known_extra  # with all that a database needs
-
-        known_extra("ray", "ray", "--cluster")
     recipe, _ = prepare.recipe_values(request.source, request.given)
     dimensions, fixed = space(recipe, request.given, request.space)
     objective = _objective(recipe, request.objective)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlctl.adapters import environment, framework, plots_search, search_journal
+import numpy as np
+
+from mlctl.adapters import environment, framework, plots_search, programs, search_journal
 from mlctl.adapters.journal import read_about
 from mlctl.adapters.oracles import Oracle
 from mlctl.adapters.pool import Executor, LocalPool
@@ -87,9 +89,12 @@ class Searching:
 
     def _executor(self) -> Executor:
         hardware, data = self.training.hardware, self.prepared.data
+        inputs = self.prepared.encoded(data.train)
+        if isinstance(inputs, np.ndarray):
+            inputs = programs.aligned(inputs)  # workers then share it, where each would have two copies
         setup = Setup(
-            self.request.source, self.asked.recipe, data, self.prepared.encoded(data.train),
-            self.prepared.encoded(data.validation), self.training.precision,
+            self.request.source, self.asked.recipe, data, inputs, self.prepared.encoded(data.validation),
+            self.training.precision,
         )  # fmt: skip
         if (cluster := self.request.cluster) is None:
             fork = framework.fork_is_safe(hardware)

@@ -20,6 +20,7 @@ from mlctl.data.bags import Bags
 from mlctl.data.dataset import is_packed, take
 from mlctl.data.pictures import Pictures
 
+ALIGNED = 64  # bytes: where TensorFlow's kernels want an array to begin
 PICTURES_AT_ONCE = 64  # read from disk and answered together
 
 Array = np.ndarray[Any, Any]
@@ -65,11 +66,14 @@ class DensePredictor:
 class DenseProgram:
     """Training on arrays that stay on the device: inputs (n, …) and targets (n, …)."""
 
-    def __init__(self, model: keras.Model, inputs: Array, targets: Array, batch_size: int) -> None:
+    def __init__(
+        self, model: keras.Model, inputs: Array | tf.Tensor, targets: Array, batch_size: int
+    ) -> None:
         self.model, self.batch_size = model, batch_size
         self.rows = len(targets)
         self.steps = -(-self.rows // batch_size)
-        self._inputs, self._targets = tf.constant(inputs), tf.constant(targets)
+        self._inputs = inputs if tf.is_tensor(inputs) else tf.constant(inputs)
+        self._targets = tf.constant(targets)
         _build(model, self._inputs[:2], self._targets[:2])
         self._order = tf.constant(np.arange(self.rows, dtype=np.int32))
         self._train_piece = tf.function(self._train_piece_traced)
@@ -251,7 +255,7 @@ def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int
             model, tf.constant(inputs.take(np.arange(min(2, len(inputs)))).dense()), tf.constant(targets[:2])
         )
         return FedProgram(model, inputs, targets, batch_size)
-    return DenseProgram(model, dense(inputs), targets, batch_size)
+    return DenseProgram(model, inputs if tf.is_tensor(inputs) else dense(inputs), targets, batch_size)
 
 
 def predictor_for(model: keras.Model, inputs: Any) -> Predictor:
@@ -282,6 +286,27 @@ def predict(
 def dense(inputs: Any) -> Array:
     """Return inputs as the array that a model takes."""
     return np.asarray(inputs.dense() if is_packed(inputs) else inputs)
+
+
+def aligned(array: Array) -> Array:
+    """Return the array, or a copy of it, where `resident` can use its memory."""
+    if array.ctypes.data % ALIGNED == 0 and array.flags.c_contiguous and array.flags.writeable:
+        return array
+    room = np.empty(array.nbytes + ALIGNED, np.uint8)
+    start = -room.ctypes.data % ALIGNED
+    found = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
+def resident(array: Array) -> tf.Tensor:
+    """Return an `aligned` array as a tensor on the same memory; a copy of it where a GPU is to have it.
+
+    `tf.constant` takes twice the array's memory in every process, and forked ones would share none of it.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +20,6 @@ from mlctl.domain.cluster import Cluster
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 
 LOOK_S = 1.0  # how often the nodes are looked at
-PROBE_S = 5
 HEAD = {"node:__internal_head__": 0.001}  # what keeps the mailbox off the nodes that may go
 
 
@@ -112,7 +110,6 @@ class Connection:
     def _connect(self, address: str) -> None:
         # Ray prints what happens to nodes on stdout, which is the answer's; the pool notices by itself
         worker.listen_error_messages = lambda *_: None
-        _probe(address)
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
         except AuthenticationError as exc:
@@ -138,18 +135,6 @@ class Connection:
             self._looked = now
             self._dead = {one["NodeID"] for one in ray.nodes() if not one["Alive"]}
         return self._dead
-
-
-def _probe(address: str) -> None:
-    """Raise UnreachableError where nobody listens; Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
-    except OSError as exc:
-        raise UnreachableError(
-            f"no Ray cluster answers at {address}: {exc.strerror or exc}",
-            "ray://HOST:10001 from outside, HOST:6379 on one of its nodes",
-        ) from exc
 
 
 def _translated(address: str, exc: Exception) -> MlctlError:

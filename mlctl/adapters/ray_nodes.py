@@ -46,7 +46,9 @@ class OwnNodes:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-m", "mlctl.adapters.ray_nodes", str(nodes), str(cpus), str(gpus), str(self.folder)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env={**os.environ, **LIVELY, **self.environment, "RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
+                # a folder of its own: Ray notes there which cluster a user's plain ray.init() is to join
+                env={**os.environ, **LIVELY, **self.environment, "RAY_USAGE_STATS_ENABLED": "0",
+                    "RAY_TMPDIR": str(self.folder), "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
             assert self._keeper.stdout
             for line in self._keeper.stdout:  # Ray, too, writes there
@@ -72,14 +74,10 @@ def keep(nodes: int, cpus: int, gpus: int, folder: str) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
-        from ray.cluster_utils import (
-            Cluster,
-        )  # the pool, which has no need of Ray's start, imports this module
+        from ray.cluster_utils import Cluster  # whoever wants nodes imports this module, and no Ray yet
 
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-        cluster = Cluster(
-            initialize_head=True, head_node_args={**head, "temp_dir": folder}, shutdown_at_exit=False
-        )
+        cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         for _ in range(nodes):
             cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=STORE_BYTES, wait=False)
         cluster.wait_for_nodes()

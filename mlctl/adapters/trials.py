@@ -55,10 +55,11 @@ class Setup:
     def load(cls, path: Path, source: str | None = None) -> Setup:
         """Return what `save` wrote, its arrays read as they are touched; the recipe is found again.
 
+        Arrays may be written to, and the file stays as it is: TensorFlow shares no memory that is read-only.
         `source` says where, on another machine than the one that wrote it.
         """
         with path.open("rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         length = int.from_bytes(whole[:8], "little")
         said, head, places = pickle.loads(whole[8 : 8 + length])  # noqa: S301 - written by our own parent process
         source = source or str(said)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlctl.domain import Artifact, Experiment, Run
+from mlctl.domain.tune import SearchNow
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,15 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run as it is at this moment, with its values by step; `away` while its store does not answer."""
+    """A run as it is at this moment, with its values by step; `away` while its store does not answer.
+
+    `search` are its trials, where it is one.
+    """
 
     run: Run
     points: Mapping[str, tuple[tuple[int, float], ...]]
     away: bool = False
+    search: SearchNow | None = None
 
     @property
     def ended(self) -> bool:

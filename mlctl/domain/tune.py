@@ -108,6 +108,27 @@ class Running:
     value: float | None
 
 
+@dataclass(frozen=True)
+class SearchNow:
+    """A search at this moment: what is trained, and what has ended, in the order of beginning."""
+
+    objective: Objective
+    total: int
+    running: tuple[Running, ...]
+    ended: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial so far."""
+        found: Trial | None = None
+        for one in self.ended:
+            if one.score is not None and (
+                found is None or found.score is None or self.objective.better(one.score, found.score)
+            ):
+                found = one
+        return found
+
+
 class SearchWatcher(Watcher, Protocol):
     """Who looks on while a search runs."""
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlctl.domain.runs import Snapshot
+from mlctl.domain.tune import STOPPED
 from mlctl.output.render import console, number, warn
+from mlctl.output.search import trial_line, trials_table
 from mlctl.output.views.runs import status
 from mlctl.output.words import ago, sparkline
+
+SHOWN = 12  # trials that have ended: a terminal is not endlessly high
 
 
 def follow(snapshots: Iterable[Snapshot], quiet: bool = False) -> Snapshot:
@@ -53,7 +58,26 @@ def _panel(now: Snapshot) -> Group:
         values = [value for _, value in points]
         table.add_row(name, number(values[-1]) if values else "", sparkline(values))
     away = [Text("the tracking store does not answer; waiting for it", style="yellow")] if now.away else []
-    return Group(head, *away, *([table] if now.points else [Text("no metrics yet", style="dim")]))
+    empty = [] if now.search else [Text("no metrics yet", style="dim")]
+    return Group(head, *away, *_trials(now), *([table] if now.points else empty))
+
+
+def _trials(now: Snapshot) -> list[RenderableType]:
+    """Return a search's trials: those that ended, a line each, above the table of those that run."""
+    search = now.search
+    if search is None:
+        return []
+    lines = [trial_line(one, one is search.best) for one in search.ended[-SHOWN:]]
+    if now.ended:
+        return list(lines)
+    began = now.run.started_at
+    spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
+    best = search.best.score if search.best else None
+    stopped = sum(one.state == STOPPED for one in search.ended)
+    table = trials_table(
+        search.objective, search.total, search.running, len(search.ended), stopped, best, spent
+    )
+    return [*lines, table]
 
 
 def _progress(now: Snapshot) -> str:
@@ -64,10 +88,15 @@ def _progress(now: Snapshot) -> str:
 
 def _lines(snapshots: Iterable[Snapshot]) -> Snapshot | None:
     told: set[int] = set()
+    seen: set[str] = set()
     last = None
     for last in snapshots:
         if last.away:
             warn("the tracking store does not answer; waiting for it")
+        for trial in last.search.ended if last.search else ():
+            if trial.trial not in seen:
+                seen.add(trial.trial)
+                print(trial_line(trial, best=False).plain, flush=True)
         by_step: dict[int, dict[str, float]] = {}
         for name, points in last.points.items():
             for step, value in points:

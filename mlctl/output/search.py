@@ -60,28 +60,12 @@ class SearchView(TrainingView):
             return
         self._shown_at = now
         assert self._goal is not None
-        table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        for title in ("trial", "epoch", self._goal.metric):
-            table.add_column(title, justify="left" if title == "trial" else "right")
-        for one in running:
-            table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
-        spent = now - self._began
-        eta = span(spent / finished * (self._total - finished)) if finished else "?"
-        line = Text(f"{finished}/{self._total} trials, {stopped} stopped, best {number(best) or '-'}, "
-                    f"{span(spent)}, ETA {eta}", style="dim")  # fmt: skip
-        self._table.update(Group(table, line), refresh=True)
+        table = trials_table(self._goal, self._total, running, finished, stopped, best, now - self._began)
+        self._table.update(table, refresh=True)
 
     def trial(self, trial: Trial, best: bool) -> None:
         """Show a trial's line; the table stays below it."""
-        line = Text(f"trial {trial.trial}  ")
-        line.append(f"{number(trial.score) or trial.state:>9}", "bold green" if best else "bold")
-        values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
-        line.append("  " + " ".join(f"{name}={_short(value)}" for name, value in values.items()))
-        line.append(f"  {trial.epochs} epochs, {span(trial.duration_s)}", "dim")
-        if trial.why:
-            line.append(f"  {trial.state}: {trial.why}", "red" if trial.state == FAILED else "yellow")
-        line.append("  best" if best else "", "green")
-        self._print(line)
+        self._print(trial_line(trial, best))
 
     def _print(self, text: Text) -> None:
         if self._table is not None:
@@ -94,6 +78,35 @@ class SearchView(TrainingView):
             self._table.stop()
             self._table = None
         super()._settle()
+
+
+def trials_table(
+    objective: Objective, total: int, running: Sequence[Running], finished: int, stopped: int, best: float | None,
+    spent_s: float,
+) -> Group:  # fmt: skip
+    """Return what is trained now, and a line of how far the search is; `total` 0 says that nobody knows."""
+    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title in ("trial", "epoch", objective.metric):
+        table.add_column(title, justify="left" if title == "trial" else "right")
+    for one in running:
+        table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
+    eta = span(spent_s / finished * (total - finished)) if finished and total else "?"
+    line = Text(f"{finished}/{total or '?'} trials, {stopped} stopped, best {number(best) or '-'}, "
+                f"{span(spent_s)}, ETA {eta}", style="dim")  # fmt: skip
+    return Group(table, line)
+
+
+def trial_line(trial: Trial, best: bool) -> Text:
+    """Return a trial that has ended, on one line."""
+    line = Text(f"trial {trial.trial}  ")
+    line.append(f"{number(trial.score) or trial.state:>9}", "bold green" if best else "bold")
+    values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
+    line.append("  " + " ".join(f"{name}={_short(value)}" for name, value in values.items()))
+    line.append(f"  {trial.epochs} epochs, {span(trial.duration_s)}", "dim")
+    if trial.why:
+        line.append(f"  {trial.state}: {trial.why}", "red" if trial.state == FAILED else "yellow")
+    line.append("  best" if best else "", "green")
+    return line
 
 
 def _short(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from mlctl.adapters.environment import cores
@@ -11,12 +12,34 @@ from mlctl.adapters.framework import silent_stderr
 from mlctl.adapters.ray_nodes import OwnNodes
 from mlctl.domain import Watcher
 from mlctl.domain.cluster import Cluster
+from mlctl.errors import UnreachableError
+from mlctl.services.server.preflight import known_extra
 
 if TYPE_CHECKING:
     from mlctl.adapters.ray_cluster import Connection
 
 # Ray counts its users, and both libraries write to stderr
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+PROBE_S = 5
+
+
+def demand(cluster: Cluster) -> None:
+    """Return where a cluster could be connected to; asked before anything heavy is loaded.
+
+    Raises ConfigurationError where Ray is not installed, UnreachableError where nobody listens: Ray tries for minutes.
+    """
+    known_extra("ray", "ray", "--cluster")
+    if cluster.own_nodes:
+        return
+    host, _, port = cluster.address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except (OSError, OverflowError) as exc:
+        raise UnreachableError(
+            f"no Ray cluster answers at {cluster.address}: {exc}",
+            "ray://HOST:10001 from outside, HOST:6379 on one of its nodes",
+        ) from exc
 
 
 def connect(cluster: Cluster, watcher: Watcher) -> Connection:

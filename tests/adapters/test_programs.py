@@ -141,3 +141,15 @@ def test_targets_come_as_the_loss_takes_them(loss: str, shape: tuple[int, ...]) 
     made = keras.Sequential([keras.Input((2,)), layers.Dense(4, activation="softmax")])
     made.compile("sgd", loss=loss)
     assert programs.targets_for(made, np.array([0, 3, 1]), 4).shape == shape
+
+
+def test_an_aligned_array_is_a_tensor_without_a_copy_of_it():
+    room = np.zeros(4 * 1000 + 4, np.uint8)[4:].view(np.float32).reshape(100, 10)
+    room[:] = np.arange(1000).reshape(100, 10)
+    array = programs.aligned(room)
+    assert programs.aligned(array) is array
+    np.testing.assert_array_equal(array, room)
+    tensor = programs.resident(array)
+    np.testing.assert_array_equal(tf.gather(tensor, [3, 1]), room[[3, 1]])
+    array[3, 0] = -1.0
+    assert float(tensor[3, 0]) == -1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -119,6 +120,12 @@ def test_what_a_cluster_needs_is_told_at_the_start(mlctl: CommandLine) -> None:
         (("--cluster", "local:2", "--memory", "much"), "is no size"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+    away = ("--cluster", "ray://127.0.0.1:1", "--storage", str(mlctl.cwd))
+    assert "do not reach sqlite" in mlctl.fails(2, "train", "./tiny.py", *away)
+    if importlib.util.find_spec("ray"):
+        assert "no Ray cluster answers" in mlctl.fails(6, "tune", "./tiny.py", *away)
+    else:
+        assert "needs ray" in mlctl.fails(5, "tune", "./tiny.py", *away)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are told apart by Linux's names")

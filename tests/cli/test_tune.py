@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -77,6 +78,13 @@ def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl
     assert first["run_id"] == answer["trials"][0]["run_id"]
     files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])}
     assert {"search.jsonl", "space.json", "plots/importance.png", "plots/parallel_coordinates.png"} <= files
+    watched = mlctl("runs", "watch", answer["run_id"]).stdout.splitlines()
+    assert {line.split()[1] for line in watched if line.startswith("trial ")} == {
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+    }
     assert "is finished" in mlctl.fails(4, "resume", answer["run_id"], "--trials", "10")
 
 
@@ -146,16 +154,26 @@ def test_killed_workers_and_a_killed_search_lose_and_repeat_nothing(mlctl: Comma
     ]
 
 
-def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(mlctl: CommandLine) -> None:
-    search = begun(mlctl, "./slow.py", *SPACE, "--trials", "4", "-P", "2", "--finalists", "0")
+def test_an_interrupt_keeps_what_is_done_and_a_search_on_a_table_goes_on_with_its_own_objective(
+    mlctl: CommandLine,
+) -> None:
+    rng = random.Random(1)
+    rows = [(rng.random(), rng.random(), rng.choice("ab")) for _ in range(300)]
+    lines = [f"{x:.4f},{y:.4f},{kind},{10 * x + y + (kind == 'a'):.4f}" for x, y, kind in rows]
+    (mlctl.cwd / "table.csv").write_text("\n".join(["x,y,kind,price", *lines]))
+    search = begun(
+        mlctl, "table.csv", "--target", "price", "--trials", "8", "--epochs", "60", "-P", "2", "--finalists", "0",
+        "--space", "units=16..64:16", "--set", "learning_rate=0.01", "--set", "layers=1",
+    )  # fmt: skip
     until(mlctl, search, "end", 1)
     os.killpg(search.pid, signal.SIGINT)
     out, err = search.communicate(timeout=120)
-    assert search.returncode == 130
+    assert search.returncode == 130, err
     assert out == ""
     assert "mlctl resume" in err
-    answer = mlctl.json("resume", next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name)
-    assert len(answer["trials"]) == 4
+    answer = mlctl.json("resume", "last")  # the newest run is one of its trials
+    assert answer["objective"] == "min:val_rmse"
+    assert len(answer["trials"]) == 8
 
 
 PUBLISHED = {

@@ -1,4 +1,6 @@
+import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -48,25 +50,39 @@ def test_a_rule_that_cannot_be_is_refused(text):
         rule(text, UP)
 
 
-@pytest.mark.parametrize("text", ["bandit:slack=0.1,interval=2", "median:delay=1"])
-@pytest.mark.parametrize("objective", [UP, DOWN], ids=["max", "min"])
-def test_rules_save_epochs_and_keep_the_best_in_any_order(text, objective):
-    """Curves that approach their end as trainings do; two trials run at a time, in 100 orders."""
-    draw = random.Random(1)
-    curves = {}
-    for number in range(24):
-        end, speed = draw.uniform(0.6, 0.95) if number else 0.97, draw.uniform(0.4, 0.8)
-        values = [end * (1 - speed ** (epoch + 1)) for epoch in range(10)]
-        curves[f"{number}"] = values if objective.maximize else [1e5 * (1.2 - value) for value in values]
-    saved = 0
-    for order in range(100):
-        spent, best_kept = replayed(rule(text, objective), curves, random.Random(order))
-        assert best_kept, order
-        saved += 240 - spent
-    assert saved / 100 > 0.15 * 240
+# what `mlctl tune` recorded on real data, 24 random trials each: mnist-mlp (units, optimizer, learning rate
+# 1e-5..1e-1, 8 epochs) and housing (two widths 2..64, 1 to 3 layers, learning rate 1e-4..1e-1, 15 epochs)
+RECORDED = json.loads(Path(__file__).with_name("curves.json").read_text())
+ORDERS = 200
+
+
+@pytest.mark.parametrize(
+    ("search", "text"),
+    [
+        ("mnist-mlp", "bandit:slack=0.05,interval=2,delay=1"),  # accuracies near 1 lie close to each other
+        ("mnist-mlp", "median:delay=1"),
+        ("housing", "bandit:slack=0.1,interval=2,delay=1"),
+        ("housing", "median:delay=1"),
+    ],
+)
+def test_rules_save_a_third_of_recorded_epochs_and_keep_the_best_in_any_order(search, text):
+    way, metric = RECORDED[search]["objective"].split(":")
+    objective = Objective(metric, way == "max")
+    best_of = max if objective.maximize else min
+    curves = {str(number): curve for number, curve in enumerate(RECORDED[search]["curves"])}
+    best = best_of(curves, key=lambda name: best_of(curves[name]))
+    spent = 0
+    for order in range(ORDERS):
+        epochs, stopped = replayed(rule(text, objective), curves, random.Random(order))
+        assert best not in stopped, order
+        spent += epochs
+    saved = 1 - spent / ORDERS / sum(map(len, curves.values()))
+    print(f"{search}, {text}: {saved:.0%} of epochs saved, the best kept in {ORDERS} of {ORDERS} orders")
+    assert saved >= 0.3
 
 
 def replayed(stop, curves, draw):
+    """Return the epochs that were trained and the trials that were stopped, two trials at a time."""
     waiting, running, seen, spent, stopped = list(curves), [], {}, 0, set()
     draw.shuffle(waiting)
     while waiting or running:
@@ -76,8 +92,9 @@ def replayed(stop, curves, draw):
             seen.setdefault(name, []).append(curves[name][len(seen.get(name, ()))])
             spent += 1
             others = {other: curve for other, curve in seen.items() if other != name}
-            if stop.verdict(seen[name], others) or len(seen[name]) == len(curves[name]):
-                if len(seen[name]) < len(curves[name]):
-                    stopped.add(name)
+            if len(seen[name]) == len(curves[name]):
                 running.remove(name)
-    return spent, "0" not in stopped
+            elif stop.verdict(seen[name], others):
+                stopped.add(name)
+                running.remove(name)
+    return spent, stopped

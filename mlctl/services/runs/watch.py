@@ -11,6 +11,7 @@ from mlctl.domain.runs import Snapshot
 from mlctl.errors import UnreachableError
 from mlctl.services.runs.listing import KEPT
 from mlctl.services.runs.select import find
+from mlctl.services.runs.watch_search import search_now
 
 PATIENCE_S = 300  # how long a store may be away before watching it makes no sense
 
@@ -32,7 +33,9 @@ def follow(
         time.sleep(interval_s)
         try:
             run = store.run(last.run.run_id)
-            changed = (run.status, run.metrics) != (last.run.status, last.run.metrics) or last.away
+            changed = (
+                (run.status, run.metrics) != (last.run.status, last.run.metrics) or last.away or last.search
+            )
             now = _snapshot(store, replace(last, run=run, away=False)) if changed else last
         except UnreachableError:
             if time.monotonic() - answered > PATIENCE_S:
@@ -46,5 +49,7 @@ def follow(
 
 
 def _snapshot(store: Store, known: Snapshot) -> Snapshot:
-    names = sorted(name for name in known.run.metrics if not name.startswith(KEPT))
-    return replace(known, points={name: store.history(known.run.run_id, name) for name in names})
+    run = known.run
+    names = sorted(name for name in run.metrics if not name.startswith(KEPT) and name != "trials")
+    points = {name: store.history(run.run_id, name) for name in names}
+    return replace(known, points=points, search=search_now(store, run, known.search))

@@ -11,6 +11,7 @@ from typing import Any
 from mlctl.adapters import checkpoints, environment, records
 from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
+from mlctl.adapters.trial_runs import TRIAL_TAG
 from mlctl.data.sources import sha256
 from mlctl.domain import Run
 from mlctl.domain.tune import Search, SearchWatcher
@@ -121,7 +122,10 @@ def _found(settings: Settings, selector: str) -> tuple[Run, Path]:
             journal = Journal(path)
             journal.close()
             return records.as_run(journal), path
-    run = select.find(Store(settings.tracking_uri), selector)
+    store = Store(settings.tracking_uri)
+    run = select.find(store, selector)
+    if TRIAL_TAG in run.tags:  # `last` is a search's newest trial: what can be gone on with is the search
+        run = store.run(run.tags["mlflow.parentRunId"])
     return run, records.folder_of(settings.state_dir, run.run_id)
 
 

@@ -8,7 +8,7 @@ from mlctl.adapters.reach import reach
 from mlctl.domain import Run, Watcher
 from mlctl.domain.cluster import Cluster
 from mlctl.errors import UsageError
-from mlctl.services.clusters import connect
+from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
 from mlctl.services.training.request import Request, Resumed
@@ -35,17 +35,14 @@ def train(settings: Settings, request: Request, watcher: Watcher, cluster: Clust
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     if not cluster:
         return run_training(settings, request, prepared, watcher)
-    connection = connect(cluster, watcher)
+    connection = clusters.connect(cluster, watcher)
     from mlctl.services.training import on_cluster  # Ray is an extra
 
     return on_cluster.train(settings, request, prepared, connection, watcher)
 
 
 def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> None:
-    """Raise UsageError where a cluster's nodes could not reach the store, ConfigurationError without Ray."""
-    from mlctl.services.server.preflight import known_extra  # with all that a database needs
-
-    known_extra("ray", "ray", "--cluster")
+    """Raise UsageError where a cluster's nodes could not reach the store, and what `clusters.demand` raises."""
     if request.offline:
         raise UsageError(
             "--offline keeps a run on this machine, and --cluster trains on others", "leave one out"
@@ -55,6 +52,7 @@ def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> Non
             f"the nodes of {cluster.address} do not reach {settings.tracking_uri}",
             "mlctl server-up starts a server; then --tracking-uri http://HOST:PORT",
         )
+    clusters.demand(cluster)
 
 
 def run_training(

@@ -170,7 +170,9 @@ class SearchLoop:
         state.begin(state.attempt + 1)
         self.journal.add("start", trial=state.trial, attempt=state.attempt)
         self.record.begin(state.trial, state.values, now_ms())
-        executor.start(make_job(state))
+        job = make_job(state)
+        state.epochs = job.epochs
+        executor.start(job)
 
     def _hear(self, executor: Executor, make_job: MakeJob, event: Event) -> bool:
         """Take an event; return whether the oracle may still have to wait."""
@@ -276,11 +278,7 @@ class SearchLoop:
             last = max(state.curves, default=0)
             curve = state.curves.get(last, [])
             value = curve[-1].metrics.get(self.objective.metric) if curve else None
-            running.append(
-                Running(
-                    state.trial, curve[-1].number if curve else 0, int(state.values.get("epochs", 0)), value
-                )
-            )
+            running.append(Running(state.trial, curve[-1].number if curve else 0, state.epochs, value))
         best = self.best
         stopped = sum(one.state == STOPPED for one in self._ends)
         self.watcher.trials(running, len(self._ends), stopped, best.score if best else None)

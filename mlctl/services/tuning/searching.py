@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlctl.adapters import environment, framework, plots_search, search_journal
+import numpy as np
+
+from mlctl.adapters import environment, framework, plots_search, programs, search_journal
 from mlctl.adapters.journal import read_about
 from mlctl.adapters.oracles import Oracle
 from mlctl.adapters.pool import Executor, LocalPool
@@ -87,9 +89,12 @@ class Searching:
 
     def _executor(self) -> Executor:
         hardware, data = self.training.hardware, self.prepared.data
+        inputs = self.prepared.encoded(data.train)
+        if isinstance(inputs, np.ndarray):
+            inputs = programs.aligned(inputs)  # workers then share it, where each would have two copies
         setup = Setup(
-            self.request.source, self.asked.recipe, data, self.prepared.encoded(data.train),
-            self.prepared.encoded(data.validation), self.training.precision,
+            self.request.source, self.asked.recipe, data, inputs, self.prepared.encoded(data.validation),
+            self.training.precision,
         )  # fmt: skip
         if (cluster := self.request.cluster) is None:
             fork = framework.fork_is_safe(hardware)
@@ -106,11 +111,14 @@ class Searching:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
             about = read_about(folder) or self._about(self.resumed)
-            return Recorder.reopen(folder, self.watcher, about)
+            recorder = Recorder.reopen(folder, self.watcher, about)
+            recorder.tags({"mlctl.search.trials": self._most_trials})
+            return recorder
         recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
         self.training.describe(recorder)
         request = self.request
         recorder.tags({
+            "mlctl.search.trials": self._most_trials, "mlctl.search.epochs": epochs_of(self.asked),
             "mlctl.search.algorithm": request.algorithm, "mlctl.search.executions": request.executions,
             "mlctl.search.parallel": self.parallel, "mlctl.search.threads": self.threads,
             "mlctl.search.stop": request.stop or "none",
@@ -140,7 +148,7 @@ class Searching:
             whole = size(asked.dimensions)
             what = f"{math.floor(whole):,} combinations" if math.isfinite(whole) else "no end of combinations"
             self.watcher.search(
-                f"{asked.recipe.name}: {request.algorithm}, {what}", int(min(request.trials, whole)),
+                f"{asked.recipe.name}: {request.algorithm}, {what}", self._most_trials,
                 self.parallel, asked.objective,
             )  # fmt: skip
             loop.run(executor, lambda state: self._job(loop, state, recorder))
@@ -210,6 +218,10 @@ class Searching:
         }
 
     # -- what is recorded ---------------------------------------------------------------------------------
+
+    @property
+    def _most_trials(self) -> int:
+        return int(min(self.request.trials, size(self.asked.dimensions)))
 
     def _limits(self) -> Limits:
         timeout = self.request.timeout_s

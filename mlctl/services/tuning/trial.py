@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from mlctl.adapters import framework, pool, programs
 from mlctl.adapters.loop import Epoch, Loop, Progress
@@ -92,7 +91,7 @@ def _resident(inputs: Any) -> Any:
     if not isinstance(inputs, np.ndarray):
         return inputs
     if id(inputs) not in _held:
-        _held[id(inputs)] = tf.constant(inputs)
+        _held[id(inputs)] = programs.resident(programs.aligned(inputs))
     return _held[id(inputs)]
 
 

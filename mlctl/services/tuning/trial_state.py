@@ -14,11 +14,12 @@ from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
 
 @dataclass
 class TrialState:
-    """A trial that was asked for. `curves` holds each execution's epochs, counted from 1, of the last attempt."""
+    """A trial that was asked for. `epochs` is the most that it has, once it runs; `curves` holds each execution's epochs, counted from 1, of the last attempt."""
 
     trial: str
     values: Mapping[str, Any]
     executions: int
+    epochs: int = 0
     attempt: int = 0
     losses: int = 0
     state: str = ""

@@ -14,6 +14,7 @@ from mlctl.domain.cluster import Cluster
 from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
+from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
 from mlctl.services.tuning.space import size, space
@@ -74,7 +75,9 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     """
     asked = understood(request)
     reach(settings.tracking_uri)
-    prepared = _prepared(settings, asked, watcher)
+    if request.cluster is not None:
+        clusters.demand(request.cluster)
+    asked, prepared = _prepared(settings, asked, watcher)
     return _registered(
         settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
     )
@@ -110,8 +113,10 @@ def resume(
             "leave --trials out, or raise it",
         )
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
+    if request.cluster is not None:
+        clusters.demand(request.cluster)
     settings = replace(settings, experiment=run.experiment)
-    prepared = _prepared(settings, asked, watcher)
+    asked, prepared = _prepared(settings, asked, watcher)
     if run.data and run.data.sha256 != prepared.data.sha256:
         raise RefusedError(
             f"the data has changed since the search began: SHA-256 {run.data.sha256[:12]} then, "
@@ -157,10 +162,6 @@ def understood(request: SearchRequest) -> Asked:
         )
     if request.register is not None:
         check_name(request.register)
-    if request.cluster is not None:
-        from mlctl.services.server.preflight import known_extra  # with all that a database needs
-
-        known_extra("ray", "ray", "--cluster")
     recipe, _ = prepare.recipe_values(request.source, request.given)
     dimensions, fixed = space(recipe, request.given, request.space)
     objective = _objective(recipe, request.objective)
@@ -213,10 +214,17 @@ def _objective(recipe: Recipe, text: str | None) -> Objective:
     return Objective(metric, way == "max")
 
 
-def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> prepare.Prepared:
-    """Return the data with the recipe's own values, which trials then change: the encoder knows none of them."""
+def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> tuple[Asked, prepare.Prepared]:
+    """Return the data with the recipe's own values, which trials then change: the encoder knows none of them.
+
+    A table of a user's own has an objective only once it has been looked at.
+    """
     _, values = prepare.recipe_values(asked.request.source, asked.request.given)
-    return prepare.prepare(settings, asked.recipe, values, asked.request.data, asked.request.rows, watcher)
+    request = asked.request
+    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, watcher)
+    if request.objective is None:
+        asked = replace(asked, objective=asked.recipe.objective)
+    return asked, prepared
 
 
 def _registered(settings: Settings, request: SearchRequest, search: Search, watcher: SearchWatcher) -> Search:

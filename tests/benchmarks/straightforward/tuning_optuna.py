@@ -1,6 +1,7 @@
 """The search of tests/benchmarks/tuning.py as Optuna's Keras example writes it: prints the best score."""
 
 import sys
+import time
 
 import keras
 import numpy as np
@@ -10,6 +11,11 @@ with np.load(sys.argv[1]) as file:
     x, y = file["x_train"].astype("float32") / 255, file["y_train"].astype("int64")
 order = np.random.default_rng(7).permutation(len(x))
 train, validation = order[5000:], order[:5000]
+
+
+def note(sign):
+    with open(f"{sys.argv[2]}/times", "a") as times:
+        times.write(f"{sign}{time.time()}\n")
 
 
 def objective(trial):
@@ -27,7 +33,9 @@ def objective(trial):
     optimizer = keras.optimizers.RMSprop(rate) if name == "rmsprop" else keras.optimizers.Adam(rate)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     data = (x[validation], y[validation])
+    note("+")
     history = model.fit(x[train], y[train], epochs=3, batch_size=128, validation_data=data, verbose=0)
+    note("-")
     return max(history.history["val_accuracy"])
 
 

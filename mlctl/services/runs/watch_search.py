@@ -1,0 +1,49 @@
+"""The trials of a search as its runs tell of them, for whoever watches from elsewhere."""
+
+from __future__ import annotations
+
+from mlctl.adapters.tracking import Store
+from mlctl.domain import Objective, Run
+from mlctl.domain.runs import Condition, Field
+from mlctl.domain.tune import FAILED, RUNNING, Running, SearchNow, Trial
+from mlctl.services.runs.select import parse_objective
+
+FINAL = "final-"  # what a finalist's name begins with; it is no trial of the search
+
+
+def search_now(store: Store, run: Run, known: SearchNow | None) -> SearchNow | None:
+    """Return how a search stands, None for a run that is none; `known` spares asking for what has ended."""
+    objective = parse_objective(run.tags.get("mlctl.objective", ""))
+    if run.tags.get("mlctl.kind") != "search" or objective is None:
+        return None
+    before = {one.run_id: one for one in known.ended} if known else {}
+    running: list[Running] = []
+    ended: list[Trial] = []
+    nested = Condition(Field("tag", "mlflow.parentRunId"), "=", run.run_id)
+    for one in sorted(
+        store.search([nested], experiment=run.experiment), key=lambda one: one.tags["mlctl.trial"]
+    ):
+        name = one.tags["mlctl.trial"]
+        if one.run_id in before:
+            ended.append(before[one.run_id])
+        elif one.status == "RUNNING":
+            epoch, value = _last(store, one, objective)
+            epochs = int(one.params.get("epochs") or run.tags.get("mlctl.search.epochs") or 0)
+            running.append(Running(name, epoch, epochs, value))
+        elif not name.startswith(FINAL):
+            ended.append(_trial(name, one, objective, _last(store, one, objective)[0]))
+    return SearchNow(objective, int(run.tags.get("mlctl.search.trials", 0)), tuple(running), tuple(ended))
+
+
+def _last(store: Store, trial: Run, objective: Objective) -> tuple[int, float | None]:
+    points = store.history(trial.run_id, objective.metric) if objective.metric in trial.metrics else ()
+    return points[-1] if points else (0, None)
+
+
+def _trial(name: str, run: Run, objective: Objective, epochs: int) -> Trial:
+    tags = run.tags
+    state = tags.get("mlctl.state", FAILED if run.status == "FAILED" else RUNNING)
+    return Trial(
+        name, run.run_id, state, run.params, None if state == FAILED else run.metrics.get(f"best_{objective.metric}"),
+        epochs, float(tags.get("mlctl.duration_s", 0)), tags.get("mlctl.error") or tags.get("mlctl.why", ""),
+    )  # fmt: skip

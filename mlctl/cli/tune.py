@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.options import Experiment, SourceArgument
+from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.session import Session
 from mlctl.cli.train import Data, Epochs, Precision, PrecisionOption, Register, Rows, RunName, Seed, Set, Tag
 
@@ -85,6 +85,7 @@ DryRun = Annotated[
 def tune(
     session: Session,
     source: SourceArgument,
+    target: Target = None,
     algorithm: AlgorithmOption = Algorithm.random,
     space: Space = None,
     objective: Objective = None,
@@ -116,12 +117,14 @@ def tune(
         --space units=16..64:16 --space 'optimizer=rmsprop|adam'
     mlctl tune housing -P 4 --stop bandit:slack=0.1 --space units=2..12:2
     mlctl tune ./mine.py --timeout 10m --register Mine
+    mlctl tune churn.csv --target left
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
     from mlctl.services.tuning import tune as service
 
-    given = {**pairs("--set", set_), **({} if epochs is None else {"epochs": epochs})}
+    typed = {"target": target, "epochs": epochs}
+    given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}
     request = service.SearchRequest(
         source, algorithm.value, trials, executions, parallel, threads,
         seconds(timeout) if timeout else None, given, pairs("--space", space), objective, stop,

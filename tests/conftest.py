@@ -5,6 +5,7 @@ MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip i
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
     "openssl": (_program("openssl"), "install openssl"),
     "browser": (_program("chromium", "google-chrome"), "install chromium"),
+    "ray": (lambda: bool(importlib.util.find_spec("ray")), "install the ray extra"),
     "s3": (lambda: rclone() is not None, "install the test extra"),
 }
 

@@ -49,7 +49,7 @@ def import_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with (
         frugal_imports(),
-        _silent_stderr(),
+        silent_stderr(),
     ):  # TensorFlow's C++ writes to the descriptor before any level counts
         import keras
         import tensorflow as tf
@@ -105,7 +105,7 @@ def cpu() -> tuple[str, set[str]]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Send what C++ libraries write to descriptor 2 nowhere, unless TF_CPP_MIN_LOG_LEVEL asks for it."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
         yield

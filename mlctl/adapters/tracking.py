@@ -8,33 +8,24 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import requests
 import sqlalchemy
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
-from mlflow.exceptions import MlflowException
 
 from mlctl.adapters.conversion import to_run
 from mlctl.adapters.mlflow_search import as_filter, named
-from mlctl.adapters.reach import reach, sqlite_file, unreachable
+from mlctl.adapters.reach import reach, sqlite_file
+from mlctl.adapters.store_errors import asking
 from mlctl.domain import Artifact, Experiment, Run
 from mlctl.domain.runs import Condition, SortKey
-from mlctl.errors import (
-    ConfigurationError,
-    MlctlError,
-    NotFoundError,
-    RefusedError,
-    UnreachableError,
-    UsageError,
-)
-from mlctl.settings import masked
+from mlctl.errors import NotFoundError
 
 FIRST_PAGE, PAGE = 100, 5000
 REMOTE_PAGE = 1000  # a server takes over a second for this many, and must not be given up on
@@ -222,48 +213,9 @@ class Store:
                 self.client.delete_logged_model(model)
             self.client.delete_run(run.run_id)
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> AbstractContextManager[None]:
         """Turn what MLflow, its database or its server raise into errors of ours."""
-        try:
-            yield
-        except MlctlError:
-            raise
-        except MlflowException as exc:
-            raise self._translated(exc) from exc
-        except sqlalchemy.exc.SQLAlchemyError as exc:
-            raise UnreachableError(
-                f"the tracking database {masked(self.tracking_uri)} fails: {_first_line(exc)}", "try again"
-            ) from exc
-        except requests.exceptions.RequestException as exc:
-            raise unreachable(self.tracking_uri) from exc
-
-    def _translated(self, exc: MlflowException) -> MlctlError:
-        place = masked(self.tracking_uri)
-        said = _first_line(exc)
-        if "out-of-date database schema" in said:
-            return ConfigurationError(
-                f"{place} was written by another MLflow version",
-                f"make a copy, then: mlflow db upgrade {place}",
-            )
-        if exc.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return NotFoundError(said.rstrip("."), "mlctl runs list shows what is there")
-        if exc.error_code in {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}:
-            return ConfigurationError(
-                f"the tracking server {place} wants other credentials",
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-            )
-        if "valid JSON format" in said or exc.error_code == "ENDPOINT_NOT_FOUND":
-            return ConfigurationError(f"what answers at {place} is no MLflow server", "check --tracking-uri")
-        if exc.error_code == "INVALID_PARAMETER_VALUE":
-            return UsageError(said, "mlctl runs list --help")
-        if exc.error_code == "INVALID_STATE":
-            return RefusedError(said, "mlctl runs show tells its state")
-        if isinstance(exc.__cause__ or exc.__context__, requests.exceptions.RequestException):
-            return unreachable(self.tracking_uri)
-        return UnreachableError(
-            f"the tracking store {place} fails: {said}", "look at its log, then try again"
-        )
+        return asking(self.tracking_uri)
 
     def _run(self, found: MlflowRun) -> Run:
         experiment = self.experiments_by_id.get(found.info.experiment_id)
@@ -317,9 +269,3 @@ def _model_id(run: Run) -> str | None:
     """Return the id of a logged model from models:/m-…; a registered version's URI has none."""
     uri = run.model_uri or ""
     return uri.removeprefix("models:/") if uri.startswith("models:/m-") else None
-
-
-def _first_line(exc: Exception) -> str:
-    text = str(getattr(exc, "message", None) or exc)
-    line = " ".join(text.splitlines()[:1])
-    return line if len(line) <= 200 else line[:199] + "…"

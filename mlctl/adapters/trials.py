@@ -52,12 +52,16 @@ class Setup:
             file.truncate(start + at)
 
     @classmethod
-    def load(cls, path: Path) -> Setup:
-        """Return what `save` wrote, its arrays read as they are touched; the recipe is found again."""
+    def load(cls, path: Path, source: str | None = None) -> Setup:
+        """Return what `save` wrote, its arrays read as they are touched; the recipe is found again.
+
+        `source` says where, on another machine than the one that wrote it.
+        """
         with path.open("rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         length = int.from_bytes(whole[:8], "little")
-        source, head, places = pickle.loads(whole[8 : 8 + length])  # noqa: S301 - written by our own parent process
+        said, head, places = pickle.loads(whole[8 : 8 + length])  # noqa: S301 - written by our own parent process
+        source = source or str(said)
         recipe = find(source)  # before the data: a recipe's file may define what is in it
         start = -(-(8 + length) // ALIGNED) * ALIGNED
         buffers = [whole[start + at : start + at + size] for at, size in places]

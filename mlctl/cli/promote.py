@@ -89,7 +89,7 @@ def promote(
     mlctl promote Digits 2 Production --evaluate digits -n
 
     One version holds Staging, Production or a stage of your own; the one that held it becomes Archived.
-    Gates that are always to hold go into mlctl.toml, under \[models.NAME].
+    Gates that are always to hold go into mlctl.toml, under \\[models.NAME].
     """
     from mlctl.output.progress import TrainingView
     from mlctl.services.registry import promote as service

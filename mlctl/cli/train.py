@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
 from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.session import Session
 
@@ -93,6 +94,11 @@ def train(
     parent: Parent = None,
     offline: Offline = False,
     checkpoint_every: CheckpointEvery = "60s",
+    cluster: Cluster = None,
+    storage: Storage = None,
+    cpu: Cpu = None,
+    gpu: Gpu = None,
+    memory: Memory = None,
 ) -> None:
     """Train a recipe and log the model to MLflow.
 
@@ -101,7 +107,9 @@ def train(
     mlctl train imdb --epochs 10 --set units=64
     mlctl train titanic.csv --target Survived
     mlctl train ./mine.py --data ./my-data --register Mine
+    mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
     """
+    from mlctl.cli.cluster import place
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.progress import TrainingView
     from mlctl.services.training.request import Request
@@ -117,5 +125,6 @@ def train(
                 pairs("--tag", tag), register, parent, offline, seconds(checkpoint_every),
             ),
             view,
+            place(cluster, storage, cpu, gpu, memory),
         )  # fmt: skip
     session.show(run, f"next: {run.next_command}")

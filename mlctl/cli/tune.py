@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
 from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.session import Session
 from mlctl.cli.train import Data, Epochs, Precision, PrecisionOption, Register, Rows, RunName, Seed, Set, Tag
@@ -108,6 +109,11 @@ def tune(
     tag: Tag = None,
     register: Register = None,
     dry_run: DryRun = False,
+    cluster: Cluster = None,
+    storage: Storage = None,
+    cpu: Cpu = None,
+    gpu: Gpu = None,
+    memory: Memory = None,
 ) -> None:
     r"""Search a recipe's hyperparameters and log the best model.
 
@@ -118,7 +124,9 @@ def tune(
     mlctl tune housing -P 4 --stop bandit:slack=0.1 --space units=2..12:2
     mlctl tune ./mine.py --timeout 10m --register Mine
     mlctl tune churn.csv --target left
+    mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning --cpu 2
     """
+    from mlctl.cli.cluster import place
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
     from mlctl.services.tuning import tune as service
@@ -129,6 +137,7 @@ def tune(
         source, algorithm.value, trials, executions, parallel, threads,
         seconds(timeout) if timeout else None, given, pairs("--space", space), objective, stop,
         finalists, max_failures, data, rows, seed, precision.value, run_name, pairs("--tag", tag), register,
+        place(cluster, storage, cpu, gpu, memory),
     )  # fmt: skip
     if dry_run:
         session.show(service.plan(request), f"next: mlctl tune {source} …, without -n")

@@ -36,6 +36,9 @@ class Column:
     keep: int = 5
 
 
+PAIR = (Column("", keep=9), Column("", keep=9))  # a name and its value, both as long as they are
+
+
 @dataclass(frozen=True)
 class Cell:
     """A value that people see in other words or colours than programs do: CSV writes `value` itself."""
@@ -222,7 +225,7 @@ def _draw(table: Table, out: Console) -> None:
     out.print(drawn)
     if dropped:
         names = ", ".join(table.columns[index].title for index in dropped)
-        hint(f"{len(dropped)} columns not shown on {out.width} columns of terminal: {names}")
+        hint(f"not shown on {out.width} columns of terminal: {names}")
 
 
 def _as_text(cell: Any) -> Text:

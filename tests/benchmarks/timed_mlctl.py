@@ -1,6 +1,6 @@
 """mlctl as it is, with a stopwatch on its data and training: `python timed_mlctl.py train imdb …`.
 
-It wraps three light functions and leaves what they do, and what is imported when, alone.
+It wraps a few light functions and leaves what they do, and what is imported when, alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mlctl.output.progress import TrainingView
 from mlctl.services.training import prepare
 
 spent = {"wall_s": 0.0, "cpu_s": 0.0}
+epoch_ends: list[float] = []
 
 
 def lap(sign: int) -> None:
@@ -43,11 +44,18 @@ def stage(view: TrainingView, what: str) -> None:
     if what.startswith("saving"):
         lap(1)
         if path := os.environ.get("BENCHMARK_TIMES"):
-            Path(path).write_text(json.dumps(spent))
+            Path(path).write_text(json.dumps({**spent, "epoch_ends_cpu_s": epoch_ends}))
     told(view, what)
 
 
-told = TrainingView.stage
+def epoch(view: TrainingView, *given: Any) -> None:
+    """Note when an epoch ended."""
+    epoch_ends.append(time.process_time())
+    showed(view, *given)
+
+
+told, showed = TrainingView.stage, TrainingView.epoch
+TrainingView.epoch = epoch  # type: ignore[method-assign]
 TrainingView.stage = stage  # type: ignore[method-assign]
 prepare.prepare = around(prepare.prepare, before=-1, after=1)
 framework.begin = around(framework.begin, before=-1)  # the seed: the model is built and trained right after

@@ -51,11 +51,11 @@ BENCHMARKS = {
     ),
     "mnist": Benchmark(
         ["mnist", "--epochs", "3"], ["mnist.py", "3"],
-        "data and training >= 1.8x where the CPU has bfloat16",
+        "an epoch >= 1.8x where the CPU has bfloat16",
     ),
     "mnist-float32": Benchmark(
         ["mnist", "--epochs", "3", "--precision", "float32"], ["mnist.py", "3"],
-        "data and training >= 1x",
+        "an epoch >= 1x",
     ),
     "mnist-mlp": Benchmark(["mnist-mlp"], ["mnist_mlp.py"], "none fixed"),
     "housing": Benchmark(["housing"], ["housing.py"], "data and training >= 4x, whole >= 2.5x"),
@@ -65,18 +65,19 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What one process took; `inner` is its data and training alone."""
+    """What one process took; `inner` is its data and training alone, `epoch` one epoch after the first."""
 
     wall_s: float
     cpu_s: float
     peak_mb: float
     inner_wall_s: float
     inner_cpu_s: float
+    epoch_cpu_s: float
 
 
 ROWS = (
     ("whole, CPU s", "cpu_s"), ("whole, wall s", "wall_s"), ("peak memory, MB", "peak_mb"),
-    ("data and training, CPU s", "inner_cpu_s"), ("data and training, wall s", "inner_wall_s"),
+    ("data and training, CPU s", "inner_cpu_s"), ("data and training, wall s", "inner_wall_s"), ("an epoch after the first, CPU s", "epoch_cpu_s"),
 )  # fmt: skip
 
 
@@ -103,7 +104,9 @@ def measured(command: Sequence[str], folder: Path) -> Figures:
         raise SystemExit(f"{shlex.join(command)} failed:\n{(folder / 'log.txt').read_text()[-3000:]}")
     inner = json.loads(times.read_text())
     peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    return Figures(wall, usage.ru_utime + usage.ru_stime, peak, inner["wall_s"], inner["cpu_s"])
+    ends = inner["epoch_ends_cpu_s"] or [0.0, 0.0]  # what compiles does so in the first epoch
+    epoch = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return Figures(wall, usage.ru_utime + usage.ru_stime, peak, inner["wall_s"], inner["cpu_s"], epoch)
 
 
 def compiled() -> None:
@@ -118,10 +121,10 @@ def compiled() -> None:
 
 def table(ours: Sequence[Figures], theirs: Sequence[Figures]) -> str:
     """Return medians of both sides, and their ratio."""
-    lines = [f"{'':<28}{'straightforward':>16}{'mlctl':>10}{'ratio':>8}"]
+    lines = [f"{'':<32}{'straightforward':>16}{'mlctl':>10}{'ratio':>8}"]
     for words, name in ROWS:
         a, b = (statistics.median(getattr(one, name) for one in side) for side in (theirs, ours))
-        lines.append(f"{words:<28}{a:>16.1f}{b:>10.1f}{a / b:>7.2f}x")
+        lines.append(f"{words:<32}{a:>16.2f}{b:>10.2f}{a / b:>7.2f}x")
     return "\n".join(lines)
 
 
@@ -160,7 +163,7 @@ def main() -> None:
 MAKE_STORE = """
 import json, os, mlflow
 mlflow.MlflowClient("sqlite:///mlflow.db").search_experiments()
-json.dump({"wall_s": 0.0, "cpu_s": 0.0}, open(os.environ["BENCHMARK_TIMES"], "w"))
+json.dump({"wall_s": 0.0, "cpu_s": 0.0, "epoch_ends_cpu_s": []}, open(os.environ["BENCHMARK_TIMES"], "w"))
 """
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.serving import Comparison, Predicted, PredictionFile, Predictions
-from mlctl.output.render import Cell, Column, Table, number
+from mlctl.output.render import PAIR, Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import encodable
 
@@ -122,7 +122,7 @@ def _lines(picture: Sequence[Sequence[float]]) -> list[str]:
 def _(answer: PredictionFile) -> list[Table]:
     rows = [("file", answer.file), ("rows", answer.rows)]
     rows += [("of an earlier call", answer.resumed)] if answer.resumed else []
-    return [Table((Column("", keep=9), Column("", keep=9)), rows)]
+    return [Table(PAIR, rows)]
 
 
 @document.register

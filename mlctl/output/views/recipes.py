@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain import HyperparameterInfo, RecipeDetail, RecipeList
-from mlctl.output.render import Column, Table
+from mlctl.output.render import PAIR, Column, Table
 from mlctl.output.views.base import document, tables
 
 
@@ -24,7 +24,7 @@ def _(answer: RecipeList) -> Any:
 @tables.register
 def _(answer: RecipeDetail) -> list[Table]:
     about = Table(
-        (Column("", keep=9), Column("", keep=9)),
+        PAIR,
         [
             ("recipe", answer.name),
             ("trains", answer.summary),

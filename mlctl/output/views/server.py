@@ -17,7 +17,7 @@ from mlctl.domain.server import (
     Sweep,
     TrackingServer,
 )
-from mlctl.output.render import Column, Table, number
+from mlctl.output.render import PAIR, Column, Table, number
 from mlctl.output.views.base import document, tables
 
 
@@ -42,7 +42,7 @@ def _(answer: TrackingServer) -> list[Table]:
     rows += [("error", line) for line in answer.errors]
     if answer.admin_password:
         rows += [("user", "admin"), ("password", f"{answer.admin_password}  (shown this once)")]
-    return [Table((Column("", keep=9), Column("", keep=9)), rows)]
+    return [Table(PAIR, rows)]
 
 
 @document.register
@@ -139,7 +139,7 @@ def _(answer: Backup) -> list[Table]:
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
         ("kept of these", "everything" if answer.with_artifacts else "checksums"),
     ]
-    return [Table((Column("", keep=9), Column("", keep=9)), rows)]
+    return [Table(PAIR, rows)]
 
 
 @document.register

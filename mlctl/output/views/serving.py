@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.serving import Endpoint, EndpointList, KeyList, NewKey, StoppedEndpoint
-from mlctl.output.render import Column, Table
+from mlctl.output.render import PAIR, Column, Table
 from mlctl.output.views.base import document, tables
 
 
@@ -16,7 +16,7 @@ def _(answer: Endpoint) -> list[Table]:
         ("name", answer.name), ("status", answer.status), ("url", answer.url),
         ("model", answer.model), ("version", answer.version), ("pid", answer.pid), ("log", answer.log),
     ]  # fmt: skip
-    return [Table((Column("", keep=9), Column("", keep=9)), [row for row in rows if row[1] != ""])]
+    return [Table(PAIR, [row for row in rows if row[1] != ""])]
 
 
 @document.register

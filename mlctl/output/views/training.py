@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain import Reproduction, SyncReport
-from mlctl.output.render import Column, Table
+from mlctl.output.render import PAIR, Column, Table
 from mlctl.output.views.base import document, tables
 
 
@@ -26,7 +26,7 @@ def _(answer: SyncReport) -> Any:
 def _(answer: Reproduction) -> list[Table]:
     verdict = "identical in every figure of every epoch" if answer.identical else "different"
     about = Table(
-        (Column("", keep=9), Column("", keep=9)),
+        PAIR,
         [
             ("run", answer.run.run_id),
             ("reproduces", answer.of),

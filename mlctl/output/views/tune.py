@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.tune import Search, SearchPlan, Trial
-from mlctl.output.render import Cell, Column, Table, number
+from mlctl.output.render import PAIR, Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import run_document
 from mlctl.output.words import span
@@ -42,7 +42,7 @@ def _(answer: Search) -> list[Table]:
     final += [(name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")]
     return [
         Table(columns, rows, caption=caption),
-        Table((Column("", keep=9), Column("", keep=9)), final, "The final model"),
+        Table(PAIR, final, "The final model"),
     ]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlctl.adapters import log_file
 from mlctl.errors import NotFoundError
 from mlctl.services.server import noted
 
@@ -15,27 +15,18 @@ LOOKED_AT = 256 * 1024  # bytes at a log's end in which recent errors are sought
 
 def tail(name: str, lines: int, state_dir: Path) -> list[str]:
     """Return the last lines of a server's log."""
-    text = _log(name, state_dir).read_text(encoding="utf-8", errors="replace")
-    return text.splitlines()[-lines:] if lines else []
+    return log_file.last_lines(_log(name, state_dir), lines)
 
 
-def follow(name: str, state_dir: Path, every_s: float = 0.2) -> Iterator[str]:
+def follow(name: str, state_dir: Path) -> Iterator[str]:
     """Yield what a server adds to its log from now on, until the server is gone."""
-    log = _log(name, state_dir)
     book = noted.notes(state_dir)
-    with log.open(encoding="utf-8", errors="replace") as file:
-        file.seek(0, 2)
-        part = ""
-        while True:
-            part += file.readline()
-            if part.endswith("\n"):
-                yield part.rstrip("\n")
-                part = ""
-                continue
-            note = book.read(name)
-            if not note or not noted.process_of(note).alive():
-                return
-            time.sleep(every_s)
+
+    def alive() -> bool:
+        note = book.read(name)
+        return note is not None and noted.process_of(note).alive()
+
+    return log_file.added(_log(name, state_dir), alive)
 
 
 def errors_in(log: Path, since: int = 0, at_most: int = 5) -> tuple[str, ...]:

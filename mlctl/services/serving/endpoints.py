@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import process
+from mlctl.adapters import log_file, process
 from mlctl.adapters.notes import Notes
 from mlctl.adapters.process import Detached
 from mlctl.domain.serving import Endpoint, EndpointList, StoppedEndpoint
@@ -51,26 +50,18 @@ def stop(settings: Settings, name: str) -> StoppedEndpoint:
 
 def tail(settings: Settings, name: str, lines: int) -> list[str]:
     """Return the last lines of an endpoint's log; raises NotFoundError."""
-    text = _log(settings, name).read_text(encoding="utf-8", errors="replace")
-    return text.splitlines()[-lines:] if lines else []
+    return log_file.last_lines(_log(settings, name), lines)
 
 
-def follow(settings: Settings, name: str, every_s: float = 0.2) -> Iterator[str]:
+def follow(settings: Settings, name: str) -> Iterator[str]:
     """Yield what an endpoint adds to its log, until it is gone."""
     book = notes(settings)
-    with _log(settings, name).open(encoding="utf-8", errors="replace") as file:
-        file.seek(0, 2)
-        part = ""
-        while True:
-            part += file.readline()
-            if part.endswith("\n"):
-                yield part.rstrip("\n")
-                part = ""
-                continue
-            note = book.read(name)
-            if not note or not process_of(note).alive():
-                return
-            time.sleep(every_s)
+
+    def alive() -> bool:
+        note = book.read(name)
+        return note is not None and process_of(note).alive()
+
+    return log_file.added(_log(settings, name), alive)
 
 
 def process_of(note: Mapping[str, Any]) -> Detached:

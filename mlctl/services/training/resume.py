@@ -47,7 +47,12 @@ def resume(
     if about:
         _refuse_if_written(folder)
     else:
-        about, known = _fetched(settings, run, folder)
+        if run.status == "RUNNING":
+            raise RefusedError(
+                f"run {run.run_id[:8]} is alive on another machine",
+                "it is LOST a minute after its last sign of life",
+            )
+        about, known = fetched(settings, run, folder)
     request = request_of(run)
     changed: list[str] = []
     source = recipe_source(settings, run, request, folder, changed)
@@ -124,13 +129,11 @@ def _refuse_if_written(folder: Path) -> None:
     Journal(folder).close()
 
 
-def _fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any], frozenset[tuple[str, int]]]:
-    """Bring the run's checkpoint from the store; return whose record it is and what the store has of it."""
-    if run.status == "RUNNING":
-        raise RefusedError(
-            f"run {run.run_id[:8]} is alive on another machine",
-            "it is LOST a minute after its last sign of life",
-        )
+def fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any], frozenset[tuple[str, int]]]:
+    """Bring a run's checkpoint from the store; return whose record it is and what the store has of it.
+
+    Whoever asks knows that nobody writes the run any more.
+    """
     store = Store(settings.tracking_uri)
     if any(one.path == checkpoints.SHARED for one in store.artifacts(run)):
         shared = store.download(run, checkpoints.SHARED, folder / "files")

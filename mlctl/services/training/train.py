@@ -6,14 +6,17 @@ from dataclasses import replace
 
 from mlctl.adapters.reach import reach
 from mlctl.domain import Run, Watcher
+from mlctl.domain.cluster import Cluster
+from mlctl.errors import UsageError
+from mlctl.services.clusters import connect
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
 from mlctl.services.training.request import Request, Resumed
 from mlctl.settings import Settings
 
 
-def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
-    """Train, log and check a model; return its run.
+def train(settings: Settings, request: Request, watcher: Watcher, cluster: Cluster | None = None) -> Run:
+    """Train, log and check a model, here or on a cluster; return its run.
 
     A model that cannot be registered fails when the run is finished and kept.
 
@@ -25,10 +28,33 @@ def train(settings: Settings, request: Request, watcher: Watcher) -> Run:
     # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
     request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     recipe, values = prepare.recipe_values(request.source, request.given)
+    if cluster:
+        demand_shared(settings, request, cluster)
     if not request.offline:
         reach(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
-    return run_training(settings, request, prepared, watcher)
+    if not cluster:
+        return run_training(settings, request, prepared, watcher)
+    connection = connect(cluster, watcher)
+    from mlctl.services.training import on_cluster  # Ray is an extra
+
+    return on_cluster.train(settings, request, prepared, connection, watcher)
+
+
+def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> None:
+    """Raise UsageError where a cluster's nodes could not reach the store, ConfigurationError without Ray."""
+    from mlctl.services.server.preflight import known_extra  # with all that a database needs
+
+    known_extra("ray", "ray", "--cluster")
+    if request.offline:
+        raise UsageError(
+            "--offline keeps a run on this machine, and --cluster trains on others", "leave one out"
+        )
+    if settings.tracking_uri.startswith("sqlite") and not cluster.own_nodes:
+        raise UsageError(
+            f"the nodes of {cluster.address} do not reach {settings.tracking_uri}",
+            "mlctl server-up starts a server; then --tracking-uri http://HOST:PORT",
+        )
 
 
 def run_training(

@@ -22,6 +22,7 @@ from mlctl.adapters.trials import Job, Setup
 from mlctl.domain import Run
 from mlctl.domain.tune import DONE, STOPPED, Search, SearchWatcher
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
+from mlctl.services.clusters import connect
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.request import Request
@@ -90,8 +91,16 @@ class Searching:
             self.request.source, self.asked.recipe, data, self.prepared.encoded(data.train),
             self.prepared.encoded(data.validation), self.training.precision,
         )  # fmt: skip
-        fork = framework.fork_is_safe(hardware)
-        return LocalPool(setup, train_trial, self.parallel, self.threads, fork)
+        if (cluster := self.request.cluster) is None:
+            fork = framework.fork_is_safe(hardware)
+            return LocalPool(setup, train_trial, self.parallel, self.threads, fork)
+        connection = connect(cluster, self.watcher)
+        from mlctl.adapters.cluster_pool import ClusterPool  # Ray is an extra
+
+        self.threads = self.request.threads or max(1, int(cluster.cpu))
+        pool = ClusterPool(connection, setup, train_trial, self.request.parallel, self.threads)
+        self.parallel = pool.slots
+        return pool
 
     def _recorder(self) -> Recorder:
         if self.resumed:
@@ -105,6 +114,7 @@ class Searching:
             "mlctl.search.algorithm": request.algorithm, "mlctl.search.executions": request.executions,
             "mlctl.search.parallel": self.parallel, "mlctl.search.threads": self.threads,
             "mlctl.search.stop": request.stop or "none",
+            "mlctl.search.cluster": request.cluster.address if request.cluster else "none",
             **{f"mlctl.space.{one.name}": one.words for one in self.asked.dimensions},
         })  # fmt: skip
         return recorder

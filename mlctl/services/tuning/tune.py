@@ -10,6 +10,7 @@ from typing import Any
 
 from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
+from mlctl.domain.cluster import Cluster
 from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
@@ -51,6 +52,7 @@ class SearchRequest:
     run_name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     register: str | None = None
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def resume(
     entries = list(search_journal.read(_journal(run, folder)))
     if not entries or entries[0]["kind"] != SEARCH:
         raise NotFoundError(f"run {run.run_name} is no search", "mlctl runs list shows what it is")
-    request = SearchRequest(**entries[0]["request"])
+    request = _request(entries[0]["request"])
     for entry in entries:
         if entry["kind"] == "more":
             request = replace(request, trials=entry["trials"])
@@ -155,6 +157,10 @@ def understood(request: SearchRequest) -> Asked:
         )
     if request.register is not None:
         check_name(request.register)
+    if request.cluster is not None:
+        from mlctl.services.server.preflight import known_extra  # with all that a database needs
+
+        known_extra("ray", "ray", "--cluster")
     recipe, _ = prepare.recipe_values(request.source, request.given)
     dimensions, fixed = space(recipe, request.given, request.space)
     objective = _objective(recipe, request.objective)
@@ -188,6 +194,12 @@ def epochs_of(asked: Asked) -> int:
 def request_entry(request: SearchRequest) -> dict[str, Any]:
     """Return a request as the journal's first line holds it."""
     return asdict(request)
+
+
+def _request(entry: Mapping[str, Any]) -> SearchRequest:
+    """Return the request that `request_entry` made an entry of."""
+    cluster = entry.get("cluster")
+    return SearchRequest(**{**entry, "cluster": Cluster(**cluster) if cluster else None})
 
 
 def _objective(recipe: Recipe, text: str | None) -> Objective:

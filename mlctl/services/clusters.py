@@ -1,0 +1,46 @@
+"""Connecting to a cluster: what it needs, in the order that it needs it."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+from mlctl.adapters.environment import cores
+from mlctl.adapters.framework import silent_stderr
+from mlctl.adapters.ray_nodes import OwnNodes
+from mlctl.domain import Watcher
+from mlctl.domain.cluster import Cluster
+
+if TYPE_CHECKING:
+    from mlctl.adapters.ray_cluster import Connection
+
+# Ray counts its users, and both libraries write to stderr
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def connect(cluster: Cluster, watcher: Watcher) -> Connection:
+    """Connect to a cluster, or start nodes of this machine's own, as often as wanted but to one at a time.
+
+    Raises what `Connection` and `OwnNodes` raise.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    own: OwnNodes | None = None
+    if cluster.own_nodes:
+        watcher.stage(f"starting a Ray cluster of {cluster.own_nodes} nodes")
+        cpus = max(math.ceil(cluster.cpu), cores() // cluster.own_nodes)
+        own = OwnNodes(cluster.own_nodes, cpus, math.ceil(cluster.gpu))
+        os.environ.update(own.environment)
+    else:
+        watcher.stage(f"connecting to {cluster.address}")
+    try:
+        with silent_stderr():
+            # only now: Ray reads its settings from the environment when it is imported
+            from mlctl.adapters.ray_cluster import Connection
+
+            return Connection(cluster, own)
+    except BaseException:
+        if own:
+            own.close()
+        raise

@@ -1,0 +1,140 @@
+"""A search and a training on a Ray cluster of two nodes, one of which dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.parts.command_line import CommandLine
+from tests.trained import COMMAND, TINY
+
+SLOW = TINY.replace(
+    "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(2)\n"
+)
+SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01", "--finalists", "0")
+PAUSING = """\
+        import time
+
+        class Pausing(keras.metrics.MeanMetricWrapper):
+            def reset_state(self):
+                super().reset_state()
+                time.sleep(0.4)
+
+        model.compile(
+            keras.optimizers.Adam(hp.rate), loss="binary_crossentropy",
+            metrics=["accuracy", Pausing(keras.losses.binary_crossentropy, name="paused")],
+        )
+        return model
+"""
+FOREVER_S = 90
+
+
+@pytest.fixture
+def mlctl(tmp_path: Path) -> CommandLine:
+    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, patience_s=600)
+
+
+def begun(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.whole_environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def until(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    end = time.monotonic() + FOREVER_S
+    while not (found := what()):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return found
+
+
+def journal(mlctl: CommandLine, kind: str) -> list[dict[str, Any]]:
+    for path in (mlctl.state / "runs").glob("*/search.jsonl"):
+        entries = [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+        return [entry for entry in entries if entry["kind"] == kind]
+    return []
+
+
+def busy_nodes(process: subprocess.Popen[str], task: str) -> list[tuple[psutil.Process, psutil.Process]]:
+    """Return (raylet, worker) of the nodes that run such a task."""
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        try:
+            parent = one.parent()
+            name = " ".join(one.cmdline()).removeprefix("ray::")
+            if name.startswith(task) and parent and parent.name() == "raylet":
+                found.append((parent, one))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="a killed search takes its nodes along on Linux alone")
+@pytest.mark.needs("ray")
+def test_a_dead_node_loses_no_trial_and_a_killed_search_leaves_no_process(mlctl: CommandLine) -> None:
+    asked = ("./slow.py", *SPACE, "--algorithm", "grid", "--trials", "4")
+    search = begun(mlctl, "tune", *asked, "--cluster", "local:2")
+    until(lambda: journal(mlctl, "end"), search)
+    raylet, worker = until(lambda: busy_nodes(search, "000"), search)[0]
+    time.sleep(0.5)  # it trains, for two seconds at least
+    began = time.monotonic()
+    worker.suspend()  # as a node that is cut off: it comes back when its trial has been given to another
+    raylet.kill()
+    lost = until(lambda: journal(mlctl, "lost"), search)
+    noticed_s = time.monotonic() - began
+    worker.resume()
+    assert len(lost) == 1
+    until(lambda: len(journal(mlctl, "end")) == 4, search)
+    processes = psutil.Process(search.pid).children(recursive=True)
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    print(f"a dead node was noticed after {noticed_s:.1f} s")
+    ends = journal(mlctl, "end")
+    assert sorted(entry["trial"] for entry in ends) == ["0001", "0002", "0003", "0004"]
+    assert {entry["state"] for entry in ends} == {"done"}
+    again = [entry["trial"] for entry in journal(mlctl, "start") if entry["attempt"] == 2]
+    assert again == [lost[0]["trial"]]
+
+
+def test_what_a_cluster_needs_is_told_at_the_start(mlctl: CommandLine) -> None:
+    for arguments, said in (
+        (("--cluster", "ray://head:10001"), "need a place that all of them and this machine reach"),
+        (("--cluster", "head"), "is no address"),
+        (("--storage", "/mnt/shared"), "is for --cluster alone"),
+        (("--cluster", "local:2", "--memory", "much"), "is no size"),
+    ):
+        assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are told apart by Linux's names")
+@pytest.mark.needs("ray")
+def test_a_training_goes_on_elsewhere_when_its_node_dies(mlctl: CommandLine) -> None:
+    slow_epochs = TINY.replace("        return model\n", PAUSING)
+    (mlctl.cwd / "paused.py").write_text(slow_epochs)
+    training = begun(mlctl, "train", "./paused.py", "--epochs", "8", "--cluster", "local:2")
+    until(lambda: list((mlctl.state / "runs").glob("*/checkpoints/0000[3-9]-*.ckpt")), training)
+    raylet, _ = busy_nodes(training, "train ")[0]
+    raylet.kill()
+    out, err = training.communicate(timeout=FOREVER_S)
+    assert training.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["status"] == "FINISHED"
+    assert "the training goes on elsewhere" in err
+    assert "going on after epoch" in err
+    assert answer["params"]["epochs"] == "8"
+    assert len(mlctl.json("runs", "list")) == 1

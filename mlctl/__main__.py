@@ -10,6 +10,7 @@ from mlctl.errors import Interrupted
 
 def main() -> None:
     """Run the command line; a shell's question for completions never starts it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody is told what runs here
     if sys.argv[1:2] == ["--version"]:
         from mlctl import __version__
 

@@ -81,7 +81,7 @@ def promote(
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Move a version to a stage, where every gate holds.
+    r"""Move a version to a stage, where every gate holds.
 
     \b
     mlctl promote Digits 2 Production --require 'test_accuracy>=0.95' --no-regress test_f1:0.005

@@ -1,6 +1,4 @@
-"""A trained network below new layers, its weights kept as they are: a user's .keras file, its last layers taken
-off, or one of Keras's own by name.
-"""
+"""A trained network below new layers, its weights kept: a user's file without its last layers, or Keras's own."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def _measured(
     settings: Settings, store: Store, candidate: Candidate, source: str, watcher: Watcher
 ) -> tuple[Candidate, str]:
     """Score candidate and holder on the same data; return them with it, and the metric that decides."""
-    exam = evaluate.examine(settings, source, watcher=watcher)
+    exam = evaluate.examine(settings, source, watcher=watcher, like=candidate.version.run_id)
     fresh: list[Mapping[str, float]] = []
     versions: Sequence[RegisteredVersion | None] = (candidate.version, candidate.holder)
     for one in versions:

@@ -28,7 +28,7 @@ def compare(
     """Return what the models reach on a recipe's test split; raises as resolving and examining do."""
     typed = [model, *([against] if against else [])]
     references = [resolve(settings, one) for one in typed]
-    exam = examine(settings, source, data, rows, None, watcher)
+    exam = examine(settings, source, data, rows, None, watcher, references[0].run_id)
     store = Store(settings.tracking_uri)
     found = [exam.take(store, one) for one in references]
     run_id = _logged(settings, found) if log else None

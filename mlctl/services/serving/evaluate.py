@@ -11,7 +11,8 @@ from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Quiet, Watcher
 from mlctl.domain.registry import Evaluation, ModelReference
-from mlctl.errors import BadDataError
+from mlctl.errors import BadDataError, NotFoundError
+from mlctl.recipes import Recipe, find
 from mlctl.scores import scores
 from mlctl.services.registry import select_model
 from mlctl.services.training import prepare
@@ -64,7 +65,7 @@ def evaluate(
     `mlctl train` has them. Raises as both do, and BadDataError where the model does not fit the data.
     """
     reference = select_model.resolve(settings, model) if isinstance(model, str) else model
-    exam = examine(settings, source, data, rows, given, watcher)
+    exam = examine(settings, source, data, rows, given, watcher, reference.run_id)
     return exam.take(Store(settings.tracking_uri), reference)
 
 
@@ -75,9 +76,28 @@ def examine(
     rows: int | None = None,
     given: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
+    like: str | None = None,
 ) -> Exam:
-    """Load a recipe's data, and choose what models are scored on."""
-    recipe, values = prepare.recipe_values(source, given or {})
+    """Load a recipe's data, and choose what models are scored on.
+
+    `like` is the run that made a model: its data options (a table's target, the split) hold where `given` sets
+    no other, so that no row it was trained on is among the test's.
+    """
+    recipe = find(source)
+    recipe, values = prepare.recipe_values(source, {**_options_of(settings, recipe, like), **(given or {})})
     prepared = prepare.prepare(settings, recipe, values, data, rows, watcher or Quiet())
     found = prepared.data
     return Exam(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
+
+
+def _options_of(settings: Settings, recipe: Recipe, run_id: str | None) -> dict[str, str]:
+    """Return the data options that a run of this recipe had; none where it is gone, or of another recipe."""
+    try:
+        run = Store(settings.tracking_uri).run(run_id) if run_id else None
+    except NotFoundError:  # a model may outlive its run
+        run = None
+    if run is None or run.recipe != recipe.name:
+        return {}
+    declared = recipe.declared()
+    known = {name: declared.get(name.partition(".")[0]) for name in run.params}
+    return {name: run.params[name] for name, one in known.items() if one and one.data and run.params[name]}

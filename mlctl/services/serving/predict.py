@@ -102,7 +102,13 @@ def _sampled(settings: Settings, about: About, number: int, watcher: Watcher) ->
     if not about.recipe:
         raise UsageError("this model does not say which recipe made it", "give an INPUT in place of --sample")
     recipe, values = prepare.recipe_values(about.recipe, {})
-    data = prepare.prepare(settings, recipe, values, None, None, watcher).data
+    try:
+        data = prepare.prepare(settings, recipe, values, None, None, watcher).data
+    except UsageError as exc:  # it has no data but what a user brings
+        raise UsageError(
+            f"--sample: recipe {recipe.name} has no test rows of its own",
+            "give an INPUT in place of --sample",
+        ) from exc
     split = data.test or data.validation
     chosen = split.take(np.random.default_rng().permutation(len(split))[:number])
     raw = data.raw(chosen.inputs)

@@ -22,8 +22,10 @@ FRAMES_A_SECOND = 4
 class SearchView(TrainingView):
     """A SearchWatcher that shows what it sees on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "trial", rounds: str = "epochs") -> None:
+        """`noun` is what is searched among, `rounds` what each has several of."""
         super().__init__()
+        self._noun, self._rounds = noun, rounds
         self._table: Live | None = None
         self._goal: Objective | None = None
         self._total = self._parallel = 0
@@ -45,7 +47,7 @@ class SearchView(TrainingView):
         self._began = time.monotonic()
         self._print(
             Text(
-                f"searching {what}: up to {trials} trials, {parallel} at once, objective {objective}",
+                f"searching {what}: up to {trials} {self._noun}s, {parallel} at once, objective {objective}",
                 style="dim",
             )
         )
@@ -61,23 +63,23 @@ class SearchView(TrainingView):
         self._shown_at = now
         assert self._goal is not None
         table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        for title in ("trial", "epoch", self._goal.metric):
-            table.add_column(title, justify="left" if title == "trial" else "right")
+        for title in (self._noun, self._rounds, self._goal.metric):
+            table.add_column(title, justify="left" if title == self._noun else "right")
         for one in running:
             table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
         spent = now - self._began
         eta = span(spent / finished * (self._total - finished)) if finished else "?"
-        line = Text(f"{finished}/{self._total} trials, {stopped} stopped, best {number(best) or '-'}, "
+        line = Text(f"{finished}/{self._total} {self._noun}s, {stopped} stopped, best {number(best) or '-'}, "
                     f"{span(spent)}, ETA {eta}", style="dim")  # fmt: skip
         self._table.update(Group(table, line), refresh=True)
 
     def trial(self, trial: Trial, best: bool) -> None:
         """Show a trial's line; the table stays below it."""
-        line = Text(f"trial {trial.trial}  ")
+        line = Text(f"{self._noun} {trial.trial}  ")
         line.append(f"{number(trial.score) or trial.state:>9}", "bold green" if best else "bold")
         values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
         line.append("  " + " ".join(f"{name}={_short(value)}" for name, value in values.items()))
-        line.append(f"  {trial.epochs} epochs, {span(trial.duration_s)}", "dim")
+        line.append(f"  {trial.epochs} {self._rounds}, {span(trial.duration_s)}", "dim")
         if trial.why:
             line.append(f"  {trial.state}: {trial.why}", "red" if trial.state == FAILED else "yellow")
         line.append("  best" if best else "", "green")

@@ -88,7 +88,8 @@ def resume(settings: Settings, run: Run, watcher: SearchWatcher) -> Automl:
 def plan(request: AutomlRequest) -> AutomlPlan:
     """Return what would be tried, having read no data."""
     asked = understood(request)
-    recipe, task, notes = asked.recipe, _task(asked.recipe), ()
+    recipe, task = asked.recipe, _task(asked.recipe)
+    notes: tuple[str, ...] = ()
     metric = request.metric or recipe.objective.metric.removeprefix("val_")
     if task == "auto":
         task = "regression" if metric in metrics.OF_NUMBERS else "classes"
@@ -151,6 +152,9 @@ def _raced(
         )
     if run and run.data and run.data.sha256 != prepared.data.sha256:
         raise RefusedError("the data has changed since this run began", "begin a new one: mlctl automl")
+    metrics.objective(
+        request.metric, asked.recipe.objective, len(prepared.data.classes)
+    )  # before all that takes time
     watcher.stage("starting LightGBM, TensorFlow and MLflow")
     # threads that spin while they wait for a core make a busy machine ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

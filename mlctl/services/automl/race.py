@@ -133,7 +133,7 @@ class Race:
                 found,
             )
             ending = Ending(self.asked, self.prepared, self.table, self.objective, self.watcher, self.clock)
-            blended = sum(share * self.fitted[name].answers for name, share in shares.items())
+            blended = np.sum([share * self.fitted[name].answers for name, share in shares.items()], axis=0)
             reached = {f"val_{k}": v for k, v in metrics.measured(wanted, blended, found, self.span).items()}
             leaderboard = self._leaderboard(runs, recorder.run_id, shares, reached)
             chosen = {name: self.fitted[name] for name in shares}

@@ -104,5 +104,6 @@ def test_weights_take_what_helps_and_leave_the_rest() -> None:
 def test_the_clock_keeps_time_for_the_end() -> None:
     clock = Clock(time.monotonic() - 10, 60)
     assert clock.left < 50
-    assert clock.until() - time.monotonic() <= 15.1
-    assert clock.for_refits(100) == pytest.approx(21)
+    assert clock.until(0) - time.monotonic() <= 15.1
+    assert clock.until(1000) - time.monotonic() < 0.1
+    assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 FINISH_S = 4.0  # blending, saving, loading back, scoring and sending, on a machine of one's own
 ONE_FIT = 0.25  # of the time, at most, for one model
@@ -28,11 +29,14 @@ class Clock:
         wall, used = time.monotonic() - self.began, sum(os.times()[:2])
         return float(FINISH_S * min(4.0, max(1.0, wall / max(used, 0.1))))
 
-    def until(self) -> float:
-        """Return when a fit that begins now must stop."""
-        now = time.monotonic()
-        return min(now + ONE_FIT * self.timeout_s, now + max(0.0, self.left))
+    def until(self, refits: float) -> float:
+        """Return when a fit that begins now must stop, to leave so many seconds for refits."""
+        return time.monotonic() + max(0.0, min(ONE_FIT * self.timeout_s, self.left - refits))
 
-    def for_refits(self, wanted: float) -> float:
-        """Return how much of what refits want is kept for them."""
-        return min(wanted, REFITS * self.timeout_s)
+    def for_refits(self, wanted: Iterable[float]) -> float:
+        """Return how long to keep for refits that take so long, the most wanted first: for those that have room."""
+        kept = 0.0
+        for seconds in wanted:
+            if kept + seconds <= REFITS * self.timeout_s:
+                kept += seconds
+        return kept

@@ -20,8 +20,9 @@ from mlctl.scores import labels_of
 from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.automl import Asked
 from mlctl.services.automl.clock import Clock
-from mlctl.services.automl.fitting import MORE_DATA, Fitted, Table
+from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
 from mlctl.services.automl.models import LIGHTGBM
+from mlctl.services.automl.table import Table
 from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.training import CHECKED_ROWS, agree
 
@@ -76,8 +77,7 @@ class Ending:
         again: dict[str, bytes] = {}
         for name in sorted(shares, key=shares.__getitem__, reverse=True):
             one = chosen[name]
-            more = len(self.table.whole.train) / len(self.table.train)
-            if one.seconds * more > self.clock.left:
+            if MORE_ROWS * one.seconds > self.clock.left:
                 continue
             self.watcher.stage(f"fitting {name} again, on validation rows, too")
             boosted = one.spec.family == LIGHTGBM

@@ -1,11 +1,14 @@
-"""Fitting one model of any family: on the training rows with validation, or again on both, as it was."""
+"""Fitting one model of any family: on the training rows with validation, or again on both, as it was.
+
+Of a small table each model answers all rows of training and validation in folds, each fold by a model that has not
+seen it, and is then fitted to all of them.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import lightgbm
@@ -13,13 +16,11 @@ import numpy as np
 
 from mlctl.adapters import graphs, trees
 from mlctl.adapters.graphs import Link
-from mlctl.data.dataset import Dataset
-from mlctl.domain import Objective
-from mlctl.recipes import Recipe
-from mlctl.services.automl.features import Features
-from mlctl.services.automl.models import FOREST, HISTOGRAM, L1, L2, LIGHTGBM, LINEAR, LOG, Spec
+from mlctl.services.automl.models import FOREST, HISTOGRAM, L2, LIGHTGBM, LINEAR, LOG, Spec
+from mlctl.services.automl.table import Table
 
 MORE_DATA = 1.1  # more rows carry a little more rounds
+MORE_ROWS = 1.25  # a fit to training and validation rows takes so much longer
 TREES_AT_ONCE, TREES_LEAST = 10, 10
 LEAVES = 6000  # a tree's at most, about: a forest of whole trees on many rows is too heavy to serve
 
@@ -27,46 +28,8 @@ Array = np.ndarray[Any, Any]
 Tick = Callable[[int, float | None], None]
 
 
-@dataclass(frozen=True)
-class Table:
-    """The encoded rows that models are fitted to: (n, width) float32, and their targets."""
-
-    recipe: Recipe
-    data: Dataset
-    features: Features
-    train: Array
-    validation: Array
-    seed: int
-    objective: Objective
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are; 0 for a regression."""
-        return len(self.data.classes)
-
-    @property
-    def outputs(self) -> int:
-        """How many numbers answer a row."""
-        return self.classes if self.classes > 2 else 1
-
-    @cached_property
-    def whole(self) -> Table:
-        """The same with the validation rows among those for training, and none for validation."""
-        split = replace(
-            self.data.train, targets=np.concatenate((self.data.train.targets, self.data.validation.targets))
-        )
-        none = self.data.validation.take(np.zeros(0, np.int64))
-        data = replace(self.data, train=split, validation=none)
-        return replace(
-            self,
-            data=data,
-            train=np.concatenate((self.train, self.validation)),
-            validation=self.validation[:0],
-        )
-
-    def columns(self, rows: Array) -> Array:
-        """Return the features that trees and linear models take."""
-        return rows[:, list(self.features.trees)]
+class OutOfTime(Exception):  # noqa: N818 - the model is not at fault
+    """A model was stopped before it could answer all that it is judged by."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +52,35 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
     from mlctl.services.automl import network
 
     began = time.perf_counter()
-    by_family = {
-        LIGHTGBM: _lightgbm, FOREST: _forest, HISTOGRAM: _histogram, LINEAR: _linear,
-    }  # fmt: skip
+    by_family = {LIGHTGBM: _lightgbm, FOREST: _forest, HISTOGRAM: _histogram, LINEAR: _linear}
     make = by_family.get(spec.family, network.fit)
+    crossed = None
+    if table.folds and not rounds:
+        crossed, rounds = _crossed(make, spec, table, until, tick)
+        table = table.whole
     answer, graph, found = make(spec, table, until, tick, rounds)
     rows = table.validation if len(table.validation) else table.train[: graphs.CHECKED_ROWS]
     answers = np.asarray(answer(rows), np.float64).reshape(len(rows), -1)
-    graphs.check(graph, rows, answers)
-    return Fitted(spec, answers, graph, found, time.perf_counter() - began)
+    made = graph()
+    graphs.check(made, rows, answers)
+    return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - began)
+
+
+def _crossed(make: Any, spec: Spec, table: Table, until: float, tick: Tick) -> tuple[Array, int]:
+    """Return what all rows are answered, each by a model that has not seen it, and the usual number of rounds."""
+    answers = np.zeros((len(table.judged), table.outputs))
+    rounds: list[int] = []
+    for hand, part in table.dealt():
+        if rounds and time.monotonic() > until:
+            raise OutOfTime("there was no time for all of its folds")
+        answer, _, found = make(spec, part, until, tick, 0)
+        answers[hand] = np.asarray(answer(part.validation)).reshape(len(hand), -1)
+        rounds.append(found)
+    return answers, max(1, round(float(np.median(rounds))))
 
 
 Answer = Callable[[Array], Array]
-Made = tuple[Answer, bytes, int]
+Made = tuple[Answer, Callable[[], bytes], int]
 
 
 def _link(spec: Spec, targets: Array) -> tuple[Link, Array]:
@@ -138,9 +117,10 @@ def _lightgbm(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -
         valid = lightgbm.Dataset(table.columns(table.validation), wanted, reference=train)
         booster = lightgbm.train(told, train, most, valid_sets=[valid], callbacks=[watch])
         best = watch.best + 1
-    graph = graphs.of_trees(
-        trees.of_lightgbm(booster, best, table.outputs), table.features.width, table.features.trees, link
-    )
+
+    def graph() -> bytes:
+        grown = trees.of_lightgbm(booster, best, table.outputs)
+        return graphs.of_trees(grown, table.features.width, table.features.trees, link)
 
     def answer(rows: Array) -> Array:
         raw = booster.predict(table.columns(rows), num_iteration=best, raw_score=True)
@@ -186,10 +166,13 @@ def _forest(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> 
         grown = min(most, grown + TREES_AT_ONCE)
         model.set_params(n_estimators=grown).fit(rows, targets)
         tick(grown, None)
-    ensemble = trees.of_forest(model)
-    if table.classes == 2:  # the second class's share says all
-        ensemble = trees.Ensemble([replace(one, values=one.values[:, 1:]) for one in ensemble.trees], (0.0,))
-    graph = graphs.of_trees(ensemble, table.features.width, table.features.trees, link)
+
+    def graph() -> bytes:
+        ensemble = trees.of_forest(model)
+        if table.classes == 2:  # the second class's share says all
+            second = [replace(one, values=one.values[:, 1:]) for one in ensemble.trees]
+            ensemble = trees.Ensemble(second, (0.0,))
+        return graphs.of_trees(ensemble, table.features.width, table.features.trees, link)
 
     def answer(rows: Array) -> Array:
         few = table.columns(rows)
@@ -220,7 +203,9 @@ def _histogram(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) 
     told = {} if rounds else {"X_val": table.columns(table.validation), "y_val": wanted}
     model.fit(table.columns(table.train), targets, **told)
     tick(int(model.n_iter_), None)
-    graph = graphs.of_trees(trees.of_histogram(model), table.features.width, table.features.trees, link)
+
+    def graph() -> bytes:
+        return graphs.of_trees(trees.of_histogram(model), table.features.width, table.features.trees, link)
 
     def answer(rows: Array) -> Array:
         few = table.columns(rows)
@@ -243,13 +228,8 @@ def _linear(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> 
         model = Ridge(alpha=strength).fit(rows, targets)
     weights = np.atleast_2d(model.coef_).T
     bias = np.atleast_1d(model.intercept_)
-    graph = graphs.of_linear(weights, bias, table.features.width, table.features.trees, link)
+
+    def graph() -> bytes:
+        return graphs.of_linear(weights, bias, table.features.width, table.features.trees, link)
+
     return lambda some: link(table.columns(some) @ weights + bias), graph, 1
-
-
-__all__ = ["L1", "Fitted", "Table", "fit"]
-
-
-def columns_of(table: Table, rows: Array, columns: Sequence[int]) -> Array:
-    """Return some features of encoded rows."""
-    return np.ascontiguousarray(rows[:, list(columns)])

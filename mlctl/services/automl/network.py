@@ -19,8 +19,9 @@ from mlctl.errors import ChildFailedError
 from mlctl.scores import scores
 
 if TYPE_CHECKING:
-    from mlctl.services.automl.fitting import Made, Table, Tick
+    from mlctl.services.automl.fitting import Made, Tick
     from mlctl.services.automl.models import Spec
+    from mlctl.services.automl.table import Table
 
 Array = np.ndarray[Any, Any]
 
@@ -63,11 +64,13 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     if not rounds:
         model.set_weights(progress.best_weights)
     best = progress.best.number
-    with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
-        path = Path(folder) / "model.onnx"
-        if not model_folder.exported(model, inputs[:64], path):
-            raise ChildFailedError("it cannot be exported to ONNX", "leave it out: --families")
-        graph = graphs.of_exported(path, table.features.width, columns)
+
+    def graph() -> bytes:
+        with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
+            path = Path(folder) / "model.onnx"
+            if not model_folder.exported(model, inputs[:64], path):
+                raise ChildFailedError("it cannot be exported to ONNX", "leave it out: --families")
+            return graphs.of_exported(path, table.features.width, columns)
 
     def answer(rows: Array) -> Array:
         return np.asarray(model(np.ascontiguousarray(rows[:, columns]), training=False))

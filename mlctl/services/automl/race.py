@@ -24,10 +24,11 @@ from mlctl.services.automl import blend, features, fitting, metrics, models
 from mlctl.services.automl.automl import AUTOML, Asked, request_entry
 from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.ending import Ending
-from mlctl.services.automl.fitting import Fitted, Table
+from mlctl.services.automl.fitting import MORE_ROWS, Fitted, OutOfTime
 from mlctl.services.automl.keeping import Kept
-from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, Spec
+from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.search import MOST, Search
+from mlctl.services.automl.table import Table
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.request import Request
@@ -37,6 +38,7 @@ from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED, INTERRUPTED = "time was up", "everything was tried", "interrupted"
 MOST_FAILURES = 3
+FOLDS, SMALL = 5, 2500  # below so many rows, a fifth of them is too few to choose by
 WORTH_BEGINNING = 0.15  # of the time must be left for a model that cannot be stopped
 
 Entries = Sequence[Mapping[str, Any]]
@@ -125,7 +127,7 @@ class Race:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the race as any failure in here does
                     f"no model was fitted ({ended})", "give it more time, or other --families"
                 )
-            wanted, found = self.data.validation.targets, len(self.data.classes)
+            wanted, found = self.table.judged, len(self.data.classes)
             shares = blend.weights(
                 {name: one.answers for name, one in self.fitted.items()},
                 wanted,
@@ -137,7 +139,7 @@ class Race:
             reached = {f"val_{k}": v for k, v in metrics.measured(wanted, blended, found, self.span).items()}
             leaderboard = self._leaderboard(runs, recorder.run_id, shares, reached)
             chosen = {name: self.fitted[name] for name in shares}
-            ending.log(recorder, chosen, shares, reached, leaderboard, ended, refits=ended != INTERRUPTED, sitting=sitting,
+            ending.log(recorder, chosen, shares, reached, leaderboard, ended, refits=ended != INTERRUPTED and not self.table.folds, sitting=sitting,
                        span=self.span)  # fmt: skip
             if not runs.finish(PATIENCE_S):
                 self.watcher.say(f"some models' runs are unsent; the journal has them: {journal.path}")
@@ -169,6 +171,10 @@ class Race:
             self.table = self._table()
             specs = self._line_up()
             searched = MOST if self._searches else 0
+            if self.table.folds:
+                self.watcher.say(
+                    f"{len(self.table.judged):,} rows are few: val_ metrics are of {FOLDS} folds of them"
+                )
             self.watcher.search(
                 f"{self.asked.recipe.name} for {self.request.timeout_s:g} s",
                 len(specs) + searched,
@@ -213,13 +219,23 @@ class Race:
 
     def _has_time(self, spec: Spec) -> bool:
         """Whether a model may begin: there is time for it, and for fitting the blend on all rows afterwards."""
-        best = sorted((one.seconds for one in self.fitted.values()), reverse=True)[:5]
-        left = self.clock.left - self.clock.for_refits(1.2 * sum(best))
+        left = self.clock.left - self._refits
         alike = [one.seconds for one in self.fitted.values() if one.spec.family == spec.family]
         wanted = 0.6 * alike[-1] if alike else 0.0
-        if spec.family == HISTOGRAM:  # nothing stops it
+        if spec.family == HISTOGRAM or (
+            spec.family == NETWORK and self.table.folds
+        ):  # nothing useful stops it
             wanted = max(wanted, WORTH_BEGINNING * self.clock.timeout_s)
         return left > wanted or not self.fitted
+
+    @property
+    def _refits(self) -> float:
+        """What is kept for fitting the best models again, on all rows."""
+        if self.table.folds:  # they are fitted to all rows already
+            return 0.0
+        scored = [one for one in self.ranked.values() if one.score is not None]
+        scored.sort(key=lambda one: -(one.score or 0.0) if self.objective.maximize else one.score or 0.0)
+        return self.clock.for_refits(MORE_ROWS * one.duration_s for one in scored[:5])
 
     def _fit_one(self, spec: Spec, runs: TrialRuns, kept: Kept) -> None:
         name, done = spec.name, len(self.ranked)
@@ -231,7 +247,7 @@ class Race:
 
         tick(0, None)
         try:
-            fitted = fitting.fit(spec, self.table, self.clock.until(), tick)
+            fitted = fitting.fit(spec, self.table, self.clock.until(self._refits), tick)
             found = self._measured(fitted)
             score = found[self.objective.metric]
             if not np.isfinite(score):
@@ -239,6 +255,11 @@ class Race:
         except KeyboardInterrupt:
             runs.end(name, "KILLED", {}, 0, {"mlctl.state": STOPPED, "mlctl.why": INTERRUPTED}, now_ms())
             raise
+        except OutOfTime as error:  # no line in the journal: resume begins it again
+            runs.end(name, "KILLED", {}, 0, {"mlctl.state": STOPPED, "mlctl.why": str(error)}, now_ms())
+            self.ranked[name] = Ranked(name, spec.family, "", STOPPED, params=spec.told, why=str(error))
+            self.watcher.trial(Trial(name, "", STOPPED, _shown(spec), why=str(error)), False)
+            return
         except Exception as error:
             self._failed(spec, runs, kept, error)
             return
@@ -256,7 +277,7 @@ class Race:
             "end", trial=spec.name, family=spec.family, state=FAILED, seconds=0.0, why=why, at=now_ms()
         )
         self.ranked[spec.name] = Ranked(spec.name, spec.family, "", FAILED, params=spec.told, why=why)
-        self.watcher.trial(Trial(spec.name, "", FAILED, spec.told, why=why), False)
+        self.watcher.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
         self._failures += 1
         if self._failures == MOST_FAILURES and not self.fitted:
             raise ChildFailedError(
@@ -270,8 +291,9 @@ class Race:
         self.ranked[spec.name] = Ranked(
             spec.name, spec.family, "", DONE, score, found, spec.told, fitted.rounds, fitted.seconds
         )
-        shown = {name: value for name, value in spec.told.items() if name in _SHOWN}
-        self.watcher.trial(Trial(spec.name, "", DONE, shown, score, fitted.rounds, fitted.seconds), best)
+        self.watcher.trial(
+            Trial(spec.name, "", DONE, _shown(spec), score, fitted.rounds, fitted.seconds), best
+        )
 
     def _record_end(self, runs: TrialRuns, fitted: Fitted, found: Mapping[str, float], at: int) -> None:
         runs.begin(fitted.spec.name, fitted.spec.told, at)
@@ -285,9 +307,7 @@ class Race:
         return (max if self.objective.maximize else min)(scores) if scores else None
 
     def _measured(self, fitted: Fitted) -> dict[str, float]:
-        found = metrics.measured(
-            self.data.validation.targets, fitted.answers, len(self.data.classes), self.span
-        )
+        found = metrics.measured(self.table.judged, fitted.answers, len(self.data.classes), self.span)
         return {f"val_{name}": value for name, value in found.items()}
 
     def _table(self) -> Table:
@@ -297,7 +317,14 @@ class Race:
         if made.ratios:
             self.watcher.say(f"ratios that help: {', '.join(made.ratios)}")
         train, validation = (made.encoder(split.inputs) for split in (data.train, data.validation))
-        return Table(self.asked.recipe, data, made, train, validation, seed, self.objective)
+        return Table(self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds)
+
+    @property
+    def _folds(self) -> int:
+        """In how many folds rows are judged: none where there are many, or where rows belong together."""
+        rows = len(self.data.train) + len(self.data.validation)
+        tied = any(self.asked.values.get(name) for name in ("group", "time"))
+        return FOLDS if rows < SMALL and not tied else 0
 
     def _line_up(self) -> list[Spec]:
         targets = self.data.train.targets
@@ -307,10 +334,10 @@ class Race:
             self.objective.metric[4:],
         )  # fmt: skip
         own = dict(self.asked.values)  # what was set on the recipe is its network's
-        given = {name: own[name] for name in self.request.given if name in own}
+        declared = self.asked.recipe.declared()
+        given = {name: own[name] for name in self.request.given if name in own and not declared[name].data}
         return [
-            replace(one, params={**given, **one.params}) if one.family == models.NETWORK else one
-            for one in specs
+            replace(one, params={**given, **one.params}) if one.family == NETWORK else one for one in specs
         ]
 
     # -- what is recorded ---------------------------------------------------------------------------------
@@ -343,3 +370,8 @@ class Race:
 
 
 _SHOWN = ("loss", "learning_rate", "num_leaves", "units")
+
+
+def _shown(spec: Spec) -> dict[str, Any]:
+    """Return the few values that tell a model from its like."""
+    return {name: value for name, value in spec.told.items() if name in _SHOWN}

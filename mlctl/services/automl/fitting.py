@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 Tick = Callable[[int, float | None], None]
 
 
-class OutOfTime(Exception):  # noqa: N818 - the model is not at fault
+class OutOfTime(Exception):
     """A model was stopped before it could answer all that it is judged by."""
 
 

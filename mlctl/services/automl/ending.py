@@ -23,7 +23,6 @@ from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
 from mlctl.services.automl.models import LIGHTGBM
 from mlctl.services.automl.table import Table
-from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.training import CHECKED_ROWS, agree
 
 Array = np.ndarray[Any, Any]
@@ -33,18 +32,20 @@ class Ending:
     """What a race ends with, however it ends."""
 
     def __init__(
-        self, asked: Asked, prepared: Prepared, table: Table, objective: Objective, watcher: Watcher, clock: Clock
+        self, asked: Asked, table: Table, objective: Objective, watcher: Watcher, clock: Clock, sitting: int
     ) -> None:  # fmt: skip
+        """`sitting` counts how often the race was resumed: each has a point of its own in the metrics."""
         self.asked = asked
-        self.data = prepared.data
+        self.data = table.data
         self.table = table
         self.objective = objective
         self.watcher = watcher
         self.clock = clock
+        self.sitting = sitting
 
     def log(
         self, recorder: Recorder, chosen: Mapping[str, Fitted], shares: Mapping[str, float],
-        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str, refits: bool, sitting: int, span: float,
+        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str, refits: bool,
     ) -> None:  # fmt: skip
         """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
         graph_of = {name: one.graph for name, one in chosen.items()}
@@ -55,14 +56,14 @@ class Ending:
         answers = self._saved_and_checked(recorder, graph, split)
         classes = len(self.data.classes)
         params = self._params()
-        recorder.params(params if not sitting else {})
-        recorder.model(params, step=sitting)
+        recorder.params(params)
+        recorder.model(params, step=self.sitting)
         summary = {f"best_{metric}": value for metric, value in reached.items()}
         summary["models"] = sum(one.score is not None for one in leaderboard) - 1
         if name == "test":
-            found = metrics.measured(split.targets, answers, classes, span)
+            found = metrics.measured(split.targets, answers, classes, self.table.span)
             summary |= {f"test_{metric}": value for metric, value in found.items()}
-        recorder.metrics(summary, step=sitting, of_model=True)
+        recorder.metrics(summary, step=self.sitting, of_model=True)
         self._keep(recorder, leaderboard, name, split, answers)
         recorder.tags({
             "mlctl.blend": ", ".join(f"{name} {share:.3f}" for name, share in shares.items()),

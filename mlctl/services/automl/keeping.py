@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.search_journal import SearchJournal
-from mlctl.domain.tune import DONE
+from mlctl.domain.tune import DONE, FAILED
 from mlctl.services.automl.fitting import Fitted
 from mlctl.services.automl.models import Spec
 
@@ -37,6 +37,12 @@ class Kept:
             "end", trial=spec.name, family=spec.family, loss=spec.loss, params=dict(spec.params), state=DONE,
             score=score, metrics=dict(metrics), rounds=fitted.rounds, seconds=fitted.seconds, why="", at=at,
         )  # fmt: skip
+
+    def failed(self, spec: Spec, why: str, at: int) -> None:
+        """Note that a model cannot be fitted: nobody needs to try again."""
+        self.journal.add(
+            "end", trial=spec.name, family=spec.family, state=FAILED, score=None, seconds=0.0, why=why, at=at
+        )
 
     def again(self, entries: Iterable[Mapping[str, Any]]) -> list[tuple[Fitted, Mapping[str, Any]]]:
         """Return the models that an earlier sitting has fitted, with their entries."""

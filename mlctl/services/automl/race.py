@@ -17,14 +17,15 @@ from mlctl.adapters.search_journal import SearchJournal
 from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.domain import Run
-from mlctl.domain.automl import BLEND, Automl, Ranked
-from mlctl.domain.tune import DONE, FAILED, STOPPED, Running, SearchWatcher, Trial
+from mlctl.domain.automl import Automl, Ranked
+from mlctl.domain.tune import SearchWatcher
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.services.automl import blend, features, fitting, metrics, models
 from mlctl.services.automl.automl import AUTOML, Asked, request_entry
+from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.ending import Ending
-from mlctl.services.automl.fitting import MORE_ROWS, Fitted, OutOfTime
+from mlctl.services.automl.fitting import MORE_ROWS, OutOfTime
 from mlctl.services.automl.keeping import Kept
 from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.search import MOST, Search
@@ -37,9 +38,8 @@ from mlctl.services.tuning.tune import KIND_TAG
 from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED, INTERRUPTED = "time was up", "everything was tried", "interrupted"
-MOST_FAILURES = 3
 FOLDS, SMALL = 5, 2500  # below so many rows, a fifth of them is too few to choose by
-WORTH_BEGINNING = 0.15  # of the time must be left for a model that cannot be stopped
+WORTH_BEGINNING = 0.15  # of the time must be left for a model that nothing useful stops
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -68,9 +68,6 @@ class Race:
         request = Request(self.request.source, {}, self.request.data, self.request.rows, self.request.seed,
                           run_name=self.request.run_name, tags=self.request.tags)  # fmt: skip
         self.training = Training(settings, request, prepared, watcher, None)
-        self.fitted: dict[str, Fitted] = {}
-        self.ranked: dict[str, Ranked] = {}
-        self._failures = 0
 
     def run(self) -> Automl:
         """Fit, blend, log; return the leaderboard and the run."""
@@ -82,7 +79,7 @@ class Race:
         except KeyboardInterrupt:
             recorder.finish("KILLED")
             raise Interrupted(
-                "interrupted before there was a model; what was fitted is kept",
+                "interrupted before a model was logged; what was fitted is kept",
                 f"go on: mlctl resume {recorder.run_id[:8]}",
             ) from None
         except BaseException as error:
@@ -96,13 +93,11 @@ class Race:
             self.watcher.say(f"{unsent} records are unsent and kept in {recorder.journal.folder}")
         if ended == INTERRUPTED:
             raise Interrupted(
-                f"interrupted; the best of {len(self.fitted)} models is logged: {recorder.model_uri}",
+                f"interrupted; the best so far is logged: {recorder.model_uri}",
                 f"go on: mlctl resume {recorder.run_id[:8]}",
             )
         run = Store(self.settings.tracking_uri).run(recorder.run_id)
         return Automl(run, self.objective, leaderboard, ended)
-
-    # -- the parts ----------------------------------------------------------------------------------------
 
     def _recorder(self) -> Recorder:
         if self.resumed:
@@ -116,100 +111,95 @@ class Race:
         if not self.entries:
             journal.add(AUTOML, request=request_entry(self.request))
         journal.add("sitting", at=now_ms())
-        sitting = sum(entry["kind"] == "sitting" for entry in self.entries)
         store, experiment = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
         runs = TrialRuns(store, experiment, recorder.run_id, self._model_tags(), self._tell, "")
         try:
             if self.resumed:
                 runs.find()
-            ended = self._fit_all(runs, Kept(recorder.journal.folder, journal))
-            if not self.fitted:
+            self.watcher.stage("making features")
+            board = Board(
+                self._table(), self.objective, runs, Kept(recorder.journal.folder, journal), self.watcher
+            )
+            ended = self._fit_all(board)
+            if not board.fitted:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the race as any failure in here does
                     f"no model was fitted ({ended})", "give it more time, or other --families"
                 )
-            wanted, found = self.table.judged, len(self.data.classes)
-            shares = blend.weights(
-                {name: one.answers for name, one in self.fitted.items()},
-                wanted,
-                self.objective.metric[4:],
-                found,
+            shares, reached = self._blended(board)
+            chosen = {name: board.fitted[name] for name in shares}
+            refits = ended != INTERRUPTED and not board.table.folds  # folds end with a fit to all rows
+            ending = Ending(self.asked, board.table, self.objective, self.watcher, self.clock, self._sitting)
+            ending.log(
+                recorder,
+                chosen,
+                shares,
+                reached,
+                board.leaderboard(recorder.run_id, shares, reached),
+                ended,
+                refits,
             )
-            ending = Ending(self.asked, self.prepared, self.table, self.objective, self.watcher, self.clock)
-            blended = np.sum([share * self.fitted[name].answers for name, share in shares.items()], axis=0)
-            reached = {f"val_{k}": v for k, v in metrics.measured(wanted, blended, found, self.span).items()}
-            leaderboard = self._leaderboard(runs, recorder.run_id, shares, reached)
-            chosen = {name: self.fitted[name] for name in shares}
-            ending.log(recorder, chosen, shares, reached, leaderboard, ended, refits=ended != INTERRUPTED and not self.table.folds, sitting=sitting,
-                       span=self.span)  # fmt: skip
             if not runs.finish(PATIENCE_S):
                 self.watcher.say(f"some models' runs are unsent; the journal has them: {journal.path}")
-            leaderboard = self._leaderboard(runs, recorder.run_id, shares, reached)
+            return board.leaderboard(recorder.run_id, shares, reached), ended  # now with the runs' ids
         except BaseException:
             runs.finish(1.0)
             raise
-        return leaderboard, ended
 
-    @property
-    def span(self) -> float:
-        """The range of all known targets; 1 for classes."""
-        if self.data.classes:
-            return 1.0
-        known = np.concatenate((self.data.train.targets, self.data.validation.targets))
-        return float(known.max() - known.min()) or 1.0
+    def _blended(self, board: Board) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each model's share, and what the judging rows say of the blend."""
+        answers = {name: one.answers for name, one in board.fitted.items()}
+        table = board.table
+        shares = blend.weights(
+            answers, table.judged, self.objective.metric.removeprefix("val_"), table.classes
+        )
+        blended = np.sum([share * answers[name] for name, share in shares.items()], axis=0)
+        return shares, board.measured(blended)
 
     # -- fitting ------------------------------------------------------------------------------------------
 
-    def _fit_all(self, runs: TrialRuns, kept: Kept) -> str:
+    def _fit_all(self, board: Board) -> str:
         """Fit models until time is up or nothing is left; Ctrl-C ends it once there is one."""
         known = {entry["trial"] for entry in self.entries if entry["kind"] == "end"}
-        for fitted, entry in kept.again(self.entries):
-            self._note(runs, fitted, entry["score"], entry["metrics"])
-            if fitted.spec.name not in runs.ended:
-                self._record_end(runs, fitted, entry["metrics"], entry["at"])
+        for fitted, entry in board.kept.again(self.entries):
+            board.again(fitted, entry)
         try:
-            self.watcher.stage("making features")
-            self.table = self._table()
             specs = self._line_up()
-            searched = MOST if self._searches else 0
-            if self.table.folds:
+            if board.table.folds:
                 self.watcher.say(
-                    f"{len(self.table.judged):,} rows are few: val_ metrics are of {FOLDS} folds of them"
+                    f"{len(board.table.judged):,} rows are few: val_ metrics are of {FOLDS} folds of them"
                 )
             self.watcher.search(
                 f"{self.asked.recipe.name} for {self.request.timeout_s:g} s",
-                len(specs) + searched,
-                1,
-                self.objective,
-            )
-            skipped = False  # for want of time; a quicker model may still fit in
+                len(specs) + (MOST if self._searches else 0), 1, self.objective,
+            )  # fmt: skip
+            skipped = False  # for want of time; a quicker model may still have room
             for spec in specs:
                 if spec.name in known:
                     continue
-                if self._has_time(spec):
-                    self._fit_one(spec, runs, kept)
+                if self._has_time(board, spec):
+                    self._fit_one(board, spec)
                 else:
                     skipped = True
-            return TIME_IS_UP if skipped else self._search(runs, kept, known)
+            return TIME_IS_UP if skipped else self._search(board, known)
         except KeyboardInterrupt:
-            if not self.fitted:
+            if not board.fitted:
                 raise
             return INTERRUPTED
 
-    def _search(self, runs: TrialRuns, kept: Kept, known: set[str]) -> str:
-        boosters = [one for one in self.ranked.values() if one.family == LIGHTGBM and one.score is not None]
+    def _search(self, board: Board, known: set[str]) -> str:
+        boosters = [one for one in board.best if one.family == LIGHTGBM]
         if not self._searches or not boosters:
             return ALL_TRIED
-        sign = -1 if self.objective.maximize else 1
-        base = min(boosters, key=lambda one: sign * (one.score or 0.0)).model
-        search = Search(
-            self.fitted[base].spec, self.asked.fixed.get(LIGHTGBM, {}), self.objective, self.request.seed
-        )
+        # of the line-up's alone: what an earlier sitting has searched is asked for again, and known
+        base = next((one.model for one in boosters if not one.model[-2:].isdigit()), boosters[0].model)
+        fixed = self.asked.fixed.get(LIGHTGBM, {})
+        search = Search(board.fitted[base].spec, fixed, self.objective, self.request.seed)
         while (spec := search.ask()) is not None:
             if spec.name not in known:
-                if not self._has_time(spec):
+                if not self._has_time(board, spec):
                     return TIME_IS_UP
-                self._fit_one(spec, runs, kept)
-            found = self.ranked.get(spec.name)
+                self._fit_one(board, spec)
+            found = board.ranked.get(spec.name)
             search.tell(found.score if found else None)
         return ALL_TRIED
 
@@ -217,98 +207,34 @@ class Race:
     def _searches(self) -> bool:
         return LIGHTGBM in self.asked.families
 
-    def _has_time(self, spec: Spec) -> bool:
+    def _has_time(self, board: Board, spec: Spec) -> bool:
         """Whether a model may begin: there is time for it, and for fitting the blend on all rows afterwards."""
-        left = self.clock.left - self._refits
-        alike = [one.seconds for one in self.fitted.values() if one.spec.family == spec.family]
+        alike = [one.seconds for one in board.fitted.values() if one.spec.family == spec.family]
         wanted = 0.6 * alike[-1] if alike else 0.0
-        if spec.family == HISTOGRAM or (
-            spec.family == NETWORK and self.table.folds
-        ):  # nothing useful stops it
+        if spec.family == HISTOGRAM or (spec.family == NETWORK and board.table.folds):
             wanted = max(wanted, WORTH_BEGINNING * self.clock.timeout_s)
-        return left > wanted or not self.fitted
+        return self.clock.left - self._refits(board) > wanted or not board.fitted
 
-    @property
-    def _refits(self) -> float:
-        """What is kept for fitting the best models again, on all rows."""
-        if self.table.folds:  # they are fitted to all rows already
+    def _refits(self, board: Board) -> float:
+        """Return what is kept for fitting the best models again, on all rows."""
+        if board.table.folds:
             return 0.0
-        scored = [one for one in self.ranked.values() if one.score is not None]
-        scored.sort(key=lambda one: -(one.score or 0.0) if self.objective.maximize else one.score or 0.0)
-        return self.clock.for_refits(MORE_ROWS * one.duration_s for one in scored[:5])
+        return self.clock.for_refits(MORE_ROWS * one.duration_s for one in board.best[: blend.MOST // 2])
 
-    def _fit_one(self, spec: Spec, runs: TrialRuns, kept: Kept) -> None:
-        name, done = spec.name, len(self.ranked)
-        runs.begin(name, spec.told, now_ms())
-
-        def tick(rounds: int, value: float | None) -> None:
-            most = int(spec.params.get("rounds") or spec.params.get("n_estimators") or 0)
-            self.watcher.trials([Running(name, rounds, most, value)], done, 0, self._best)
-
-        tick(0, None)
+    def _fit_one(self, board: Board, spec: Spec) -> None:
+        board.begin(spec)
         try:
-            fitted = fitting.fit(spec, self.table, self.clock.until(self._refits), tick)
-            found = self._measured(fitted)
-            score = found[self.objective.metric]
-            if not np.isfinite(score):
-                raise ChildFailedError(f"its {self.objective.metric} is {score}")  # noqa: TRY301 - as any failure
-        except KeyboardInterrupt:
-            runs.end(name, "KILLED", {}, 0, {"mlctl.state": STOPPED, "mlctl.why": INTERRUPTED}, now_ms())
-            raise
-        except OutOfTime as error:  # no line in the journal: resume begins it again
-            runs.end(name, "KILLED", {}, 0, {"mlctl.state": STOPPED, "mlctl.why": str(error)}, now_ms())
-            self.ranked[name] = Ranked(name, spec.family, "", STOPPED, params=spec.told, why=str(error))
-            self.watcher.trial(Trial(name, "", STOPPED, _shown(spec), why=str(error)), False)
-            return
-        except Exception as error:
-            self._failed(spec, runs, kept, error)
-            return
-        self._failures = 0
-        kept.add(fitted, score, found, now_ms())
-        self._note(runs, fitted, score, found)
-        self._record_end(runs, fitted, found, now_ms())
-
-    def _failed(self, spec: Spec, runs: TrialRuns, kept: Kept, error: Exception) -> None:
-        """Record a model that cannot be fitted, and go on; raises ChildFailedError after some in a row."""
-        why = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
-        why = " ".join(why.split())[:300]
-        runs.end(spec.name, "FAILED", {}, 0, {"mlctl.state": FAILED, "mlctl.error": why}, now_ms())
-        kept.journal.add(
-            "end", trial=spec.name, family=spec.family, state=FAILED, seconds=0.0, why=why, at=now_ms()
-        )
-        self.ranked[spec.name] = Ranked(spec.name, spec.family, "", FAILED, params=spec.told, why=why)
-        self.watcher.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
-        self._failures += 1
-        if self._failures == MOST_FAILURES and not self.fitted:
-            raise ChildFailedError(
-                f"{MOST_FAILURES} models in a row failed; the last: {why}", "mlctl runs list shows all"
+            until = self.clock.until(self._refits(board))
+            board.done(
+                fitting.fit(spec, board.table, until, lambda rounds, value: board.tick(spec, rounds, value))
             )
-
-    def _note(self, runs: TrialRuns, fitted: Fitted, score: float, found: Mapping[str, float]) -> None:
-        best = self._best is None or self.objective.better(score, self._best)
-        spec = fitted.spec
-        self.fitted[spec.name] = fitted
-        self.ranked[spec.name] = Ranked(
-            spec.name, spec.family, "", DONE, score, found, spec.told, fitted.rounds, fitted.seconds
-        )
-        self.watcher.trial(
-            Trial(spec.name, "", DONE, _shown(spec), score, fitted.rounds, fitted.seconds), best
-        )
-
-    def _record_end(self, runs: TrialRuns, fitted: Fitted, found: Mapping[str, float], at: int) -> None:
-        runs.begin(fitted.spec.name, fitted.spec.told, at)
-        values = {f"best_{name}": value for name, value in found.items()}
-        values |= {"rounds": fitted.rounds, "fit_s": round(fitted.seconds, 3)}
-        runs.end(fitted.spec.name, "FINISHED", values, 0, {"mlctl.state": DONE}, at)
-
-    @property
-    def _best(self) -> float | None:
-        scores = [one.score for one in self.ranked.values() if one.score is not None]
-        return (max if self.objective.maximize else min)(scores) if scores else None
-
-    def _measured(self, fitted: Fitted) -> dict[str, float]:
-        found = metrics.measured(self.table.judged, fitted.answers, len(self.data.classes), self.span)
-        return {f"val_{name}": value for name, value in found.items()}
+        except KeyboardInterrupt:
+            board.stopped(spec, INTERRUPTED)
+            raise
+        except OutOfTime as stop:
+            board.stopped(spec, str(stop))
+        except Exception as error:
+            board.failed(spec, error)
 
     def _table(self) -> Table:
         data, seed = self.data, self.request.seed
@@ -342,18 +268,9 @@ class Race:
 
     # -- what is recorded ---------------------------------------------------------------------------------
 
-    def _leaderboard(
-        self, runs: TrialRuns, parent: str, shares: Mapping[str, float], reached: Mapping[str, float]
-    ) -> tuple[Ranked, ...]:
-        """Return all models and their blend, best first, failed ones last."""
-        whole = Ranked(BLEND, BLEND, parent, DONE, reached[self.objective.metric], reached)
-        every = [
-            replace(one, run_id=runs.ids.get(one.model, ""), weight=shares.get(one.model, 0.0))
-            for one in self.ranked.values()
-        ]
-        sign = -1 if self.objective.maximize else 1
-        # of equals the blend comes first: it is what is logged
-        return tuple(sorted([whole, *every], key=lambda one: (one.score is None, sign * (one.score or 0.0))))
+    @property
+    def _sitting(self) -> int:
+        return sum(entry["kind"] == "sitting" for entry in self.entries)
 
     def _model_tags(self) -> dict[str, Any]:
         return {
@@ -367,11 +284,3 @@ class Race:
 
     def _tell(self, error: MlctlError) -> None:
         self.watcher.say(f"{error.message}; it goes on, and its journal keeps every model")
-
-
-_SHOWN = ("loss", "learning_rate", "num_leaves", "units")
-
-
-def _shown(spec: Spec) -> dict[str, Any]:
-    """Return the few values that tell a model from its like."""
-    return {name: value for name, value in spec.told.items() if name in _SHOWN}

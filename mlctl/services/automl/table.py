@@ -50,6 +50,12 @@ class Table:
         """The targets of the rows that models are judged by."""
         return self.whole.data.train.targets if self.folds else self.data.validation.targets
 
+    @cached_property
+    def span(self) -> float:
+        """The range of all known targets, by which an error is normalized; 1 for classes."""
+        known = self.whole.data.train.targets
+        return 1.0 if self.classes else float(known.max() - known.min()) or 1.0
+
     def dealt(self) -> Iterator[tuple[Array, Table]]:
         """Yield, for each fold of all rows, its row numbers, and the table with those rows for validation."""
         whole, shares = self.whole, [1 / self.folds] * self.folds

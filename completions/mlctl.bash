@@ -5,7 +5,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
+      commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
       options='--target --epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -14,6 +14,10 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
     'tune')
       options='--target --algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+    'automl')
+      options='--target --metric --families --set --no-featurize --data --rows --timeout --seed --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --metric=- --families=- --set=- --data=f --rows=- --timeout=- --seed=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \

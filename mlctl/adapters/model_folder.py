@@ -57,11 +57,28 @@ def save(
         state = None if encoder is None else {"kind": encoder.kind, **encoder.state()}
         saved = {"encoder": state, "input_dtype": str(encoded.dtype)}
         (parts / "encoder.json").write_text(json.dumps(saved), encoding="utf-8")
-        runtime = "onnxruntime" if _exported(model, encoded, parts / "model.onnx") else "keras"
+        runtime = "onnxruntime" if exported(model, encoded, parts / "model.onnx") else "keras"
         answers = np.asarray(model(encoded[:1], training=False))
         signature = signature_of(raw, answers, gaps)
         _save_flavors(folder, parts, raw, signature, {**about, "runtime": runtime})
     return runtime
+
+
+def save_graph(
+    folder: Path, graph: bytes, encoder: Any, raw: Any, answers: Array, about: Mapping[str, Any], gaps: Sequence[str]
+) -> None:  # fmt: skip
+    """Write a model that is an ONNX graph to an empty folder: as `save`, but for Keras's flavor.
+
+    `answers` are the graph's, for their type and shape.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
+        parts = Path(temporary) / "model"
+        parts.mkdir()
+        (parts / "model.onnx").write_bytes(graph)
+        saved = {"encoder": {"kind": encoder.kind, **encoder.state()}, "input_dtype": "float32"}
+        (parts / "encoder.json").write_text(json.dumps(saved), encoding="utf-8")
+        signature = signature_of(raw, answers, gaps)
+        _save_flavors(folder, parts, raw, signature, {**about, "runtime": "onnxruntime"})
 
 
 def load(folder: Path | str) -> Any:
@@ -99,14 +116,14 @@ def _kind(values: pd.Series[Any]) -> str:
     return "double" if values.dtype.kind in "iuf" else "string"
 
 
-def requirements(runtime: str) -> list[str]:
+def requirements(runtime: str, keras_too: bool = True) -> list[str]:
     """Return what scoring.py and the Keras flavor need, each pinned to what is installed here."""
-    names = ["mlflow", "numpy", "pandas", "keras", "tensorflow"]
+    names = ["mlflow", "numpy", "pandas", *(["keras", "tensorflow"] if keras_too else [])]
     names += ["onnxruntime"] if runtime == "onnxruntime" else []
     return [f"{name}=={version(name)}" for name in names]
 
 
-def _exported(model: keras.Model, encoded: Array, path: Path) -> bool:
+def exported(model: keras.Model, encoded: Array, path: Path) -> bool:
     """Export to ONNX; False, and no file, where that is refused or answers other than Keras."""
     try:
         with quiet():
@@ -130,13 +147,15 @@ def _save_flavors(
     folder: Path, parts: Path, raw: Any, signature: ModelSignature, about: Mapping[str, Any]
 ) -> None:
     made = Model(metadata={"mlctl": {**about, "version": mlctl.__version__}})
-    made.add_flavor(
-        "keras",
-        data="artifacts/model",
-        keras_version=keras.__version__,
-        keras_backend=keras.backend.backend(),
-        save_exported_model=False,
-    )
+    has_keras = (parts / "model.keras").exists()
+    if has_keras:
+        made.add_flavor(
+            "keras",
+            data="artifacts/model",
+            keras_version=keras.__version__,
+            keras_backend=keras.backend.backend(),
+            save_exported_model=False,
+        )
     with quiet():
         mlflow.pyfunc.save_model(
             path=str(folder),
@@ -145,7 +164,7 @@ def _save_flavors(
             artifacts={"model": str(parts)},
             signature=signature,
             input_example=example(raw),
-            pip_requirements=requirements(about["runtime"]),
+            pip_requirements=requirements(about["runtime"], has_keras),
         )
     _forget_where_it_was_made(folder)
 

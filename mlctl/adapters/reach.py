@@ -61,7 +61,8 @@ def _reach_sqlite(uri: str) -> None:
     if file is None or not file.exists():
         return
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=ANSWER_WITHIN_S) as connection:
+        # for writing, where that is allowed: what a killed writer left half done must be rolled back before a look
+        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=ANSWER_WITHIN_S) as connection:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.DatabaseError as exc:
         raise ConfigurationError(

@@ -26,14 +26,19 @@ class TrialRuns:
     """
 
     def __init__(
-        self, store: Store, experiment_id: str, parent: str, tags: Mapping[str, Any], trouble: Callable[[MlctlError], None]
+        self, store: Store, experiment_id: str, parent: str, tags: Mapping[str, Any],
+        trouble: Callable[[MlctlError], None], prefix: str = "trial-",
     ) -> None:  # fmt: skip
-        """`tags` are what every trial's run carries; `trouble` is told, once, that the store is away."""
+        """`tags` are what every trial's run carries; `trouble` is told, once, that the store is away.
+
+        A run's name is `prefix` and the trial's.
+        """
         self._store = store
         self._experiment_id = experiment_id
         self._parent = parent
         self._tags = tags
         self._trouble = trouble
+        self._prefix = prefix
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self.ids: dict[str, str] = {}
@@ -67,7 +72,10 @@ class TrialRuns:
                 return
             tags = {**self._tags, "mlflow.parentRunId": self._parent, TRIAL_TAG: trial}
             run = self._store.client.create_run(
-                self._experiment_id, at, {name: str(value) for name, value in tags.items()}, f"trial-{trial}"
+                self._experiment_id,
+                at,
+                {name: str(value) for name, value in tags.items()},
+                self._prefix + trial,
             )
             self.ids[trial] = run.info.run_id
             self._store.client.log_batch(

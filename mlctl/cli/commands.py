@@ -29,6 +29,9 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
     "tune": Entry("tune:tune", TRAIN, "Search a recipe's hyperparameters and log the best model."),
+    "automl": Entry(
+        "automl:automl", TRAIN, "Fit several families of models to a table, and log their blend."
+    ),
     "resume": Entry("resume:resume", TRAIN, "Go on with a run that was killed, stopped or failed."),
     "reproduce": Entry(
         "resume:reproduce", TRAIN, "Train a run again from what it recorded, and compare every figure."

@@ -22,8 +22,10 @@ FRAMES_A_SECOND = 4
 class SearchView(TrainingView):
     """A SearchWatcher that shows what it sees on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "trial", rounds: str = "epochs") -> None:
+        """`noun` is what is searched among, `rounds` what each has several of."""
         super().__init__()
+        self._noun, self._rounds = noun, rounds
         self._table: Live | None = None
         self._goal: Objective | None = None
         self._total = self._parallel = 0
@@ -45,7 +47,7 @@ class SearchView(TrainingView):
         self._began = time.monotonic()
         self._print(
             Text(
-                f"searching {what}: up to {trials} trials, {parallel} at once, objective {objective}",
+                f"searching {what}: up to {trials} {self._noun}s, {parallel} at once, objective {objective}",
                 style="dim",
             )
         )
@@ -60,12 +62,13 @@ class SearchView(TrainingView):
             return
         self._shown_at = now
         assert self._goal is not None
-        table = trials_table(self._goal, self._total, running, finished, stopped, best, now - self._began)
+        table = trials_table(self._goal, self._total, running, finished, stopped, best, now - self._began,
+                             self._noun, self._rounds)  # fmt: skip
         self._table.update(table, refresh=True)
 
     def trial(self, trial: Trial, best: bool) -> None:
         """Show a trial's line; the table stays below it."""
-        self._print(trial_line(trial, best))
+        self._print(trial_line(trial, best, self._noun, self._rounds))
 
     def _print(self, text: Text) -> None:
         if self._table is not None:
@@ -82,27 +85,27 @@ class SearchView(TrainingView):
 
 def trials_table(
     objective: Objective, total: int, running: Sequence[Running], finished: int, stopped: int, best: float | None,
-    spent_s: float,
+    spent_s: float, noun: str = "trial", rounds: str = "epochs",
 ) -> Group:  # fmt: skip
     """Return what is trained now, and a line of how far the search is; `total` 0 says that nobody knows."""
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("trial", "epoch", objective.metric):
-        table.add_column(title, justify="left" if title == "trial" else "right")
+    for title in (noun, rounds, objective.metric):
+        table.add_column(title, justify="left" if title == noun else "right")
     for one in running:
         table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
     eta = span(spent_s / finished * (total - finished)) if finished and total else "?"
-    line = Text(f"{finished}/{total or '?'} trials, {stopped} stopped, best {number(best) or '-'}, "
+    line = Text(f"{finished}/{total or '?'} {noun}s, {stopped} stopped, best {number(best) or '-'}, "
                 f"{span(spent_s)}, ETA {eta}", style="dim")  # fmt: skip
     return Group(table, line)
 
 
-def trial_line(trial: Trial, best: bool) -> Text:
+def trial_line(trial: Trial, best: bool, noun: str = "trial", rounds: str = "epochs") -> Text:
     """Return a trial that has ended, on one line."""
-    line = Text(f"trial {trial.trial}  ")
+    line = Text(f"{noun} {trial.trial}  ")
     line.append(f"{number(trial.score) or trial.state:>9}", "bold green" if best else "bold")
     values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
     line.append("  " + " ".join(f"{name}={_short(value)}" for name, value in values.items()))
-    line.append(f"  {trial.epochs} epochs, {span(trial.duration_s)}", "dim")
+    line.append(f"  {trial.epochs} {rounds}, {span(trial.duration_s)}", "dim")
     if trial.why:
         line.append(f"  {trial.state}: {trial.why}", "red" if trial.state == FAILED else "yellow")
     line.append("  best" if best else "", "green")

@@ -1,6 +1,7 @@
 """Which tables a value makes for people, and which document it is for programs: one file a noun."""
 
 from mlctl.output.views import (
+    automl,
     compare,
     completion,
     models,
@@ -18,6 +19,7 @@ from mlctl.output.views import (
 from mlctl.output.views.base import document, tables
 
 __all__ = [
+    "automl",
     "compare",
     "completion",
     "document",

@@ -14,8 +14,10 @@ from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TRIAL_TAG
 from mlctl.data.sources import sha256
 from mlctl.domain import Run
+from mlctl.domain.automl import Automl
 from mlctl.domain.tune import Search, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError
+from mlctl.services.automl import automl
 from mlctl.services.runs import select
 from mlctl.services.training import prepare
 from mlctl.services.training.request import Request, Resumed
@@ -29,7 +31,7 @@ EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs tha
 def resume(
     settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchWatcher,
     trials: int | None = None,
-) -> Run | Search:  # fmt: skip
+) -> Run | Search | Automl:  # fmt: skip
     """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
 
     `trials` raises the number of an unfinished search's trials.
@@ -40,6 +42,8 @@ def resume(
     run, folder = _found(settings, selector)
     if run.tags.get(tune.KIND_TAG) == tune.SEARCH and (run.status != "FINISHED" or trials):
         return tune.resume(settings, run, watcher, trials)
+    if run.tags.get(tune.KIND_TAG) == automl.AUTOML and run.status != "FINISHED":
+        return automl.resume(settings, run, watcher)
     if run.status == "FINISHED":
         watcher.say(f"run {run.run_id[:8]} is finished")
         return run
@@ -77,7 +81,7 @@ def resume(
 
 def request_of(run: Run) -> Request:
     """Return what a run was asked for; raises NotFoundError for one that mlctl did not train."""
-    if "mlctl.request" not in run.tags:
+    if "mlctl.request" not in run.tags or run.tags.get(tune.KIND_TAG) == automl.AUTOML:
         raise NotFoundError(f"run {run.run_id[:8]} was not made by mlctl train", "train anew: mlctl train")
     return Request(**json.loads(run.tags["mlctl.request"]))
 

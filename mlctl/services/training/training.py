@@ -313,7 +313,7 @@ class Training:
             gaps,
         )  # fmt: skip
         found = self._answers(model_folder.load(made), split)
-        _agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
+        agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
         shutil.rmtree(recorder.journal.model, ignore_errors=True)
         made.rename(recorder.journal.model)
         return found
@@ -346,7 +346,7 @@ def terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Array, again: Array) -> None:
+def agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Array, again: Array) -> None:
     """Raise BadDataError unless the logged model answers as the one in memory does."""
     apart = float(np.abs(answers - again).max() / max(1.0, float(np.abs(answers).max())))
     for name, value in wanted.items():

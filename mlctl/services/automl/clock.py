@@ -1,0 +1,42 @@
+"""How long a race may go on, and what its end will take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+
+FINISH_S = 4.0  # blending, saving, loading back, scoring and sending, on a machine of one's own
+ONE_FIT = 0.25  # of the time, at most, for one model
+REFITS = 0.35  # of the time, at most, is kept for fitting the blend's models on all rows
+
+
+class Clock:
+    """Times are monotonic seconds."""
+
+    def __init__(self, began: float, timeout_s: float) -> None:
+        self.began, self.timeout_s = began, timeout_s
+        self.deadline = began + timeout_s
+
+    @property
+    def left(self) -> float:
+        """Seconds until the race must begin its end."""
+        return self.deadline - self._finish - time.monotonic()
+
+    @property
+    def _finish(self) -> float:
+        """What the end takes: longer where other programs have the cores."""
+        wall, used = time.monotonic() - self.began, sum(os.times()[:2])
+        return float(FINISH_S * min(4.0, max(1.0, wall / max(used, 0.1))))
+
+    def until(self, refits: float) -> float:
+        """Return when a fit that begins now must stop, to leave so many seconds for refits."""
+        return time.monotonic() + max(0.0, min(ONE_FIT * self.timeout_s, self.left - refits))
+
+    def for_refits(self, wanted: Iterable[float]) -> float:
+        """Return how long to keep for refits that take so long, the most wanted first: for those that have room."""
+        kept = 0.0
+        for seconds in wanted:
+            if kept + seconds <= REFITS * self.timeout_s:
+                kept += seconds
+        return kept

@@ -1,0 +1,150 @@
+"""From the models of a blend to one model in the run: fitted again on all rows, joined, saved, checked, logged."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlctl.adapters import environment, graphs, model_folder, plots
+from mlctl.adapters.recorder import Recorder
+from mlctl.adapters.search_journal import NAME as JOURNAL
+from mlctl.data.dataset import Split
+from mlctl.domain import Objective, Watcher
+from mlctl.domain.automl import Ranked
+from mlctl.scores import labels_of
+from mlctl.services.automl import fitting, metrics
+from mlctl.services.automl.automl import Asked
+from mlctl.services.automl.clock import Clock
+from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
+from mlctl.services.automl.models import LIGHTGBM
+from mlctl.services.automl.table import Table
+from mlctl.services.training.training import CHECKED_ROWS, agree
+
+Array = np.ndarray[Any, Any]
+
+
+class Ending:
+    """What a race ends with, however it ends."""
+
+    def __init__(
+        self, asked: Asked, table: Table, objective: Objective, watcher: Watcher, clock: Clock, sitting: int
+    ) -> None:  # fmt: skip
+        """`sitting` counts how often the race was resumed: each has a point of its own in the metrics."""
+        self.asked = asked
+        self.data = table.data
+        self.table = table
+        self.objective = objective
+        self.watcher = watcher
+        self.clock = clock
+        self.sitting = sitting
+
+    def log(
+        self, recorder: Recorder, chosen: Mapping[str, Fitted], shares: Mapping[str, float],
+        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str, refits: bool,
+    ) -> None:  # fmt: skip
+        """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
+        graph_of = {name: one.graph for name, one in chosen.items()}
+        again = self._fitted_again(chosen, shares) if refits else {}
+        graph = graphs.blended([(share, again.get(name, graph_of[name])) for name, share in shares.items()])
+        self.watcher.stage("saving and checking the model")
+        name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        answers = self._saved_and_checked(recorder, graph, split)
+        classes = len(self.data.classes)
+        params = self._params()
+        recorder.params(params)
+        recorder.model(params, step=self.sitting)
+        summary = {f"best_{metric}": value for metric, value in reached.items()}
+        summary["models"] = sum(one.score is not None for one in leaderboard) - 1
+        if name == "test":
+            found = metrics.measured(split.targets, answers, classes, self.table.span)
+            summary |= {f"test_{metric}": value for metric, value in found.items()}
+        recorder.metrics(summary, step=self.sitting, of_model=True)
+        self._keep(recorder, leaderboard, name, split, answers)
+        recorder.tags({
+            "mlctl.blend": ", ".join(f"{name} {share:.3f}" for name, share in shares.items()),
+            "mlctl.refitted": ", ".join(again) or "none",
+            "mlctl.ended": ended,
+            "mlctl.duration_s": round(time.monotonic() - self.clock.began, 2),
+            "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
+        })  # fmt: skip
+
+    def _fitted_again(self, chosen: Mapping[str, Fitted], shares: Mapping[str, float]) -> dict[str, bytes]:
+        """Fit models on training and validation rows together, the heaviest first, while there is time."""
+        again: dict[str, bytes] = {}
+        for name in sorted(shares, key=shares.__getitem__, reverse=True):
+            one = chosen[name]
+            if MORE_ROWS * one.seconds > self.clock.left:
+                continue
+            self.watcher.stage(f"fitting {name} again, on validation rows, too")
+            boosted = one.spec.family == LIGHTGBM
+            grown = round(MORE_DATA * one.rounds) if boosted else one.rounds
+            try:
+                again[name] = fitting.fit(
+                    one.spec, self.table.whole, self.clock.deadline, lambda *_: None, grown
+                ).graph
+            except Exception as error:  # the model as it was is there, and as good as its score says
+                self.watcher.say(f"{name} stays as it was: fitting it again failed: {error}")
+        return again
+
+    def _saved_and_checked(self, recorder: Recorder, graph: bytes, split: Split) -> Array:
+        """Write the model folder, load it back, and return its answers; raises BadDataError where they differ."""
+        data, encoder = self.data, self.table.features.encoder
+        wanted = graphs.answers(graph, encoder(split.inputs))
+        few = split.take(np.arange(min(CHECKED_ROWS, len(split))))
+        rows = data.train.inputs
+        made = recorder.journal.model.with_name("model.part")
+        shutil.rmtree(made, ignore_errors=True)
+        model_folder.save_graph(
+            made, graph, encoder, few.inputs, wanted,
+            {"recipe": self.asked.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
+            tuple(rows.columns[rows.isna().any()]),
+        )  # fmt: skip
+        found = model_folder.answer(model_folder.load(made), split.inputs)
+        classes = len(data.classes)
+        agree(
+            metrics.measured(split.targets, wanted, classes, 1.0),
+            metrics.measured(split.targets, found, classes, 1.0), wanted, found,
+        )  # fmt: skip
+        shutil.rmtree(recorder.journal.model, ignore_errors=True)
+        made.rename(recorder.journal.model)
+        return found
+
+    def _params(self) -> dict[str, Any]:
+        request = self.asked.request
+        return {
+            "metric": self.objective.metric, "timeout_s": request.timeout_s, "families": ",".join(self.asked.families),
+            "featurize": request.featurize, "features": self.table.features.width, "seed": request.seed,
+            **{name: value for name, value in self.asked.values.items() if name in request.given},
+            **{f"{family}.{name}": value for family, own in self.asked.fixed.items() for name, value in own.items()},
+        }  # fmt: skip
+
+    def _keep(
+        self, recorder: Recorder, leaderboard: Sequence[Ranked], name: str, split: Split, answers: Array
+    ) -> None:
+        """Keep the leaderboard, the journal, and the picture of right and wrong with the run."""
+        with recorder.artifact("leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            measures = list(leaderboard[0].metrics)
+            writer.writerow(["model", "family", *measures, "weight", "rounds", "seconds", "state", "why"])
+            for one in leaderboard:
+                values = [one.metrics.get(metric, "") for metric in measures]
+                writer.writerow([one.model, one.family, *values, round(one.weight, 4), one.rounds,
+                                 round(one.duration_s, 2), one.state, one.why])  # fmt: skip
+        recorder.keep("leaderboard.csv")
+        recorder.artifact(JOURNAL).write_bytes((recorder.journal.folder / JOURNAL).read_bytes())
+        recorder.keep(JOURNAL)
+        on = f"{name}, synthetic data" if self.data.synthetic else name
+        if self.data.classes:
+            path = "plots/confusion_matrix.png"
+            plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), self.data.classes, on)
+        else:
+            path = "plots/predicted_vs_actual.png"
+            plots.predicted_against_actual(
+                recorder.artifact(path), split.targets, answers[:, 0], self.data.unit, on
+            )
+        recorder.keep(path)

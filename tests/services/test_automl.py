@@ -1,0 +1,109 @@
+"""The parts of automl: what may be told, features, metrics, weights, time."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlctl.data.dataset import Dataset, Split
+from mlctl.domain import Objective
+from mlctl.errors import UsageError
+from mlctl.recipes import find
+from mlctl.services.automl import blend, features, metrics, models
+from mlctl.services.automl.clock import Clock
+
+
+def data(rows: int = 600) -> Dataset:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({
+        "rooms": rng.lognormal(3, 0.5, rows), "people": rng.lognormal(1, 0.5, rows),
+        "latitude": rng.choice([1.0, 5.0, 9.0], rows) + rng.normal(size=rows) / 9, "longitude": rng.normal(size=rows),
+        "kind": rng.choice(["a", "b"], rows),
+    })  # fmt: skip
+    frame.loc[:9, "longitude"] = np.nan
+    targets = np.log(frame["rooms"] / frame["people"]).to_numpy() + rng.normal(size=rows) / 20
+    splits = (
+        Split(frame[a:b].reset_index(drop=True), targets[a:b])
+        for a, b in ((0, rows - 200), (rows - 200, rows))
+    )
+    return Dataset("made", *splits)
+
+
+def test_features_find_the_ratio_that_the_target_is_and_places() -> None:
+    table = data()
+    found = features.featurized(table, None, 0)
+    assert found.ratios[0] in {"rooms/people", "people/rooms"}  # a tree does not mind
+    assert sum(step["make"] == "distance" for step in found.encoder.steps) == 3  # one to a hundred rows
+    encoded = found.encoder(table.train.inputs)
+    assert encoded.shape == (400, found.width)
+    assert np.isfinite(encoded).all()
+    assert len(found.network) < len(found.trees) == found.width
+    plain = features.as_it_is(table)
+    assert {step["make"] for step in plain.encoder.steps} == {"number", "missing", "category"}
+
+
+def test_what_is_set_goes_to_the_recipe_or_to_a_family() -> None:
+    own, families = models.divided({"column.age": "text", "lightgbm.num_leaves": "63", "target": "x"})
+    assert own == {"column.age": "text", "target": "x"}
+    assert families == {"lightgbm": {"num_leaves": 63}}
+    with pytest.raises(UsageError, match="is not told 'leafs'"):
+        models.divided({"extratrees.leafs": "3"})
+    with pytest.raises(UsageError, match="no family 'lightbgm'") as caught:
+        models.chosen("lightbgm")
+    assert "lightgbm" in caught.value.hint
+
+
+def test_the_line_up_knows_the_task() -> None:
+    every = tuple(models.FAMILIES)
+    housing = find("housing")
+    numbers = models.line_up(
+        housing, "regression", True, 10_000, every, {"lightgbm": {"num_leaves": 63}}, "mae"
+    )
+    boosters = {one.loss: one for one in numbers if one.family == "lightgbm"}
+    assert set(boosters) == {"l1", "l2", "log"}
+    assert {one.params["num_leaves"] for one in boosters.values()} == {63}
+    assert next(one.loss for one in numbers if one.family == "lightgbm") == "l1"
+    below = models.line_up(housing, "regression", False, 10_000, every, {}, "rmse")
+    assert "log" not in {one.loss for one in below}
+    assert {one.family for one in models.line_up(housing, "binary", False, 100, ("linear",), {}, "auc")} == {
+        "linear"
+    }
+
+
+def test_metrics_have_a_direction_and_fit_the_task() -> None:
+    recipes = Objective("val_loss", maximize=False)
+    assert str(metrics.objective(None, recipes, 0)) == "min:val_mae"
+    assert str(metrics.objective(None, recipes, 3)) == "min:val_log_loss"
+    assert str(metrics.objective("auc", recipes, 2)) == "max:val_auc"
+    assert str(metrics.objective(metrics.NORMALIZED, recipes, 0)) == f"min:val_{metrics.NORMALIZED}"
+    with pytest.raises(UsageError, match="does not measure numbers"):
+        metrics.objective("auc", recipes, 0)
+    with pytest.raises(UsageError, match="there is no metric 'acuracy'"):
+        metrics.check("acuracy")
+    found = metrics.measured(np.array([0.0, 10.0]), np.array([[1.0], [11.0]]), 0, 10.0)
+    assert found[metrics.NORMALIZED] == pytest.approx(0.1)
+    sure = metrics.measured(np.array([0, 1, 1]), np.array([[0.1], [0.8], [0.9]]), 2, 1.0)
+    assert sure["auc"] == 1.0
+    assert sure["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.9]).mean())
+
+
+def test_weights_take_what_helps_and_leave_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=500)
+    one, two = (targets + rng.normal(size=500) for _ in range(2))
+    answers = {"one": one[:, None], "two": two[:, None], "none": rng.normal(size=(500, 1)) * 9}
+    found = blend.weights(answers, targets, "rmse", 0)
+    assert set(found) == {"one", "two"}
+    assert sum(found.values()) == pytest.approx(1)
+    assert all(0.3 < share < 0.7 for share in found.values())
+
+
+def test_the_clock_keeps_time_for_the_end() -> None:
+    clock = Clock(time.monotonic() - 10, 60)
+    assert clock.left < 50
+    assert clock.until(0) - time.monotonic() <= 15.1
+    assert clock.until(1000) - time.monotonic() < 0.1
+    assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room

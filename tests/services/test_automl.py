@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlctl.adapters import framework, graphs
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain import Objective
+from mlctl.domain import Objective, Quiet
 from mlctl.errors import UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
 from mlctl.services.automl.clock import Clock
+from mlctl.services.automl.table import Table
+from mlctl.services.training import prepare
+from mlctl.settings import load
 
 
 def data(rows: int = 600) -> Dataset:
@@ -106,4 +110,36 @@ def test_the_clock_keeps_time_for_the_end() -> None:
     assert clock.left < 50
     assert clock.until(0) - time.monotonic() <= 15.1
     assert clock.until(1000) - time.monotonic() < 0.1
+    assert clock.until(1000, none_yet=True) - time.monotonic() > 14
     assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room
+
+
+def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> None:
+    framework.import_keras()
+    from mlctl.services.automl.fitting import fit
+
+    recipe, values = prepare.recipe_values("housing", {})
+    prepared = prepare.prepare(load(), recipe, values, "synthetic", 400, Quiet())
+    made = features.featurized(prepared.data, prepared.encoder, 0)
+    train, validation = (
+        made.encoder(split.inputs) for split in (prepared.data.train, prepared.data.validation)
+    )
+    goal = Objective("val_mae", maximize=False)
+    table = Table(recipe, prepared.data, made, train, validation, 0, goal)
+    spec = models.Spec("network-1", models.NETWORK, params={"epochs": 2, "units": 8, "units2": 4})
+    until, ticks = time.monotonic() + 60, []
+    fitted = fit(spec, table, until, lambda rounds, _: ticks.append(rounds))  # compares Keras with the graph
+    assert ticks == [1, 2]
+    assert fitted.answers.shape == (len(validation), 1)
+    assert np.abs(graphs.answers(fitted.graph, validation) - fitted.answers).max() < 1
+    again = fit(spec, table.whole, until, lambda *_: None, fitted.rounds)
+    assert len(again.graph) == pytest.approx(len(fitted.graph), rel=0.01)
+
+    folded = Table(recipe, prepared.data, made, train, validation, 0, goal, folds=4)
+    line = fit(models.Spec("linear", models.LINEAR, "l2", {"strength": 1.0}), folded, until, lambda *_: None)
+    assert line.answers.shape == (len(train) + len(validation), 1)
+    hands = np.sort(np.concatenate([hand for hand, _ in folded.dealt()]))
+    assert (hands == np.arange(len(line.answers))).all()
+    seen = graphs.answers(line.graph, folded.whole.train)[:, 0]
+    held_out = line.answers[:, 0]  # of models that had not seen the row: further from its target
+    assert np.abs(held_out - folded.judged).mean() > np.abs(seen - folded.judged).mean()

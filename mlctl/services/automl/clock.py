@@ -29,9 +29,13 @@ class Clock:
         wall, used = time.monotonic() - self.began, sum(os.times()[:2])
         return float(FINISH_S * min(4.0, max(1.0, wall / max(used, 0.1))))
 
-    def until(self, refits: float) -> float:
-        """Return when a fit that begins now must stop, to leave so many seconds for refits."""
-        return time.monotonic() + max(0.0, min(ONE_FIT * self.timeout_s, self.left - refits))
+    def until(self, refits: float, none_yet: bool = False) -> float:
+        """Return when a fit that begins now must stop, to leave so many seconds for refits.
+
+        The first, with `none_yet`, has its share of the time in any case.
+        """
+        share = ONE_FIT * self.timeout_s
+        return time.monotonic() + (share if none_yet else max(0.0, min(share, self.left - refits)))
 
     def for_refits(self, wanted: Iterable[float]) -> float:
         """Return how long to keep for refits that take so long, the most wanted first: for those that have room."""

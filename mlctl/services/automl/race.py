@@ -224,7 +224,8 @@ class Race:
     def _fit_one(self, board: Board, spec: Spec) -> None:
         board.begin(spec)
         try:
-            until = self.clock.until(self._refits(board))
+            # something must come of it, however little of the time imports have left
+            until = self.clock.until(self._refits(board), none_yet=not board.fitted)
             board.done(
                 fitting.fit(spec, board.table, until, lambda rounds, value: board.tick(spec, rounds, value))
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlctl.adapters import extras
 from mlctl.domain.server import Backend, StrayExperiment
 from mlctl.errors import (
     BadDataError,
@@ -179,12 +180,9 @@ def _sqlite_error(error: sqlite3.Error, file: Path) -> MlctlError:
 
 
 def _postgres(backend: Backend) -> Any:
-    try:
-        import psycopg2
-    except ImportError as exc:
-        raise ConfigurationError(
-            "PostgreSQL needs psycopg2, which is not installed", "pip install 'mlctl-keras[postgres]'"
-        ) from exc
+    extras.demand("psycopg2", "postgres", "PostgreSQL")
+    import psycopg2  # only here: it is an extra's
+
     _demand_answer(backend)
     given: dict[str, Any] = {"password": backend.password} if backend.password else {}
     address = "postgresql://" + backend.uri.partition("://")[2]

@@ -30,10 +30,15 @@ def serving_files() -> list[tuple[str, Path]]:
     return [(path, file) for path, file in files() if path.split("/")[1] in ALONE]
 
 
+def wheel_name() -> str:
+    """Return the file name that `wheel` writes."""
+    return f"mlctl_keras-{mlctl.__version__}-py3-none-any.whl"
+
+
 def wheel(folder: Path) -> Path:
     """Write this package as a wheel, whether it was installed from one or runs from a checkout."""
     info = f"mlctl_keras-{mlctl.__version__}.dist-info"
-    path = folder / f"mlctl_keras-{mlctl.__version__}-py3-none-any.whl"
+    path = folder / wheel_name()
     contents = [(name, file.read_bytes()) for name, file in files()]
     about = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {mlctl.__version__}\n"
     tags = "Wheel-Version: 1.0\nGenerator: mlctl\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

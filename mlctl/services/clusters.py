@@ -7,13 +7,13 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from mlctl.adapters import extras
 from mlctl.adapters.environment import cores
 from mlctl.adapters.framework import silent_stderr
 from mlctl.adapters.ray_nodes import OwnNodes
 from mlctl.domain import Watcher
 from mlctl.domain.cluster import Cluster
 from mlctl.errors import UnreachableError
-from mlctl.services.server.preflight import known_extra
 
 if TYPE_CHECKING:
     from mlctl.adapters.ray_cluster import Connection
@@ -29,7 +29,7 @@ def demand(cluster: Cluster) -> None:
 
     Raises ConfigurationError where Ray is not installed, UnreachableError where nobody listens: Ray tries for minutes.
     """
-    known_extra("ray", "ray", "--cluster")
+    extras.demand("ray", "ray", "--cluster")
     if cluster.own_nodes:
         return
     host, _, port = cluster.address.removeprefix("ray://").rpartition(":")

@@ -6,15 +6,14 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.util import find_spec
 from typing import Any
 
-from mlctl.adapters import search_journal
+from mlctl.adapters import extras, search_journal
 from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
 from mlctl.domain.automl import Automl, AutomlPlan
 from mlctl.domain.tune import SearchWatcher
-from mlctl.errors import ConfigurationError, NotFoundError, RefusedError, UsageError
+from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services.automl import metrics, models
 from mlctl.services.registry.naming import check_name
@@ -121,10 +120,7 @@ def understood(request: AutomlRequest) -> Asked:
             raise UsageError(f"--set {family}.… is for a family that is left out", "add it to --families")
     recipe.values({name: value for name, value in fixed.get(models.NETWORK, {}).items() if name != "seed"})
     for module in EXTRA:
-        if find_spec(module) is None:
-            raise ConfigurationError(
-                f"mlctl automl needs {module}, which is not installed", "pip install 'mlctl-keras[automl]'"
-            )
+        extras.demand(module, "automl", "mlctl automl")
     return Asked(request, recipe, values, families, fixed)
 
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlctl.adapters import database
+from mlctl.adapters import database, extras
 from mlctl.domain.server import Access, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
-from mlctl.services.server import preflight
 
 SHORTEST = 12  # what MLflow asks for
 CHECKED_FOR_S = 60  # a password's slow hash costs a quarter of a second a request; this long it is remembered
@@ -37,7 +36,7 @@ def prepare(place: Place, access: Access, password_file: str | None, config: Pat
         if password_file:
             raise UsageError("--admin-password-file belongs to --auth", "add --auth")
         return None
-    preflight.known_extra("flask_wtf", "auth", "--auth")
+    extras.demand("flask_wtf", "auth", "--auth")
     given = {"_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true"}
     if "MLFLOW_FLASK_SERVER_SECRET_KEY" not in os.environ:
         given["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)

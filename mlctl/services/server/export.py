@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
+from mlctl.adapters import packing
 from mlctl.domain.server import Bucket, Exported
 from mlctl.errors import UsageError
 
+# what a server's commands import, and the extras auth and postgres
+NEEDED = (
+    "boto3", "filelock", "flask-wtf", "httptools", "mlflow", "orjson", "packaging", "platformdirs",
+    "prometheus-client", "psutil", "psycopg2-binary", "pyyaml", "rich", "typer", "uvicorn", "uvloop",
+)  # fmt: skip
 KINDS = ("compose", "kubernetes", "nginx")
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
 IMAGE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*$")
@@ -33,12 +38,15 @@ def export(
     values = {
         "host": host,
         "image": image,
-        "version": version("mlctl-keras"),
+        "wheel": packing.wheel_name(),
         "upstream": upstream,
         "database_port": str(database_port),
         "bucket_port": str(_port(bucket.endpoint_url)),
     }
     files = {}
+    if kind == "compose":
+        pins = packing.pinned(NEEDED)
+        files["requirements.txt"] = "".join(f"{name}=={number}\n" for name, number in pins.items())
     for template in sorted(
         resources.files(__package__).joinpath("templates", kind).iterdir(), key=lambda one: one.name
     ):
@@ -57,6 +65,8 @@ def write(exported: Exported) -> Exported:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in exported.files.items():
         (folder / name).write_text(text, encoding="utf-8")
+    if exported.kind == "compose":
+        packing.wheel(folder)
     return exported
 
 

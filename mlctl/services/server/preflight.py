@@ -14,7 +14,6 @@ from mlctl.adapters.listening import is_loopback
 from mlctl.domain.server import Access, Place
 from mlctl.errors import (
     BadDataError,
-    ConfigurationError,
     NotFoundError,
     RefusedError,
     UnreachableError,
@@ -123,13 +122,3 @@ def _remedy(error: OSError) -> str:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "free some space"
     return "look at --root and its owner"
-
-
-def known_extra(module: str, extra: str, wanted_for: str) -> None:
-    """Raise ConfigurationError where an optional part is not installed."""
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise ConfigurationError(
-            f"{wanted_for} needs {module}, which is not installed", f"pip install 'mlctl-keras[{extra}]'"
-        )

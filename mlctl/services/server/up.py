@@ -68,8 +68,6 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
             return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
         book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
-        if wish.metrics:
-            preflight.known_extra("prometheus_client", "metrics", "--metrics")
         admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
         plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
         note = _note(place, access, plan, book.path(wish.name, ".log"))

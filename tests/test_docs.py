@@ -37,7 +37,6 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
 OTHERS = {"README.md"}  # its opening transcript has a test of its own, which runs it as a newcomer would
 SHELLS = {"console", "sh", "bash"}
 PORTS = ("5001", "8001")
-BESIDE = {"server.md", "automl.md"}  # written beside this; they may not be here yet
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[a-z ]+): (?P<said>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$"
     r"|<!-- run\n(?P<hidden>.*?)-->",
@@ -192,8 +191,7 @@ def parse_text(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        found = page.parent / target
-        assert found.exists() or found.name in BESIDE, f"{page.name} links to {target}"
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_readme_leads_to_every_page() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
 CHECKED_ROWS = 64
+SMALL_TABLE = 2_000_000  # cells of training rows, up to which a network on a table trains in one thread
 
 Array = np.ndarray[Any, Any]
 
@@ -108,6 +109,8 @@ class Training:
         if found is None:
             self.describe(recorder)
             recorder.params(self._params)
+        if self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE:
+            framework.keep_to_one_thread()
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mlctl.adapters import replicas
 from mlctl.data.pictures import Pictures
 
 AHEAD = 2  # batches being read while another is trained on
@@ -49,4 +50,4 @@ class FedProgram:
         self._train_step(tf.constant(inputs.result()), tf.constant(targets))
 
     def _train_step_traced(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-        self.model.train_step((inputs, targets))
+        replicas.train_step(self.model, inputs, targets)

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mlctl.adapters import replicas
 from mlctl.adapters.feeder import FedProgram
 from mlctl.adapters.fused import fuse
 from mlctl.data.bags import Bags
@@ -89,7 +90,7 @@ class DenseProgram:
     def _train_piece_traced(self, order: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> None:
         for step in tf.range(start, stop):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            self.model.train_step((tf.gather(self._inputs, rows), tf.gather(self._targets, rows)))
+            replicas.train_step(self.model, tf.gather(self._inputs, rows), tf.gather(self._targets, rows))
 
 
 class BagPredictor:
@@ -222,12 +223,14 @@ def _turned(bags: Bags, by_batch: Array, batch_size: int) -> tuple[tf.Tensor, ..
 
 def _build(model: keras.Model, inputs: tf.Tensor, targets: tf.Tensor) -> None:
     """Make every variable that training needs, so that none is made inside a graph."""
-    predictions = model(inputs, training=False)
-    model.compute_loss(inputs, targets, predictions, training=False)
-    model.compute_metrics(inputs, targets, predictions)
-    model.optimizer.build(model.trainable_variables)
-    fuse(model.optimizer)
-    model.reset_metrics()
+    with model.distribute_strategy.scope():
+        predictions = model(inputs, training=False)
+        model.compute_loss(inputs, targets, predictions, training=False)
+        model.compute_metrics(inputs, targets, predictions)
+        model.optimizer.build(model.trainable_variables)
+        if replicas.count(model) == 1:  # the kernel knows nothing of gradients from elsewhere
+            fuse(model.optimizer)
+        model.reset_metrics()
 
 
 def _judged(model: keras.Model, inputs: Any, targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:

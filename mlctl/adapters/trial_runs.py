@@ -11,9 +11,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from mlctl.adapters.tracking import Store
+from mlctl.domain.tune import TRIAL_TAG
 from mlctl.errors import MlctlError
 
-TRIAL_TAG = "mlctl.trial"
 LONGEST_PAUSE_S = 10.0
 
 Task = Callable[[], None]

@@ -87,9 +87,8 @@ def automl(
         pairs("--tag", tag), register,
     )  # fmt: skip
     if dry_run:
-        session.show(service.plan(request), f"next: mlctl automl {source} …, without -n")
+        session.show(service.plan(session.settings, request), f"next: mlctl automl {source} …, without -n")
         return
     with SearchView("model", "rounds") as view:
         found = service.automl(session.settings, request, view)
-    run = found.run_id[:8]
-    session.show(found, f"next: mlctl runs show {run}, or mlctl register {run} NAME")
+    session.show(found, f"next: {found.run.next_command}")

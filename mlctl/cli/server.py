@@ -104,8 +104,7 @@ def server_up(
     from mlctl.domain.server import Access
     from mlctl.services import server
 
-    where["bucket"] = where["bucket"] or session.settings.bucket
-    place = server.locate(**where, direct=direct_artifacts)
+    place = server.locate_in(session.settings, **where, direct=direct_artifacts)
     hosts = tuple(one.strip() for one in allowed_hosts.split(",") if one.strip())
     origins = tuple(one.strip() for one in cors_origins.split(",") if one.strip())
     access = Access(host, port, auth, insecure, tls_cert, tls_key, hosts, origins)

@@ -32,7 +32,7 @@ def server_backup(
     """
     from mlctl.services import server
 
-    place = server.locate_named(name, session.settings.state_dir, **where)
+    place = server.locate_named(name, session.settings, **where)
     session.show(
         server.backup(place, file, not no_artifacts), f"next: mlctl server-restore {file} --root ELSEWHERE"
     )
@@ -55,7 +55,7 @@ def server_restore(
     """
     from mlctl.services import server
 
-    place = server.locate(**where)
+    place = server.locate_in(session.settings, **where)
     found = server.inspect(file)[0]
     if not dry_run:
         session.agreed(
@@ -80,7 +80,7 @@ def server_gc(
     """
     from mlctl.services import server
 
-    place = server.locate_named(name, session.settings.state_dir, **where)
+    place = server.locate_named(name, session.settings, **where)
     found = server.sweep(place, really=session.yes and not dry_run)
     waits = (found.runs or found.experiments or found.models) and not found.done
     session.show(found, "next: the same with --yes" if waits else "")

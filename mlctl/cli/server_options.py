@@ -57,7 +57,7 @@ Region = Annotated[
     str | None, typer.Option("--region", metavar="REGION", help="The bucket's region.", rich_help_panel=WHERE)
 ]
 
-Where = dict[str, Any]  # what `services.server.locate` takes
+Where = dict[str, Any]  # what `services.server.locate_in` takes
 OPTIONS = (
     ("root", Root, Path()),
     ("backend", BackendUri, None),

@@ -139,9 +139,8 @@ def tune(
         place(cluster, storage, cpu, gpu, memory),
     )  # fmt: skip
     if dry_run:
-        session.show(service.plan(request), f"next: mlctl tune {source} …, without -n")
+        session.show(service.plan(session.settings, request), f"next: mlctl tune {source} …, without -n")
         return
     with SearchView() as view:
         search = service.tune(session.settings, request, view)
-    run = search.run.run_id[:8]
-    session.show(search, f"next: mlctl runs show {run}, or mlctl register {run} NAME")
+    session.show(search, f"next: {search.run.next_command}")

@@ -40,7 +40,6 @@ class Automl:
     objective: Objective
     leaderboard: tuple[Ranked, ...]
     ended: str
-    registered: str = ""
 
     @property
     def run_id(self) -> str:

@@ -44,6 +44,7 @@ class Dimension:
         return f"{self.low:g}..{self.high:g}{tail}"
 
 
+TRIAL_TAG = "mlctl.trial"  # on the nested run of a trial, or of one model of a race: its name
 DONE, STOPPED, FAILED, RUNNING = "done", "stopped", "failed", "running"
 
 
@@ -74,7 +75,6 @@ class Search:
     trials: tuple[Trial, ...]
     ended: str
     best: str | None
-    registered: str = ""
 
     @property
     def run_id(self) -> str:

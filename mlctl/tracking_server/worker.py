@@ -6,7 +6,9 @@ import gc
 import socket
 
 import uvicorn
+from fastapi.responses import FileResponse
 from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
+from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 
 from mlctl.tracking_server.front import Front, count_rows
 from mlctl.tracking_server.plan import Plan
@@ -44,6 +46,9 @@ def run(plan: Plan, sock: socket.socket) -> int:
         from mlflow.server import fastapi_app
 
         app = fastapi_app.app
+    FileResponse.chunk_size = (
+        ARTIFACT_STREAM_CHUNK_SIZE  # 64 KB is a thread's turn for each of 800 pieces of 50 MB
+    )
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
     config = uvicorn.Config(

@@ -278,7 +278,7 @@ def best_of_many(url: str, backend: str, folder: Path) -> float:
         ).json()["experiment"]["experiment_id"]
         ask = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["metrics.test_accuracy DESC"]}
         times = []
-        for _ in range(5):
+        for _ in range(21):  # the first of a worker is slow, and PostgreSQL may be cleaning up after the load
             began = time.monotonic()
             post(session, url, "runs/search", ask)
             times.append(time.monotonic() - began)
@@ -286,15 +286,19 @@ def best_of_many(url: str, backend: str, folder: Path) -> float:
 
 
 def artifact(url: str, folder: Path) -> Iterator[tuple[str, float]]:
-    """Yield the seconds that 50 MB take each way."""
+    """Yield the seconds that 50 MB take each way, medians of seven."""
     content = os.urandom(1 << 20) * 50
-    address = f"{url}/api/2.0/mlflow-artifacts/artifacts/0/{uuid.uuid4().hex}/large.bin"
-    began = time.monotonic()
-    requests.put(address, data=content, timeout=120).raise_for_status()
-    yield "50 MB up s", time.monotonic() - began
-    began = time.monotonic()
-    assert len(requests.get(address, timeout=120).content) == len(content)
-    yield "50 MB down s", time.monotonic() - began
+    up, down = [], []
+    for _ in range(7):
+        address = f"{url}/api/2.0/mlflow-artifacts/artifacts/0/{uuid.uuid4().hex}/large.bin"
+        began = time.monotonic()
+        requests.put(address, data=content, timeout=120).raise_for_status()
+        up.append(time.monotonic() - began)
+        began = time.monotonic()
+        assert len(requests.get(address, timeout=120).content) == len(content)
+        down.append(time.monotonic() - began)
+    yield "50 MB up s", statistics.median(up)
+    yield "50 MB down s", statistics.median(down)
 
 
 if __name__ == "__main__":

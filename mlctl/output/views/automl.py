@@ -9,7 +9,7 @@ from rich.text import Text
 from mlctl.domain.automl import BLEND, Automl, AutomlPlan
 from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import run_document
+from mlctl.output.views.runs import model_table, run_document
 from mlctl.output.words import span
 
 SHOWN = 12
@@ -37,18 +37,7 @@ def _(answer: Automl) -> list[Table]:
     caption = f"{answer.ended}, objective {answer.objective} on the validation rows"
     if len(answer.leaderboard) > SHOWN:
         caption += f"; the best {SHOWN} of {len(answer.leaderboard)}, -o json has all"
-    run = answer.run
-    final = [
-        ("run", f"{run.run_name} ({run.run_id[:8]}) in {run.experiment}"),
-        ("model", run.model_uri or ""),
-    ]
-    if answer.registered:
-        final.append(("registered", answer.registered))
-    final += [(name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")]
-    return [
-        Table(columns, rows, caption=caption),
-        Table((Column("", keep=9), Column("", keep=9)), final, "The logged model"),
-    ]
+    return [Table(columns, rows, caption=caption), model_table(answer.run, "The logged model")]
 
 
 @document.register
@@ -57,7 +46,6 @@ def _(answer: Automl) -> Any:
         **run_document(answer.run),
         "objective": str(answer.objective),
         "ended": answer.ended,
-        "registered": answer.registered or None,
         "leaderboard": [
             {
                 "model": one.model, "score": one.score, "metrics": dict(one.metrics), "run_id": one.run_id,

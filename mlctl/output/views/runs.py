@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mlctl.domain import Run
 from mlctl.domain.runs import Deleted, ExperimentList, Field, RunList
-from mlctl.output.render import Cell, Column, Table, number
+from mlctl.output.render import PAIR, Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import ago, span
 
@@ -44,6 +44,17 @@ def run_document(answer: Run) -> dict[str, Any]:
         "started_at": answer.started_at.isoformat() if answer.started_at else None,
         "duration_s": answer.duration_s,
     }
+
+
+def model_table(run: Run, title: str) -> Table:
+    """Return what is to be known of a run that ends with one model: where it is, and what test says of it."""
+    rows = [
+        ("run", f"{run.run_name} ({run.run_id[:SHORT_ID]}) in {run.experiment}"),
+        ("model", run.model_uri or ""),
+        *([("registered", run.registered)] if run.registered else []),
+        *((name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")),
+    ]
+    return Table(PAIR, rows, title)
 
 
 @document.register

@@ -8,9 +8,9 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.tune import Search, SearchPlan, Trial
-from mlctl.output.render import PAIR, Cell, Column, Table, number
+from mlctl.output.render import Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import run_document
+from mlctl.output.views.runs import model_table, run_document
 from mlctl.output.words import span
 
 SHOWN = 10
@@ -32,18 +32,7 @@ def _(answer: Search) -> list[Table]:
     caption = f"{answer.ended}, objective {answer.objective}; * the final model's values"
     if len(answer.trials) > SHOWN:
         caption += f"; the best {SHOWN} of {len(answer.trials)}, -o json has all"
-    run = answer.run
-    final = [
-        ("run", f"{run.run_name} ({run.run_id[:8]}) in {run.experiment}"),
-        ("model", run.model_uri or ""),
-    ]
-    if answer.registered:
-        final.append(("registered", answer.registered))
-    final += [(name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")]
-    return [
-        Table(columns, rows, caption=caption),
-        Table(PAIR, final, "The final model"),
-    ]
+    return [Table(columns, rows, caption=caption), model_table(answer.run, "The final model")]
 
 
 def _named(one: Trial, best: str | None) -> Cell:
@@ -57,7 +46,6 @@ def _(answer: Search) -> Any:
         "objective": str(answer.objective),
         "best_trial": answer.best,
         "ended": answer.ended,
-        "registered": answer.registered or None,
         "trials": [
             {
                 "trial": one.trial, "run_id": one.run_id, "state": one.state, "score": one.score,

@@ -61,6 +61,7 @@ def automl(settings: Settings, request: AutomlRequest, watcher: SearchWatcher) -
     model could be fitted, Interrupted on Ctrl-C, after the best so far was logged.
     """
     began = time.monotonic()
+    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     asked = understood(request)
     reach(settings.tracking_uri)
     return _raced(settings, asked, watcher, began, None, ())
@@ -84,8 +85,9 @@ def resume(settings: Settings, run: Run, watcher: SearchWatcher) -> Automl:
     return _raced(replace(settings, experiment=run.experiment), asked, watcher, began, run, entries)
 
 
-def plan(request: AutomlRequest) -> AutomlPlan:
+def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
     """Return what would be tried, having read no data."""
+    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
     asked = understood(request)
     recipe, task = asked.recipe, _task(asked.recipe)
     notes: tuple[str, ...] = ()
@@ -166,4 +168,4 @@ def _raced(
     from mlctl.services.registry import register
 
     made = register.after_training(settings, raced.run, request.register, watcher)
-    return replace(raced, registered=f"{made.name}/{made.version}")
+    return replace(raced, run=replace(raced.run, registered=f"{made.name}/{made.version}"))

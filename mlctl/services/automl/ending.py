@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
 from mlctl.services.automl.models import LIGHTGBM
 from mlctl.services.automl.table import Table
-from mlctl.services.training.training import CHECKED_ROWS, agree
+from mlctl.services.training import logged_model
 
 Array = np.ndarray[Any, Any]
 
@@ -95,24 +94,16 @@ class Ending:
         """Write the model folder, load it back, and return its answers; raises BadDataError where they differ."""
         data, encoder = self.data, self.table.features.encoder
         wanted = graphs.answers(graph, encoder(split.inputs))
-        few = split.take(np.arange(min(CHECKED_ROWS, len(split))))
-        rows = data.train.inputs
-        made = recorder.journal.model.with_name("model.part")
-        shutil.rmtree(made, ignore_errors=True)
-        model_folder.save_graph(
-            made, graph, encoder, few.inputs, wanted,
-            {"recipe": self.asked.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
-            tuple(rows.columns[rows.isna().any()]),
+        return logged_model.saved_and_checked(
+            recorder,
+            lambda folder: model_folder.save_graph(
+                folder, graph, encoder, logged_model.few(split).inputs, wanted,
+                logged_model.about(self.asked.recipe, data), logged_model.gaps_of(data),
+            ),
+            lambda loaded: model_folder.answer(loaded, split.inputs),
+            wanted,
+            lambda answers: metrics.measured(split.targets, answers, len(data.classes), 1.0),
         )  # fmt: skip
-        found = model_folder.answer(model_folder.load(made), split.inputs)
-        classes = len(data.classes)
-        agree(
-            metrics.measured(split.targets, wanted, classes, 1.0),
-            metrics.measured(split.targets, found, classes, 1.0), wanted, found,
-        )  # fmt: skip
-        shutil.rmtree(recorder.journal.model, ignore_errors=True)
-        made.rename(recorder.journal.model)
-        return found
 
     def _params(self) -> dict[str, Any]:
         request = self.asked.request

@@ -14,7 +14,6 @@ from mlctl.adapters.journal import read_about
 from mlctl.adapters.recorder import PATIENCE_S, Recorder, now_ms, open_store
 from mlctl.adapters.records import folder_of
 from mlctl.adapters.search_journal import SearchJournal
-from mlctl.adapters.tracking import Store
 from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.domain import Run
 from mlctl.domain.automl import Automl, Ranked
@@ -32,8 +31,9 @@ from mlctl.services.automl.search import MOST, Search
 from mlctl.services.automl.table import Table
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
+from mlctl.services.training.recording import finished, recording
 from mlctl.services.training.request import Request
-from mlctl.services.training.training import Training, terminated_as_interrupted
+from mlctl.services.training.training import Training
 from mlctl.services.tuning.tune import KIND_TAG
 from mlctl.settings import Settings
 
@@ -72,31 +72,17 @@ class Race:
     def run(self) -> Automl:
         """Fit, blend, log; return the leaderboard and the run."""
         recorder = self._recorder()
-        journal = SearchJournal(recorder.journal.folder)
-        try:
-            with terminated_as_interrupted():
-                leaderboard, ended = self._recorded(recorder, journal)
-        except KeyboardInterrupt:
-            recorder.finish("KILLED")
-            raise Interrupted(
-                "interrupted before a model was logged; what was fitted is kept",
-                f"go on: mlctl resume {recorder.run_id[:8]}",
-            ) from None
-        except BaseException as error:
-            with contextlib.suppress(MlctlError):  # a record that cannot be written is what failed
-                recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
-                recorder.finish("FAILED")
-            raise
-        finally:
-            journal.close()
-        if unsent := recorder.finish("KILLED" if ended == INTERRUPTED else "FINISHED"):
-            self.watcher.say(f"{unsent} records are unsent and kept in {recorder.journal.folder}")
+        with (
+            contextlib.closing(SearchJournal(recorder.journal.folder)) as journal,
+            recording(recorder, lambda: "interrupted before a model was logged; what was fitted is kept"),
+        ):
+            leaderboard, ended = self._recorded(recorder, journal)
+        run = finished(recorder, self.watcher, "KILLED" if ended == INTERRUPTED else "FINISHED")
         if ended == INTERRUPTED:
             raise Interrupted(
-                f"interrupted; the best so far is logged: {recorder.model_uri}",
+                f"interrupted; the best so far is logged: {run.model_uri}",
                 f"go on: mlctl resume {recorder.run_id[:8]}",
             )
-        run = Store(self.settings.tracking_uri).run(recorder.run_id)
         return Automl(run, self.objective, leaderboard, ended)
 
     def _recorder(self) -> Recorder:

@@ -13,6 +13,7 @@ import re
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Objective, Run, lower_is_better
 from mlctl.domain.runs import Condition, Field, SortKey
+from mlctl.domain.tune import TRIAL_TAG
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
 from mlctl.services.runs.fields import take
 
@@ -92,7 +93,7 @@ def _best(store: Store, metric: str, experiment: str | None) -> Run:
         field = Field("metric", name)
         ordered = store.search([FINISHED], [SortKey(field, objective.maximize)], experiment, expected=1)
         for run in ordered:
-            if "mlctl.trial" in run.tags:  # it has no model: that of the best is in its search's own run
+            if TRIAL_TAG in run.tags:  # it has no model: that of the best is in its search's own run
                 continue
             if (value := run.metrics.get(name)) is not None and value == value:
                 return run
@@ -111,6 +112,7 @@ def _first(
     wrong: str,
     hint: str,
 ) -> Run:
-    for run in take(store.search(conditions, order, experiment, expected=1), 1):
-        return run
+    for run in store.search(conditions, order, experiment, expected=1):
+        if TRIAL_TAG not in run.tags:  # what was begun is the search, and it has the model
+            return run
     raise NotFoundError(wrong, hint)

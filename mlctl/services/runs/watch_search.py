@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Objective, Run
 from mlctl.domain.runs import Condition, Field
-from mlctl.domain.tune import FAILED, RUNNING, Running, SearchNow, Trial
+from mlctl.domain.tune import FAILED, RUNNING, TRIAL_TAG, Running, SearchNow, Trial
 from mlctl.services.runs.select import parse_objective
 
 FINAL = "final-"  # what a finalist's name begins with; it is no trial of the search
@@ -20,10 +20,8 @@ def search_now(store: Store, run: Run, known: SearchNow | None) -> SearchNow | N
     running: list[Running] = []
     ended: list[Trial] = []
     nested = Condition(Field("tag", "mlflow.parentRunId"), "=", run.run_id)
-    for one in sorted(
-        store.search([nested], experiment=run.experiment), key=lambda one: one.tags["mlctl.trial"]
-    ):
-        name = one.tags["mlctl.trial"]
+    for one in sorted(store.search([nested], experiment=run.experiment), key=lambda one: one.tags[TRIAL_TAG]):
+        name = one.tags[TRIAL_TAG]
         if one.run_id in before:
             ended.append(before[one.run_id])
         elif one.status == "RUNNING":

@@ -9,7 +9,7 @@ from mlctl.services.server.gc import sweep
 from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
 from mlctl.services.server.migrate import migrate
-from mlctl.services.server.place import locate, locate_named
+from mlctl.services.server.place import locate_in, locate_named
 from mlctl.services.server.preflight import in_the_clear
 from mlctl.services.server.restore import inspect, restore
 from mlctl.services.server.status import status, status_of_all
@@ -24,7 +24,7 @@ __all__ = [
     "follow",
     "in_the_clear",
     "inspect",
-    "locate",
+    "locate_in",
     "locate_named",
     "login",
     "migrate",

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from mlctl.domain.server import Backend, Bucket, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.server import noted
+from mlctl.settings import Settings
 
 DRIVER = "postgresql+psycopg2"  # SQLAlchemy would otherwise look for another driver of that name
 
@@ -52,12 +53,17 @@ def locate(
     return Place(root, database, kept, direct)
 
 
-def locate_named(name: str, state_dir: Path, **options: Any) -> Place:
+def locate_named(name: str, settings: Settings, **options: Any) -> Place:
     """Return the place of a server that was started here, unless the options name a database or a bucket."""
-    note = noted.notes(state_dir).read(name)
+    note = noted.notes(settings.state_dir).read(name)
     if note and not any(options.get(option) for option in ("backend", "backend_file", "bucket")):
         return from_note(note["place"])
-    return locate(**options)
+    return locate_in(settings, **options)
+
+
+def locate_in(settings: Settings, **options: Any) -> Place:
+    """Return the place that the options name; the bucket is mlctl.toml's where they name none."""
+    return locate(**{**options, "bucket": options["bucket"] or settings.bucket})
 
 
 def as_note(place: Place) -> dict[str, Any]:

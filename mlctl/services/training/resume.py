@@ -11,11 +11,10 @@ from typing import Any
 from mlctl.adapters import checkpoints, environment, records
 from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
-from mlctl.adapters.trial_runs import TRIAL_TAG
 from mlctl.data.sources import sha256
 from mlctl.domain import Run
 from mlctl.domain.automl import Automl
-from mlctl.domain.tune import Search, SearchWatcher
+from mlctl.domain.tune import TRIAL_TAG, Search, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError
 from mlctl.services.automl import automl
 from mlctl.services.runs import select
@@ -128,7 +127,7 @@ def _found(settings: Settings, selector: str) -> tuple[Run, Path]:
             return records.as_run(journal), path
     store = Store(settings.tracking_uri)
     run = select.find(store, selector)
-    if TRIAL_TAG in run.tags:  # `last` is a search's newest trial: what can be gone on with is the search
+    if TRIAL_TAG in run.tags:  # what can be gone on with is its search
         run = store.run(run.tags["mlflow.parentRunId"])
     return run, records.folder_of(settings.state_dir, run.run_id)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlctl.adapters import checkpoints, environment, framework, model_folder, programs, records
+from mlctl.adapters import checkpoints, environment, framework, model_folder, programs, replicas
 from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.tracking import Store
@@ -25,18 +21,17 @@ from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
 from mlctl.domain import Run, Watcher
-from mlctl.errors import BadDataError, ConfigurationError, Interrupted, UnreachableError
+from mlctl.errors import ConfigurationError
 from mlctl.scores import scores
 from mlctl.services.runs import select
-from mlctl.services.training import importance, report
+from mlctl.services.training import importance, logged_model, report
 from mlctl.services.training.prepare import Prepared, blamed
+from mlctl.services.training.recording import finished, recording
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
     from mlctl.services.training.request import Request, Resumed
 
-METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # logged against in-memory; answers relative to their scale
-CHECKED_ROWS = 64
 SMALL_TABLE = 2_000_000  # cells of training rows, up to which a network on a table trains in one thread
 
 Array = np.ndarray[Any, Any]
@@ -67,34 +62,13 @@ class Training:
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it, or as its record does where that is away."""
         recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
-        try:
-            with terminated_as_interrupted():
-                self._train_and_log(recorder)
-        except KeyboardInterrupt:
-            recorder.finish("KILLED")
-            done, of = len(self.progress.epochs), self.prepared.values.epochs
-            raise Interrupted(
-                f"stopped after epoch {done} of {of}; what is done is kept",
-                f"go on: mlctl resume {recorder.run_id[:8]}",
-            ) from None
-        except BaseException as error:
-            recorder.fail(error)
-            raise
-        told = records.as_run(recorder.journal)  # the record is gone once the store has it all
-        try:
-            unsent = recorder.finish("FINISHED")
-        except KeyboardInterrupt:
-            raise Interrupted("the run is done, but not all of it is sent", "send it: mlctl sync") from None
-        if unsent:
-            self.watcher.say(
-                f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
-                " send it: mlctl sync"
-            )
-            return records.as_run(recorder.journal)
-        try:
-            return Store(self.settings.tracking_uri).run(recorder.run_id)
-        except UnreachableError:  # it has all, and went away before it could be asked
-            return dataclasses.replace(told, status="FINISHED", model_uri=recorder.model_uri)
+        with recording(recorder, self._interrupted):
+            self._train_and_log(recorder)
+        return finished(recorder, self.watcher)
+
+    def _interrupted(self) -> str:
+        done, of = len(self.progress.epochs), self.prepared.values.epochs
+        return f"stopped after epoch {done} of {of}; what is done is kept"
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""
@@ -126,6 +100,14 @@ class Training:
     # -- the model ----------------------------------------------------------------------------------------
 
     def _built(self) -> keras.Model:
+        """Return the model to train, on every GPU that its batches keep busy."""
+        with replicas.scope_for(self.data, self.prepared.values.batch_size):
+            model = self._built_alone()
+        if (devices := replicas.count(model)) > 1:
+            self.watcher.say(f"training on {devices} GPUs, each with its share of every batch")
+        return model
+
+    def _built_alone(self) -> keras.Model:
         with blamed(self.recipe, "building its model"):
             return self.recipe.build(self.prepared.values, self.data)
 
@@ -179,12 +161,12 @@ class Training:
             self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
 
     def _kept(self, model: keras.Model) -> keras.Model:
-        """Return the model of the best epoch, in float32 whatever it was trained in."""
+        """Return the model of the best epoch, in float32 and on one device whatever it was trained in and on."""
         weights = self.progress.best_weights
-        if self.precision == framework.FLOAT32:
+        if self.precision == framework.FLOAT32 and replicas.count(model) == 1:
             model.set_weights(weights)
             return model
-        return model_folder.rebuilt_in_float32(self._built, weights)
+        return model_folder.rebuilt_in_float32(self._built_alone, weights)
 
     # -- the record ---------------------------------------------------------------------------------------
 
@@ -299,27 +281,21 @@ class Training:
 
     def _saved_and_checked(self, recorder: Recorder, model: keras.Model, split: Split) -> Array:
         """Write the model folder, and return the answers of the model loaded back from it."""
-        data = self.data
-        inputs = self.prepared.encoded(split)
+        data, inputs = self.data, self.prepared.encoded(split)
         classes = len(data.classes)
         predictor = programs.predictor_for(model, inputs)
         wanted, _ = programs.predict(predictor, inputs, programs.targets_for(model, split.targets, classes))
-        few = split.take(np.arange(min(CHECKED_ROWS, len(split))))
-        gaps = tuple(data.train.inputs.columns[data.train.inputs.isna().any()]) if data.is_table else ()
-        # the sender may be at a model that a killed process left, so that one is replaced at a stroke
-        made = recorder.journal.model.with_name("model.part")
-        shutil.rmtree(made, ignore_errors=True)
-        model_folder.save(
-            made, model, self.prepared.encoder, self._raw(few),
-            programs.dense(self.prepared.encoded(few)),
-            {"recipe": self.recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit},
-            gaps,
+        few = logged_model.few(split)
+        return logged_model.saved_and_checked(
+            recorder,
+            lambda folder: model_folder.save(
+                folder, model, self.prepared.encoder, self._raw(few), programs.dense(self.prepared.encoded(few)),
+                logged_model.about(self.recipe, data), logged_model.gaps_of(data),
+            ),
+            lambda loaded: self._answers(loaded, split),
+            wanted,
+            lambda answers: scores(split.targets, answers, classes),
         )  # fmt: skip
-        found = self._answers(model_folder.load(made), split)
-        agree(scores(split.targets, wanted, classes), scores(split.targets, found, classes), wanted, found)
-        shutil.rmtree(recorder.journal.model, ignore_errors=True)
-        made.rename(recorder.journal.model)
-        return found
 
     def _answers(self, loaded: Any, split: Split) -> Array:
         """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
@@ -330,36 +306,3 @@ class Training:
 
     def _raw(self, split: Split) -> Any:
         return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)
-
-
-@contextlib.contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM, as a node that is reclaimed sends it, for Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def agree(wanted: Mapping[str, float], found: Mapping[str, float], answers: Array, again: Array) -> None:
-    """Raise BadDataError unless the logged model answers as the one in memory does."""
-    apart = float(np.abs(answers - again).max() / max(1.0, float(np.abs(answers).max())))
-    for name, value in wanted.items():
-        if abs(value - found[name]) > METRIC_TOLERANCE * max(1.0, abs(value)):
-            raise BadDataError(
-                f"the logged model has {name} {found[name]:.6g} where the trained one has {value:.6g}",
-                "the encoder may depend on something that is not saved; mlctl recipes check FILE looks closer",
-            )
-    if apart > ANSWER_TOLERANCE:
-        raise BadDataError(
-            f"the logged model's answers differ by {apart:.2g} from the trained one's",
-            "the encoder may depend on something that is not saved; mlctl recipes check FILE looks closer",
-        )

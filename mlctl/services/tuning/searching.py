@@ -23,12 +23,13 @@ from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.adapters.trials import Job, Setup
 from mlctl.domain import Run
 from mlctl.domain.tune import DONE, STOPPED, Search, SearchWatcher
-from mlctl.errors import ChildFailedError, Interrupted, MlctlError
+from mlctl.errors import ChildFailedError, MlctlError
 from mlctl.services.clusters import connect
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
+from mlctl.services.training.recording import finished, recording
 from mlctl.services.training.request import Request
-from mlctl.services.training.training import Training, terminated_as_interrupted
+from mlctl.services.training.training import Training
 from mlctl.services.tuning.finals import Final, Finalists
 from mlctl.services.tuning.search_loop import Limits, SearchLoop
 from mlctl.services.tuning.space import size
@@ -64,26 +65,11 @@ class Searching:
         """Search and train the final model; return both."""
         self.watcher.stage("encoding the data")
         executor = self._executor()  # forks: before any thread of ours, and any operation of TensorFlow's
-        try:
+        with contextlib.closing(executor):
             recorder = self._recorder()
-            try:
-                with terminated_as_interrupted():
-                    search = self._recorded(executor, recorder)
-            except KeyboardInterrupt:
-                recorder.finish("KILLED")
-                raise Interrupted(
-                    "interrupted; every finished trial is kept", f"go on: mlctl resume {recorder.run_id[:8]}"
-                ) from None
-            except BaseException as error:
-                with contextlib.suppress(MlctlError):  # a record that cannot be written is what failed
-                    recorder.tags({"mlctl.error": f"{type(error).__name__}: {error}"[:500]})
-                    recorder.finish("FAILED")
-                raise
-        finally:
-            executor.close()
-        if unsent := recorder.finish("FINISHED"):
-            self.watcher.say(f"{unsent} records are unsent and kept in {recorder.journal.folder}")
-        return replace(search, run=Store(self.settings.tracking_uri).run(recorder.run_id))
+            with recording(recorder, lambda: "interrupted; every finished trial is kept"):
+                search = self._recorded(executor, recorder)
+        return replace(search, run=finished(recorder, self.watcher))
 
     # -- the parts ----------------------------------------------------------------------------------------
 

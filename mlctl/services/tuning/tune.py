@@ -73,6 +73,7 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     Raises UsageError for what was asked, ChildFailedError after too many failed trials in a row, Interrupted
     on Ctrl-C: `resume` goes on with either.
     """
+    request = _with_defaults(settings, request)
     asked = understood(request)
     reach(settings.tracking_uri)
     if request.cluster is not None:
@@ -127,8 +128,9 @@ def resume(
     return _registered(settings, request, searching.run(), watcher)
 
 
-def plan(request: SearchRequest) -> SearchPlan:
+def plan(settings: Settings, request: SearchRequest) -> SearchPlan:
     """Return what a search would do, its first trials included, having trained nothing."""
+    request = _with_defaults(settings, request)
     asked = understood(request)
     from mlctl.adapters import framework
 
@@ -184,6 +186,17 @@ def understood(request: SearchRequest) -> Asked:
     return Asked(request, recipe, dimensions, fixed, objective)
 
 
+def _with_defaults(settings: Settings, request: SearchRequest) -> SearchRequest:
+    """Return the request with what mlctl.toml has for its recipe, but for values that are searched."""
+    told = prepare.with_defaults(settings, request.source, {})
+    if not told:
+        return request
+    recipe, _ = prepare.recipe_values(request.source, request.given)
+    searched = {one.name for one in space(recipe, request.given, request.space)[0]}.union(request.space)
+    fixed = {name: value for name, value in told.items() if name not in searched}
+    return replace(request, given={**fixed, **request.given})
+
+
 def epochs_of(asked: Asked) -> int:
     """Return the most epochs that a trial has."""
     if "epochs" in asked.fixed:
@@ -234,7 +247,7 @@ def _registered(settings: Settings, request: SearchRequest, search: Search, watc
     from mlctl.services.registry import register
 
     made = register.after_training(settings, search.run, request.register, watcher)
-    return replace(search, registered=f"{made.name}/{made.version}")
+    return replace(search, run=replace(search.run, registered=f"{made.name}/{made.version}"))
 
 
 def _searching(watcher: SearchWatcher) -> Any:

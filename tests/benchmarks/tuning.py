@@ -3,7 +3,7 @@
     MLCTL_DATA_DIR=… python tests/benchmarks/tuning.py [--rounds 3] [--no-kills] [PROGRAM …]
 
 Eight trials of three epochs of the MNIST perceptron, three hyperparameters; each program a whole process with
-its imports, in turn, in a folder of its own. The peers need `pip install optuna 'ray[tune]'`. CPU seconds and
+its imports, in turn, in a folder of its own, each round with a seed of its own. The peers need `pip install optuna 'ray[tune]'`. CPU seconds and
 memory are those of the whole tree of processes, looked at ten times a second: the system's own account leaves
 out children that nobody waited for. Memory is the proportional set size, so that what forked workers share counts
 once. Overhead is what a trial takes beside its training: the time from the first trial's beginning to the last
@@ -55,20 +55,30 @@ class Measured:
 class Program:
     """One of the programs, in a folder of its own."""
 
-    def __init__(self, name: str, data: Path, folder: Path) -> None:
+    def __init__(self, name: str, data: Path, folder: Path, seed: int = 1) -> None:
         self.name, self.folder = name, folder
         self.environment = {
             **os.environ, "MLCTL_STATE_DIR": str(folder / "state"), "MLCTL_DATA_DIR": str(data),
             "TF_CPP_MIN_LOG_LEVEL": "3", "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
         if name.startswith("mlctl"):
-            self.command = [sys.executable, "-m", "mlctl", "tune", *SEARCH, "-P", name[-1]]
+            self.command = [
+                sys.executable,
+                "-m",
+                "mlctl",
+                "tune",
+                *SEARCH,
+                "-P",
+                name[-1],
+                "--seed",
+                str(seed),
+            ]
         else:
             with socket.socket() as one:
                 one.bind(("127.0.0.1", 0))
                 port = str(one.getsockname()[1])
             self.command = [
-                sys.executable, str(HERE / f"tuning_{name}.py"), str(data / "mnist.npz"), str(folder), port
+                sys.executable, str(HERE / f"tuning_{name}.py"), str(data / "mnist.npz"), str(folder), port, str(seed),
             ]  # fmt: skip
 
     def start(self, command: list[str] | None = None) -> subprocess.Popen[str]:
@@ -234,10 +244,10 @@ def main() -> None:
     asked = parser.parse_args()
     data = Path(os.environ.get("MLCTL_DATA_DIR", "data")).absolute()
     found: dict[str, list[Measured]] = {name: [] for name in asked.programs}
-    for _ in range(asked.rounds):
+    for number in range(asked.rounds):
         for name, runs in found.items():
             with tempfile.TemporaryDirectory(prefix="mlctl-tuning-", ignore_cleanup_errors=True) as folder:
-                runs.append(measured(Program(name, data, Path(folder))))
+                runs.append(measured(Program(name, data, Path(folder), seed=number + 1)))
             print(f"{name:<12}{runs[-1]}", file=sys.stderr)
     titles = ("wall s", "CPU s", "MB", "s a trial", "best", "trials/h", "lines")
     print(f"{'program':<12}" + "".join(f"{title:>10}" for title in titles))

@@ -31,7 +31,12 @@ def build(hp):
 
 
 tuner = keras_tuner.BayesianOptimization(
-    build, objective="val_accuracy", max_trials=8, seed=1, directory=sys.argv[2], project_name="search"
+    build,
+    objective="val_accuracy",
+    max_trials=8,
+    seed=int(sys.argv[4]),
+    directory=sys.argv[2],
+    project_name="search",
 )
 data = (x[validation], y[validation])
 

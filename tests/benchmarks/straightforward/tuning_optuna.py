@@ -39,6 +39,6 @@ def objective(trial):
     return max(history.history["val_accuracy"])
 
 
-study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=1))
+study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=int(sys.argv[4])))
 study.optimize(objective, n_trials=8)
 print("best", study.best_value)

@@ -48,7 +48,11 @@ space = {
     "optimizer": tune.choice(["rmsprop", "adam"]),
 }
 asked = tune.TuneConfig(
-    metric="accuracy", mode="max", num_samples=8, max_concurrent_trials=2, search_alg=OptunaSearch(seed=1)
+    metric="accuracy",
+    mode="max",
+    num_samples=8,
+    max_concurrent_trials=2,
+    search_alg=OptunaSearch(seed=int(sys.argv[4])),
 )
 tuner = tune.Tuner(
     tune.with_resources(train, {"cpu": 1}),

@@ -5,15 +5,18 @@ one folder, where each command must do what an HTML comment above its block says
 
     <!-- exits: 4 -->           the block's last command ends with that code
     <!-- needs: s3 -->          left out where that part of conftest.PARTS is absent
+    <!-- with: --trials 2 -->   each of its mlctl commands is given these options, too: it would take minutes
     <!-- not run: why -->       its commands are parsed alone: they exist, with these options
     <!-- run … -->              lines that a reader does not see: a file that he has and we have not
 
-So that it costs little, [recipes.digits] and the like are set to an epoch or two in the user's config, and the
-ports that the pages name are replaced by free ones. Commands in running text are parsed.
+So that it costs little, [recipes.digits] and the like are set to an epoch or two in the user's config. The ports
+that the pages name are replaced by free ones, the team's database by one of a real PostgreSQL, and `NAME=…` by what
+the environment has. Commands in running text are parsed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -29,14 +32,15 @@ from docs import make_reference
 from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load
 from tests.conftest import PARTS
-from tests.parts import free_port, s3
+from tests.parts import free_port, postgres, s3
 from tests.warm_shell import WarmShell, running
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
 OTHERS = {"README.md"}  # its opening transcript has a test of its own, which runs it as a newcomer would
 SHELLS = {"console", "sh", "bash"}
-PORTS = ("5001", "8001")
+PORTS = ("5001", "5002", "5003", "8001")
+TEAM_DATABASE = "postgresql://mlflow@db.example.com/mlflow"
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[a-z ]+): (?P<said>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$"
     r"|<!-- run\n(?P<hidden>.*?)-->",
@@ -76,6 +80,8 @@ class Block:
             return (
                 f"code=0; {script} || code=$?\n[ $code = {self.said} ] || {{ echo exit code $code; exit 1; }}"
             )
+        if self.mark == "with":
+            return re.sub(r"^(mlctl (?:[^\\\n]|\\\n)*)$", rf"\1 {self.said}", self.script, flags=re.MULTILINE)
         return self.script
 
 
@@ -143,6 +149,8 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
     if len(script) == 2:
         return
     whole = "\n".join(script)
+    whole = re.sub(r"(\w+)=…", r'\1="$\1"', whole)
+    whole = re.sub(r"mlctl server-up(?!.*--port)", "mlctl server-up --port 5001", whole)
     for port in PORTS:
         whole = re.sub(rf"\b{port}\b", str(free_port()), whole)
     (tmp_path / "config" / "mlctl").mkdir(parents=True)
@@ -150,16 +158,19 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
     own = {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")}
     work = tmp_path / "work"
     work.mkdir()
-    if "s3" in wanted and s3.program():
-        with s3.running() as bucket:
-            done = run(shell, whole, work, own, bucket)
-    else:
-        done = run(shell, whole, work, own, None)
+    with contextlib.ExitStack() as parts:
+        if "s3" in wanted - absent:
+            bucket = parts.enter_context(s3.running())
+            own |= {**bucket.environment, "AWS_ENDPOINT_URL_S3": bucket.url}
+        if "postgres" in wanted - absent:
+            database = parts.enter_context(postgres.running())
+            own["PGPASSWORD"] = postgres.PASSWORD
+            whole = whole.replace(TEAM_DATABASE, database.uri(database.new_database()))
+        done = run(shell, whole, work, own)
     assert done.returncode == 0, f"{page.name}:\n{done.stdout[-4000:]}"
 
 
-def run(shell: WarmShell, script: str, work: Path, own: dict[str, str], bucket: s3.S3 | None) -> Any:
-    environment = {**own, **({**bucket.environment, "AWS_ENDPOINT_URL_S3": bucket.url} if bucket else {})}
+def run(shell: WarmShell, script: str, work: Path, environment: dict[str, str]) -> Any:
     try:
         return shell.run(script, work, **environment)
     finally:  # what a page started and left is ended with it

@@ -258,7 +258,9 @@ def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int
             model, tf.constant(inputs.take(np.arange(min(2, len(inputs)))).dense()), tf.constant(targets[:2])
         )
         return FedProgram(model, inputs, targets, batch_size)
-    return DenseProgram(model, inputs if tf.is_tensor(inputs) else dense(inputs), targets, batch_size)
+    if not tf.is_tensor(inputs):
+        inputs = resident(aligned(dense(inputs)))
+    return DenseProgram(model, inputs, targets, batch_size)
 
 
 def predictor_for(model: keras.Model, inputs: Any) -> Predictor:
@@ -307,7 +309,7 @@ def resident(array: Array) -> tf.Tensor:
 
     `tf.constant` takes twice the array's memory in every process, and forked ones would share none of it.
     """
-    if tf.config.list_physical_devices("GPU"):
+    if array.dtype.kind == "b" or tf.config.list_physical_devices("GPU"):  # DLPack takes no booleans
         return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 

@@ -117,12 +117,13 @@ class Training:
 
     def _train(self, model: keras.Model, recorder: Recorder, found: checkpoints.Checkpoint | None) -> None:
         classes, validation = len(self.data.classes), self.data.validation
-        inputs = self.prepared.encoded(self.data.train)
         targets = programs.targets_for(model, self.data.train.targets, classes)
         wanted = programs.targets_for(model, validation.targets, classes)
         values, progress = self.prepared.values, self.progress
         with blamed(self.recipe, "training its model"):
-            program = programs.program_for(model, inputs, targets, values.batch_size)
+            program = programs.program_for(  # the program has all of the inputs that is kept
+                model, self.prepared.encoded(self.data.train), targets, values.batch_size
+            )
             predictor = programs.predictor_for(model, self._validation_inputs)
             loop = Loop(
                 model, program, predictor, (self._validation_inputs, wanted),

@@ -169,12 +169,13 @@ class Final(Training):
             super()._train(model, recorder, found)
             return
         values = self.prepared.values
-        inputs = self.prepared.encoded(self.data.train)
         targets = programs.targets_for(model, self.data.train.targets, len(self.data.classes))
         with blamed(self.recipe, "training its model"):
-            program = programs.program_for(model, inputs, targets, values.batch_size)
+            program = programs.program_for(
+                model, self.prepared.encoded(self.data.train), targets, values.batch_size
+            )
             loop = Loop(
-                model, program, programs.predictor_for(model, inputs), None, lambda _: {}, self.request.seed, self.watcher
+                model, program, programs.predictor_for(model, self._validation_inputs), None, lambda _: {}, self.request.seed, self.watcher
             )  # fmt: skip
             self.progress = _LastEpoch(Objective("loss", maximize=False))
             self.watcher.began(self.recipe.name, values.epochs, program.steps, self.progress.objective)

@@ -73,6 +73,15 @@ def hardware() -> Hardware:
     return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_can)
 
 
+def gpus_by_number() -> list[str]:
+    """Return the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them to another."""
+    import tensorflow as tf
+
+    count = len(tf.config.list_physical_devices("GPU"))
+    told = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return told.split(",")[:count] if told else [str(number) for number in range(count)]
+
+
 def fork_is_safe(found: Hardware) -> bool:
     """Whether a process that has imported TensorFlow may be forked: not on macOS, nor beside a GPU's driver."""
     return sys.platform == "linux" and not found.gpus

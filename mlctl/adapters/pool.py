@@ -172,31 +172,34 @@ class _Zygote:
 
 
 class _Spawner:
-    """Workers as fresh processes, which map the encoded data from a file."""
+    """Workers as fresh processes, which map the encoded data from a file; each has one of the GPUs to itself."""
 
     def __init__(self, setup: Setup, train: Train, threads: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mlctl-search-")
         self._file = Path(self._folder.name) / "setup"
         self._threads = threads
         self._module = train.__module__
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._gpus = framework.gpus_by_number()
+        self._processes: list[tuple[subprocess.Popen[bytes], str]] = []
         setup.save(self._file)
 
     def worker(self) -> Worker:
         """Return a new worker."""
         ours, theirs = socket.socketpair()
+        at_work = [gpu for process, gpu in self._processes if process.poll() is None]
+        gpu = min(self._gpus, key=at_work.count, default="")
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", self._module, str(self._file), str(theirs.fileno()), str(self._threads)],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})},
             )  # fmt: skip
-        self._processes.append(process)
+        self._processes.append((process, gpu))
         return Worker(process.pid, Connection(ours.detach()))
 
     def close(self) -> None:
         """Kill every worker."""
-        for process in self._processes:
+        for process, _ in self._processes:
             process.kill()
             process.wait()
         self._processes.clear()

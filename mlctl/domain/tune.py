@@ -132,8 +132,10 @@ class SearchNow:
 class SearchWatcher(Watcher, Protocol):
     """Who looks on while a search runs."""
 
-    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
-        """The search begins: up to `trials` trials, `parallel` at once."""
+    def search(
+        self, what: str, trials: int, parallel: int, objective: Objective, within_s: float | None = None
+    ) -> None:  # fmt: skip
+        """The search begins: up to `trials` trials, `parallel` at once, ended after `within_s` seconds."""
 
     def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
         """Something moved."""
@@ -168,7 +170,9 @@ class QuietSearch:
     def stage(self, what: str) -> None:
         """Show nothing."""
 
-    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
+    def search(
+        self, what: str, trials: int, parallel: int, objective: Objective, within_s: float | None = None
+    ) -> None:  # fmt: skip
         """Show nothing."""
 
     def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:

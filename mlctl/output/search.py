@@ -28,7 +28,8 @@ class SearchView(TrainingView):
         self._noun, self._rounds = noun, rounds
         self._table: Live | None = None
         self._goal: Objective | None = None
-        self._total = self._parallel = 0
+        self._total = 0
+        self._within_s: float | None = None
         self._began = time.monotonic()
         self._shown_at = 0.0
 
@@ -40,10 +41,12 @@ class SearchView(TrainingView):
         elif self._live:
             self._print(Text(f"{what} …", style="dim"))
 
-    def search(self, what: str, trials: int, parallel: int, objective: Objective) -> None:
+    def search(
+        self, what: str, trials: int, parallel: int, objective: Objective, within_s: float | None = None
+    ) -> None:  # fmt: skip
         """Begin the table."""
         self._settle()
-        self._goal, self._total, self._parallel = objective, trials, parallel
+        self._goal, self._total, self._within_s = objective, trials, within_s
         self._began = time.monotonic()
         self._print(
             Text(
@@ -63,7 +66,7 @@ class SearchView(TrainingView):
         self._shown_at = now
         assert self._goal is not None
         table = trials_table(self._goal, self._total, running, finished, stopped, best, now - self._began,
-                             self._noun, self._rounds)  # fmt: skip
+                             self._noun, self._rounds, self._within_s)  # fmt: skip
         self._table.update(table, refresh=True)
 
     def trial(self, trial: Trial, best: bool) -> None:
@@ -85,7 +88,7 @@ class SearchView(TrainingView):
 
 def trials_table(
     objective: Objective, total: int, running: Sequence[Running], finished: int, stopped: int, best: float | None,
-    spent_s: float, noun: str = "trial", rounds: str = "epochs",
+    spent_s: float, noun: str = "trial", rounds: str = "epochs", within_s: float | None = None,
 ) -> Group:  # fmt: skip
     """Return what is trained now, and a line of how far the search is; `total` 0 says that nobody knows."""
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
@@ -93,7 +96,9 @@ def trials_table(
         table.add_column(title, justify="left" if title == noun else "right")
     for one in running:
         table.add_row(one.trial, f"{one.epoch}/{one.epochs or '?'}", number(one.value))
-    eta = span(spent_s / finished * (total - finished)) if finished and total else "?"
+    ends = [spent_s / finished * (total - finished)] if finished and total else []
+    ends += [max(0.0, within_s - spent_s)] if within_s else []
+    eta = span(min(ends)) if ends else "?"
     line = Text(f"{finished}/{total or '?'} {noun}s, {stopped} stopped, best {number(best) or '-'}, "
                 f"{span(spent_s)}, ETA {eta}", style="dim")  # fmt: skip
     return Group(table, line)

@@ -156,7 +156,7 @@ class Race:
                 )
             self.watcher.search(
                 f"{self.asked.recipe.name} for {self.request.timeout_s:g} s",
-                len(specs) + (MOST if self._searches else 0), 1, self.objective,
+                len(specs) + (MOST if self._searches else 0), 1, self.objective, self.clock.left,
             )  # fmt: skip
             skipped = False  # for want of time; a quicker model may still have room
             for spec in specs:

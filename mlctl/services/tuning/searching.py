@@ -135,7 +135,7 @@ class Searching:
             what = f"{math.floor(whole):,} combinations" if math.isfinite(whole) else "no end of combinations"
             self.watcher.search(
                 f"{asked.recipe.name}: {request.algorithm}, {what}", self._most_trials,
-                self.parallel, asked.objective,
+                self.parallel, asked.objective, request.timeout_s,
             )  # fmt: skip
             loop.run(executor, lambda state: self._job(loop, state, recorder))
             if loop.best is None:

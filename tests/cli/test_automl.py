@@ -92,6 +92,8 @@ def test_a_race_ends_in_one_run_with_its_models_and_one_that_serves(mlctl: Comma
     files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])}
     assert {"leaderboard.csv", "search.jsonl", "plots/predicted_vs_actual.png"} <= files
 
+    assert mlctl.json("runs", "show", "last")["run_id"] == answer["run_id"]
+
     folder = next(path.parent for path in mlctl.cwd.glob("mlruns/**/MLmodel"))
     needed = (folder / "requirements.txt").read_text()
     assert "onnxruntime" in needed

@@ -85,6 +85,7 @@ def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl
         "0003",
         "0004",
     }
+    assert mlctl.json("runs", "show", "last")["run_id"] == answer["run_id"]  # and not the trial begun last
     assert "is finished" in mlctl.fails(4, "resume", answer["run_id"], "--trials", "10")
 
 
@@ -107,6 +108,11 @@ def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> Non
     assert plan["space"] == {"units": "4..16:4"}
     assert (plan["size"], plan["trials"], plan["epochs"]) == (4, 3, 9)
     assert len(plan["first"]) == 3
+    (mlctl.cwd / "mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\nunits = 32\n")
+    plan = mlctl.json(
+        "tune", "./tiny.py", *SPACE, "-n", "--trials", "3"
+    )  # a default is no wish not to search
+    assert (plan["space"], plan["fixed"]["epochs"]) == ({"units": "4..16:4"}, 2)
     assert not (mlctl.cwd / "mlflow.db").exists()
 
 

@@ -245,3 +245,16 @@ def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine
     assert {key: value for key, value in left.items() if "/" in key} == {
         key: value for key, value in before.items() if "/" in key
     }
+
+
+@pytest.mark.needs("s3")
+def test_the_bucket_of_a_project_is_that_of_all_commands(mlctl: CommandLine, s3: S3) -> None:
+    bucket = s3.new_bucket()
+    mlctl.environment = {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.url}
+    (mlctl.cwd / "mlctl.toml").write_text(f'bucket = "{bucket}"\n')
+    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    mlctl("server-backup", "whole.tar")
+    mlctl("server-restore", "whole.tar", "--root", "elsewhere", "--yes")
+    kept = s3.client().list_objects_v2(Bucket=bucket)
+    assert kept["KeyCount"] > 0
+    assert not list((mlctl.cwd / "elsewhere").glob("mlartifacts/**/*"))

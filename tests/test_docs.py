@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
 OTHERS = {"README.md"}  # its opening transcript has a test of its own, which runs it as a newcomer would
 SHELLS = {"console", "sh", "bash"}
-PORTS = ("5001", "5002", "5003", "8001")
+PORTS = ("5000", "5001", "5002", "5003", "8001")
 TEAM_DATABASE = "postgresql://mlflow@db.example.com/mlflow"
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[a-z ]+): (?P<said>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$"
@@ -150,12 +150,17 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
         return
     whole = "\n".join(script)
     whole = re.sub(r"(\w+)=…", r'\1="$\1"', whole)
-    whole = re.sub(r"mlctl server-up(?!.*--port)", "mlctl server-up --port 5001", whole)
+    whole = re.sub(r"mlctl server-up(?!.*--port)", "mlctl server-up --port 5000", whole)
     for port in PORTS:
         whole = re.sub(rf"\b{port}\b", str(free_port()), whole)
     (tmp_path / "config" / "mlctl").mkdir(parents=True)
     (tmp_path / "config" / "mlctl" / "config.toml").write_text(QUICK)
     own = {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")}
+    # where these are by default, the shell's parent has asked when it was started
+    own |= {
+        "MLCTL_STATE_DIR": str(tmp_path / "state" / "mlctl"),
+        "MLCTL_CACHE_DIR": str(tmp_path / "cache" / "mlctl"),
+    }
     work = tmp_path / "work"
     work.mkdir()
     with contextlib.ExitStack() as parts:

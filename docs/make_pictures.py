@@ -26,8 +26,16 @@ SCENES = {
         "mlctl runs list --sort -test_accuracy --columns status,test_accuracy,best_val_accuracy,params.units,duration",
         "mlctl runs diff first wide",
     ],
+    "promote": [
+        "mlctl register short Digits",
+        "mlctl register wide Digits",
+        "mlctl promote Digits 1 Production --reason 'the first'",
+        "mlctl promote Digits 2 Production --no-regress test_accuracy --reason wider",
+        "mlctl models history Digits",
+    ],
+    "tune": ["mlctl tune digits --trials 6 --epochs 5 -P 2 --stop median:delay=1 --run-name searched"],
 }
-SHOWN = {"train": 1, "look": 2}  # how many of a scene's last commands the picture shows
+SHOWN = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # how many of a scene's last commands the picture shows
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ class TrainingView:
 
     def _print(self, text: Text) -> None:
         live = self._bars or self._spinner
-        (live.console if live else self._console).print(text, soft_wrap=True)
+        (live.console if live else self._console).print(text, soft_wrap=not self._live)
 
     def _settle(self) -> None:
         for live in (self._bars, self._spinner):

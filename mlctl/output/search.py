@@ -75,7 +75,7 @@ class SearchView(TrainingView):
 
     def _print(self, text: Text) -> None:
         if self._table is not None:
-            self._table.console.print(text, soft_wrap=True)
+            self._table.console.print(text)
         else:
             super()._print(text)
 

@@ -108,7 +108,7 @@ def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> Non
     assert plan["space"] == {"units": "4..16:4"}
     assert (plan["size"], plan["trials"], plan["epochs"]) == (4, 3, 9)
     assert len(plan["first"]) == 3
-    (mlctl.cwd / "mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\nunits = 32\n")
+    (mlctl.cwd / "mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\nunits = 16\n")
     plan = mlctl.json(
         "tune", "./tiny.py", *SPACE, "-n", "--trials", "3"
     )  # a default is no wish not to search

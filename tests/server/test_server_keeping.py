@@ -249,12 +249,17 @@ def test_a_sweep_frees_what_is_deleted_and_keeps_what_is_held(mlctl: CommandLine
 
 @pytest.mark.needs("s3")
 def test_the_bucket_of_a_project_is_that_of_all_commands(mlctl: CommandLine, s3: S3) -> None:
-    bucket = s3.new_bucket()
+    ours, other = s3.new_bucket(), s3.new_bucket()
+    project = mlctl.cwd / "mlctl.toml"
     mlctl.environment = {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.url}
-    (mlctl.cwd / "mlctl.toml").write_text(f'bucket = "{bucket}"\n')
-    make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    project.write_text(f'bucket = "{ours}"\n')
+    up = mlctl.json("server-up", "--port", "0", "--workers", "1")
+    make_runs(up["url"], mlctl.cwd)
+    mlctl("server-down")
+    mlctl.state = mlctl.cwd / "no notes of any server"
     mlctl("server-backup", "whole.tar")
+    assert mlctl.json("server-gc")["runs"] == []
+    project.write_text(f'bucket = "{other}"\n')
     mlctl("server-restore", "whole.tar", "--root", "elsewhere", "--yes")
-    kept = s3.client().list_objects_v2(Bucket=bucket)
-    assert kept["KeyCount"] > 0
-    assert not list((mlctl.cwd / "elsewhere").glob("mlartifacts/**/*"))
+    kept, restored = (s3.client().list_objects_v2(Bucket=one)["Contents"] for one in (ours, other))
+    assert [one["Key"] for one in restored] == [one["Key"] for one in kept]

@@ -42,7 +42,7 @@ def proxy(server: MlflowServer) -> Iterator[Proxy]:
 
 def test_paused_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train("paused"), state, tmp_path / "log", server.uri, **IMPATIENT)
+    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", server.uri, **IMPATIENT)
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     server.send(signal.SIGSTOP)
     try:
@@ -51,13 +51,13 @@ def test_paused_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp_path: 
         server.send(signal.SIGCONT)
     assert run.wait() == 0, run.said
     assert run.said.count(TOLD) == 1, run.said
-    assert_whole(server.uri, "paused", EPOCHS)
+    assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
 
 def test_hanging_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train("hanging"), state, tmp_path / "log", server.uri)
+    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", server.uri)
     eventually(lambda: kinds(state)["model"] >= 1, 120, 0.002)
     server.send(signal.SIGSTOP)
     try:
@@ -71,13 +71,13 @@ def test_hanging_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path: Path
     assert "not sent yet" in run.said
     synced = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
     assert synced.wait() == 0, synced.said
-    assert_whole(server.uri, "hanging", EPOCHS)
+    assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
 
 def test_answering_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train("spoiled"), state, tmp_path / "log", proxy.uri)
+    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", proxy.uri)
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     proxy.spoil = lambda number, path: "500"
     eventually(lambda: TOLD in run.said, 60)
@@ -85,13 +85,13 @@ def test_answering_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
     proxy.spoil = lambda number, path: ""
     assert run.wait() == 0, run.said
     assert run.said.count(TOLD) == 1, run.said
-    assert_whole(proxy.uri, "spoiled", EPOCHS)
+    assert_whole(proxy.uri, tmp_path.name, EPOCHS)
 
 
 def test_every_other_answer_is_lost(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
     """The server did what was asked, and nobody heard: all of it is sent again, and counts once."""
     state = tmp_path / "state"
-    run = zygote.start(train("lost"), state, tmp_path / "log", proxy.uri)
+    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", proxy.uri)
     eventually(lambda: kinds(state)["params"] >= 1, 120, 0.005)
     seen: set[str] = set()
 
@@ -109,17 +109,17 @@ def test_every_other_answer_is_lost(zygote: Zygote, proxy: Proxy, tmp_path: Path
     proxy.spoil = lambda number, path: ""
     for what in ("log-batch", "logged-models", "outputs", "MLmodel", "runs/update"):
         assert any(what in one for one in proxy.spoiled), (what, proxy.spoiled)
-    assert_whole(proxy.uri, "lost", EPOCHS)
+    assert_whole(proxy.uri, tmp_path.name, EPOCHS)
 
 
 def test_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     away = f"http://127.0.0.1:{free_port()}"
-    refused = zygote.start(train("away"), tmp_path / "refused", tmp_path / "log", away)
+    refused = zygote.start(train(tmp_path.name), tmp_path / "refused", tmp_path / "log", away)
     assert refused.wait() == 6, refused.said
     assert record(tmp_path / "refused") is None
 
     state = tmp_path / "state"
-    offline = zygote.start(train("away", "--offline"), state, tmp_path / "log2", away)
+    offline = zygote.start(train(tmp_path.name, "--offline"), state, tmp_path / "log2", away)
     assert offline.wait() == 0, offline.said
     assert "mlctl sync" in offline.said
     folder = record(state)
@@ -128,7 +128,7 @@ def test_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path)
     (folder / "run.json").write_text(text.replace(away, server.uri))  # the server is back, where it was
     both = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
     assert [one.wait() for one in both] == [0, 0], [one.said for one in both]
-    assert_whole(server.uri, "away", EPOCHS)
+    assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
     again = zygote.start(["sync"], state, tmp_path / "log3", server.uri)
     assert again.wait() == 0, again.said
@@ -138,7 +138,7 @@ def test_dead_for_good_then_synced(zygote: Zygote, tmp_path: Path, backend: str)
     """Killed in an epoch, back for the sync, killed in the model's upload, back again for two syncs at once."""
     state = tmp_path / "state"
     with running(tmp_path / "server", backend) as server:
-        run = zygote.start(train("dead"), state, tmp_path / "log", server.uri)
+        run = zygote.start(train(tmp_path.name), state, tmp_path / "log", server.uri)
         eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
         server.end()
         assert run.wait() == 0, run.said
@@ -164,7 +164,7 @@ def test_dead_for_good_then_synced(zygote: Zygote, tmp_path: Path, backend: str)
         assert away.wait() in {0, 6}
         both = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
         assert [one.wait() for one in both] == [0, 0], [one.said for one in both]
-        assert_whole(server.uri, "dead", EPOCHS)
+        assert_whole(server.uri, tmp_path.name, EPOCHS)
         assert record(state) is None
         server.end(signal.SIGTERM)
 

@@ -54,6 +54,9 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
 
     if path.name.lower().endswith(PARQUET):
         try:
+            import pyarrow.parquet
+
+            _check_names(path, pyarrow.parquet.read_schema(path).names)
             frame = pd.read_parquet(path)
         except (OSError, ValueError, ImportError) as exc:
             raise BadDataError(f"{path} is no Parquet file: {_line(exc)}", "look at the file") from exc

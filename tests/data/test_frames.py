@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from mlctl.data import frames
@@ -244,3 +246,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,a,y\n" + "1,2,3,0\n2,3,4,1\n" * 20)
     with pytest.raises(BadDataError, match="columns 1 and 3 are both named 'a'"):
         frames.read(tmp_path / "t.csv", "y", {})
+    made = pyarrow.table([[1, 2], [3, 4], [0, 1]], names=["a", "a", "y"])
+    pyarrow.parquet.write_table(made, tmp_path / "t.parquet")
+    with pytest.raises(BadDataError, match="columns 1 and 2 are both named 'a'"):
+        frames.read(tmp_path / "t.parquet", "y", {})

@@ -81,7 +81,12 @@ class Block:
                 f"code=0; {script} || code=$?\n[ $code = {self.said} ] || {{ echo exit code $code; exit 1; }}"
             )
         if self.mark == "with":
-            return re.sub(r"^(mlctl (?:[^\\\n]|\\\n)*)$", rf"\1 {self.said}", self.script, flags=re.MULTILINE)
+            return re.sub(
+                r"^((?:\w+=\S+ )*mlctl (?:[^\\\n]|\\\n)*)$",
+                rf"\1 {self.said}",
+                self.script,
+                flags=re.MULTILINE,
+            )
         return self.script
 
 

@@ -35,7 +35,12 @@ SCENES = {
     ],
     "tune": ["mlctl tune digits --trials 6 --epochs 5 -P 2 --stop median:delay=1 --run-name searched"],
 }
-SHOWN = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # how many of a scene's last commands the picture shows
+SHOWN = {
+    "train": 1,
+    "look": 2,
+    "promote": 2,
+    "tune": 1,
+}  # how many of a scene's last commands the picture shows
 
 
 def main() -> None:

@@ -259,7 +259,7 @@ def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int
         )
         return FedProgram(model, inputs, targets, batch_size)
     if not tf.is_tensor(inputs):
-        inputs = resident(aligned(dense(inputs)))
+        inputs = resident(dense(inputs))
     return DenseProgram(model, inputs, targets, batch_size)
 
 
@@ -295,7 +295,8 @@ def dense(inputs: Any) -> Array:
 
 def aligned(array: Array) -> Array:
     """Return the array, or a copy of it, where `resident` can use its memory."""
-    if array.ctypes.data % ALIGNED == 0 and array.flags.c_contiguous and array.flags.writeable:
+    at_place = array.ctypes.data % ALIGNED == 0 and array.flags.c_contiguous and array.flags.writeable
+    if at_place or not _can_be_shared(array):
         return array
     room = np.empty(array.nbytes + ALIGNED, np.uint8)
     start = -room.ctypes.data % ALIGNED
@@ -305,13 +306,18 @@ def aligned(array: Array) -> Array:
 
 
 def resident(array: Array) -> tf.Tensor:
-    """Return an `aligned` array as a tensor on the same memory; a copy of it where a GPU is to have it.
+    """Return an array as a tensor on its memory, once it is `aligned`; a copy of it where a GPU is to have it.
 
     `tf.constant` takes twice the array's memory in every process, and forked ones would share none of it.
     """
-    if array.dtype.kind == "b" or tf.config.list_physical_devices("GPU"):  # DLPack takes no booleans
+    if not _can_be_shared(array) or tf.config.list_physical_devices("GPU"):
         return tf.constant(array)
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.experimental.dlpack.from_dlpack(aligned(array).__dlpack__())
+
+
+def _can_be_shared(array: Array) -> bool:
+    """Whether DLPack takes it: numbers in this machine's own order, no booleans and no text."""
+    return array.dtype.kind in "fiu" and array.dtype.isnative
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

@@ -153,3 +153,12 @@ def test_an_aligned_array_is_a_tensor_without_a_copy_of_it():
     np.testing.assert_array_equal(tf.gather(tensor, [3, 1]), room[[3, 1]])
     array[3, 0] = -1.0
     assert float(tensor[3, 0]) == -1.0
+
+
+@pytest.mark.parametrize(
+    "kind", ["float32", "float16", "float64", "int64", "uint8", ">f4", "bool", "S2", "object"]
+)
+def test_inputs_of_any_kind_become_a_tensor(kind: str) -> None:
+    array = np.arange(12).astype("S2" if kind == "object" else kind).reshape(4, 3).astype(kind)
+    found = programs.resident(array)
+    assert found.numpy().tolist() == array.tolist()

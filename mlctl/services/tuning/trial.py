@@ -91,7 +91,7 @@ def _resident(inputs: Any) -> Any:
     if not isinstance(inputs, np.ndarray):
         return inputs
     if id(inputs) not in _held:
-        _held[id(inputs)] = programs.resident(programs.aligned(inputs))
+        _held[id(inputs)] = programs.resident(inputs)
     return _held[id(inputs)]
 
 

@@ -113,12 +113,12 @@ class Program:
         """Return how many trials have begun, those that begin again included."""
         if not self.name.startswith("mlctl"):
             return sum(line.startswith("+") for line in self._times())
-        return sum(entry["kind"] == "start" for entry in self._journal())
+        return sum(entry["kind"] == "start" for entry in self.journal())
 
     def overhead_s(self) -> float:
         """Return what a trial takes beside its training."""
         if self.name.startswith("mlctl"):
-            entries = self._journal()
+            entries = self.journal()
             ends = [entry for entry in entries if entry["kind"] == "end"]
             training = sum(entry["seconds"] for entry in entries if entry["kind"] == "epoch")
             whole = max(one["at"] for one in ends) / 1e3 - min(
@@ -133,7 +133,8 @@ class Program:
         file = self.folder / "times"
         return file.read_text().splitlines() if file.exists() else []
 
-    def _journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> list[dict[str, Any]]:
+        """Return the entries of mlctl's journal."""
         for file in (
             *self.folder.glob("state/runs/*/search.jsonl"),
             *self.folder.glob("mlruns/**/search.jsonl"),
@@ -206,8 +207,26 @@ def worker_killed(program: Program) -> str:
     busy = max(children, key=lambda one: sum(one.cpu_times()[:2]))
     if program.name.startswith("mlctl"):  # the newest: the first forks them, and has paid for the imports
         busy = children[-1]
+    known, killed = len(program.journal()), time.monotonic()
     busy.kill()
-    return f"{ended(process)}, {program.begun()} trials begun for {TRIALS}"
+    noticed = trained_again(program, known, killed) if program.name.startswith("mlctl") else ""
+    return f"{noticed}{ended(process)}, {program.begun()} trials begun for {TRIALS}"
+
+
+def trained_again(program: Program, known: int, killed: float) -> str:
+    """Return how long after a kill the search knew of it, and how long after it the trial had an epoch again."""
+    noticed = 0.0
+    while time.monotonic() < killed + HANGS_S:
+        entries = program.journal()[known:]
+        lost = next((number for number, one in enumerate(entries) if one["kind"] == "lost"), None)
+        if lost is not None:
+            noticed = noticed or time.monotonic() - killed
+            trial = entries[lost]["trial"]
+            if any(one["kind"] == "epoch" and one["trial"] == trial for one in entries[lost:]):
+                again = time.monotonic() - killed
+                return f"noticed after {noticed:.2f} s, an epoch again after {again:.1f} s, "
+        time.sleep(0.005)
+    return ""
 
 
 def search_killed(program: Program) -> str:

@@ -17,11 +17,11 @@ import tensorflow as tf
 from mlctl.adapters import replicas
 from mlctl.adapters.feeder import FedProgram
 from mlctl.adapters.fused import fuse
+from mlctl.adapters.tensors import resident
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import is_packed, take
 from mlctl.data.pictures import Pictures
 
-ALIGNED = 64  # bytes: where TensorFlow's kernels want an array to begin
 PICTURES_AT_ONCE = 64  # read from disk and answered together
 
 Array = np.ndarray[Any, Any]
@@ -291,33 +291,6 @@ def predict(
 def dense(inputs: Any) -> Array:
     """Return inputs as the array that a model takes."""
     return np.asarray(inputs.dense() if is_packed(inputs) else inputs)
-
-
-def aligned(array: Array) -> Array:
-    """Return the array, or a copy of it, where `resident` can use its memory."""
-    at_place = array.ctypes.data % ALIGNED == 0 and array.flags.c_contiguous and array.flags.writeable
-    if at_place or not _can_be_shared(array):
-        return array
-    room = np.empty(array.nbytes + ALIGNED, np.uint8)
-    start = -room.ctypes.data % ALIGNED
-    found = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    found[...] = array
-    return found
-
-
-def resident(array: Array) -> tf.Tensor:
-    """Return an array as a tensor on its memory, once it is `aligned`; a copy of it where a GPU is to have it.
-
-    `tf.constant` takes twice the array's memory in every process, and forked ones would share none of it.
-    """
-    if not _can_be_shared(array) or tf.config.list_physical_devices("GPU"):
-        return tf.constant(array)
-    return tf.experimental.dlpack.from_dlpack(aligned(array).__dlpack__())
-
-
-def _can_be_shared(array: Array) -> bool:
-    """Whether DLPack takes it: numbers in this machine's own order, no booleans and no text."""
-    return array.dtype.kind in "fiu" and array.dtype.isnative
 
 
 def results(model: keras.Model) -> Mapping[str, float]:

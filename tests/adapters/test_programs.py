@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, optimizers
 
-from mlctl.adapters import programs
+from mlctl.adapters import programs, tensors
 from mlctl.data.bags import Bags
 
 ROWS, BATCH, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch holds 4
@@ -146,10 +146,10 @@ def test_targets_come_as_the_loss_takes_them(loss: str, shape: tuple[int, ...]) 
 def test_an_aligned_array_is_a_tensor_without_a_copy_of_it():
     room = np.zeros(4 * 1000 + 4, np.uint8)[4:].view(np.float32).reshape(100, 10)
     room[:] = np.arange(1000).reshape(100, 10)
-    array = programs.aligned(room)
-    assert programs.aligned(array) is array
+    array = tensors.aligned(room)
+    assert tensors.aligned(array) is array
     np.testing.assert_array_equal(array, room)
-    tensor = programs.resident(array)
+    tensor = tensors.resident(array)
     np.testing.assert_array_equal(tf.gather(tensor, [3, 1]), room[[3, 1]])
     array[3, 0] = -1.0
     assert float(tensor[3, 0]) == -1.0
@@ -160,5 +160,5 @@ def test_an_aligned_array_is_a_tensor_without_a_copy_of_it():
 )
 def test_inputs_of_any_kind_become_a_tensor(kind: str) -> None:
     array = np.arange(12).astype("S2" if kind == "object" else kind).reshape(4, 3).astype(kind)
-    found = programs.resident(array)
+    found = tensors.resident(array)
     assert found.numpy().tolist() == array.tolist()

@@ -104,6 +104,7 @@ def measured(side: str, backend: str, folder: Path, seconds: float) -> Iterator[
         yield "CPU s, healthy", cpu(family)
         yield "memory MB", summed(family, lambda one: one.memory_full_info().pss) / 1e6
         yield from load(url, seconds, family)
+        yield "memory MB, after the load", summed(family, lambda one: one.memory_full_info().pss) / 1e6
         yield "best of 10,000 ms", best_of_many(url, backend, folder) * 1000
         yield from artifact(url, folder)
     finally:

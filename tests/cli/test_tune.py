@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,32 @@ def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> Non
     )  # a default is no wish not to search
     assert (plan["space"], plan["fixed"]["epochs"]) == ({"units": "4..16:4"}, 2)
     assert not (mlctl.cwd / "mlflow.db").exists()
+
+
+SPAWNED = """
+from mlctl.adapters import framework
+
+framework.fork_is_safe = lambda found: False  # as beside a GPU's driver, and on macOS
+framework.gpus_by_number = lambda: ["3", "5"]
+from mlctl.__main__ import main
+
+main()
+"""
+
+
+def test_workers_that_are_started_anew_have_a_gpu_each(mlctl: CommandLine) -> None:
+    told = "        from pathlib import Path\n\n        Path(f'gpu-{os.getpid()}').write_text(os.environ.get('CUDA_VISIBLE_DEVICES', ''))\n"
+    (mlctl.cwd / "tiny.py").write_text(
+        TINY.replace("        import keras\n", f"        import os\n{told}        import keras\n", 1)
+    )
+    asked = ["tune", "./tiny.py", *SPACE, "--trials", "3", "-P", "2", "--finalists", "0", "-o", "json"]
+    done = subprocess.run(
+        [sys.executable, "-c", SPAWNED, *asked], cwd=mlctl.cwd, env=mlctl.whole_environment(),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {one["state"] for one in json.loads(done.stdout)["trials"]} == {"done"}
+    assert {file.read_text() for file in mlctl.cwd.glob("gpu-*")} == {"", "3", "5"}  # and the final model's
 
 
 def test_three_failing_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) -> None:

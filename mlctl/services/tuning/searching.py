@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters import environment, framework, plots_search, programs, search_journal
+from mlctl.adapters import environment, framework, plots_search, search_journal, tensors
 from mlctl.adapters.journal import read_about
 from mlctl.adapters.oracles import Oracle
 from mlctl.adapters.pool import Executor, LocalPool
@@ -77,7 +77,7 @@ class Searching:
         hardware, data = self.training.hardware, self.prepared.data
         inputs = self.prepared.encoded(data.train)
         if isinstance(inputs, np.ndarray):
-            inputs = programs.aligned(inputs)  # workers then share it, where each would have two copies
+            inputs = tensors.aligned(inputs)  # workers then share it, where each would have two copies
         setup = Setup(
             self.request.source, self.asked.recipe, data, inputs, self.prepared.encoded(data.validation),
             self.training.precision,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters import framework, pool, programs
+from mlctl.adapters import framework, pool, programs, tensors
 from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Setup, Tell
 from mlctl.domain import Quiet
@@ -91,7 +91,7 @@ def _resident(inputs: Any) -> Any:
     if not isinstance(inputs, np.ndarray):
         return inputs
     if id(inputs) not in _held:
-        _held[id(inputs)] = programs.resident(inputs)
+        _held[id(inputs)] = tensors.resident(inputs)
     return _held[id(inputs)]
 
 

@@ -22,7 +22,8 @@ for _ in range(3):
     client.create_model_version("wine-quality", "/nowhere", run.info.run_id)
 client.set_registered_model_alias("wine-quality", "champion", "2")
 """
-ODD_NAMES = ("a name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
+# none begins as an id may, of which one is random: TAB would have two to choose from
+ODD_NAMES = ("my name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
 
 
 def make(folder: Path, runs: int = 1000) -> str:

@@ -46,7 +46,7 @@ def assert_whole(uri: str, experiment: str, epochs: int) -> Any:
         assert len(steps) == len(set(steps)), f"{name} has two points at a step: {steps}"
     assert len(asked.get_metric_history(run.info.run_id, "loss")) == epochs
     models = asked.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    assert [str(one.status) for one in models] == ["READY"]
+    assert [str(one.status) for one in models] == ["READY"], [one.to_dictionary() for one in models]
     assert [one.model_id for one in run.outputs.model_outputs] == [models[0].model_id]
     assert len(run.inputs.dataset_inputs) == 1
     assert run.data.tags["mlctl.model_uri"] == f"models:/{models[0].model_id}"

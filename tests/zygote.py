@@ -121,6 +121,8 @@ def running() -> Iterator[Zygote]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[1],
+        # what a test's own process has set for itself is not what a user's shell has
+        env={name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
     )
     zygote = Zygote(process)
     threading.Thread(target=zygote.listen, daemon=True).start()

@@ -188,10 +188,8 @@ def check_writable(state: Path) -> None:
 
 def open_store(tracking_uri: str) -> Store:
     """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
-    # the sender tries again by itself; an upload that a server hands on to its bucket may take a while
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the answer's
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a server may hand an upload on to its bucket
     reach(tracking_uri)
     return Store(tracking_uri, create=True)
 
@@ -202,7 +200,7 @@ def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
     A run that `mlflow run` has opened for this process is taken in its place.
     """
     opened = os.environ.get("MLFLOW_RUN_ID")
-    with store.asking():
+    with store.making():
         if opened:
             info = store.client.get_run(opened).info
             for name, value in about["tags"].items():

@@ -107,7 +107,7 @@ class Registry:
 
     def create(self, name: str) -> bool:
         """Make a registered model; return False where it is there already."""
-        with self.store.asking():
+        with self.store.making():
             try:
                 self.client.create_registered_model(name)
             except MlflowException as exc:
@@ -180,7 +180,7 @@ class Registry:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Say which permission is missing, where one is."""
-        with self.store.asking():
+        with self.store.making():
             try:
                 yield
             except MlflowException as exc:

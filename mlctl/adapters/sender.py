@@ -13,6 +13,7 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModel,
     LoggedModelOutput,
     Metric,
     Param,
@@ -53,7 +54,7 @@ class Sender:
     def send(self, entry: Entry) -> None:
         """Send one entry; raises an MlctlError where the store does not take it."""
         try:
-            with self.store.asking():
+            with self.store.making():  # tried again here, where it is known what must not count twice
                 getattr(self, "_send_" + entry["kind"])(entry)
         except OSError as exc:  # a local artifact folder, or what of the record is to be uploaded
             raise UnreachableError(
@@ -114,6 +115,9 @@ class Sender:
             self.client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
         self.client.log_model_artifacts(self.model_id, str(self.journal.model))
         self.client.finalize_logged_model(self.model_id, "READY")
+        for other in self._models():
+            if other.model_id != self.model_id and str(other.status) == "PENDING":
+                self.client.delete_logged_model(other.model_id)  # asked for by a request that had timed out
         self.client.set_tag(self.run_id, "mlctl.model_uri", f"models:/{self.model_id}")
 
     def _send_remove(self, entry: Entry) -> None:
@@ -132,10 +136,7 @@ class Sender:
 
     def _created_model(self, entry: Entry) -> str:
         """Return the run's logged model, made now unless a crash came between making and noting it."""
-        found = self.client.search_logged_models(
-            [self.experiment_id], f"source_run_id = '{self.run_id}' AND name = '{MODEL_NAME}'"
-        )
-        if found:
+        if found := self._models():
             return str(found[0].model_id)
         made = self.client.create_logged_model(
             self.experiment_id,
@@ -144,6 +145,10 @@ class Sender:
             params={k: str(v) for k, v in entry["params"].items()},
         )
         return str(made.model_id)
+
+    def _models(self) -> list[LoggedModel]:
+        said = f"source_run_id = '{self.run_id}' AND name = '{MODEL_NAME}'"
+        return list(self.client.search_logged_models([self.experiment_id], said))
 
     def _name_owner(self) -> None:
         """Write into MLmodel whose model this is, as MLflow's own logging does."""

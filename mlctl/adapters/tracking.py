@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -216,6 +216,16 @@ class Store:
     def asking(self) -> AbstractContextManager[None]:
         """Turn what MLflow, its database or its server raise into errors of ours."""
         return asking(self.tracking_uri)
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """As `asking`, for what would count twice: MLflow sends nothing again whose answer was lost.
+
+        That holds for the rest of the process, whatever number of retries the environment asks for.
+        """
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        with self.asking():
+            yield
 
     def _run(self, found: MlflowRun) -> Run:
         experiment = self.experiments_by_id.get(found.info.experiment_id)

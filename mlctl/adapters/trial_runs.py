@@ -67,19 +67,21 @@ class TrialRuns:
         """Have a trial's run made, unless it is there already."""
 
         def task() -> None:
+            if trial not in self.ids and self._away:
+                self.find()  # it may have been made, and the answer lost
             if trial in self.ids:
                 self._store.client.update_run(self.ids[trial], status="RUNNING")
-                return
-            tags = {**self._tags, "mlflow.parentRunId": self._parent, TRIAL_TAG: trial}
-            run = self._store.client.create_run(
-                self._experiment_id,
-                at,
-                {name: str(value) for name, value in tags.items()},
-                self._prefix + trial,
-            )
-            self.ids[trial] = run.info.run_id
+            else:
+                tags = {**self._tags, "mlflow.parentRunId": self._parent, TRIAL_TAG: trial}
+                run = self._store.client.create_run(
+                    self._experiment_id,
+                    at,
+                    {name: str(value) for name, value in tags.items()},
+                    self._prefix + trial,
+                )
+                self.ids[trial] = run.info.run_id
             self._store.client.log_batch(
-                run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
+                self.ids[trial], params=[Param(name, str(value)) for name, value in params.items()]
             )
 
         self._tasks.put(task)
@@ -120,7 +122,7 @@ class TrialRuns:
             pause = 0.5
             while True:
                 try:
-                    with self._store.asking():
+                    with self._store.making():
                         task()
                 except MlctlError as error:
                     if not self._away:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mlctl.adapters.tracking import Store
+from mlctl.adapters.trial_runs import TrialRuns
+from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port
 from tests.parts import postgres as postgres_part
-from tests.training_run import assert_whole, kinds, record
+from tests.training_run import assert_whole, client, kinds, only_run, record
 from tests.zygote import Zygote
 
 EPOCHS = 3
@@ -88,10 +91,13 @@ def test_answering_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
     assert_whole(proxy.uri, tmp_path.name, EPOCHS)
 
 
-def test_every_other_answer_is_lost(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", [{}, {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}], ids=["", "retries"])
+def test_every_other_answer_is_lost(
+    environment: dict[str, str], zygote: Zygote, proxy: Proxy, tmp_path: Path
+) -> None:
     """The server did what was asked, and nobody heard: all of it is sent again, and counts once."""
     state = tmp_path / "state"
-    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", proxy.uri)
+    run = zygote.start(train(tmp_path.name), state, tmp_path / "log", proxy.uri, **environment)
     eventually(lambda: kinds(state)["params"] >= 1, 120, 0.005)
     seen: set[str] = set()
 
@@ -105,11 +111,58 @@ def test_every_other_answer_is_lost(zygote: Zygote, proxy: Proxy, tmp_path: Path
     for attempt in range(30):  # the end of a run does not wait for ever, and a sync gives up at once
         if record(state) is None:
             break
-        assert zygote.start(["sync"], state, tmp_path / f"sync{attempt}", proxy.uri).wait() in {0, 6}
+        synced = zygote.start(["sync"], state, tmp_path / f"sync{attempt}", proxy.uri, **environment)
+        assert synced.wait() in {0, 6}
     proxy.spoil = lambda number, path: ""
     for what in ("log-batch", "logged-models", "outputs", "MLmodel", "runs/update"):
         assert any(what in one for one in proxy.spoiled), (what, proxy.spoiled)
     assert_whole(proxy.uri, tmp_path.name, EPOCHS)
+
+
+def test_a_model_that_a_given_up_request_makes_late_is_taken_away(
+    zygote: Zygote, server: MlflowServer, proxy: Proxy, tmp_path: Path
+) -> None:
+    late: list[str] = []
+
+    def meanwhile(number: int, path: str) -> str:
+        if "MLmodel" in path and not late:
+            late.append("on its way")
+            asked, run = client(server.uri), only_run(server.uri, tmp_path.name)
+            made = asked.create_logged_model(run.info.experiment_id, "model", run.info.run_id)
+            late[:] = [made.model_id]
+        return ""
+
+    proxy.spoil = meanwhile
+    run = zygote.start(train(tmp_path.name), tmp_path / "state", tmp_path / "log", proxy.uri)
+    assert run.wait() == 0, run.said
+    whole = assert_whole(server.uri, tmp_path.name, EPOCHS)
+    assert late
+    assert whole.data.tags["mlctl.model_uri"] != f"models:/{late[0]}"
+
+
+def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy) -> None:
+    store = Store(proxy.uri)
+    experiment = store.client.create_experiment("lost answers of a search")
+    parent = store.client.create_run(experiment).info.run_id
+    seen: set[str] = set()
+
+    def first_time(number: int, path: str) -> str:
+        new = path not in seen
+        seen.add(path)
+        return "lost" if new else ""
+
+    proxy.spoil = first_time
+    told: list[MlctlError] = []
+    runs = TrialRuns(store, experiment, parent, {"mlctl.kind": "trial"}, told.append)
+    runs.begin("0", {"units": 16}, 1000)
+    runs.epoch("0", 1, {"loss": 0.5}, 1001)
+    runs.end("0", "FINISHED", {"score": 0.9}, 1, {"mlctl.epochs": 1}, 1002)
+    assert runs.finish(30)
+    assert told
+    assert {one.rpartition("/")[2] for one in proxy.spoiled} >= {"create", "log-batch", "update"}
+    (run,) = store.client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert (run.info.status, run.data.params) == ("FINISHED", {"units": "16"})
+    assert run.data.metrics == {"loss": 0.5, "score": 0.9}
 
 
 def test_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:

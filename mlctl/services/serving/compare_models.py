@@ -46,7 +46,7 @@ def _logged(settings: Settings, found: list[Evaluation]) -> str:
     store = Store(settings.tracking_uri, create=True)
     name = settings.experiment or found[0].recipe
     now = int(time.time() * 1000)
-    with store.asking():
+    with store.making():
         known = store.client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else store.client.create_experiment(name)
         run = store.client.create_run(experiment, run_name=f"evaluate-{found[0].recipe}")

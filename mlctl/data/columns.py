@@ -102,6 +102,22 @@ def _truths(values: pd.Series[Any]) -> pd.Series[Any] | None:
     return values.map(bool, na_action="ignore").astype(object).where(values.notna(), None)
 
 
+def as_sent(values: pd.Series[Any], kind: str, required: bool) -> pd.Series[Any]:
+    """Return a file's column as a client would send it to a model whose signature has it as this MLflow type.
+
+    Cells are taken as `typed` takes them: trimmed, numbers without their currency or percent sign. A word in
+    a column of numbers is a gap where the model knows gaps in it; else it stays, to be refused by its place.
+    """
+    if kind == "boolean":
+        truths = _truths(values)
+        return values if truths is None else truths
+    found = plain(values)
+    if kind not in {"double", "float", "long", "integer"}:
+        return found
+    numbers = numeric(found)
+    return numbers.astype(object).where(numbers.notna() | found.isna(), found) if required else numbers
+
+
 def plain(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return numbers as float64 and all else as str objects, gaps as NaN or None."""
     import pandas as pd

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = (",", ";", "\t", "|")
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-SAMPLE_BYTES, SAMPLE_ROWS = 1 << 17, 200
+SAMPLE_BYTES, SAMPLE_ROWS, BLOCK_BYTES = 1 << 17, 200, 1 << 20
 GAPS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")  # beside those that pandas knows
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
@@ -70,14 +72,37 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
     return frame, said
 
 
+def parts(path: Path, rows: int, known: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
+    """Yield a text file's table, at most so many rows at once.
+
+    `known` are column names to look for: a first row that has one is the header. Of them, `texts` are read
+    as they stand; any other column is numbers where a part of it holds nothing else. Raises BadDataError
+    where the file is no whole table.
+    """
+    import pandas as pd
+
+    layout = sniff(path, known=known)
+    with _reading(path):
+        how = _how(path, layout)
+        first = pd.read_csv(path, **how, nrows=1)
+        named = zip(first.columns, _names(first, layout), strict=True)
+        kinds: dict[Any, Any] = {column: str for column, name in named if name in texts}
+        with pd.read_csv(path, **how, chunksize=rows, dtype=kinds) as reader:
+            for frame in reader:
+                yield frame.set_axis(_names(frame, layout), axis="columns")
+
+
 def head(path: Path, rows: int = 200) -> pd.DataFrame:
     """Return a text file's first rows; raises BadDataError where it is no table."""
     layout = sniff(path)
     return _read_text(path, layout, nrows=rows)
 
 
-def sniff(path: Path, header: bool | None = None) -> Layout:
-    """Find how a text file holds its table; raises BadDataError where it holds none."""
+def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -> Layout:
+    """Find how a text file holds its table; `known` are names that its columns may have.
+
+    Raises BadDataError where it holds none.
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             sample = file.read(SAMPLE_BYTES)
@@ -91,10 +116,11 @@ def sniff(path: Path, header: bool | None = None) -> Layout:
     if len(sample) == SAMPLE_BYTES:  # the last line may be cut
         text = text.rpartition("\n")[0] or text
     delimiter, rows = max(
-        ((sign, _rows(text, sign)) for sign in DELIMITERS), key=lambda found: _evenness(found[1])
+        ((sign, _rows(text, sign)) for sign in DELIMITERS),
+        key=lambda found: (_known(found[1], known), *_evenness(found[1])),
     )
     if header is None:
-        header = _has_header(rows)
+        header = bool(_known(rows, known)) or _has_header(rows)
     if header:
         _check_names(path, rows[0])
     return Layout(encoding, delimiter, header, "," if delimiter != "," and _decimal_commas(rows) else ".")
@@ -137,6 +163,11 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
     return found
 
 
+def _known(rows: Sequence[Sequence[str]], known: Collection[str]) -> int:
+    """Return how many of the names the first row has."""
+    return len({cell.strip() for cell in rows[0]} & set(known)) if rows else 0
+
+
 def _evenness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
     """Return how alike in width the rows are, and how wide: a wrong delimiter gives one column, or ragged rows."""
     if not rows:
@@ -171,7 +202,25 @@ def _decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
 def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
     import pandas as pd
 
-    how: dict[str, Any] = {
+    with _reading(path):
+        frame = pd.read_csv(path, **_how(path, layout), **more)
+    return frame.set_axis(_names(frame, layout), axis="columns")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file that pandas cannot read."""
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        raise BadDataError(f"{path} is neither UTF-8 nor Windows text", "save it as UTF-8") from exc
+    except (ValueError, OSError, EOFError) as exc:  # pandas's parser errors are ValueErrors
+        raise BadDataError(f"{path} is no whole table: {_line(exc)}", "mend the row it names") from exc
+
+
+def _how(path: Path, layout: Layout) -> dict[str, Any]:
+    return {
+        "encoding": _whole_encoding(path, layout.encoding),
         "sep": layout.delimiter,
         "header": 0 if layout.header else None,
         "decimal": layout.decimal,
@@ -179,19 +228,27 @@ def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
         "skipinitialspace": True,
         "low_memory": False,
         "index_col": False,
-        **more,
     }
-    for encoding in (layout.encoding, "cp1252"):  # a byte that is no UTF-8 may come after the sample
+
+
+def _whole_encoding(path: Path, sampled: str) -> str:
+    """Return the encoding of all of the file: a byte that is no UTF-8 may come after the sample."""
+    if sampled != "utf-8":
+        return sampled
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            frame = pd.read_csv(path, encoding=encoding, **how)
+            while block := file.read(BLOCK_BYTES):
+                decoder.decode(block)
         except UnicodeDecodeError:
-            continue
-        except (ValueError, OSError, EOFError) as exc:  # pandas's parser errors are ValueErrors
-            raise BadDataError(f"{path} is no whole table: {_line(exc)}", "mend the row it names") from exc
-        if not layout.header:
-            frame.columns = pd.Index([f"c{number}" for number in range(1, len(frame.columns) + 1)])
-        return frame
-    raise BadDataError(f"{path} is neither UTF-8 nor Windows text", "save it as UTF-8")
+            return "cp1252"
+    return sampled
+
+
+def _names(frame: pd.DataFrame, layout: Layout) -> list[str]:
+    if layout.header:
+        return [str(name).strip() for name in frame.columns]
+    return [f"c{number}" for number in range(1, len(frame.columns) + 1)]
 
 
 def _line(exc: BaseException) -> str:

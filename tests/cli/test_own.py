@@ -76,6 +76,13 @@ def test_a_tables_model_takes_raw_rows_with_their_gaps(churn: Trained) -> None:
     assert answers[0, 0] < 0.5 < answers[1, 0]
 
 
+def test_the_file_that_was_trained_on_is_answered_as_it_is(churn: Trained) -> None:
+    answer = mlctl(churn.folder, "predict", "last", "churn.csv", "-o", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert len(json.loads(answer.stdout)["predictions"]) == ROWS
+    assert "churn.csv: the model does not take id, left: left out" in answer.stderr
+
+
 def test_a_table_needs_its_target(tmp_path: Path) -> None:
     customers().to_csv(tmp_path / "churn.csv", index=False)
     answer = mlctl(tmp_path, "train", "churn.csv", "-o", "json")

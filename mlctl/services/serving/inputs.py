@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import pandas as pd
 import pyarrow.parquet
 
 from mlctl.adapters import pictures
+from mlctl.data import columns, delimited
+from mlctl.domain import Watcher
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.serving.asked import About, Rows, take
 from mlctl.serving import tables
 from mlctl.serving.refusal import Refusal
 from mlctl.serving.tensors import cast, check_shape, to_tensor
 
-KNOWN = pictures.SUFFIXES | {".npy", ".npz", ".csv", ".parquet", ".txt", ".json"}
+KNOWN = (*sorted(pictures.SUFFIXES), ".npy", ".npz", *delimited.CSV, *delimited.PARQUET, ".txt", ".json")
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,15 @@ class Batch:
     source: str
 
 
-def batches(about: About, inputs: list[str], size: int) -> Iterator[Batch]:
+def batches(about: About, inputs: list[str], size: int, watcher: Watcher) -> Iterator[Batch]:
     """Yield the rows of all inputs, at most `size` a batch; an input's last batch may be smaller.
 
+    The watcher is told what of a table is left out, such as the target that it was trained to give.
     Raises NotFoundError and BadDataError that name the input.
     """
     for text in inputs:
         try:
-            for rows in _rows(about, text, size):
+            for rows in _rows(about, text, size, watcher):
                 count = len(rows) if not isinstance(rows, dict) else len(next(iter(rows.values())))
                 for first in range(0, count, size):
                     yield Batch(take(rows, first, first + size), text)
@@ -53,7 +56,7 @@ def count(inputs: list[str]) -> int | None:
     for text in inputs:
         suffix = Path(text).suffix.lower()
         try:
-            if suffix == ".parquet":
+            if suffix in delimited.PARQUET:
                 total += pyarrow.parquet.read_metadata(text).num_rows
             elif suffix == ".npy":
                 total += len(np.load(text, mmap_mode="r"))
@@ -66,24 +69,24 @@ def count(inputs: list[str]) -> int | None:
     return total
 
 
-def _rows(about: About, text: str, size: int) -> Iterator[Rows]:
+def _rows(about: About, text: str, size: int, watcher: Watcher) -> Iterator[Rows]:
     if text == "-":
         yield _from_bytes(about, sys.stdin.buffer.read())
         return
     file = Path(text)
-    suffix = file.suffix.lower()
-    if suffix in KNOWN and "\n" not in text and (file.exists() or " " not in text):
+    if text.lower().endswith(KNOWN) and "\n" not in text and (file.exists() or " " not in text):
         if not file.is_file():
             raise NotFoundError(f"there is no file {text}", "look at the path")
-        yield from _from_file(about, file, suffix, size)
+        yield from _from_file(about, file, size, watcher)
     elif _takes_texts(about):
         yield {about.signature.names[0]: [text]}
     else:
-        known = ", ".join(sorted(KNOWN))
+        known = ", ".join(KNOWN)
         raise UsageError(f"{text!r} is no input that this model takes", f"a file ({known}), or - for stdin")
 
 
-def _from_file(about: About, file: Path, suffix: str, size: int) -> Iterator[Rows]:
+def _from_file(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
+    suffix = file.suffix.lower()
     if suffix in pictures.SUFFIXES:
         tensor = about.signature.tensor
         if tensor is None or len(tensor.shape) not in (3, 4) or min(tensor.shape[1:]) < 1:
@@ -93,10 +96,10 @@ def _from_file(about: About, file: Path, suffix: str, size: int) -> Iterator[Row
         yield pictures.read(file, tensor.shape[1:], about.full_scale or 255.0, tensor.dtype)
     elif suffix in {".npy", ".npz"}:
         yield from _from_arrays(about, file, size)
-    elif suffix == ".csv":
-        yield from _from_csv(about, file, size)
-    elif suffix == ".parquet":
-        yield from _from_parquet(about, file, size)
+    elif file.name.lower().endswith(delimited.PARQUET):
+        yield from _from_parquet(about, file, size, watcher)
+    elif delimited.is_table(file.name):
+        yield from _from_text_table(about, file, size, watcher)
     elif suffix == ".txt" and _takes_texts(about):
         yield {about.signature.names[0]: [file.read_text(encoding="utf-8")]}
     else:
@@ -122,41 +125,52 @@ def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
         yield cast(np.asarray(array[first : first + size]), tensor, about.full_scale)
 
 
-def _from_csv(about: About, file: Path, size: int) -> Iterator[Rows]:
-    kinds: dict[Any, Any] = {one.name: object for one in about.signature.columns if one.kind == "string"}
-    try:
-        with pd.read_csv(file, chunksize=size, dtype=kinds) as reader:
-            for frame in reader:
-                yield _columns(about, frame)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as exc:
-        raise BadDataError(f"{file} is no CSV that can be read: {exc}", "a header, and commas") from exc
+def _from_text_table(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
+    """Read a table as a training reads one: its delimiter, encoding and decimal sign are found."""
+    texts = [one.name for one in about.signature.columns if one.kind == "string"]
+    for number, frame in enumerate(delimited.parts(file, size, about.signature.names, texts)):
+        yield _columns(about, frame, file, watcher if not number else None)
 
 
-def _from_parquet(about: About, file: Path, size: int) -> Iterator[Rows]:
+def _from_parquet(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
     try:
         opened = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as exc:
         raise BadDataError(f"{file} is no Parquet file that can be read", "look at what wrote it") from exc
-    for batch in opened.iter_batches(batch_size=size):
+    for number, batch in enumerate(opened.iter_batches(batch_size=size)):
         names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
-        columns = {name: batch.column(name).to_pylist() for name in names}
-        yield tables.checked(columns, about.signature) if about.signature.columns else columns
+        yield _columns(about, batch.select(names).to_pandas(), file, watcher if not number else None)
 
 
-def _columns(about: About, frame: pd.DataFrame) -> Rows:
-    """Return a frame as checked columns, None for its gaps."""
-    columns = {}
-    for name in frame:
-        values = frame[name]
-        columns[str(name)] = [
-            None if gap else value for value, gap in zip(values.tolist(), values.isna(), strict=True)
-        ]
-    return tables.checked(columns, about.signature) if about.signature.columns else columns
+def _columns(about: About, frame: pd.DataFrame, file: Path, watcher: Watcher | None) -> Rows:
+    """Return a file's table as checked columns, None for its gaps; what the model does not take is left out."""
+    wanted = about.signature.columns
+    if not wanted:
+        return _lists(frame)
+    known = {one.name: one for one in wanted}
+    spare = [str(name) for name in frame if name not in known]
+    if watcher and spare and len(spare) < len(frame.columns):
+        watcher.say(f"{file.name}: the model does not take {', '.join(spare[:12])}: left out")
+    if len(spare) == len(frame.columns):  # it is another table: say what is wanted
+        return tables.checked(_lists(frame), about.signature)
+    taken = {
+        str(name): columns.as_sent(frame[name], known[str(name)].kind, known[str(name)].required)
+        for name in frame
+        if str(name) in known
+    }
+    return tables.checked(_lists(taken), about.signature)
+
+
+def _lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:
+    return {
+        str(name): [None if gap else value for value, gap in zip(values.tolist(), values.isna(), strict=True)]
+        for name, values in table.items()
+    }
 
 
 def of_frame(about: About, frame: pd.DataFrame) -> Rows:
     """Return a table of a recipe as rows."""
-    return _columns(about, frame)
+    return tables.checked(_lists(frame), about.signature)
 
 
 def _from_bytes(about: About, body: bytes) -> Rows:

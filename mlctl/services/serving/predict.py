@@ -42,7 +42,7 @@ def predict(
         said: list[Predicted] = []
         seen: list[Rows] = []
         names: list[str] = []
-        for batch in inputs.batches(one.about, given, batch_size):
+        for batch in inputs.batches(one.about, given, batch_size, watcher or Quiet()):
             said += _said(one.about, one.answer(batch.rows))
             if length(batch.rows) + sum(length(rows) for rows in seen) <= DRAWN:
                 seen.append(batch.rows)
@@ -72,7 +72,7 @@ def predict_to_file(
         job = {"model": about.name, "version": about.version, "inputs": given, "batch_size": batch_size}
         with opened(out, job) as file:
             resumed = done = file.rows
-            for batch in _after(inputs.batches(about, given, batch_size), resumed):
+            for batch in _after(inputs.batches(about, given, batch_size, watching), resumed):
                 file.write(done, _fields(_said(about, one.answer(batch.rows))))
                 done += length(batch.rows)
                 watching.download("rows", done, total)

@@ -56,11 +56,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**kept, **own, "COLUMNS": "100", **more}
 
 
-def mlctl(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def mlctl(folder: Path, *arguments: str, piped: str = "", **more: str) -> subprocess.CompletedProcess[str]:
     """Run mlctl in this folder to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), capture_output=True, text=True,
-        timeout=300, check=False,
+        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), input=piped, capture_output=True,
+        text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

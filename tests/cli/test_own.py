@@ -81,6 +81,12 @@ def test_the_file_that_was_trained_on_is_answered_as_it_is(churn: Trained) -> No
     assert answer.returncode == 0, answer.stderr
     assert len(json.loads(answer.stdout)["predictions"]) == ROWS
     assert "churn.csv: the model does not take id, left: left out" in answer.stderr
+    again = mlctl(
+        churn.folder, "predict", "last", "-", "-o", "json", piped=(churn.folder / "churn.csv").read_text()
+    )
+    assert again.returncode == 0, again.stderr
+    asked = [json.loads(one.stdout)["predictions"] for one in (answer, again)]
+    assert [one["probability"] for one in asked[0]] == [one["probability"] for one in asked[1]]
 
 
 def test_a_table_needs_its_target(tmp_path: Path) -> None:

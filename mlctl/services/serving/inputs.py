@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def count(inputs: list[str]) -> int | None:
 
 def _rows(about: About, text: str, size: int, watcher: Watcher) -> Iterator[Rows]:
     if text == "-":
-        yield _from_bytes(about, sys.stdin.buffer.read())
+        yield _from_bytes(about, sys.stdin.buffer.read(), watcher)
         return
     file = Path(text)
     if text.lower().endswith(KNOWN) and "\n" not in text and (file.exists() or " " not in text):
@@ -103,7 +104,7 @@ def _from_file(about: About, file: Path, size: int, watcher: Watcher) -> Iterato
     elif suffix == ".txt" and _takes_texts(about):
         yield {about.signature.names[0]: [file.read_text(encoding="utf-8")]}
     else:
-        yield _from_bytes(about, file.read_bytes())
+        yield _from_bytes(about, file.read_bytes(), watcher)
 
 
 def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
@@ -173,12 +174,12 @@ def of_frame(about: About, frame: pd.DataFrame) -> Rows:
     return tables.checked(_lists(frame), about.signature)
 
 
-def _from_bytes(about: About, body: bytes) -> Rows:
+def _from_bytes(about: About, body: bytes, watcher: Watcher) -> Rows:
     """Return what stands in stdin or a JSON file: JSON, else a text or a CSV, as the model takes it."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        return _from_text(about, body, exc)
+        return _from_text(about, body, exc, watcher)
     if isinstance(document, str) and _takes_texts(about):
         return {about.signature.names[0]: [document]}
     key, value = "inputs", document
@@ -203,9 +204,12 @@ def _from_bytes(about: About, body: bytes) -> Rows:
     raise BadDataError("the server does not say what it takes", "send a list of rows")
 
 
-def _from_text(about: About, body: bytes, exc: Exception) -> Rows:
+def _from_text(about: About, body: bytes, exc: Exception, watcher: Watcher) -> Rows:
     if about.signature.columns and not _takes_texts(about):
-        return tables.from_csv(body, about.signature)
+        with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:  # pandas reads a path as training does
+            file = Path(folder) / "stdin.csv"
+            file.write_bytes(body)
+            return next(_from_text_table(about, file, sys.maxsize, watcher))
     if not _takes_texts(about):
         raise BadDataError(f"the JSON cannot be read: {exc}", 'such as {"inputs": [[…]]}') from exc
     try:

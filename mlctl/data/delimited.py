@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import re
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,23 +24,30 @@ WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SAMPLE_BYTES, SAMPLE_ROWS, BLOCK_BYTES = 1 << 17, 200, 1 << 20
 GAPS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")  # beside those that pandas knows
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_COMMA_NUMBER = r"\s*[$€£]?\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*[%$€£]?\s*"  # 1.234,50 €
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text file holds its table; `header` is whether its first row names the columns."""
+    """How a text file holds its table.
+
+    `header` is whether its first row names the columns; `row_names` that the rows begin with a cell that the
+    header has no name for, as R writes them.
+    """
 
     encoding: str
     delimiter: str
     header: bool
     decimal: str
+    row_names: bool = False
 
     def __str__(self) -> str:
         """Return it in words."""
         named = "with a header" if self.header else "without a header (columns are c1, c2, …)"
         comma = ", decimal commas" if self.decimal == "," else ""
-        return f"{self.encoding}, {WORDS[self.delimiter]} between columns{comma}, {named}"
+        names = ", row names left out" if self.row_names else ""
+        return f"{self.encoding}, {WORDS[self.delimiter]} between columns{comma}, {named}{names}"
 
 
 def is_table(name: str) -> bool:
@@ -47,10 +55,11 @@ def is_table(name: str) -> bool:
     return name.lower().endswith((*PARQUET, *CSV))
 
 
-def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
-    """Return the table as it is, and in words how it was read; `header` None finds it.
+def read(path: Path, header: bool | None = None, known: Collection[str] = ()) -> tuple[pd.DataFrame, str]:
+    """Return the table as it is, and in words how it was read.
 
-    Raises BadDataError where the file is no whole table.
+    `header` None finds it, and sees it in any name of `known`. Raises BadDataError where the file is no whole
+    table.
     """
     import pandas as pd
 
@@ -64,12 +73,20 @@ def read(path: Path, header: bool | None = None) -> tuple[pd.DataFrame, str]:
             raise BadDataError(f"{path} is no Parquet file: {_line(exc)}", "look at the file") from exc
         said = "Parquet"
     else:
-        layout = sniff(path, header)
+        layout = sniff(path, header, known)
         frame, said = _read_text(path, layout), str(layout)
     if frame.empty or not len(frame.columns):
         raise BadDataError(f"{path} has no rows", "a table needs a header and rows")
     frame.columns = [str(name).strip() for name in frame.columns]
     return frame, said
+
+
+def written(path: Path, column: str, header: bool | None) -> pd.Series[Any] | None:
+    """Return a column's cells as they stand in a text file, words of a gap among them; None for Parquet."""
+    if path.name.lower().endswith(PARQUET):
+        return None
+    as_is = {"dtype": str, "keep_default_na": False, "na_values": None}
+    return _read_text(path, sniff(path, header, (column,)), **as_is)[column].str.strip()
 
 
 def parts(path: Path, rows: int, known: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
@@ -89,7 +106,7 @@ def parts(path: Path, rows: int, known: Collection[str], texts: Collection[str])
         kinds: dict[Any, Any] = {column: str for column, name in named if name in texts}
         with pd.read_csv(path, **how, chunksize=rows, dtype=kinds) as reader:
             for frame in reader:
-                yield frame.set_axis(_names(frame, layout), axis="columns")
+                yield _finished(frame, layout)
 
 
 def head(path: Path, rows: int = 200) -> pd.DataFrame:
@@ -121,9 +138,18 @@ def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -
     )
     if header is None:
         header = bool(_known(rows, known)) or _has_header(rows)
+    if not rows:
+        raise BadDataError(f"{path} is no table of columns", "a table is a .csv, .tsv or .parquet file")
     if header:
         _check_names(path, rows[0])
-    return Layout(encoding, delimiter, header, "," if delimiter != "," and _decimal_commas(rows) else ".")
+    comma = _decimal_commas(rows, quoted=delimiter == ",")
+    return Layout(encoding, delimiter, header, "," if comma else ".", header and _row_names(rows))
+
+
+def _row_names(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all rows have one cell more than the header, and it is not an empty one at their end."""
+    body = [row for row in rows[1:] if len(row) == len(rows[0]) + 1]
+    return len(body) == len(rows) - 1 > 0 and any(row[-1].strip() for row in body)
 
 
 def _check_names(path: Path, row: Sequence[str]) -> None:
@@ -153,7 +179,8 @@ def _decoded(sample: bytes) -> tuple[str, str]:
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     found = []
     try:
-        for row in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True):
+        lines = io.StringIO(text, newline=None)  # whatever a line ends with
+        for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
             if row:
                 found.append(row)
             if len(found) > SAMPLE_ROWS:
@@ -192,26 +219,36 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     return False
 
 
-def _decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
-    cells = [cell.strip() for row in rows[1:] for cell in row]
-    commas = sum(bool(re.fullmatch(r"[-+]?\d+,\d+", cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[-+]?\d+\.\d+", cell)) for cell in cells)
-    return commas > points
+def _decimal_commas(rows: Sequence[Sequence[str]], quoted: bool) -> bool:
+    """Whether numbers have a decimal comma; one that stands `quoted` among commas may also part thousands."""
+    cells = [cell.strip(" $€£%\u00a0") for row in rows[1:] for cell in row]
+    commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*\d,\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\d\.\d+", cell)) for cell in cells)
+    if not quoted:
+        return commas > points
+    thousands = any(re.fullmatch(r"[-+]?\d{1,3}(,\d{3}){2,}", cell) for cell in cells)
+    decimals = any(re.fullmatch(r"[-+]?[\d.]*\d,(\d{1,2}|\d{4,})", cell) for cell in cells)
+    return decimals and not points and not thousands
 
 
 def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
     import pandas as pd
 
     with _reading(path):
-        frame = pd.read_csv(path, **_how(path, layout), **more)
-    return frame.set_axis(_names(frame, layout), axis="columns")
+        return _finished(pd.read_csv(path, **(_how(path, layout) | more)), layout)
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Say what is wrong with a file that pandas cannot read."""
+    import pandas as pd
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it drops the cells that have no name
+            yield
+    except pd.errors.ParserWarning as exc:
+        raise BadDataError(f"{path}: its rows have more cells than its header", "mend the header") from exc
     except UnicodeDecodeError as exc:
         raise BadDataError(f"{path} is neither UTF-8 nor Windows text", "save it as UTF-8") from exc
     except (ValueError, OSError, EOFError) as exc:  # pandas's parser errors are ValueErrors
@@ -227,7 +264,7 @@ def _how(path: Path, layout: Layout) -> dict[str, Any]:
         "na_values": GAPS,
         "skipinitialspace": True,
         "low_memory": False,
-        "index_col": False,
+        "index_col": None if layout.row_names else False,
     }
 
 
@@ -243,6 +280,20 @@ def _whole_encoding(path: Path, sampled: str) -> str:
         except UnicodeDecodeError:
             return "cp1252"
     return sampled
+
+
+def _finished(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Return what pandas has read with its columns' names, and numbers such as 1.234,50 as 1234.50."""
+    frame = frame.set_axis(_names(frame, layout), axis="columns")
+    if layout.row_names:
+        frame = frame.reset_index(drop=True)
+    if layout.decimal == ",":
+        for name in frame:
+            filled = frame[name].dropna()
+            if filled.dtype.kind == "O" and len(filled) and filled.str.fullmatch(_COMMA_NUMBER).mean() > 0.5:
+                swapped = frame[name].str.replace(".", "").str.replace(",", ".")
+                frame[name] = swapped.where(frame[name].str.fullmatch(_COMMA_NUMBER, na=False), frame[name])
+    return frame
 
 
 def _names(frame: pd.DataFrame, layout: Layout) -> list[str]:

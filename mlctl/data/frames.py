@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 FRACTIONS = (0.64, 0.16, 0.20)
 FEWEST_ROWS, FEWEST_OF_A_CLASS, MOST_CLASSES = 20, 5, 1000
 CLASS_NUMBERS = 20  # whole numbers of at most so many values are classes, where each has rows enough
+CLASS_WORDS = (
+    "None",
+    "none",
+    "NONE",
+    "missing",
+    "Missing",
+)  # read as gaps, and yet what a class may be called
+TWINS = 0.05
 IMBALANCED = 0.2  # a class with less than this share of an even one
 
 Array = np.ndarray[Any, Any]
@@ -50,13 +58,14 @@ def read(path: Path, target: str, options: Mapping[str, Any], said: str = "") ->
     is not there.
     """
     header = {"true": True, "false": False}.get(str(options.get("header", "auto")).lower())
-    frame, layout = delimited.read(path, header)
+    frame, layout = delimited.read(path, header, (target,))
     rows = len(frame)
     target = _column(frame, "--target", target)
+    frame[target], gaps = _with_words(path, header, frame[target])
     group, time = (
         _column(frame, f"{name}=", options[name]) if options.get(name) else "" for name in ("group", "time")
     )
-    frame = frame[frame[target].notna()].reset_index(drop=True)
+    frame = frame[columns.plain(frame[target]).notna()].reset_index(drop=True)
     targets, classes = _targets(frame[target], target, str(options.get("task", "auto")))
     told = {name.partition(".")[2]: str(kind) for name, kind in options.items() if name.startswith("column.")}
     if group:
@@ -70,14 +79,16 @@ def read(path: Path, target: str, options: Mapping[str, Any], said: str = "") ->
         )
     seed = int(options.get("split_seed", 7))
     parts = _dealt(frame, targets, bool(classes), group, time, seed)
+    _check_dealt(targets, parts, classes, group, time)
     train, validation, test = (Split(take(inputs, part), targets[part]) for part in parts)
     share = np.bincount(train.targets, minlength=len(classes)) / len(train) if classes else np.zeros(0)
     notes = [
         f"{path.name}: {rows:,} rows ({layout})",
-        *([f"{rows - len(frame):,} rows have no {target}: left out"] if rows > len(frame) else []),
+        *([f"{rows - len(frame):,} rows have no {target}{gaps}: left out"] if rows > len(frame) else []),
         _said_of_target(target, targets, classes),
         *_said_of_columns(found, len(frame)),
         *_said_of_split(parts, group, time),
+        *_said_of_twins(frame, parts),
         *_said_of_balance(classes, share, bool(options.get("balance"))),
         *leakage.warnings(train, bool(classes)),
     ]
@@ -126,6 +137,22 @@ def _targets(values: pd.Series[Any], name: str, task: str) -> tuple[Array, list[
     classes = sorted(set(labels), key=(lambda one: float(one)) if plain.dtype.kind == "f" else str)
     _check_classes(name, classes, labels.value_counts(), task)
     return labels.map({label: number for number, label in enumerate(classes)}).to_numpy(np.int64), classes
+
+
+def _with_words(path: Path, header: bool | None, target: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
+    """Return the target with its class "None", or such, where that was read as a gap, and in words its gaps.
+
+    Among numbers each word of a gap is one; among other words only those are that mean nothing else.
+    """
+    written = delimited.written(path, str(target.name), header) if target.isna().any() else None
+    if written is None:
+        return target, ""
+    gaps = target.isna() & (written != "")
+    if target.dtype.kind not in "iuf":
+        named = gaps & written.isin(CLASS_WORDS)
+        target, gaps = target.where(~named, written), gaps & ~named
+    words = sorted(set(written[gaps]))
+    return target, f" ({', '.join(map(repr, words[:4]))})" if words else ""
 
 
 def _few_whole(numbers: pd.Series[Any]) -> bool:
@@ -178,6 +205,19 @@ def _dealt(
     return splits.deal(len(frame), seed, FRACTIONS)
 
 
+def _check_dealt(
+    targets: Array, parts: Sequence[Array], classes: Sequence[str], group: str, time: str
+) -> None:
+    """Refuse a split by group or time that leaves nothing to learn a class from."""
+    seen = np.bincount(targets[parts[0]], minlength=len(classes)) if classes else np.ones(1)
+    if not seen.all():
+        raise BadDataError(
+            f"{'group' if group else 'time'}={group or time} leaves no row of class {classes[int(seen.argmin())]!r}"
+            " to learn from",
+            "split by another column, or at random: leave it out",
+        )
+
+
 def _moments(values: pd.Series[Any], name: str) -> Array:
     """Return what orders rows in time: a number, or nanoseconds of a date."""
     plain = columns.plain(values)
@@ -226,6 +266,20 @@ def _said_of_split(parts: Sequence[Array], group: str, time: str) -> list[str]:
     how = f"whole groups of {group}" if group else f"in the order of {time}, newest last" if time else ""
     sizes = " / ".join(f"{len(part):,}" for part in parts)
     return [f"training / validation / test: {sizes} rows{', ' + how if how else ''}"]
+
+
+def _said_of_twins(frame: pd.DataFrame, parts: Sequence[Array]) -> list[str]:
+    """Warn of test rows that stand in training cell by cell: their score is of what was learned by heart."""
+    import pandas as pd
+
+    rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    twins = float(np.isin(rows[parts[2]], rows[parts[0]]).mean())
+    if twins < TWINS:
+        return []
+    return [
+        f"warning: {twins:.0%} of the test rows stand in the training rows, too, cell by cell: the test flatters;"
+        " take repeated rows out, or keep them together (--set group=COLUMN)"
+    ]
 
 
 def _said_of_balance(classes: Sequence[str], share: Array, balance: bool) -> list[str]:

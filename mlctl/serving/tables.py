@@ -98,8 +98,11 @@ def _unpacked(file: io.BytesIO, limit: int) -> Any:
     return table
 
 
-def checked(columns: Columns, signature: Signature) -> Columns:
-    """Return the columns with numbers of their signature's type and None for every gap; raises Refusal."""
+def checked(columns: Columns, signature: Signature, first: int = 0) -> Columns:
+    """Return the columns with numbers of their signature's type and None for every gap.
+
+    Raises Refusal, which counts rows from `first`.
+    """
     _check_names(list(columns), signature)
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -112,16 +115,16 @@ def checked(columns: Columns, signature: Signature) -> Columns:
     if not rows:
         raise bad("the table has no rows", _columns_hint(signature))
     return {
-        column.name: _checked_values(columns.get(column.name, [None] * rows), column)
+        column.name: _checked_values(columns.get(column.name, [None] * rows), column, first)
         for column in signature.columns
     }
 
 
-def _checked_values(values: list[Any], column: Column) -> list[Any]:
+def _checked_values(values: list[Any], column: Column, first: int) -> list[Any]:
     types = set(map(type, values))
     if float in types and column.kind in NUMBERS and not all(map(math.isfinite, _floats(values))):
         values = [None if isinstance(one, float) and math.isnan(one) else one for one in values]
-        for row, one in enumerate(values):
+        for row, one in enumerate(values, first):
             if isinstance(one, float) and not math.isfinite(one):
                 raise bad(f"the number in row {row}, column {quoted(column.name)} is too large")
         types = set(map(type, values))
@@ -130,13 +133,14 @@ def _checked_values(values: list[Any], column: Column) -> list[Any]:
     if not types <= allowed:
         row = next(row for row, one in enumerate(values) if type(one) not in allowed)
         found = values[row]
+        row += first
         named = "null" if found is None else quoted(found)
         raise bad(
             f"{named} in row {row}, column {quoted(column.name)} is not {_KIND_WORDS[column.kind]}",
             "this column had no gaps in training" if found is None else "",
         )
     if column.kind in {"long", "integer"} and float in types:
-        for row, one in enumerate(values):
+        for row, one in enumerate(values, first):
             if one is not None and one != int(one):
                 raise bad(f"{one} in row {row}, column {quoted(column.name)} is not a whole number")
         return [None if one is None else int(one) for one in values]

@@ -129,8 +129,10 @@ def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
 def _from_text_table(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
     """Read a table as a training reads one: its delimiter, encoding and decimal sign are found."""
     texts = [one.name for one in about.signature.columns if one.kind == "string"]
-    for number, frame in enumerate(delimited.parts(file, size, about.signature.names, texts)):
-        yield _columns(about, frame, file, watcher if not number else None)
+    done = 0
+    for frame in delimited.parts(file, size, about.signature.names, texts):
+        yield _columns(about, frame, file, done, watcher)
+        done += len(frame)
 
 
 def _from_parquet(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
@@ -138,19 +140,24 @@ def _from_parquet(about: About, file: Path, size: int, watcher: Watcher) -> Iter
         opened = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as exc:
         raise BadDataError(f"{file} is no Parquet file that can be read", "look at what wrote it") from exc
-    for number, batch in enumerate(opened.iter_batches(batch_size=size)):
+    done = 0
+    for batch in opened.iter_batches(batch_size=size):
         names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
-        yield _columns(about, batch.select(names).to_pandas(), file, watcher if not number else None)
+        yield _columns(about, batch.select(names).to_pandas(), file, done, watcher)
+        done += batch.num_rows
 
 
-def _columns(about: About, frame: pd.DataFrame, file: Path, watcher: Watcher | None) -> Rows:
-    """Return a file's table as checked columns, None for its gaps; what the model does not take is left out."""
+def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, watcher: Watcher) -> Rows:
+    """Return a file's rows from number `first` as checked columns, None for gaps.
+
+    What the model does not take is left out, and said once.
+    """
     wanted = about.signature.columns
     if not wanted:
         return _lists(frame)
     known = {one.name: one for one in wanted}
     spare = [str(name) for name in frame if name not in known]
-    if watcher and spare and len(spare) < len(frame.columns):
+    if not first and spare and len(spare) < len(frame.columns):
         watcher.say(f"{file.name}: the model does not take {', '.join(spare[:12])}: left out")
     if len(spare) == len(frame.columns):  # it is another table: say what is wanted
         return tables.checked(_lists(frame), about.signature)
@@ -159,7 +166,7 @@ def _columns(about: About, frame: pd.DataFrame, file: Path, watcher: Watcher | N
         for name in frame
         if str(name) in known
     }
-    return tables.checked(_lists(taken), about.signature)
+    return tables.checked(_lists(taken), about.signature, first)
 
 
 def _lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from mlctl.data import frames
-from mlctl.data.delimited import sniff
+from mlctl.data.layout import sniff
 from mlctl.errors import BadDataError, UsageError
 
 ROWS = 400

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mlctl.data.pictures import FULLY_LIT, pixels_of
+from mlctl.data.pictures import FULLY_LIT, in_bytes, pixels_of
 from mlctl.errors import BadDataError, NotFoundError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
@@ -44,7 +44,7 @@ def _grey(file: Path, height: int, width: int) -> Array:
     try:
         with Image.open(file) as opened:
             opened.load()
-            picture = _on_white(opened).convert("L")
+            picture = _on_white(in_bytes(opened)).convert("L")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as exc:
         raise BadDataError(f"{file} is no picture that can be read", "PNG and JPEG are") from exc
     light = np.asarray(picture) / 255.0

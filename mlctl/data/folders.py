@@ -1,77 +1,101 @@
-"""Labelled files: one folder a class, with or without train and test above them, or a table of paths and labels."""
+"""Labelled files: one folder a class, with or without splits above them, or a table of paths and labels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data import delimited, splits
-from mlctl.errors import BadDataError, NotFoundError
+from mlctl.data import delimited, labels, splits
+from mlctl.data.labels import FEWEST_OF_A_CLASS
+from mlctl.errors import BadDataError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXTS = (".txt",)
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing")
-FEWEST_OF_A_CLASS = 5
+TRAIN, VALIDATION, TEST = range(3)
+SPLIT_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
+NO_CLASSES = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # folders of what has no label, as IMDB's
+MAC_ARCHIVE = "__MACOSX"  # beside what a Mac zips: a shadow of it, under the same names
+FIRST_PATHS = 20
+# shares of what is left to deal, by which of validation and test are published
+SHARES = {
+    (False, False): (0.64, 0.16, 0.20),
+    (False, True): (0.8, 0.2, 0.0),
+    (True, False): (0.8, 0.0, 0.2),
+    (True, True): (1.0, 0.0, 0.0),
+}
+SHOWN = 8
 
 Array = np.ndarray[Any, Any]
+Classes = dict[str, list[Path]]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Files with the number of each one's class; `test` marks those that were published as the test."""
+    """Files with the number of each one's class, and the split that each was published in, as TRAIN is for most.
+
+    `notes` say what was found in which split, and what was left out.
+    """
 
     root: Path
     files: tuple[Path, ...]
     labels: Array
     classes: tuple[str, ...]
-    test: Array
+    part: Array
+    notes: tuple[str, ...] = ()
 
     def take(self, rows: Array) -> Labelled:
         """Return these rows."""
-        return Labelled(
-            self.root,
-            tuple(self.files[row] for row in rows),
-            self.labels[rows],
-            self.classes,
-            self.test[rows],
-        )
+        files = tuple(self.files[row] for row in rows)
+        return Labelled(self.root, files, self.labels[rows], self.classes, self.part[rows], self.notes)
 
     def dealt(self, seed: int) -> tuple[Array, Array, Array]:
-        """Return row numbers of training, validation and test, in each class's proportion.
+        """Return row numbers of training, validation and test, those that are dealt in each class's proportion.
 
-        A published test stays the test; what is left is dealt 80/20. Raises BadDataError for too small a class.
+        A published split stays what it is; what no split was published of is dealt out of the training files.
+        Raises BadDataError for too small a class.
         """
-        rest = np.flatnonzero(~self.test)
+        rest, *published = (np.flatnonzero(self.part == one) for one in (TRAIN, VALIDATION, TEST))
+        shares = SHARES[bool(len(published[0])), bool(len(published[1]))]
         counts = np.bincount(self.labels[rest], minlength=len(self.classes))
-        if counts.min() < FEWEST_OF_A_CLASS:
+        needed = 1 if shares[0] == 1 else FEWEST_OF_A_CLASS
+        if counts.min() < needed:
             raise BadDataError(
                 f"class {self.classes[int(counts.argmin())]} has {counts.min()} files that can be used",
-                f"each class needs {FEWEST_OF_A_CLASS}",
+                f"each class needs {needed}",
             )
-        if self.test.any():
-            train, validation = splits.deal_by_class(self.labels[rest], seed, (0.8, 0.2))
-            return rest[train], rest[validation], np.flatnonzero(self.test)
-        train, validation, test = splits.deal_by_class(self.labels[rest], seed, (0.64, 0.16, 0.20))
-        return rest[train], rest[validation], rest[test]
+        train, *hands = (rest[hand] for hand in splits.deal_by_class(self.labels[rest], seed, shares))
+        validation, test = (
+            given if len(given) else hand for given, hand in zip(published, hands, strict=True)
+        )
+        return train, validation, test
 
 
-def found(path: Path, endings: Sequence[str]) -> Labelled:
-    """Return the labelled files of a folder or of a table; raises NotFoundError and BadDataError."""
+def found(path: Path, endings: Sequence[str], target: str = "") -> Labelled:
+    """Return the labelled files of a folder or of a table, whose labels are in column `target`.
+
+    Raises NotFoundError, BadDataError, and UsageError for a target that is none.
+    """
     if path.is_dir():
+        if target:
+            raise UsageError(f"--target {target} is a table's column, and {path} is a folder", "leave it out")
         return _of_folder(path, endings)
     if path.is_file():
-        return _of_table(path, endings)
+        return _of_table(path, endings, target)
     raise NotFoundError(f"there is no file or folder {path}", "look at the path")
 
 
 def holds(folder: Path, endings: Sequence[str]) -> bool:
     """Whether a folder has class folders with such files in them, at its top or below train."""
-    return len(_classes(_base(folder, TRAIN_NAMES) or folder, endings)) > 1
+    return len(_parts(folder, endings)[TRAIN][1]) > 1
 
 
 def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
@@ -84,67 +108,115 @@ def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
     return whole.hexdigest(), size
 
 
-def _base(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+def are_paths(values: pd.Series[Any], endings: Sequence[str]) -> bool:
+    """Whether a column's cells are names of files with such endings; addresses are none."""
+    few = values.dropna().astype(str).head(200)
+    named = few.str.lower().str.endswith(tuple(endings)) & ~few.str.contains("://", regex=False)
+    return len(few) > 0 and bool(named.mean() > 0.9)
 
 
-def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
+def lie_beside(path: Path, values: pd.Series[Any]) -> bool:
+    """Whether any of the first files that a table's column names is there."""
+    return any((path.parent / str(one)).is_file() for one in values.dropna().head(FIRST_PATHS))
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name; hidden ones and a Mac's are none."""
+    return sorted(one for one in folder.iterdir() if one.is_dir() and not _is_hidden(one.name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == MAC_ARCHIVE
+
+
+def _below(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(_is_hidden(part) for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in endings and not hidden and path.is_file():
+            yield path
+
+
+def _classes(folder: Path, endings: Sequence[str]) -> Classes:
     """Return the files of each class folder; folders without any are no classes."""
-    classes = {}
-    for one in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        files = sorted(path for path in one.rglob("*") if path.suffix.lower() in endings and path.is_file())
-        if files:
-            classes[one.name] = files
-    return classes
+    named = (one for one in visible(folder) if one.name.lower() not in NO_CLASSES)
+    return {one.name: files for one in named if (files := sorted(_below(one, endings)))}
+
+
+def _parts(folder: Path, endings: Sequence[str]) -> list[tuple[str, Classes]]:
+    """Return the name and the classes of the training, validation and test folder; "" where there is none.
+
+    What has no classes below it is no split: "train" may be a class of vehicles.
+    """
+    inside = visible(folder)
+    found = []
+    for names in SPLIT_NAMES:
+        named = ((one.name, _classes(one, endings)) for one in inside if one.name.lower() in names)
+        found.append(next((part for part in named if part[1]), ("", {})))
+    return found if found[TRAIN][1] else [("", _classes(folder, endings)), ("", {}), ("", {})]
 
 
 def _of_folder(folder: Path, endings: Sequence[str]) -> Labelled:
-    train, test = _base(folder, TRAIN_NAMES), _base(folder, TEST_NAMES)
-    parts = [_classes(train or folder, endings), _classes(test, endings) if train and test else {}]
-    names = sorted(
-        set(parts[0]) & set(parts[1]) if parts[1] else parts[0]
-    )  # a published set's "unsup" is none
+    parts = _parts(folder, endings)
+    names = tuple(sorted(parts[TRAIN][1]))
     if len(names) < 2:
         raise BadDataError(
             f"{folder} has {len(names)} folders with {', '.join(endings[:3])} files in them",
             "put the files of each class into a folder of its own",
         )
-    files: list[Path] = []
-    labels: list[int] = []
-    for part in parts:
-        for number, name in enumerate(names):
-            files += part.get(name, [])
-            labels += [number] * len(part.get(name, []))
-    tests = np.arange(len(files)) >= sum(len(parts[0][name]) for name in names)
-    return Labelled(folder, tuple(files), np.array(labels, np.int64), tuple(names), tests)
+    rows = [
+        (path, number, part)
+        for part, (_, classes) in enumerate(parts)
+        for number, name in enumerate(names)
+        for path in classes.get(name, ())
+    ]
+    files = tuple(path for path, _, _ in rows)
+    notes = (*_said_of_parts(parts, names), *_left_out(folder, endings, set(files)))
+    numbers, which = (np.array([row[place] for row in rows], np.int64) for place in (1, 2))
+    return Labelled(folder, files, numbers, names, which, notes)
 
 
-def _of_table(path: Path, endings: Sequence[str]) -> Labelled:
-    frame, _ = delimited.read(path)
-    column = next((name for name in frame if are_paths(frame[name], endings)), None)
-    if column is None or len(frame.columns) < 2:
-        raise BadDataError(
-            f"{path} has no column of paths that end in {', '.join(endings)}", "and one of labels"
-        )
-    label = next(
-        (name for name in ("label", "class", "target", "y") if name in frame and name != column),
-        next(name for name in frame if name != column),
+def _said_of_parts(parts: Sequence[tuple[str, Classes]], names: Sequence[str]) -> Iterator[str]:
+    (train, _), (validation, _), (test, _) = parts
+    if validation:
+        dealt = "" if test else f"; the test split is dealt out of {train}"
+        yield f"{validation} is the validation split{dealt}"
+    for part, classes in parts[VALIDATION:]:
+        missing = [name for name in names if name not in classes]
+        if part and missing:
+            yield f"warning: {part} has nothing of class {', '.join(missing)}"
+
+
+def _left_out(folder: Path, endings: Sequence[str], used: Collection[Path]) -> Iterator[str]:
+    """Say where files lie that are of no class, or of one that is not trained."""
+    lost = Counter(
+        "/".join(path.parent.relative_to(folder).parts[:2])
+        for path in _below(folder, endings)
+        if path not in used
     )
-    frame = frame[[column, label]].dropna()
-    names = sorted({str(one) for one in frame[label]})
-    numbers = {name: number for number, name in enumerate(names)}
+    if lost:
+        said = [
+            f"{where or 'the folder itself'} ({count:,} {'file' if count == 1 else 'files'})"
+            for where, count in sorted(lost.items())
+        ]
+        more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+        yield f"warning: left out: {', '.join(said[:SHOWN])}{more}"
+
+
+def _of_table(path: Path, endings: Sequence[str], target: str) -> Labelled:
+    frame, _ = delimited.read(path)
+    column = next((name for name in frame if name != target and are_paths(frame[name], endings)), None)
+    if column is None:
+        raise BadDataError(
+            f"{path} has no column of paths that end in {', '.join(endings)}", labels.as_table(path, target)
+        )
+    label = labels.column(path, frame, column, target)
+    frame, notes = labels.whole(frame, column, label, "file")
     files = tuple(path.parent / str(one) for one in frame[column])
     absent = [one for one in files if not one.is_file()]
     if absent:
         raise NotFoundError(
             f"{path} names {len(absent)} files that are not there, {absent[0]} the first",
-            "paths count from the table's folder",
+            f"paths count from the table's folder; {labels.as_table(path, target)}",
         )
-    labels = np.array([numbers[str(one)] for one in frame[label]], np.int64)
-    return Labelled(path.parent, files, labels, tuple(names), np.zeros(len(files), bool))
-
-
-def are_paths(values: Any, endings: Sequence[str]) -> bool:
-    """Whether a column's cells are names of files with such endings."""
-    few = values.dropna().astype(str).head(200)
-    return len(few) > 0 and bool(few.str.lower().str.endswith(tuple(endings)).mean() > 0.9)
+    numbers, names = labels.classes(path, frame[label], "files")
+    return Labelled(path.parent, files, numbers, names, np.full(len(files), TRAIN), tuple(notes))

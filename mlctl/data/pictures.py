@@ -20,6 +20,7 @@ from mlctl.errors import BadDataError, UsageError
 MOST_UNREADABLE = 0.05  # of all files: more than that is no accident
 SHOWN = 10
 FULLY_LIT = 255.0
+SCALES = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}  # of pictures that do not say what is white
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int | None], None]
@@ -69,10 +70,25 @@ def pixels_of(path: Path, height: int, width: int) -> Array:
     try:
         with Image.open(path) as picture:
             picture.draft("RGB", (2 * width, 2 * height))  # a JPEG is then decoded at a fraction of its size
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = in_bytes(ImageOps.exif_transpose(picture)).convert("RGB")
             return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as exc:
         raise BadDataError(f"{path} cannot be read as a picture: {exc}", "mend it or take it away") from exc
+
+
+def in_bytes(picture: Image.Image) -> Image.Image:
+    """Return deep greys (16 bits, 32 bits, fractions) scaled to 0..255; any other picture as it is.
+
+    Pillow's own conversion cuts them off at 255, which is white all over. What is white is 65535 in 16 bits;
+    wider modes do not say: there it is the first of SCALES that the picture does not exceed, else its maximum.
+    """
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0.0, neginf=0.0)
+    brightest = float(values.max())
+    scales = (one for one in SCALES.get(picture.mode, ()) if brightest <= one)
+    white = 65535.0 if ";16" in picture.mode else next(scales, brightest)
+    return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * FULLY_LIT).astype(np.uint8))
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -84,12 +100,15 @@ def size_of(text: str) -> tuple[int, int]:
     return height, width
 
 
-def read(path: Path, size: tuple[int, int], seed: int, progress: Progress, said: str = "") -> Dataset:
+def read(
+    path: Path, size: tuple[int, int], seed: int, progress: Progress, said: str = "", target: str = ""
+) -> Dataset:
     """Return a folder's or a table's pictures by split; every file is looked at once.
 
-    Unreadable files are left out and named in the notes; raises BadDataError where they are too many.
+    `target` is the table's column of labels, where several could be. Unreadable files are left out and named in
+    the notes; raises BadDataError where they are too many.
     """
-    found = folders.found(path, folders.PICTURES)
+    found = folders.found(path, folders.PICTURES, target)
     bad = _unreadable(found.files, size, progress)
     if len(bad) > MOST_UNREADABLE * len(found.files):
         listed = "; ".join(str(one) for one in bad[:SHOWN])
@@ -104,7 +123,10 @@ def read(path: Path, size: tuple[int, int], seed: int, progress: Progress, said:
     train, validation, test = (Split(pictures.take(rows), good.labels[rows]) for rows in good.dealt(seed))
     counts = np.bincount(good.labels, minlength=len(good.classes))
     said_of = ", ".join(f"{name} {count:,}" for name, count in zip(good.classes, counts, strict=True))
-    notes = [f"{path.name}: {len(good.files):,} pictures of {len(good.classes)} classes: {said_of}"]
+    notes = [
+        f"{path.name}: {len(good.files):,} pictures of {len(good.classes)} classes: {said_of}",
+        *good.notes,
+    ]
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         notes.append(f"warning: {len(bad)} unreadable, left out: {', '.join(map(str, bad[:SHOWN]))}{more}")

@@ -5,6 +5,7 @@ Files are read twice, one at a time: once to count words, once to look them up. 
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.data import columns, delimited, folders, sources, splits
+from mlctl.data import columns, delimited, folders, labels, sources, splits
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import Dataset, Split
-from mlctl.errors import BadDataError, UsageError
+from mlctl.errors import BadDataError, UsageError, did_you_mean
 
 Array = np.ndarray[Any, Any]
 Reader = Callable[[Array], Iterator[str]]  # row numbers -> their texts, one at a time
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 Tokens = Callable[[str], set[str]]  # a text -> its words, as the encoder that serves the model has them
 
 
@@ -30,17 +32,16 @@ def read(
     `extra` holds "words", and "column", the table's own name for the text. Raises BadDataError, UsageError.
     """
     if path.is_file() and delimited.is_table(path.name):
-        labels, classes, reader, parts, column = _of_table(path, target, text, seed)
+        numbers, classes, reader, parts, column, notes = _of_table(path, target, text, seed)
         sha, size = sources.sha256([path]), path.stat().st_size
     else:
-        files = folders.found(path, folders.TEXTS)
-        labels, classes, column = files.labels, files.classes, "text"
+        files = folders.found(path, folders.TEXTS, target)
+        numbers, classes, column, notes = files.labels, files.classes, "text", files.notes
         parts = files.dealt(seed)
-        sha, size = folders.digest(files.files, labels)
+        sha, size = folders.digest(files.files, numbers)
 
         def reader(rows: Array) -> Iterator[str]:
-            for row in rows:
-                yield files.files[row].read_text(encoding="utf-8", errors="replace")
+            return (text_of(files.files[row]) for row in rows)
 
     counted: Counter[str] = Counter()
     for one in reader(parts[0]):  # training texts alone: a word of the test must stay unknown
@@ -61,48 +62,50 @@ def read(
     def as_texts(rows: Bags) -> list[str]:
         return [" ".join(known[one] for one in rows[row]) for row in range(len(rows))]
 
-    train, validation, test = (Split(bags(rows), labels[rows]) for rows in parts)
-    counts = ", ".join(f"{name} {count:,}" for name, count in zip(classes, np.bincount(labels), strict=True))
+    train, validation, test = (Split(bags(rows), numbers[rows]) for rows in parts)
+    counts = ", ".join(f"{name} {count:,}" for name, count in zip(classes, np.bincount(numbers), strict=True))
     return Dataset(
         path.name.partition(".")[0], train, validation, test, tuple(classes), source=said or str(path), sha256=sha,
         size_bytes=size, split_seed=seed, extra={"words": known, "column": column}, as_raw=as_texts,
         notes=(
-            f"{path.name}: {len(labels):,} texts of {len(classes)} classes: {counts}",
+            f"{path.name}: {len(numbers):,} texts of {len(classes)} classes: {counts}",
             f"vocabulary: {len(known):,} words that two or more training texts have",
+            *notes,
         ),
     )  # fmt: skip
 
 
+def text_of(file: Path) -> str:
+    """Return a file's text, whatever editor wrote it: UTF-8, UTF-16 with its mark, else Windows's Latin."""
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n")
+
+
 def _of_table(
     path: Path, target: str, text: str, seed: int
-) -> tuple[Array, tuple[str, ...], Reader, tuple[Array, ...], str]:
+) -> tuple[Array, tuple[str, ...], Reader, tuple[Array, ...], str, tuple[str, ...]]:
     frame, _ = delimited.read(path)
-    for option, name in (("--target", target), ("text=", text)):
-        if name and name not in frame:
-            raise UsageError(
-                f"{option} {name}: the table has no such column", f"it has: {', '.join(frame.columns)}"
-            )
+    if text and text not in frame:
+        near = did_you_mean(text, frame.columns) or f"it has: {', '.join(frame.columns)}"
+        raise UsageError(f"text={text}: the table has no such column", near)
     found = [one.name for one in columns.typed(frame, {})[1] if one.kind == columns.TEXT]
     text = text or next((name for name in found if name != target), "")
-    rest = [name for name in frame.columns if name != text]
-    if not text or (not target and len(rest) != 1):
+    if not text:
         raise UsageError(
             f"{path} has the columns {', '.join(frame.columns)}: which is the text, which the label?",
-            "say --set text=COLUMN and --target COLUMN",
+            f"say --set text=COLUMN and --target COLUMN; {labels.as_table(path, target)}",
         )
-    frame = frame[[text, target or rest[0]]].dropna().reset_index(drop=True)
-    labels = frame[target or rest[0]].map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
-    names, numbers = np.unique(labels.to_numpy(str), return_inverse=True)
-    counts = np.bincount(numbers)
-    if len(names) < 2 or counts.min() < folders.FEWEST_OF_A_CLASS:
-        raise BadDataError(
-            f"{path}: {len(names)} classes, the smallest of {counts.min()} texts",
-            f"two or more are needed, with {folders.FEWEST_OF_A_CLASS} texts each",
-        )
+    label = labels.column(path, frame, text, target)
+    frame, notes = labels.whole(frame, text, label, "text")
+    numbers, names = labels.classes(path, frame[label], "texts")
     cells = frame[text].astype(str)
 
     def reader(rows: Array) -> Iterator[str]:
         return (cells.iloc[row] for row in rows)
 
     parts = splits.deal_by_class(numbers, seed, (0.64, 0.16, 0.20))
-    return numbers.astype(np.int64), tuple(str(one) for one in names), reader, parts, text
+    return numbers, names, reader, parts, text, tuple(notes)

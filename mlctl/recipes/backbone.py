@@ -68,6 +68,11 @@ def _of_file(path: str, input_shape: Sequence[int]) -> keras.Model:
         raise BadDataError(
             f"backbone={path} is no Keras model: {said}", "save it with model.save(FILE.keras)"
         ) from exc
+    if not model.built or not model.inputs:
+        raise BadDataError(
+            f"backbone={path} was saved before it was built: it has layers, and no weights",
+            "begin it with keras.Input((HEIGHT, WIDTH, 3)), train it, and save it again",
+        )
     wanted = tuple(model.input_shape[1:])
     if len(wanted) != len(input_shape) or any(
         w not in (None, h) for w, h in zip(wanted, input_shape, strict=True)

@@ -28,6 +28,7 @@ class Images(Recipe):
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values left out while training")
     image_size = option("128x128", help="HEIGHTxWIDTH that every picture is brought to")
     augment = option(False, help="flip, shift and zoom the training pictures at random")
+    target = option("", help="a table's column of labels (--target)")
     backbone = option(
         "", help="a trained network below new layers: a .keras file, or Keras's own: MobileNetV2 …"
     )
@@ -43,7 +44,8 @@ class Images(Recipe):
             raise UsageError("there are no pictures", "give them: mlctl train FOLDER")
         size = pictures.size_of(source.options.image_size)
         path = given_path(source)
-        return pictures.read(path, size, source.options.split_seed, source.progress, source.given)
+        of = source.options
+        return pictures.read(path, size, of.split_seed, source.progress, source.given, of.target)
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels of 0 to 255."""

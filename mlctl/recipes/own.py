@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.data import columns, delimited, folders
+from mlctl.data import columns, delimited, folders, labels
 from mlctl.errors import BadDataError, UsageError
 
 LONG_TEXT = 8  # words on average, from which on a table of a text and a label is one of texts
@@ -34,20 +34,42 @@ def _of_folder(folder: Path) -> str:
         return "images"
     if folders.holds(folder, folders.TEXTS):
         return "texts"
+    inner = [
+        one
+        for one in folders.visible(folder)
+        if any(folders.holds(one, kind) for kind in (folders.PICTURES, folders.TEXTS))
+    ]
     raise BadDataError(
         f"{folder} has no folders of pictures or of .txt files in it",
-        "put the files of each class into a folder of its own: cats/…, dogs/…",
+        f"did you mean {inner[0]}?"
+        if len(inner) == 1
+        else "put the files of each class into a folder of its own: cats/…, dogs/…",
     )
 
 
 def _of_table(path: Path) -> str:
-    """Tell a list of picture files, and a text with its label, from any other table."""
+    """Tell a list of picture files, and a text with its label, from any other table.
+
+    Names of files that are not there are words like others, unless a label is all that stands beside them. A
+    text with a value of a scale is for a regression, which `tabular` does.
+    """
     frame = delimited.head(path)
-    if any(folders.are_paths(frame[name], folders.PICTURES) for name in frame):
+    pair = len(frame.columns) == 2
+    if any(
+        folders.are_paths(frame[name], folders.PICTURES) and (pair or folders.lie_beside(path, frame[name]))
+        for name in frame
+    ):
         return "images"
-    if len(frame.columns) == 2:
+    if pair:
         kept, found = columns.typed(frame, {})
         for one in found:
             if one.kind == columns.TEXT and kept[one.name].dropna().str.split().str.len().mean() >= LONG_TEXT:
-                return "texts"
+                label = next(name for name in frame if name != one.name)
+                return "tabular" if labels.is_scale(frame[label]) else "texts"
     return "tabular"
+
+
+def way_out(recipe: str, source: str | None, target: str = "") -> str:
+    """Return how to have a table as a table that this recipe was found for; "" for all else."""
+    other = source is not None and recipe != "tabular" and delimited.is_table(source)
+    return labels.as_table(source or "", target) if other else ""

@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from mlctl.adapters import pictures
 from mlctl.data import columns, delimited
+from mlctl.data.texts import text_of
 from mlctl.domain import Watcher
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.serving.asked import About, Rows, take
@@ -102,7 +103,7 @@ def _from_file(about: About, file: Path, size: int, watcher: Watcher) -> Iterato
     elif delimited.is_table(file.name):
         yield from _from_text_table(about, file, size, watcher)
     elif suffix == ".txt" and _takes_texts(about):
-        yield {about.signature.names[0]: [file.read_text(encoding="utf-8")]}
+        yield {about.signature.names[0]: [text_of(file)]}
     else:
         yield _from_bytes(about, file.read_bytes(), watcher)
 

@@ -16,7 +16,7 @@ from mlctl.data.dataset import Dataset, Split, is_packed
 from mlctl.data.sources import Source
 from mlctl.domain import DataReference, Watcher
 from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
-from mlctl.recipes import Recipe, Values, find
+from mlctl.recipes import Recipe, Values, find, own
 from mlctl.recipes.recipe import where_in
 from mlctl.settings import Settings
 
@@ -57,7 +57,11 @@ class Prepared:
 def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values]:
     """Find a recipe and check what was set on it; raises NotFoundError and UsageError."""
     recipe = find(source)
-    return recipe, recipe.values(given)
+    try:
+        return recipe, recipe.values(given)
+    except UsageError as exc:
+        out = own.way_out(recipe.name, recipe.own_data, given.get("target", ""))
+        raise UsageError(exc.message, "; ".join(filter(None, (exc.hint, out)))) from exc
 
 
 def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlctl.errors import BadDataError
 from mlctl.serving.scoring import Pixels, Table, Words
 
 Step = Mapping[str, Any]
@@ -21,8 +22,17 @@ def words(vocabulary: Sequence[str], column: str = "text") -> Words:
 
 
 def table(rows: Any, steps: Sequence[Step]) -> Table:
-    """Rows of a table through these steps, fitted to the training rows (a DataFrame)."""
-    return Table.fitted(rows, steps)
+    """Rows of a table through these steps, fitted to the training rows (a DataFrame).
+
+    Raises BadDataError where nothing in them could tell one row from another.
+    """
+    fitted = Table.fitted(rows, steps)
+    if not len(fitted.mean):
+        raise BadDataError(
+            f"nothing in {', '.join(map(str, rows.columns[:20]))} tells the rows apart",
+            "texts need words that some of them share, and others lack",
+        )
+    return fitted
 
 
 def number(*names: str) -> list[Step]:

@@ -85,6 +85,12 @@ def test_a_backbone_is_frozen_and_loses_its_last_layers(keras: Any, tmp_path: Pa
         backbone(str(tmp_path / "other.keras"), (8, 8, 3))
     with pytest.raises(NotFoundError):
         backbone("nowhere.keras", (8, 8, 3))
+    unbuilt = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.Dense(2)])
+    with pytest.warns(UserWarning, match="not yet been built"):
+        unbuilt.save(tmp_path / "unbuilt.keras")
+    with pytest.raises(BadDataError, match=r"unbuilt\.keras was saved before it was built") as told:
+        backbone(str(tmp_path / "unbuilt.keras"), (8, 8, 3))
+    assert "keras.Input((HEIGHT, WIDTH, 3))" in told.value.hint
 
 
 def test_keras_own_networks_are_known_by_name(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:

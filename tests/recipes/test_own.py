@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from mlctl.data import pictures, texts
 from mlctl.errors import BadDataError, MlctlError, NotFoundError, UsageError
+from mlctl.recipes import encoders
 from mlctl.recipes.own import recipe_for
 from mlctl.services.training.prepare import recipe_values
 from mlctl.serving.scoring import words_of
@@ -121,3 +123,10 @@ def test_texts_say_what_they_leave_out(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match="mood has 3 classes, the smallest of 1 texts") as told:
         texts.read(few, words_of, 99, 7)
     assert way_out(told) == f"mlctl train tabular --data {few} --target mood"
+
+
+def test_texts_without_a_word_in_common_are_no_fault_of_the_recipe() -> None:
+    with pytest.raises(BadDataError, match="nothing in text tells the rows apart"):
+        encoders.table(
+            pd.DataFrame({"text": ["one word", "and another", "a third"]}), encoders.text("text", most=9)
+        )

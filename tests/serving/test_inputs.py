@@ -108,3 +108,11 @@ def test_one_column_of_texts_is_cut_nowhere(tmp_path: Path) -> None:
     kinds = Signature(columns=(Column("text", "string", True),))
     (batch,) = inputs.batches(About("m", "1", signature=kinds), [str(path)], 10, Seen())
     assert batch.rows["text"][:2] == ["good; 0, bad", "good; 1, bad"]
+
+
+def test_a_text_is_read_in_the_encoding_that_a_training_reads_it_in(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.txt"
+    path.write_bytes("un café très bon".encode("latin-1"))
+    kinds = Signature(columns=(Column("text", "string", True),))
+    (batch,) = inputs.batches(About("m", "1", signature=kinds), [str(path)], 10, Seen())
+    assert batch.rows["text"] == ["un café très bon"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ SHARES = {
 SHOWN = 8
 
 Array = np.ndarray[Any, Any]
-Classes = dict[str, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def found(path: Path, endings: Sequence[str], target: str = "") -> Labelled:
 
 def holds(folder: Path, endings: Sequence[str]) -> bool:
     """Whether a folder has class folders with such files in them, at its top or below train."""
-    return len(_parts(folder, endings)[TRAIN][1]) > 1
+    train = _split_folders(folder, endings)[TRAIN]
+    return train is not None and len(_class_folders(train, endings)) > 1
 
 
 def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
@@ -130,34 +131,37 @@ def _is_hidden(name: str) -> bool:
 
 
 def _below(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(_is_hidden(part) for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in endings and not hidden and path.is_file():
-            yield path
+    wanted = tuple(endings)
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        yield from (
+            Path(root, name) for name in files if name.lower().endswith(wanted) and not _is_hidden(name)
+        )
 
 
-def _classes(folder: Path, endings: Sequence[str]) -> Classes:
-    """Return the files of each class folder; folders without any are no classes."""
+def _class_folders(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """Return the folders that are classes: those with files in them, unless their name says that they are none."""
     named = (one for one in visible(folder) if one.name.lower() not in NO_CLASSES)
-    return {one.name: files for one in named if (files := sorted(_below(one, endings)))}
+    return [one for one in named if next(_below(one, endings), None)]
 
 
-def _parts(folder: Path, endings: Sequence[str]) -> list[tuple[str, Classes]]:
-    """Return the name and the classes of the training, validation and test folder; "" where there is none.
+def _split_folders(folder: Path, endings: Sequence[str]) -> list[Path | None]:
+    """Return the folder of training, of validation and of test, None where there is none.
 
     What has no classes below it is no split: "train" may be a class of vehicles.
     """
     inside = visible(folder)
-    found = []
-    for names in SPLIT_NAMES:
-        named = ((one.name, _classes(one, endings)) for one in inside if one.name.lower() in names)
-        found.append(next((part for part in named if part[1]), ("", {})))
-    return found if found[TRAIN][1] else [("", _classes(folder, endings)), ("", {}), ("", {})]
+    train, *others = (
+        next((one for one in inside if one.name.lower() in names and _class_folders(one, endings)), None)
+        for names in SPLIT_NAMES
+    )
+    return [train, *others] if train else [folder, None, None]
 
 
 def _of_folder(folder: Path, endings: Sequence[str]) -> Labelled:
-    parts = _parts(folder, endings)
-    names = tuple(sorted(parts[TRAIN][1]))
+    parts = _split_folders(folder, endings)
+    found = [{one.name: one for one in _class_folders(part, endings)} if part else {} for part in parts]
+    names = tuple(sorted(found[TRAIN]))
     if len(names) < 2:
         raise BadDataError(
             f"{folder} has {len(names)} folders with {', '.join(endings[:3])} files in them",
@@ -165,25 +169,26 @@ def _of_folder(folder: Path, endings: Sequence[str]) -> Labelled:
         )
     rows = [
         (path, number, part)
-        for part, (_, classes) in enumerate(parts)
+        for part, classes in enumerate(found)
         for number, name in enumerate(names)
-        for path in classes.get(name, ())
+        if name in classes
+        for path in sorted(_below(classes[name], endings))
     ]
     files = tuple(path for path, _, _ in rows)
-    notes = (*_said_of_parts(parts, names), *_left_out(folder, endings, set(files)))
+    missing = [[name for name in names if name not in classes] for classes in found]
+    notes = (*_said_of_parts(parts, missing), *_left_out(folder, endings, set(files)))
     numbers, which = (np.array([row[place] for row in rows], np.int64) for place in (1, 2))
     return Labelled(folder, files, numbers, names, which, notes)
 
 
-def _said_of_parts(parts: Sequence[tuple[str, Classes]], names: Sequence[str]) -> Iterator[str]:
-    (train, _), (validation, _), (test, _) = parts
-    if validation:
-        dealt = "" if test else f"; the test split is dealt out of {train}"
-        yield f"{validation} is the validation split{dealt}"
-    for part, classes in parts[VALIDATION:]:
-        missing = [name for name in names if name not in classes]
-        if part and missing:
-            yield f"warning: {part} has nothing of class {', '.join(missing)}"
+def _said_of_parts(parts: Sequence[Path | None], missing: Sequence[Sequence[str]]) -> Iterator[str]:
+    train, validation, test = parts
+    if train and validation:
+        dealt = "" if test else f"; the test split is dealt out of {train.name}"
+        yield f"{validation.name} is the validation split{dealt}"
+    for part, names in zip(parts, missing, strict=True):
+        if part and names:
+            yield f"warning: {part.name} has nothing of class {', '.join(names)}"
 
 
 def _left_out(folder: Path, endings: Sequence[str], used: Collection[Path]) -> Iterator[str]:

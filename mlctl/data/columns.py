@@ -168,7 +168,7 @@ def as_sent(values: pd.Series[Any], kind: str, required: bool) -> pd.Series[Any]
         return values if truths is None else truths
     found = plain(values)
     if kind == "string" and found.dtype.kind == "f":  # a part of a column of words in which all are numbers
-        return found.map("{:g}".format, na_action="ignore").astype(object)
+        return found.map("{:.15g}".format, na_action="ignore").astype(object)
     if kind not in {"double", "float", "long", "integer"}:
         return found
     numbers = numeric(found)

@@ -133,7 +133,7 @@ def _targets(values: pd.Series[Any], name: str, task: str) -> tuple[Array, list[
                 f"the target {name} is always {numbers.iloc[0]:g}", "there is nothing to learn"
             )
         return numbers.to_numpy(np.float64), []
-    labels = plain.map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
+    labels = plain.map(lambda one: f"{one:.15g}" if isinstance(one, float) else str(one))
     classes = sorted(set(labels), key=(lambda one: float(one)) if plain.dtype.kind == "f" else str)
     _check_classes(name, classes, labels.value_counts(), task)
     return labels.map({label: number for number, label in enumerate(classes)}).to_numpy(np.int64), classes

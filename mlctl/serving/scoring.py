@@ -11,7 +11,7 @@ import gc
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ State = dict[str, Any]
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
 _YES, _NO = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
 _ROWS_AT_ONCE = 256  # bounds memory: a row of a 30,000-word vocabulary is 120 kB
+_TABLE_ROWS, _TABLE_CELLS = (
+    4096,
+    1 << 18,
+)  # of a table's features at once: 2 MB, whatever its length and width
 
 
 class Pixels:
@@ -117,9 +121,11 @@ class Table:
             columns[name] = {"kind": "number" if numeric else "category", "fill": fill}
         known = [{**step, **_learned(step, rows)} for step in steps]
         encoder = cls(columns, known, [0.0], [1.0])
-        features = encoder._features(rows)  # before scaling
-        deviation = features.std(axis=0)
-        encoder.mean = features.mean(axis=0)
+        width = sum(encoder.widths(rows))
+        encoder.mean, encoder.scale = np.zeros(width), np.ones(width)
+        mean = encoder._sums(rows) / len(rows)
+        encoder.mean = mean
+        deviation = np.sqrt(encoder._sums(rows, np.square) / len(rows))
         encoder.scale = np.where(deviation > 1e-12, deviation, 1.0)
         return encoder
 
@@ -134,14 +140,40 @@ class Table:
 
     def __call__(self, raw: Any) -> Array:
         """Encode n rows (a DataFrame; an absent column counts as all gaps) to (n, width) float32."""
-        scaled = (self._features(raw) - self.mean) / self.scale
-        return np.clip(scaled, -10.0, 10.0).astype(np.float32)  # one absurd value must not drown the others
+        encoded = np.empty((len(raw), len(self.mean)), np.float32)
+        for some, places, features in self._features(raw):
+            scaled = (features - self.mean[places]) / self.scale[places]
+            encoded[some, places] = np.clip(scaled, -10.0, 10.0)  # an absurd value must not drown the others
+        return encoded
 
-    def _features(self, rows: Any) -> Array:
-        features: list[Array] = []
-        for step in self.steps:
-            features.extend(getattr(self, "_make_" + step["make"])(rows, step))
-        return np.stack(features, axis=1) if features else np.zeros((len(rows), 0))
+    def widths(self, rows: Any) -> list[int]:
+        """Return how many features each step makes, tried on the first of these rows."""
+        return [len(self._made(rows[:1], step)) for step in self.steps]
+
+    def _features(self, rows: Any) -> Iterator[tuple[slice, slice, Array]]:
+        """Yield features before scaling, some rows of some of them at a time, each with its place in the whole."""
+        for first in range(0, len(rows), _TABLE_ROWS):
+            some = rows if len(rows) <= _TABLE_ROWS else rows[first : first + _TABLE_ROWS]
+            made: list[Array] = []
+            start = 0
+            for number, step in enumerate(self.steps, 1):
+                made.extend(self._made(some, step))
+                if made and (len(made) * len(some) >= _TABLE_CELLS or number == len(self.steps)):
+                    places = slice(start, start + len(made))
+                    yield slice(first, first + len(some)), places, np.stack(made, axis=1)
+                    made, start = [], places.stop
+
+    def _sums(self, rows: Any, of: Callable[[Array], Array] = np.asarray) -> Array:
+        """Return the sum over rows of what `of` makes of each feature's distance from its mean."""
+        sums = np.zeros(len(self.mean))
+        for _, places, features in self._features(rows):
+            made = np.concatenate([sums[np.newaxis, places], of(features - self.mean[places])])
+            sums[places] = made.cumsum(axis=0)[-1]  # one row after another, however they are cut
+        return sums
+
+    def _made(self, rows: Any, step: Mapping[str, Any]) -> list[Array]:
+        made: list[Array] = getattr(self, "_make_" + step["make"])(rows, step)
+        return made
 
     def _number(self, rows: Any, name: str) -> Array:
         """Return a column as (n,) float64, NaN where there is a gap."""

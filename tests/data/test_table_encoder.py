@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from mlctl.recipes import encoders as make
-from mlctl.serving.scoring import encoder_from
+from mlctl.serving import scoring
+from mlctl.serving.scoring import Table, encoder_from
 
 FRAME = pd.DataFrame({
     "size": [1.0, 2.0, 3.0, 4.0, np.nan, 100.0],
@@ -19,24 +21,29 @@ FRAME = pd.DataFrame({
 })  # fmt: skip
 
 
+def unscaled(encoder: Table, rows: pd.DataFrame) -> np.ndarray:
+    ((_, _, features),) = encoder._features(rows)
+    return features
+
+
 def test_bins_fill_one_after_another() -> None:
     encoder = make.table(FRAME, make.bins("size", most=4))
-    features = encoder._features(FRAME.iloc[[0, 5]])
+    features = unscaled(encoder, FRAME.iloc[[0, 5]])
     assert (features[0] == 0).all()
     assert (features[1] == 1).all()
-    middle = encoder._features(FRAME.iloc[[2]])[0]
+    middle = unscaled(encoder, FRAME.iloc[[2]])[0]
     assert (np.diff(middle) <= 0).all()
 
 
 def test_yes_no_and_a_gap() -> None:
-    features = make.table(FRAME, make.boolean("member"))._features(FRAME)
+    features = unscaled(make.table(FRAME, make.boolean("member")), FRAME)
     assert features[:, 0].tolist() == [1, -1, 1, 0, -1, 1]
 
 
 def test_only_words_that_occur_twice_count() -> None:
     encoder = make.table(FRAME, make.text("said", most=10))
     assert encoder.steps[0]["known"] == ["bad", "good", "very"]
-    assert encoder._features(FRAME)[0].tolist() == [0, 1, 1]
+    assert unscaled(encoder, FRAME)[0].tolist() == [0, 1, 1]
 
 
 def test_the_most_frequent_categories_count() -> None:
@@ -45,7 +52,7 @@ def test_the_most_frequent_categories_count() -> None:
 
 
 def test_dates_have_seasons_weekdays_and_gaps() -> None:
-    features = make.table(FRAME, make.date("day", "ISO8601"))._features(FRAME)
+    features = unscaled(make.table(FRAME, make.date("day", "ISO8601")), FRAME)
     years, gap = features[:, 0], features[:, -1]
     assert gap.tolist() == [0, 0, 0, 1, 0, 0]
     assert 23.9 < years[0] < 24.1
@@ -66,3 +73,28 @@ def test_a_saved_encoder_encodes_the_same_also_unseen_and_absent_columns() -> No
     strange = pd.DataFrame({"size": [np.nan], "town": ["nowhere"], "day": ["no day"]})
     assert np.isfinite(again(strange)).all()
     assert np.array_equal(again(FRAME)[2:3], again(FRAME.iloc[[2]]))
+
+
+def test_a_table_is_encoded_a_piece_at_a_time_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(1e3, 1, (700, 6)), columns=list("abcdef")).assign(day="2024-02-29")
+    rows.loc[::5, "a"] = np.nan
+    steps = [
+        *make.number("a", "b"),
+        *make.bins("c", "d", most=24),
+        *make.missing("a"),
+        *make.date("day", "ISO8601"),
+    ]
+    whole = make.table(rows, steps)
+    encoded, features = whole(rows), unscaled(whole, rows)
+    assert np.array_equal(whole.mean, features.mean(axis=0))
+    deviation = features.std(axis=0)
+    assert np.array_equal(whole.scale, np.where(deviation > 1e-12, deviation, 1.0))
+    monkeypatch.setattr(scoring, "_TABLE_ROWS", 64)
+    monkeypatch.setattr(scoring, "_TABLE_CELLS", 500)
+    assert max(features.size for _, _, features in whole._features(rows)) < 64 * 32
+    pieces = make.table(rows, steps)
+    assert np.array_equal(pieces.mean, whole.mean)
+    assert np.array_equal(pieces.scale, whole.scale)
+    assert np.array_equal(pieces(rows), encoded)
+    assert pieces.widths(rows) == [1, 1, 24, 24, 1, 8]

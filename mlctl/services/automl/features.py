@@ -142,8 +142,7 @@ def _is_ratio(steps: Sequence[Step], wanted: Step) -> bool:
 
 def _assembled(rows: Any, theirs: Sequence[Step], ours: Sequence[Step], ratios: tuple[str, ...]) -> Features:
     encoder = Table.fitted(rows, [*theirs, *ours])
-    widths = [Table(encoder.columns, [step], [0.0], [1.0])(rows.iloc[:1]).shape[1] for step in encoder.steps]
-    ends = np.cumsum([0, *widths])
+    ends = np.cumsum([0, *encoder.widths(rows)])
     trees = [
         column
         for number, step in enumerate(encoder.steps)

@@ -81,8 +81,8 @@ def predicted_against_actual(path: Path, targets: Array, values: Array, unit: st
     figure.savefig(path, dpi=110)
 
 
-def importance(path: Path, columns: Sequence[tuple[str, float, float]], words: str) -> None:
-    """Draw the worth of the twenty foremost columns, (name, worth, spread), greatest first."""
+def importance(path: Path, columns: Sequence[tuple[str, float, float]], words: str, count: int) -> None:
+    """Draw the worth of the twenty foremost of `count` columns, (name, worth, spread), greatest first."""
     shown = list(columns[:20])[::-1]
     figure = Figure(figsize=(6.4, 1.2 + 0.28 * len(shown)), layout="constrained")
     axes = figure.subplots()
@@ -93,5 +93,6 @@ def importance(path: Path, columns: Sequence[tuple[str, float, float]], words: s
     )  # fmt: skip
     axes.set_yticks(range(len(shown)), names)
     axes.set_xlabel(f"{words} when the column is shuffled")
-    axes.set_title("importance of columns")
+    foremost = f" (the foremost of {count:,})" if count > len(shown) else ""
+    axes.set_title(f"importance of columns{foremost}")
     figure.savefig(path, dpi=110)

@@ -263,7 +263,7 @@ class Training:
         )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
         if self.data.is_table:
-            importance.write(recorder, self.prepared, model, split)
+            importance.write(recorder, self.prepared, model, split, self.watcher)
         recorder.tags({
             "mlctl.duration_s": round(time.monotonic() - self.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),

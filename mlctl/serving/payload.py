@@ -60,7 +60,10 @@ def _file(model: Model, body: bytes, kind: str, limit: int) -> tuple[int, Predic
         raise unsupported(f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}")
     if not signature.columns:
         return None
-    columns = tables.from_csv(body, signature) if kind == CSV else tables.from_parquet(body, signature, limit)
+    if kind == CSV:
+        columns = tables.from_csv(body, signature, model.ours)
+    else:
+        columns = tables.from_parquet(body, signature, limit)
     return len(next(iter(columns.values()))), lambda: model.predict_table(columns)
 
 

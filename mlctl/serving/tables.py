@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from mlctl.domain import gaps
 from mlctl.serving.refusal import bad, quoted, too_large
 from mlctl.serving.signature import NUMBERS, Column, Signature
 
 Columns = dict[str, list[Any]]
-CSV_WORDS_OF_A_GAP = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "<NA>", "#N/A"})
 _KIND_WORDS = {"string": "a text", "boolean": "true or false", "long": "a whole number",
                "integer": "a whole number", "double": "a number", "float": "a number"}  # fmt: skip
 
@@ -35,31 +35,34 @@ def from_json(key: str, value: Any, signature: Signature) -> Columns:
     return checked(columns, signature)
 
 
-def from_csv(body: bytes, signature: Signature) -> Columns:
-    """Return the checked columns of a CSV file with a header; raises Refusal."""
+def from_csv(body: bytes, signature: Signature, ours: bool) -> Columns:
+    """Return the checked columns of a CSV file with a header; raises Refusal.
+
+    For a model that is `ours`, cells are trimmed and words are gaps as in training; for another's, as MLflow has it.
+    """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise bad(f"the CSV is not UTF-8: byte {exc.start}", "send UTF-8") from None
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=ours, strict=True))
     except csv.Error as exc:
         raise bad(f"the CSV cannot be read: {exc}", _columns_hint(signature)) from None
     rows = [row for row in rows if row]
     if not rows:
         raise bad("the CSV is empty", _columns_hint(signature))
-    header = rows.pop(0)
+    kinds = {column.name: column for column in signature.columns}
+    header = [name if name in kinds or not ours else name.strip() for name in rows.pop(0)]
     _check_names(header, signature)
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             raise bad(
                 f"row {number} has {len(row)} values, the header {len(header)}", "quote commas in texts"
             )
-    kinds = {column.name: column for column in signature.columns}
     columns: Columns = {}
     for index, name in enumerate(header):
         column = kinds[name]
-        columns[name] = [_from_text(row[index], column) for row in rows]
+        columns[name] = [_from_text(row[index], column, ours) for row in rows]
     return checked(columns, signature)
 
 
@@ -151,17 +154,20 @@ def _floats(values: list[Any]) -> Any:
     return (one for one in values if isinstance(one, float))
 
 
-def _from_text(text: str, column: Column) -> Any:
+def _from_text(text: str, column: Column, ours: bool) -> Any:
+    word = text.strip()
+    if column.kind == "string" and not ours:
+        return None if text in gaps.OF_PANDAS and not column.required else text
+    if word in (gaps.WORDS if ours else gaps.OF_PANDAS):
+        return None
     if column.kind in NUMBERS:
-        if text.strip() in CSV_WORDS_OF_A_GAP:
-            return None
         try:
-            return int(text) if column.kind in {"long", "integer"} and text.strip().isdigit() else float(text)
+            return int(word) if column.kind in {"long", "integer"} and word.isdigit() else float(word)
         except ValueError:
             return text  # told with its place by the check of types
     if column.kind == "boolean":
-        return {"true": True, "false": False}.get(text.strip().lower(), text)
-    return None if text in CSV_WORDS_OF_A_GAP and not column.required else text
+        return {"true": True, "false": False}.get(word.lower(), text)
+    return word
 
 
 def _are_records(value: Any) -> bool:

@@ -75,9 +75,12 @@ def text(*names: str, most: int) -> list[Step]:
     return [{"make": "text", "of": name, "most": most} for name in names]
 
 
-def date(name: str, format: str) -> list[Step]:
-    """A date's years, season, weekday and hour; `format` as pandas has it, or ISO8601."""
-    return [{"make": "date", "of": name, "format": format}]
+def date(name: str, format: str, sure: bool = False) -> list[Step]:
+    """A date's years, season, weekday and hour; `format` as pandas has it, or ISO8601.
+
+    Of a column that is `sure`, a cell that is no such date is refused; else it is taken as a gap.
+    """
+    return [{"make": "date", "of": name, "format": format, "sure": sure}]
 
 
 def distance(latitude: str, longitude: str, place: tuple[float, float]) -> list[Step]:

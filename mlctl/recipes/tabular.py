@@ -19,6 +19,16 @@ WAVES = (0.25, 0.5, 1.0, 2.0)  # turns a standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 
 
+def date(data: Dataset, name: str) -> list[Any]:
+    """Return the step of a date column: sure where each of its filled cells is a date."""
+    from mlctl.data import columns
+    from mlctl.recipes import encoders as make
+
+    format = data.extra["formats"][name]
+    splits = (split.inputs[name].dropna() for split in (data.train, data.validation, data.test) if split)
+    return list(make.date(name, format, all(columns.dates(cells, format).notna().all() for cells in splits)))
+
+
 class Tabular(Recipe):
     """Network on a table of your own (.csv, .parquet): classes or numbers, whatever its columns hold"""
 
@@ -79,7 +89,7 @@ class Tabular(Recipe):
             elif kind == "text":
                 steps += make.text(name, most=MOST_WORDS)
             elif kind == "date":
-                steps += make.date(name, data.extra["formats"][name])
+                steps += date(data, name)
         north, east = (next((one for one in kinds if one.lower() in names), "") for names in PLACES)
         if kinds.get(north) == kinds.get(east) == "number":
             spread = max(float(rows[north].std()), float(rows[east].std())) or 1.0

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mlctl.serving.refusal import bad
 from mlctl.serving.signature import Signature, read_signature
 from mlctl.serving.tables import Columns
 
@@ -53,6 +54,7 @@ class Model:
         )  # fmt: skip
         self.full_scale: float | None = None
         self._takes_texts = False
+        self._bad_cell: Any = ()  # what it raises for a cell that it cannot read
         self._predict = self._scorer() if self.ours else self._by_mlflow()
 
     @cached_property
@@ -66,10 +68,13 @@ class Model:
         return _plain(self._predict(rows))
 
     def predict_table(self, columns: Columns) -> Any:
-        """Answer checked columns."""
+        """Answer checked columns; raises Refusal for a cell that the model cannot read."""
         if self._takes_texts:
             return _plain(self._predict(next(iter(columns.values()))))
-        return _plain(self._predict(self._frame(columns)))
+        try:
+            return _plain(self._predict(self._frame(columns)))
+        except self._bad_cell as exc:
+            raise bad(str(exc), "all of training's were such") from None
 
     @cached_property
     def by_mlflow(self) -> Any:
@@ -86,6 +91,7 @@ class Model:
         sys.modules[SCORING] = module
         spec.loader.exec_module(module)
         scorer: Callable[[Any], Any] = module.Scorer(str(self.folder / "artifacts" / "model"))
+        self._bad_cell = getattr(module, "BadCell", ())  # older models take such a cell as a gap
         encoder = getattr(scorer, "encoder", None)
         self.full_scale = getattr(encoder, "high", None)
         self._takes_texts = getattr(encoder, "kind", "") == "words"

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ _TABLE_ROWS, _TABLE_CELLS = (
     4096,
     1 << 18,
 )  # of a table's features at once: 2 MB, whatever its length and width
+
+
+class BadCell(ValueError):
+    """A table's cell that is nothing like what training saw in its column."""
 
 
 class Pixels:
@@ -139,7 +144,10 @@ class Table:
         }
 
     def __call__(self, raw: Any) -> Array:
-        """Encode n rows (a DataFrame; an absent column counts as all gaps) to (n, width) float32."""
+        """Encode n rows (a DataFrame; an absent column counts as all gaps) to (n, width) float32.
+
+        Raises BadCell that names row and column for what is no date, where training had only dates.
+        """
         encoded = np.empty((len(raw), len(self.mean)), np.float32)
         for some, places, features in self._features(raw):
             scaled = (features - self.mean[places]) / self.scale[places]
@@ -241,6 +249,16 @@ class Table:
         given = pd.Series(np.asarray(cells, dtype=object))
         moments = pd.to_datetime(given, format=step["format"], errors="coerce", utc=True)
         gap = moments.isna().to_numpy()
+        wrong = gap & given.notna().to_numpy()
+        if step.get("sure") and wrong.any():
+            at = int(wrong.argmax())
+            like = (
+                "2021-12-31" if step["format"] == "ISO8601" else f"{datetime(2021, 12, 31):{step['format']}}"
+            )
+            raise BadCell(
+                f"{json.dumps(str(given[at])[:40], ensure_ascii=False)} in row {rows.index[at]}, column"
+                f" {json.dumps(step['of'], ensure_ascii=False)} is not a date such as {like}"
+            )
         moments = moments.fillna(pd.Timestamp("2000-01-01", tz="UTC")).dt
         days = (moments.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).dt.days.to_numpy(np.float64)
         hours = moments.hour.to_numpy() + moments.minute.to_numpy() / 60

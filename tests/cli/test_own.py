@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlctl.serving.model import Model
+from mlctl.serving.refusal import Refusal
 from tests.trained import TINY, Trained, environment, mlctl, trained
 
 ROWS = 300
@@ -74,6 +77,20 @@ def test_a_tables_model_takes_raw_rows_with_their_gaps(churn: Trained) -> None:
     answers = model.predict(rows)
     assert answers.shape == (3, 1)
     assert answers[0, 0] < 0.5 < answers[1, 0]
+
+
+def test_a_date_as_training_had_none_is_named_and_not_taken_for_a_gap(churn: Trained, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"age": [25.0, 78.0], "plan": ["pro", "free"], "since": ["2021-03-04", "31.12.2021"]})
+    said = '"31.12.2021" in row 1, column "since" is not a date such as 2021-12-31'
+    with pytest.raises(ValueError, match=said):  # to any client of MLflow
+        mlflow.pyfunc.load_model(str(churn.model)).predict(rows)
+    columns = {str(name): values.tolist() for name, values in rows.items()}
+    with pytest.raises(Refusal, match=said):
+        Model(churn.model).predict_table(columns)
+    older = shutil.copytree(churn.model, tmp_path / "older")  # one that was logged before this was known
+    state = (older / "artifacts" / "model" / "encoder.json").read_text()
+    (older / "artifacts" / "model" / "encoder.json").write_text(state.replace(', "sure": true', ""))
+    assert np.shape(Model(older).predict_table(columns)) == (2, 1)
 
 
 def test_the_file_that_was_trained_on_is_answered_as_it_is(churn: Trained) -> None:

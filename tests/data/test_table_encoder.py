@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlctl.data.dataset import Dataset, Split
 from mlctl.recipes import encoders as make
+from mlctl.recipes import tabular
 from mlctl.serving import scoring
 from mlctl.serving.scoring import Table, encoder_from
 
@@ -73,6 +75,27 @@ def test_a_saved_encoder_encodes_the_same_also_unseen_and_absent_columns() -> No
     strange = pd.DataFrame({"size": [np.nan], "town": ["nowhere"], "day": ["no day"]})
     assert np.isfinite(again(strange)).all()
     assert np.array_equal(again(FRAME)[2:3], again(FRAME.iloc[[2]]))
+
+
+def test_what_is_no_date_is_a_gap_only_where_training_had_such() -> None:
+    rows = FRAME.assign(odd=["2024-01-01", "x", "2024-01-01", None, "2024-01-03", "2024-01-04"])
+    kinds = {"extra": {"formats": {"day": "ISO8601", "odd": "ISO8601"}}}
+    few = Split(rows.iloc[:1], np.zeros(1))
+    split = Split(rows, np.zeros(6))
+    for data in (Dataset("rows", split, few, **kinds), Dataset("rows", few, few, split, **kinds)):
+        assert [tabular.date(data, name)[0]["sure"] for name in ("day", "odd")] == [True, False]
+    wrong = rows.assign(day="31.12.2021", odd="31.12.2021").iloc[2:]
+    assert unscaled(make.table(rows, make.date("odd", "ISO8601")), wrong)[:, -1].tolist() == [1] * 4
+    sure = make.table(rows, make.date("day", "ISO8601", sure=True))
+    assert unscaled(sure, rows)[:, -1].tolist() == [0, 0, 0, 1, 0, 0]
+    with pytest.raises(
+        scoring.BadCell, match=r'"31.12.2021" in row 2, column "day" is not a date such as 2021-12-31'
+    ):
+        sure(wrong)
+    slashes = rows.assign(day="05/06/2024")
+    other = make.table(slashes, make.date("day", "%d/%m/%Y", sure=True))
+    with pytest.raises(scoring.BadCell, match="such as 31/12/2021"):
+        other(rows)
 
 
 def test_a_table_is_encoded_a_piece_at_a_time_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.data.dataset import Dataset
 from mlctl.recipes import encoders as make
-from mlctl.recipes.tabular import PLACES
+from mlctl.recipes.tabular import PLACES, date
 from mlctl.serving.scoring import Table
 
 MOST_PAIRED, MOST_RATIOS, MOST_CATEGORIES, MOST_WORDS = 8, 6, 64, 200
@@ -76,7 +76,7 @@ def plain_steps(data: Dataset) -> list[Step]:
         elif kind == TEXT:
             steps += make.text(name, most=MOST_WORDS)
         elif kind == DATE:
-            steps += make.date(name, data.extra["formats"][name])
+            steps += date(data, name)
     return steps
 
 

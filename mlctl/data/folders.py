@@ -111,6 +111,8 @@ def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
 
 def are_paths(values: pd.Series[Any], endings: Sequence[str]) -> bool:
     """Whether a column's cells are names of files with such endings; addresses are none."""
+    if values.dtype.kind in "iufb":  # a wide table has a thousand columns of numbers
+        return False
     few = values.dropna().astype(str).head(200)
     named = few.str.lower().str.endswith(tuple(endings)) & ~few.str.contains("://", regex=False)
     return len(few) > 0 and bool(named.mean() > 0.9)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources import Source
 
-BINS, MOST_CATEGORIES, MOST_WORDS = 24, 64, 200
+BINS, FEWEST_BINS, MOST_BINS = 24, 4, 2400  # of a column, of one among very many, and of all columns together
+MOST_CATEGORIES, MOST_WORDS = 64, 200
 SURE = 1e-6
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns a standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
@@ -77,10 +78,12 @@ class Tabular(Recipe):
         from mlctl.recipes import encoders as make
 
         kinds, rows = data.extra["columns"], data.train.inputs
+        numbers = list(kinds.values()).count("number")
+        bins = max(FEWEST_BINS, min(BINS, MOST_BINS // max(numbers, 1)))  # a wide table learns noise by more
         steps: list[Any] = []
         for name, kind in kinds.items():
             if kind == "number":
-                steps += make.number(name) + make.bins(name, most=BINS)
+                steps += make.number(name) + make.bins(name, most=bins)
                 steps += make.missing(name) if rows[name].isna().any() else []
             elif kind == "category":
                 steps += make.category(name, most=MOST_CATEGORIES)

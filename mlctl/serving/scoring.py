@@ -156,7 +156,8 @@ class Table:
 
     def widths(self, rows: Any) -> list[int]:
         """Return how many features each step makes, tried on the first of these rows."""
-        return [len(self._made(rows[:1], step)) for step in self.steps]
+        first = rows[:1]
+        return [len(self._made(first, step)) for step in self.steps]
 
     def _features(self, rows: Any) -> Iterator[tuple[slice, slice, Array]]:
         """Yield features before scaling, some rows of some of them at a time, each with its place in the whole."""

@@ -121,3 +121,11 @@ def test_a_table_is_encoded_a_piece_at_a_time_as_all_at_once(monkeypatch: pytest
     assert np.array_equal(pieces.scale, whole.scale)
     assert np.array_equal(pieces(rows), encoded)
     assert pieces.widths(rows) == [1, 1, 24, 24, 1, 8]
+
+
+@pytest.mark.parametrize(("columns", "bins"), [(100, 24), (300, 8), (700, 4)])
+def test_a_wide_table_has_fewer_bins_a_column(columns: int, bins: int) -> None:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, columns))).add_prefix("x")
+    split = Split(rows, np.zeros(60))
+    data = Dataset("rows", split, split, extra={"columns": dict.fromkeys(rows, "number")})
+    assert tabular.Tabular().encoder(data)(rows).shape == (60, columns * (1 + bins))

@@ -131,3 +131,11 @@ def test_a_model_of_another_team(serve: Any, tmp_path: Path) -> None:
         broken = served.ask(body=b"{", content_type=JSON)
         assert (broken.status, "breaks" in broken.json["message"]) == (400, True)
         served.stop()
+
+
+def test_blanks_and_words_of_a_gap_in_a_csv_are_nothing(table: Served) -> None:
+    plain = table.ask(body="rooms,age,place\n3,,INLAND\n4,20,NEAR BAY\n", content_type=CSV)
+    spaced = table.ask(body="rooms, age, place\n3, ?, INLAND\n4, 20, NEAR BAY \n", content_type=CSV)
+    assert plain.status == spaced.status == 200, spaced.body
+    assert plain.json == spaced.json
+    assert plain.json["predictions"][1] != plain.json["predictions"][0]

@@ -67,12 +67,12 @@ class Model:
         """Answer (n, …) rows of the signature's type: what the model returns, JSON's own types."""
         return _plain(self._predict(rows))
 
-    def predict_table(self, columns: Columns) -> Any:
-        """Answer checked columns; raises Refusal for a cell that the model cannot read."""
+    def predict_table(self, columns: Columns, first: int = 0) -> Any:
+        """Answer checked columns; raises Refusal, which counts rows from `first`, for a cell that cannot be read."""
         if self._takes_texts:
             return _plain(self._predict(next(iter(columns.values()))))
         try:
-            return _plain(self._predict(self._frame(columns)))
+            return _plain(self._predict(self._frame(columns, first)))
         except self._bad_cell as exc:
             raise bad(str(exc), "all of training's were such") from None
 
@@ -101,7 +101,7 @@ class Model:
         predict: Callable[[Any], Any] = self.by_mlflow.predict
         return predict
 
-    def _frame(self, columns: Columns) -> Any:
+    def _frame(self, columns: Columns, first: int) -> Any:
         import pandas as pd  # a model of tensors or texts does without
 
         data = {}
@@ -114,7 +114,8 @@ class Model:
             else:
                 gaps = None in values
                 data[column.name] = pd.Series(values, dtype="float64" if gaps else _KINDS[column.kind])
-        return pd.DataFrame(data)
+        frame = pd.DataFrame(data)
+        return frame.set_index(pd.RangeIndex(first, first + len(frame))) if first else frame
 
 
 def _plain(answers: Any) -> Any:

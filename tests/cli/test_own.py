@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlctl import settings
+from mlctl.errors import BadDataError
+from mlctl.services.serving.predict import predict, predict_to_file
 from mlctl.serving.model import Model
 from mlctl.serving.refusal import Refusal
 from tests.trained import TINY, Trained, environment, mlctl, trained
@@ -87,6 +90,12 @@ def test_a_date_as_training_had_none_is_named_and_not_taken_for_a_gap(churn: Tra
     columns = {str(name): values.tolist() for name, values in rows.items()}
     with pytest.raises(Refusal, match=said):
         Model(churn.model).predict_table(columns)
+    pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(tmp_path / "new.csv", index=False)
+    told, model, given = settings.load(folder=tmp_path), str(churn.model), [str(tmp_path / "new.csv")]
+    with pytest.raises(BadDataError, match=r'"31.12.2021" in row 6'):  # whatever batch it is in
+        predict(told, model, given, batch_size=4)
+    with pytest.raises(BadDataError, match=r'"31.12.2021" in row 6'):
+        predict_to_file(told, model, given, tmp_path / "out.csv", batch_size=4)
     older = shutil.copytree(churn.model, tmp_path / "older")  # one that was logged before this was known
     state = (older / "artifacts" / "model" / "encoder.json").read_text()
     (older / "artifacts" / "model" / "encoder.json").write_text(state.replace(', "sure": true', ""))

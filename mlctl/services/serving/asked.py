@@ -43,8 +43,11 @@ class Asked(Protocol):
 
     about: About
 
-    def answer(self, rows: Rows) -> Array:
-        """Return the answers, (n, classes) or (n, 1)."""
+    def answer(self, rows: Rows, first: int = 0) -> Array:
+        """Return the answers, (n, classes) or (n, 1); `first` is the first row's place in its input.
+
+        Raises BadDataError for what the model refuses.
+        """
 
 
 @contextmanager
@@ -86,10 +89,10 @@ class _Local:
             self._model.full_scale, self._model.signature,
         )  # fmt: skip
 
-    def answer(self, rows: Rows) -> Array:
+    def answer(self, rows: Rows, first: int = 0) -> Array:
         try:
             if isinstance(rows, dict):
-                return np.asarray(self._model.predict_table(rows))
+                return np.asarray(self._model.predict_table(rows, first))
             return np.asarray(self._model.predict_tensor(rows))
         except Refusal as refusal:
             raise BadDataError(refusal.message, refusal.hint) from refusal
@@ -113,13 +116,18 @@ class _Endpoint:
             said["full_scale"], Signature(tensor, columns),
         )  # fmt: skip
 
-    def answer(self, rows: Rows) -> Array:
+    def answer(self, rows: Rows, first: int = 0) -> Array:
         if isinstance(rows, dict):
             data = [list(row) for row in zip(*rows.values(), strict=True)]
             payload: dict[str, Any] = {"dataframe_split": {"columns": list(rows), "data": data}}
         else:
             payload = {"inputs": rows.tolist()}
-        answers, _ = self._remote.predict(payload)
+        try:
+            answers, _ = self._remote.predict(payload)
+        except BadDataError as exc:
+            if not first:
+                raise
+            raise BadDataError(f"of the rows from {first} on: {exc.message}", exc.hint) from exc
         found = np.asarray(answers)
         if len(found) != length(rows):
             raise BadDataError(

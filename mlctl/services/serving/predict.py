@@ -42,8 +42,8 @@ def predict(
         said: list[Predicted] = []
         seen: list[Rows] = []
         names: list[str] = []
-        for batch in inputs.batches(one.about, given, batch_size, watcher or Quiet()):
-            said += _said(one.about, one.answer(batch.rows))
+        for batch, first in _placed(inputs.batches(one.about, given, batch_size, watcher or Quiet())):
+            said += _said(one.about, one.answer(batch.rows, first))
             if length(batch.rows) + sum(length(rows) for rows in seen) <= DRAWN:
                 seen.append(batch.rows)
             names += [batch.source] * length(batch.rows)
@@ -72,8 +72,9 @@ def predict_to_file(
         job = {"model": about.name, "version": about.version, "inputs": given, "batch_size": batch_size}
         with opened(out, job) as file:
             resumed = done = file.rows
-            for batch in _after(inputs.batches(about, given, batch_size, watching), resumed):
-                file.write(done, _fields(_said(about, one.answer(batch.rows))))
+            found = _placed(inputs.batches(about, given, batch_size, watching))
+            for batch, first in _after(found, resumed):
+                file.write(done, _fields(_said(about, one.answer(batch.rows, first))))
                 done += length(batch.rows)
                 watching.download("rows", done, total)
             file.finish()
@@ -87,14 +88,23 @@ def _check(given: list[str], sample: int | None) -> None:
         raise UsageError("there is nothing to predict", "give an INPUT, or --sample 3")
 
 
-def _after(found: Iterator[Batch], skipped: int) -> Iterator[Batch]:
-    """Leave out the first rows, which were answered before."""
+def _placed(found: Iterator[Batch]) -> Iterator[tuple[Batch, int]]:
+    """Yield each batch with the place of its first row in its input."""
+    source, first = "", 0
     for batch in found:
+        first = first if batch.source == source else 0
+        yield batch, first
+        source, first = batch.source, first + length(batch.rows)
+
+
+def _after(found: Iterator[tuple[Batch, int]], skipped: int) -> Iterator[tuple[Batch, int]]:
+    """Leave out the first rows, which were answered before."""
+    for batch, first in found:
         count = length(batch.rows)
         if skipped >= count:
             skipped -= count
             continue
-        yield Batch(take(batch.rows, skipped, count), batch.source)
+        yield Batch(take(batch.rows, skipped, count), batch.source), first + skipped
         skipped = 0
 
 

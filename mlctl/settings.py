@@ -59,7 +59,7 @@ TABLES: Mapping[str, Mapping[str, Declared] | None] = {
     "models": {
         "require": Declared("what a metric must reach, as --require has it", kind=list),
         "no_regress": Declared("metrics that must not become worse, as --no-regress has them", kind=list),
-        "evaluate": Declared("the recipe to score candidate and holder on"),
+        "evaluate": Declared("the recipe or data to score candidate and holder on"),
         "from": Declared("the stage that a candidate must hold"),
         "smoke": Declared("whether a candidate must load and answer its input example", kind=bool),
     },

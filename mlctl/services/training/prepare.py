@@ -83,17 +83,7 @@ def prepare(
     settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
 ) -> Prepared:
     """Load a recipe's data and make its encoder; raises what `Source.file` and a recipe's `load` raise."""
-    if rows is not None and data != SYNTHETIC:
-        raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
-    source = Source(
-        given=None if data == SYNTHETIC else data or recipe.own_data,
-        synthetic=data == SYNTHETIC,
-        rows=rows,
-        data_dir=settings.data_dir,
-        cache_dir=settings.cache_dir,
-        options=values,
-        progress=watcher.download,
-    )
+    source = source_of(settings, recipe, values, data, rows, watcher)
     watcher.stage(f"loading {recipe.name}")
     with blamed(recipe, "loading its data"):
         dataset = recipe.load(source)
@@ -105,6 +95,23 @@ def prepare(
         sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
     dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
     return Prepared(recipe, values.on(len(dataset.train)), dataset, encoder)
+
+
+def source_of(
+    settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
+) -> Source:
+    """Return where a recipe's data is to come from; raises UsageError."""
+    if rows is not None and data != SYNTHETIC:
+        raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
+    return Source(
+        given=None if data == SYNTHETIC else data or recipe.own_data,
+        synthetic=data == SYNTHETIC,
+        rows=rows,
+        data_dir=settings.data_dir,
+        cache_dir=settings.cache_dir,
+        options=values,
+        progress=watcher.download,
+    )
 
 
 def _first_rows(dataset: Dataset) -> Split:

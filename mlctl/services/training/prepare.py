@@ -15,7 +15,7 @@ import numpy as np
 from mlctl.data.dataset import Dataset, Split, is_packed
 from mlctl.data.sources import Source
 from mlctl.domain import DataReference, Watcher
-from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
+from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find, own
 from mlctl.recipes.recipe import where_in
 from mlctl.settings import Settings
@@ -62,21 +62,6 @@ def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values
     except UsageError as exc:
         out = own.way_out(recipe.name, recipe.own_data, given.get("target", ""))
         raise UsageError(exc.message, "; ".join(filter(None, (exc.hint, out)))) from exc
-
-
-def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was set, over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
-
-    Raises ConfigurationError where the recipe declares no such value, or it cannot be.
-    """
-    recipe = find(source)
-    told = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
-    try:
-        recipe.values(told)
-    except UsageError as exc:
-        where = settings.sources.get(f"recipes.{recipe.name}", "mlctl.toml")
-        raise ConfigurationError(f"{where}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
-    return {**told, **given}
 
 
 def prepare(

@@ -31,10 +31,12 @@ experiment = "{name}"
 # stages of your own, beside Staging and Production
 # stages = ["Canary"]
 
-# defaults of a recipe: anything that `mlctl recipes show digits` lists, and column.NAME = "category" of a table
+# defaults of a recipe: anything that `mlctl recipes show digits` lists
 # [recipes.digits]
 # epochs = 20
 # units = 128
+# [recipes.tabular]
+# column.zip = "category"
 
 # what a version of this registered model must hold before it is promoted
 # [models.Digits]

@@ -29,7 +29,7 @@ import numpy as np
 
 from mlctl.data import columns, delimited, leakage, sources, splits
 from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, DROP, KINDS, NUMBER, PLURALS, TEXT, Found
-from mlctl.data.dataset import Dataset, Split, class_numbers, take
+from mlctl.data.dataset import Dataset, Split, take
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _targets(values: pd.Series[Any], name: str, task: str) -> tuple[Array, list[
                 f"the target {name} is always {numbers.iloc[0]:g}", "there is nothing to learn"
             )
         return numbers.to_numpy(np.float64), []
-    labels = _labels(plain)
+    labels = plain.map(lambda one: f"{one:.15g}" if isinstance(one, float) else str(one))
     classes = sorted(set(labels), key=(lambda one: float(one)) if plain.dtype.kind == "f" else str)
     _check_classes(name, classes, labels.value_counts(), task)
     return labels.map({label: number for number, label in enumerate(classes)}).to_numpy(np.int64), classes
@@ -153,41 +153,6 @@ def _with_words(path: Path, header: bool | None, target: pd.Series[Any]) -> tupl
         target, gaps = target.where(~named, written), gaps & ~named
     words = sorted(set(written[gaps]))
     return target, f" ({', '.join(map(repr, words[:4]))})" if words else ""
-
-
-def known_targets(
-    path: Path, frame: pd.DataFrame, target: str, header: bool | None, classes: Sequence[str], model: str
-) -> tuple[Array, Array]:
-    """Return which rows of a file's table (bool) have a target, and theirs as a model of these classes has them.
-
-    That is, its class numbers, or values where it has no classes. A cell that is written as a class is named is
-    of that class, whatever else it could mean. Raises UsageError where there is no such column, BadDataError for
-    a class that the model does not know and for what is no number.
-    """
-    target = _column(frame, "--target", target)
-    plain = columns.plain(frame[target])
-    if classes:
-        found = _labels(plain).where(plain.notna(), None)
-        written = delimited.written(path, target, header)
-        if written is not None:
-            found = written.where(written.isin(classes), found)
-        plain = found
-    filled = plain.notna().to_numpy()
-    if not filled.any():
-        raise BadDataError(f"no row has a {target}", "there is nothing to compare answers with")
-    if classes:
-        return filled, class_numbers(plain[filled], classes, model)
-    numbers = columns.numeric(plain[filled])
-    if numbers.isna().any():
-        wrong = plain[filled][numbers.isna()].iloc[0]
-        raise BadDataError(
-            f"the target {target} holds {str(wrong)[:40]!r}, which is no number", "mend the row"
-        )
-    return filled, numbers.to_numpy(np.float64)
-
-
-def _labels(plain: pd.Series[Any]) -> pd.Series[Any]:
-    return plain.map(lambda one: f"{one:.15g}" if isinstance(one, float) else str(one))
 
 
 def _few_whole(numbers: pd.Series[Any]) -> bool:

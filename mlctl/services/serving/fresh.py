@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mlctl.data import delimited, folders, frames, labels, pictures, sources
+from mlctl.data import delimited, folders, labels, pictures, sources
 from mlctl.data.dataset import class_numbers
 from mlctl.data.texts import text_of
 from mlctl.domain import Quiet
@@ -64,12 +64,11 @@ class Table:
         """Return which rows have a label, and theirs as the model has them."""
         names = about.signature.names
         frame, _ = delimited.read(self.path, self.header, names)
-        target = self.target
-        if about.recipe == "texts":
-            target = labels.column(self.path, frame, names[0], target)
-        if not target:
+        if not self.target and about.recipe != "texts":
             raise UsageError("which column holds what is to be predicted?", "name it: --target COLUMN")
-        return frames.known_targets(self.path, frame, target, self.header, about.classes, _named(about))
+        text = names[0] if about.recipe == "texts" else ""
+        label = labels.column(self.path, frame, text, self.target)
+        return labels.known(self.path, frame, label, self.header, about.classes, _named(about))
 
 
 class Files:

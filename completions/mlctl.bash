@@ -117,8 +117,8 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --sample=- --out=f --api-key-file=f --batch-size=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f*') ;;
     'evaluate')
-      options='--against --data --rows --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --against=?MODEL;f --data=f --rows=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--against --data --rows --target --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --against=?MODEL;f --data=f --rows=- --target=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
       commands='list logs stop' \

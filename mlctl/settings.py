@@ -59,7 +59,7 @@ TABLES: Mapping[str, Mapping[str, Declared] | None] = {
     "models": {
         "require": Declared("what a metric must reach, as --require has it", kind=list),
         "no_regress": Declared("metrics that must not become worse, as --no-regress has them", kind=list),
-        "evaluate": Declared("the recipe to score candidate and holder on"),
+        "evaluate": Declared("the recipe or data to score candidate and holder on"),
         "from": Declared("the stage that a candidate must hold"),
         "smoke": Declared("whether a candidate must load and answer its input example", kind=bool),
     },
@@ -83,8 +83,15 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, source) of every setting, with secrets masked."""
-        return [(name, masked(_shown(getattr(self, name))), self.sources[name]) for name in DECLARED]
+        """Return (name, value, source) of every setting, those of tables too, with secrets masked."""
+        plain = [(name, getattr(self, name)) for name in DECLARED]
+        named = [
+            (f"{kind}.{name}.{key}", value)
+            for kind in TABLES
+            for name, values in getattr(self, kind).items()
+            for key, value in values.items()
+        ]
+        return [(name, masked(_shown(value)), self.sources[name]) for name, value in [*plain, *named]]
 
 
 def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
@@ -145,13 +152,27 @@ def _by_name(
     found: dict[str, dict[str, Any]] = {}
     for path, table in files:
         for name, values in table.get(kind, {}).items():
-            found[name] = {**values, **found.get(name, {})}
-            sources.setdefault(f"{kind}.{name}", path)
+            flat = _flat(values)
+            found[name] = {**flat, **found.get(name, {})}
+            for key in (f"{kind}.{name}", *(f"{kind}.{name}.{key}" for key in flat)):
+                sources.setdefault(key, path)
+    return found
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a table's values by dotted name: TOML makes a table `column` of `column.zip = "category"`."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value or "")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (
+        ", ".join(map(str, value)) if isinstance(value, list | tuple) else str("" if value is None else value)
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

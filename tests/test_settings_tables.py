@@ -53,3 +53,20 @@ def test_a_projects_bucket_is_what_server_up_uses(tmp_path: Path) -> None:
     assert found.bucket == "models"
     assert found.sources["bucket"].endswith("mlctl.toml")
     assert ("bucket", "models", found.sources["bucket"]) in found.listing()
+
+
+def test_the_listing_has_every_value_of_a_table_with_its_own_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlctl.settings.platformdirs.user_config_dir", lambda _: str(tmp_path))
+    (tmp_path / "config.toml").write_text("[recipes.tabular]\nepochs = 9\nunits = 32\n")
+    (tmp_path / "mlctl.toml").write_text(
+        '[recipes.tabular]\nepochs = 5\ncolumn.zip = "category"\n'
+        '[models.A]\nrequire = ["f1>=0.9", "r2>0"]\nsmoke = false\n'
+    )
+    listed = {name: (value, Path(source).name) for name, value, source in load(folder=tmp_path).listing()}
+    assert listed["recipes.tabular.epochs"] == ("5", "mlctl.toml")
+    assert listed["recipes.tabular.units"] == ("32", "config.toml")
+    assert listed["recipes.tabular.column.zip"] == ("category", "mlctl.toml")
+    assert listed["models.A.require"] == ("f1>=0.9, r2>0", "mlctl.toml")
+    assert listed["models.A.smoke"] == ("false", "mlctl.toml")

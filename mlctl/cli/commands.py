@@ -47,7 +47,9 @@ COMMANDS: dict[str, Entry] = {
     "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
     "serve": Entry("serve:serve", SERVE, "Serve a model over HTTP, as any MLflow client expects it."),
     "predict": Entry("predict:predict", SERVE, "Ask a model, or an endpoint, and show the answer."),
-    "evaluate": Entry("evaluate:evaluate", SERVE, "Score a model on a recipe's data, beside another one."),
+    "evaluate": Entry(
+        "evaluate:evaluate", SERVE, "Score a model on a recipe's data or your own, beside another one."
+    ),
     "endpoints": Entry("endpoints:app", SERVE, "List, read and stop the endpoints of this machine."),
     "keys": Entry("keys:app", SERVE, "Make, list and revoke the API keys of endpoints."),
     "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),

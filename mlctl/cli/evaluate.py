@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.options import Experiment, SourceArgument
+from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.session import Session
 
 Model = Annotated[
@@ -25,18 +25,20 @@ def evaluate(
     against: Against = None,
     data: Data = None,
     rows: Rows = None,
+    target: Target = None,
     log: Log = False,
     experiment: Experiment = None,
 ) -> None:
-    """Score a model on a recipe's data, beside another one.
+    """Score a model on a recipe's data or your own, beside another one.
 
     \b
     mlctl evaluate Digits digits
+    mlctl evaluate Churn september.csv
     mlctl evaluate Digits/4 digits --against Digits --log
     """
     from mlctl.output.progress import TrainingView
     from mlctl.services.serving.compare_models import compare
 
     with TrainingView() as view:
-        found = compare(session.settings, model, source, against, data, rows, log, view)
+        found = compare(session.settings, model, source, against, data, rows, log, target, view)
     session.show(found, f"noted as run {found.run_id[:8]}" if found.run_id else "")

@@ -23,4 +23,4 @@ def init(session: Session, folder: Folder = Path()) -> None:
     """
     from mlctl.services.init import init as write
 
-    session.show(write(folder), "next: mlctl train digits, or mlflow run . --env-manager local")
+    session.show(write(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local")

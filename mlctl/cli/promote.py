@@ -38,7 +38,7 @@ Evaluate = Annotated[
     str | None,
     typer.Option(
         metavar="SOURCE",
-        help="Score it and the holder now, on this recipe's test data; it must not be worse.",
+        help="Score it and the holder now, on this recipe's test data or your own; not worse.",
         rich_help_panel=GATES,
     ),
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from mlctl.errors import BadDataError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,19 @@ def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
     if hasattr(inputs, "iloc"):
         return inputs.iloc[rows].reset_index(drop=True)
     return inputs.take(rows)
+
+
+def class_numbers(names: Iterable[str], classes: Sequence[str], model: str) -> np.ndarray[Any, Any]:
+    """Return (n,) the numbers that a model of these classes has for them; BadDataError names an unknown one."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    found = [(name, numbers.get(name)) for name in names]
+    unknown = next((name for name, number in found if number is None), None)
+    if unknown is not None:
+        more = ", …" if len(classes) > 20 else ""
+        raise BadDataError(
+            f"{model} does not know the class {unknown!r}", f"its classes are {', '.join(classes[:20])}{more}"
+        )
+    return np.array([number for _, number in found], np.int64)
 
 
 def is_packed(inputs: Any) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data import columns
+from mlctl.data import columns, delimited
+from mlctl.data.dataset import class_numbers
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def classes(path: Path, values: pd.Series[Any], what: str) -> tuple[Array, tuple
 
     `values` are as `whole` gives them. Raises BadDataError where these are no classes.
     """
-    words = values.map(lambda one: f"{one:.15g}" if isinstance(one, float) else one)
+    words = _words(values)
     names, numbers, counts = np.unique(words.to_numpy(str), return_inverse=True, return_counts=True)
     if len(names) < 2 or counts.min() < FEWEST_OF_A_CLASS:
         smallest = f", the smallest of {counts.min()} {what}" if len(names) else ""
@@ -72,6 +74,36 @@ def classes(path: Path, values: pd.Series[Any], what: str) -> tuple[Array, tuple
             f" {as_table(path, str(values.name))}",
         )
     return numbers.astype(np.int64), tuple(str(one) for one in names)
+
+
+def known(
+    path: Path, frame: pd.DataFrame, name: str, header: bool | None, classes: Sequence[str], model: str
+) -> tuple[Array, Array]:
+    """Return which rows of a file's table (bool) have a label, and theirs as a model of these classes has them.
+
+    That is, its class numbers, or values where it has no classes. A cell that is written as a class is named is
+    of that class, whatever else it could mean. Raises BadDataError for a class that the model does not know, and
+    for what is no number.
+    """
+    plain = columns.plain(frame[name])
+    if classes:
+        found = _words(plain).where(plain.notna(), None)
+        written = delimited.written(path, name, header)
+        plain = found if written is None else written.where(written.isin(classes), found)
+    filled = plain.notna().to_numpy()
+    if not filled.any():
+        raise BadDataError(f"{path}: no row has a {name}", "there is nothing to compare answers with")
+    if classes:
+        return filled, class_numbers(plain[filled], classes, model)
+    numbers = columns.numeric(plain[filled])
+    if numbers.isna().any():
+        wrong = str(plain[filled][numbers.isna()].iloc[0])[:40]
+        raise BadDataError(f"the target {name} holds {wrong!r}, which is no number", "mend the row")
+    return filled, numbers.to_numpy(np.float64)
+
+
+def _words(plain: pd.Series[Any]) -> pd.Series[Any]:
+    return plain.map(lambda one: f"{one:.15g}" if isinstance(one, float) else one)
 
 
 def is_scale(values: pd.Series[Any]) -> bool:

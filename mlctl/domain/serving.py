@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlctl.domain import DataReference
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -89,7 +91,7 @@ class PredictionFile:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one or two models reach on the same rows."""
+    """What one or two models reach on the same rows: `split` says which of `data` they are, "all" for each."""
 
     recipe: str
     split: str
@@ -97,3 +99,4 @@ class Comparison:
     models: tuple[str, ...]
     metrics: Mapping[str, tuple[float, ...]]
     run_id: str | None = None
+    data: DataReference | None = None

@@ -107,6 +107,11 @@ def listed() -> list[RecipeInfo]:
     return sorted((_info(point) for point in entry_points(group=GROUP)), key=lambda one: one.name)
 
 
+def names() -> list[str]:
+    """Return the name of every recipe that is installed."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
 def find(source: str) -> Recipe:
     """Return the recipe of this name, of this file (`wine.py`, `wine.py:Wine`), or for a user's own data.
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,19 +23,22 @@ from mlctl.adapters.registry import Registry
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Quiet
 from mlctl.domain.project import Check, Diagnosis
-from mlctl.errors import MlctlError
+from mlctl.errors import MlctlError, NotFoundError
 from mlctl.services import completion
 from mlctl.services.registry.standing import agrees, look
+from mlctl.services.training import defaults
 from mlctl.settings import Settings
 
 DISTRIBUTION = "mlctl-keras"
 SHOWN = ("mlflow", "keras", "tensorflow", "numpy", "onnxruntime", "scikit-learn")
 FREE_DISK_GB, FREE_MEMORY_GB = 2.0, 1.0
+MOST_BUCKETS = 4
 
 
 def examine(settings: Settings, deep: bool) -> Diagnosis:
     """Look at everything; `deep` also imports TensorFlow and trains. A failure is a finding, never raised."""
     checks = [_python(), *_packages(), _processor(), _memory(), *_disk(settings), _completion()]
+    checks += _defaults(settings)
     checks += _tracking(settings)
     checks += _unsent(settings)
     if deep:
@@ -140,7 +144,21 @@ def _completion() -> Check:
     )  # fmt: skip
 
 
+def _defaults(settings: Settings) -> Iterator[Check]:
+    found = [Check("recipes", False, error.message, error.hint) for error in defaults.faults(settings)]
+    if settings.recipes:
+        yield from found or [Check("recipes", True, f"defaults of {', '.join(sorted(settings.recipes))}")]
+
+
 def _tracking(settings: Settings) -> Iterator[Check]:
+    """Look at the store, and at the buckets: the project's own, and those of the store's experiments."""
+    places: set[str] = set()
+    yield from _store(settings, places)
+    yield from _buckets(settings, places)
+
+
+def _store(settings: Settings, places: set[str]) -> Iterator[Check]:
+    """Look at the store; its experiments' artifact locations join `places`."""
     uri = settings.tracking_uri
     try:
         reach.reach(uri)
@@ -154,8 +172,7 @@ def _tracking(settings: Settings) -> Iterator[Check]:
         yield Check("tracking", False, error.message, error.hint)
         return
     yield from _registry(store)
-    places = {str(one.artifact_location) for one in experiments.values()}
-    yield from _buckets(places)
+    places.update(str(one.artifact_location) for one in experiments.values())
 
 
 def _registry(store: Store) -> Iterator[Check]:
@@ -175,16 +192,31 @@ def _registry(store: Store) -> Iterator[Check]:
         yield Check("registry", True, f"{len(models)} models, stages as their history says")
 
 
-def _buckets(places: set[str]) -> Iterator[Check]:
-    for bucket in sorted({urlsplit(place).netloc for place in places if place.startswith("s3://")})[:3]:
-        from mlctl.adapters import s3  # boto3 is slow to import, and only for those who have a bucket
-        from mlctl.domain.server import Bucket
+def _buckets(settings: Settings, places: set[str]) -> Iterator[Check]:
+    """Look at a few buckets at once: one that does not answer costs its time alone."""
+    found = sorted({urlsplit(place).netloc for place in places if place.startswith("s3://")})
+    own = (settings.bucket or "").removeprefix("s3://").strip("/")
+    named = list(dict.fromkeys([own, *found] if own else found))[:MOST_BUCKETS]
+    if named:
+        with ThreadPoolExecutor(MOST_BUCKETS) as pool:
+            yield from pool.map(
+                _bucket, named, (settings.sources["bucket"] if one == own else "" for one in named)
+            )
 
-        try:
-            s3.Store(Bucket(bucket), patient=False).verify(create=False)
-            yield Check(f"bucket {bucket}", True, "takes and gives back")
-        except MlctlError as error:
-            yield Check(f"bucket {bucket}", False, error.message, error.hint)
+
+def _bucket(name: str, source: str) -> Check:
+    """Put a bucket to the test; `source` says where the setting is that names it, "" where a store does."""
+    from mlctl.adapters import s3  # boto3 is slow to import, and only for those who have a bucket
+    from mlctl.domain.server import Bucket
+
+    try:
+        s3.Store(Bucket(name), patient=False).verify(create=False)
+        return Check(f"bucket {name}", True, "takes and gives back")
+    except NotFoundError as error:
+        fix = f"mend bucket in {source}, or: mlctl server-up --create-bucket" if source else "create it again"
+        return Check(f"bucket {name}", False, error.message, fix)
+    except MlctlError as error:
+        return Check(f"bucket {name}", False, error.message, error.hint)
 
 
 def _unsent(settings: Settings) -> Iterator[Check]:

@@ -35,6 +35,8 @@ experiment = "{name}"
 # [recipes.digits]
 # epochs = 20
 # units = 128
+# [recipes.tabular]
+# column.zip = "category"
 
 # what a version of this registered model must hold before it is promoted
 # [models.Digits]
@@ -46,10 +48,11 @@ experiment = "{name}"
 
 # a parameter that is not declared here is passed on as an option: `-P epochs=5` becomes `--epochs 5`
 MLPROJECT = """\
-# mlflow run .                                    trains digits
-# mlflow run . -P epochs=5                        any option of `mlctl train`: -P learning-rate=0.01
-# mlflow run . -P source=wine.csv -P target=kind  anything that `mlctl train` takes
-# Add --env-manager local to use what is installed here.
+# mlflow run . --env-manager local                                    trains digits
+# mlflow run . --env-manager local -P epochs=5                        any option of `mlctl train`: -P learning-rate=0.01
+# mlflow run . --env-manager local -P source=wine.csv -P target=kind  anything that `mlctl train` takes
+# That takes the mlctl that is installed here. Without --env-manager local, MLflow makes the environment of
+# python_env.yaml first: it wants pyenv, and an index that has mlctl-keras.
 name: {name}
 
 python_env: python_env.yaml

@@ -21,6 +21,7 @@ from mlctl.errors import BadDataError
 from mlctl.services.serving.predict import predict, predict_to_file
 from mlctl.serving.model import Model
 from mlctl.serving.refusal import Refusal
+from tests.parts.s3 import S3
 from tests.trained import TINY, Trained, environment, mlctl, trained
 
 ROWS = 300
@@ -184,7 +185,7 @@ def test_every_commented_setting_of_init_can_be(project: Path, tmp_path: Path) -
 
 def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
     from mlctl.errors import ConfigurationError
-    from mlctl.services.training.prepare import with_defaults
+    from mlctl.services.training.defaults import with_defaults
     from mlctl.settings import load
 
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepochs = 20\nunits = 128\n")
@@ -209,9 +210,13 @@ def test_the_doctor_finds_nothing_to_mend(churn: Trained) -> None:
 
 
 def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
-    (tmp_path / "mlctl.toml").write_text('state_dir = "here"\n')
+    (tmp_path / "mlctl.toml").write_text(
+        'state_dir = "here"\nbucket = "models"\n[recipes.tabluar]\nepochs = 3\n[recipes.digits]\nepoch = 3\n'
+    )
     answer = mlctl(
         tmp_path, "doctor", "-o", "json", MLFLOW_TRACKING_URI="http://me:hush@127.0.0.1:9",
+        AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="me", AWS_SECRET_ACCESS_KEY="hush",
+        AWS_DEFAULT_REGION="us-east-1",
     )  # fmt: skip
     assert answer.returncode == 5
     found: dict[str, Any] = json.loads(answer.stdout)
@@ -221,7 +226,83 @@ def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
     assert "hush" not in answer.stdout + answer.stderr
     sources = {one["name"]: one["source"] for one in found["settings"]}
     assert sources["tracking_uri"] == "environment MLFLOW_TRACKING_URI"
-    assert sources["state_dir"] == "mlctl.toml"
+    assert sources["state_dir"] == sources["recipes.tabluar.epochs"] == "mlctl.toml"
+    recipes = {one["fix"]: one["found"] for one in found["checks"] if one["name"] == "recipes"}
+    assert recipes.keys() == {"did you mean tabular?", "did you mean epochs?"}
+    assert "[recipes.tabluar]" in recipes["did you mean tabular?"]
+    bucket = next(one for one in found["checks"] if one["name"] == "bucket models")
+    assert not bucket["ok"]
+    assert "127.0.0.1:9" in bucket["found"]
+
+
+@pytest.mark.needs("s3")
+def test_the_doctor_tries_the_projects_bucket(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    from mlctl import settings
+    from mlctl.services.doctor import examine
+
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**s3.environment, "AWS_ENDPOINT_URL": s3.url}.items():
+        monkeypatch.setenv(name, value)
+    there = s3.new_bucket()
+    for bucket, well in ((there, True), ("no-such-bucket", False)):
+        Path("mlctl.toml").write_text(f'bucket = "{bucket}"\n')
+        found = {one.name: one for one in examine(settings.load(), deep=False).checks}[f"bucket {bucket}"]
+        assert found.ok is well
+    assert found.fix == "mend bucket in mlctl.toml, or: mlctl server-up --create-bucket"
+
+
+def test_defaults_of_a_recipe_that_is_not_there_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlctl.errors import ConfigurationError
+    from mlctl.services.training.defaults import with_defaults
+    from mlctl.settings import load
+
+    monkeypatch.chdir(tmp_path)
+    Path("mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\n")
+    with pytest.raises(ConfigurationError, match=r"mlctl\.toml, \[recipes\.tiny\]"):
+        with_defaults(load(), "digits", {})
+    Path("recipes").mkdir()
+    Path("recipes/mine.py").write_text(TINY)  # its recipe is named tiny
+    assert with_defaults(load(), "digits", {}) == {}
+    assert with_defaults(load(), "recipes/mine.py", {}) == {"epochs": "2"}
+    Path("mlctl.toml").write_text("[recipes.tabluar]\nepochs = 3\n")
+    with pytest.raises(ConfigurationError) as told:
+        with_defaults(load(), "recipes/mine.py", {})
+    assert told.value.hint == "did you mean tabular?"
+
+
+def test_a_users_own_settings_may_name_a_recipe_of_another_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlctl import settings
+    from mlctl.errors import ConfigurationError
+    from mlctl.services.training.defaults import with_defaults
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlctl.settings.platformdirs.user_config_dir", lambda _: str(tmp_path))
+    Path("config.toml").write_text("[recipes.wine]\nepochs = 2\n")
+    assert with_defaults(settings.load(), "digits", {}) == {}
+    Path("config.toml").write_text("[recipes.digit]\nepochs = 2\n")
+    with pytest.raises(ConfigurationError, match=r"config\.toml, \[recipes\.digit\]"):
+        with_defaults(settings.load(), "digits", {})
+
+
+def test_a_column_is_set_as_toml_writes_a_dotted_name(tmp_path: Path) -> None:
+    from mlctl.services.training.defaults import with_defaults
+    from mlctl.settings import load
+
+    customers().to_csv(tmp_path / "churn.csv", index=False)
+    for text in (
+        'column.zip = "category"',
+        '"column.zip" = "category"',
+        '[recipes.tabular.column]\nzip = "category"',
+    ):
+        (tmp_path / "mlctl.toml").write_text(f"[recipes.tabular]\n{text}\n")
+        told = with_defaults(load(folder=tmp_path), str(tmp_path / "churn.csv"), {})
+        assert told == {"column.zip": "category"}
 
 
 def test_a_recipe_is_checked_step_by_step(tmp_path: Path) -> None:

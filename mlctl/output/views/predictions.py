@@ -139,12 +139,21 @@ def _(answer: Comparison) -> list[Table]:
         [name, *values, *([f"{values[1] - values[0]:+.4g}"] if two else [])]
         for name, values in answer.metrics.items()
     ]
-    return [Table(columns, rows, caption=f"{answer.recipe}, {answer.split} split, {answer.rows} rows")]
+    return [Table(columns, rows, caption=f"{answer.recipe}: {_scored(answer)}")]
+
+
+def _scored(answer: Comparison) -> str:
+    """Return in words which rows the models were scored on."""
+    rows = f"{answer.rows:,} row{'s' * (answer.rows != 1)}"
+    which = f"all {rows}" if answer.split == "all" else f"{answer.split} split, {rows}"
+    return which + (f" of {answer.data.source}" if answer.data else "")
 
 
 @document.register
 def _(answer: Comparison) -> Any:
+    data = answer.data
     return {
         "recipe": answer.recipe, "split": answer.split, "rows": answer.rows, "models": list(answer.models),
         "metrics": {name: list(values) for name, values in answer.metrics.items()}, "run_id": answer.run_id,
+        "data": {"source": data.source, "sha256": data.sha256, "rows": data.rows} if data else None,
     }  # fmt: skip

@@ -18,6 +18,7 @@ from mlctl.recipes import Recipe
 from mlctl.services.automl import metrics, models
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
+from mlctl.services.training.defaults import with_defaults
 from mlctl.settings import Settings
 
 AUTOML = "automl"  # what the tag mlctl.kind says of the parent run
@@ -61,7 +62,7 @@ def automl(settings: Settings, request: AutomlRequest, watcher: SearchWatcher) -
     model could be fitted, Interrupted on Ctrl-C, after the best so far was logged.
     """
     began = time.monotonic()
-    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
+    request = replace(request, given=with_defaults(settings, request.source, request.given))
     asked = understood(request)
     reach(settings.tracking_uri)
     return _raced(settings, asked, watcher, began, None, ())
@@ -87,7 +88,7 @@ def resume(settings: Settings, run: Run, watcher: SearchWatcher) -> Automl:
 
 def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
     """Return what would be tried, having read no data."""
-    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
+    request = replace(request, given=with_defaults(settings, request.source, request.given))
     asked = understood(request)
     recipe, task = asked.recipe, _task(asked.recipe)
     notes: tuple[str, ...] = ()

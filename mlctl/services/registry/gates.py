@@ -228,19 +228,21 @@ def _measured(
     settings: Settings, store: Store, candidate: Candidate, source: str, watcher: Watcher
 ) -> tuple[Candidate, str]:
     """Score candidate and holder on the same data; return them with it, and the metric that decides."""
-    exam = evaluate.examine(settings, source, watcher=watcher, like=candidate.version.run_id)
     fresh: list[Mapping[str, float]] = []
     versions: Sequence[RegisteredVersion | None] = (candidate.version, candidate.holder)
+    models = [_reference(one) for one in versions if one is not None]
+    exam = evaluate.examine(settings, source, watcher=watcher, models=models)
+    # rows that no training saw are a test, all of them
+    kind = "test" if exam.name == evaluate.ALL else exam.name
     for one in versions:
         if one is None:
             fresh.append({})
             continue
-        watcher.stage(f"scoring version {one.version} on {exam.name} of {source}")
+        watcher.stage(f"scoring version {one.version} on {kind} rows of {source}")
         reached = exam.take(store, _reference(one)).metrics
         # --no-regress test_accuracy means what is measured now, and not what training once logged
-        fresh.append({**reached, **{f"{exam.name}_{name}": value for name, value in reached.items()}})
-    objective = exam.prepared.recipe.objective.metric.removeprefix("val_")
-    decides = objective if objective in fresh[0] else next(iter(fresh[0]))
+        fresh.append({**reached, **{f"{kind}_{name}": value for name, value in reached.items()}})
+    decides = exam.decides if exam.decides in fresh[0] else next(iter(fresh[0]))
     return (
         Candidate(
             candidate.standing, candidate.version, candidate.holder, candidate.run, candidate.held_run, *fresh

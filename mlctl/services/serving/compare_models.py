@@ -23,18 +23,23 @@ def compare(
     data: str | None = None,
     rows: int | None = None,
     log: bool = False,
+    target: str | None = None,
     watcher: Watcher | None = None,
 ) -> Comparison:
-    """Return what the models reach on a recipe's test split; raises as resolving and examining do."""
+    """Return what the models reach on the rows that `examine` chooses; raises as resolving and examining do.
+
+    `target` is a table's column of labels, where it is not the one that the model was trained to give.
+    """
     typed = [model, *([against] if against else [])]
     references = [resolve(settings, one) for one in typed]
-    exam = examine(settings, source, data, rows, None, watcher, references[0].run_id)
+    exam = examine(settings, source, data, rows, {"target": target} if target else None, watcher, references)
     store = Store(settings.tracking_uri)
     found = [exam.take(store, one) for one in references]
     run_id = _logged(settings, found) if log else None
     names = tuple(_named(one, text) for one, text in zip(references, typed, strict=True))
     metrics = {name: tuple(one.metrics[name] for one in found) for name in found[0].metrics}
-    return Comparison(found[0].recipe, found[0].split, found[0].rows, names, metrics, run_id)
+    first = found[0]
+    return Comparison(first.recipe, first.split, first.rows, names, metrics, run_id, first.data)
 
 
 def _named(reference: ModelReference, typed: str) -> str:

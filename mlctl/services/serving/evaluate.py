@@ -1,28 +1,56 @@
-"""What a logged model reaches on a recipe's data now: the same figures that training logs as test_*."""
+"""What a logged model reaches on data now.
+
+On a recipe's data, and on the very file that the model was trained on, that is the test split, and gives the
+figures that training logs as test_*. Of a file that it never saw, all rows count. Classes are compared by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 
 from mlctl.adapters.answering import client_input, loaded
 from mlctl.adapters.tracking import Store
-from mlctl.data.dataset import Dataset, Split
-from mlctl.domain import Quiet, Watcher
+from mlctl.data.dataset import Dataset, Split, class_numbers
+from mlctl.data.sources import given_path
+from mlctl.domain import DataReference, Quiet, Run, Watcher
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.errors import BadDataError, NotFoundError
-from mlctl.recipes import Recipe, find
+from mlctl.recipes import Recipe, find, names
 from mlctl.scores import scores
-from mlctl.services.registry import select_model
+from mlctl.services.runs.select import parse_objective
+from mlctl.services.serving import fresh
+from mlctl.services.serving.asked import Array, asked
 from mlctl.services.training import prepare
 from mlctl.services.training.prepare import Prepared
 from mlctl.settings import Settings
 
+ALL = "all"
+
+
+class Exam(Protocol):
+    """Rows with their targets, ready for any number of models; `name` is the split, `decides` the metric."""
+
+    @property
+    def name(self) -> str:
+        """The split: test, validation, or all."""
+
+    @property
+    def decides(self) -> str:
+        """The metric by which one model is better than another."""
+
+    def take(self, store: Store, model: ModelReference) -> Evaluation:
+        """Score one model; raises BadDataError where it does not answer this data as it should."""
+
 
 @dataclass(frozen=True)
-class Exam:
-    """A recipe's test split, or its validation split where it has none, ready for any number of models."""
+class Dealt:
+    """A recipe's test split, or its validation split where it has none."""
 
     prepared: Prepared
     name: str
@@ -33,40 +61,83 @@ class Exam:
         """The data that the split is of."""
         return self.prepared.data
 
+    @property
+    def decides(self) -> str:
+        """The recipe's own objective."""
+        return self.prepared.recipe.objective.metric.removeprefix("val_")
+
     def take(self, store: Store, model: ModelReference) -> Evaluation:
-        """Score one model; raises BadDataError where it does not answer this data as it should."""
+        """Score one model."""
         raw = client_input(self.data.raw(self.split.inputs), self.prepared.encoder)
         with loaded(store, model.uri) as found:
             answers = found.answer(raw)
-        wanted = (len(self.split), max(1, len(self.data.classes)))
-        two = len(self.data.classes) == 2
-        if answers.shape != wanted and not (two and answers.shape == (wanted[0], 1)):
-            raise BadDataError(
-                f"{model.uri} answers {answers.shape} where {self.prepared.recipe.name} wants {wanted}",
-                "evaluate it on the data that it was made for",
-            )
-        reached = scores(self.split.targets, answers, len(self.data.classes))
-        recipe, reference = self.prepared.recipe.name, self.prepared.reference
-        return Evaluation(model, recipe, self.name, len(self.split), reached, reference)
+            told = found.told
+        classes, recipe = self.data.classes, self.prepared.recipe.name
+        targets = self.split.targets
+        if told:
+            known = tuple(told.get("classes") or ())
+            _check_task(model.uri, bool(known), bool(classes), recipe)
+            targets = class_numbers(classes, known, model.uri)[targets] if classes else targets
+            classes = known
+        _check_shape(model.uri, answers, len(targets), len(classes), recipe)
+        reached = scores(targets, answers, len(classes))
+        return Evaluation(model, recipe, self.name, len(self.split), reached, self.prepared.reference)
 
 
-def evaluate(
-    settings: Settings,
-    model: str | ModelReference,
-    source: str,
-    data: str | None = None,
-    rows: int | None = None,
-    given: Mapping[str, Any] | None = None,
-    watcher: Watcher | None = None,
-) -> Evaluation:
-    """Score a model on a recipe's test split, its validation split where there is no other.
+@dataclass(frozen=True)
+class Whole:
+    """All rows of a file or folder of a user's, read for each model as `mlctl predict` reads them."""
 
-    `model` is what `select_model.resolve` takes or gives, `source` a recipe; `data`, `rows` and `given` are as
-    `mlctl train` has them. Raises as both do, and BadDataError where the model does not fit the data.
-    """
-    reference = select_model.resolve(settings, model) if isinstance(model, str) else model
-    exam = examine(settings, source, data, rows, given, watcher, reference.run_id)
-    return exam.take(Store(settings.tracking_uri), reference)
+    settings: Settings
+    rows: fresh.Labelled
+    recipe: str
+    reference: DataReference
+    decides: str
+    name: str = ALL
+
+    def take(self, store: Store, model: ModelReference) -> Evaluation:
+        """Score one model."""
+        with asked(self.settings, model.uri, None) as one:
+            if not one.about.task:
+                raise BadDataError(
+                    f"{model.uri} does not say what its answers mean",
+                    "evaluate scores models that mlctl logged",
+                )
+            there, targets = self.rows.targets(one.about)
+            answers = np.concatenate([one.answer(some) for some in self.rows.rows(one.about)])
+        classes = len(one.about.classes)
+        _check_shape(model.uri, answers, len(there), classes, self.recipe)
+        reached = _defined(targets, answers[there], classes)
+        reference = replace(self.reference, rows=len(targets), splits={self.name: len(targets)})
+        return Evaluation(model, self.recipe, self.name, len(targets), reached, reference)
+
+
+def _check_task(model: str, classifies: bool, classes: bool, recipe: str) -> None:
+    if classifies != classes:
+        kinds = {True: "classes", False: "values"}
+        raise BadDataError(
+            f"{model} answers {kinds[classifies]} where {recipe} wants {kinds[classes]}",
+            "evaluate it on the data that it was made for",
+        )
+
+
+def _check_shape(model: str, answers: Array, rows: int, classes: int, recipe: str) -> None:
+    wanted = (rows, max(1, classes))
+    if answers.shape != wanted and not (classes == 2 and answers.shape == (rows, 1)):
+        raise BadDataError(
+            f"{model} answers {answers.shape} where {recipe} wants {wanted}",
+            "evaluate it on the data that it was made for",
+        )
+
+
+def _defined(targets: Array, answers: Array, classes: int) -> dict[str, float]:
+    """Return the scores that these rows can give: one class alone has no f1, one value no r2."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's word on r2 of one row
+        found = scores(targets, answers, classes)
+    if len(np.unique(targets)) > 1:
+        return found
+    return {name: value for name, value in found.items() if name in ("accuracy", "mae", "rmse")}
 
 
 def examine(
@@ -76,27 +147,78 @@ def examine(
     rows: int | None = None,
     given: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
-    like: str | None = None,
+    models: Iterable[ModelReference] = (),
 ) -> Exam:
-    """Load a recipe's data, and choose what models are scored on.
+    """Load data, and choose what `models` are scored on; `data`, `rows` and `given` are as `mlctl train` has them.
 
-    `like` is the run that made a model: its data options (a table's target, the split) hold where `given` sets
-    no other, so that no row it was trained on is among the test's.
+    Data options (a table's target, the split) are those of the run that made one of the models, where `given`
+    sets no other: of the first that was trained on this very data, so that none of the rows that it was trained
+    on is among the test's. A user's own data that none of them was trained on is scored whole.
     """
-    recipe = find(source)
-    recipe, values = prepare.recipe_values(source, {**_options_of(settings, recipe, like), **(given or {})})
-    prepared = prepare.prepare(settings, recipe, values, data, rows, watcher or Quiet())
+    looking = watcher or Quiet()
+    runs: Sequence[Run] = _runs(settings, models)
+    recipe = _recipe_of(source, runs)
+    own = recipe.name in fresh.RECIPES and (data or recipe.own_data) and data != prepare.SYNTHETIC
+    if own:
+        whole, runs = _whole(settings, recipe, data, rows, given or {}, looking, runs)
+        if whole is not None:
+            return whole
+    values = recipe.values({**_options(recipe, runs), **(given or {})})
+    prepared = prepare.prepare(settings, recipe, values, data, rows, looking)
     found = prepared.data
-    return Exam(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
+    return Dealt(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
 
 
-def _options_of(settings: Settings, recipe: Recipe, run_id: str | None) -> dict[str, str]:
-    """Return the data options that a run of this recipe had; none where it is gone, or of another recipe."""
-    try:
-        run = Store(settings.tracking_uri).run(run_id) if run_id else None
-    except NotFoundError:  # a model may outlive its run
-        run = None
-    if run is None or run.recipe != recipe.name:
+def _whole(
+    settings: Settings, recipe: Recipe, data: str | None, rows: int | None, given: Mapping[str, Any],
+    watcher: Watcher, runs: Sequence[Run],
+) -> tuple[Whole | None, Sequence[Run]]:  # fmt: skip
+    """Return all rows of data that none of the runs was trained on; else None, and the runs that were."""
+    values = recipe.values({**_options(recipe, runs), **given})
+    source = prepare.source_of(settings, recipe, values, data, rows, watcher)
+    path = given_path(source)
+    found = fresh.labelled(recipe.name, path, values)
+    sha256, size = found.digest()
+    trained = [run for run in runs if run.data and run.data.sha256 == sha256]
+    if trained:
+        return None, trained
+    if not all(run.data and run.data.sha256 for run in runs) or not runs:
+        watcher.say("it is not known what the model was trained on: all rows count, seen or not")
+    else:
+        watcher.say(f"{path.name}: the model was not trained on it: all of its rows count")
+    told = [parse_objective(run.tags.get("mlctl.objective", "")) for run in runs]
+    objective = next((one for one in told if one), recipe.objective)
+    reference = DataReference(path.name.partition(".")[0], source.given or str(path), sha256, 0, size)
+    decides = objective.metric.removeprefix("val_")
+    return Whole(settings, found, recipe.name, reference, decides), runs
+
+
+def _recipe_of(source: str, runs: Sequence[Run]) -> Recipe:
+    """Return the recipe of a source; a user's own data is read by the one that the model was trained by."""
+    path = Path(source).expanduser()
+    told = next((run.recipe for run in runs if run.recipe in fresh.RECIPES), "")
+    if told and path.exists() and not source.endswith(".py") and source not in names():
+        recipe = find(told)
+        recipe.own_data = source
+        return recipe
+    return find(source)
+
+
+def _runs(settings: Settings, models: Iterable[ModelReference]) -> list[Run]:
+    """Return the runs that made the models; a model may outlive its own."""
+    found, store = [], Store(settings.tracking_uri)
+    for run_id in dict.fromkeys(one.run_id for one in models if one.run_id):
+        try:
+            found.append(store.run(run_id))
+        except NotFoundError:
+            continue
+    return found
+
+
+def _options(recipe: Recipe, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the data options that the first run of this recipe had."""
+    run = next((run for run in runs if run.recipe == recipe.name), None)
+    if run is None:
         return {}
     declared = recipe.declared()
     known = {name: declared.get(name.partition(".")[0]) for name in run.params}

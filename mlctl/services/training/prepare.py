@@ -15,7 +15,7 @@ import numpy as np
 from mlctl.data.dataset import Dataset, Split, is_packed
 from mlctl.data.sources import Source
 from mlctl.domain import DataReference, Watcher
-from mlctl.errors import BadDataError, ConfigurationError, MlctlError, UsageError
+from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find, own
 from mlctl.recipes.recipe import where_in
 from mlctl.settings import Settings
@@ -64,36 +64,11 @@ def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values
         raise UsageError(exc.message, "; ".join(filter(None, (exc.hint, out)))) from exc
 
 
-def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was set, over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
-
-    Raises ConfigurationError where the recipe declares no such value, or it cannot be.
-    """
-    recipe = find(source)
-    told = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
-    try:
-        recipe.values(told)
-    except UsageError as exc:
-        where = settings.sources.get(f"recipes.{recipe.name}", "mlctl.toml")
-        raise ConfigurationError(f"{where}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
-    return {**told, **given}
-
-
 def prepare(
     settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
 ) -> Prepared:
     """Load a recipe's data and make its encoder; raises what `Source.file` and a recipe's `load` raise."""
-    if rows is not None and data != SYNTHETIC:
-        raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
-    source = Source(
-        given=None if data == SYNTHETIC else data or recipe.own_data,
-        synthetic=data == SYNTHETIC,
-        rows=rows,
-        data_dir=settings.data_dir,
-        cache_dir=settings.cache_dir,
-        options=values,
-        progress=watcher.download,
-    )
+    source = source_of(settings, recipe, values, data, rows, watcher)
     watcher.stage(f"loading {recipe.name}")
     with blamed(recipe, "loading its data"):
         dataset = recipe.load(source)
@@ -105,6 +80,23 @@ def prepare(
         sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
     dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
     return Prepared(recipe, values.on(len(dataset.train)), dataset, encoder)
+
+
+def source_of(
+    settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
+) -> Source:
+    """Return where a recipe's data is to come from; raises UsageError."""
+    if rows is not None and data != SYNTHETIC:
+        raise UsageError("--rows is for --data synthetic alone", "leave it out, or add --data synthetic")
+    return Source(
+        given=None if data == SYNTHETIC else data or recipe.own_data,
+        synthetic=data == SYNTHETIC,
+        rows=rows,
+        data_dir=settings.data_dir,
+        cache_dir=settings.cache_dir,
+        options=values,
+        progress=watcher.download,
+    )
 
 
 def _first_rows(dataset: Dataset) -> Split:

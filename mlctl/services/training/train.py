@@ -11,6 +11,7 @@ from mlctl.errors import UsageError
 from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
+from mlctl.services.training.defaults import with_defaults
 from mlctl.services.training.request import Request, Resumed
 from mlctl.settings import Settings
 
@@ -26,7 +27,7 @@ def train(settings: Settings, request: Request, watcher: Watcher, cluster: Clust
     if request.register is not None:
         check_name(request.register)
     # what a default was is part of what was asked for: a resumed run must not read another mlctl.toml
-    request = replace(request, given=prepare.with_defaults(settings, request.source, request.given))
+    request = replace(request, given=with_defaults(settings, request.source, request.given))
     recipe, values = prepare.recipe_values(request.source, request.given)
     if cluster:
         demand_shared(settings, request, cluster)

@@ -17,6 +17,7 @@ from mlctl.recipes import Recipe
 from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
 from mlctl.services.training import prepare
+from mlctl.services.training.defaults import with_defaults
 from mlctl.services.tuning.space import size, space
 from mlctl.services.tuning.stopping import rule
 from mlctl.settings import Settings
@@ -188,7 +189,7 @@ def understood(request: SearchRequest) -> Asked:
 
 def _with_defaults(settings: Settings, request: SearchRequest) -> SearchRequest:
     """Return the request with what mlctl.toml has for its recipe, but for values that are searched."""
-    told = prepare.with_defaults(settings, request.source, {})
+    told = with_defaults(settings, request.source, {})
     if not told:
         return request
     recipe, _ = prepare.recipe_values(request.source, request.given)

@@ -74,7 +74,7 @@ class Folder:
 
     def delete(self, keys: Iterable[str]) -> int:
         """Delete files, and the folders that this leaves empty."""
-        total, folders = 0, set()
+        total, folders, root = 0, set(), self.root.resolve()
         for key in keys:
             file = self._file(key)
             with contextlib.suppress(FileNotFoundError):
@@ -82,7 +82,7 @@ class Folder:
                 total += 1
             folders.add(file.parent)
         for folder in sorted(folders, key=lambda one: -len(one.parts)):
-            while folder not in (self.root, folder.parent):
+            while folder not in (root, folder.parent):
                 try:
                     folder.rmdir()
                 except OSError:

@@ -174,12 +174,18 @@ class Backup:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is deleted for ever, or would be: `held` are deleted things that a registered version still needs."""
+    """What is deleted for ever, or would be.
 
+    `held` are deleted things that a registered version still needs; `left_alone` are places of which only the
+    rows go: another store's, ones that somebody chose, and ones that something living is in.
+    """
+
+    backend: str
     runs: tuple[str, ...]
     experiments: tuple[str, ...]
     models: tuple[str, ...]
     held: tuple[str, ...]
+    left_alone: tuple[str, ...]
     objects: int
     size_bytes: int
     done: bool = False

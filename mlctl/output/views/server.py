@@ -150,12 +150,14 @@ def _(answer: Backup) -> Any:
 @tables.register
 def _(answer: Sweep) -> list[Table]:
     rows: list[tuple[str, Any]] = [
+        ("database", answer.backend),
         ("runs", len(answer.runs)),
         ("experiments", len(answer.experiments)),
         ("models", len(answer.models)),
         ("objects", answer.objects),
         ("bytes", f"{answer.size_bytes:,}"),
         *(("kept", one) for one in answer.held),
+        *(("left alone", one) for one in answer.left_alone),
     ]
     return [Table((Column("freed" if answer.done else "would be freed", keep=9), Column("", keep=9)), rows)]
 

@@ -11,7 +11,6 @@ from mlflow import MlflowClient
 from mlctl.domain.server import Backend, Place
 from mlctl.services.server.gc import sweep
 
-
 NewStore = Callable[[Path], str]
 
 

@@ -20,6 +20,7 @@ import sqlalchemy
 from sqlalchemy import MetaData, text
 
 from mlctl.adapters import schema_files
+from mlctl.adapters.database import NAMED
 from mlctl.domain.server import Backend
 from mlctl.errors import BadDataError, RefusedError
 
@@ -154,8 +155,13 @@ def create_schema(backend: Backend, wanted: Mapping[str, str]) -> None:
             auth.migrate(engine, wanted["alembic_version_auth"])
 
 
-def load(backend: Backend, lines: Mapping[str, Iterable[bytes]]) -> None:
-    """Fill these tables of an empty schema, all or nothing: what migrations put there is replaced."""
+def load(
+    backend: Backend, lines: Mapping[str, Iterable[bytes]], moved: tuple[str, str] | None = None
+) -> None:
+    """Fill these tables of an empty schema, all or nothing: what migrations put there is replaced.
+
+    Where artifacts were `moved` from one place to another, what names the one names the other afterwards.
+    """
     with engine_of(backend) as engine, engine.begin() as connection:
         named = [table for table in tables(connection) if table.name in lines]
         if missing := set(lines) - {table.name for table in named}:
@@ -166,6 +172,31 @@ def load(backend: Backend, lines: Mapping[str, Iterable[bytes]]) -> None:
             connection.execute(table.delete())
         for table in named:
             _fill(connection, table, lines[table.name])
+        if moved:
+            _rename(connection, named, *moved)
+
+
+def _rename(connection: sqlalchemy.Connection, among: list[sqlalchemy.Table], old: str, new: str) -> None:
+    known = {table.name: table for table in among}
+    for name, column in NAMED:
+        if name in known:
+            here = known[name].c[column]
+            begins = sqlalchemy.func.substr(here, 1, len(old) + 1) == f"{old}/"
+            rest = sqlalchemy.literal(new).concat(sqlalchemy.func.substr(here, len(old) + 1))
+            connection.execute(
+                known[name].update().where(sqlalchemy.or_(here == old, begins)).values({column: rest})
+            )
+
+
+def locations(connection: sqlalchemy.Connection) -> list[tuple[str, str]]:
+    """Return where artifacts that a backup should hold are: a location, and whose it is in words."""
+    queries = (
+        "SELECT artifact_location, 'experiment ' || name FROM experiments WHERE lifecycle_stage = 'active'",
+        "SELECT coalesce(nullif(storage_location, ''), source), name || '/' || version FROM model_versions"
+        " WHERE current_stage <> 'Deleted_Internal'",
+    )
+    rows = [row for query in queries for row in connection.execute(text(query))]
+    return [(row[0], row[1]) for row in rows if row[0]]
 
 
 def _fill(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Iterable[bytes]) -> None:

@@ -161,7 +161,10 @@ class Adoption:
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup file holds; without artifacts it knows their checksums."""
+    """What a backup file holds; without artifacts it knows their checksums.
+
+    `elsewhere` are artifacts that it does not know: they are in another store, or on another machine.
+    """
 
     file: str
     size_bytes: int
@@ -170,6 +173,8 @@ class Backup:
     artifacts: int
     artifact_bytes: int
     with_artifacts: bool
+    backend: str
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,10 @@ def test_a_backup_is_one_moment_although_clients_write(mlctl: CommandLine) -> No
 
 
 def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:
+    """And one that would hold no artifact, since a local client has put them into a folder of its own."""
     make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    assert "4 artifacts of digits, imdb are in folders" in mlctl.fails(4, "server-backup", "whole.tar")
+    shutil.rmtree(mlctl.cwd / "mlruns")
     mlctl("server-backup", "whole.tar")
     whole = (mlctl.cwd / "whole.tar").read_bytes()
     for number, torn in enumerate(

@@ -13,12 +13,13 @@ import sqlalchemy
 from mlflow import MlflowClient
 
 from mlctl.adapters import dump, schema_files
-from mlctl.domain.server import Backend, Place
+from mlctl.domain.server import Place
 from mlctl.errors import MlctlError, RefusedError
 from mlctl.services.server.backup import backup
 from mlctl.services.server.place import locate
 from mlctl.services.server.restore import restore
 from tests.parts.postgres import PASSWORD, Postgres
+from tests.parts.s3 import S3
 
 NewStore = Callable[[Path], str]
 
@@ -120,7 +121,7 @@ def test_a_restore_that_fails_can_be_said_again(
 ) -> None:
     place = locate(tmp_path / "target")
 
-    def fails(backend: Backend, lines: object) -> None:
+    def fails(*_: object) -> None:
         raise RefusedError("the disk is full")
 
     with monkeypatch.context() as patch:
@@ -128,3 +129,45 @@ def test_a_restore_that_fails_can_be_said_again(
         assert refused(place, saved).message == "the disk is full"
     restore(place, saved)
     assert runs(place) == ["saved"]
+
+
+def test_what_is_not_in_a_backup_is_said(tmp_path: Path, new_store: NewStore) -> None:
+    client = MlflowClient(new_store(tmp_path / "source"))
+    for name, location in (
+        ("away", "s3://other/place"),
+        ("theirs", "/no/such/folder"),
+        ("ours", "mlflow-artifacts:/3"),
+    ):
+        client.create_experiment(name, location)
+    client.create_registered_model("nothing")
+    told = backup(locate(tmp_path / "source"), tmp_path / "saved.tar", with_artifacts=True)
+    assert told.elsewhere == ("s3://other/place, of experiment away", "/no/such/folder, of experiment theirs")
+    assert told.backend == f"sqlite:///{tmp_path}/source/mlflow.db"
+
+
+@pytest.mark.needs("s3")
+def test_what_clients_wrote_to_the_bucket_themselves_is_named_where_it_is_now(
+    tmp_path: Path, new_store: NewStore, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**s3.environment, "MLFLOW_S3_ENDPOINT_URL": s3.url}.items():
+        monkeypatch.setenv(name, value)
+    old, new = s3.new_bucket(), s3.new_bucket()
+    client = MlflowClient(new_store(tmp_path / "source"))
+    run = client.create_run(client.create_experiment("direct", f"s3://{old}/team/1")).info
+    lookalike = client.create_experiment("lookalike", f"s3://{old}/teams")
+    client.log_text(run.run_id, "a note", "note.txt")
+    source = locate(tmp_path / "source", bucket=old, prefix="team", endpoint_url=s3.url)
+    assert backup(source, tmp_path / "saved.tar", with_artifacts=True).elsewhere == (
+        f"s3://{old}/teams, of experiment lookalike",
+    )
+
+    into_bucket = locate(tmp_path / "bucket", bucket=new, endpoint_url=s3.url)
+    for place, wanted in ((into_bucket, f"s3://{new}"), (locate(tmp_path / "folder"), "mlflow-artifacts:")):
+        restore(place, tmp_path / "saved.tar")
+        restored = MlflowClient(place.backend.uri)
+        assert restored.get_run(run.run_id).info.artifact_uri == f"{wanted}/1/{run.run_id}/artifacts"
+        assert restored.get_experiment(run.experiment_id).artifact_location == f"{wanted}/1"
+        assert restored.get_experiment(lookalike).artifact_location == f"s3://{old}/teams"
+    key = f"1/{run.run_id}/artifacts/note.txt"
+    assert s3.client().get_object(Bucket=new, Key=key)["Body"].read() == b"a note"
+    assert (tmp_path / "folder" / "mlartifacts" / key).read_text() == "a note"

@@ -134,10 +134,12 @@ def _(answer: Backup) -> list[Table]:
     rows = [
         ("file", answer.file),
         ("bytes", f"{answer.size_bytes:,}"),
+        ("database", answer.backend),
         ("runs", answer.runs),
         ("models", answer.models),
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
         ("kept of these", "everything" if answer.with_artifacts else "checksums"),
+        *(("not in it", one) for one in answer.elsewhere),
     ]
     return [Table(PAIR, rows)]
 

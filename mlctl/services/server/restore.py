@@ -77,12 +77,19 @@ def restore(place: Place, file: Path) -> Backup:
                     put.append(member.name.removeprefix("artifacts/"))
                     store.put(put[-1], tar.extractfile(member))
             dump.create_schema(place.backend, manifest["revisions"])
-            dump.load(place.backend, {name: _lines(tar, name) for name in manifest["tables"]})
+            tables = {name: _lines(tar, name) for name in manifest["tables"]}
+            dump.load(place.backend, tables, _moved(manifest["bucket"], place))
         except BaseException:
             with contextlib.suppress(MlctlError):
                 store.delete(put)
             raise
     return found
+
+
+def _moved(bucket: str | None, place: Place) -> tuple[str, str] | None:
+    """Return what clients that wrote to the bucket themselves have named, and its name now: the server's, or a bucket."""
+    now = place.bucket.uri if place.bucket else "mlflow-artifacts:"
+    return (bucket, now) if bucket and bucket != now else None
 
 
 def _lines(tar: tarfile.TarFile, table: str) -> Iterator[bytes]:

@@ -162,6 +162,9 @@ def test_a_backup_is_one_moment_although_clients_write(mlctl: CommandLine) -> No
     """Its artifacts have a backup of their own: it knows their checksums, and asks for them first."""
     up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     make_runs(up["url"], mlctl.cwd)
+    # a server of this name is noted, and yet a place that is named is the one that is meant
+    assert f"{mlctl.cwd}/other/mlflow.db" in mlctl.fails(3, "server-gc", "--root", "other")
+    assert "other/mlflow.db" in mlctl.fails(3, "server-backup", "other.tar", "--root", "other")
     environment = {**mlctl.whole_environment(), "MLFLOW_TRACKING_URI": up["url"]}
     clients = subprocess.Popen(
         [sys.executable, LOGGING_CLIENT, "4", "100"], env=environment, stdout=subprocess.PIPE, text=True

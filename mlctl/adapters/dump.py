@@ -31,6 +31,13 @@ MADE_BY_HAND = {  # in tables that migrations put a row into, which rows are not
     "experiments": "experiment_id <> 0 OR name <> 'Default'",
     "workspaces": "name <> 'default'",
 }
+LOCATED = {  # by table: what a row is, what it is called, where its artifacts are, and whether it is deleted
+    "experiments": ("experiment", ("name",), ("artifact_location",), "lifecycle_stage"),
+    "runs": ("run", ("run_uuid",), ("artifact_uri",), "lifecycle_stage"),
+    "logged_models": ("model", ("model_id",), ("artifact_location",), "lifecycle_stage"),
+    "model_versions": ("version", ("name", "version"), ("storage_location", "source"), "current_stage"),
+}
+GONE = ("deleted", "Deleted_Internal")
 
 
 @contextlib.contextmanager
@@ -86,6 +93,21 @@ def tables(connection: sqlalchemy.Connection) -> list[sqlalchemy.Table]:
     metadata = MetaData()
     metadata.reflect(connection, only=lambda name, _: name in ours)
     return [table for table in metadata.sorted_tables if table.name in ours]
+
+
+def locations(
+    connection: sqlalchemy.Connection, among: Iterable[sqlalchemy.Table]
+) -> list[tuple[str, str, str]]:
+    """Return where artifacts of all that is not deleted are: of what kind it is, its id or name, and a location."""
+    found = []
+    for table in among:
+        if table.name in LOCATED:
+            kind, whose, columns, stage = LOCATED[table.name]
+            for row in connection.execute(table.select().where(table.c[stage].not_in(GONE))).mappings():
+                location = next((row[column] for column in columns if row.get(column)), None)
+                if location:
+                    found.append((kind, "/".join(str(row[column]) for column in whose), location))
+    return found
 
 
 def rows(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Iterator[bytes]:
@@ -186,17 +208,6 @@ def _rename(connection: sqlalchemy.Connection, among: list[sqlalchemy.Table], ol
             connection.execute(
                 known[name].update().where(sqlalchemy.or_(here == old, begins)).values({column: rest})
             )
-
-
-def locations(connection: sqlalchemy.Connection) -> list[tuple[str, str]]:
-    """Return where artifacts that a backup should hold are: a location, and whose it is in words."""
-    queries = (
-        "SELECT artifact_location, 'experiment ' || name FROM experiments WHERE lifecycle_stage = 'active'",
-        "SELECT coalesce(nullif(storage_location, ''), source), name || '/' || version FROM model_versions"
-        " WHERE current_stage <> 'Deleted_Internal'",
-    )
-    rows = [row for query in queries for row in connection.execute(text(query))]
-    return [(row[0], row[1]) for row in rows if row[0]]
 
 
 def _fill(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Iterable[bytes]) -> None:

@@ -164,6 +164,7 @@ class Backup:
     """What a backup file holds; without artifacts it knows their checksums.
 
     `elsewhere` are artifacts that it does not know: they are in another store, or on another machine.
+    `vanished` is how many files went away while it was made, which nothing in it needs.
     """
 
     file: str
@@ -175,6 +176,7 @@ class Backup:
     with_artifacts: bool
     backend: str
     elsewhere: tuple[str, ...] = ()
+    vanished: int = 0
 
 
 @dataclass(frozen=True)

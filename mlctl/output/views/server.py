@@ -139,6 +139,7 @@ def _(answer: Backup) -> list[Table]:
         ("models", answer.models),
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
         ("kept of these", "everything" if answer.with_artifacts else "checksums"),
+        *([("gone meanwhile", f"{answer.vanished} that nothing needs")] if answer.vanished else []),
         *(("not in it", one) for one in answer.elsewhere),
     ]
     return [Table(PAIR, rows)]

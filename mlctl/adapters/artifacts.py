@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from mlctl.domain.server import Place
-from mlctl.errors import BadDataError, RefusedError
+from mlctl.errors import BadDataError, NotFoundError, RefusedError
 
 UNFINISHED = ".artifact.uploading."  # what MLflow calls a file that a client is still sending
 
@@ -22,7 +22,7 @@ class Store(Protocol):
         """Yield (key, bytes) of everything under a prefix that ends with a slash, or of everything."""
 
     def open(self, key: str) -> Any:
-        """Return its bytes to read from."""
+        """Return its bytes to read from; raises NotFoundError where it is gone."""
 
     def put(self, key: str, body: Any) -> None:
         """Keep what a readable holds."""
@@ -51,8 +51,14 @@ class Folder:
                         yield file.relative_to(self.root).as_posix(), file.stat().st_size
 
     def open(self, key: str) -> IO[bytes]:
-        """Open a file."""
-        return self._file(key).open("rb")
+        """Open a file; raises NotFoundError where it is gone."""
+        file = self._file(key)
+        try:
+            return file.open("rb")
+        except FileNotFoundError as exc:
+            raise NotFoundError(f"{file} is not there", "has it been deleted meanwhile?") from exc
+        except OSError as exc:
+            raise RefusedError(f"{file} cannot be read: {exc.strerror}", "look at its owner") from exc
 
     def put(self, key: str, body: Any) -> None:
         """Write a file, all or nothing."""
@@ -74,7 +80,7 @@ class Folder:
 
     def delete(self, keys: Iterable[str]) -> int:
         """Delete files, and the folders that this leaves empty."""
-        total, folders = 0, set()
+        total, folders, root = 0, set(), self.root.resolve()
         for key in keys:
             file = self._file(key)
             with contextlib.suppress(FileNotFoundError):
@@ -82,7 +88,7 @@ class Folder:
                 total += 1
             folders.add(file.parent)
         for folder in sorted(folders, key=lambda one: -len(one.parts)):
-            while folder not in (self.root, folder.parent):
+            while folder not in (root, folder.parent):
                 try:
                     folder.rmdir()
                 except OSError:

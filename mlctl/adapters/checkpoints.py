@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.journal import write_atomically
+from mlctl.domain.runs import CHECKPOINT
 from mlctl.errors import BadDataError, MlctlError
 
 Array = np.ndarray[Any, Any]
-SHARED = "checkpoint"  # the artifact folder from which another machine can go on
+SHARED = CHECKPOINT
 KEPT = 2
 EVERY = "[0-9]*-[0-9]*.ckpt"
 DIGEST_BYTES = 32

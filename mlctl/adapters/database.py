@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import re
 import socket
 import sqlite3
 import struct
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlctl.adapters import extras
+from mlctl.adapters import extras, schema_files
 from mlctl.domain.server import Backend, StrayExperiment
 from mlctl.errors import (
     BadDataError,
@@ -40,15 +38,15 @@ def verify(backend: Backend, upgrade: bool) -> None:
         return
     with opened(backend) as connection:
         found = _revision(connection)
-        if found is None or found == newest_revision():
+        if found is None or found == schema_files.newest_revision():
             return
-    if found not in _revisions():
+    if found not in schema_files.revisions():
         raise RefusedError(
             f"the database's schema ({found}) was made by a newer MLflow than this one", "upgrade mlflow here"
         )
     if not upgrade:
         raise RefusedError(
-            f"the database's schema ({found}) is older than this MLflow's ({newest_revision()})",
+            f"the database's schema ({found}) is older than this MLflow's ({schema_files.newest_revision()})",
             "make a backup (mlctl server-backup), then say --upgrade-db",
         )
 
@@ -122,28 +120,6 @@ def opened(backend: Backend) -> Iterator[Any]:
         raise _sqlite_error(exc, backend.sqlite_file) from exc
     finally:
         connection.close()
-
-
-def newest_revision() -> str:
-    """Return the schema's revision that the installed MLflow wants, read from its files."""
-    revisions = _revisions()
-    (head,) = set(revisions) - {before for before in revisions.values() if before}
-    return head
-
-
-def _revisions() -> dict[str, str | None]:
-    """Return each revision with the one before it."""
-    spec = importlib.util.find_spec("mlflow")
-    assert spec
-    assert spec.origin
-    found = {}
-    for file in (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py"):
-        text = file.read_text(encoding="utf-8")
-        revision = re.search(r"^revision\s*=\s*[\"'](\w+)", text, re.MULTILINE)
-        before = re.search(r"^down_revision\s*=\s*[\"'](\w+)", text, re.MULTILINE)
-        if revision:
-            found[revision[1]] = before[1] if before else None
-    return found
 
 
 def _revision(connection: Any) -> str | None:

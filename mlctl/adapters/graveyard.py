@@ -20,8 +20,17 @@ class Grave:
     experiment_id: str
 
 
-def deleted(backend: Backend) -> tuple[list[Grave], list[str]]:
-    """Return what can be taken away, and in words what is deleted but still held by a registered version.
+@dataclass(frozen=True)
+class Graveyard:
+    """What can be taken away; in words, what is deleted but held by a version; where all that stays is."""
+
+    graves: list[Grave]
+    held: list[str]
+    living: list[str]
+
+
+def deleted(backend: Backend) -> Graveyard:
+    """Return what can be taken away, what is still held by a registered version, and the places of all that stays.
 
     A run goes with the models that it made; an experiment with all that is in it. Held is a run that a version
     names as its own or as its source, and a model that a version was made from.
@@ -34,7 +43,7 @@ def deleted(backend: Backend) -> tuple[list[Grave], list[str]]:
         )
         experiments = select(
             connection,
-            "SELECT experiment_id, artifact_location FROM experiments WHERE lifecycle_stage = 'deleted'",
+            "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments",
         )
         runs = select(
             connection,
@@ -50,7 +59,7 @@ def deleted(backend: Backend) -> tuple[list[Grave], list[str]]:
     for name, number, source, storage, run in versions:
         for one in {run, *re.findall(r"m-[0-9a-f]{32}|[0-9a-f]{32}", f"{source} {storage}")}:
             holders.setdefault(one, f"{name}/{number}")
-    dead = {str(one[0]) for one in experiments}
+    dead = {str(one[0]) for one in experiments if one[2] == "deleted"}
     dead_runs = {one[0] for one in runs if "deleted" in one[3:]}
     dead_models = {
         one[0]
@@ -58,21 +67,35 @@ def deleted(backend: Backend) -> tuple[list[Grave], list[str]]:
         if one[3] == "deleted" or str(one[2]) in dead or one[4] in dead_runs - holders.keys()
     }
     graves = [
-        Grave("run", one[0], one[1], str(one[2])) for one in runs if one[0] in dead_runs - holders.keys()
+        Grave("run", one[0], one[1] or "", str(one[2]))
+        for one in runs
+        if one[0] in dead_runs - holders.keys()
     ]
     graves += [
-        Grave("model", one[0], one[1], str(one[2]))
+        Grave("model", one[0], one[1] or "", str(one[2]))
         for one in models
         if one[0] in dead_models - holders.keys()
     ]
     held = {one: holders[one] for one in (dead_runs | dead_models) & holders.keys()}
     occupied = {str(one[2]) for one in (*runs, *models) if one[0] in held}
     graves += [
-        Grave("experiment", str(one[0]), one[1], str(one[0]))
+        Grave("experiment", str(one[0]), one[1] or "", str(one[0]))
         for one in experiments
-        if str(one[0]) not in occupied
+        if str(one[0]) in dead - occupied
     ]
-    return graves, sorted(f"{one}, for {version}" for one, version in held.items())
+    gone = {(one.kind, one.id) for one in graves}
+    living = [
+        one[1]
+        for kind, rows in (("experiment", experiments), ("run", runs), ("model", models))
+        for one in rows
+        if (kind, str(one[0])) not in gone
+    ]
+    living += [place for one in versions for place in one[2:4]]
+    return Graveyard(
+        graves,
+        sorted(f"{one}, for {version}" for one, version in held.items()),
+        [place for place in living if place],
+    )
 
 
 def bury(backend: Backend, graves: list[Grave]) -> None:

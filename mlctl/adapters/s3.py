@@ -107,7 +107,7 @@ class Store:
     def open(self, key: str) -> Any:
         """Return an object's body to read from; raises NotFoundError where it is gone."""
         where = {"Bucket": self.bucket.name, "Key": self._key(key)}
-        return self._call("get", lambda: self.client.get_object(**where)["Body"])
+        return _Body(self._call("get", lambda: self.client.get_object(**where)["Body"]), self._call)
 
     def put(self, key: str, body: Any) -> None:
         """Store a readable, in parts where it is large."""
@@ -115,7 +115,8 @@ class Store:
 
     def put_file(self, key: str, file: Path) -> None:
         """Store a file."""
-        self._call("put", lambda: self.client.upload_file(str(file), self.bucket.name, self._key(key)))
+        with self._call(f"read {file}", lambda: file.open("rb")) as body:
+            self.put(key, body)  # upload_file would hide S3's answer behind an error of its own
 
     def delete(self, keys: Iterable[str]) -> int:
         """Delete objects, a thousand a request; return how many."""
@@ -219,3 +220,19 @@ class Store:
         return UnreachableError(
             f"{self.shown} does not answer as S3 does ({status} {code})", "is --endpoint-url right?"
         )
+
+
+class _Body:
+    """An object's content on its way: an error in the middle is translated as one at the beginning is."""
+
+    def __init__(self, raw: Any, call: Callable[[str, Callable[[], bytes]], bytes]) -> None:
+        self._raw = raw
+        self._call = call
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; all of them without a size."""
+        return self._call("get", lambda: bytes(self._raw.read(None if size < 0 else size)))
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._raw.close()

@@ -27,7 +27,7 @@ def server(
     prefix: Prefix = "",
     endpoint_url: EndpointUrl = None,
     region: Region = None,
-    database_port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
+    database_port: Annotated[int, typer.Option(min=1, max=65535, help="PostgreSQL's port.")] = 5432,
     upstream: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="nginx: where the server is.")
     ] = "127.0.0.1:5000",

@@ -30,12 +30,13 @@ def server_backup(
     mlctl server-backup monday.tar
     mlctl server-backup monday.tar --backend postgresql://mlflow@db/mlflow --bucket models --no-artifacts
     """
+    from mlctl import output
     from mlctl.services import server
 
-    place = server.locate_named(name, session.settings, **where)
-    session.show(
-        server.backup(place, file, not no_artifacts), f"next: mlctl server-restore {file} --root ELSEWHERE"
-    )
+    answer = server.backup(server.locate_named(name, session.settings, **where), file, not no_artifacts)
+    if answer.elsewhere:
+        output.warn(f"artifacts at {len(answer.elsewhere)} other places are not in it")
+    session.show(answer, f"next: mlctl server-restore {file} --root ELSEWHERE")
 
 
 @placed

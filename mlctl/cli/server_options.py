@@ -14,7 +14,7 @@ WHERE = "Where things are kept"
 
 Name = Annotated[str, typer.Option("--name", metavar="SERVER", help="Which server, where there are several.")]
 Root = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--root",
         metavar="DIR",
@@ -59,7 +59,7 @@ Region = Annotated[
 
 Where = dict[str, Any]  # what `services.server.locate_in` takes
 OPTIONS = (
-    ("root", Root, Path()),
+    ("root", Root, None),
     ("backend", BackendUri, None),
     ("backend_file", BackendFile, None),
     ("bucket", BucketName, None),

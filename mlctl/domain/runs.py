@@ -9,6 +9,8 @@ from typing import Any
 from mlctl.domain import Artifact, Experiment, Run
 from mlctl.domain.tune import SearchNow
 
+CHECKPOINT = "checkpoint"  # the artifact folder from which another machine can go on; a training replaces what is in it
+
 
 @dataclass(frozen=True)
 class Field:

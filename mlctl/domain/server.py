@@ -161,7 +161,11 @@ class Adoption:
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup file holds; without artifacts it knows their checksums."""
+    """What a backup file holds; without artifacts it knows their checksums.
+
+    `elsewhere` are artifacts that it does not know: they are in another store, or on another machine.
+    `vanished` is how many files went away while it was made, which nothing in it needs.
+    """
 
     file: str
     size_bytes: int
@@ -170,16 +174,25 @@ class Backup:
     artifacts: int
     artifact_bytes: int
     with_artifacts: bool
+    backend: str
+    elsewhere: tuple[str, ...] = ()
+    vanished: int = 0
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is deleted for ever, or would be: `held` are deleted things that a registered version still needs."""
+    """What is deleted for ever, or would be.
 
+    `held` are deleted things that a registered version still needs; `left_alone` are places of which only the
+    rows go: another store's, ones that somebody chose, and ones that something living is in.
+    """
+
+    backend: str
     runs: tuple[str, ...]
     experiments: tuple[str, ...]
     models: tuple[str, ...]
     held: tuple[str, ...]
+    left_alone: tuple[str, ...]
     objects: int
     size_bytes: int
     done: bool = False

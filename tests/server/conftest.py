@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def postgres() -> Iterator[postgres_part.Postgres]:
     with postgres_part.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Put a fresh sqlite store into a folder; return its URI. Its schema is made once: that takes seconds."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    made = tmp_path_factory.mktemp("store") / "mlflow.db"
+    SqlAlchemyStore(f"sqlite:///{made}", "mlflow-artifacts:/").engine.dispose()
+
+    def put(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, folder / "mlflow.db")
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return put

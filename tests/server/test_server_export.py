@@ -13,6 +13,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from mlctl.domain.server import Bucket, Exported
+from mlctl.errors import UsageError
+from mlctl.services.server import export
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 
@@ -52,6 +55,35 @@ def test_manifests_are_what_kubernetes_takes(mlctl: CommandLine) -> None:
             kubernetes_validate.validate(wrong, "1.30", strict=True)
     (mlctl.cwd / "deploy" / "service.yaml").write_text("mine")
     assert "service.yaml" in mlctl.fails(4, "export", "server", "deploy", "--to", "kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        ("nginx", "--upstream", "x; }"), ("nginx", "--upstream", "host"), ("nginx", "--upstream", ""),
+        ("kubernetes", "--prefix", "a: b"), ("kubernetes", "--prefix", "team:"), ("compose", "--prefix", "$HOME"),
+        ("compose", "--bucket", "a #b"), ("compose", "--endpoint-url", "http://minio:"),
+        ("compose", "--endpoint-url", "minio:9000"), ("kubernetes", "--endpoint-url", "http://minio:65536"), ("kubernetes", "--region", "eu west"),
+        ("kubernetes", "--image", "mlctl:"), ("nginx", "--host", "a.example.com\n"), ("nginx", "--host", ""),
+    ],
+)  # fmt: skip
+def test_a_value_that_would_break_a_file_is_refused(kind: str, option: str, value: str) -> None:
+    given = {"--host": "mlflow.example.com", "--image": "mlctl:1.0", "--upstream": "[::1]:5000"}
+    place = {
+        "--bucket": "s3://models",
+        "--prefix": "",
+        "--endpoint-url": "http://minio:9000",
+        "--region": None,
+    }
+
+    def files() -> Exported:
+        bucket = Bucket(*(place[one] or "" for one in place))
+        return export(kind, Path(), given["--host"], given["--image"], bucket, 5432, given["--upstream"])
+
+    assert files().files
+    (given if option in given else place)[option] = value
+    with pytest.raises(UsageError, match=f"^{option} "):
+        files()
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is absent")

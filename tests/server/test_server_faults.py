@@ -195,11 +195,11 @@ def test_an_s3_endpoint_that_is_away(mlctl: CommandLine) -> None:
 
 def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> None:
     """As an init container does it: the schema, and no server."""
-    from mlctl.adapters import database, dump
+    from mlctl.adapters import database, dump, schema_files
     from mlctl.domain.server import Backend
 
     backend = Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")
-    older = database._revisions()[database.newest_revision()]
+    older = schema_files.revisions()[schema_files.newest_revision()]
     assert older
     dump.create_schema(backend, {"alembic_version": older})
     with database.opened(backend) as connection:
@@ -208,6 +208,6 @@ def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> N
         )
         connection.commit()
     assert "older than this MLflow's" in mlctl.fails(4, "server-up", "--port", "0")
-    assert mlctl.json("server-up", "--migrate-only")["revision"] == database.newest_revision()
+    assert mlctl.json("server-up", "--migrate-only")["revision"] == schema_files.newest_revision()
     with database.opened(backend) as connection:
         assert ("old",) in database.select(connection, "SELECT name FROM experiments")

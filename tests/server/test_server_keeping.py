@@ -162,6 +162,9 @@ def test_a_backup_is_one_moment_although_clients_write(mlctl: CommandLine) -> No
     """Its artifacts have a backup of their own: it knows their checksums, and asks for them first."""
     up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     make_runs(up["url"], mlctl.cwd)
+    # a server of this name is noted, and yet a place that is named is the one that is meant
+    assert f"{mlctl.cwd}/other/mlflow.db" in mlctl.fails(3, "server-gc", "--root", "other")
+    assert "other/mlflow.db" in mlctl.fails(3, "server-backup", "other.tar", "--root", "other")
     environment = {**mlctl.whole_environment(), "MLFLOW_TRACKING_URI": up["url"]}
     clients = subprocess.Popen(
         [sys.executable, LOGGING_CLIENT, "4", "100"], env=environment, stdout=subprocess.PIPE, text=True
@@ -193,7 +196,10 @@ def test_a_backup_is_one_moment_although_clients_write(mlctl: CommandLine) -> No
 
 
 def test_a_torn_backup_is_refused(mlctl: CommandLine) -> None:
+    """And one that would hold no artifact, since a local client has put them into a folder of its own."""
     make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
+    assert "4 artifacts of digits, imdb are in folders" in mlctl.fails(4, "server-backup", "whole.tar")
+    shutil.rmtree(mlctl.cwd / "mlruns")
     mlctl("server-backup", "whole.tar")
     whole = (mlctl.cwd / "whole.tar").read_bytes()
     for number, torn in enumerate(

@@ -134,10 +134,13 @@ def _(answer: Backup) -> list[Table]:
     rows = [
         ("file", answer.file),
         ("bytes", f"{answer.size_bytes:,}"),
+        ("database", answer.backend),
         ("runs", answer.runs),
         ("models", answer.models),
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
         ("kept of these", "everything" if answer.with_artifacts else "checksums"),
+        *([("gone meanwhile", f"{answer.vanished} that nothing needs")] if answer.vanished else []),
+        *(("not in it", one) for one in answer.elsewhere),
     ]
     return [Table(PAIR, rows)]
 
@@ -150,12 +153,14 @@ def _(answer: Backup) -> Any:
 @tables.register
 def _(answer: Sweep) -> list[Table]:
     rows: list[tuple[str, Any]] = [
+        ("database", answer.backend),
         ("runs", len(answer.runs)),
         ("experiments", len(answer.experiments)),
         ("models", len(answer.models)),
         ("objects", answer.objects),
         ("bytes", f"{answer.size_bytes:,}"),
         *(("kept", one) for one in answer.held),
+        *(("left alone", one) for one in answer.left_alone),
     ]
     return [Table((Column("freed" if answer.done else "would be freed", keep=9), Column("", keep=9)), rows)]
 

@@ -6,6 +6,7 @@ SHA-256 of each. A file without its manifest, or with another content than it sa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,60 +14,87 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from mlctl.adapters import database, dump
-from mlctl.adapters.artifacts import store_of
+from mlctl.adapters.artifacts import Store, store_of
 from mlctl.domain.server import Backup, Place
-from mlctl.errors import NotFoundError, RefusedError
+from mlctl.errors import NotFoundError, RefusedError, UnreachableError
+from mlctl.services.server import coverage
 
 FORMAT = 1
 IN_MEMORY = 16 << 20
+ATTEMPTS = 3
 
 
 def backup(place: Place, file: Path, with_artifacts: bool) -> Backup:
     """Write a backup and return what is in it; an existing file is refused, and nothing half made is left.
 
-    The database is taken first, in one moment; artifacts are never changed once they are there, so those that
-    it names are found afterwards. Raises NotFoundError where there is no database, RefusedError for the file.
+    The database is taken first, in one moment; artifacts that it needs are never changed once they are there, so
+    those are found afterwards. Raises NotFoundError where there is no database; RefusedError for the file, where an
+    artifact was taken away meanwhile that is needed, and where experiments of local clients keep artifacts in folders
+    of their own, which would not be in it.
     """
-    if file.exists():
-        raise RefusedError(f"{file} is there already", "name another file")
     if (sqlite := place.backend.sqlite_file) and not sqlite.exists():
         raise NotFoundError(f"there is no database at {sqlite}", "look at --root, or name --backend")
     database.verify(place.backend, upgrade=True)
-    part = file.with_name(f"{file.name}.part")
+    coverage.demand_adopted(place)
     manifest: dict[str, Any] = {
         "format": FORMAT, "made_at": time.time(), "mlflow": version("mlflow"), "with_artifacts": with_artifacts,
-        "backend": place.backend.shown, "tables": {}, "artifacts": {},
+        "backend": place.backend.shown, "bucket": place.bucket.uri if place.bucket else None, "tables": {},
+        "artifacts": {}, "vanished": 0,
     }  # fmt: skip
     try:
-        with part.open("xb") as raw, tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        with (
+            _taking_its_place(file) as raw,
+            tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
             with dump.snapshot(place.backend) as connection:
                 manifest["revisions"] = dump.revisions(connection)
-                for table in dump.tables(connection):
+                tables = dump.tables(connection)
+                located = dump.locations(connection, tables)
+                for table in tables:
                     lines = dump.rows(connection, table)
                     manifest["tables"][table.name] = _add_lines(tar, f"tables/{table.name}.jsonl", lines)
-            store = store_of(place)
+            manifest["elsewhere"] = coverage.elsewhere(located, place)
+            store, needs = store_of(place), coverage.Needs(located, place)
             for key, _ in store.sizes():
-                manifest["artifacts"][key] = _add_body(
-                    tar, f"artifacts/{key}", store.open(key), with_artifacts
-                )
+                if added := _add_artifact(tar, key, store, with_artifacts, needs):
+                    manifest["artifacts"][key] = added
+                else:
+                    manifest["vanished"] += 1
             _add(tar, "manifest.json", io.BytesIO(json.dumps(manifest).encode()))
-            tar.close()
-            raw.flush()
-            os.fsync(raw.fileno())
-        part.replace(file)
     except OSError as exc:
         raise RefusedError(
             f"{file} cannot be written: {exc.strerror or exc}", "free space, or name another place"
         ) from exc
-    finally:
-        part.unlink(missing_ok=True)
     return summary(file, manifest)
+
+
+@contextlib.contextmanager
+def _taking_its_place(file: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that only we know and may read, beside this one, which takes its place at the end."""
+    _demand_new(file)
+    with tempfile.NamedTemporaryFile(
+        dir=file.parent, prefix=f"{file.name}.", suffix=".part", delete=False
+    ) as raw:
+        part = Path(raw.name)
+        try:
+            yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+            _demand_new(file)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _demand_new(file: Path) -> None:
+    if file.exists():
+        raise RefusedError(f"{file} is there already", "name another file")
 
 
 def summary(file: Path, manifest: dict[str, Any]) -> Backup:
@@ -82,7 +110,36 @@ def summary(file: Path, manifest: dict[str, Any]) -> Backup:
         artifacts=len(manifest["artifacts"]),
         artifact_bytes=sum(one["bytes"] for one in manifest["artifacts"].values()),
         with_artifacts=manifest["with_artifacts"],
+        backend=manifest["backend"],
+        elsewhere=tuple(manifest["elsewhere"]),
+        vanished=manifest["vanished"],
     )
+
+
+def _add_artifact(
+    tar: tarfile.TarFile, key: str, store: Store, keep: bool, needs: coverage.Needs
+) -> dict[str, Any] | None:
+    """Add an artifact, or return None where it is gone and nobody needs it.
+
+    One that is just being replaced is there again in a moment. Raises RefusedError where one that is needed stays
+    away.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _add_body(tar, f"artifacts/{key}", store.open(key), keep)
+        except NotFoundError as exc:
+            whom = needs.whom(key)
+            if whom is None:
+                return None
+            if attempt == ATTEMPTS:
+                raise RefusedError(
+                    f"{key} was taken away meanwhile, and {whom} needs it", "say it again"
+                ) from exc
+        except UnreachableError:
+            if attempt == ATTEMPTS:
+                raise
+        time.sleep(0.2 * attempt)
+    return None
 
 
 def _add_lines(tar: tarfile.TarFile, name: str, lines: Iterable[bytes]) -> dict[str, Any]:

@@ -18,8 +18,18 @@ NEEDED = (
     "prometheus-client", "psutil", "psycopg2-binary", "pyyaml", "rich", "typer", "uvicorn", "uvloop",
 )  # fmt: skip
 KINDS = ("compose", "kubernetes", "nginx")
-HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
-IMAGE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*$")
+LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+ADDRESS = r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9a-f:.]+\])"
+PORT = r":(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+WANTED = {  # by option: how a value may be written, so that no file can be broken by it, and an example
+    "--host": (rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*", "mlflow.example.com"),
+    "--image": (r"[a-z0-9]([a-zA-Z0-9._/:@-]*[a-zA-Z0-9])?", "registry.example.com/mlctl:1.0"),
+    "--upstream": (rf"{ADDRESS}{PORT}", "127.0.0.1:5000"),
+    "--bucket": (r"(s3://)?[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/?", "models"),
+    "--prefix": (r"[A-Za-z0-9!_.*'()=@+,/-]*", "team/models"),
+    "--endpoint-url": (rf"(https?://{ADDRESS}({PORT})?(/[A-Za-z0-9._~/-]*)?)?", "https://s3.example.com"),
+    "--region": (r"[a-z0-9-]*", "eu-west-1"),
+}
 
 
 def export(
@@ -27,14 +37,20 @@ def export(
 ) -> Exported:
     """Return the files that would be written into `folder`, as they would be; `write` writes them.
 
-    Raises UsageError for names that would break a manifest.
+    Raises UsageError for values that would break a file.
     """
     if kind not in KINDS:
         raise UsageError(f"--to {kind!r} is not known", f"known are: {', '.join(KINDS)}")
-    if not HOST.match(host):
-        raise UsageError(f"{host!r} cannot be a host's name", "write mlflow.example.com")
-    if not IMAGE.match(image):
-        raise UsageError(f"{image!r} cannot be an image's name", "write registry.example.com/mlctl:1.0")
+    given = {
+        "--host": host, "--image": image, "--upstream": upstream, "--bucket": bucket.name,
+        "--prefix": bucket.prefix, "--endpoint-url": bucket.endpoint_url, "--region": bucket.region,
+    }  # fmt: skip
+    for option, value in given.items():
+        pattern, example = WANTED[option]
+        if not re.fullmatch(pattern, value or ""):
+            raise UsageError(
+                f"{option} {value!r} cannot be written into these files", f"write it as {example}"
+            )
     values = {
         "host": host,
         "image": image,

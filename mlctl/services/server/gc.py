@@ -1,16 +1,22 @@
-"""Taking away for ever what was deleted, with its artifacts, and nothing that a registered version needs."""
+"""Taking away for ever what was deleted, with its artifacts, and nothing that anybody else needs.
+
+A user may have chosen an experiment's place (`artifact_location`), and have other things in it. So what is taken
+is a folder that bears the deleted thing's own id, and that nothing living is in; any other is left alone, and
+named.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from mlctl.adapters import database, graveyard
-from mlctl.adapters.artifacts import Folder, Store, store_of
+from mlctl.adapters.artifacts import Folder, store_of
 from mlctl.adapters.graveyard import Grave
 from mlctl.domain.server import Place, Sweep
 from mlctl.errors import NotFoundError
+from mlctl.services.server import whereabouts
 
 
 def sweep(place: Place, really: bool) -> Sweep:
@@ -21,42 +27,56 @@ def sweep(place: Place, really: bool) -> Sweep:
     if (file := place.backend.sqlite_file) and not file.exists():
         raise NotFoundError(f"there is no database at {file}", "look at --root, or name --backend")
     database.verify(place.backend, upgrade=False)
-    graves, held = graveyard.deleted(place.backend)
+    found = graveyard.deleted(place.backend)
+    occupied = _occupied(found.living, place)
+    served, base = store_of(place), whereabouts.base(place)
     objects, size = 0, 0
-    seen: set[tuple[str, str]] = set()
-    for grave in sorted(graves, key=lambda one: one.kind == "experiment"):
-        store, prefix = _artifacts(grave, place)
-        keys = []
-        for key, length in store.sizes(prefix):
-            if (mark := (str(getattr(store, "root", "")), key)) not in seen:
-                seen.add(mark)
-                keys.append(key)
-                size += length
-        objects += len(keys)
+    seen: set[PurePosixPath] = set()
+    left_alone = []
+    for grave in sorted(found.graves, key=lambda one: one.kind == "experiment"):
+        where = _place_of(grave, place)
+        inside = where.is_relative_to(base)
+        known = inside or where.is_absolute()  # another store's bytes are not ours to delete
+        if not known or where.name != grave.id or ".." in where.parts or where in occupied:
+            left_alone.append(f"{grave.location}, of {grave.kind} {grave.id}")
+            continue
+        store, above = (served, base) if inside else (Folder(Path(where.parent)), where.parent)
+        found_here = [
+            one for one in store.sizes(f"{where.relative_to(above)}/") if above / one[0] not in seen
+        ]
+        seen.update(above / key for key, _ in found_here)
+        objects += len(found_here)
+        size += sum(length for _, length in found_here)
         if really:
-            store.delete(keys)
+            store.delete(key for key, _ in found_here)
     if really:
-        graveyard.bury(place.backend, graves)
+        graveyard.bury(place.backend, found.graves)
     ids = {
-        kind: tuple(one.id for one in graves if one.kind == kind) for kind in ("run", "experiment", "model")
+        kind: tuple(one.id for one in found.graves if one.kind == kind)
+        for kind in ("run", "experiment", "model")
     }
-    return Sweep(ids["run"], ids["experiment"], ids["model"], tuple(held), objects, size, really)
+    return Sweep(
+        place.backend.shown, ids["run"], ids["experiment"], ids["model"], tuple(found.held), tuple(left_alone),
+        objects, size, really,
+    )  # fmt: skip
 
 
-def _artifacts(grave: Grave, place: Place) -> tuple[Store, str]:
-    """Return where the artifacts of one deleted thing are: a store, and a prefix in it that ends with a slash."""
-    location = re.sub(r"/artifacts/?$", "", grave.location).rstrip("/")
-    if location.startswith("mlflow-artifacts:"):
-        prefix = unquote(urlsplit(location).path).strip("/")
-    elif place.bucket and location.startswith(f"{place.bucket.uri}/"):
-        prefix = location.removeprefix(f"{place.bucket.uri}/")
-    elif location.startswith(("/", "file:", ".")):
-        path = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
-        return Folder(path if path.is_absolute() else place.root / path), ""
-    else:
-        return Folder(
-            place.root / ".nowhere"
-        ), ""  # another store's: its rows go, its bytes are not ours to delete
-    if not prefix.endswith(grave.id):
-        return Folder(place.root / ".nowhere"), ""  # a place that somebody chose: it may hold other things
-    return store_of(place), f"{prefix}/"
+def _occupied(living: Iterable[str], place: Place) -> set[PurePosixPath]:
+    """Return every place that something living is at or in: it, and all above it."""
+    occupied: set[PurePosixPath] = set()
+    file = place.backend.sqlite_file
+    for where in (
+        whereabouts.base(place),
+        *([PurePosixPath(file.resolve())] if file else []),
+        *(whereabouts.of(one, place) for one in living),
+    ):
+        while where not in occupied:
+            occupied.add(where)
+            where = where.parent
+    return occupied
+
+
+def _place_of(grave: Grave, place: Place) -> PurePosixPath:
+    """Return the folder that is a deleted thing's own: a run's and a model's artifacts are in one of its name."""
+    own = grave.location if grave.kind == "experiment" else re.sub(r"/artifacts/?$", "", grave.location)
+    return whereabouts.of(own, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mlctl.adapters import database
+from mlctl.adapters import database, schema_files
 from mlctl.domain.server import Migrated, Place
 from mlctl.errors import ChildFailedError
 from mlctl.tracking_server import schema
@@ -20,4 +20,4 @@ def migrate(place: Place) -> Migrated:
     plan = Plan("migrate", "", "", 0, place.backend.uri, root, None, upgrade=True)
     if schema.bring_up(plan) != 0:
         raise ChildFailedError("the schema could not be migrated", "the line above says why")
-    return Migrated(place.backend.shown, database.newest_revision())
+    return Migrated(place.backend.shown, schema_files.newest_revision())

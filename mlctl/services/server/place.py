@@ -16,7 +16,7 @@ DRIVER = "postgresql+psycopg2"  # SQLAlchemy would otherwise look for another dr
 
 
 def locate(
-    root: Path = Path(),
+    root: Path | None = None,
     backend: str | None = None,
     backend_file: str | None = None,
     bucket: str | None = None,
@@ -25,12 +25,12 @@ def locate(
     region: str | None = None,
     direct: bool = False,
 ) -> Place:
-    """Return the place that these options name; without any, sqlite and a folder under `root`.
+    """Return the place that these options name; without any, sqlite and a folder under `root` (here).
 
     `backend_file` names a file whose first line is the database's URI, password included; "-" is stdin.
     Raises UsageError where they contradict each other or hold a password.
     """
-    root = root.expanduser().resolve()
+    root = (root or Path()).expanduser().resolve()
     if backend and backend_file:
         raise UsageError("--backend and --backend-file both name the database", "give one of them")
     if not bucket and (prefix or endpoint_url or region or direct):
@@ -54,9 +54,9 @@ def locate(
 
 
 def locate_named(name: str, settings: Settings, **options: Any) -> Place:
-    """Return the place of a server that was started here, unless the options name a database or a bucket."""
+    """Return the place of a server that was started here, unless the options name any place."""
     note = noted.notes(settings.state_dir).read(name)
-    if note and not any(options.get(option) for option in ("backend", "backend_file", "bucket")):
+    if note and not any(options.values()):
         return from_note(note["place"])
     return locate_in(settings, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tarfile
@@ -12,7 +13,7 @@ from typing import Any
 from mlctl.adapters import database, dump
 from mlctl.adapters.artifacts import store_of
 from mlctl.domain.server import Backup, Place
-from mlctl.errors import BadDataError, NotFoundError, RefusedError
+from mlctl.errors import BadDataError, MlctlError, NotFoundError, RefusedError
 from mlctl.services.server.backup import FORMAT, summary
 
 
@@ -54,25 +55,41 @@ def inspect(file: Path) -> tuple[Backup, dict[str, Any]]:
 def restore(place: Place, file: Path) -> Backup:
     """Restore a backup; return what it held.
 
-    Artifacts come first: a database names only what is there. Raises RefusedError where the database or the
-    place for artifacts is not empty, BadDataError for a torn file or artifacts that are not the ones meant.
+    All is checked before anything is changed. Artifacts come first: a database names only what is there; they
+    are taken away again where the database fails, so that the same can be said again. Raises RefusedError where
+    the database or the place for artifacts is not empty or the schema is another, BadDataError for a torn file
+    or artifacts that are not the ones meant.
     """
     found, manifest = inspect(file)
     database.verify(place.backend, upgrade=True)
-    dump.demand_empty(place.backend)
+    dump.demand_fit(place.backend, manifest["revisions"], manifest["tables"])
     store = store_of(place)
     if manifest["with_artifacts"]:
         if next(iter(store.sizes()), None) is not None:
             raise RefusedError(f"{place.destination} is not empty", "restore into an empty bucket or folder")
     else:
         _compare(place, manifest)
+    put: list[str] = []
     with tarfile.open(file, "r:") as tar:
-        for member in tar:
-            if member.name.startswith("artifacts/"):
-                store.put(member.name.removeprefix("artifacts/"), tar.extractfile(member))
-        dump.create_schema(place.backend, manifest["revisions"])
-        dump.load(place.backend, {name: _lines(tar, name) for name in manifest["tables"]})
+        try:
+            for member in tar:
+                if member.name.startswith("artifacts/"):
+                    put.append(member.name.removeprefix("artifacts/"))
+                    store.put(put[-1], tar.extractfile(member))
+            dump.create_schema(place.backend, manifest["revisions"])
+            tables = {name: _lines(tar, name) for name in manifest["tables"]}
+            dump.load(place.backend, tables, _moved(manifest["bucket"], place))
+        except BaseException:
+            with contextlib.suppress(MlctlError):
+                store.delete(put)
+            raise
     return found
+
+
+def _moved(bucket: str | None, place: Place) -> tuple[str, str] | None:
+    """Return what clients that wrote to the bucket themselves have named, and its name now: the server's, or a bucket."""
+    now = place.bucket.uri if place.bucket else "mlflow-artifacts:"
+    return (bucket, now) if bucket and bucket != now else None
 
 
 def _lines(tar: tarfile.TarFile, table: str) -> Iterator[bytes]:

@@ -55,6 +55,11 @@ def _translated(exc: MlflowException, tracking_uri: str) -> MlctlError:
         )
     if "valid JSON format" in said or exc.error_code == "ENDPOINT_NOT_FOUND":
         return ConfigurationError(f"what answers at {place} is no MLflow server", "check --tracking-uri")
+    if "proxy mlflow-artifact scheme" in said:
+        return RefusedError(
+            f"the run's artifacts are behind a server, which {place} goes past",
+            "send it through that server: mlctl sync --tracking-uri http://…",
+        )
     if exc.error_code == "INVALID_PARAMETER_VALUE":
         return UsageError(said, "mlctl runs list --help")
     if exc.error_code == "INVALID_STATE":

@@ -1,6 +1,5 @@
 """The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
 
-from mlctl.services.server.adopt import adopt
 from mlctl.services.server.adopt import plan as plan_adoption
 from mlctl.services.server.backup import backup
 from mlctl.services.server.down import down
@@ -17,7 +16,6 @@ from mlctl.services.server.up import Wish, print_env, up
 
 __all__ = [
     "Wish",
-    "adopt",
     "backup",
     "down",
     "export",

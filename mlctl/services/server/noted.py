@@ -10,21 +10,16 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mlctl import credentials
 from mlctl.adapters.notes import Notes
-from mlctl.adapters.process import Detached
+from mlctl.adapters.servers import notes, process_of
 from mlctl.domain.server import TrackingServer
 from mlctl.errors import NotFoundError
 
 ANSWER_WITHIN_S = 4.0
-
-
-def notes(state_dir: Path) -> Notes:
-    """Return where servers are noted."""
-    return Notes(state_dir / "servers")
+__all__ = ["ask", "described", "notes", "process_of", "ready", "required"]
 
 
 def required(book: Notes, name: str) -> dict[str, Any]:
@@ -35,11 +30,6 @@ def required(book: Notes, name: str) -> dict[str, Any]:
         hint = f"there are: {', '.join(known)}" if known else "start one: mlctl server-up"
         raise NotFoundError(f"no server named {name!r} was started on this machine", hint)
     return note
-
-
-def process_of(note: Mapping[str, Any]) -> Detached:
-    """Return the noted process."""
-    return Detached(note["pid"], note["started"])
 
 
 def ready(note: Mapping[str, Any]) -> dict[str, Any] | None:

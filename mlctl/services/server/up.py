@@ -14,9 +14,9 @@ from typing import Any
 
 from mlctl.adapters import database, process
 from mlctl.adapters.notes import Notes
-from mlctl.domain.server import Access, Place, TrackingServer
+from mlctl.domain.server import Access, Adoption, Place, TrackingServer
 from mlctl.errors import ChildFailedError, UnreachableError
-from mlctl.services.server import auth, noted, preflight
+from mlctl.services.server import adopt, auth, noted, preflight
 from mlctl.services.server.logs import errors_in
 from mlctl.services.server.place import as_note
 from mlctl.tracking_server.plan import Plan
@@ -53,22 +53,28 @@ class Wish:
     create_bucket: bool = False
     upgrade_db: bool = False
     admin_password_file: str | None = None
+    adoption: Adoption | None = None
 
 
 def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingServer:
     """Start a server and return it healthy; one of that name that runs already is returned as it is.
 
-    In the foreground this process becomes the server. Raises what the preflight finds, and ChildFailedError
+    What the wish adopts is moved when everything was found to be well, just before the server starts. In the foreground this process becomes the server. Raises what the preflight finds, and ChildFailedError
     where the server ends before it is healthy.
     """
     book = noted.notes(state_dir)
     with book.alone(wish.name, HEALTHY_WITHIN_S):
+        adoption = wish.adoption if wish.adoption and wish.adoption.movable else None
+        if adoption:
+            adopt.demand_quiet(place, adoption, state_dir)
         note = book.read(wish.name)
         if note and noted.process_of(note).alive():
             return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
         book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
         admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
+        if adoption:  # not before all the rest is known to be well
+            adopt.adopt(place, adoption)
         plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
         note = _note(place, access, plan, book.path(wish.name, ".log"))
         if wish.foreground:

@@ -18,7 +18,7 @@ def notes(state_dir: Path) -> Notes:
 
 def process_of(note: Mapping[str, Any]) -> Detached:
     """Return the noted process."""
-    return Detached(note["pid"], note["started"])
+    return Detached.noted(note)
 
 
 def live_on(state_dir: Path, uri: str) -> list[dict[str, Any]]:

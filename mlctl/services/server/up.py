@@ -70,8 +70,8 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
         note = book.read(wish.name)
         if note and noted.process_of(note).alive():
             return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
-        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
+        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
         if adoption:  # not before all the rest is known to be well
             adopt.adopt(place, adoption)
@@ -158,7 +158,7 @@ def _healthy(
         descriptors=(sock.fileno(),),
     )
     sock.close()
-    note |= {"pid": child.pid, "started": child.started}
+    note |= child.as_note()
     try:
         book.write(plan.name, note)
         said = _awaited(note, child, before)
@@ -195,7 +195,7 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
 
 def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
     me = process.myself()
-    note |= {"pid": me.pid, "started": me.started, "log": "the container's or terminal's own"}
+    note |= {**me.as_note(), "log": "the container's or terminal's own"}
     book.write(plan.name, note)
     assert plan.socket_fd is not None
     print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)

@@ -147,7 +147,11 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
             f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, out of others' reach "
             f"({names}): --adopt-artifacts moves them"
         )
+    if answer.remark:
+        output.warn(answer.remark)
     if print_env:
+        if answer.admin_password:  # stdout is eval's
+            output.hint(f"user admin, password {answer.admin_password} (shown this once)")
         print(server.print_env(answer))
         return
     enter = f"mlctl login {answer.url}; " if answer.auth else ""

@@ -9,11 +9,14 @@ import stat
 import subprocess
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mlctl.domain.server import TrackingServer
+from mlctl.output.views import document
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
@@ -163,7 +166,30 @@ def test_artifacts_straight_to_the_bucket(
 
 
 def test_a_password_is_generated_and_shown_once(mlctl: CommandLine) -> None:
-    up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--auth")
-    assert len(up["admin_password"]) >= 20
-    assert up["admin_password"] not in everything_readable(mlctl, up["pid"])
-    assert up["admin_password"] not in mlctl("server-status", "-o", "json").stdout
+    done = mlctl("server-up", "--port", "0", "--workers", "1", "--auth", "--print-env")
+    url = done.stdout.removeprefix("export MLFLOW_TRACKING_URI=").strip()  # stdout is eval's
+    password = done.stderr.partition("password ")[2].partition(" ")[0]
+    assert len(password) >= 20
+    assert mlctl.json("login", url, "--password-file", "-", given=password)["username"] == "admin"
+    status = mlctl.json("server-status")
+    assert password not in everything_readable(mlctl, status["pid"])
+    assert password not in str(status)
+    mlctl("server-down")
+    (mlctl.cwd / "later").write_text("another-Secret-4713")
+    up = ("server-up", "--port", "0", "--workers", "1", "--auth", "--admin-password-file", "later")
+    assert "--admin-password-file is not used" in mlctl(*up).stderr
+
+
+def test_no_password_is_generated_for_a_log(mlctl: CommandLine) -> None:
+    """In the foreground: what it shows a container keeps."""
+    up = ("server-up", "--port", "0", "--workers", "1", "--auth", "--foreground")
+    assert "there is no administrator yet" in mlctl.fails(4, *up)
+    assert mlctl.notes() == []
+
+
+def test_a_generated_password_is_in_the_answer() -> None:
+    server = TrackingServer(
+        "main", "http://x", 1, "log", "up", "sqlite:///x", None, "x", admin_password="new"
+    )
+    assert document(server)["admin_password"] == "new"
+    assert "admin_password" not in document(replace(server, admin_password=None))

@@ -11,26 +11,36 @@ from pathlib import Path
 
 from mlctl.adapters import database, extras
 from mlctl.domain.server import Access, Place
-from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 
 SHORTEST = 12  # what MLflow asks for
 CHECKED_FOR_S = 60  # a password's slow hash costs a quarter of a second a request; this long it is remembered
+UNUSED = (
+    "--admin-password-file is not used: the database has its users already, and they keep their passwords"
+)
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
 class Admin:
-    """Basic-auth as one server shall have it; `generated` is a password that nobody has seen yet."""
+    """Basic-auth as one server shall have it.
+
+    `generated` is a password that nobody has seen yet; `unused` says that a password file was given in vain.
+    """
 
     config: Path
     secrets: Mapping[str, str] = field(repr=False)
     generated: str | None = field(default=None, repr=False)
+    unused: bool = False
 
 
-def prepare(place: Place, access: Access, password_file: str | None, config: Path) -> Admin | None:
+def prepare(
+    place: Place, access: Access, password_file: str | None, config: Path, foreground: bool
+) -> Admin | None:
     """Write basic-auth's configuration and settle the first administrator's password; None without --auth.
 
-    The password comes from a file ("-": stdin), from MLFLOW_AUTH_ADMIN_PASSWORD, or is generated.
+    The password comes from a file ("-": stdin), from MLFLOW_AUTH_ADMIN_PASSWORD, or is generated. Raises
+    RefusedError where one would be generated in the foreground: it could be shown only in a log that is kept.
     """
     if not access.auth:
         if password_file:
@@ -41,8 +51,14 @@ def prepare(place: Place, access: Access, password_file: str | None, config: Pat
     if "MLFLOW_FLASK_SERVER_SECRET_KEY" not in os.environ:
         given["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
     generated = None
-    if not database.has_users(place.backend):
+    known = database.has_users(place.backend)
+    if not known:
         password = _given(password_file)
+        if password is None and foreground:
+            raise RefusedError(
+                "there is no administrator yet, and a generated password would stay in the log",
+                "give one: --admin-password-file FILE (- is stdin), or MLFLOW_AUTH_ADMIN_PASSWORD",
+            )
         if password is None:
             password = generated = secrets.token_urlsafe(18)
         if len(password) < SHORTEST:
@@ -61,7 +77,7 @@ def prepare(place: Place, access: Access, password_file: str | None, config: Pat
         f"auth_cache_ttl_seconds = {CHECKED_FOR_S}\n",
         encoding="utf-8",
     )
-    return Admin(config, given, generated)
+    return Admin(config, given, generated, unused=known and password_file is not None)
 
 
 def allowed_hosts(access: Access) -> str:

@@ -72,13 +72,14 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
             return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
         book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
-        admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
+        config = book.path(wish.name, ".auth.ini")
+        admin = auth.prepare(place, access, wish.admin_password_file, config, wish.foreground)
         if adoption:  # not before all the rest is known to be well
             adopt.adopt(place, adoption)
         plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
         note = _note(place, access, plan, book.path(wish.name, ".log"))
         if wish.foreground:
-            _become(plan, note, book)
+            _become(plan, note, book, admin)
         return _healthy(plan, note, book, sock, place, admin)
 
 
@@ -173,6 +174,7 @@ def _healthy(
         mlflow=said["mlflow"],
         strays=database.strays(place.backend),
         admin_password=admin.generated if admin else None,
+        remark=auth.UNUSED if admin and admin.unused else "",
     )
 
 
@@ -193,11 +195,13 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
     return said
 
 
-def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
+def _become(plan: Plan, note: dict[str, Any], book: Notes, admin: auth.Admin | None) -> None:
     me = process.myself()
     note |= {**me.as_note(), "log": "the container's or terminal's own"}
     book.write(plan.name, note)
     assert plan.socket_fd is not None
+    if admin and admin.unused:
+        print(auth.UNUSED, file=sys.stderr)
     print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)
     process.replace_self(
         [sys.executable, "-m", "mlctl.tracking_server"],

@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psutil
 import pytest
 
+from mlctl.errors import UsageError
+from mlctl.services.server.place import locate
+from mlctl.settings import load, masked
 from tests.parts import free_port
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
@@ -96,6 +99,37 @@ def test_a_password_in_an_option_is_refused(mlctl: CommandLine) -> None:
     message = mlctl.fails(2, "server-up", "--backend", "postgresql://mlflow:hush@db/mlflow")
     assert "password" in message
     assert "hush" not in message
+
+
+@pytest.mark.parametrize("key", ["password", "Password", "pass%77ord", "sslpassword", "passfile"])
+def test_a_password_in_a_query_is_refused_too(mlctl: CommandLine, key: str) -> None:
+    uri = f"postgresql://mlflow@db/mlflow?connect_timeout=3&{key}=hush"
+    with pytest.raises(UsageError) as refused:
+        locate(mlctl.cwd, backend=uri)
+    assert "hush" not in f"{refused.value.message} {refused.value.hint}"
+    if key != "passfile":
+        assert "hush" not in masked(uri)
+        with pytest.raises(UsageError):
+            load({"tracking_uri": uri})
+
+
+def test_a_password_in_the_query_of_a_file_is_kept_apart(mlctl: CommandLine) -> None:
+    (mlctl.cwd / "uri").write_text(
+        "postgresql://mlflow@db/mlflow?password=a%26+b&sslmode=require&sslrootcert=/a/ca"
+    )
+    backend = locate(mlctl.cwd, backend_file=str(mlctl.cwd / "uri")).backend
+    assert (backend.password, backend.shown) == (
+        "a& b", "postgresql://mlflow@db/mlflow?sslmode=require&sslrootcert=/a/ca",
+    )  # fmt: skip
+    (mlctl.cwd / "uri").write_text("postgresql://mlflow@db/mlflow?sslpassword=hush")
+    with pytest.raises(UsageError, match="sslpassword"):
+        locate(mlctl.cwd, backend_file=str(mlctl.cwd / "uri"))
+
+
+def test_what_holds_no_password_is_shown_as_it_is() -> None:
+    for uri in ("postgresql://u@db/m?sslmode=require", "sqlite:///a?b", "https://h/p?password_hint=x"):
+        assert masked(uri) == uri
+    assert masked("postgresql://u:p@db/m?password=q&a=b") == "postgresql://u:***@db/m?password=***&a=b"
 
 
 def test_a_database_that_is_away(mlctl: CommandLine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ UNUSED = (
     "--admin-password-file is not used: the database has its users already, and they keep their passwords"
 )
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+PRIVATE = ("192.168.*", "10.*", *(f"172.{number}.*" for number in range(16, 32)), "fc00:*", "fd00:*")
+ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  # they are compared, not bound
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,34 @@ def prepare(
 
 
 def allowed_hosts(access: Access) -> str:
-    """Return MLflow's list of hosts, each with and without a port; "" for MLflow's own default."""
-    if not access.allowed_hosts:
+    """Return MLflow's list of hosts, each with and without a port.
+
+    Without --allowed-hosts they are MLflow's own, which are this machine's and private addresses. The name
+    that server-up prints is always among them. "" where MLFLOW_SERVER_ALLOWED_HOSTS has the list.
+    """
+    if not access.allowed_hosts and os.environ.get("MLFLOW_SERVER_ALLOWED_HOSTS"):
         return ""
     if "*" in access.allowed_hosts:
         return "*"
-    return ",".join(f"{host},{host}:*" for host in (*access.allowed_hosts, *LOCAL_HOSTS))
+    given = access.allowed_hosts or ("0.0.0.0", *PRIVATE)  # noqa: S104  # a browser may be given it
+    named = [_bracketed(host) for host in (*given, *LOCAL_HOSTS, public_host(access))]
+    hosts = dict.fromkeys([*named, *(host.lower() for host in named)])
+    return ",".join(f"{host},{_as_pattern(host)}:*" for host in hosts)
+
+
+def public_host(access: Access) -> str:
+    """Return under which name others reach a server; brackets are around an address of IPv6."""
+    return socket.gethostname() if access.host in ANYWHERE else _bracketed(access.host)
+
+
+def _bracketed(host: str) -> str:
+    """Return a host as the Host header has it."""
+    return f"[{host}]" if host.count(":") > 1 and "*" not in host and not host.startswith("[") else host
+
+
+def _as_pattern(host: str) -> str:
+    """Return what matches this very host where MLflow reads a pattern, in which [ begins a set of characters."""
+    return f"[[]{host[1:]}" if host.startswith("[") else host
 
 
 def _given(file: str | None) -> str | None:

@@ -131,13 +131,13 @@ def _plan(
 
 def _note(place: Place, access: Access, plan: Plan, log: Path) -> dict[str, Any]:
     scheme = "https" if plan.tls_cert else "http"
-    host = f"[{access.host}]" if ":" in access.host else access.host
-    anywhere = access.host in {"0.0.0.0", "::"}  # noqa: S104  # it is compared, not bound
+    host = auth.public_host(access)
+    local = "127.0.0.1" if access.host in auth.ANYWHERE else host
     return {
         "name": plan.name,
         "instance": plan.instance,
-        "url": f"{scheme}://{socket.gethostname() if anywhere else host}:{plan.port}",
-        "local_url": f"{scheme}://{'127.0.0.1' if anywhere else host}:{plan.port}",
+        "url": f"{scheme}://{host}:{plan.port}",
+        "local_url": f"{scheme}://{local}:{plan.port}",
         "log": str(log),
         "place": as_note(place),
         "artifacts": place.destination,

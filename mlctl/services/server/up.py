@@ -15,11 +15,11 @@ from typing import Any
 from mlctl.adapters import database, process
 from mlctl.adapters.notes import Notes
 from mlctl.domain.server import Access, Adoption, Place, TrackingServer
-from mlctl.errors import ChildFailedError, UnreachableError
+from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
 from mlctl.services.server import adopt, auth, noted, preflight
 from mlctl.services.server.logs import errors_in
 from mlctl.services.server.place import as_note
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.plan import CANNOT_LISTEN, Plan
 
 HEALTHY_WITHIN_S = 120.0
 SECRETS = (
@@ -185,6 +185,10 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
     while not (said := noted.ready(note)) or not said["ready"]:
         if not child.alive():
             told = errors_in(log, before)
+            if told and CANNOT_LISTEN in told[-1]:
+                raise RefusedError(
+                    f"the port of {note['local_url']} was taken meanwhile", "say --port, or find who has it"
+                )
             because = f": {told[-1]}" if told else ""
             raise ChildFailedError(f"the server ended at once{because}", f"the whole story: {log}")
         if time.monotonic() > until:

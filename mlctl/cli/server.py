@@ -120,8 +120,9 @@ def server_up(
     if server.in_the_clear(access):
         output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
     wish = server.Wish(
-        name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file, planned
-    )
+        name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file, planned,
+        server.stated(where),
+    )  # fmt: skip
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
 

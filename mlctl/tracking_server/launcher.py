@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import json
 import os
 import signal
 import socket
@@ -26,7 +27,7 @@ from mlctl.tracking_server.signals import Wakeful
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
 BACKLOG = 2048
 UPKEEP_EVERY_S = 10.0
-STOP_WITHIN_S = 30.0
+STOP_WITHIN_S, LONGER_S = 30.0, 5.0
 SOON_S = 2.0
 NEEDED = (
     "mlflow.server.fastapi_app",
@@ -151,6 +152,13 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     return child
 
 
+def _grace_s(plan: Plan) -> float:
+    """Return how long requests in flight may take, from what server-down has left."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads(Path(plan.told or "").read_text(encoding="utf-8"))["grace_s"]) + LONGER_S
+    return STOP_WITHIN_S
+
+
 def _leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -213,10 +221,10 @@ class _Workers:
             self._fork()
 
     def _stop(self) -> None:
-        """Let requests in flight end, then end what is left."""
+        """Let requests in flight end, then end what is left; whoever told how long loses patience before."""
         self.sock.close()
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + STOP_WITHIN_S
+        until = time.monotonic() + _grace_s(self.plan)
         while self.alive and time.monotonic() < until:
             self.wakeful.sleep(0.2)
             self._bury(replace=False)

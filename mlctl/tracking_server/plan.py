@@ -17,7 +17,8 @@ class Plan:
     the running process only (the environment that other processes can read stays as it was at the start).
     `socket_fd` is an inherited socket; without one the process binds `host` and `port` itself.
     `artifact_root` is what a new experiment's location begins with; `artifacts_destination` is where the
-    server keeps what clients send it, None where clients write to `artifact_root` themselves.
+    server keeps what clients send it, None where clients write to `artifact_root` themselves. `note` is the
+    file to delete at the end, `told` the one in which server-down leaves how long requests in flight may take.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Plan:
     upgrade: bool = False
     dies_with_parent: bool = False
     note: str | None = None
+    told: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from mlctl.adapters import process
 from mlctl.adapters.journal import Journal
 from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.recorder import Recorder
@@ -20,25 +17,7 @@ from mlctl.adapters.servers import live_on
 from mlctl.domain import Quiet
 from mlctl.errors import RefusedError
 from tests.parts.command_line import CommandLine
-
-
-def noted(mlctl: CommandLine, name: str, **more: Any) -> None:
-    """Note a server that lives: its process is this test's own."""
-    me = process.myself()
-    where = {"root": str(mlctl.cwd), "backend": f"sqlite:///{mlctl.cwd}/mlflow.db", "bucket": None}
-    note = {
-        "name": name, "instance": "x", "pid": me.pid, "started": me.started, "url": "http://127.0.0.1:9",
-        "local_url": "http://127.0.0.1:9", "log": "x", "artifacts": "x", "workers": 1, "auth": False,
-        "place": where, **more,
-    }  # fmt: skip
-    (mlctl.state / "servers").mkdir(parents=True, exist_ok=True)
-    (mlctl.state / "servers" / f"{name}.json").write_text(json.dumps(note))
-
-
-def forget(mlctl: CommandLine) -> None:
-    """Take the notes away, whose process must not be ended."""
-    for file in mlctl.notes():
-        file.unlink()
+from tests.parts.noted import noted
 
 
 def test_a_record_that_went_past_the_server_is_sent_through_it(
@@ -75,18 +54,17 @@ def test_a_record_that_went_past_the_server_is_sent_through_it(
 
 
 def test_only_a_server_on_this_database_is_named(mlctl: CommandLine) -> None:
-    noted(mlctl, "main")
-    noted(mlctl, "else", place={"root": "/", "backend": "postgresql://u@db/mlflow", "bucket": None})
-    noted(mlctl, "gone", started=1.0)
-    names = [one["name"] for one in live_on(mlctl.state, f"sqlite:///{mlctl.cwd}/mlflow.db")]
-    assert names == ["main"]
+    elsewhere = {"root": "/", "backend": "postgresql://u@db/mlflow", "bucket": None}
     uri = "postgresql+psycopg2://other:secret@db:5432/mlflow"
-    assert [one["name"] for one in live_on(mlctl.state, uri)] == ["else"]
-    with pytest.raises(RefusedError) as refused:
-        demand_reachable(uri, "digits", "mlflow-artifacts:/1", mlctl.state)
+    with noted(mlctl), noted(mlctl, "else", place=elsewhere), noted(mlctl, "gone", started=1.0, birth=None):
+        here = live_on(mlctl.state, f"sqlite:///{mlctl.cwd}/mlflow.db")
+        assert [one["name"] for one in here] == ["main"]
+        assert [one["name"] for one in live_on(mlctl.state, uri)] == ["else"]
+        with pytest.raises(RefusedError) as refused:
+            demand_reachable(uri, "digits", "mlflow-artifacts:/1", mlctl.state)
     assert "secret" not in refused.value.message
+    assert refused.value.hint == "export MLFLOW_TRACKING_URI=http://127.0.0.1:9"
     demand_reachable("http://127.0.0.1:9", "digits", "mlflow-artifacts:/1", mlctl.state)
-    forget(mlctl)
 
 
 def beat(database: Path, run_id: str, at: float) -> None:
@@ -104,9 +82,8 @@ def test_nothing_is_moved_from_under_whoever_writes_it(
     run_id = client.create_run(client.create_experiment("digits")).info.run_id
     client.log_text(run_id, "kept", "note.txt")
     adopting = ("server-up", "--workers", "1", "--adopt-artifacts", "--yes", "--port")
-    noted(mlctl, "second")
-    assert "second is up, and its clients may be writing" in mlctl.fails(4, *adopting, "0")
-    forget(mlctl)
+    with noted(mlctl, "second"):
+        assert "second is up, and its clients may be writing" in mlctl.fails(4, *adopting, "0")
     beat(mlctl.cwd / "mlflow.db", run_id, time.time())
     assert f"run {run_id[:8]} of digits is alive" in mlctl.fails(4, *adopting, "0")
     beat(mlctl.cwd / "mlflow.db", run_id, time.time() - 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
@@ -65,6 +66,16 @@ def locate_named(name: str, settings: Settings, **options: Any) -> Place:
 def locate_in(settings: Settings, **options: Any) -> Place:
     """Return the place that the options name; the bucket is mlctl.toml's where they name none."""
     return locate(**{**options, "bucket": options["bucket"] or settings.bucket})
+
+
+def stated(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return which of root, backend and bucket were typed."""
+    typed = {
+        "root": options["root"] not in (None, Path()),
+        "backend": options["backend"] or options["backend_file"],
+        "bucket": options["bucket"],
+    }
+    return frozenset(name for name, given in typed.items() if given)
 
 
 def as_note(place: Place) -> dict[str, Any]:

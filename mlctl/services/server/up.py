@@ -54,13 +54,16 @@ class Wish:
     upgrade_db: bool = False
     admin_password_file: str | None = None
     adoption: Adoption | None = None
+    stated: frozenset[str] = frozenset()  # what of root, backend and bucket was typed
 
 
 def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingServer:
     """Start a server and return it healthy; one of that name that runs already is returned as it is.
 
-    What the wish adopts is moved when everything was found to be well, just before the server starts. In the foreground this process becomes the server. Raises what the preflight finds, and ChildFailedError
-    where the server ends before it is healthy.
+    What the wish adopts is moved when everything was found to be well, just before the server starts.
+    In the foreground this process becomes the server. Raises what the preflight finds, ChildFailedError where
+    the server ends before it is healthy, RefusedError where the one that runs is not the one that was asked
+    for, and UnreachableError where it is not ready.
     """
     book = noted.notes(state_dir)
     with book.alone(wish.name, HEALTHY_WITHIN_S):
@@ -69,7 +72,7 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
             adopt.demand_quiet(place, adoption, state_dir)
         note = book.read(wish.name)
         if note and noted.process_of(note).alive():
-            return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
+            return _found(note, place, access, wish.stated)
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
         book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         config = book.path(wish.name, ".auth.ini")
@@ -81,6 +84,31 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
         if wish.foreground:
             _become(plan, note, book, admin)
         return _healthy(plan, note, book, sock, place, admin)
+
+
+def _found(note: dict[str, Any], place: Place, access: Access, stated: frozenset[str]) -> TrackingServer:
+    """Return the server that runs under this name already, where it is what was asked for."""
+    kept, wanted = note["place"], as_note(place)
+    differ = [
+        f"{key} {kept[key] or 'none'}, not {wanted[key] or 'none'}"
+        for key in ("root", "backend", "bucket")
+        if key in stated and kept[key] != wanted[key]
+    ]
+    if access.auth and not note["auth"]:
+        differ.append("no users and passwords, not --auth")
+    if differ:
+        raise RefusedError(
+            f"{note['name']} is up already at {note['url']}, with {'; with '.join(differ)}",
+            "take another --name, or stop it first: mlctl server-down",
+        )
+    said = noted.ready(note)
+    if not said or not said["ready"]:
+        trouble = (said or {}).get("trouble", "it does not answer")
+        raise UnreachableError(
+            f"{note['name']} runs at {note['url']}, pid {note['pid']}, and is not ready: {trouble}",
+            f"mlctl server-logs --name {note['name']}; it may be starting, or mlctl server-down first",
+        )
+    return noted.described(note, "up", already=True)
 
 
 def print_env(server: TrackingServer) -> str:
@@ -124,6 +152,7 @@ def _plan(
         supervise=wish.supervise,
         upgrade=wish.upgrade_db,
         note=str(note),
+        told=str(note),
         settings={name: value for name, value in settings.items() if value},
         secrets={**secrets, **(admin.secrets if admin else {})},
     )

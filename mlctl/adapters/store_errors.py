@@ -63,8 +63,8 @@ def _translated(exc: MlflowException, tracking_uri: str) -> MlctlError:
         return ConfigurationError(f"what answers at {place} is no MLflow server", "check --tracking-uri")
     if "proxy mlflow-artifact scheme" in said:
         return RefusedError(
-            f"the run's artifacts are behind a server, which {place} goes past",
-            "send it through that server: mlctl sync --tracking-uri http://…",
+            f"the artifacts are behind a server, which {place} goes past",
+            "name that server: --tracking-uri http://…, or in MLFLOW_TRACKING_URI",
         )
     if exc.error_code == "INVALID_PARAMETER_VALUE":
         return UsageError(said, "mlctl runs list --help")

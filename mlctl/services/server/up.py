@@ -72,7 +72,8 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
             adopt.demand_quiet(place, adoption, state_dir)
         note = book.read(wish.name)
         if note and noted.process_of(note).alive():
-            return _found(note, place, access, wish.stated)
+            # what is to be adopted is not in its database, or it would have been refused above
+            return _found(note, place, access, wish.stated | ({"backend"} if adoption else set()))
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
         book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
         config = book.path(wish.name, ".auth.ini")

@@ -9,13 +9,11 @@ import socket
 import sqlite3
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mlctl.adapters import extras
-from mlctl.adapters.heartbeat import HEARTBEAT
 from mlctl.domain.server import Backend, StrayExperiment
 from mlctl.errors import (
     BadDataError,
@@ -68,26 +66,6 @@ def strays(backend: Backend) -> tuple[StrayExperiment, ...]:
             f" WHERE lifecycle_stage = 'active' AND ({LOCAL}) ORDER BY experiment_id",
         )
     return tuple(StrayExperiment(str(row[0]), row[1], row[2]) for row in rows)
-
-
-@dataclass(frozen=True)
-class BeatingRun:
-    """A run that the database calls RUNNING, and the last sign of life that it left there."""
-
-    run_id: str
-    experiment_id: str
-    last_beat: str
-
-
-def beating(backend: Backend) -> tuple[BeatingRun, ...]:
-    """Return the active runs that are RUNNING and have ever left a heartbeat."""
-    with opened(backend) as connection:
-        rows = select(
-            connection,
-            "SELECT r.run_uuid, r.experiment_id, t.value FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid"  # noqa: S608  # HEARTBEAT is a constant
-            f" WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' AND t.key = '{HEARTBEAT}'",
-        )
-    return tuple(BeatingRun(row[0], str(row[1]), row[2]) for row in rows)
 
 
 NAMED = (  # every column that can begin with an experiment's location

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlctl.adapters import database, servers
+from mlctl.adapters.alive_runs import alive_runs
 from mlctl.adapters.artifacts import Folder, store_of
-from mlctl.adapters.heartbeat import heard_lately
 from mlctl.domain.server import Adoption, Place, StrayExperiment
 from mlctl.errors import ChildFailedError, RefusedError
 
@@ -43,8 +43,8 @@ def demand_quiet(place: Place, planned: Adoption, state_dir: Path) -> None:
             f"stop it first: mlctl server-down --name {note['name']}",
         )
     moved = {stray.experiment_id: stray.name for stray in planned.movable}
-    for run in database.beating(place.backend):
-        if run.experiment_id in moved and _alive(run.last_beat):
+    for run in alive_runs(place.backend):
+        if run.experiment_id in moved:
             raise RefusedError(
                 f"run {run.run_id[:8]} of {moved[run.experiment_id]} is alive, and writes to what is to be moved",
                 "wait for its end: mlctl runs watch",
@@ -71,13 +71,6 @@ def adopt(place: Place, planned: Adoption) -> Adoption:
                 kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
         shutil.rmtree(source.root, ignore_errors=True)
     return replace(planned, done=True)
-
-
-def _alive(last_beat: str) -> bool:
-    try:
-        return heard_lately(last_beat)
-    except ValueError:  # a tag is anyone's to edit
-        return False
 
 
 def _folder(stray: StrayExperiment, place: Place) -> Path:

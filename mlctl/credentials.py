@@ -44,6 +44,19 @@ def use(tracking_uri: str) -> None:
         os.environ.setdefault("MLFLOW_TRACKING_SERVER_CERT_PATH", kept["ca_file"])
 
 
+def of(url: str) -> tuple[str, str] | None:
+    """Return the user and the password for one request to this server; None where there are none.
+
+    What is kept for it counts; else what the environment says, unless that is what is kept for another server,
+    for which `use` may have put it there.
+    """
+    known = {server: (one["username"], one["password"]) for server, one in _known().items()}
+    if _server(url) in known:
+        return known[_server(url)]
+    said = os.environ.get("MLFLOW_TRACKING_USERNAME", ""), os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    return said if all(said) and said not in known.values() else None
+
+
 def _known() -> dict[str, Any]:
     try:
         known = json.loads(file().read_text(encoding="utf-8"))

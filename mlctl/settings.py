@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import platformdirs
 
 from mlctl.errors import ConfigurationError, UsageError, did_you_mean
 
 PROJECT_FILE = "mlctl.toml"
+SECRET_IN_QUERY = frozenset({"password", "sslpassword"})  # what a database's URI may hold after its ?
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -
 
 
 def masked(value: str) -> str:
-    """Return the value with the password of a URL in it replaced by ***."""
+    """Return the value with the passwords of a URL in it replaced by ***."""
     if not _holds_password(value):
         return value
     parts = urlsplit(value)
-    user, _, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{place}"))
+    user, at, place = parts.netloc.rpartition("@")
+    user = f"{user.partition(':')[0]}:***" if parts.password else user
+    query = "&".join(f"{_name(one)}=***" if _is_secret(one) else one for one in parts.query.split("&"))
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{place}", query=query))
 
 
 def _first(
@@ -212,9 +215,18 @@ def _check(path: Path, prefix: str, table: Mapping[str, Any], known: Mapping[str
 
 def _holds_password(value: str) -> bool:
     try:
-        return bool(urlsplit(str(value)).password)
+        parts = urlsplit(str(value))
+        return bool(parts.password) or any(_is_secret(one) for one in parts.query.split("&"))
     except ValueError:
         return False
+
+
+def _name(of_query: str) -> str:
+    return unquote(of_query.partition("=")[0])
+
+
+def _is_secret(of_query: str) -> bool:
+    return _name(of_query).lower() in SECRET_IN_QUERY
 
 
 def _usable_tracking_uri(uri: str, source: str) -> str:

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "adapters": {"recipes", "data", "serving"} | GROUND,
     "recipes": {"data", "serving"} | GROUND,  # one encoder code for training and for the logged model
     "data": GROUND,
-    "serving": {"domain", "errors"},
+    "serving": {"domain", "errors", "machine"},
     "domain": {"errors"},
     "settings": {"errors"},
     "errors": set(),

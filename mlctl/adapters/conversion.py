@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from mlflow.entities import Run as MlflowRun
 
+from mlctl.adapters.heartbeat import HEARTBEAT, heard_lately
 from mlctl.domain import DataReference, Run
-
-HEARTBEAT = "mlctl.heartbeat"  # seconds since 1970, by the clock of the machine that trains
-LOST_AFTER_S = 60.0
 
 
 def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
@@ -36,19 +33,13 @@ def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
     )
 
 
-def beat() -> str:
-    """Return a heartbeat: now."""
-    return f"{time.time():.0f}"
-
-
 def _status(status: str, tags: Mapping[str, str]) -> str:
     """Return the status, LOST for a run whose process has not been heard of for a minute."""
     last = tags.get(HEARTBEAT)
     if status != "RUNNING" or last is None:
         return status
     try:
-        # a clock that was put back makes beats of the future: they prove no life either
-        return "LOST" if abs(time.time() - float(last)) > LOST_AFTER_S else status
+        return status if heard_lately(last) else "LOST"
     except ValueError:
         return status
 

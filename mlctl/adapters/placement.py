@@ -9,21 +9,30 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mlctl.adapters import servers
 from mlctl.errors import RefusedError
 from mlctl.machine import identity
+from mlctl.settings import masked
 
 ANSWER_WITHIN_S = 3.0
 
 
-def demand_reachable(tracking_uri: str, experiment: str, location: str) -> None:
+def demand_reachable(tracking_uri: str, experiment: str, location: str, state_dir: Path) -> None:
     """Return where artifacts written by this machine end up where the experiment keeps them.
 
     An experiment that a local client made names a folder of its machine; over HTTP, a client elsewhere would
-    write to a folder of that name on its own disk, and nobody would ever see it. Raises RefusedError then.
+    write to a folder of that name on its own disk, and nobody would ever see it. An experiment that a client
+    of a server made names the server, which a client of the database alone does not ask, so that nothing could
+    be sent. Raises RefusedError for both; `state_dir` is where this machine's servers are noted.
     """
     scheme = urlsplit(location).scheme
-    local = scheme in {"", "file"}
-    if not local or not tracking_uri.startswith(("http://", "https://")):
+    local, over_http = scheme in {"", "file"}, tracking_uri.startswith(("http://", "https://"))
+    if scheme == "mlflow-artifacts" and not over_http:
+        raise RefusedError(
+            f"experiment {experiment!r} keeps its artifacts behind a server, which {masked(tracking_uri)} goes past",
+            _way_to_server(tracking_uri, state_dir),
+        )
+    if not local or not over_http:
         return
     folder = Path(unquote(urlsplit(location).path) if scheme else location)
     server = _machine_of(tracking_uri)
@@ -34,6 +43,13 @@ def demand_reachable(tracking_uri: str, experiment: str, location: str) -> None:
         "what this machine wrote would be lost",
         "on the server's machine: mlctl server-up --adopt-artifacts; or name another experiment: -e NAME",
     )
+
+
+def _way_to_server(tracking_uri: str, state_dir: Path) -> str:
+    here = [note["url"] for note in servers.live_on(state_dir, tracking_uri)]
+    if here:
+        return f"export MLFLOW_TRACKING_URI={here[0]}"
+    return "export MLFLOW_TRACKING_URI=http://… of that server, or start it: mlctl server-up"
 
 
 def _machine_of(tracking_uri: str) -> str | None:

@@ -1,7 +1,7 @@
 """Processes that outlive the command that began them: starting, recognising and stopping them.
 
-A pid alone proves nothing, since another program may have it by now: a process is known by its pid and the
-moment at which it began.
+A pid alone proves nothing, since another program may have it by now: a process is known by its pid and its
+birth, as the kernel counts it. Where that is not told, the time of day at which it began must do.
 """
 
 from __future__ import annotations
@@ -14,24 +14,48 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from mlctl import machine
 
 CLOCK_SLACK_S = 0.02  # the kernel counts a process's age in hundredths of a second
 
 
 @dataclass(frozen=True)
 class Detached:
-    """A process in a session of its own; `started` is when it began, in seconds since the epoch."""
+    """A process in a session of its own.
+
+    `started` is when it began, in seconds since the epoch; `birth` is `machine.birth` of it, where there is one.
+    """
 
     pid: int
     started: float
+    birth: str | None = None
+
+    @classmethod
+    def of(cls, pid: int) -> Detached:
+        """Return a process that runs now; raises psutil.NoSuchProcess."""
+        return cls(pid, psutil.Process(pid).create_time(), machine.birth(pid))
+
+    @classmethod
+    def noted(cls, note: Mapping[str, Any]) -> Detached:
+        """Return the process of a note; one that an older mlctl wrote has no birth."""
+        return cls(note["pid"], note["started"], note.get("birth"))
+
+    def as_note(self) -> dict[str, Any]:
+        """Return what a note needs, for `noted` to find it again."""
+        return {"pid": self.pid, "started": self.started, "birth": self.birth}
 
     def alive(self) -> bool:
         """Whether this very process still runs: not another one with its pid, and not a zombie."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= CLOCK_SLACK_S
+            if self.birth:
+                same = machine.birth(self.pid) == self.birth
+            else:
+                same = abs(process.create_time() - self.started) <= CLOCK_SLACK_S
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
@@ -48,7 +72,7 @@ class Detached:
 
 def myself() -> Detached:
     """Return the running process."""
-    return Detached(os.getpid(), psutil.Process().create_time())
+    return Detached.of(os.getpid())
 
 
 def spawn(
@@ -76,12 +100,12 @@ def spawn(
             pass_fds=descriptors,
             start_new_session=True,
         )
-    started = psutil.Process(child.pid).create_time()
+    born = Detached.of(child.pid)
     assert child.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it ended at once: its log says why
         child.stdin.write(said)
         child.stdin.close()
-    return Detached(child.pid, started)
+    return born
 
 
 def replace_self(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.conversion import HEARTBEAT, beat
+from mlctl.adapters.heartbeat import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal
 from mlctl.adapters.placement import demand_reachable
 from mlctl.adapters.reach import reach
@@ -67,21 +67,30 @@ class Recorder:
             return cls(journal, None, watcher)
         check_writable(state)  # no run is made that cannot be recorded
         store = open_store(tracking_uri)
-        about |= create_run(store, about)
+        about |= create_run(store, about, state)
         journal = Journal(state / "runs" / about["run_id"])
         journal.describe(**about)
         return cls(journal, store, watcher)
 
     @classmethod
     def reopen(
-        cls, folder: Path, watcher: Watcher, about: Mapping[str, Any], known: Iterable[Any] = ()
-    ) -> Recorder:
-        """Go on with a run: its journal's if it is here, else one that begins from what the store knows."""
+        cls, folder: Path, watcher: Watcher, about: Mapping[str, Any], tracking_uri: str,
+        known: Iterable[Any] = (),
+    ) -> Recorder:  # fmt: skip
+        """Go on with a run: its journal's if it is here, else one that begins from what the store knows.
+
+        `tracking_uri` is where the run was found; what is recorded from now on goes there.
+        """
+        store = None
+        if about.get("run_id"):
+            about = {**about, "tracking_uri": tracking_uri}
+            store = open_store(tracking_uri)
+            with store.asking():
+                found = store.client.get_experiment(about["experiment_id"])
+            demand_reachable(tracking_uri, found.name, found.artifact_location, folder.parents[1])
         journal = Journal(folder)
         journal.describe(**about)
-        recorder = cls(
-            journal, open_store(about["tracking_uri"]) if about.get("run_id") else None, watcher, known
-        )
+        recorder = cls(journal, store, watcher, known)
         recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 
@@ -194,10 +203,10 @@ def open_store(tracking_uri: str) -> Store:
     return Store(tracking_uri, create=True)
 
 
-def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
+def create_run(store: Store, about: Mapping[str, Any], state: Path) -> dict[str, str]:
     """Create a run, and its experiment where there is none; return their ids.
 
-    A run that `mlflow run` has opened for this process is taken in its place.
+    Raises RefusedError where the experiment's artifacts would not get to their place. A run that `mlflow run` has opened for this process is taken in its place.
     """
     opened = os.environ.get("MLFLOW_RUN_ID")
     with store.making():
@@ -209,7 +218,7 @@ def create_run(store: Store, about: Mapping[str, Any]) -> dict[str, str]:
             return {"experiment_id": info.experiment_id, "run_id": opened}
         found = store.client.get_experiment_by_name(about["experiment"])
         if found:
-            demand_reachable(store.tracking_uri, found.name, found.artifact_location)
+            demand_reachable(store.tracking_uri, found.name, found.artifact_location, state)
         experiment_id = found.experiment_id if found else store.client.create_experiment(about["experiment"])
         run = store.client.create_run(experiment_id, about["began"], about["tags"], about["run_name"])
     return {"experiment_id": str(experiment_id), "run_id": str(run.info.run_id)}

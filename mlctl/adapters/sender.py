@@ -22,7 +22,7 @@ from mlflow.entities import (
 from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from mlctl.adapters.conversion import HEARTBEAT, beat
+from mlctl.adapters.heartbeat import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal, write_atomically
 from mlctl.adapters.reach import reach
 from mlctl.adapters.tracking import Store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import requests
 import sqlalchemy
@@ -48,6 +49,11 @@ def _translated(exc: MlflowException, tracking_uri: str) -> MlctlError:
         )
     if exc.error_code == "RESOURCE_DOES_NOT_EXIST":
         return NotFoundError(said.rstrip("."), "mlctl runs list shows what is there")
+    if "Invalid Host header" in str(exc):
+        return ConfigurationError(
+            f"the tracking server {place} does not answer to this name",
+            f"start it with the name: mlctl server-up --allowed-hosts {urlsplit(tracking_uri).hostname}",
+        )
     if exc.error_code in {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}:
         return ConfigurationError(
             f"the tracking server {place} wants other credentials",
@@ -55,6 +61,11 @@ def _translated(exc: MlflowException, tracking_uri: str) -> MlctlError:
         )
     if "valid JSON format" in said or exc.error_code == "ENDPOINT_NOT_FOUND":
         return ConfigurationError(f"what answers at {place} is no MLflow server", "check --tracking-uri")
+    if "proxy mlflow-artifact scheme" in said:
+        return RefusedError(
+            f"the artifacts are behind a server, which {place} goes past",
+            "name that server: --tracking-uri http://…, or in MLFLOW_TRACKING_URI",
+        )
     if exc.error_code == "INVALID_PARAMETER_VALUE":
         return UsageError(said, "mlctl runs list --help")
     if exc.error_code == "INVALID_STATE":

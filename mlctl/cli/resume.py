@@ -41,6 +41,7 @@ def sync(session: Session) -> None:
 
     \b
     mlctl sync
+    mlctl sync --tracking-uri http://mlflow.example.com   what that server can take, wherever it was begun for
     """
     from mlctl.output.progress import TrainingView
     from mlctl.services.training import sync as service

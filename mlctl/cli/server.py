@@ -11,7 +11,7 @@ from mlctl.cli.server_options import Name, Where, placed
 from mlctl.cli.session import Session
 
 if TYPE_CHECKING:
-    from mlctl.domain.server import Adoption, Place, TrackingServer
+    from mlctl.domain.server import Adoption, TrackingServer
 
 REACHED = "Who may reach it"
 
@@ -108,33 +108,31 @@ def server_up(
     hosts = tuple(one.strip() for one in allowed_hosts.split(",") if one.strip())
     origins = tuple(one.strip() for one in cors_origins.split(",") if one.strip())
     access = Access(host, port, auth, insecure, tls_cert, tls_key, hosts, origins)
-    wish = server.Wish(
-        name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file
-    )
     if migrate_only:
         session.show(server.migrate(place), "next: mlctl server-up")
         return
-    if adopt_artifacts or dry_run:
-        planned = server.plan_adoption(place)
-        if dry_run:
-            session.show(planned, "next: the same without --dry-run, and with --yes")
-            return
-        server_adopts(session, place, planned, name)
+    planned = server.plan_adoption(place) if adopt_artifacts or dry_run else None
+    if planned and dry_run:
+        session.show(planned, "next: the same without --dry-run, and with --yes")
+        return
+    if planned:
+        server_adopts(session, planned)
     if server.in_the_clear(access):
         output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
+    wish = server.Wish(
+        name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file, planned,
+        server.stated(where),
+    )  # fmt: skip
     answer = server.up(place, access, wish, session.settings.state_dir)
     server_told(session, answer, print_env)
 
 
-def server_adopts(session: Session, place: Place, planned: Adoption, name: str) -> None:
-    """Move what local clients made behind the server, where that is agreed."""
-    from mlctl.services import server
-
+def server_adopts(session: Session, planned: Adoption) -> None:
+    """Ask whether what local clients made may be moved behind the server."""
     if planned.movable:
         files, size = (sum(getattr(one, of) for one in planned.movable) for of in ("files", "size_bytes"))
         names = ", ".join(one.name for one in planned.movable)
         session.agreed(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
-        server.adopt(place, planned, name, session.settings.state_dir)
 
 
 def server_told(session: Session, answer: TrackingServer, print_env: bool) -> None:
@@ -150,7 +148,11 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
             f"{len(answer.strays)} experiments keep artifacts in a folder of this machine, out of others' reach "
             f"({names}): --adopt-artifacts moves them"
         )
+    if answer.remark:
+        output.warn(answer.remark)
     if print_env:
+        if answer.admin_password:  # stdout is eval's
+            output.hint(f"user admin, password {answer.admin_password} (shown this once)")
         print(server.print_env(answer))
         return
     enter = f"mlctl login {answer.url}; " if answer.auth else ""

@@ -90,7 +90,8 @@ class TrackingServer:
     """One server of this machine, and how it is.
 
     `status` is up, starting, not ready (it runs, but its database does not answer) or gone. `counts` are the
-    rows of runs, experiments and models, None where they could not be asked for.
+    rows of runs, experiments and models, None where they could not be asked for. `remark` is something about
+    how it was started that deserves a look.
     """
 
     name: str
@@ -111,6 +112,7 @@ class TrackingServer:
     already: bool = False
     admin_password: str | None = field(default=None, repr=False)
     strays: tuple[StrayExperiment, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from mlctl.machine import birth
 from mlctl.serving.spec import Serving, Spec
 
 START_WITHIN_S = 120
@@ -224,7 +225,7 @@ class Endpoint:
         me = psutil.Process()
         noted = {
             "name": self.spec.endpoint, "url": self.spec.url, "pid": me.pid, "started": me.create_time(),
-            "log": self.spec.log, "model_uri": self.serving.uri, "model": self.serving.name,
+            "birth": birth(me.pid), "log": self.spec.log, "model_uri": self.serving.uri, "model": self.serving.name,
             "version": self.serving.version,
         }  # fmt: skip
         file = Path(self.spec.state_file)

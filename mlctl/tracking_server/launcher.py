@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import json
 import os
 import signal
 import socket
@@ -20,12 +21,13 @@ from pathlib import Path
 
 from mlctl.tracking_server import named_only, upkeep
 from mlctl.tracking_server.parent import die_with_parent, say
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.plan import CANNOT_LISTEN, Plan
 from mlctl.tracking_server.signals import Wakeful
 
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
+BACKLOG = 2048
 UPKEEP_EVERY_S = 10.0
-STOP_WITHIN_S = 30.0
+STOP_WITHIN_S, LONGER_S = 30.0, 5.0
 SOON_S = 2.0
 NEEDED = (
     "mlflow.server.fastapi_app",
@@ -52,7 +54,7 @@ def launch(plan: Plan) -> int:
     try:
         sock = listening_socket(plan)
     except OSError as error:
-        say("ERROR", f"cannot listen on {plan.host}:{plan.port}: {error.strerror}")
+        say("ERROR", cannot_listen(plan, error))
         return CANNOT_START
     os.environ.update(environment(plan))
     schema = _imported(plan, wakeful)
@@ -62,7 +64,6 @@ def launch(plan: Plan) -> int:
     else:
         os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # it has been used
         gc.freeze()
-        sock.listen(2048)
         say("INFO", f"serving on {plan.host}:{plan.port} with {plan.workers} workers")
         code = _Workers(plan, sock, wakeful).run()
         say("INFO", "stopped")
@@ -73,19 +74,26 @@ def launch(plan: Plan) -> int:
 
 
 def listening_socket(plan: Plan) -> socket.socket:
-    """Return the inherited socket, or bind one. Raises OSError where the address is taken.
+    """Return the inherited socket, or a new one, listening. Raises OSError where the address is taken.
 
     The protocol is named because asyncio sets TCP_NODELAY only on a socket that says it is TCP: without,
     every answer waits for Nagle's algorithm.
     """
     if plan.socket_fd is not None:
         found = socket.socket(fileno=plan.socket_fd)
-        return socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
-    family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((plan.host, plan.port))
+        sock = socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
+    else:
+        family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((plan.host, plan.port))
+    sock.listen(BACKLOG)
     return sock
+
+
+def cannot_listen(plan: Plan, error: OSError) -> str:
+    """Return the log's line about a port that another program has."""
+    return f"{CANNOT_LISTEN} {plan.host}:{plan.port}: {error.strerror}"
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -142,6 +150,13 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     mlflow.server.app.url_map.update()
     utils._verify_schema = lambda _engine: None
     return child
+
+
+def _grace_s(plan: Plan) -> float:
+    """Return how long requests in flight may take, from what server-down has left."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads(Path(plan.told or "").read_text(encoding="utf-8"))["grace_s"]) + LONGER_S
+    return STOP_WITHIN_S
 
 
 def _leave(code: int) -> None:
@@ -206,10 +221,10 @@ class _Workers:
             self._fork()
 
     def _stop(self) -> None:
-        """Let requests in flight end, then end what is left."""
+        """Let requests in flight end, then end what is left; whoever told how long loses patience before."""
         self.sock.close()
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + STOP_WITHIN_S
+        until = time.monotonic() + _grace_s(self.plan)
         while self.alive and time.monotonic() < until:
             self.wakeful.sleep(0.2)
             self._bury(replace=False)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+CANNOT_LISTEN = "cannot listen on"  # how the log tells that the port is another program's
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -13,9 +15,10 @@ class Plan:
 
     `backend_uri` never holds a password: libpq finds it in `secrets`, which become environment variables of
     the running process only (the environment that other processes can read stays as it was at the start).
-    `socket_fd` is an inherited, bound socket; without one the process binds `host` and `port` itself.
+    `socket_fd` is an inherited socket; without one the process binds `host` and `port` itself.
     `artifact_root` is what a new experiment's location begins with; `artifacts_destination` is where the
-    server keeps what clients send it, None where clients write to `artifact_root` themselves.
+    server keeps what clients send it, None where clients write to `artifact_root` themselves. `note` is the
+    file to delete at the end, `told` the one in which server-down leaves how long requests in flight may take.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Plan:
     upgrade: bool = False
     dies_with_parent: bool = False
     note: str | None = None
+    told: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -25,7 +25,11 @@ def supervise(plan: Plan) -> int:
     A first start that fails is not repeated: whoever began it is waiting to hear why.
     """
     wakeful = Wakeful()
-    sock = launcher.listening_socket(plan)
+    try:
+        sock = launcher.listening_socket(plan)
+    except OSError as error:
+        say("ERROR", launcher.cannot_listen(plan, error))
+        return launcher.CANNOT_START
     wait_s, code, first = FIRST_WAIT_S, 0, True
     while not wakeful.stopping:
         began = time.monotonic()

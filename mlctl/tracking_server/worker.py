@@ -54,7 +54,7 @@ def run(plan: Plan, sock: socket.socket) -> int:
     config = uvicorn.Config(
         Front(app, plan),
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=25,
+        timeout_graceful_shutdown=None,  # the launcher knows how long
         access_log=False,
         server_header=False,
         ssl_certfile=plan.tls_cert,

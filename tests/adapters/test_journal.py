@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mlctl.adapters import checkpoints
-from mlctl.adapters.conversion import HEARTBEAT, LOST_AFTER_S, _status
+from mlctl.adapters.conversion import _status
+from mlctl.adapters.heartbeat import HEARTBEAT, LOST_AFTER_S
 from mlctl.adapters.journal import Journal
 from mlctl.adapters.recorder import Recorder, check_writable
 from mlctl.domain import Quiet

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psutil
 import pytest
 
-from tests.parts import free_port
+from mlctl.adapters import process
+from mlctl.domain.server import Access
+from mlctl.errors import RefusedError, UsageError
+from mlctl.services.server import preflight
+from mlctl.services.server.place import locate
+from mlctl.services.server.up import _awaited
+from mlctl.settings import load, masked
+from mlctl.tracking_server.plan import Plan
+from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
 from tests.parts.s3 import S3
@@ -35,6 +45,28 @@ def test_a_port_in_use_is_refused(mlctl: CommandLine) -> None:
         other.listen()
         port = other.getsockname()[1]
         assert f"port {port} on 127.0.0.1 is in use" in mlctl.fails(4, "server-up", "--port", str(port))
+
+
+def test_a_port_is_taken_from_the_preflight_on() -> None:
+    """Two sockets may be bound to one port, for as long as neither listens."""
+    first = preflight._bound(Access(port=0))
+    with contextlib.closing(first), pytest.raises(RefusedError, match="is in use"):
+        preflight._bound(Access(port=first.getsockname()[1]))
+
+
+@pytest.mark.parametrize("supervise", [False, True])
+def test_a_port_that_was_taken_meanwhile(mlctl: CommandLine, supervise: bool) -> None:
+    log = mlctl.cwd / "log"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        plan = Plan("x", "x", "127.0.0.1", port, "sqlite:///x.db", "x", None, supervise=supervise)
+        child = process.spawn([sys.executable, "-m", "mlctl.tracking_server"], log, plan.to_json())
+        note = {"log": str(log), "url": f"http://127.0.0.1:{port}", "local_url": f"http://127.0.0.1:{port}"}
+        eventually(lambda: not child.alive(), 60)
+        other.close()
+        with pytest.raises(RefusedError, match="was taken meanwhile"):
+            _awaited({**note, "instance": "x"}, child, 0)
+    assert len(log.read_text().splitlines()) == 1
 
 
 def test_beyond_this_machine_somebody_must_guard_it(mlctl: CommandLine) -> None:
@@ -80,8 +112,6 @@ def test_a_root_that_cannot_be_made(mlctl: CommandLine) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
 def test_a_full_disk(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlctl.domain.server import Backend, Place
-    from mlctl.errors import RefusedError
-    from mlctl.services.server import preflight
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -96,6 +126,37 @@ def test_a_password_in_an_option_is_refused(mlctl: CommandLine) -> None:
     message = mlctl.fails(2, "server-up", "--backend", "postgresql://mlflow:hush@db/mlflow")
     assert "password" in message
     assert "hush" not in message
+
+
+@pytest.mark.parametrize("key", ["password", "Password", "pass%77ord", "sslpassword", "passfile"])
+def test_a_password_in_a_query_is_refused_too(mlctl: CommandLine, key: str) -> None:
+    uri = f"postgresql://mlflow@db/mlflow?connect_timeout=3&{key}=hush"
+    with pytest.raises(UsageError) as refused:
+        locate(mlctl.cwd, backend=uri)
+    assert "hush" not in f"{refused.value.message} {refused.value.hint}"
+    if key != "passfile":
+        assert "hush" not in masked(uri)
+        with pytest.raises(UsageError):
+            load({"tracking_uri": uri})
+
+
+def test_a_password_in_the_query_of_a_file_is_kept_apart(mlctl: CommandLine) -> None:
+    (mlctl.cwd / "uri").write_text(
+        "postgresql://mlflow@db/mlflow?password=a%26+b&sslmode=require&sslrootcert=/a/ca"
+    )
+    backend = locate(mlctl.cwd, backend_file=str(mlctl.cwd / "uri")).backend
+    assert (backend.password, backend.shown) == (
+        "a& b", "postgresql://mlflow@db/mlflow?sslmode=require&sslrootcert=/a/ca",
+    )  # fmt: skip
+    (mlctl.cwd / "uri").write_text("postgresql://mlflow@db/mlflow?sslpassword=hush")
+    with pytest.raises(UsageError, match="sslpassword"):
+        locate(mlctl.cwd, backend_file=str(mlctl.cwd / "uri"))
+
+
+def test_what_holds_no_password_is_shown_as_it_is() -> None:
+    for uri in ("postgresql://u@db/m?sslmode=require", "sqlite:///a?b", "https://h/p?password_hint=x"):
+        assert masked(uri) == uri
+    assert masked("postgresql://u:p@db/m?password=q&a=b") == "postgresql://u:***@db/m?password=***&a=b"
 
 
 def test_a_database_that_is_away(mlctl: CommandLine) -> None:

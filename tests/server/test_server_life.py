@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlctl.tracking_server import launcher
+from mlctl.tracking_server.plan import Plan
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
+from tests.parts.noted import noted
 from tests.parts.postgres import PASSWORD, Postgres
 
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
@@ -96,6 +101,56 @@ def test_one_name_at_once_is_one_server(mlctl: CommandLine) -> None:
         ups = list(pool.map(lambda _: mlctl.json("server-up", "--port", "0", "--workers", "1"), range(3)))
     assert len({up["pid"] for up in ups}) == 1
     assert sorted(up["already"] for up in ups) == [False, True, True]
+
+
+def test_another_server_is_not_up_already(mlctl: CommandLine) -> None:
+    with noted(mlctl):
+        other = mlctl.fails(4, "server-up", "--root", "other")
+        assert (
+            f"main is up already at http://127.0.0.1:9, with root {mlctl.cwd}, not {mlctl.cwd}/other" in other
+        )
+        assert "bucket none, not models" in mlctl.fails(4, "server-up", "--bucket", "models")
+        backend = mlctl.fails(4, "server-up", "--auth", "--backend", "postgresql://m@db/m")
+        assert "not postgresql://m@db/m; with no users and passwords, not --auth" in backend
+        assert "is not ready: it does not answer" in mlctl.fails(6, "server-up", "--print-env")
+
+
+def send_slowly(url: str, begun: threading.Event, seconds: float) -> int:
+    """Upload a small artifact over some seconds; return the status."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.putrequest("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/slow.txt")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders()
+    for _ in range(10):
+        connection.send(b"x")
+        begun.set()
+        time.sleep(seconds / 10)
+    return connection.getresponse().status
+
+
+def test_going_down_it_is_not_up_already(mlctl: CommandLine) -> None:
+    """An upload in flight ends well, and who wants it up meanwhile gets the next one."""
+    up = ("server-up", "--port", "0", "--workers", "1")
+    first, begun = mlctl.json(*up), threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        sent = pool.submit(send_slowly, first["url"], begun, 4)
+        assert begun.wait(10)
+        down = pool.submit(mlctl.json, "server-down")
+        note = mlctl.notes()[0]
+        eventually(lambda: "grace_s" in note.read_text(), 20, 0.01)
+        again = mlctl.json(*up)
+        assert (sent.result(), down.result()["how"]) == (200, "gracefully")
+    assert (again["already"], again["status"]) == (False, "up")
+    assert again["pid"] != first["pid"]
+    assert mlctl.json("server-status")["status"] == "up"
+
+
+def test_the_server_grants_what_server_down_has_said(tmp_path: Path) -> None:
+    note = tmp_path / "main.json"
+    plan = Plan("main", "x", "", 0, "", "", None, told=str(note))
+    assert launcher._grace_s(plan) == launcher.STOP_WITHIN_S
+    note.write_text('{"grace_s": 90.0}')
+    assert launcher._grace_s(plan) > 90
 
 
 def test_a_stale_note_and_a_reused_pid_are_no_server(mlctl: CommandLine) -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import stat
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from mlflow.server.security_utils import get_default_allowed_hosts, is_allowed_host_header
 
+from mlctl.adapters.store_errors import asking
+from mlctl.domain.server import Access, TrackingServer
+from mlctl.errors import ConfigurationError
+from mlctl.output.views import document
+from mlctl.services.server.auth import allowed_hosts
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
@@ -109,8 +121,6 @@ def test_a_team_server(
         "with mlflow.start_run() as run: mlflow.log_metric('m', 1); mlflow.log_text('kept', 'a/note.txt')\n"
         "print(mlflow.artifacts.load_text(run.info.artifact_uri + '/a/note.txt'))"
     )
-    import sys
-
     quiet = {k: v for k, v in mlctl.whole_environment().items() if not k.startswith("AWS")}
     done = subprocess.run(
         [sys.executable, "-c", script], env=quiet, capture_output=True, text=True, timeout=60
@@ -163,7 +173,81 @@ def test_artifacts_straight_to_the_bucket(
 
 
 def test_a_password_is_generated_and_shown_once(mlctl: CommandLine) -> None:
-    up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--auth")
-    assert len(up["admin_password"]) >= 20
-    assert up["admin_password"] not in everything_readable(mlctl, up["pid"])
-    assert up["admin_password"] not in mlctl("server-status", "-o", "json").stdout
+    done = mlctl("server-up", "--port", "0", "--workers", "1", "--auth", "--print-env")
+    url = done.stdout.removeprefix("export MLFLOW_TRACKING_URI=").strip()  # stdout is eval's
+    password = done.stderr.partition("password ")[2].partition(" ")[0]
+    assert len(password) >= 20
+    assert mlctl.json("login", url, "--password-file", "-", given=password)["username"] == "admin"
+    status = mlctl.json("server-status")
+    assert password not in everything_readable(mlctl, status["pid"])
+    assert password not in str(status)
+    mlctl("server-down")
+    (mlctl.cwd / "later").write_text("another-Secret-4713")
+    up = ("server-up", "--port", "0", "--workers", "1", "--auth", "--admin-password-file", "later")
+    done = mlctl(*up, "--host", "0.0.0.0", "-o", "json")
+    assert "--admin-password-file is not used" in done.stderr
+    assert_it_answers_to_the_name_that_it_prints(mlctl, json.loads(done.stdout)["url"], password)
+
+
+def assert_it_answers_to_the_name_that_it_prints(mlctl: CommandLine, url: str, password: str) -> None:
+    named = urlsplit(url)
+    path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    secret = base64.b64encode(f"admin:{password}".encode()).decode()
+    headers = {"Host": named.netloc, "Authorization": f"Basic {secret}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{named.port}{path}", headers=headers)
+    assert urllib.request.urlopen(request).status == 200
+    if sys.platform != "linux":
+        return  # which alone has all of 127/8
+    given = ("--password-file", "-")
+    other = f"http://127.0.0.2:{named.port}"  # it listens there, too, and was not told of it
+    assert "does not answer to the name 127.0.0.2" in mlctl.fails(5, "login", other, *given, given=password)
+
+
+def test_names_that_a_server_answers_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Workstation")
+
+    def answers(host: str, access: Access) -> bool:
+        return is_allowed_host_header(allowed_hosts(access).split(","), host)
+
+    everywhere = Access(host="0.0.0.0")
+    assert set(get_default_allowed_hosts()) <= set(allowed_hosts(everywhere).split(","))
+    for host in ("Workstation:5000", "workstation:5000", "[::1]:5000", "10.1.2.3:5000", "localhost"):
+        assert answers(host, everywhere), host
+    assert not answers("evil.example.com:5000", everywhere)
+    assert not answers("Workstation:5000", Access())
+    assert answers("[2001:db8::7]:5000", Access(host="2001:db8::7"))
+    told = Access(host="0.0.0.0", allowed_hosts=("mlflow.example.com", "2001:db8::8"))
+    for host in (
+        "mlflow.example.com",
+        "mlflow.example.com:443",
+        "[2001:db8::8]:80",
+        "[::1]:5000",
+        "workstation:1",
+    ):
+        assert answers(host, told), host
+    for host in ("10.1.2.3:5000", "::5000", "evil.example.com"):
+        assert not answers(host, told), host
+
+
+def test_a_name_that_is_not_allowed_is_no_wrong_password() -> None:
+    said = "failed with error code 403 != 200. Response body: 'Invalid Host header - possible DNS rebinding'"
+    failure = MlflowException(said, error_code=PERMISSION_DENIED)
+    refusal = pytest.raises(ConfigurationError, match="does not answer to this name")
+    with refusal as refused, asking("http://workstation:5000"):
+        raise failure
+    assert "--allowed-hosts workstation" in refused.value.hint
+
+
+def test_no_password_is_generated_for_a_log(mlctl: CommandLine) -> None:
+    """In the foreground: what it shows a container keeps."""
+    up = ("server-up", "--port", "0", "--workers", "1", "--auth", "--foreground")
+    assert "there is no administrator yet" in mlctl.fails(4, *up)
+    assert mlctl.notes() == []
+
+
+def test_a_generated_password_is_in_the_answer() -> None:
+    server = TrackingServer(
+        "main", "http://x", 1, "log", "up", "sqlite:///x", None, "x", admin_password="new"
+    )
+    assert document(server)["admin_password"] == "new"
+    assert "admin_password" not in document(replace(server, admin_password=None))

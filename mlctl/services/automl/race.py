@@ -88,7 +88,7 @@ class Race:
     def _recorder(self) -> Recorder:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
-            return Recorder.reopen(folder, self.watcher, read_about(folder))
+            return Recorder.reopen(folder, self.watcher, read_about(folder), self.settings.tracking_uri)
         recorder = self.training.recorder({KIND_TAG: AUTOML, "mlctl.objective": str(self.objective)})
         self.training.describe(recorder)
         return recorder

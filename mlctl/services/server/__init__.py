@@ -1,6 +1,5 @@
 """The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
 
-from mlctl.services.server.adopt import adopt
 from mlctl.services.server.adopt import plan as plan_adoption
 from mlctl.services.server.backup import backup
 from mlctl.services.server.down import down
@@ -9,7 +8,7 @@ from mlctl.services.server.gc import sweep
 from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
 from mlctl.services.server.migrate import migrate
-from mlctl.services.server.place import locate_in, locate_named
+from mlctl.services.server.place import locate_in, locate_named, stated
 from mlctl.services.server.preflight import in_the_clear
 from mlctl.services.server.restore import inspect, restore
 from mlctl.services.server.status import status, status_of_all
@@ -17,7 +16,6 @@ from mlctl.services.server.up import Wish, print_env, up
 
 __all__ = [
     "Wish",
-    "adopt",
     "backup",
     "down",
     "export",
@@ -32,6 +30,7 @@ __all__ = [
     "print_env",
     "replaced",
     "restore",
+    "stated",
     "status",
     "status_of_all",
     "sweep",

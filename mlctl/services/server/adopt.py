@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mlctl.adapters import database
+from mlctl.adapters import database, servers
+from mlctl.adapters.alive_runs import alive_runs
 from mlctl.adapters.artifacts import Folder, store_of
 from mlctl.domain.server import Adoption, Place, StrayExperiment
 from mlctl.errors import ChildFailedError, RefusedError
-from mlctl.services.server import noted
 
 
 def plan(place: Place) -> Adoption:
@@ -32,16 +32,27 @@ def plan(place: Place) -> Adoption:
     return Adoption(tuple(movable), tuple(elsewhere), place.destination)
 
 
-def adopt(place: Place, planned: Adoption, name: str, state_dir: Path) -> Adoption:
-    """Move what was planned, for the server of this name; return it.
+def demand_quiet(place: Place, planned: Adoption, state_dir: Path) -> None:
+    """Return where nobody writes what is to be moved, as far as this machine and the database know.
 
-    Raises RefusedError while that server is up, ChildFailedError where a copy is not what it should be.
+    Raises RefusedError while a server is up on the database, or a run of these experiments is alive.
     """
-    note = noted.notes(state_dir).read(name)
-    if note and noted.process_of(note).alive():
+    for note in servers.live_on(state_dir, place.backend.uri):
         raise RefusedError(
-            f"{name} is up, and its clients may be writing", "stop it first: mlctl server-down"
+            f"{note['name']} is up, and its clients may be writing",
+            f"stop it first: mlctl server-down --name {note['name']}",
         )
+    moved = {stray.experiment_id: stray.name for stray in planned.movable}
+    for run in alive_runs(place.backend):
+        if run.experiment_id in moved:
+            raise RefusedError(
+                f"run {run.run_id[:8]} of {moved[run.experiment_id]} is alive, and writes to what is to be moved",
+                "wait for its end: mlctl runs watch",
+            )
+
+
+def adopt(place: Place, planned: Adoption) -> Adoption:
+    """Move what was planned; return it. Raises ChildFailedError where a copy is not what it should be."""
     kept = store_of(place)
     for stray in planned.movable:
         source = Folder(_folder(stray, place))

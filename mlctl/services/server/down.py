@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -9,17 +10,24 @@ from mlctl.adapters import process
 from mlctl.domain.server import StoppedServer
 from mlctl.services.server import noted
 
+OTHERS_WITHIN_S = 120.0  # a server that is being started takes no longer
+
 
 def down(name: str, grace_s: float, state_dir: Path) -> StoppedServer:
     """Stop the server that was started under this name, and no other process.
 
-    Requests in flight have `grace_s` seconds to end. Raises NotFoundError where none was started here.
+    Requests in flight have `grace_s` seconds to end; nobody starts one of this name meanwhile. Raises
+    NotFoundError where none was started here.
     """
     book = noted.notes(state_dir)
-    note = noted.required(book, name)
-    found = noted.process_of(note)
-    how = process.stop(found, grace_s)
-    book.forget(name)
-    book.path(name, ".auth.ini").unlink(missing_ok=True)
-    shutil.rmtree(book.path(name, ".metrics"), ignore_errors=True)
+    noted.required(book, name)
+    with book.alone(name, OTHERS_WITHIN_S):
+        note = noted.required(book, name)
+        with contextlib.suppress(OSError):  # a full disk must not keep it up
+            book.write(name, {**note, "grace_s": grace_s})
+        found = noted.process_of(note)
+        how = process.stop(found, grace_s)
+        book.forget(name)
+        book.path(name, ".auth.ini").unlink(missing_ok=True)
+        shutil.rmtree(book.path(name, ".metrics"), ignore_errors=True)
     return StoppedServer(name, how, found.pid)

@@ -15,6 +15,7 @@ from mlctl.domain.server import Login
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError, UsageError
 
 ANSWER_WITHIN_S = 10.0
+UNKNOWN_HOST = b"Invalid Host header"  # how MLflow's answer begins
 
 
 def login(url: str, username: str, password: str, ca_file: Path | None) -> Login:
@@ -47,6 +48,12 @@ def _prove(url: str, username: str, password: str, ca_file: Path | None) -> None
         with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S, context=context) as reply:  # noqa: S310
             json.load(reply)
     except urllib.error.HTTPError as exc:
+        if exc.code == 403 and UNKNOWN_HOST in exc.read(1000):
+            host = urlsplit(url).hostname
+            raise ConfigurationError(
+                f"the server at {url} does not answer to the name {host}",
+                f"start it with that name: mlctl server-up --allowed-hosts {host}",
+            ) from exc
         if exc.code in {401, 403}:
             raise ConfigurationError(f"{url} does not take this user and password", "try again") from exc
         raise UnreachableError(

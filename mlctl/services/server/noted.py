@@ -5,26 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mlctl import credentials
 from mlctl.adapters.notes import Notes
-from mlctl.adapters.process import Detached
+from mlctl.adapters.servers import notes, process_of
 from mlctl.domain.server import TrackingServer
 from mlctl.errors import NotFoundError
 
 ANSWER_WITHIN_S = 4.0
-
-
-def notes(state_dir: Path) -> Notes:
-    """Return where servers are noted."""
-    return Notes(state_dir / "servers")
+__all__ = ["ask", "described", "notes", "process_of", "ready", "required"]
 
 
 def required(book: Notes, name: str) -> dict[str, Any]:
@@ -37,26 +31,26 @@ def required(book: Notes, name: str) -> dict[str, Any]:
     return note
 
 
-def process_of(note: Mapping[str, Any]) -> Detached:
-    """Return the noted process."""
-    return Detached(note["pid"], note["started"])
-
-
 def ready(note: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what /ready says; None where nobody answers, or another instance does."""
     said = ask(note, "/ready")
     return said if said and said.get("instance") == note["instance"] else None
 
 
-def ask(note: Mapping[str, Any], path: str) -> dict[str, Any] | None:
-    """Return a JSON answer of a server on this machine; None where there is none."""
+def ask(note: Mapping[str, Any], path: str, as_user: bool = False) -> dict[str, Any] | None:
+    """Return a JSON answer of a server on this machine; None where there is none.
+
+    Only `as_user` sends a password: whoever says it knows that this server, and no other program, answers.
+    """
     context = None
     if note["url"].startswith("https:"):
         context = ssl.create_default_context()
         context.check_hostname = False  # this machine is asked, and /ready's instance says who answered
         context.verify_mode = ssl.CERT_NONE
-    credentials.use(note["url"])
-    request = urllib.request.Request(note["local_url"] + path, headers=_authorization())  # noqa: S310
+    headers = {}
+    if as_user and (known := credentials.of(note["url"])):
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(known).encode()).decode()
+    request = urllib.request.Request(note["local_url"] + path, headers=headers)  # noqa: S310
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
@@ -84,10 +78,3 @@ def described(note: Mapping[str, Any], status: str, **more: Any) -> TrackingServ
         auth=note["auth"],
         **more,
     )
-
-
-def _authorization() -> dict[str, str]:
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if not user or not password:
-        return {}
-    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from mlctl.domain.server import Backend, Bucket, Place
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.server import noted
-from mlctl.settings import Settings
+from mlctl.settings import SECRET_IN_QUERY, Settings
 
+SECRET = {*SECRET_IN_QUERY, "passfile"}  # what libpq also takes from a URI's query
 DRIVER = "postgresql+psycopg2"  # SQLAlchemy would otherwise look for another driver of that name
 
 
@@ -66,6 +68,16 @@ def locate_in(settings: Settings, **options: Any) -> Place:
     return locate(**{**options, "bucket": options["bucket"] or settings.bucket})
 
 
+def stated(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return which of root, backend and bucket were typed."""
+    typed = {
+        "root": options["root"] not in (None, Path()),
+        "backend": options["backend"] or options["backend_file"],
+        "bucket": options["bucket"],
+    }
+    return frozenset(name for name, given in typed.items() if given)
+
+
 def as_note(place: Place) -> dict[str, Any]:
     """Return a place as it is noted: without its password."""
     bucket = place.bucket
@@ -88,7 +100,7 @@ def from_note(note: dict[str, Any]) -> Place:
 def _backend(uri: str, secret: bool) -> Backend:
     try:
         parts = urlsplit(uri)
-        password = parts.password
+        password = unquote(parts.password) if parts.password is not None else None
     except ValueError as exc:
         raise UsageError(
             "the database's URI cannot be read", "write postgresql://USER@HOST/DATABASE"
@@ -102,16 +114,26 @@ def _backend(uri: str, secret: bool) -> Backend:
             f"--backend {shown}… is not a database that a server can use",
             "write postgresql://… or sqlite:///…",
         )
-    if password is not None and not secret:
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    secrets = {key.lower(): value for key, value in query if key.lower() in SECRET}
+    if not secret and (password is not None or secrets):
         raise UsageError(
             "--backend holds a password, which every user of this machine could read in the process list",
-            "give it in PGPASSWORD, ~/.pgpass or --backend-file",
+            "give it in PGPASSWORD, ~/.pgpass or --backend-file; a passfile in PGPASSFILE",
+        )
+    if "sslpassword" in secrets:
+        raise UsageError(
+            "the database's URI holds sslpassword, which the server would show",
+            "name a key that has no password of its own: sslkey=…",
         )
     if not parts.path.strip("/"):
         raise UsageError("--backend names no database", "write postgresql://USER@HOST/DATABASE")
     user, at, host = parts.netloc.rpartition("@")
-    bare = urlunsplit((DRIVER, f"{user.partition(':')[0]}{at}{host}", parts.path, parts.query, ""))
-    return Backend(bare, unquote(password) if password is not None else None)
+    kept = parts.query
+    if "password" in secrets:
+        kept = urlencode([one for one in query if one[0].lower() != "password"], quote_via=quote, safe="/,:")
+    bare = urlunsplit((DRIVER, f"{user.partition(':')[0]}{at}{host}", parts.path, kept, ""))
+    return Backend(bare, secrets.get("password", password))
 
 
 def _first_line(file: str) -> str:

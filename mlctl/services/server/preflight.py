@@ -10,7 +10,7 @@ import ssl
 import uuid
 
 from mlctl.adapters import database
-from mlctl.adapters.listening import is_loopback
+from mlctl.adapters.listening import BACKLOG, is_loopback
 from mlctl.domain.server import Access, Place
 from mlctl.errors import (
     BadDataError,
@@ -22,7 +22,7 @@ from mlctl.errors import (
 
 
 def check(place: Place, access: Access, create_bucket: bool, upgrade_db: bool) -> socket.socket:
-    """Return a bound socket for a server that can be expected to work; nothing has been started.
+    """Return a listening socket for a server that can be expected to work; nothing has been started.
 
     Raises the first thing that is wrong, cheapest first: access, port, disk, database, bucket.
     """
@@ -69,7 +69,7 @@ def _guarded(access: Access) -> None:
 
 
 def _bound(access: Access) -> socket.socket:
-    """Take the port now, so that nobody else can before the server is there."""
+    """Take the port now, so that nobody else can before the server is there: two may be bound, one listens."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             access.host,
@@ -84,6 +84,7 @@ def _bound(access: Access) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
+        sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
         if isinstance(exc, PermissionError):

@@ -30,7 +30,7 @@ def _status(note: dict[str, Any]) -> TrackingServer:
     said = noted.ready(note)
     if not said or not said["ready"]:
         return noted.described(note, "not ready", errors=errors, memory_mb=process.memory_mb())
-    counts = noted.ask(note, "/mlctl/status")
+    counts = noted.ask(note, "/mlctl/status", as_user=True)
     return noted.described(
         note,
         "up",

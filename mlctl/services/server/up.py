@@ -14,12 +14,12 @@ from typing import Any
 
 from mlctl.adapters import database, process
 from mlctl.adapters.notes import Notes
-from mlctl.domain.server import Access, Place, TrackingServer
-from mlctl.errors import ChildFailedError, UnreachableError
-from mlctl.services.server import auth, noted, preflight
+from mlctl.domain.server import Access, Adoption, Place, TrackingServer
+from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
+from mlctl.services.server import adopt, auth, noted, preflight
 from mlctl.services.server.logs import errors_in
 from mlctl.services.server.place import as_note
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.plan import CANNOT_LISTEN, Plan
 
 HEALTHY_WITHIN_S = 120.0
 SECRETS = (
@@ -53,27 +53,63 @@ class Wish:
     create_bucket: bool = False
     upgrade_db: bool = False
     admin_password_file: str | None = None
+    adoption: Adoption | None = None
+    stated: frozenset[str] = frozenset()  # what of root, backend and bucket was typed
 
 
 def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingServer:
     """Start a server and return it healthy; one of that name that runs already is returned as it is.
 
-    In the foreground this process becomes the server. Raises what the preflight finds, and ChildFailedError
-    where the server ends before it is healthy.
+    What the wish adopts is moved when everything was found to be well, just before the server starts.
+    In the foreground this process becomes the server. Raises what the preflight finds, ChildFailedError where
+    the server ends before it is healthy, RefusedError where the one that runs is not the one that was asked
+    for, and UnreachableError where it is not ready.
     """
     book = noted.notes(state_dir)
     with book.alone(wish.name, HEALTHY_WITHIN_S):
+        adoption = wish.adoption if wish.adoption and wish.adoption.movable else None
+        if adoption:
+            adopt.demand_quiet(place, adoption, state_dir)
         note = book.read(wish.name)
         if note and noted.process_of(note).alive():
-            return noted.described(note, "up" if noted.ready(note) else "not ready", already=True)
-        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
+            # what is to be adopted is not in its database, or it would have been refused above
+            return _found(note, place, access, wish.stated | ({"backend"} if adoption else set()))
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
-        admin = auth.prepare(place, access, wish.admin_password_file, book.path(wish.name, ".auth.ini"))
+        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
+        config = book.path(wish.name, ".auth.ini")
+        admin = auth.prepare(place, access, wish.admin_password_file, config, wish.foreground)
+        if adoption:  # not before all the rest is known to be well
+            adopt.adopt(place, adoption)
         plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
         note = _note(place, access, plan, book.path(wish.name, ".log"))
         if wish.foreground:
-            _become(plan, note, book)
+            _become(plan, note, book, admin)
         return _healthy(plan, note, book, sock, place, admin)
+
+
+def _found(note: dict[str, Any], place: Place, access: Access, stated: frozenset[str]) -> TrackingServer:
+    """Return the server that runs under this name already, where it is what was asked for."""
+    kept, wanted = note["place"], as_note(place)
+    differ = [
+        f"{key} {kept[key] or 'none'}, not {wanted[key] or 'none'}"
+        for key in ("root", "backend", "bucket")
+        if key in stated and kept[key] != wanted[key]
+    ]
+    if access.auth and not note["auth"]:
+        differ.append("no users and passwords, not --auth")
+    if differ:
+        raise RefusedError(
+            f"{note['name']} is up already at {note['url']}, with {'; with '.join(differ)}",
+            "take another --name, or stop it first: mlctl server-down",
+        )
+    said = noted.ready(note)
+    if not said or not said["ready"]:
+        trouble = (said or {}).get("trouble", "it does not answer")
+        raise UnreachableError(
+            f"{note['name']} runs at {note['url']}, pid {note['pid']}, and is not ready: {trouble}",
+            f"mlctl server-logs --name {note['name']}; it may be starting, or mlctl server-down first",
+        )
+    return noted.described(note, "up", already=True)
 
 
 def print_env(server: TrackingServer) -> str:
@@ -117,6 +153,7 @@ def _plan(
         supervise=wish.supervise,
         upgrade=wish.upgrade_db,
         note=str(note),
+        told=str(note),
         settings={name: value for name, value in settings.items() if value},
         secrets={**secrets, **(admin.secrets if admin else {})},
     )
@@ -124,13 +161,13 @@ def _plan(
 
 def _note(place: Place, access: Access, plan: Plan, log: Path) -> dict[str, Any]:
     scheme = "https" if plan.tls_cert else "http"
-    host = f"[{access.host}]" if ":" in access.host else access.host
-    anywhere = access.host in {"0.0.0.0", "::"}  # noqa: S104  # it is compared, not bound
+    host = auth.public_host(access)
+    local = "127.0.0.1" if access.host in auth.ANYWHERE else host
     return {
         "name": plan.name,
         "instance": plan.instance,
-        "url": f"{scheme}://{socket.gethostname() if anywhere else host}:{plan.port}",
-        "local_url": f"{scheme}://{'127.0.0.1' if anywhere else host}:{plan.port}",
+        "url": f"{scheme}://{host}:{plan.port}",
+        "local_url": f"{scheme}://{local}:{plan.port}",
         "log": str(log),
         "place": as_note(place),
         "artifacts": place.destination,
@@ -152,7 +189,7 @@ def _healthy(
         descriptors=(sock.fileno(),),
     )
     sock.close()
-    note |= {"pid": child.pid, "started": child.started}
+    note |= child.as_note()
     try:
         book.write(plan.name, note)
         said = _awaited(note, child, before)
@@ -167,6 +204,7 @@ def _healthy(
         mlflow=said["mlflow"],
         strays=database.strays(place.backend),
         admin_password=admin.generated if admin else None,
+        remark=auth.UNUSED if admin and admin.unused else "",
     )
 
 
@@ -177,6 +215,10 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
     while not (said := noted.ready(note)) or not said["ready"]:
         if not child.alive():
             told = errors_in(log, before)
+            if told and CANNOT_LISTEN in told[-1]:
+                raise RefusedError(
+                    f"the port of {note['local_url']} was taken meanwhile", "say --port, or find who has it"
+                )
             because = f": {told[-1]}" if told else ""
             raise ChildFailedError(f"the server ended at once{because}", f"the whole story: {log}")
         if time.monotonic() > until:
@@ -187,11 +229,13 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
     return said
 
 
-def _become(plan: Plan, note: dict[str, Any], book: Notes) -> None:
+def _become(plan: Plan, note: dict[str, Any], book: Notes, admin: auth.Admin | None) -> None:
     me = process.myself()
-    note |= {"pid": me.pid, "started": me.started, "log": "the container's or terminal's own"}
+    note |= {**me.as_note(), "log": "the container's or terminal's own"}
     book.write(plan.name, note)
     assert plan.socket_fd is not None
+    if admin and admin.unused:
+        print(auth.UNUSED, file=sys.stderr)
     print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)
     process.replace_self(
         [sys.executable, "-m", "mlctl.tracking_server"],

@@ -66,7 +66,7 @@ def follow(settings: Settings, name: str) -> Iterator[str]:
 
 def process_of(note: Mapping[str, Any]) -> Detached:
     """Return the noted process."""
-    return Detached(note["pid"], note["started"])
+    return Detached.noted(note)
 
 
 def described(note: Mapping[str, Any], status: str) -> Endpoint:

@@ -10,15 +10,18 @@ from mlctl.adapters.recorder import LOCAL_ID, create_run, open_store
 from mlctl.adapters.sender import Sender
 from mlctl.adapters.tracking import Store
 from mlctl.domain import SyncedRun, SyncReport, Watcher
-from mlctl.errors import MlctlError, RefusedError
+from mlctl.errors import MlctlError, NotFoundError, RefusedError
 from mlctl.settings import Settings
 
 
 def sync(settings: Settings, watcher: Watcher) -> SyncReport:
     """Send every record that is not being written; each counts once, however often it is sent.
 
-    Raises what a store that is away raises, after all other records were tried.
+    Each goes to the store that it was begun for. With --tracking-uri what goes is what that store can take:
+    records of runs that it knows, and those that have no run yet. Raises what a store that is away raises,
+    after all other records were tried.
     """
+    asked_for = settings.sources.get("tracking_uri", "").startswith("option")
     synced: list[SyncedRun] = []
     failure: MlctlError | None = None
     for folder in records.folders(settings.state_dir):
@@ -30,6 +33,9 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
         try:
             gone = not journal.about  # another sync was just ahead
             if not gone:
+                if asked_for and not _moved(journal, settings.tracking_uri):
+                    watcher.say(f"run {folder.name[:8]} is of another store: left alone")
+                    continue
                 synced.append(_sent(journal))
                 gone = synced[-1].status == "FINISHED"
         except MlctlError as error:
@@ -39,6 +45,20 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
     if failure:
         raise failure
     return SyncReport(tuple(synced))
+
+
+def _moved(journal: Journal, tracking_uri: str) -> bool:
+    """Let a record go to this store from now on; return whether the store can take it."""
+    run_id = journal.about.get("run_id")
+    if run_id:
+        try:
+            store = open_store(tracking_uri)
+            with store.asking():
+                store.client.get_run(run_id)
+        except NotFoundError:
+            return False
+    journal.describe(tracking_uri=tracking_uri)
+    return True
 
 
 def _sent(journal: Journal) -> SyncedRun:
@@ -69,4 +89,4 @@ def _run_of(store: Store, journal: Journal) -> dict[str, str]:
             )
             if found:
                 return {"experiment_id": experiment.experiment_id, "run_id": found[0].info.run_id}
-    return create_run(store, {**about, "tags": {**about["tags"], **tag}})
+    return create_run(store, {**about, "tags": {**about["tags"], **tag}}, journal.folder.parents[1])

@@ -175,7 +175,11 @@ class Training:
         """Make the run that this training is recorded in, or open it again."""
         if self.resumed:
             recorder = Recorder.reopen(
-                self.resumed.folder, self.watcher, self.resumed.about, self.resumed.known
+                self.resumed.folder,
+                self.watcher,
+                self.resumed.about,
+                self.settings.tracking_uri,
+                self.resumed.known,
             )
             recorder.tags(self.resumed.tags)
             return recorder

@@ -97,7 +97,7 @@ class Searching:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
             about = read_about(folder) or self._about(self.resumed)
-            recorder = Recorder.reopen(folder, self.watcher, about)
+            recorder = Recorder.reopen(folder, self.watcher, about, self.settings.tracking_uri)
             recorder.tags({"mlctl.search.trials": self._most_trials})
             return recorder
         recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})

@@ -26,19 +26,23 @@ UNSYNCED = "epoch"  # lost with the machine's power at worst, and trained again
 class SearchJournal:
     """The journal of one search, open for writing by one process."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open it, and drop a torn last line; the lock of the run's own record keeps other processes off."""
+    def __init__(self, folder: Path, name: str = NAME, synced: bool = True) -> None:
+        """Open it, and drop a torn last line; the lock of the run's own record keeps other processes off.
+
+        `synced` False leaves it to the system when its lines reach the disk: what is written can be made again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / NAME
+        self.path = folder / name
+        self._synced = synced
         _drop_torn_line(self.path)
         self._file = self.path.open("ab")
 
     def add(self, kind: str, **entry: Any) -> dict[str, Any]:
-        """Write an entry and return it; but for an epoch's, it survives a crash of the machine."""
+        """Write an entry and return it; but for an epoch's, where `synced`, it survives a crash of the machine."""
         whole = {"kind": kind, **entry}
         self._file.write(json.dumps(whole, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
-        if kind != UNSYNCED:
+        if self._synced and kind != UNSYNCED:
             os.fsync(self._file.fileno())
         return whole
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.adapters import records
+from mlctl.adapters import records, trial_runs
 from mlctl.adapters.journal import Journal
 from mlctl.adapters.recorder import LOCAL_ID, create_run, open_store
 from mlctl.adapters.sender import Sender
@@ -30,7 +30,7 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
         try:
             gone = not journal.about  # another sync was just ahead
             if not gone:
-                synced.append(_sent(journal))
+                synced.append(_sent(journal, watcher))
                 gone = synced[-1].status == "FINISHED"
         except MlctlError as error:
             failure, gone = error, False
@@ -41,7 +41,7 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
     return SyncReport(tuple(synced))
 
 
-def _sent(journal: Journal) -> SyncedRun:
+def _sent(journal: Journal, watcher: Watcher) -> SyncedRun:
     about = journal.about
     store = open_store(about["tracking_uri"])
     if not about.get("run_id"):
@@ -54,6 +54,9 @@ def _sent(journal: Journal) -> SyncedRun:
         sender.send(entry)
         count += 1
         journal.acknowledge(done + count)
+    count += trial_runs.send_unsent(
+        store, about["experiment_id"], about["run_id"], journal.folder, watcher.say
+    )
     return SyncedRun(about["run_id"], records.as_run(journal).status, count, Path(journal.folder))
 
 

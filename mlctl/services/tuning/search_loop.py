@@ -28,6 +28,7 @@ TICK_S = 0.5
 TIME_IS_UP = "time was up"
 
 MakeJob = Callable[[TrialState], Job]
+Point = tuple[int, Mapping[str, float], int]  # an epoch's number, its metrics, and when it was told
 
 
 class Record(Protocol):
@@ -82,6 +83,7 @@ class SearchLoop:
 
     def replay(self, entries: Iterable[Mapping[str, Any]], known: set[str]) -> None:
         """Take the journal's word for all that has happened; `known` are the trials whose runs are ended."""
+        points: dict[str, list[Point]] = {}
         for entry in entries:
             trial = entry.get("trial", "")
             if entry["kind"] == "ask":
@@ -93,6 +95,8 @@ class SearchLoop:
             elif entry["kind"] == "epoch" and entry["attempt"] == self.states[trial].attempt:
                 epoch = Epoch(entry["number"], entry["metrics"], entry["seconds"])
                 self.states[trial].add(entry["execution"], epoch)
+                # as they were told then, so that none counts twice; those of running trials were told, or are noted
+                points.setdefault(trial, []).extend(self._untold(self.states[trial], entry["at"]))
             elif entry["kind"] == "lost":
                 self.states[trial].losses += 1
             elif entry["kind"] == "end":
@@ -103,7 +107,8 @@ class SearchLoop:
                 self._failures = self._failures + 1 if state.state == FAILED else 0
                 if trial not in known:
                     self.record.begin(trial, state.values, entry["at"])
-                    self._track(state, entry["at"])
+                    for point in [*points.get(trial, []), *self._untold(state, entry["at"])]:
+                        self.record.epoch(trial, *point)
                     self._track_end(state, entry["at"])
         self._waiting = [one for one in self.states.values() if one.open]
         self._failures = 0  # whoever resumes has seen them
@@ -257,9 +262,13 @@ class SearchLoop:
         return best
 
     def _track(self, state: TrialState, at: int) -> None:
-        for number, metrics in state.means()[state.sent :]:
-            self.record.epoch(state.trial, number, metrics, at)
-            state.sent += 1
+        for point in self._untold(state, at):
+            self.record.epoch(state.trial, *point)
+
+    def _untold(self, state: TrialState, at: int) -> list[Point]:
+        new: list[Point] = [(number, metrics, at) for number, metrics in state.means()[state.sent :]]
+        state.sent += len(new)
+        return new
 
     def _track_end(self, state: TrialState, at: int) -> None:
         summary = state.summary(self.objective)

@@ -117,7 +117,9 @@ class Searching:
         asked, request = self.asked, self.request
         journal = SearchJournal(recorder.journal.folder)
         store, experiment_id = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
-        runs = TrialRuns(store, experiment_id, recorder.run_id, self._trial_tags(), self._tell)
+        runs = TrialRuns(
+            store, experiment_id, recorder.run_id, self._trial_tags(), recorder.journal.folder, self._tell
+        )
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
             asked.objective, request.executions, rule(request.stop, asked.objective) if request.stop else None,
@@ -148,19 +150,18 @@ class Searching:
                 self.prepared,
             )  # fmt: skip
             executor.close()
-            if not runs.finish(PATIENCE_S):
-                self.watcher.say(f"some trials are unsent; the journal has them: {journal.path}")
+            self._keep(recorder, loop)
+            self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
+            final = Final(self.settings, self._train_request(), self.prepared, self.watcher, chosen)
+            final.began = self.began
+            final.train_into(recorder)
+            recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
+            runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
         except BaseException:
             runs.finish(1.0)
             raise
         finally:
             journal.close()
-        self._keep(recorder, loop)
-        self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
-        final = Final(self.settings, self._train_request(), self.prepared, self.watcher, chosen)
-        final.began = self.began
-        final.train_into(recorder)
-        recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
         trials = tuple(
             one.result(runs.ids.get(one.trial, ""))
             for one in ranked(list(loop.states.values()), asked.objective)

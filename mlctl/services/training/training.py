@@ -72,7 +72,6 @@ class Training:
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""
-        recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, None)
@@ -140,7 +139,7 @@ class Training:
                 self.request.checkpoint_every_s,
             )
             for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
-                recorder.metrics(epoch.metrics, step=epoch.number)
+                self._record(recorder, epoch)
 
             failure: Exception | None = None
 
@@ -152,7 +151,7 @@ class Training:
                         f"checkpoints cannot be written, and training goes on without: {failure}"
                     )
                 keeper.write(progress.state(model))
-                recorder.metrics(epoch.metrics, step=epoch.number)
+                self._record(recorder, epoch)
 
             try:
                 loop.run(progress, values.epochs, self.request.patience, ended)
@@ -160,6 +159,13 @@ class Training:
                 keeper.close()
         if keeper.failure and not failure:
             self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
+
+    def _record(self, recorder: Recorder, epoch: Epoch) -> None:
+        """Record an epoch as it ends."""
+        recorder.metrics(epoch.metrics, step=epoch.number)
+
+    def _settle(self, recorder: Recorder) -> None:
+        """Record what only a model that is saved makes certain; of a training that is its own run, nothing."""
 
     def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 and on one device whatever it was trained in and on."""
@@ -257,6 +263,7 @@ class Training:
         )
         answers = self._saved_and_checked(recorder, model, split)
         reached = scores(split.targets, answers, len(self.data.classes))
+        self._settle(recorder)
         recorder.model(self._params, step=progress.best.number)
         recorder.metrics(
             self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True

@@ -179,9 +179,16 @@ class Final(Training):
             )  # fmt: skip
             self.progress = _LastEpoch(Objective("loss", maximize=False))
             self.watcher.began(self.recipe.name, values.epochs, program.steps, self.progress.objective)
-            loop.run(
-                self.progress, values.epochs, None, lambda one: recorder.metrics(one.metrics, step=one.number)
-            )
+            loop.run(self.progress, values.epochs, None, lambda one: None)
+
+    def _record(self, recorder: Recorder, epoch: Epoch) -> None:
+        """Nothing yet: interrupted and resumed with more trials, the search may train other values."""
+
+    def _settle(self, recorder: Recorder) -> None:
+        """Record the values that the model has, which the store takes once, and its epochs."""
+        recorder.params(self._params)
+        for epoch in self.progress.epochs:
+            recorder.metrics(epoch.metrics, step=epoch.number)
 
     def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
         summary = super()._summary(best, split_name, reached)

@@ -144,7 +144,6 @@ class Searching:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the search as any failure in here does
                     f"no trial gave a score ({loop.ended})", "give it more time or trials"
                 )
-            recorder.metrics({"trials": len(loop.states)}, step=0)
             chosen = Finalists(asked, journal, executor, runs, self.watcher).chosen(
                 [one for one in ranked(list(loop.states.values()), asked.objective) if one.state in {DONE, STOPPED}],
                 self.prepared,
@@ -155,6 +154,7 @@ class Searching:
             final = Final(self.settings, self._train_request(), self.prepared, self.watcher, chosen)
             final.began = self.began
             final.train_into(recorder)
+            recorder.metrics({"trials": len(loop.states)}, step=0)  # resumed, there may be more of them
             recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
             runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
         except BaseException:

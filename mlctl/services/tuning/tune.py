@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.journal import Journal
 from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
 from mlctl.domain.cluster import Cluster
@@ -112,6 +114,11 @@ def resume(
         raise UsageError(
             f"the search has {request.trials} trials, and --trials {trials} is fewer",
             "leave --trials out, or raise it",
+        )
+    if trials and _has_values(folder):
+        raise RefusedError(
+            f"the final model of search {run.run_name} is trained, and the run has its values",
+            f"finish it: mlctl resume {run.run_id[:8]}; then begin a new one with more trials",
         )
     asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
     if request.cluster is not None:
@@ -259,6 +266,12 @@ def _searching(watcher: SearchWatcher) -> Any:
         from mlctl.services.tuning.searching import Searching
 
     return Searching
+
+
+def _has_values(folder: Path) -> bool:
+    """Whether a search's run has the parameters of a final model, which MLflow lets nobody change."""
+    with contextlib.closing(Journal(folder)) as record:
+        return any(entry["kind"] == "params" for entry in record.entries())
 
 
 def _journal(run: Run, folder: Path) -> Path:

@@ -1,0 +1,142 @@
+"""Whole searches in this process: scripted trials, whose scores a test decides, and real final models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlctl.adapters import framework
+
+framework.import_keras()
+
+from mlctl import settings  # noqa: E402 - TensorFlow's chatter is off by now
+from mlctl.adapters.loop import Epoch  # noqa: E402
+from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job  # noqa: E402
+from mlctl.domain.tune import QuietSearch, Search  # noqa: E402
+from mlctl.errors import Interrupted, RefusedError  # noqa: E402
+from mlctl.services.training.resume import resume  # noqa: E402
+from mlctl.services.tuning import finals, searching, tune  # noqa: E402
+from tests.trained import TINY  # noqa: E402
+from tests.training_run import client  # noqa: E402
+
+
+class Scripted:
+    """Executor of one slot: the curve of each trial's val_accuracy is what a test says; a str is how it fails."""
+
+    def __init__(self, curve: Callable[[Job], Any]) -> None:
+        self.curve = curve
+        self.told: list[Event] = []
+        self.started: list[Job] = []
+
+    def free(self) -> int:
+        return int(not self.told)
+
+    def start(self, job: Job) -> None:
+        self.started.append(job)
+        curve = self.curve(job)
+        if isinstance(curve, str):
+            self.told = [Failed(job.trial, job.attempt, curve)]
+            return
+        for number, value in enumerate(curve, 1):
+            metrics = {"loss": 0.5, "val_loss": 1.0 - value, "val_accuracy": value}
+            self.told.append(EpochEnded(job.trial, job.attempt, 1, Epoch(number, metrics, 0.01)))
+        self.told.append(Ended(job.trial, job.attempt, 0.1))
+
+    def answer(self, trial: str, go_on: bool) -> None:
+        if not go_on:
+            self.told = [one for one in self.told if isinstance(one, Ended)]
+
+    def events(self, timeout_s: float) -> list[Event]:
+        return [self.told.pop(0)] if self.told else []
+
+    def close(self) -> None: ...
+
+
+class Here:
+    """Searches of the tiny recipe in a folder of their own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.watcher = QuietSearch()
+        self.executor = Scripted(lambda job: [int(job.trial) / 10])
+        (folder / "tiny.py").write_text(TINY)
+        monkeypatch.setattr(searching.Searching, "_executor", lambda search: self.executor)
+
+    @property
+    def settings(self) -> settings.Settings:
+        found = settings.load({"tracking_uri": self.uri})
+        return type(found)(**{**vars(found), "state_dir": self.folder / "state"})
+
+    def tune(self, **asked: Any) -> Search:
+        given = {
+            "trials": 2,
+            "space": {"units": "4|8|12|16"},
+            "given": {"learning_rate": 0.01},
+            "finalists": 0,
+        }
+        with contextlib.chdir(self.folder):
+            request = tune.SearchRequest("./tiny.py", **{**given, **asked})
+            return tune.tune(self.settings, request, self.watcher)
+
+    def resume(self, trials: int | None = None, force: bool = False) -> Search:
+        with contextlib.chdir(self.folder):
+            found = resume(self.settings, "last", None, force, self.watcher, trials)
+        assert isinstance(found, Search)
+        return found
+
+    def histories(self, run_id: str) -> Mapping[str, list[tuple[int, float]]]:
+        asked = client(self.uri)
+        return {
+            name: [(one.step, one.value) for one in asked.get_metric_history(run_id, name)]
+            for name in asked.get_run(run_id).data.metrics
+        }
+
+    def interrupted_after(self, part: str) -> None:
+        """Have Ctrl-C come once, when this part of the final training is done."""
+        whole = getattr(finals.Final, part)
+
+        def once(final: Any, *arguments: Any) -> Any:
+            self.monkeypatch.setattr(finals.Final, part, whole)
+            whole(final, *arguments)
+            raise KeyboardInterrupt
+
+        self.monkeypatch.setattr(finals.Final, part, once)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(tmp_path, monkeypatch)
+
+
+def test_more_trials_after_an_interrupt_leave_the_values_and_the_curve_of_the_logged_model(
+    here: Here,
+) -> None:
+    here.interrupted_after("_train")
+    with pytest.raises(Interrupted):
+        here.tune()
+    search = here.resume(trials=4)
+    assert search.best == "0004"
+    run = client(here.uri).get_run(search.run_id)
+    best = next(one for one in search.trials if one.trial == "0004")
+    assert run.data.params["units"] == str(best.params["units"])
+    (model,) = client(here.uri).search_logged_models([run.info.experiment_id])
+    assert model.params["units"] == str(best.params["units"])
+    found = here.histories(search.run_id)
+    assert [step for step, _ in found["val_accuracy"]] == [1, 2, 3]
+    assert found["trials"] == [(0, 4.0)]
+    assert found["best_val_accuracy"][0][1] == max(value for _, value in found["val_accuracy"])
+
+
+def test_a_search_whose_final_model_has_its_values_takes_no_more_trials(here: Here) -> None:
+    here.interrupted_after("_settle")
+    with pytest.raises(Interrupted):
+        here.tune()
+    with pytest.raises(RefusedError, match="the final model of search"):
+        here.resume(trials=4)
+    assert here.resume().best == "0002"

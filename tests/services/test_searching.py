@@ -140,3 +140,15 @@ def test_a_search_whose_final_model_has_its_values_takes_no_more_trials(here: He
     with pytest.raises(RefusedError, match="the final model of search"):
         here.resume(trials=4)
     assert here.resume().best == "0002"
+
+
+@pytest.mark.parametrize("objective", ["max:loss", "min:loss"])  # which the recipe's own knows nothing of
+def test_the_final_models_epoch_is_chosen_by_the_objective_that_was_asked_for(
+    here: Here, objective: str
+) -> None:
+    here.executor.curve = lambda job: [0.5]
+    search = here.tune(objective=objective)
+    losses = here.histories(search.run_id)["loss"]
+    wanted = (max if objective.startswith("max") else min)(losses, key=lambda one: one[1])[0]
+    assert here.histories(search.run_id)["best_epoch"][0][1] == wanted
+    assert client(here.uri).get_run(search.run_id).data.tags["mlctl.objective"] == objective

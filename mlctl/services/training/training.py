@@ -20,7 +20,7 @@ from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
-from mlctl.domain import Run, Watcher
+from mlctl.domain import Objective, Run, Watcher
 from mlctl.errors import ConfigurationError
 from mlctl.scores import scores
 from mlctl.services.runs import select
@@ -47,7 +47,9 @@ class Training:
         prepared: Prepared,
         watcher: Watcher,
         resumed: Resumed | None,
+        objective: Objective | None = None,
     ) -> None:
+        """`objective` is what the kept epoch is chosen by, where it is not the recipe's own."""
         self.settings = settings
         self.request = request
         self.prepared = prepared
@@ -56,7 +58,8 @@ class Training:
         self.recipe, self.data = prepared.recipe, prepared.data
         self.hardware = framework.hardware()
         self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
-        self.progress = Progress(self.recipe.objective)
+        self.objective = objective or self.recipe.objective
+        self.progress = Progress(self.objective)
         self.began = time.monotonic()
 
     def run(self) -> Run:
@@ -132,7 +135,7 @@ class Training:
             if found is not None:
                 progress.restore(found, model)
                 self.watcher.say(f"going on after epoch {found.epoch}")
-            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.recipe.objective)
+            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.objective)
             keeper = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
                 lambda files: recorder.share(files, checkpoints.SHARED),
@@ -190,7 +193,7 @@ class Training:
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
             "mlflow.source.type": "LOCAL",
             "mlctl.recipe": self.recipe.name,
-            "mlctl.objective": str(self.recipe.objective),
+            "mlctl.objective": str(self.objective),
             "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
             "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
             **(more_tags or {}),

@@ -151,8 +151,9 @@ class Final(Training):
     """The training of the chosen values, into the search's own run."""
 
     def __init__(
-        self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher, chosen: Chosen
-    ) -> None:
+        self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher, objective: Objective,
+        chosen: Chosen,
+    ) -> None:  # fmt: skip
         values = prepared.recipe.values(
             {**chosen.values, **({"epochs": chosen.epochs} if chosen.epochs else {})}
         )
@@ -160,7 +161,8 @@ class Final(Training):
         if chosen.epochs:
             data = dataclasses.replace(data, train=_together(data.train, data.validation))
         super().__init__(
-            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None
+            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None,
+            objective,
         )  # fmt: skip
         self.chosen = chosen
 

@@ -59,7 +59,7 @@ class Searching:
         self.began = time.time()
         self.parallel = self.request.parallel or environment.cores()
         self.threads = self.request.threads or max(1, environment.cores() // self.parallel)
-        self.training = Training(settings, self._train_request(), prepared, watcher, None)
+        self.training = Training(settings, self._train_request(), prepared, watcher, None, asked.objective)
 
     def run(self) -> Search:
         """Search and train the final model; return both."""
@@ -100,7 +100,7 @@ class Searching:
             recorder = Recorder.reopen(folder, self.watcher, about)
             recorder.tags({"mlctl.search.trials": self._most_trials})
             return recorder
-        recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
+        recorder = self.training.recorder({KIND_TAG: SEARCH})
         self.training.describe(recorder)
         request = self.request
         recorder.tags({
@@ -151,7 +151,9 @@ class Searching:
             executor.close()
             self._keep(recorder, loop)
             self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
-            final = Final(self.settings, self._train_request(), self.prepared, self.watcher, chosen)
+            final = Final(
+                self.settings, self._train_request(), self.prepared, self.watcher, asked.objective, chosen
+            )
             final.began = self.began
             final.train_into(recorder)
             recorder.metrics({"trials": len(loop.states)}, step=0)  # resumed, there may be more of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,15 @@ def test_a_search_whose_final_model_has_its_values_takes_no_more_trials(here: He
     with pytest.raises(RefusedError, match="the final model of search"):
         here.resume(trials=4)
     assert here.resume().best == "0002"
+
+
+def test_a_trial_whose_objective_is_nan_has_failed_and_the_search_ends_as_ever(here: Here) -> None:
+    here.executor.curve = lambda job: [math.nan if job.trial == "0002" else int(job.trial) / 10]
+    search = here.tune(trials=6, space={"units": "4..16:4", "batch_size": "8|16"})
+    failed = search.trials[-1]
+    assert (failed.trial, failed.state, failed.score) == ("0002", "failed", None)
+    assert failed.why == "its val_accuracy is nan"
+    assert search.best == "0006"
 
 
 @pytest.mark.parametrize("objective", ["max:loss", "min:loss"])  # which the recipe's own knows nothing of

@@ -84,9 +84,10 @@ class Finalists:
         objective = self.asked.objective
         found: Chosen | None = None
         for name, state in names.items():
-            if not curves[name]:
+            numbers = [one for one in curves[name] if math.isfinite(one.metrics["val_loss"])]
+            if not numbers:
                 continue
-            kept = min(curves[name], key=lambda one: one.metrics["val_loss"])
+            kept = min(numbers, key=lambda one: one.metrics["val_loss"])
             candidate = Chosen(
                 state.trial, {**self.asked.fixed, **_own(state.values)}, math.ceil(MORE_DATA * kept.number), kept.metrics
             )  # fmt: skip

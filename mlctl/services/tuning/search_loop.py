@@ -5,6 +5,7 @@ The journal is the truth: what it does not hold did not happen, and all of this 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -103,6 +104,7 @@ class SearchLoop:
                 state = self.states[trial]
                 state.state, state.why, state.seconds = entry["state"], entry["why"], entry["seconds"]
                 state.score = entry["score"]
+                self._demand_number(state)  # journals of before have NaN as a score
                 self._ends.append(state)
                 self._failures = self._failures + 1 if state.state == FAILED else 0
                 if trial not in known:
@@ -232,6 +234,7 @@ class SearchLoop:
         state.score = state.scored(self.objective) if how != FAILED else None
         if how != FAILED and state.score is None:
             state.state, state.why = FAILED, "it ended without an epoch"
+        self._demand_number(state)
         self.journal.add(
             "end", trial=state.trial, state=state.state, score=state.score, why=state.why,
             seconds=round(state.seconds, 4), at=at,
@@ -247,6 +250,12 @@ class SearchLoop:
                 f"{self._failures} trials in a row failed, the last one: {state.why}",
                 "mend the recipe or narrow the space; --max-failures N bears more",
             )
+
+    def _demand_number(self, state: TrialState) -> None:
+        """Take a trial whose score is no number for one that failed: nothing can be compared with it."""
+        if state.score is not None and not math.isfinite(state.score):
+            state.state, state.why = FAILED, f"its {self.objective.metric} is {state.score}"
+            state.score = None
 
     # -- what is shown and tracked ------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A search's own record: every ask, epoch and end, a line each, from which all else can be made again.
 
 {"kind": "search", …}                            what was asked for; the first line
+{"kind": "sitting", "at"}                        a process begins to search: the first, or one that resumes
 {"kind": "ask", "trial", "values", "told": n}    asked when the oracle had been told of n ends
 {"kind": "start", "trial", "attempt"}
 {"kind": "epoch", "trial", "attempt", "execution", "number", "metrics", "seconds", "at"}
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ def read(path: Path) -> Iterator[Mapping[str, Any]]:
                 f"{path}, line {number} is damaged", "put the file back from a copy, or begin a new search"
             ) from None
         yield entry
+
+
+def spent_s(entries: Iterable[Mapping[str, Any]]) -> float:
+    """Return how many seconds a search's sittings took, each from its beginning to what it noted last."""
+    spent = began = last = 0
+    for entry in entries:
+        at = entry.get("at", last)
+        if entry["kind"] == "sitting" or not began:
+            spent += last - began
+            began = last = at
+        last = max(last, at)
+    return (spent + last - began) / 1000
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -54,10 +54,15 @@ class TrialRuns:
         self._closing, self._left = threading.Event(), threading.Event()
         self._away = False
         self._open: set[str] = set()
+        self._ending: set[str] = (
+            set()
+        )  # runs that an earlier process has ended, and the store does not know it
         self._tasks: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         for entry in self._outbox.unsent():
             self._sender.unsure = True
             self._tasks.put(entry)
+            if entry["kind"] == "end":
+                self._ending.add(entry["trial"])
         self._thread = threading.Thread(target=self._work, name="mlctl-trials", daemon=True)
         self._thread.start()
 
@@ -72,8 +77,9 @@ class TrialRuns:
         return self._sender.ended
 
     def find(self) -> None:
-        """Look up the runs that this search has made before it was resumed."""
+        """Look up the runs that this search has made before it was resumed; those left running are its to end."""
         self._sender.find()
+        self._open |= self._sender.running - self._ending
 
     def begin(self, trial: str, params: Mapping[str, Any], at: int) -> None:
         """Have a trial's run made, unless it is there already."""
@@ -182,6 +188,7 @@ class _Sender:
         self.unsure = False  # whether runs may have been made that `ids` does not know: an answer was lost
         self.ids: dict[str, str] = {}
         self.ended: set[str] = set()
+        self.running: set[str] = set()
 
     def find(self) -> None:
         """Look up the runs that there are."""
@@ -196,6 +203,8 @@ class _Sender:
                         self.ids[trial] = run.info.run_id
                         if run.info.status in {"FINISHED", "FAILED"}:
                             self.ended.add(trial)
+                        elif run.info.status == "RUNNING":
+                            self.running.add(trial)
                 token = page.token
                 if not token:
                     break

@@ -98,6 +98,7 @@ def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) ->
         (("--algorithm", "grid"), "a grid needs steps"),
         (("--stop", "bandit:slack=-1"), "too small"),
         (("--timeout", "soon"), "is no duration"),
+        (("--timeout", "0s"), "no time to search"),
         (("--objective", "val_accuracy:max"), "has no direction"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)

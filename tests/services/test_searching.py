@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,9 +19,10 @@ from mlctl import settings  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.adapters.loop import Epoch  # noqa: E402
 from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job  # noqa: E402
 from mlctl.domain.tune import QuietSearch, Search  # noqa: E402
-from mlctl.errors import Interrupted, RefusedError  # noqa: E402
+from mlctl.errors import ChildFailedError, Interrupted, RefusedError, UsageError  # noqa: E402
 from mlctl.services.training.resume import resume  # noqa: E402
 from mlctl.services.tuning import finals, searching, tune  # noqa: E402
+from mlctl.services.tuning.search_loop import SearchLoop  # noqa: E402
 from tests.trained import TINY  # noqa: E402
 from tests.training_run import client  # noqa: E402
 
@@ -162,3 +164,78 @@ def test_the_final_models_epoch_is_chosen_by_the_objective_that_was_asked_for(
     wanted = (max if objective.startswith("max") else min)(losses, key=lambda one: one[1])[0]
     assert here.histories(search.run_id)["best_epoch"][0][1] == wanted
     assert client(here.uri).get_run(search.run_id).data.tags["mlctl.objective"] == objective
+
+
+def test_a_recipe_that_has_changed_is_gone_on_with_only_by_force(here: Here) -> None:
+    here.interrupted_after("_train")
+    with pytest.raises(Interrupted):
+        here.tune()
+    (here.folder / "tiny.py").write_text(TINY.replace('activation="relu"', 'activation="tanh"'))
+    with pytest.raises(RefusedError, match=r"this has changed: code \(.*tiny.py\)"):
+        here.resume()
+    search = here.resume(force=True)
+    assert "code (" in client(here.uri).get_run(search.run_id).data.tags["mlctl.resumed_in_spite_of"]
+
+
+def test_a_resumed_search_has_the_time_that_was_left_and_no_option_of_a_training(here: Here) -> None:
+    here.interrupted_after("_train")
+    with pytest.raises(Interrupted):
+        here.tune(timeout_s=60.0)
+    (journal,) = here.folder.glob("state/runs/*/search.jsonl")
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    sitting = next(entry for entry in entries if entry["kind"] == "sitting")
+    sitting["at"] -= 60_000
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    with pytest.raises(UsageError, match="--epochs is for a training"):
+        resume(here.settings, "last", 5, False, here.watcher)
+    search = here.resume(trials=4)
+    assert search.ended == "2 trials, then time was up"
+    assert search.run.status == "FINISHED"
+
+
+def test_time_ends_the_finalists_too_and_the_model_is_trained_as_the_best_trial_was(here: Here) -> None:
+    here.executor.curve = lambda job: [0.5] * 50 if job.trial.startswith("final") else [int(job.trial) / 10]
+    late = property(lambda loop: any(job.trial.startswith("final") for job in here.executor.started))
+    here.monkeypatch.setattr(SearchLoop, "late", late)
+    search = here.tune(finalists=1, timeout_s=60.0)
+    assert any("before the finalists ended" in text for text in here.watcher.said)
+    assert client(here.uri).get_run(search.run_id).data.params["epochs"] == "3"
+    asked = client(here.uri)
+    runs = asked.search_runs([asked.get_experiment_by_name("tiny").experiment_id])
+    (final,) = [one for one in runs if one.data.tags.get("mlctl.trial", "").startswith("final")]
+    assert (final.info.status, final.data.tags["mlctl.state"]) == ("FINISHED", "stopped")
+    assert len(asked.get_metric_history(final.info.run_id, "val_loss")) == 1
+
+
+def test_a_trial_that_never_began_is_in_no_answer(here: Here) -> None:
+    here.executor.curve = lambda job: [0.5] * 1000
+    here.monkeypatch.setattr(SearchLoop, "late", property(lambda loop: len(loop.states) >= 2))
+    search = here.tune(parallel=2, timeout_s=60.0)
+    assert [(one.trial, one.state) for one in search.trials] == [("0001", "stopped")]
+    assert here.histories(search.run_id)["trials"] == [(0, 1.0)]
+
+
+def test_an_interrupted_searchs_running_trial_is_killed_in_the_store_and_begins_again(here: Here) -> None:
+    scripted = here.executor.events
+
+    def events(timeout_s: float) -> list[Event]:
+        here.monkeypatch.setattr(here.executor, "events", scripted)
+        raise KeyboardInterrupt
+
+    here.monkeypatch.setattr(here.executor, "events", events)
+    with pytest.raises(Interrupted):
+        here.tune()
+    asked = client(here.uri)
+    (experiment,) = [one.experiment_id for one in asked.search_experiments() if one.name == "tiny"]
+    assert {one.info.status for one in asked.search_runs([experiment])} == {"KILLED"}
+    here.executor.told = []
+    here.resume()
+    assert {one.info.status for one in asked.search_runs([experiment])} == {"FINISHED"}
+
+
+def test_a_search_without_a_score_ends_with_the_last_error(here: Here) -> None:
+    here.executor.curve = lambda job: "ValueError: too wide"
+    with pytest.raises(ChildFailedError, match=r"no trial gave a score \(2 trials\).*: ValueError: too wide"):
+        here.tune()
+    with pytest.raises(UsageError, match="no time to search"):
+        here.tune(timeout_s=0.0)

@@ -126,12 +126,12 @@ class SearchLoop:
                 if asked is not None and asked.done():
                     idle = self._take(asked.result())
                     asked = None
-                while self._waiting and executor.free() and not self._late:
+                while self._waiting and executor.free() and not self.late:
                     self._start(executor, make_job, self._waiting.pop(0))
                 if asked is None and not idle and self._wants(executor):
                     self._tell(len(self._ends))
                     asked = asker.submit(self.oracle.ask)
-                if asked is None and not self._running and (not self._waiting or self._late):
+                if asked is None and not self._running and (not self._waiting or self.late):
                     if idle or not self._wants(executor):
                         break
                     continue
@@ -141,10 +141,30 @@ class SearchLoop:
                 for event in events:
                     idle = self._hear(executor, make_job, event) and idle
                 self._show()
+        for state in self._waiting:
+            if state.curves:  # begun once, and there is no time for more
+                self._end(state, STOPPED, TIME_IS_UP)
         self.ended = self._why()
 
     @property
-    def _late(self) -> bool:
+    def ends(self) -> list[TrialState]:
+        """The trials that have ended, in that order."""
+        return list(self._ends)
+
+    @property
+    def fruitless(self) -> ChildFailedError:
+        """What there is to say when the search has ended without a score."""
+        failed = [one.why for one in self._ends if one.state == FAILED]
+        if not failed:
+            return ChildFailedError(f"no trial gave a score ({self.ended})", "give it more time or trials")
+        return ChildFailedError(
+            f"no trial gave a score ({self.ended}), the last one: {failed[-1]}",
+            "mend the recipe or narrow the space",
+        )
+
+    @property
+    def late(self) -> bool:
+        """Whether the search's time is up."""
         return self.limits.deadline is not None and time.monotonic() >= self.limits.deadline
 
     @property
@@ -154,7 +174,7 @@ class SearchLoop:
     def _wants(self, executor: Executor) -> bool:
         ahead = 1 if self.limits.parallel > 1 else 0  # at one slot an answer must know the trial before it
         wanted = executor.free() + ahead - len(self._waiting)
-        return wanted > 0 and not self._late and not self._exhausted and len(self.states) < self.limits.trials
+        return wanted > 0 and not self.late and not self._exhausted and len(self.states) < self.limits.trials
 
     def _take(self, answer: tuple[str, dict[str, Any]] | str) -> bool:
         """Take the oracle's answer; return whether it waits for a trial to end."""
@@ -206,7 +226,7 @@ class SearchLoop:
             "epoch", trial=state.trial, attempt=event.attempt, execution=event.execution, number=epoch.number,
             metrics=dict(epoch.metrics), seconds=round(epoch.seconds, 4), at=at,
         )  # fmt: skip
-        if self._late:
+        if self.late:
             state.stopping = TIME_IS_UP
         elif self.rule:
             others = {
@@ -303,7 +323,7 @@ class SearchLoop:
 
     def _why(self) -> str:
         done = len(self._ends)
-        if self._late and (self._waiting or done < self.limits.trials):
+        if self.late and (self._waiting or done < self.limits.trials):
             return f"{done} trials, then {TIME_IS_UP}"
         if self._exhausted and done < self.limits.trials:
             return f"{done} of {done} combinations"

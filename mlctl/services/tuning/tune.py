@@ -18,7 +18,7 @@ from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
-from mlctl.services.training import prepare
+from mlctl.services.training import changes, prepare
 from mlctl.services.tuning.space import size, space
 from mlctl.services.tuning.stopping import rule
 from mlctl.settings import Settings
@@ -87,13 +87,14 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
 
 
 def resume(
-    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, timeout_s: float | None = None
-) -> Search:  # fmt: skip
-    """Go on with a search in the same parent run: finished trials are kept, running ones begin again.
+    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, force: bool = False
+) -> Search:
+    """Go on with a search in the same parent run, for what is left of its time: finished trials are kept, running
 
-    `trials` raises how many there are, `timeout_s` is the time that this sitting has (the search's own is spent).
-    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished or
-    the data is another.
+    ones begin again. `trials` raises how many there are.
+
+    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished, or
+    where data, code or versions have changed (`force` records what has, and goes on).
     """
     from mlctl.adapters import search_journal
 
@@ -120,18 +121,16 @@ def resume(
             f"the final model of search {run.run_name} is trained, and the run has its values",
             f"finish it: mlctl resume {run.run_id[:8]}; then begin a new one with more trials",
         )
-    asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
+    changed: list[str] = []
+    source = changes.recipe_source(settings, run, request.source, folder, changed)
+    changed += changes.versions_changed(run)
+    asked = understood(replace(request, source=source, trials=trials or request.trials))
     if request.cluster is not None:
         clusters.demand(request.cluster)
     settings = replace(settings, experiment=run.experiment)
     asked, prepared = _prepared(settings, asked, watcher)
-    if run.data and run.data.sha256 != prepared.data.sha256:
-        raise RefusedError(
-            f"the data has changed since the search began: SHA-256 {run.data.sha256[:12]} then, "
-            f"{prepared.data.sha256[:12]} now",
-            "scores would not compare: begin a new search",
-        )
-    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries)
+    tags = changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
+    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries, tags)
     return _registered(settings, request, searching.run(), watcher)
 
 
@@ -169,6 +168,8 @@ def understood(request: SearchRequest) -> Asked:
         raise UsageError(
             f"there is no algorithm {request.algorithm!r}", f"there are: {', '.join(ALGORITHMS)}"
         )
+    if request.timeout_s is not None and request.timeout_s <= 0:
+        raise UsageError("--timeout leaves no time to search", "write it as 90s, 10m or 2h, or leave it out")
     if request.register is not None:
         check_name(request.register)
     recipe, _ = prepare.recipe_values(request.source, request.given)

@@ -110,7 +110,7 @@ complete -c mlctl -n '__mlctl_at \'tune\'' -l data -r -F -d 'A file, a folder, s
 complete -c mlctl -n '__mlctl_at \'tune\'' -l rows -x -d 'Size of synthetic data.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l trials -x -d 'At most so many trials.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l executions-per-trial -x -d 'Train each trial so often, with seeds in a row; the mean counts.'
-complete -c mlctl -n '__mlctl_at \'tune\'' -l timeout -x -d 'Begin no epoch after so long: 90s, 10m, 2h.'
+complete -c mlctl -n '__mlctl_at \'tune\'' -l timeout -x -d 'Search for so long: 90s, 10m, 2h; then comes the final model.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l stop -x -d 'bandit:slack=0.1,interval=2,delay=1 or bandit:amount=… or median:delay=1.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l finalists -x -d 'So many are trained until validation stands still; 0: the best as it was.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l max-failures -x -d 'So many failed trials in a row end the search.'

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters import trial_runs
 from mlctl.adapters.heartbeat import HEARTBEAT, beat
 from mlctl.adapters.journal import Entry, Journal
 from mlctl.adapters.placement import demand_reachable
@@ -163,6 +164,7 @@ class Recorder:
         """
         self._add({"kind": "finish", "status": status, "at": now_ms()})
         unsent = self._sender.finish(PATIENCE_S) if self._sender else sum(1 for _ in self.journal.entries())
+        unsent += trial_runs.waiting(self.journal.folder)
         self.journal.close(remove=not unsent and status == "FINISHED")  # the store has it all
         return unsent
 

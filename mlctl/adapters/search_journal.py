@@ -1,6 +1,7 @@
 """A search's own record: every ask, epoch and end, a line each, from which all else can be made again.
 
 {"kind": "search", …}                            what was asked for; the first line
+{"kind": "sitting", "at"}                        a process begins to search: the first, or one that resumes
 {"kind": "ask", "trial", "values", "told": n}    asked when the oracle had been told of n ends
 {"kind": "start", "trial", "attempt"}
 {"kind": "epoch", "trial", "attempt", "execution", "number", "metrics", "seconds", "at"}
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,23 @@ UNSYNCED = "epoch"  # lost with the machine's power at worst, and trained again
 class SearchJournal:
     """The journal of one search, open for writing by one process."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open it, and drop a torn last line; the lock of the run's own record keeps other processes off."""
+    def __init__(self, folder: Path, name: str = NAME, synced: bool = True) -> None:
+        """Open it, and drop a torn last line; the lock of the run's own record keeps other processes off.
+
+        `synced` False leaves it to the system when its lines reach the disk: what is written can be made again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / NAME
+        self.path = folder / name
+        self._synced = synced
         _drop_torn_line(self.path)
         self._file = self.path.open("ab")
 
     def add(self, kind: str, **entry: Any) -> dict[str, Any]:
-        """Write an entry and return it; but for an epoch's, it survives a crash of the machine."""
+        """Write an entry and return it; but for an epoch's, where `synced`, it survives a crash of the machine."""
         whole = {"kind": kind, **entry}
         self._file.write(json.dumps(whole, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
-        if kind != UNSYNCED:
+        if self._synced and kind != UNSYNCED:
             os.fsync(self._file.fileno())
         return whole
 
@@ -62,6 +67,18 @@ def read(path: Path) -> Iterator[Mapping[str, Any]]:
                 f"{path}, line {number} is damaged", "put the file back from a copy, or begin a new search"
             ) from None
         yield entry
+
+
+def spent_s(entries: Iterable[Mapping[str, Any]]) -> float:
+    """Return how many seconds a search's sittings took, each from its beginning to what it noted last."""
+    spent = began = last = 0
+    for entry in entries:
+        at = entry.get("at", last)
+        if entry["kind"] == "sitting" or not began:
+            spent += last - began
+            began = last = at
+        last = max(last, at)
+    return (spent + last - began) / 1000
 
 
 def _drop_torn_line(path: Path) -> None:

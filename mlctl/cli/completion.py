@@ -37,7 +37,8 @@ def show(session: Session, shell: ShellArgument = None) -> None:
     from mlctl.cli.shells import script
     from mlctl.services import completion
 
-    print(script(completion.chosen(shell)), end="")
+    with session.answer():
+        print(script(completion.chosen(shell)), end="")
 
 
 @app.command()

@@ -41,11 +41,12 @@ def logs(
     """
     from mlctl.services.serving import endpoints
 
-    for line in endpoints.tail(session.settings, endpoint, lines):
-        print(line)
-    if follow:
-        for line in endpoints.follow(session.settings, endpoint):
-            print(line, flush=True)
+    with session.answer():
+        for line in endpoints.tail(session.settings, endpoint, lines):
+            print(line)
+        if follow:
+            for line in endpoints.follow(session.settings, endpoint):
+                print(line, flush=True)
 
 
 @app.command()

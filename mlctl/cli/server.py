@@ -153,7 +153,8 @@ def server_told(session: Session, answer: TrackingServer, print_env: bool) -> No
     if print_env:
         if answer.admin_password:  # stdout is eval's
             output.hint(f"user admin, password {answer.admin_password} (shown this once)")
-        print(server.print_env(answer))
+        with session.answer():
+            print(server.print_env(answer))
         return
     enter = f"mlctl login {answer.url}; " if answer.auth else ""
     session.show(answer, f"next: {enter}export MLFLOW_TRACKING_URI={answer.url}; mlctl train digits")
@@ -190,11 +191,12 @@ def server_logs(
     """
     from mlctl.services import server
 
-    for line in server.tail(name, lines, session.settings.state_dir):
-        print(line)
-    if follow:
-        for line in server.follow(name, session.settings.state_dir):
-            print(line, flush=True)
+    with session.answer():
+        for line in server.tail(name, lines, session.settings.state_dir):
+            print(line)
+        if follow:
+            for line in server.follow(name, session.settings.state_dir):
+                print(line, flush=True)
 
 
 def server_down(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -55,6 +58,7 @@ class Session:
     options: dict[str, Any]
     debug: bool
     yes: bool
+    stdout: TextIO = field(default_factory=lambda: sys.stdout, repr=False, compare=False)
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -66,11 +70,16 @@ class Session:
         credentials.use(found.tracking_uri)
         return found
 
+    def answer(self) -> AbstractContextManager[object]:
+        """Have what is printed meanwhile go to stdout; elsewhere a command's prints go to stderr."""
+        return contextlib.redirect_stdout(self.stdout)
+
     def show(self, answer: object, next_step: str = "") -> None:
         """Write the answer to stdout, and on stderr the command that likely comes next."""
         from mlctl import output
 
-        output.show(answer, self.format)
+        with self.answer():
+            output.show(answer, self.format)
         if next_step:
             output.hint(next_step)
 
@@ -102,7 +111,9 @@ def answering(command: Callable[..., None]) -> Callable[..., None]:
             logging.basicConfig(level=logging.INFO)
             logging.getLogger("mlctl").setLevel(logging.DEBUG)  # adapters then leave other loggers alone
         options = {"tracking_uri": tracking_uri, "experiment": rest.get("experiment")}
-        command(Session(output, options, debug, yes), **rest)
+        session = Session(output, options, debug, yes)
+        with contextlib.redirect_stdout(sys.stderr):  # a recipe's own prints are no part of the answer
+            command(session, **rest)
 
     parameters = [one.replace(kind=keyword) for one in own] + shared
     for one in parameters:

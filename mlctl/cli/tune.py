@@ -51,7 +51,11 @@ Executions = Annotated[
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option(metavar="10m", help="Begin no epoch after so long: 90s, 10m, 2h.", rich_help_panel=LONG),
+    typer.Option(
+        metavar="10m",
+        help="Search for so long: 90s, 10m, 2h; then comes the final model.",
+        rich_help_panel=LONG,
+    ),
 ]
 Stop = Annotated[
     str | None,
@@ -134,7 +138,7 @@ def tune(
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}
     request = service.SearchRequest(
         source, algorithm.value, trials, executions, parallel, threads,
-        seconds(timeout) if timeout else None, given, pairs("--space", space), objective, stop,
+        seconds(timeout) if timeout is not None else None, given, pairs("--space", space), objective, stop,
         finalists, max_failures, data, rows, seed, precision.value, run_name, pairs("--tag", tag), register,
         place(cluster, storage, cpu, gpu, memory),
     )  # fmt: skip

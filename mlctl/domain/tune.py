@@ -46,6 +46,7 @@ class Dimension:
 
 TRIAL_TAG = "mlctl.trial"  # on the nested run of a trial, or of one model of a race: its name
 DONE, STOPPED, FAILED, RUNNING = "done", "stopped", "failed", "running"
+INTERRUPTED = "interrupted"  # said of a trial that was running when its search was: resume begins it again
 
 
 @dataclass(frozen=True)

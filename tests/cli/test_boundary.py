@@ -38,11 +38,13 @@ def many(session: Session) -> None:
 
 def some(session: Session) -> None:
     '''Answer with a table that is wide.'''
+    print('not meant as an answer')
     session.show(RecipeList((RecipeInfo('wine', 'what it does ' * 12 + 'end', 'built in'),)), 'next: nothing')
 
 def wait(session: Session) -> None:
     '''Wait to be interrupted.'''
-    print('waiting', flush=True)
+    with session.answer():
+        print('waiting', flush=True)
     time.sleep(60)
 
 def full(session: Session) -> None:

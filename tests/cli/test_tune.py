@@ -60,6 +60,8 @@ def until(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: i
 
 
 def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl: CommandLine) -> None:
+    told = TINY.replace("        import keras\n", "        import keras\n\n        print('building')\n", 1)
+    (mlctl.cwd / "tiny.py").write_text(f"{told}\n\nprint('imported')\n")  # what a recipe prints is no answer
     answer = mlctl.json(
         "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "--trials", "9", "--register", "Tiny"
     )
@@ -98,6 +100,7 @@ def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) ->
         (("--algorithm", "grid"), "a grid needs steps"),
         (("--stop", "bandit:slack=-1"), "too small"),
         (("--timeout", "soon"), "is no duration"),
+        (("--timeout", "0s"), "no time to search"),
         (("--objective", "val_accuracy:max"), "has no direction"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.adapters.tracking import Store
-from mlctl.adapters.trial_runs import TrialRuns
+from mlctl.adapters.trial_runs import TrialRuns, send_unsent, waiting
 from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port
@@ -140,7 +140,7 @@ def test_a_model_that_a_given_up_request_makes_late_is_taken_away(
     assert whole.data.tags["mlctl.model_uri"] != f"models:/{late[0]}"
 
 
-def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy) -> None:
+def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path) -> None:
     store = Store(proxy.uri)
     experiment = store.client.create_experiment("lost answers of a search")
     parent = store.client.create_run(experiment).info.run_id
@@ -153,7 +153,7 @@ def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy) -> None:
 
     proxy.spoil = first_time
     told: list[MlctlError] = []
-    runs = TrialRuns(store, experiment, parent, {"mlctl.kind": "trial"}, told.append)
+    runs = TrialRuns(store, experiment, parent, {"mlctl.kind": "trial"}, tmp_path, told.append)
     runs.begin("0", {"units": 16}, 1000)
     runs.epoch("0", 1, {"loss": 0.5}, 1001)
     runs.end("0", "FINISHED", {"score": 0.9}, 1, {"mlctl.epochs": 1}, 1002)
@@ -163,6 +163,84 @@ def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy) -> None:
     (run,) = store.client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
     assert (run.info.status, run.data.params) == ("FINISHED", {"units": "16"})
     assert run.data.metrics == {"loss": 0.5, "score": 0.9}
+
+
+def test_trials_that_a_store_has_not_taken_are_sent_by_a_later_process(proxy: Proxy, tmp_path: Path) -> None:
+    store = Store(proxy.uri)
+    experiment = store.client.create_experiment(tmp_path.name)
+    parent = store.client.create_run(experiment).info.run_id
+    runs = TrialRuns(store, experiment, parent, {"mlctl.recipe": "digits"}, tmp_path, lambda error: None)
+    runs.begin("1", {"units": 16}, 1000)
+    eventually(lambda: waiting(tmp_path) == 0, 20)
+    proxy.spoil = lambda number, path: "500"
+    runs.epoch("1", 1, {"loss": 0.5}, 1001)
+    runs.end("1", "FINISHED", {"score": 0.9}, 1, {"mlctl.state": "done"}, 1002)
+    runs.begin("2", {"units": 32}, 1003)
+    assert not runs.finish(0.5)
+    assert waiting(tmp_path) == 4  # the second, which nobody ended, is ended as KILLED
+    proxy.spoil = lambda number, path: ""
+    said: list[str] = []
+    assert send_unsent(store, experiment, parent, tmp_path, said.append) == 4
+    assert send_unsent(store, experiment, parent, tmp_path, said.append) == 0
+    assert said == []
+    found = {
+        one.data.tags["mlctl.trial"]: one
+        for one in store.client.search_runs([experiment])
+        if "mlctl.trial" in one.data.tags
+    }
+    assert {
+        name: (one.info.status, one.data.tags["mlctl.state"], one.data.params, one.data.metrics)
+        for name, one in found.items()
+    } == {
+        "1": ("FINISHED", "done", {"units": "16"}, {"loss": 0.5, "score": 0.9}),
+        "2": ("KILLED", "interrupted", {"units": "32"}, {}),
+    }
+    assert found["2"].data.tags["mlctl.recipe"] == "digits"
+
+
+def test_a_trial_whose_run_is_deleted_holds_up_no_other(server: MlflowServer, tmp_path: Path) -> None:
+    store = Store(server.uri)
+    experiment = store.client.create_experiment(tmp_path.name)
+    parent = store.client.create_run(experiment).info.run_id
+    told: list[MlctlError] = []
+    runs = TrialRuns(store, experiment, parent, {}, tmp_path, told.append)
+    runs.begin("1", {"units": 16}, 1000)
+    eventually(lambda: "1" in runs.ids, 20)
+    store.client.delete_run(runs.ids["1"])
+    runs.epoch("1", 1, {"loss": 0.5}, 1001)
+    runs.end("1", "FINISHED", {}, 1, {"mlctl.state": "done"}, 1002)
+    runs.begin("2", {"units": 32}, 1003)
+    runs.end("2", "FINISHED", {"score": 0.8}, 1, {"mlctl.state": "done"}, 1004)
+    assert runs.finish(10)
+    assert len(told) == 1
+    assert "refuses what trial 1" in told[0].message
+    found = [one for one in store.client.search_runs([experiment]) if "mlctl.trial" in one.data.tags]
+    assert [(one.info.status, one.data.metrics) for one in found] == [("FINISHED", {"score": 0.8})]
+
+
+def test_a_search_whose_store_goes_away_is_whole_after_sync(
+    zygote: Zygote, proxy: Proxy, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    asked = ["tune", "digits", "--trials", "3", "--epochs", "2", "-P", "1", "--finalists", "0",
+             "--space", "units=16..64:16", "--experiment", tmp_path.name]  # fmt: skip
+    search = zygote.start(asked, state, tmp_path / "log", proxy.uri)
+    eventually(lambda: "trial 0001 " in search.said or search.poll() is not None, 120, 0.01)
+    proxy.spoil = lambda number, path: "500"
+    assert search.wait() == 0, search.said
+    assert "mlctl sync" in search.said
+    proxy.spoil = lambda number, path: ""
+    synced = zygote.start(["sync"], state, tmp_path / "log2", proxy.uri)
+    assert synced.wait() == 0, synced.said
+    asked_store = client(proxy.uri)
+    runs = asked_store.search_runs([asked_store.get_experiment_by_name(tmp_path.name).experiment_id])
+    trials = {one.data.tags["mlctl.trial"]: one for one in runs if "mlctl.trial" in one.data.tags}
+    assert sorted(trials) == ["0001", "0002", "0003"]
+    assert {one.info.status for one in runs} == {"FINISHED"}
+    for one in trials.values():
+        points = asked_store.get_metric_history(one.info.run_id, "val_loss")
+        assert [point.step for point in points] == [1, 2]
+    assert record(state) is None
 
 
 def test_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:

@@ -154,6 +154,17 @@ def test_failures_are_recorded_and_so_many_in_a_row_end_the_search(tmp_path):
         searched(tmp_path / "all", Scripted(1, fails=["0002", "0003", "0004"]))
 
 
+def test_a_score_that_is_no_number_is_a_failure_in_a_journal_of_before_too(tmp_path):
+    searched(tmp_path, Scripted(1), trials=3)
+    past = [
+        {**entry, "score": float("nan")} if entry["kind"] == "end" and entry["trial"] == "0002" else entry
+        for entry in read(tmp_path / NAME)
+    ]
+    loop, _ = searched(tmp_path, Scripted(1), trials=4, past=past)
+    assert [(one.state, one.why) for one in loop.states.values()][1] == ("failed", "its val_accuracy is nan")
+    assert [one.score is None for one in loop.states.values()] == [False, True, False, False]
+
+
 def test_bad_trials_are_stopped_and_recorded_as_such(tmp_path):
     executor = Scripted(1)
     loop, record = searched(tmp_path, executor, stop="bandit:slack=0.1", trials=8)

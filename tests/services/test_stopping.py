@@ -28,6 +28,16 @@ def test_a_bandit_minimises_by_factor_and_by_amount():
     assert rule("bandit:amount=11", DOWN).verdict([130, 112], {"a": [150, 100]}) != ""
 
 
+def test_rivals_that_are_no_numbers_count_for_nothing_and_one_that_is_none_is_stopped():
+    nan = float("nan")
+    for text in ("bandit:slack=0.1", "median"):
+        judge = rule(text, UP)
+        assert judge.verdict([0.1, 0.2], {"a": [nan, nan], "b": [nan, nan]}) == ""
+        assert judge.verdict([0.8, 0.9], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) == ""
+        assert judge.verdict([0.1, 0.2], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) != ""
+        assert judge.verdict([nan, nan], {"b": [0.5, 0.6], "c": [0.5, 0.6]}) != ""
+
+
 def test_a_factor_on_a_negative_metric_is_refused():
     with pytest.raises(UsageError, match="factor of a negative"):
         rule("bandit:slack=0.1", Objective("val_r2", True)).verdict([-1, -0.5], {"a": [-2, 0.4]})

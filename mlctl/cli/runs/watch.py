@@ -20,7 +20,8 @@ def watch(session: Session, run: RunArgument, experiment: Experiment = None) -> 
 
     snapshots = service.follow(session.settings.tracking_uri, run, experiment)
     try:
-        last = output.follow(snapshots, quiet=session.format is not Format.table)
+        with session.answer():
+            last = output.follow(snapshots, quiet=session.format is not Format.table)
     except KeyboardInterrupt:
         raise Interrupted("no longer watching; the run goes on", f"mlctl runs watch {run}") from None
     if session.format is not Format.table:

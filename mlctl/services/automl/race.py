@@ -98,7 +98,8 @@ class Race:
             journal.add(AUTOML, request=request_entry(self.request))
         journal.add("sitting", at=now_ms())
         store, experiment = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
-        runs = TrialRuns(store, experiment, recorder.run_id, self._model_tags(), self._tell, "")
+        runs = TrialRuns(store, experiment, recorder.run_id, self._model_tags(), recorder.journal.folder,
+                         self._tell, "")  # fmt: skip
         try:
             if self.resumed:
                 runs.find()
@@ -124,8 +125,7 @@ class Race:
                 ended,
                 refits,
             )
-            if not runs.finish(PATIENCE_S):
-                self.watcher.say(f"some models' runs are unsent; the journal has them: {journal.path}")
+            runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
             return board.leaderboard(recorder.run_id, shares, reached), ended  # now with the runs' ids
         except BaseException:
             runs.finish(1.0)

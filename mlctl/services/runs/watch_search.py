@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlctl.adapters.tracking import Store
 from mlctl.domain import Objective, Run
 from mlctl.domain.runs import Condition, Field
-from mlctl.domain.tune import FAILED, RUNNING, TRIAL_TAG, Running, SearchNow, Trial
+from mlctl.domain.tune import FAILED, INTERRUPTED, RUNNING, TRIAL_TAG, Running, SearchNow, Trial
 from mlctl.services.runs.select import parse_objective
 
 FINAL = "final-"  # what a finalist's name begins with; it is no trial of the search
@@ -16,7 +16,7 @@ def search_now(store: Store, run: Run, known: SearchNow | None) -> SearchNow | N
     objective = parse_objective(run.tags.get("mlctl.objective", ""))
     if run.tags.get("mlctl.kind") != "search" or objective is None:
         return None
-    before = {one.run_id: one for one in known.ended} if known else {}
+    before = {one.run_id: one for one in known.ended if one.state != INTERRUPTED} if known else {}
     running: list[Running] = []
     ended: list[Trial] = []
     nested = Condition(Field("tag", "mlflow.parentRunId"), "=", run.run_id)

@@ -71,7 +71,7 @@ def locate_in(settings: Settings, **options: Any) -> Place:
 def stated(options: Mapping[str, Any]) -> frozenset[str]:
     """Return which of root, backend and bucket were typed."""
     typed = {
-        "root": options["root"] not in (None, Path()),
+        "root": options["root"] is not None,
         "backend": options["backend"] or options["backend_file"],
         "bucket": options["bucket"],
     }

@@ -10,7 +10,8 @@ from mlctl.domain import Difference, Reproduction, Run, Watcher
 from mlctl.errors import RefusedError
 from mlctl.services.runs import select
 from mlctl.services.training import prepare
-from mlctl.services.training.resume import given_to, recipe_source, request_of, versions_changed
+from mlctl.services.training.changes import recipe_source, versions_changed
+from mlctl.services.training.resume import given_to, request_of
 from mlctl.services.training.train import run_training
 from mlctl.settings import Settings
 
@@ -26,7 +27,9 @@ def reproduce(settings: Settings, selector: str, watcher: Watcher) -> Reproducti
     run = select.find(store, selector)
     request = request_of(run)
     changed: list[str] = []
-    source = recipe_source(settings, run, request, records.folder_of(settings.state_dir, run.run_id), changed)
+    source = recipe_source(
+        settings, run, request.source, records.folder_of(settings.state_dir, run.run_id), changed
+    )
     recipe, values = prepare.recipe_values(source, given_to(run))
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     if run.data and run.data.sha256 != prepared.data.sha256:

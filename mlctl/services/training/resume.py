@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import checkpoints, environment, records
+from mlctl.adapters import checkpoints, records
 from mlctl.adapters.journal import Journal, read_about
 from mlctl.adapters.tracking import Store
-from mlctl.data.sources import sha256
 from mlctl.domain import Run
 from mlctl.domain.automl import Automl
 from mlctl.domain.tune import TRIAL_TAG, Search, SearchWatcher
-from mlctl.errors import NotFoundError, RefusedError
+from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.services.automl import automl
 from mlctl.services.runs import select
-from mlctl.services.training import prepare
+from mlctl.services.training import changes, prepare
 from mlctl.services.training.request import Request, Resumed
 from mlctl.services.training.train import run_training
 from mlctl.services.tuning import tune
@@ -35,13 +34,22 @@ def resume(
 
     `trials` raises the number of an unfinished search's trials.
 
-    Raises RefusedError where it is alive, or where data, code or versions have changed (`force` records what
-    has, and goes on), NotFoundError where there is no such run or nothing to go on from.
+    Raises UsageError for `trials` of a training and for `epochs` of a search, RefusedError where it is alive, or
+    where data, code or versions have changed (`force` records what has, and goes on), NotFoundError where there
+    is no such run or nothing to go on from.
     """
     run, folder = _found(settings, selector)
-    if run.tags.get(tune.KIND_TAG) == tune.SEARCH and (run.status != "FINISHED" or trials):
-        return tune.resume(settings, run, watcher, trials)
-    if run.tags.get(tune.KIND_TAG) == automl.AUTOML and run.status != "FINISHED":
+    kind = run.tags.get(tune.KIND_TAG)
+    if trials and kind != tune.SEARCH:
+        raise UsageError(f"--trials is for a search, and run {run.run_id[:8]} is none", "leave it out")
+    if epochs and kind in {tune.SEARCH, automl.AUTOML}:
+        raise UsageError(
+            f"--epochs is for a training, and run {run.run_id[:8]} is none",
+            "leave it out" if kind == automl.AUTOML else "leave it out; --trials N adds trials",
+        )
+    if kind == tune.SEARCH and (run.status != "FINISHED" or trials):
+        return tune.resume(settings, run, watcher, trials, force)
+    if kind == automl.AUTOML and run.status != "FINISHED":
         return automl.resume(settings, run, watcher)
     if run.status == "FINISHED":
         watcher.say(f"run {run.run_id[:8]} is finished")
@@ -59,22 +67,14 @@ def resume(
         about, known = fetched(settings, run, folder)
     request = request_of(run)
     changed: list[str] = []
-    source = recipe_source(settings, run, request, folder, changed)
+    source = changes.recipe_source(settings, run, request.source, folder, changed)
     tags = {EPOCHS: str(epochs)} if epochs else {}
     given = {**given_to(run), **({"epochs": epochs} if epochs else {})}
     recipe, values = prepare.recipe_values(source, given)
     _check_epochs(run, values)
-    changed += versions_changed(run)
+    changed += changes.versions_changed(run)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
-    if run.data and run.data.sha256 != prepared.data.sha256:
-        changed.append(f"data (SHA-256 {run.data.sha256[:12]} then, {prepared.data.sha256[:12]} now)")
-    if changed and not force:
-        raise RefusedError(
-            f"since the run began this has changed: {'; '.join(changed)}", "go on all the same: --force"
-        )
-    if changed:
-        tags["mlctl.resumed_in_spite_of"] = "; ".join(changed)
-        watcher.say(f"going on in spite of: {'; '.join(changed)}")
+    tags |= changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
     return run_training(settings, request, prepared, watcher, Resumed(folder, about, known, tags))
 
 
@@ -89,33 +89,6 @@ def given_to(run: Run) -> dict[str, Any]:
     """Return what was set on a run's recipe, with the epochs that a resume has added."""
     more = {"epochs": run.tags[EPOCHS]} if EPOCHS in run.tags else {}
     return {**request_of(run).given, **more}
-
-
-def recipe_source(settings: Settings, run: Run, request: Request, folder: Path, changed: list[str]) -> str:
-    """Return the recipe to go on with: the file it was made with, or the copy that the run keeps of it.
-
-    Notes in `changed` where the file is not what it was.
-    """
-    path = Path(request.source.partition(".py:")[0] + ".py") if ".py" in request.source else None
-    if path is not None and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        copy = Store(settings.tracking_uri).download(run, "recipe.py", folder / "recipe")
-        return str(copy) + request.source[len(str(path)) :]
-    recipe = prepare.recipe_values(request.source, {})[0]
-    if run.tags.get("mlctl.recipe_sha256") != sha256([recipe.source_file()]):
-        changed.append(f"code ({recipe.source_file()})")
-    return request.source
-
-
-def versions_changed(run: Run) -> list[str]:
-    """Return what is installed in another version than the run was made with."""
-    now = environment.versions()
-    then = {name: value for name, value in run.tags.items() if name.startswith("mlctl.version.")}
-    return [
-        f"{name.removeprefix('mlctl.version.')} ({then[name]} then, {value} now)"
-        for name, value in now.items()
-        if name in then and then[name] != value
-    ]
 
 
 def _found(settings: Settings, selector: str) -> tuple[Run, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.adapters import records
+from mlctl.adapters import records, trial_runs
 from mlctl.adapters.journal import Journal
 from mlctl.adapters.recorder import LOCAL_ID, create_run, open_store
 from mlctl.adapters.sender import Sender
@@ -36,7 +36,7 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
                 if asked_for and not _moved(journal, settings.tracking_uri):
                     watcher.say(f"run {folder.name[:8]} is of another store: left alone")
                     continue
-                synced.append(_sent(journal))
+                synced.append(_sent(journal, watcher))
                 gone = synced[-1].status == "FINISHED"
         except MlctlError as error:
             failure, gone = error, False
@@ -61,7 +61,7 @@ def _moved(journal: Journal, tracking_uri: str) -> bool:
     return True
 
 
-def _sent(journal: Journal) -> SyncedRun:
+def _sent(journal: Journal, watcher: Watcher) -> SyncedRun:
     about = journal.about
     store = open_store(about["tracking_uri"])
     if not about.get("run_id"):
@@ -74,6 +74,9 @@ def _sent(journal: Journal) -> SyncedRun:
         sender.send(entry)
         count += 1
         journal.acknowledge(done + count)
+    count += trial_runs.send_unsent(
+        store, about["experiment_id"], about["run_id"], journal.folder, watcher.say
+    )
     return SyncedRun(about["run_id"], records.as_run(journal).status, count, Path(journal.folder))
 
 

@@ -20,7 +20,7 @@ from mlctl.adapters.tracking import Store
 from mlctl.data.dataset import Split
 from mlctl.data.pictures import Pictures
 from mlctl.data.sources import sha256
-from mlctl.domain import Run, Watcher
+from mlctl.domain import Objective, Run, Watcher
 from mlctl.errors import ConfigurationError
 from mlctl.scores import scores
 from mlctl.services.runs import select
@@ -47,7 +47,9 @@ class Training:
         prepared: Prepared,
         watcher: Watcher,
         resumed: Resumed | None,
+        objective: Objective | None = None,
     ) -> None:
+        """`objective` is what the kept epoch is chosen by, where it is not the recipe's own."""
         self.settings = settings
         self.request = request
         self.prepared = prepared
@@ -56,7 +58,8 @@ class Training:
         self.recipe, self.data = prepared.recipe, prepared.data
         self.hardware = framework.hardware()
         self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
-        self.progress = Progress(self.recipe.objective)
+        self.objective = objective or self.recipe.objective
+        self.progress = Progress(self.objective)
         self.began = time.monotonic()
 
     def run(self) -> Run:
@@ -72,7 +75,6 @@ class Training:
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""
-        recorder.params(self._params)
         framework.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, None)
@@ -133,14 +135,14 @@ class Training:
             if found is not None:
                 progress.restore(found, model)
                 self.watcher.say(f"going on after epoch {found.epoch}")
-            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.recipe.objective)
+            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.objective)
             keeper = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
                 lambda files: recorder.share(files, checkpoints.SHARED),
                 self.request.checkpoint_every_s,
             )
             for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
-                recorder.metrics(epoch.metrics, step=epoch.number)
+                self._record(recorder, epoch)
 
             failure: Exception | None = None
 
@@ -152,7 +154,7 @@ class Training:
                         f"checkpoints cannot be written, and training goes on without: {failure}"
                     )
                 keeper.write(progress.state(model))
-                recorder.metrics(epoch.metrics, step=epoch.number)
+                self._record(recorder, epoch)
 
             try:
                 loop.run(progress, values.epochs, self.request.patience, ended)
@@ -160,6 +162,13 @@ class Training:
                 keeper.close()
         if keeper.failure and not failure:
             self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
+
+    def _record(self, recorder: Recorder, epoch: Epoch) -> None:
+        """Record an epoch as it ends."""
+        recorder.metrics(epoch.metrics, step=epoch.number)
+
+    def _settle(self, recorder: Recorder) -> None:
+        """Record what only a model that is saved makes certain; of a training that is its own run, nothing."""
 
     def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 and on one device whatever it was trained in and on."""
@@ -188,7 +197,7 @@ class Training:
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
             "mlflow.source.type": "LOCAL",
             "mlctl.recipe": self.recipe.name,
-            "mlctl.objective": str(self.recipe.objective),
+            "mlctl.objective": str(self.objective),
             "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
             "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
             **(more_tags or {}),
@@ -261,6 +270,7 @@ class Training:
         )
         answers = self._saved_and_checked(recorder, model, split)
         reached = scores(split.targets, answers, len(self.data.classes))
+        self._settle(recorder)
         recorder.model(self._params, step=progress.best.number)
         recorder.metrics(
             self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True

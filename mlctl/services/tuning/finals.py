@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +23,16 @@ from mlctl.adapters.checkpoints import Checkpoint
 from mlctl.adapters.loop import Epoch, Loop, Progress
 from mlctl.adapters.pool import Executor
 from mlctl.adapters.recorder import Recorder, now_ms
-from mlctl.adapters.search_journal import SearchJournal
 from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Lost
 from mlctl.data.bags import Bags
 from mlctl.data.dataset import Split
 from mlctl.domain import Objective, Watcher
+from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
 from mlctl.services.training.prepare import Prepared, blamed
 from mlctl.services.training.request import Request
 from mlctl.services.training.training import Training
-from mlctl.services.tuning.search_loop import Record
+from mlctl.services.tuning.search_loop import TIME_IS_UP, Record
 from mlctl.services.tuning.trial_state import TrialState
 from mlctl.services.tuning.tune import Asked
 from mlctl.settings import Settings
@@ -58,13 +58,15 @@ class Finalists:
     """The best trials, trained until their validation loss stands still."""
 
     def __init__(
-        self, asked: Asked, journal: SearchJournal, executor: Executor, record: Record, watcher: Watcher
+        self, asked: Asked, executor: Executor, record: Record, watcher: Watcher, late: Callable[[], bool]
     ) -> None:
+        """`late` says whether the search's time is up: then no finalist is trained any further."""
         self.asked = asked
-        self.journal = journal
         self.executor = executor
         self.record = record
         self.watcher = watcher
+        self.late = late
+        self._cut = False
 
     def chosen(self, best: Sequence[TrialState], prepared: Prepared) -> Chosen:
         """Return the values of the final model; `best` are the trials, best first."""
@@ -78,15 +80,21 @@ class Finalists:
         )
         if not refits:
             return Chosen(first.trial, whole)
+        self._cut = self.late()
+        if self._cut:
+            return self._as_it_was(first, whole)
         names = {f"final-{one.trial}": one for one in best[: self.asked.request.finalists]}
         self.watcher.stage(f"training {len(names)} finalist(s) until the validation loss stands still")
         curves = self._trained(names)
+        if self._cut:
+            return self._as_it_was(first, whole)
         objective = self.asked.objective
         found: Chosen | None = None
         for name, state in names.items():
-            if not curves[name]:
+            numbers = [one for one in curves[name] if math.isfinite(one.metrics["val_loss"])]
+            if not numbers:
                 continue
-            kept = min(curves[name], key=lambda one: one.metrics["val_loss"])
+            kept = min(numbers, key=lambda one: one.metrics["val_loss"])
             candidate = Chosen(
                 state.trial, {**self.asked.fixed, **_own(state.values)}, math.ceil(MORE_DATA * kept.number), kept.metrics
             )  # fmt: skip
@@ -97,12 +105,18 @@ class Finalists:
             raise ChildFailedError("every finalist failed", "mlctl runs list shows why")
         return found
 
+    def _as_it_was(self, best: TrialState, whole: Mapping[str, Any]) -> Chosen:
+        self.watcher.say(
+            f"{TIME_IS_UP} before the finalists ended: the model is trained as the best trial was"
+        )
+        return Chosen(best.trial, whole)
+
     def _trained(self, names: Mapping[str, TrialState]) -> dict[str, list[Epoch]]:
         """Train finalists as the search's executor has room; return each one's epochs."""
         curves: dict[str, list[Epoch]] = {name: [] for name in names}
         waiting, running, attempts = list(names), set[str](), dict.fromkeys(names, 0)
-        while waiting or running:
-            while waiting and self.executor.free():
+        while running or (waiting and not self._cut):
+            while waiting and not self._cut and self.executor.free():
                 name = waiting.pop(0)
                 attempts[name] += 1
                 curves[name] = []
@@ -111,13 +125,15 @@ class Finalists:
                 self.record.begin(name, values, now_ms())
                 self.executor.start(Job(
                     name, attempts[name], values, VALIDATION_LOSS, MOST_EPOCHS, self.asked.request.seed,
-                    patience=PATIENCE,
+                    waits=True, patience=PATIENCE,
                 ))  # fmt: skip
             for event in self.executor.events(0.5):
                 name = event.trial
                 if isinstance(event, EpochEnded):
                     curves[name].append(event.epoch)
                     self.record.epoch(name, event.epoch.number, event.epoch.metrics, now_ms())
+                    self._cut = self._cut or self.late()
+                    self.executor.answer(name, not self._cut)
                     continue
                 running.discard(name)
                 if isinstance(event, Lost) and attempts[name] < 3:
@@ -130,7 +146,8 @@ class Finalists:
                     if isinstance(event, Ended)
                     else event.why
                 )
-                tags = {"mlctl.state": "failed" if why else "done", **({"mlctl.error": why} if why else {})}
+                state = FAILED if why else STOPPED if self._cut else DONE
+                tags = {"mlctl.state": state, **({"mlctl.error": why} if why else {})}
                 if why:
                     curves[name] = []
                 self.record.end(name, "FAILED" if why else "FINISHED", {}, 0, tags, now_ms())
@@ -151,8 +168,9 @@ class Final(Training):
     """The training of the chosen values, into the search's own run."""
 
     def __init__(
-        self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher, chosen: Chosen
-    ) -> None:
+        self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher, objective: Objective,
+        chosen: Chosen,
+    ) -> None:  # fmt: skip
         values = prepared.recipe.values(
             {**chosen.values, **({"epochs": chosen.epochs} if chosen.epochs else {})}
         )
@@ -160,7 +178,8 @@ class Final(Training):
         if chosen.epochs:
             data = dataclasses.replace(data, train=_together(data.train, data.validation))
         super().__init__(
-            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None
+            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None,
+            objective,
         )  # fmt: skip
         self.chosen = chosen
 
@@ -179,9 +198,16 @@ class Final(Training):
             )  # fmt: skip
             self.progress = _LastEpoch(Objective("loss", maximize=False))
             self.watcher.began(self.recipe.name, values.epochs, program.steps, self.progress.objective)
-            loop.run(
-                self.progress, values.epochs, None, lambda one: recorder.metrics(one.metrics, step=one.number)
-            )
+            loop.run(self.progress, values.epochs, None, lambda one: None)
+
+    def _record(self, recorder: Recorder, epoch: Epoch) -> None:
+        """Nothing yet: interrupted and resumed with more trials, the search may train other values."""
+
+    def _settle(self, recorder: Recorder) -> None:
+        """Record the values that the model has, which the store takes once, and its epochs."""
+        recorder.params(self._params)
+        for epoch in self.progress.epochs:
+            recorder.metrics(epoch.metrics, step=epoch.number)
 
     def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
         summary = super()._summary(best, split_name, reached)

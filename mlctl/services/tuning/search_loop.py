@@ -5,6 +5,7 @@ The journal is the truth: what it does not hold did not happen, and all of this 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ TICK_S = 0.5
 TIME_IS_UP = "time was up"
 
 MakeJob = Callable[[TrialState], Job]
+Point = tuple[int, Mapping[str, float], int]  # an epoch's number, its metrics, and when it was told
 
 
 class Record(Protocol):
@@ -82,6 +84,7 @@ class SearchLoop:
 
     def replay(self, entries: Iterable[Mapping[str, Any]], known: set[str]) -> None:
         """Take the journal's word for all that has happened; `known` are the trials whose runs are ended."""
+        points: dict[str, list[Point]] = {}
         for entry in entries:
             trial = entry.get("trial", "")
             if entry["kind"] == "ask":
@@ -93,17 +96,21 @@ class SearchLoop:
             elif entry["kind"] == "epoch" and entry["attempt"] == self.states[trial].attempt:
                 epoch = Epoch(entry["number"], entry["metrics"], entry["seconds"])
                 self.states[trial].add(entry["execution"], epoch)
+                # as they were told then, so that none counts twice; those of running trials were told, or are noted
+                points.setdefault(trial, []).extend(self._untold(self.states[trial], entry["at"]))
             elif entry["kind"] == "lost":
                 self.states[trial].losses += 1
             elif entry["kind"] == "end":
                 state = self.states[trial]
                 state.state, state.why, state.seconds = entry["state"], entry["why"], entry["seconds"]
                 state.score = entry["score"]
+                self._demand_number(state)  # journals of before have NaN as a score
                 self._ends.append(state)
                 self._failures = self._failures + 1 if state.state == FAILED else 0
                 if trial not in known:
                     self.record.begin(trial, state.values, entry["at"])
-                    self._track(state, entry["at"])
+                    for point in [*points.get(trial, []), *self._untold(state, entry["at"])]:
+                        self.record.epoch(trial, *point)
                     self._track_end(state, entry["at"])
         self._waiting = [one for one in self.states.values() if one.open]
         self._failures = 0  # whoever resumes has seen them
@@ -119,12 +126,12 @@ class SearchLoop:
                 if asked is not None and asked.done():
                     idle = self._take(asked.result())
                     asked = None
-                while self._waiting and executor.free() and not self._late:
+                while self._waiting and executor.free() and not self.late:
                     self._start(executor, make_job, self._waiting.pop(0))
                 if asked is None and not idle and self._wants(executor):
                     self._tell(len(self._ends))
                     asked = asker.submit(self.oracle.ask)
-                if asked is None and not self._running and (not self._waiting or self._late):
+                if asked is None and not self._running and (not self._waiting or self.late):
                     if idle or not self._wants(executor):
                         break
                     continue
@@ -134,10 +141,30 @@ class SearchLoop:
                 for event in events:
                     idle = self._hear(executor, make_job, event) and idle
                 self._show()
+        for state in self._waiting:
+            if state.curves:  # begun once, and there is no time for more
+                self._end(state, STOPPED, TIME_IS_UP)
         self.ended = self._why()
 
     @property
-    def _late(self) -> bool:
+    def ends(self) -> list[TrialState]:
+        """The trials that have ended, in that order."""
+        return list(self._ends)
+
+    @property
+    def fruitless(self) -> ChildFailedError:
+        """What there is to say when the search has ended without a score."""
+        failed = [one.why for one in self._ends if one.state == FAILED]
+        if not failed:
+            return ChildFailedError(f"no trial gave a score ({self.ended})", "give it more time or trials")
+        return ChildFailedError(
+            f"no trial gave a score ({self.ended}), the last one: {failed[-1]}",
+            "mend the recipe or narrow the space",
+        )
+
+    @property
+    def late(self) -> bool:
+        """Whether the search's time is up."""
         return self.limits.deadline is not None and time.monotonic() >= self.limits.deadline
 
     @property
@@ -147,7 +174,7 @@ class SearchLoop:
     def _wants(self, executor: Executor) -> bool:
         ahead = 1 if self.limits.parallel > 1 else 0  # at one slot an answer must know the trial before it
         wanted = executor.free() + ahead - len(self._waiting)
-        return wanted > 0 and not self._late and not self._exhausted and len(self.states) < self.limits.trials
+        return wanted > 0 and not self.late and not self._exhausted and len(self.states) < self.limits.trials
 
     def _take(self, answer: tuple[str, dict[str, Any]] | str) -> bool:
         """Take the oracle's answer; return whether it waits for a trial to end."""
@@ -199,7 +226,7 @@ class SearchLoop:
             "epoch", trial=state.trial, attempt=event.attempt, execution=event.execution, number=epoch.number,
             metrics=dict(epoch.metrics), seconds=round(epoch.seconds, 4), at=at,
         )  # fmt: skip
-        if self._late:
+        if self.late:
             state.stopping = TIME_IS_UP
         elif self.rule:
             others = {
@@ -227,6 +254,7 @@ class SearchLoop:
         state.score = state.scored(self.objective) if how != FAILED else None
         if how != FAILED and state.score is None:
             state.state, state.why = FAILED, "it ended without an epoch"
+        self._demand_number(state)
         self.journal.add(
             "end", trial=state.trial, state=state.state, score=state.score, why=state.why,
             seconds=round(state.seconds, 4), at=at,
@@ -243,6 +271,12 @@ class SearchLoop:
                 "mend the recipe or narrow the space; --max-failures N bears more",
             )
 
+    def _demand_number(self, state: TrialState) -> None:
+        """Take a trial whose score is no number for one that failed: nothing can be compared with it."""
+        if state.score is not None and not math.isfinite(state.score):
+            state.state, state.why = FAILED, f"its {self.objective.metric} is {state.score}"
+            state.score = None
+
     # -- what is shown and tracked ------------------------------------------------------------------------
 
     @property
@@ -257,9 +291,13 @@ class SearchLoop:
         return best
 
     def _track(self, state: TrialState, at: int) -> None:
-        for number, metrics in state.means()[state.sent :]:
-            self.record.epoch(state.trial, number, metrics, at)
-            state.sent += 1
+        for point in self._untold(state, at):
+            self.record.epoch(state.trial, *point)
+
+    def _untold(self, state: TrialState, at: int) -> list[Point]:
+        new: list[Point] = [(number, metrics, at) for number, metrics in state.means()[state.sent :]]
+        state.sent += len(new)
+        return new
 
     def _track_end(self, state: TrialState, at: int) -> None:
         summary = state.summary(self.objective)
@@ -285,7 +323,7 @@ class SearchLoop:
 
     def _why(self) -> str:
         done = len(self._ends)
-        if self._late and (self._waiting or done < self.limits.trials):
+        if self.late and (self._waiting or done < self.limits.trials):
             return f"{done} trials, then {TIME_IS_UP}"
         if self._exhausted and done < self.limits.trials:
             return f"{done} of {done} combinations"

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mlctl.adapters import environment, framework, plots_search, search_journal,
 from mlctl.adapters.journal import read_about
 from mlctl.adapters.oracles import Oracle
 from mlctl.adapters.pool import Executor, LocalPool
-from mlctl.adapters.recorder import PATIENCE_S, Recorder, open_store
+from mlctl.adapters.recorder import PATIENCE_S, Recorder, now_ms, open_store
 from mlctl.adapters.records import folder_of
 from mlctl.adapters.search_journal import SearchJournal
 from mlctl.adapters.tracking import Store
@@ -23,7 +24,7 @@ from mlctl.adapters.trial_runs import TrialRuns
 from mlctl.adapters.trials import Job, Setup
 from mlctl.domain import Run
 from mlctl.domain.tune import DONE, STOPPED, Search, SearchWatcher
-from mlctl.errors import ChildFailedError, MlctlError
+from mlctl.errors import MlctlError
 from mlctl.services.clusters import connect
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
@@ -39,6 +40,10 @@ from mlctl.services.tuning.trial_state import TrialState, ranked
 from mlctl.services.tuning.tune import KIND_TAG, SEARCH, Asked, epochs_of, request_entry
 from mlctl.settings import Settings
 
+LEAST_S = (
+    1.0  # of a search that is resumed without a score, however much of its time is spent: a trial begins
+)
+
 Entries = Sequence[Mapping[str, Any]]
 
 
@@ -47,8 +52,9 @@ class Searching:
 
     def __init__(
         self, settings: Settings, asked: Asked, prepared: Prepared, watcher: SearchWatcher,
-        run: Run | None = None, entries: Entries = (),
+        run: Run | None = None, entries: Entries = (), tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
+        """`tags` tell of this going on: that something has changed."""
         self.settings = settings
         self.asked = asked
         self.request = asked.request
@@ -56,10 +62,11 @@ class Searching:
         self.watcher = watcher
         self.resumed = run
         self.entries = entries
+        self.tags = tags
         self.began = time.time()
         self.parallel = self.request.parallel or environment.cores()
         self.threads = self.request.threads or max(1, environment.cores() // self.parallel)
-        self.training = Training(settings, self._train_request(), prepared, watcher, None)
+        self.training = Training(settings, self._train_request(), prepared, watcher, None, asked.objective)
 
     def run(self) -> Search:
         """Search and train the final model; return both."""
@@ -98,9 +105,9 @@ class Searching:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
             about = read_about(folder) or self._about(self.resumed)
             recorder = Recorder.reopen(folder, self.watcher, about, self.settings.tracking_uri)
-            recorder.tags({"mlctl.search.trials": self._most_trials})
+            recorder.tags({"mlctl.search.trials": self._most_trials, **self.tags})
             return recorder
-        recorder = self.training.recorder({KIND_TAG: SEARCH, "mlctl.objective": str(self.asked.objective)})
+        recorder = self.training.recorder({KIND_TAG: SEARCH})
         self.training.describe(recorder)
         request = self.request
         recorder.tags({
@@ -117,11 +124,14 @@ class Searching:
         asked, request = self.asked, self.request
         journal = SearchJournal(recorder.journal.folder)
         store, experiment_id = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
-        runs = TrialRuns(store, experiment_id, recorder.run_id, self._trial_tags(), self._tell)
+        runs = TrialRuns(
+            store, experiment_id, recorder.run_id, self._trial_tags(), recorder.journal.folder, self._tell
+        )
+        limits = self._limits()
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
             asked.objective, request.executions, rule(request.stop, asked.objective) if request.stop else None,
-            self._limits(), journal, runs, self.watcher,
+            limits, journal, runs, self.watcher,
         )  # fmt: skip
         try:
             if self.resumed:
@@ -131,40 +141,37 @@ class Searching:
                     journal.add("more", trials=request.trials)
             else:
                 journal.add(SEARCH, request=request_entry(request))
+            journal.add("sitting", at=now_ms())
             whole = size(asked.dimensions)
             what = f"{math.floor(whole):,} combinations" if math.isfinite(whole) else "no end of combinations"
             self.watcher.search(
                 f"{asked.recipe.name}: {request.algorithm}, {what}", self._most_trials,
-                self.parallel, asked.objective, request.timeout_s,
+                self.parallel, asked.objective, limits.deadline and max(0.0, limits.deadline - time.monotonic()),
             )  # fmt: skip
             loop.run(executor, lambda state: self._job(loop, state, recorder))
             if loop.best is None:
-                raise ChildFailedError(  # noqa: TRY301 - it ends the search as any failure in here does
-                    f"no trial gave a score ({loop.ended})", "give it more time or trials"
-                )
-            recorder.metrics({"trials": len(loop.states)}, step=0)
-            chosen = Finalists(asked, journal, executor, runs, self.watcher).chosen(
-                [one for one in ranked(list(loop.states.values()), asked.objective) if one.state in {DONE, STOPPED}],
-                self.prepared,
-            )  # fmt: skip
+                raise loop.fruitless  # noqa: TRY301 - it ends the search as any failure in here does
+            best = [one for one in ranked(loop.ends, asked.objective) if one.state in {DONE, STOPPED}]
+            chosen = Finalists(asked, executor, runs, self.watcher, lambda: loop.late).chosen(
+                best, self.prepared
+            )
             executor.close()
-            if not runs.finish(PATIENCE_S):
-                self.watcher.say(f"some trials are unsent; the journal has them: {journal.path}")
+            self._keep(recorder, loop)
+            self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
+            final = Final(
+                self.settings, self._train_request(), self.prepared, self.watcher, asked.objective, chosen
+            )
+            final.began = self.began
+            final.train_into(recorder)
+            recorder.metrics({"trials": len(loop.ends)}, step=0)  # resumed, there may be more of them
+            recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
+            runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
         except BaseException:
             runs.finish(1.0)
             raise
         finally:
             journal.close()
-        self._keep(recorder, loop)
-        self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
-        final = Final(self.settings, self._train_request(), self.prepared, self.watcher, chosen)
-        final.began = self.began
-        final.train_into(recorder)
-        recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
-        trials = tuple(
-            one.result(runs.ids.get(one.trial, ""))
-            for one in ranked(list(loop.states.values()), asked.objective)
-        )
+        trials = tuple(one.result(runs.ids.get(one.trial, "")) for one in ranked(loop.ends, asked.objective))
         return Search(self.training_run(recorder), asked.objective, trials, loop.ended, chosen.trial)
 
     def training_run(self, recorder: Recorder) -> Run:
@@ -210,8 +217,12 @@ class Searching:
         return int(min(self.request.trials, size(self.asked.dimensions)))
 
     def _limits(self) -> Limits:
-        timeout = self.request.timeout_s
-        deadline = time.monotonic() + timeout if timeout else None
+        deadline = None
+        if (timeout := self.request.timeout_s) is not None:
+            left = timeout - search_journal.spent_s(self.entries)
+            if not any(entry["kind"] == "end" and entry["score"] is not None for entry in self.entries):
+                left = max(left, LEAST_S)
+            deadline = time.monotonic() + left
         return Limits(self.request.trials, deadline, self.request.max_failures, self.parallel)
 
     def _trials_before(self) -> int:

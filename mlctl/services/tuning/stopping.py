@@ -6,6 +6,7 @@ that rule stopped the eventual winner in most orders, and this one, looked at ev
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ class Bandit:
         if epoch <= self.delay or epoch % self.interval:
             return ""
         rivals = [_best(curve[:epoch], self.objective) for curve in others.values() if len(curve) >= epoch]
-        if not rivals:
-            return ""
         reached, best = _best(own, self.objective), _best(rivals, self.objective)
+        if math.isnan(best):  # nobody has come so far with a number
+            return ""
         if self.slack is not None and min(best, reached) < 0:
             raise UsageError(
                 f"{self.objective.metric} is {min(best, reached):.4g}, and a factor of a negative number means nothing",
@@ -76,7 +77,8 @@ class Median:
     def verdict(self, own: Sequence[float], others: Curves) -> str:
         """Return why to stop, or ""."""
         epoch = len(own)
-        means = [statistics.fmean(curve[:epoch]) for curve in others.values() if len(curve) >= epoch]
+        begun = [_numbers(curve[:epoch]) for curve in others.values() if len(curve) >= epoch]
+        means = [statistics.fmean(numbers) for numbers in begun if numbers]
         if epoch <= self.delay or epoch % self.interval or len(means) < 2:
             return ""
         reached, median = _best(own, self.objective), statistics.median(means)
@@ -117,4 +119,9 @@ def rule(text: str, objective: Objective) -> Rule:
 
 
 def _best(values: Sequence[float], objective: Objective) -> float:
-    return max(values) if objective.maximize else min(values)
+    """Return the best number among values; NaN, which is worse than any, where there is none."""
+    return (max if objective.maximize else min)(_numbers(values), default=math.nan)
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    return [one for one in values if math.isfinite(one)]

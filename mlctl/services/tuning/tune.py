@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.journal import Journal
 from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
 from mlctl.domain.cluster import Cluster
@@ -16,7 +18,7 @@ from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services import clusters
 from mlctl.services.registry.naming import check_name
-from mlctl.services.training import prepare
+from mlctl.services.training import changes, prepare
 from mlctl.services.training.defaults import with_defaults
 from mlctl.services.tuning.space import size, space
 from mlctl.services.tuning.stopping import rule
@@ -86,13 +88,14 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
 
 
 def resume(
-    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, timeout_s: float | None = None
-) -> Search:  # fmt: skip
-    """Go on with a search in the same parent run: finished trials are kept, running ones begin again.
+    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, force: bool = False
+) -> Search:
+    """Go on with a search in the same parent run, for what is left of its time: finished trials are kept, running
 
-    `trials` raises how many there are, `timeout_s` is the time that this sitting has (the search's own is spent).
-    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished or
-    the data is another.
+    ones begin again. `trials` raises how many there are.
+
+    Raises NotFoundError where the search's journal is not on this machine, RefusedError where it is finished, or
+    where data, code or versions have changed (`force` records what has, and goes on).
     """
     from mlctl.adapters import search_journal
 
@@ -114,18 +117,21 @@ def resume(
             f"the search has {request.trials} trials, and --trials {trials} is fewer",
             "leave --trials out, or raise it",
         )
-    asked = understood(replace(request, trials=trials or request.trials, timeout_s=timeout_s))
+    if trials and _has_values(folder):
+        raise RefusedError(
+            f"the final model of search {run.run_name} is trained, and the run has its values",
+            f"finish it: mlctl resume {run.run_id[:8]}; then begin a new one with more trials",
+        )
+    changed: list[str] = []
+    source = changes.recipe_source(settings, run, request.source, folder, changed)
+    changed += changes.versions_changed(run)
+    asked = understood(replace(request, source=source, trials=trials or request.trials))
     if request.cluster is not None:
         clusters.demand(request.cluster)
     settings = replace(settings, experiment=run.experiment)
     asked, prepared = _prepared(settings, asked, watcher)
-    if run.data and run.data.sha256 != prepared.data.sha256:
-        raise RefusedError(
-            f"the data has changed since the search began: SHA-256 {run.data.sha256[:12]} then, "
-            f"{prepared.data.sha256[:12]} now",
-            "scores would not compare: begin a new search",
-        )
-    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries)
+    tags = changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
+    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries, tags)
     return _registered(settings, request, searching.run(), watcher)
 
 
@@ -163,6 +169,8 @@ def understood(request: SearchRequest) -> Asked:
         raise UsageError(
             f"there is no algorithm {request.algorithm!r}", f"there are: {', '.join(ALGORITHMS)}"
         )
+    if request.timeout_s is not None and request.timeout_s <= 0:
+        raise UsageError("--timeout leaves no time to search", "write it as 90s, 10m or 2h, or leave it out")
     if request.register is not None:
         check_name(request.register)
     recipe, _ = prepare.recipe_values(request.source, request.given)
@@ -260,6 +268,12 @@ def _searching(watcher: SearchWatcher) -> Any:
         from mlctl.services.tuning.searching import Searching
 
     return Searching
+
+
+def _has_values(folder: Path) -> bool:
+    """Whether a search's run has the parameters of a final model, which MLflow lets nobody change."""
+    with contextlib.closing(Journal(folder)) as record:
+        return any(entry["kind"] == "params" for entry in record.entries())
 
 
 def _journal(run: Run, folder: Path) -> Path:

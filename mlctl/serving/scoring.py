@@ -141,7 +141,7 @@ class Table:
         features: list[Array] = []
         for step in self.steps:
             features.extend(getattr(self, "_make_" + step["make"])(rows, step))
-        return np.stack(features, axis=1)
+        return np.stack(features, axis=1) if features else np.zeros((len(rows), 0))
 
     def _number(self, rows: Any, name: str) -> Array:
         """Return a column as (n,) float64, NaN where there is a gap."""

@@ -11,7 +11,7 @@ import pytest
 from mlctl.adapters import framework, graphs
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Objective, Quiet
-from mlctl.errors import UsageError
+from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
 from mlctl.services.automl.clock import Clock
@@ -47,6 +47,28 @@ def test_features_find_the_ratio_that_the_target_is_and_places() -> None:
     assert len(found.network) < len(found.trees) == found.width
     plain = features.as_it_is(table)
     assert {step["make"] for step in plain.encoder.steps} == {"number", "missing", "category"}
+
+
+def test_columns_that_carry_nothing_in_the_training_rows_make_no_features() -> None:
+    rows, rng = 200, np.random.default_rng(2)
+    frame = pd.DataFrame({
+        "area": rng.normal(size=rows), "same": np.full(rows, 3.0), "rare": np.full(rows, np.nan),
+        "note": [f"only{number}" for number in range(rows)], "kind": pd.Series([None] * rows, dtype=object),
+    })  # fmt: skip
+    frame.loc[190:, ["same", "rare"]] = [7.0, 1.0]  # both dealt to validation
+    frame.loc[190:, "kind"] = "a"
+    halves = (Split(frame[a:b].reset_index(drop=True), frame["area"].to_numpy()[a:b]) for a, b in ((0, 150), (150, rows)))
+    kinds = {"area": "number", "same": "number", "rare": "number", "note": "text", "kind": "category"}
+    table = Dataset("made", *halves, extra={"columns": kinds})
+    own = find("tabular").encoder(table)
+    assert {step["make"] for step in own.steps} >= {"bins", "text", "category"}
+    for made in (features.featurized(table, own, 0), features.as_it_is(table)):
+        assert len(made.trees) <= made.width < 30  # the bins of area are the network's alone
+        assert np.isfinite(made.encoder(table.validation.inputs)).all()
+    notes = Dataset("made", *(Split(one.inputs[["note"]], one.targets) for one in (table.train, table.validation)),
+                    extra={"columns": {"note": "text"}})  # fmt: skip
+    with pytest.raises(BadDataError, match="no column says anything"):
+        find("tabular").encoder(notes)
 
 
 def test_what_is_set_goes_to_the_recipe_or_to_a_family() -> None:

@@ -57,7 +57,10 @@ def test_columns_that_carry_nothing_in_the_training_rows_make_no_features() -> N
     })  # fmt: skip
     frame.loc[190:, ["same", "rare"]] = [7.0, 1.0]  # both dealt to validation
     frame.loc[190:, "kind"] = "a"
-    halves = (Split(frame[a:b].reset_index(drop=True), frame["area"].to_numpy()[a:b]) for a, b in ((0, 150), (150, rows)))
+    halves = (
+        Split(frame[a:b].reset_index(drop=True), frame["area"].to_numpy()[a:b])
+        for a, b in ((0, 150), (150, rows))
+    )
     kinds = {"area": "number", "same": "number", "rare": "number", "note": "text", "kind": "category"}
     table = Dataset("made", *halves, extra={"columns": kinds})
     own = find("tabular").encoder(table)

@@ -120,7 +120,8 @@ class Searching:
         runs = TrialRuns(store, experiment_id, recorder.run_id, self._trial_tags(), self._tell)
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
-            asked.objective, request.executions, rule(request.stop, asked.objective) if request.stop else None,
+            asked.objective, request.executions,
+            rule(request.stop, asked.objective, self.watcher.say) if request.stop else None,
             self._limits(), journal, runs, self.watcher,
         )  # fmt: skip
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import numpy as np
@@ -15,6 +17,7 @@ from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
 from mlctl.services.automl.clock import Clock
+from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.table import Table
 from mlctl.services.training import prepare
 from mlctl.settings import load
@@ -137,6 +140,20 @@ def test_the_clock_keeps_time_for_the_end() -> None:
     assert clock.until(1000) - time.monotonic() < 0.1
     assert clock.until(1000, none_yet=True) - time.monotonic() > 14
     assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room
+
+
+def test_the_first_interrupt_of_an_end_cuts_short_what_can_be_and_the_second_ends_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)  # noted, and what runs is done
+        assert interrupts.noted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.cutting():
+        os.kill(os.getpid(), signal.SIGINT)
+    with Interrupts(noted=True), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> None:

@@ -23,8 +23,9 @@ from mlctl.services.automl import blend, features, fitting, metrics, models
 from mlctl.services.automl.automl import AUTOML, Asked, request_entry
 from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
-from mlctl.services.automl.ending import Ending
+from mlctl.services.automl.ending import INTERRUPTED, Ending
 from mlctl.services.automl.fitting import MORE_ROWS, OutOfTime
+from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.keeping import Kept
 from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.search import MOST, Search
@@ -37,7 +38,7 @@ from mlctl.services.training.training import Training
 from mlctl.services.tuning.tune import KIND_TAG
 from mlctl.settings import Settings
 
-TIME_IS_UP, ALL_TRIED, INTERRUPTED = "time was up", "everything was tried", "interrupted"
+TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
 FOLDS, SMALL = 5, 2500  # below so many rows, a fifth of them is too few to choose by
 WORTH_BEGINNING = 0.15  # of the time must be left for a model that nothing useful stops
 
@@ -111,25 +112,21 @@ class Race:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the race as any failure in here does
                     f"no model was fitted ({ended})", "give it more time, or other --families"
                 )
-            shares, reached = self._blended(board)
-            chosen = {name: board.fitted[name] for name in shares}
-            refits = ended != INTERRUPTED and not board.table.folds  # folds end with a fit to all rows
-            ending = Ending(self.asked, board.table, self.objective, self.watcher, self.clock, self._sitting)
-            ending.log(
-                recorder,
-                chosen,
-                shares,
-                reached,
-                board.leaderboard(recorder.run_id, shares, reached),
-                ended,
-                refits,
-            )
-            if not runs.finish(PATIENCE_S):
-                self.watcher.say(f"some models' runs are unsent; the journal has them: {journal.path}")
-            return board.leaderboard(recorder.run_id, shares, reached), ended  # now with the runs' ids
+            with Interrupts(noted=ended == INTERRUPTED) as interrupts:
+                shares, reached = self._blended(board)
+                chosen = {name: board.fitted[name] for name in shares}
+                ending = Ending(
+                    self.asked, board.table, self.objective, self.watcher, self.clock, self._sitting, interrupts
+                )  # fmt: skip
+                leaderboard = board.leaderboard(recorder.run_id, shares, reached)
+                ending.log(recorder, chosen, shares, reached, leaderboard, ended)
+                if not runs.finish(PATIENCE_S):
+                    self.watcher.say(f"some models' runs are unsent; the journal has them: {journal.path}")
         except BaseException:
             runs.finish(1.0)
             raise
+        leaderboard = board.leaderboard(recorder.run_id, shares, reached)  # now with the runs' ids
+        return leaderboard, INTERRUPTED if interrupts.noted else ended
 
     def _blended(self, board: Board) -> tuple[dict[str, float], dict[str, float]]:
         """Return each model's share, and what the judging rows say of the blend."""

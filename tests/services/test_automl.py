@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,12 @@ import pytest
 from mlctl.adapters import framework, graphs
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Objective, Quiet
+from mlctl.domain.automl import Ranked
+from mlctl.domain.tune import QuietSearch
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
+from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.table import Table
@@ -131,6 +135,16 @@ def test_weights_take_what_helps_and_leave_the_rest() -> None:
     assert set(found) == {"one", "two"}
     assert sum(found.values()) == pytest.approx(1)
     assert all(0.3 < share < 0.7 for share in found.values())
+
+
+def test_a_model_that_beats_the_blend_by_the_metric_asked_for_is_found() -> None:
+    board = Board(cast("Any", None), Objective("val_f1", maximize=True), *cast("Any", [None] * 2), QuietSearch())
+    for name, score in (("linear", 0.08), ("network-1", 0.128)):
+        board.ranked[name] = Ranked(name, name, "", "done", score, {"val_f1": score})
+    found = board.better_alone({"val_f1": 0.087})
+    assert found is not None
+    assert (found.model, found.metrics) == ("network-1", {"val_f1": 0.128})
+    assert board.better_alone({"val_f1": 0.128}) is None
 
 
 def test_the_clock_keeps_time_for_the_end() -> None:

@@ -129,14 +129,17 @@ class Race:
         return leaderboard, INTERRUPTED if interrupts.noted else ended
 
     def _blended(self, board: Board) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each model's share, and what the judging rows say of the blend."""
+        """Return each model's share, and what the judging rows say of the whole."""
         answers = {name: one.answers for name, one in board.fitted.items()}
         table = board.table
         shares = blend.weights(
             answers, table.judged, self.objective.metric.removeprefix("val_"), table.classes
         )
-        blended = np.sum([share * answers[name] for name, share in shares.items()], axis=0)
-        return shares, board.measured(blended)
+        reached = board.measured(np.sum([share * answers[name] for name, share in shares.items()], axis=0))
+        if alone := board.better_alone(reached):  # weights are by a smoother measure than, say, f1
+            self.watcher.say(f"{alone.model} alone does better than the blend, and is logged")
+            return {alone.model: 1.0}, dict(alone.metrics)
+        return shares, reached
 
     # -- fitting ------------------------------------------------------------------------------------------
 

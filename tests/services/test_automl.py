@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +23,7 @@ from mlctl.services.automl import blend, features, metrics, models
 from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.interrupts import Interrupts
-from mlctl.services.automl.table import Table
+from mlctl.services.automl.table import Table, centred
 from mlctl.services.training import prepare
 from mlctl.settings import load
 
@@ -79,6 +80,17 @@ def test_columns_that_carry_nothing_in_the_training_rows_make_no_features() -> N
                     extra={"columns": {"note": "text"}})  # fmt: skip
     with pytest.raises(BadDataError, match="no column says anything"):
         find("tabular").encoder(notes)
+
+
+def test_targets_far_from_0_that_lie_close_together_are_centred() -> None:
+    near = data()
+    assert centred(near) == (near, 0.0)
+    far = replace(near, train=replace(near.train, targets=near.train.targets + 1.7e9))
+    found, offset = centred(far)
+    assert offset == pytest.approx(1.7e9)
+    assert np.abs(found.train.targets + offset - far.train.targets).max() < 1e-6
+    assert found.validation.targets[0] == near.validation.targets[0] - offset
+    assert found.train.targets.std() == pytest.approx(near.train.targets.std(), rel=1e-6)
 
 
 def test_what_is_set_goes_to_the_recipe_or_to_a_family() -> None:
@@ -138,7 +150,9 @@ def test_weights_take_what_helps_and_leave_the_rest() -> None:
 
 
 def test_a_model_that_beats_the_blend_by_the_metric_asked_for_is_found() -> None:
-    board = Board(cast("Any", None), Objective("val_f1", maximize=True), *cast("Any", [None] * 2), QuietSearch())
+    board = Board(
+        cast("Any", None), Objective("val_f1", maximize=True), *cast("Any", [None] * 2), QuietSearch()
+    )
     for name, score in (("linear", 0.08), ("network-1", 0.128)):
         board.ranked[name] = Ranked(name, name, "", "done", score, {"val_f1": score})
     found = board.better_alone({"val_f1": 0.087})

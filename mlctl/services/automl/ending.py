@@ -13,7 +13,7 @@ import numpy as np
 from mlctl.adapters import environment, graphs, model_folder, plots
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.search_journal import NAME as JOURNAL
-from mlctl.data.dataset import Split
+from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Objective, Watcher
 from mlctl.domain.automl import Ranked
 from mlctl.scores import labels_of
@@ -35,12 +35,15 @@ class Ending:
     """What a race ends with, however it ends."""
 
     def __init__(
-        self, asked: Asked, table: Table, objective: Objective, watcher: Watcher, clock: Clock, sitting: int,
-        interrupts: Interrupts,
+        self, asked: Asked, data: Dataset, table: Table, objective: Objective, watcher: Watcher, clock: Clock,
+        sitting: int, interrupts: Interrupts,
     ) -> None:  # fmt: skip
-        """`sitting` counts how often the race was resumed: each has a point of its own in the metrics."""
+        """`data` has the targets as they are; `sitting` counts how often the race was resumed.
+
+        Each sitting has a point of its own in the metrics.
+        """
         self.asked = asked
-        self.data = table.data
+        self.data = data
         self.table = table
         self.objective = objective
         self.watcher = watcher
@@ -55,7 +58,8 @@ class Ending:
         """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
         graph_of = {name: one.graph for name, one in chosen.items()}
         again = self._fitted_again(chosen, shares)
-        graph = graphs.blended([(share, again.get(name, graph_of[name])) for name, share in shares.items()])
+        parts = [(share, again.get(name, graph_of[name])) for name, share in shares.items()]
+        graph = graphs.blended(parts, self.table.offset)
         self.watcher.stage("saving and checking the model")
         name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         answers = self._saved_and_checked(recorder, graph, split)

@@ -62,7 +62,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
     rows = table.validation if len(table.validation) else table.train[: graphs.CHECKED_ROWS]
     answers = np.asarray(answer(rows), np.float64).reshape(len(rows), -1)
     made = graph()
-    graphs.check(made, rows, answers)
+    graphs.check(made, rows, answers, table.spread)
     return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - began)
 
 

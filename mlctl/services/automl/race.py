@@ -29,7 +29,7 @@ from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.keeping import Kept
 from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.search import MOST, Search
-from mlctl.services.automl.table import Table
+from mlctl.services.automl.table import Table, centred
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.recording import finished, recording
@@ -57,6 +57,7 @@ class Race:
         self.request = asked.request
         self.prepared = prepared
         self.data = prepared.data
+        self.centred, self.offset = centred(self.data)
         self.watcher = watcher
         self.resumed = run
         self.entries = entries
@@ -116,7 +117,8 @@ class Race:
                 shares, reached = self._blended(board)
                 chosen = {name: board.fitted[name] for name in shares}
                 ending = Ending(
-                    self.asked, board.table, self.objective, self.watcher, self.clock, self._sitting, interrupts
+                    self.asked, self.data, board.table, self.objective, self.watcher, self.clock, self._sitting,
+                    interrupts,
                 )  # fmt: skip
                 leaderboard = board.leaderboard(recorder.run_id, shares, reached)
                 ending.log(recorder, chosen, shares, reached, leaderboard, ended)
@@ -224,13 +226,15 @@ class Race:
             board.failed(spec, error)
 
     def _table(self) -> Table:
-        data, seed = self.data, self.request.seed
+        data, seed = self.centred, self.request.seed
         plain = not self.request.featurize
         made = features.as_it_is(data) if plain else features.featurized(data, self.prepared.encoder, seed)
         if made.ratios:
             self.watcher.say(f"ratios that help: {', '.join(made.ratios)}")
         train, validation = (made.encoder(split.inputs) for split in (data.train, data.validation))
-        return Table(self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds)
+        return Table(
+            self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds, self.offset
+        )  # fmt: skip
 
     @property
     def _folds(self) -> int:
@@ -240,10 +244,11 @@ class Race:
         return FOLDS if rows < SMALL and not tied else 0
 
     def _line_up(self) -> list[Spec]:
-        targets = self.data.train.targets
-        positive = not self.data.classes and bool(min(targets.min(), self.data.validation.targets.min()) > 0)
+        data = self.centred
+        targets = data.train.targets
+        positive = not data.classes and bool(min(targets.min(), data.validation.targets.min()) > 0)
         specs = models.line_up(
-            self.asked.recipe, self.data.task, positive, len(targets), self.asked.families, self.asked.fixed,
+            self.asked.recipe, data.task, positive, len(targets), self.asked.families, self.asked.fixed,
             self.objective.metric[4:],
         )  # fmt: skip
         own = dict(self.asked.values)  # what was set on the recipe is its network's

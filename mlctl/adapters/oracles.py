@@ -102,6 +102,7 @@ class Oracle:
             "max_consecutive_failed_trials": 1 << 30,  # the search counts them itself
         }
         self.objective = objective
+        self._stepped = {one.name: one for one in dimensions if _by_number(one)}
         self._oracle: Any
         if algorithm == "hyperband":
             self._oracle = _Hyperband(max_epochs=epochs, **wanted)
@@ -122,7 +123,9 @@ class Oracle:
         number = len(self._oracle.trials)
         asked = self._oracle.create_trial(f"{number}")
         if asked.status == trials.TrialStatus.RUNNING:
-            return f"{number + 1:04d}", _plain(asked.hyperparameters.values)
+            values = _plain(asked.hyperparameters.values)
+            values |= {name: one.stepped(values[name]) for name, one in self._stepped.items()}
+            return f"{number + 1:04d}", values
         return IDLE if asked.status == trials.TrialStatus.IDLE else EXHAUSTED
 
     def replay(self, trial: str, values: Mapping[str, Any]) -> None:
@@ -162,12 +165,20 @@ def _hyperparameters(dimensions: Sequence[Dimension]) -> keras_tuner.HyperParame
             space.Choice(one.name, list(one.choices), ordered=numbers, default=one.default)
             continue
         sampling = "log" if one.log else "linear"
-        if one.integer:
+        if _by_number(one):
+            first = round((float(one.default) - one.low) / float(one.step or 1))
+            space.Int(one.name, 0, int(one.size) - 1, default=first)
+        elif one.integer:
             step = None if one.log else int(one.step or 1)
             space.Int(one.name, int(one.low), int(one.high), step, sampling, default=int(one.default))
         else:
-            space.Float(one.name, one.low, one.high, one.step, sampling, default=float(one.default))
+            space.Float(one.name, one.low, one.high, None, sampling, default=float(one.default))
     return space
+
+
+def _by_number(one: Dimension) -> bool:
+    """Whether a dimension's values are told to KerasTuner by their numbers: its own steps lose the end of 0..0.6."""
+    return one.step is not None and not (one.choices or one.log or one.integer)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

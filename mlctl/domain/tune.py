@@ -10,6 +10,11 @@ from typing import Any, Protocol
 from mlctl.domain import Objective, Run, Watcher
 
 
+def whole_steps(low: float, high: float, step: float) -> int:
+    """Return how many steps there are in a range, its end included where they meet it: 6 of 0.1 in 0..0.6."""
+    return math.floor((high - low) / step + 1e-9)
+
+
 @dataclass(frozen=True)
 class Dimension:
     """One hyperparameter that is searched: choices, or a range that may have a step or be logarithmic.
@@ -32,8 +37,13 @@ class Dimension:
         if self.choices:
             return len(self.choices)
         if self.step and not self.log:
-            return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+            return whole_steps(self.low, self.high, self.step) + 1
         return self.high - self.low + 1 if self.integer else math.inf
+
+    def stepped(self, number: int) -> float:
+        """Return the value so many steps above the lowest, as it is written: 0.3, where 3 * 0.1 is not quite that."""
+        assert self.step is not None
+        return float(f"{self.low + number * self.step:.12g}")
 
     @property
     def words(self) -> str:

@@ -17,7 +17,11 @@ ALGORITHMS = ["random", "grid", "bayesian", "hyperband"]
 
 
 def score(values):
-    return values["units"] / 100 + (0.2 if values.get("optimizer") == "adam" else 0) + values.get("rate", 0)
+    return (
+        values.get("units", 0) / 100
+        + (0.2 if values.get("optimizer") == "adam" else 0)
+        + values.get("rate", 0)
+    )
 
 
 def play(algorithm, dimensions, at_once=1, trials=12, until=None, past=()):
@@ -92,3 +96,14 @@ def test_failed_trials_are_told_and_the_search_goes_on():
 def test_a_journal_of_other_answers_is_refused():
     with pytest.raises(BadDataError, match="cannot be asked again"):
         Oracle("random", [UNITS], OBJECTIVE, 3, 0, 9).replay("0001", {"units": 1})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(("high", "step"), [(0.3, 0.1), (0.65, 0.1)])
+def test_steps_that_are_no_whole_numbers_reach_the_end_and_stay_in_the_range(algorithm, high, step):
+    dropout = Dimension("dropout", step, (), 0.0, high, step)
+    found, _ = play(algorithm, [dropout, OPTIMIZER], trials=50)
+    values = sorted({one[1]["dropout"] for one in found})
+    assert len(values) == dropout.size
+    assert values == [round(number * step, 3) for number in range(len(values))]
+    assert high - step < values[-1] <= high

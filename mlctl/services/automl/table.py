@@ -15,7 +15,7 @@ from mlctl.domain import Objective
 from mlctl.recipes import Recipe
 from mlctl.services.automl.features import Features
 
-FAR = 0.05  # of a target's mean, below which float32, in which models answer, holds too little of its deviation
+FAR = 0.05  # of a target's mean, below which float32 answers hold too little of its deviation
 
 Array = np.ndarray[Any, Any]
 

@@ -19,6 +19,7 @@ import numpy as np
 from keras_tuner.src.engine import trial as trials
 
 from mlctl.domain import Objective
+from mlctl.domain.brackets import FACTOR, brackets, trials_of
 from mlctl.domain.tune import Dimension
 from mlctl.errors import BadDataError
 
@@ -104,14 +105,15 @@ class Oracle:
         self.objective = objective
         self._stepped = {one.name: one for one in dimensions if _by_number(one)}
         self._oracle: Any
-        if algorithm == "hyperband":
-            self._oracle = _Hyperband(max_epochs=epochs, **wanted)
+        self._sweep = trials_of(brackets(epochs)) if algorithm == "hyperband" else 0
+        if self._sweep:
+            self._oracle = _Hyperband(max_epochs=epochs, factor=FACTOR, **wanted)
         else:
             kinds = {"random": _Random, "grid": _Grid, "bayesian": _Bayesian}
             self._oracle = kinds[algorithm](max_trials=trials, **wanted)
-        size = math.prod(one.size for one in dimensions)
-        if math.isfinite(size):
-            self._oracle._max_collisions = min(100_000, int(size * MOST_COLLISIONS))
+        self._size = math.prod(one.size for one in dimensions)
+        if math.isfinite(self._size):
+            self._oracle._max_collisions = min(100_000, int(self._size * MOST_COLLISIONS))
         self._oracle.verbose = 0
         self._oracle._set_project_dir(tempfile.gettempdir(), "mlctl-unused")
         self._limit = trials
@@ -147,6 +149,19 @@ class Oracle:
             self._oracle.update_trial(asked.trial_id, {self.objective.metric: score})
             asked.status = trials.TrialStatus.COMPLETED
         self._oracle.end_trial(asked)
+
+    def ended(self, done: int, exhausted: bool) -> str:
+        """Say what so many trials are of all there could be; `exhausted`: there was nothing more to ask for."""
+        finite = math.isfinite(self._size)
+        if self._sweep and (done >= self._sweep or (exhausted and not finite)):
+            return f"{done} trials, all brackets"
+        if exhausted and finite:
+            return (
+                f"{done} trials, no fresh combination left"
+                if self._sweep
+                else f"{done} of {self._size:.0f} combinations"
+            )
+        return f"{done} trials"
 
     def name_of(self, own_id: str) -> str:
         """Return our name of the trial that hyperband goes on from."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlctl.domain import Objective, Run, Watcher
+from mlctl.domain.brackets import Bracket
 
 
 def whole_steps(low: float, high: float, step: float) -> int:
@@ -94,7 +95,10 @@ class Search:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search would do: `size` counts the space's combinations (infinite where a range has no step)."""
+    """What a search would do: `size` counts the space's combinations (infinite where a range has no step).
+
+    `brackets` are hyperband's.
+    """
 
     recipe: str
     algorithm: str
@@ -106,6 +110,7 @@ class SearchPlan:
     first: tuple[Mapping[str, Any], ...]
     epochs: int = 0
     notes: tuple[str, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from mlctl.adapters import framework
@@ -6,6 +8,7 @@ framework.import_keras()
 
 from mlctl.adapters.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.domain import Objective  # noqa: E402
+from mlctl.domain.brackets import brackets, trials_of  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import BadDataError  # noqa: E402
 
@@ -83,6 +86,22 @@ def test_hyperband_goes_on_from_the_better_trials():
     continued = [values for _, values in found if values.get("tuner/trial_id")]
     assert continued
     assert all(one["tuner/epochs"] > one["tuner/initial_epoch"] > 0 for one in continued)
+
+
+def test_hyperbands_brackets_are_the_ones_that_are_told_beforehand():
+    found, _ = play("hyperband", [UNITS, RATE], trials=1000)  # of 9 epochs
+    walked = Counter(
+        (one["tuner/bracket"], one["tuner/epochs"], one["tuner/initial_epoch"]) for _, one in found
+    )
+    told = {
+        (number, rung.epochs, rung.after): rung.trials
+        for number, bracket in enumerate(reversed(brackets(9))) for rung in bracket
+    }  # fmt: skip
+    assert sum(told.values()) == len(found) == trials_of(brackets(9))
+    assert walked == told
+    assert Oracle("hyperband", [UNITS, RATE], OBJECTIVE, 1000, 0, 9).ended(len(found), True) == (
+        f"{len(found)} trials, all brackets"
+    )
 
 
 def test_failed_trials_are_told_and_the_search_goes_on():

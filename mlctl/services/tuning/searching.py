@@ -36,7 +36,7 @@ from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import rule
 from mlctl.services.tuning.trial import train_trial
 from mlctl.services.tuning.trial_state import TrialState, ranked
-from mlctl.services.tuning.tune import KIND_TAG, SEARCH, Asked, epochs_of, request_entry
+from mlctl.services.tuning.tune import KIND_TAG, SEARCH, Asked, epochs_of, most_trials, request_entry
 from mlctl.settings import Settings
 
 Entries = Sequence[Mapping[str, Any]]
@@ -208,7 +208,7 @@ class Searching:
 
     @property
     def _most_trials(self) -> int:
-        return int(min(self.request.trials, size(self.asked.dimensions)))
+        return most_trials(self.asked)
 
     def _limits(self) -> Limits:
         timeout = self.request.timeout_s

@@ -186,7 +186,7 @@ def test_the_first_interrupt_of_an_end_cuts_short_what_can_be_and_the_second_end
 
 def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> None:
     framework.import_keras()
-    from mlctl.services.automl.fitting import fit
+    from mlctl.services.automl.fitting import TREES_LEAST, fit
 
     recipe, values = prepare.recipe_values("housing", {})
     prepared = prepare.prepare(load(), recipe, values, "synthetic", 400, Quiet())
@@ -204,6 +204,13 @@ def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> N
     assert np.abs(graphs.answers(fitted.graph, validation) - fitted.answers).max() < 1
     again = fit(spec, table.whole, until, lambda *_: None, fitted.rounds)
     assert len(again.graph) == pytest.approx(len(fitted.graph), rel=0.01)
+
+    late = models.Spec("histgradient", models.HISTOGRAM, "l2", {**models.DEFAULTS[models.HISTOGRAM]})
+    assert fit(late, table, time.monotonic(), lambda *_: None).rounds == TREES_LEAST  # it hears the clock
+    spec = replace(spec, params={**spec.params, "epochs": 100_000})
+    ticks.clear()
+    fit(spec, table, time.monotonic() + 1, lambda rounds, _: ticks.append(rounds))
+    assert 1 <= len(ticks) < 100_000
 
     folded = Table(recipe, prepared.data, made, train, validation, 0, goal, folds=4)
     line = fit(models.Spec("linear", models.LINEAR, "l2", {"strength": 1.0}), folded, until, lambda *_: None)

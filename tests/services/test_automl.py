@@ -168,6 +168,7 @@ def test_the_clock_keeps_time_for_the_end() -> None:
     assert clock.until(1000) - time.monotonic() < 0.1
     assert clock.until(1000, none_yet=True) - time.monotonic() > 14
     assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room
+    assert clock.for_refits([22, 8]) == 0
 
 
 def test_the_first_interrupt_of_an_end_cuts_short_what_can_be_and_the_second_ends_at_once() -> None:

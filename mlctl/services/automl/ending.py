@@ -94,7 +94,7 @@ class Ending:
         with contextlib.suppress(KeyboardInterrupt), self.interrupts.cutting():
             for name in heaviest:
                 one = chosen[name]
-                if MORE_ROWS * one.seconds <= self.clock.left and not self.interrupts.noted:
+                if self.clock.has_room(MORE_ROWS * one.seconds) and not self.interrupts.noted:
                     self.watcher.stage(f"fitting {name} again, on validation rows, too")
                     again |= self._refitted(one)
         return again

@@ -108,7 +108,7 @@ complete -c mlctl -n '__mlctl_at \'tune\'' -l set -x -d 'Any value of mlctl reci
 complete -c mlctl -n '__mlctl_at \'tune\'' -l epochs -x -d 'Passes over the data.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l data -r -F -d 'A file, a folder, s3://… or synthetic, in place of the usual data.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l rows -x -d 'Size of synthetic data.'
-complete -c mlctl -n '__mlctl_at \'tune\'' -l trials -x -d 'At most so many trials.'
+complete -c mlctl -n '__mlctl_at \'tune\'' -l trials -x -d 'At most so many trials; 0: 10, or all of hyperband\'s brackets.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l executions-per-trial -x -d 'Train each trial so often, with seeds in a row; the mean counts.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l timeout -x -d 'Search for so long: 90s, 10m, 2h; then comes the final model.'
 complete -c mlctl -n '__mlctl_at \'tune\'' -l stop -x -d 'bandit:slack=0.1,interval=2,delay=1 or bandit:amount=… or median:delay=1.'

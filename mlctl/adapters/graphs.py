@@ -106,8 +106,11 @@ def of_exported(path: Path, width: int, columns: Sequence[int]) -> bytes:
     return _model(nodes, constants, width, outputs, list(inner.opset_import))
 
 
-def blended(parts: Sequence[tuple[float, bytes]]) -> bytes:
-    """Return the weighted sum of graphs of one form as a graph of that form."""
+def blended(parts: Sequence[tuple[float, bytes]], offset: float = 0.0) -> bytes:
+    """Return the weighted sum of graphs of one form as a graph of that form.
+
+    With an `offset`, which is added in the end, answers are float64.
+    """
     nodes: list[Any] = []
     constants: list[Any] = []
     terms: list[str] = []
@@ -127,9 +130,17 @@ def blended(parts: Sequence[tuple[float, bytes]]) -> bytes:
         width, outputs = (
             side[0].type.tensor_type.shape.dim[1].dim_value for side in (one.graph.input, one.graph.output)
         )
-    nodes.append(helper.make_node("Sum", terms, [ANSWER]))
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-    return _model(nodes, constants, width, outputs, imports)
+    if not offset:
+        nodes.append(helper.make_node("Sum", terms, [ANSWER]))
+        return _model(nodes, constants, width, outputs, imports)
+    nodes += [
+        helper.make_node("Sum", terms, ["apart"]),
+        helper.make_node("Cast", ["apart"], ["apart64"], to=TensorProto.DOUBLE),
+        helper.make_node("Add", ["apart64", "offset"], [ANSWER]),
+    ]
+    constants.append(numpy_helper.from_array(np.float64(offset), "offset"))
+    return _model(nodes, constants, width, outputs, imports, TensorProto.DOUBLE)
 
 
 def answers(graph: bytes, encoded: Array) -> Array:
@@ -141,10 +152,13 @@ def answers(graph: bytes, encoded: Array) -> Array:
     return run(np.ascontiguousarray(encoded, np.float32))
 
 
-def check(graph: bytes, encoded: Array, wanted: Array) -> None:
-    """Raise ChildFailedError where a graph answers other than (n, k) `wanted`, which its library answers."""
+def check(graph: bytes, encoded: Array, wanted: Array, spread: float) -> None:
+    """Raise ChildFailedError where a graph answers other than (n, k) `wanted`, which its library answers.
+
+    They may differ by a small share of the targets' `spread`, or of the answers' own where that is greater.
+    """
     found = answers(graph, encoded[:CHECKED_ROWS])
-    scale = max(1.0, float(np.abs(wanted).max()))
+    scale = max(spread, float(np.ptp(wanted))) or 1.0  # all targets are one
     apart = float(np.abs(found - wanted[:CHECKED_ROWS]).max()) / scale
     if not apart <= TOLERANCE:
         raise ChildFailedError(
@@ -171,12 +185,13 @@ def _constant(name: str, value: float) -> Any:
 
 
 def _model(
-    nodes: Sequence[Any], constants: Sequence[Any], width: int, outputs: int, opsets: Sequence[Any] = ()
-) -> bytes:
+    nodes: Sequence[Any], constants: Sequence[Any], width: int, outputs: int, opsets: Sequence[Any] = (),
+    kind: int = TensorProto.FLOAT,
+) -> bytes:  # fmt: skip
     graph = helper.make_graph(
         list(nodes), "mlctl",
         [helper.make_tensor_value_info(GIVEN, TensorProto.FLOAT, ["n", width])],
-        [helper.make_tensor_value_info(ANSWER, TensorProto.FLOAT, ["n", outputs])],
+        [helper.make_tensor_value_info(ANSWER, kind, ["n", outputs])],
         list(constants),
     )  # fmt: skip
     known = list(opsets) or [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", TREES_OPSET)]

@@ -19,6 +19,7 @@ import numpy as np
 from keras_tuner.src.engine import trial as trials
 
 from mlctl.domain import Objective
+from mlctl.domain.brackets import FACTOR, brackets, trials_of
 from mlctl.domain.tune import Dimension
 from mlctl.errors import BadDataError
 
@@ -102,15 +103,17 @@ class Oracle:
             "max_consecutive_failed_trials": 1 << 30,  # the search counts them itself
         }
         self.objective = objective
+        self._stepped = {one.name: one for one in dimensions if _by_number(one)}
         self._oracle: Any
-        if algorithm == "hyperband":
-            self._oracle = _Hyperband(max_epochs=epochs, **wanted)
+        self._sweep = trials_of(brackets(epochs)) if algorithm == "hyperband" else 0
+        if self._sweep:
+            self._oracle = _Hyperband(max_epochs=epochs, factor=FACTOR, **wanted)
         else:
             kinds = {"random": _Random, "grid": _Grid, "bayesian": _Bayesian}
             self._oracle = kinds[algorithm](max_trials=trials, **wanted)
-        size = math.prod(one.size for one in dimensions)
-        if math.isfinite(size):
-            self._oracle._max_collisions = min(100_000, int(size * MOST_COLLISIONS))
+        self._size = math.prod(one.size for one in dimensions)
+        if math.isfinite(self._size):
+            self._oracle._max_collisions = min(100_000, int(self._size * MOST_COLLISIONS))
         self._oracle.verbose = 0
         self._oracle._set_project_dir(tempfile.gettempdir(), "mlctl-unused")
         self._limit = trials
@@ -122,7 +125,9 @@ class Oracle:
         number = len(self._oracle.trials)
         asked = self._oracle.create_trial(f"{number}")
         if asked.status == trials.TrialStatus.RUNNING:
-            return f"{number + 1:04d}", _plain(asked.hyperparameters.values)
+            values = _plain(asked.hyperparameters.values)
+            values |= {name: one.stepped(values[name]) for name, one in self._stepped.items()}
+            return f"{number + 1:04d}", values
         return IDLE if asked.status == trials.TrialStatus.IDLE else EXHAUSTED
 
     def replay(self, trial: str, values: Mapping[str, Any]) -> None:
@@ -145,6 +150,19 @@ class Oracle:
             asked.status = trials.TrialStatus.COMPLETED
         self._oracle.end_trial(asked)
 
+    def ended(self, done: int, exhausted: bool) -> str:
+        """Say what so many trials are of all there could be; `exhausted`: there was nothing more to ask for."""
+        finite = math.isfinite(self._size)
+        if self._sweep and (done >= self._sweep or (exhausted and not finite)):
+            return f"{done} trials, all brackets"
+        if exhausted and finite:
+            return (
+                f"{done} trials, no fresh combination left"
+                if self._sweep
+                else f"{done} of {self._size:.0f} combinations"
+            )
+        return f"{done} trials"
+
     def name_of(self, own_id: str) -> str:
         """Return our name of the trial that hyperband goes on from."""
         return f"{list(self._oracle.trials).index(own_id) + 1:04d}"
@@ -162,12 +180,20 @@ def _hyperparameters(dimensions: Sequence[Dimension]) -> keras_tuner.HyperParame
             space.Choice(one.name, list(one.choices), ordered=numbers, default=one.default)
             continue
         sampling = "log" if one.log else "linear"
-        if one.integer:
+        if _by_number(one):
+            first = round((float(one.default) - one.low) / float(one.step or 1))
+            space.Int(one.name, 0, int(one.size) - 1, default=first)
+        elif one.integer:
             step = None if one.log else int(one.step or 1)
             space.Int(one.name, int(one.low), int(one.high), step, sampling, default=int(one.default))
         else:
-            space.Float(one.name, one.low, one.high, one.step, sampling, default=float(one.default))
+            space.Float(one.name, one.low, one.high, None, sampling, default=float(one.default))
     return space
+
+
+def _by_number(one: Dimension) -> bool:
+    """Whether a dimension's values are told to KerasTuner by their numbers: its own steps lose the end of 0..0.6."""
+    return one.step is not None and not (one.choices or one.log or one.integer)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

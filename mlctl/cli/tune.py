@@ -39,7 +39,12 @@ Objective = Annotated[
     ),
 ]
 AlgorithmOption = Annotated[Algorithm, typer.Option(help="Who chooses the values.", rich_help_panel=WHAT)]
-Trials = Annotated[int, typer.Option(min=1, help="At most so many trials.", rich_help_panel=LONG)]
+Trials = Annotated[
+    int,
+    typer.Option(
+        min=0, help="At most so many trials; 0: 10, or all of hyperband's brackets.", rich_help_panel=LONG
+    ),
+]
 Executions = Annotated[
     int,
     typer.Option(
@@ -98,7 +103,7 @@ def tune(
     epochs: Epochs = None,
     data: Data = None,
     rows: Rows = None,
-    trials: Trials = 10,
+    trials: Trials = 0,
     executions: Executions = 1,
     timeout: Timeout = None,
     stop: Stop = None,

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlctl.data.layout import Layout, check_names, sniff
+from mlctl.domain.gaps import OUR_OWN
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BLOCK_BYTES = 1 << 20
-GAPS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")  # beside those that pandas knows
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _COMMA_NUMBER = r"\s*[$€£]?\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*[%$€£]?\s*"  # 1.234,50 €
 
@@ -117,7 +117,7 @@ def _how(path: Path, layout: Layout) -> dict[str, Any]:
         "sep": layout.delimiter,
         "header": 0 if layout.header else None,
         "decimal": layout.decimal,
-        "na_values": GAPS,
+        "na_values": OUR_OWN,
         "skipinitialspace": True,
         "low_memory": False,
         "index_col": None if layout.row_names else False,

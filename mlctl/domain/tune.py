@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlctl.domain import Objective, Run, Watcher
+from mlctl.domain.brackets import Bracket
+
+
+def whole_steps(low: float, high: float, step: float) -> int:
+    """Return how many steps there are in a range, its end included where they meet it: 6 of 0.1 in 0..0.6."""
+    return math.floor((high - low) / step + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,13 @@ class Dimension:
         if self.choices:
             return len(self.choices)
         if self.step and not self.log:
-            return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+            return whole_steps(self.low, self.high, self.step) + 1
         return self.high - self.low + 1 if self.integer else math.inf
+
+    def stepped(self, number: int) -> float:
+        """Return the value so many steps above the lowest, as it is written: 0.3, where 3 * 0.1 is not quite that."""
+        assert self.step is not None
+        return float(f"{self.low + number * self.step:.12g}")
 
     @property
     def words(self) -> str:
@@ -85,7 +96,10 @@ class Search:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search would do: `size` counts the space's combinations (infinite where a range has no step)."""
+    """What a search would do: `size` counts the space's combinations (infinite where a range has no step).
+
+    `brackets` are hyperband's.
+    """
 
     recipe: str
     algorithm: str
@@ -97,6 +111,7 @@ class SearchPlan:
     first: tuple[Mapping[str, Any], ...]
     epochs: int = 0
     notes: tuple[str, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
 
 
 @dataclass(frozen=True)

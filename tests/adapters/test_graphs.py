@@ -98,4 +98,14 @@ def test_a_scaled_logarithm_comes_back_as_what_it_was() -> None:
     graph = graphs.of_linear(np.eye(5)[:, :1], np.zeros(1), 7, COLUMNS, Link("identity", 2.0, 1.0, True))
     assert np.allclose(graphs.answers(graph, WIDE)[:, 0], np.exp(2 * ROWS[:, 0] + 1), rtol=1e-5)
     with pytest.raises(ChildFailedError, match="answers otherwise"):
-        graphs.check(graph, WIDE, np.ones((400, 1)))
+        graphs.check(graph, WIDE, np.ones((400, 1)), 1.0)
+
+
+def test_an_offset_that_float32_cannot_hold_is_added_in_float64() -> None:
+    straight = graphs.of_linear(np.eye(5)[:, :1], np.zeros(1), 7, COLUMNS, Link())
+    far = graphs.answers(graphs.blended([(1.0, straight)], 1.7e9), WIDE)
+    assert far.dtype == np.float64
+    assert np.abs(far[:, 0] - 1.7e9 - ROWS[:, 0]).max() < 1e-5
+    lost = graphs.of_linear(np.eye(5)[:, :1], np.zeros(1), 7, COLUMNS, Link("identity", 1.0, 1.7e9))
+    with pytest.raises(ChildFailedError, match="answers otherwise"):
+        graphs.check(lost, WIDE, 1.7e9 + ROWS[:, :1].astype(np.float64), 1.0)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from mlctl.adapters import framework
@@ -6,6 +8,7 @@ framework.import_keras()
 
 from mlctl.adapters.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.domain import Objective  # noqa: E402
+from mlctl.domain.brackets import brackets, trials_of  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import BadDataError  # noqa: E402
 
@@ -17,7 +20,11 @@ ALGORITHMS = ["random", "grid", "bayesian", "hyperband"]
 
 
 def score(values):
-    return values["units"] / 100 + (0.2 if values.get("optimizer") == "adam" else 0) + values.get("rate", 0)
+    return (
+        values.get("units", 0) / 100
+        + (0.2 if values.get("optimizer") == "adam" else 0)
+        + values.get("rate", 0)
+    )
 
 
 def play(algorithm, dimensions, at_once=1, trials=12, until=None, past=()):
@@ -81,6 +88,22 @@ def test_hyperband_goes_on_from_the_better_trials():
     assert all(one["tuner/epochs"] > one["tuner/initial_epoch"] > 0 for one in continued)
 
 
+def test_hyperbands_brackets_are_the_ones_that_are_told_beforehand():
+    found, _ = play("hyperband", [UNITS, RATE], trials=1000)  # of 9 epochs
+    walked = Counter(
+        (one["tuner/bracket"], one["tuner/epochs"], one["tuner/initial_epoch"]) for _, one in found
+    )
+    told = {
+        (number, rung.epochs, rung.after): rung.trials
+        for number, bracket in enumerate(reversed(brackets(9))) for rung in bracket
+    }  # fmt: skip
+    assert sum(told.values()) == len(found) == trials_of(brackets(9))
+    assert walked == told
+    assert Oracle("hyperband", [UNITS, RATE], OBJECTIVE, 1000, 0, 9).ended(len(found), True) == (
+        f"{len(found)} trials, all brackets"
+    )
+
+
 def test_failed_trials_are_told_and_the_search_goes_on():
     oracle = Oracle("bayesian", [UNITS, RATE], OBJECTIVE, 20, 0, 9)
     for number in range(12):
@@ -92,3 +115,14 @@ def test_failed_trials_are_told_and_the_search_goes_on():
 def test_a_journal_of_other_answers_is_refused():
     with pytest.raises(BadDataError, match="cannot be asked again"):
         Oracle("random", [UNITS], OBJECTIVE, 3, 0, 9).replay("0001", {"units": 1})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(("high", "step"), [(0.3, 0.1), (0.65, 0.1)])
+def test_steps_that_are_no_whole_numbers_reach_the_end_and_stay_in_the_range(algorithm, high, step):
+    dropout = Dimension("dropout", step, (), 0.0, high, step)
+    found, _ = play(algorithm, [dropout, OPTIMIZER], trials=50)
+    values = sorted({one[1]["dropout"] for one in found})
+    assert len(values) == dropout.size
+    assert values == [round(number * step, 3) for number in range(len(values))]
+    assert high - step < values[-1] <= high

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,45 @@ def test_a_kill_loses_nothing_that_was_fitted_and_an_interrupt_logs_the_best(mlc
     assert shown["status"] == "KILLED"
     assert shown["model_uri"] in err
     assert shown["metrics"]["test_mae"] > 0
+
+
+CUT_SHORT = """
+import os, signal, time
+
+from mlctl.adapters import framework
+
+framework.import_keras()
+from mlctl.services.automl import fitting, race
+from mlctl.__main__ import main
+
+race.SMALL = 0  # no folds: models are fitted again, on all rows
+fit = fitting.fit
+
+
+def cut(spec, table, until, tick, rounds=0):
+    if rounds:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    return fit(spec, table, until, tick, rounds)
+
+
+fitting.fit = cut
+main()
+"""
+
+
+def test_an_interrupt_while_models_are_fitted_again_logs_the_best_all_the_same(mlctl: CommandLine) -> None:
+    asked = [*ASKED, "--families", "linear,extratrees", "--run-name", "cut", "-o", "json"]
+    done = subprocess.run(
+        [sys.executable, "-c", CUT_SHORT, *asked], cwd=mlctl.cwd, env=mlctl.whole_environment(),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    shown = mlctl.json("runs", "show", "cut")
+    assert shown["status"] == "KILLED"
+    assert shown["model_uri"] in done.stderr
+    assert shown["metrics"]["test_mae"] > 0
+    assert (shown["tags"]["mlctl.ended"], shown["tags"]["mlctl.refitted"]) == ("interrupted", "none")
 
 
 @pytest.mark.parametrize(

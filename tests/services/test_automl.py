@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,11 +15,15 @@ import pytest
 from mlctl.adapters import framework, graphs
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Objective, Quiet
-from mlctl.errors import UsageError
+from mlctl.domain.automl import Ranked
+from mlctl.domain.tune import QuietSearch
+from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
+from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
-from mlctl.services.automl.table import Table
+from mlctl.services.automl.interrupts import Interrupts
+from mlctl.services.automl.table import Table, centred
 from mlctl.services.training import prepare
 from mlctl.settings import load
 
@@ -47,6 +55,42 @@ def test_features_find_the_ratio_that_the_target_is_and_places() -> None:
     assert len(found.network) < len(found.trees) == found.width
     plain = features.as_it_is(table)
     assert {step["make"] for step in plain.encoder.steps} == {"number", "missing", "category"}
+
+
+def test_columns_that_carry_nothing_in_the_training_rows_make_no_features() -> None:
+    rows, rng = 200, np.random.default_rng(2)
+    frame = pd.DataFrame({
+        "area": rng.normal(size=rows), "same": np.full(rows, 3.0), "rare": np.full(rows, np.nan),
+        "note": [f"only{number}" for number in range(rows)], "kind": pd.Series([None] * rows, dtype=object),
+    })  # fmt: skip
+    frame.loc[190:, ["same", "rare"]] = [7.0, 1.0]  # both dealt to validation
+    frame.loc[190:, "kind"] = "a"
+    halves = (
+        Split(frame[a:b].reset_index(drop=True), frame["area"].to_numpy()[a:b])
+        for a, b in ((0, 150), (150, rows))
+    )
+    kinds = {"area": "number", "same": "number", "rare": "number", "note": "text", "kind": "category"}
+    table = Dataset("made", *halves, extra={"columns": kinds})
+    own = find("tabular").encoder(table)
+    assert {step["make"] for step in own.steps} >= {"bins", "text", "category"}
+    for made in (features.featurized(table, own, 0), features.as_it_is(table)):
+        assert len(made.trees) <= made.width < 30  # the bins of area are the network's alone
+        assert np.isfinite(made.encoder(table.validation.inputs)).all()
+    notes = Dataset("made", *(Split(one.inputs[["note"]], one.targets) for one in (table.train, table.validation)),
+                    extra={"columns": {"note": "text"}})  # fmt: skip
+    with pytest.raises(BadDataError, match="no column says anything"):
+        find("tabular").encoder(notes)
+
+
+def test_targets_far_from_0_that_lie_close_together_are_centred() -> None:
+    near = data()
+    assert centred(near) == (near, 0.0)
+    far = replace(near, train=replace(near.train, targets=near.train.targets + 1.7e9))
+    found, offset = centred(far)
+    assert offset == pytest.approx(1.7e9)
+    assert np.abs(found.train.targets + offset - far.train.targets).max() < 1e-6
+    assert found.validation.targets[0] == near.validation.targets[0] - offset
+    assert found.train.targets.std() == pytest.approx(near.train.targets.std(), rel=1e-6)
 
 
 def test_what_is_set_goes_to_the_recipe_or_to_a_family() -> None:
@@ -105,6 +149,18 @@ def test_weights_take_what_helps_and_leave_the_rest() -> None:
     assert all(0.3 < share < 0.7 for share in found.values())
 
 
+def test_a_model_that_beats_the_blend_by_the_metric_asked_for_is_found() -> None:
+    board = Board(
+        cast("Any", None), Objective("val_f1", maximize=True), *cast("Any", [None] * 2), QuietSearch()
+    )
+    for name, score in (("linear", 0.08), ("network-1", 0.128)):
+        board.ranked[name] = Ranked(name, name, "", "done", score, {"val_f1": score})
+    found = board.better_alone({"val_f1": 0.087})
+    assert found is not None
+    assert (found.model, found.metrics) == ("network-1", {"val_f1": 0.128})
+    assert board.better_alone({"val_f1": 0.128}) is None
+
+
 def test_the_clock_keeps_time_for_the_end() -> None:
     clock = Clock(time.monotonic() - 10, 60)
     assert clock.left < 50
@@ -112,11 +168,26 @@ def test_the_clock_keeps_time_for_the_end() -> None:
     assert clock.until(1000) - time.monotonic() < 0.1
     assert clock.until(1000, none_yet=True) - time.monotonic() > 14
     assert clock.for_refits([12, 20, 8]) == 20  # 12 and 8: the one between has no room
+    assert clock.for_refits([22, 8]) == 0
+
+
+def test_the_first_interrupt_of_an_end_cuts_short_what_can_be_and_the_second_ends_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)  # noted, and what runs is done
+        assert interrupts.noted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.cutting():
+        os.kill(os.getpid(), signal.SIGINT)
+    with Interrupts(noted=True), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> None:
     framework.import_keras()
-    from mlctl.services.automl.fitting import fit
+    from mlctl.services.automl.fitting import TREES_LEAST, fit
 
     recipe, values = prepare.recipe_values("housing", {})
     prepared = prepare.prepare(load(), recipe, values, "synthetic", 400, Quiet())
@@ -134,6 +205,13 @@ def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> N
     assert np.abs(graphs.answers(fitted.graph, validation) - fitted.answers).max() < 1
     again = fit(spec, table.whole, until, lambda *_: None, fitted.rounds)
     assert len(again.graph) == pytest.approx(len(fitted.graph), rel=0.01)
+
+    late = models.Spec("histgradient", models.HISTOGRAM, "l2", {**models.DEFAULTS[models.HISTOGRAM]})
+    assert fit(late, table, time.monotonic(), lambda *_: None).rounds == TREES_LEAST  # it hears the clock
+    spec = replace(spec, params={**spec.params, "epochs": 100_000})
+    ticks.clear()
+    fit(spec, table, time.monotonic() + 1, lambda rounds, _: ticks.append(rounds))
+    assert 1 <= len(ticks) < 100_000
 
     folded = Table(recipe, prepared.data, made, train, validation, 0, goal, folds=4)
     line = fit(models.Spec("linear", models.LINEAR, "l2", {"strength": 1.0}), folded, until, lambda *_: None)

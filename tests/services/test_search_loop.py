@@ -14,9 +14,11 @@ from mlctl.adapters.search_journal import NAME, SearchJournal, read  # noqa: E40
 from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Lost  # noqa: E402
 from mlctl.domain import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension, QuietSearch  # noqa: E402
-from mlctl.errors import ChildFailedError  # noqa: E402
+from mlctl.errors import ChildFailedError, UsageError  # noqa: E402
+from mlctl.services.tuning import tune  # noqa: E402
 from mlctl.services.tuning.search_loop import MOST_LOSSES, Limits, SearchLoop  # noqa: E402
 from mlctl.services.tuning.stopping import rule  # noqa: E402
+from mlctl.settings import load  # noqa: E402
 
 OBJECTIVE = Objective("val_accuracy", True)
 SPACE = [Dimension("units", 16, (), 16, 512, 16, integer=True)]
@@ -197,3 +199,21 @@ def test_more_trials_on_resume_continue_the_sequence(tmp_path):
     resumed, _ = searched(tmp_path, Scripted(1), trials=6, past=list(read(tmp_path / NAME)), known={"0001"})
     whole, _ = searched(tmp_path / "whole", Scripted(1), trials=6)
     assert results(resumed) == results(whole)
+
+
+def test_hyperband_as_it_comes_walks_all_its_brackets_and_its_plan_says_what_that_takes(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    planned = tune.plan(load(), tune.SearchRequest("digits", "hyperband", given={"epochs": "9"}))
+    rungs = [[(rung.trials, rung.after, rung.epochs) for rung in bracket] for bracket in planned.brackets]
+    assert rungs == [[(9, 0, 1), (3, 1, 3), (1, 3, 9)], [(5, 0, 3), (2, 3, 9)], [(3, 0, 9)]]
+    assert (planned.trials, planned.epochs) == (23, 9 + 6 + 6 + 15 + 12 + 27)
+    some = tune.plan(load(), tune.SearchRequest("digits", "hyperband", trials=10, given={"epochs": "9"}))
+    assert (some.trials, some.epochs) == (10, 9 + 2)
+    assert "all brackets have 23 trials" in some.notes[0]
+    few = {"epochs": "9", "learning_rate": "1e-3", "dropout": "0"}
+    with pytest.raises(UsageError, match="begins with 9 trials, and the space has 2 combinations"):
+        tune.understood(tune.SearchRequest("digits", "hyperband", given=few, space={"units": "16|32"}))
+    loop, _ = searched(tmp_path, Scripted(1), "hyperband", trials=23)
+    assert loop.ended == "23 trials, all brackets"

@@ -43,6 +43,15 @@ def test_the_size_of_a_space_is_the_product_of_its_dimensions():
 
 
 @pytest.mark.parametrize(
+    ("typed", "first"), [("8..128:16", 120), ("8..120:16", 8), ("16..64:16", 16), ("120..130:4", 128)]
+)
+def test_a_default_between_steps_begins_at_the_nearest_that_is_in_the_range(typed, first):
+    found, _ = space(find("housing"), {}, {"units": typed})
+    units = next(one for one in found if one.name == "units")
+    assert units.default == first
+
+
+@pytest.mark.parametrize(
     ("given", "typed", "said"),
     [
         ({}, {"unitz": "16..64"}, "declares no 'unitz'"),

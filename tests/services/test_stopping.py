@@ -38,10 +38,21 @@ def test_rivals_that_are_no_numbers_count_for_nothing_and_one_that_is_none_is_st
         assert judge.verdict([nan, nan], {"b": [0.5, 0.6], "c": [0.5, 0.6]}) != ""
 
 
-def test_a_factor_on_a_negative_metric_is_refused():
-    with pytest.raises(UsageError, match="factor of a negative"):
-        rule("bandit:slack=0.1", Objective("val_r2", True)).verdict([-1, -0.5], {"a": [-2, 0.4]})
+def test_a_factor_on_a_metric_that_may_be_negative_is_refused_at_the_start():
+    with pytest.raises(UsageError, match="val_r2 may be negative") as caught:
+        rule("bandit:slack=0.1", Objective("val_r2", True))
+    assert "bandit:amount" in caught.value.hint
     assert rule("bandit:amount=0.5", Objective("val_r2", True)).verdict([-1, -0.5], {"a": [-2, 0.4]})
+
+
+def test_a_factor_that_meets_a_negative_number_compares_nothing_and_says_so_once():
+    said = []
+    bandit = rule("bandit:slack=0.1", Objective("val_gain", True), said.append)
+    assert bandit.verdict([-1, -0.5], {"a": [-2, 0.4]}) == ""
+    assert bandit.verdict([-1, -0.6], {"a": [-2, 0.7]}) == ""
+    assert len(said) == 1
+    assert "val_gain" in said[0]
+    assert bandit.verdict([0.1, 0.2], {"a": [0.1, 0.7]})  # above 0 it goes on
 
 
 def test_the_median_stops_the_worse_half():

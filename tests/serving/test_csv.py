@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 
-from mlctl.data import delimited
 from mlctl.domain import gaps
 from mlctl.services.serving import inputs
 from mlctl.services.serving.asked import About
@@ -51,7 +50,7 @@ def test_every_word_of_a_gap_is_one_in_both(word: str, tmp_path: Path) -> None:
 
 
 def test_the_words_are_those_that_training_reads() -> None:
-    assert set(delimited.GAPS) | STR_NA_VALUES == gaps.WORDS
+    assert STR_NA_VALUES == gaps.OF_PANDAS
 
 
 def test_a_gap_where_training_had_none_is_refused() -> None:

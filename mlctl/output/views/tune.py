@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
@@ -79,7 +80,20 @@ def _(answer: SearchPlan) -> list[Table]:
         [[values.get(name) for name in names] for values in answer.first],
         "The first trials",
     )
-    return [space, fixed, first]
+    return [space, fixed, *_brackets(answer), first]
+
+
+def _brackets(answer: SearchPlan) -> list[Table]:
+    rows = [
+        (str(number), rung.trials, f"{rung.after + 1} to {rung.epochs}", rung.trained)
+        for number, bracket in enumerate(answer.brackets, 1) for rung in bracket
+    ]  # fmt: skip
+    columns = (
+        Column("bracket", keep=9), Column("trials", right=True, keep=9), Column("epochs", right=True, keep=8),
+        Column("epochs in all", right=True, keep=7),
+    )  # fmt: skip
+    caption = "each row goes on with the best trials of the row before, in its bracket"
+    return [Table(columns, rows, "Hyperband's brackets", caption=caption)] if rows else []
 
 
 @document.register
@@ -94,4 +108,5 @@ def _(answer: SearchPlan) -> Any:
         "trials": answer.trials,
         "epochs": answer.epochs,
         "first": [dict(values) for values in answer.first],
+        "brackets": [[asdict(rung) for rung in bracket] for bracket in answer.brackets],
     }

@@ -49,6 +49,12 @@ class Board:
         found = metrics.measured(self.table.judged, answers, self.table.classes, self.table.span)
         return {f"val_{name}": value for name, value in found.items()}
 
+    def better_alone(self, reached: Mapping[str, float]) -> Ranked | None:
+        """Return the best model where it beats a blend that has `reached` this, by the metric asked for."""
+        best = self.best[0]
+        assert best.score is not None
+        return best if self.objective.better(best.score, reached[self.objective.metric]) else None
+
     def begin(self, spec: Spec) -> None:
         """A model is about to be fitted."""
         self.runs.begin(spec.name, spec.told, now_ms())

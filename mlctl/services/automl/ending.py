@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from mlctl.adapters import environment, graphs, model_folder, plots
 from mlctl.adapters.recorder import Recorder
 from mlctl.adapters.search_journal import NAME as JOURNAL
-from mlctl.data.dataset import Split
+from mlctl.data.dataset import Dataset, Split
 from mlctl.domain import Objective, Watcher
 from mlctl.domain.automl import Ranked
 from mlctl.scores import labels_of
@@ -20,9 +21,12 @@ from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.automl import Asked
 from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
+from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.models import LIGHTGBM
 from mlctl.services.automl.table import Table
 from mlctl.services.training import logged_model
+
+INTERRUPTED = "interrupted"
 
 Array = np.ndarray[Any, Any]
 
@@ -31,25 +35,31 @@ class Ending:
     """What a race ends with, however it ends."""
 
     def __init__(
-        self, asked: Asked, table: Table, objective: Objective, watcher: Watcher, clock: Clock, sitting: int
+        self, asked: Asked, data: Dataset, table: Table, objective: Objective, watcher: Watcher, clock: Clock,
+        sitting: int, interrupts: Interrupts,
     ) -> None:  # fmt: skip
-        """`sitting` counts how often the race was resumed: each has a point of its own in the metrics."""
+        """`data` has the targets as they are; `sitting` counts how often the race was resumed.
+
+        Each sitting has a point of its own in the metrics.
+        """
         self.asked = asked
-        self.data = table.data
+        self.data = data
         self.table = table
         self.objective = objective
         self.watcher = watcher
         self.clock = clock
         self.sitting = sitting
+        self.interrupts = interrupts
 
     def log(
         self, recorder: Recorder, chosen: Mapping[str, Fitted], shares: Mapping[str, float],
-        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str, refits: bool,
+        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str,
     ) -> None:  # fmt: skip
         """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
         graph_of = {name: one.graph for name, one in chosen.items()}
-        again = self._fitted_again(chosen, shares) if refits else {}
-        graph = graphs.blended([(share, again.get(name, graph_of[name])) for name, share in shares.items()])
+        again = self._fitted_again(chosen, shares)
+        parts = [(share, again.get(name, graph_of[name])) for name, share in shares.items()]
+        graph = graphs.blended(parts, self.table.offset)
         self.watcher.stage("saving and checking the model")
         name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         answers = self._saved_and_checked(recorder, graph, split)
@@ -67,28 +77,38 @@ class Ending:
         recorder.tags({
             "mlctl.blend": ", ".join(f"{name} {share:.3f}" for name, share in shares.items()),
             "mlctl.refitted": ", ".join(again) or "none",
-            "mlctl.ended": ended,
+            "mlctl.ended": INTERRUPTED if self.interrupts.noted else ended,
             "mlctl.duration_s": round(time.monotonic() - self.clock.began, 2),
             "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
         })  # fmt: skip
 
     def _fitted_again(self, chosen: Mapping[str, Fitted], shares: Mapping[str, float]) -> dict[str, bytes]:
-        """Fit models on training and validation rows together, the heaviest first, while there is time."""
+        """Fit models on training and validation rows together, the heaviest first, while there is time.
+
+        Ctrl-C ends it, and the others stay as they were.
+        """
         again: dict[str, bytes] = {}
-        for name in sorted(shares, key=shares.__getitem__, reverse=True):
-            one = chosen[name]
-            if MORE_ROWS * one.seconds > self.clock.left:
-                continue
-            self.watcher.stage(f"fitting {name} again, on validation rows, too")
-            boosted = one.spec.family == LIGHTGBM
-            grown = round(MORE_DATA * one.rounds) if boosted else one.rounds
-            try:
-                again[name] = fitting.fit(
-                    one.spec, self.table.whole, self.clock.deadline, lambda *_: None, grown
-                ).graph
-            except Exception as error:  # the model as it was is there, and as good as its score says
-                self.watcher.say(f"{name} stays as it was: fitting it again failed: {error}")
+        if self.table.folds:  # they ended with a fit to all rows
+            return again
+        heaviest = sorted(shares, key=shares.__getitem__, reverse=True)
+        with contextlib.suppress(KeyboardInterrupt), self.interrupts.cutting():
+            for name in heaviest:
+                one = chosen[name]
+                if self.clock.has_room(MORE_ROWS * one.seconds) and not self.interrupts.noted:
+                    self.watcher.stage(f"fitting {name} again, on validation rows, too")
+                    again |= self._refitted(one)
         return again
+
+    def _refitted(self, one: Fitted) -> dict[str, bytes]:
+        """Return the graph of a model that was fitted again by its name, or nothing where that failed."""
+        boosted, name = one.spec.family == LIGHTGBM, one.spec.name
+        grown = round(MORE_DATA * one.rounds) if boosted else one.rounds
+        try:
+            fitted = fitting.fit(one.spec, self.table.whole, self.clock.deadline, lambda *_: None, grown)
+        except Exception as error:  # the model as it was is there, and as good as its score says
+            self.watcher.say(f"{name} stays as it was: fitting it again failed: {error}")
+            return {}
+        return {name: fitted.graph}
 
     def _saved_and_checked(self, recorder: Recorder, graph: bytes, split: Split) -> Array:
         """Write the model folder, load it back, and return its answers; raises BadDataError where they differ."""

@@ -120,7 +120,7 @@ def _ratios(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
     if not pairs:
         return []
     few = np.random.default_rng(seed).permutation(len(rows))[:LOOKED_AT]
-    encoder = Table.fitted(rows.iloc[few], [*known, *pairs])
+    encoder = Table.fitted(rows.iloc[few], [*(one for one in known if one["make"] != BENT), *pairs])
     targets = data.train.targets[few]
     told: dict[str, Any] = {"verbosity": -1, "learning_rate": 0.15, "seed": seed, "objective": "regression"}
     if data.classes:

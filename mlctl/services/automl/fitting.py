@@ -62,7 +62,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
     rows = table.validation if len(table.validation) else table.train[: graphs.CHECKED_ROWS]
     answers = np.asarray(answer(rows), np.float64).reshape(len(rows), -1)
     made = graph()
-    graphs.check(made, rows, answers)
+    graphs.check(made, rows, answers, table.spread)
     return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - began)
 
 
@@ -192,8 +192,14 @@ def _histogram(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) 
         if rounds
         else {"early_stopping": True, "n_iter_no_change": 20}
     )
-    kind = HistGradientBoostingClassifier if table.classes else HistGradientBoostingRegressor
-    model = kind(**params)
+    kind: Any = HistGradientBoostingClassifier if table.classes else HistGradientBoostingRegressor
+
+    class Timed(kind):  # type: ignore[misc] # scikit-learn has no types, and takes no callback
+        def _should_stop(self, scores: Any) -> bool:
+            late = len(scores) > TREES_LEAST and time.monotonic() > until
+            return late or bool(super()._should_stop(scores))
+
+    model = Timed(**params)
     targets: Array = table.data.train.targets
     wanted: Array = table.data.validation.targets
     link = _class_link(table)

@@ -30,6 +30,19 @@ class _TimeIsUp(Exception):
     """There is no time for another epoch."""
 
 
+class _Watch(Quiet):
+    """Ends an epoch in its middle when time is up; the first may take as long again."""
+
+    def __init__(self, progress: Progress, until: float) -> None:
+        self.progress, self.until = progress, until
+        self.last = until + max(0.0, until - time.monotonic())
+
+    def step(self, epoch: int, done: int, steps: int) -> None:
+        """Look at the clock."""
+        if time.monotonic() > (self.until if self.progress.best else self.last):
+            raise _TimeIsUp
+
+
 def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made:
     """Train the network and keep its best epoch; with `rounds`, so many epochs and the last one."""
     own = dict(spec.params)
@@ -46,11 +59,12 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     )
     program = programs.program_for(model, inputs, targets, values.batch_size)
     held_out = None if rounds else (validation, wanted)
+    progress = Progress(Objective("loss", maximize=False) if rounds else table.recipe.objective)
     loop = Loop(
         model, program, programs.predictor_for(model, inputs), held_out,
-        lambda found: scores(data.validation.targets, found, classes), seed, Quiet(),
+        lambda found: scores(data.validation.targets, found, classes), seed,
+        Quiet() if rounds else _Watch(progress, until),
     )  # fmt: skip
-    progress = Progress(Objective("loss", maximize=False) if rounds else table.recipe.objective)
 
     def ended(epoch: Epoch) -> None:
         tick(epoch.number, None)

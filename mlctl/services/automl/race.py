@@ -23,12 +23,13 @@ from mlctl.services.automl import blend, features, fitting, metrics, models
 from mlctl.services.automl.automl import AUTOML, Asked, request_entry
 from mlctl.services.automl.board import Board
 from mlctl.services.automl.clock import Clock
-from mlctl.services.automl.ending import Ending
+from mlctl.services.automl.ending import INTERRUPTED, Ending
 from mlctl.services.automl.fitting import MORE_ROWS, OutOfTime
+from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.keeping import Kept
 from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.search import MOST, Search
-from mlctl.services.automl.table import Table
+from mlctl.services.automl.table import Table, centred
 from mlctl.services.training import report
 from mlctl.services.training.prepare import Prepared
 from mlctl.services.training.recording import finished, recording
@@ -37,7 +38,7 @@ from mlctl.services.training.training import Training
 from mlctl.services.tuning.tune import KIND_TAG
 from mlctl.settings import Settings
 
-TIME_IS_UP, ALL_TRIED, INTERRUPTED = "time was up", "everything was tried", "interrupted"
+TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
 FOLDS, SMALL = 5, 2500  # below so many rows, a fifth of them is too few to choose by
 WORTH_BEGINNING = 0.15  # of the time must be left for a model that nothing useful stops
 
@@ -56,6 +57,7 @@ class Race:
         self.request = asked.request
         self.prepared = prepared
         self.data = prepared.data
+        self.centred, self.offset = centred(self.data)
         self.watcher = watcher
         self.resumed = run
         self.entries = entries
@@ -112,34 +114,34 @@ class Race:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the race as any failure in here does
                     f"no model was fitted ({ended})", "give it more time, or other --families"
                 )
-            shares, reached = self._blended(board)
-            chosen = {name: board.fitted[name] for name in shares}
-            refits = ended != INTERRUPTED and not board.table.folds  # folds end with a fit to all rows
-            ending = Ending(self.asked, board.table, self.objective, self.watcher, self.clock, self._sitting)
-            ending.log(
-                recorder,
-                chosen,
-                shares,
-                reached,
-                board.leaderboard(recorder.run_id, shares, reached),
-                ended,
-                refits,
-            )
-            runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
-            return board.leaderboard(recorder.run_id, shares, reached), ended  # now with the runs' ids
+            with Interrupts(noted=ended == INTERRUPTED) as interrupts:
+                shares, reached = self._blended(board)
+                chosen = {name: board.fitted[name] for name in shares}
+                ending = Ending(
+                    self.asked, self.data, board.table, self.objective, self.watcher, self.clock, self._sitting,
+                    interrupts,
+                )  # fmt: skip
+                leaderboard = board.leaderboard(recorder.run_id, shares, reached)
+                ending.log(recorder, chosen, shares, reached, leaderboard, ended)
+                runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
         except BaseException:
             runs.finish(1.0)
             raise
+        leaderboard = board.leaderboard(recorder.run_id, shares, reached)  # now with the runs' ids
+        return leaderboard, INTERRUPTED if interrupts.noted else ended
 
     def _blended(self, board: Board) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each model's share, and what the judging rows say of the blend."""
+        """Return each model's share, and what the judging rows say of the whole."""
         answers = {name: one.answers for name, one in board.fitted.items()}
         table = board.table
         shares = blend.weights(
             answers, table.judged, self.objective.metric.removeprefix("val_"), table.classes
         )
-        blended = np.sum([share * answers[name] for name, share in shares.items()], axis=0)
-        return shares, board.measured(blended)
+        reached = board.measured(np.sum([share * answers[name] for name, share in shares.items()], axis=0))
+        if alone := board.better_alone(reached):  # weights are by a smoother measure than, say, f1
+            self.watcher.say(f"{alone.model} alone does better than the blend, and is logged")
+            return {alone.model: 1.0}, dict(alone.metrics)
+        return shares, reached
 
     # -- fitting ------------------------------------------------------------------------------------------
 
@@ -224,13 +226,15 @@ class Race:
             board.failed(spec, error)
 
     def _table(self) -> Table:
-        data, seed = self.data, self.request.seed
+        data, seed = self.centred, self.request.seed
         plain = not self.request.featurize
         made = features.as_it_is(data) if plain else features.featurized(data, self.prepared.encoder, seed)
         if made.ratios:
             self.watcher.say(f"ratios that help: {', '.join(made.ratios)}")
         train, validation = (made.encoder(split.inputs) for split in (data.train, data.validation))
-        return Table(self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds)
+        return Table(
+            self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds, self.offset
+        )  # fmt: skip
 
     @property
     def _folds(self) -> int:
@@ -240,10 +244,11 @@ class Race:
         return FOLDS if rows < SMALL and not tied else 0
 
     def _line_up(self) -> list[Spec]:
-        targets = self.data.train.targets
-        positive = not self.data.classes and bool(min(targets.min(), self.data.validation.targets.min()) > 0)
+        data = self.centred
+        targets = data.train.targets
+        positive = not data.classes and bool(min(targets.min(), data.validation.targets.min()) > 0)
         specs = models.line_up(
-            self.asked.recipe, self.data.task, positive, len(targets), self.asked.families, self.asked.fixed,
+            self.asked.recipe, data.task, positive, len(targets), self.asked.families, self.asked.fixed,
             self.objective.metric[4:],
         )  # fmt: skip
         own = dict(self.asked.values)  # what was set on the recipe is its network's

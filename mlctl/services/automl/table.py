@@ -15,14 +15,29 @@ from mlctl.domain import Objective
 from mlctl.recipes import Recipe
 from mlctl.services.automl.features import Features
 
+FAR = 0.05  # of a target's mean, below which float32 answers hold too little of its deviation
+
 Array = np.ndarray[Any, Any]
+
+
+def centred(data: Dataset) -> tuple[Dataset, float]:
+    """Return a table's data with targets that float32 can tell apart, and what was taken off each of them.
+
+    That is 0 but for numbers far from 0 that lie close together, as moments in seconds do.
+    """
+    targets = data.train.targets
+    if data.classes or float(targets.std()) >= FAR * abs(float(targets.mean())):
+        return data, 0.0
+    offset = float(targets.mean())
+    train, validation = (replace(one, targets=one.targets - offset) for one in (data.train, data.validation))
+    return replace(data, train=train, validation=validation), offset
 
 
 @dataclass(frozen=True)
 class Table:
     """The encoded rows that models are fitted to: (n, width) float32, and their targets.
 
-    With `folds`, validation rows are too few to choose by: models are judged on all rows of both, in folds. Only
+    Targets are less by an `offset`, where there is one. With `folds`, validation rows are too few to choose by: models are judged on all rows of both, in folds. Only
     the targets of `data` go with the rows; its inputs, which are encoded already, are the first table's.
     """
 
@@ -34,6 +49,7 @@ class Table:
     seed: int
     objective: Objective
     folds: int = 0
+    offset: float = 0.0
 
     @property
     def classes(self) -> int:
@@ -49,6 +65,11 @@ class Table:
     def judged(self) -> Array:
         """The targets of the rows that models are judged by."""
         return self.whole.data.train.targets if self.folds else self.data.validation.targets
+
+    @cached_property
+    def spread(self) -> float:
+        """The deviation of the targets that models are fitted to; 1 for classes."""
+        return 1.0 if self.classes else float(self.data.train.targets.std())
 
     @cached_property
     def span(self) -> float:

@@ -325,6 +325,4 @@ class SearchLoop:
         done = len(self._ends)
         if self.late and (self._waiting or done < self.limits.trials):
             return f"{done} trials, then {TIME_IS_UP}"
-        if self._exhausted and done < self.limits.trials:
-            return f"{done} of {done} combinations"
-        return f"{done} trials"
+        return self.oracle.ended(done, self._exhausted and done < self.limits.trials)

@@ -37,12 +37,10 @@ from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import rule
 from mlctl.services.tuning.trial import train_trial
 from mlctl.services.tuning.trial_state import TrialState, ranked
-from mlctl.services.tuning.tune import KIND_TAG, SEARCH, Asked, epochs_of, request_entry
+from mlctl.services.tuning.tune import KIND_TAG, SEARCH, Asked, epochs_of, most_trials, request_entry
 from mlctl.settings import Settings
 
-LEAST_S = (
-    1.0  # of a search that is resumed without a score, however much of its time is spent: a trial begins
-)
+LEAST_S = 1.0  # for a search that is resumed without a score, however much of its time is spent
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -130,7 +128,8 @@ class Searching:
         limits = self._limits()
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
-            asked.objective, request.executions, rule(request.stop, asked.objective) if request.stop else None,
+            asked.objective, request.executions,
+            rule(request.stop, asked.objective, self.watcher.say) if request.stop else None,
             limits, journal, runs, self.watcher,
         )  # fmt: skip
         try:
@@ -214,7 +213,7 @@ class Searching:
 
     @property
     def _most_trials(self) -> int:
-        return int(min(self.request.trials, size(self.asked.dimensions)))
+        return most_trials(self.asked)
 
     def _limits(self) -> Limits:
         deadline = None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlctl.domain.tune import Dimension
+from mlctl.domain.tune import Dimension, whole_steps
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.recipes import Recipe
 from mlctl.recipes.declare import COMMON, Hyperparameter
@@ -84,7 +84,8 @@ def _ranged(
     integer = type(one.default) is int
     default = one.default if low <= one.default <= high else low
     if step and not log:  # the grid's first value must be one of its values
-        default = low + round((default - low) / step) * step
+        number = min(round((default - low) / step), whole_steps(low, high, step))
+        default = low + number * step
     return Dimension(
         name, int(default) if integer else float(default), (), low, high, None if log else step, log, integer
     )

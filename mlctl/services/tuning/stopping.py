@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 from mlctl.domain import Objective
 from mlctl.errors import UsageError, did_you_mean
 
 Curves = Mapping[str, Sequence[float]]
+SIGNED = (
+    "r2", "r2_score", "explained_variance", "cosine_similarity", "poisson", "log_likelihood", "mcc", "kappa",
+    "correlation",
+)  # fmt: skip # what may be negative, of the metrics that have a name
 
 
 class Rule(Protocol):
@@ -29,7 +34,8 @@ class Rule(Protocol):
 class Bandit:
     """Stop what is worse than the best at the same epoch by more than a factor, or by more than an amount.
 
-    It looks every `interval` epochs, after the first `delay`.
+    It looks every `interval` epochs, after the first `delay`. Where a factor meets a number below 0 it does not
+    compare, and tells why once.
     """
 
     objective: Objective
@@ -37,9 +43,10 @@ class Bandit:
     amount: float | None
     interval: int = 2
     delay: int = 1
+    tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     def verdict(self, own: Sequence[float], others: Curves) -> str:
-        """Return why to stop, or ""; raises UsageError where a factor meets a negative metric."""
+        """Return why to stop, or ""."""
         epoch = len(own)
         if epoch <= self.delay or epoch % self.interval:
             return ""
@@ -48,10 +55,11 @@ class Bandit:
         if math.isnan(best):  # nobody has come so far with a number
             return ""
         if self.slack is not None and min(best, reached) < 0:
-            raise UsageError(
-                f"{self.objective.metric} is {min(best, reached):.4g}, and a factor of a negative number means nothing",
-                "give an amount: --stop bandit:amount=0.1",
+            self.tell(
+                f"a factor of a number below 0 means nothing: --stop compares no {self.objective.metric} there; "
+                "bandit:amount=… would"
             )
+            return ""
         limit = self._limit(best)
         if (reached >= limit) if self.objective.maximize else (reached <= limit):
             return ""
@@ -87,10 +95,11 @@ class Median:
         return f"{self.objective.metric} {reached:.4g} at epoch {epoch}, below half of the others (median {median:.4g})"
 
 
-def rule(text: str, objective: Objective) -> Rule:
+def rule(text: str, objective: Objective, say: Callable[[str], None] = lambda _: None) -> Rule:
     """Read --stop: `bandit:slack=0.1,interval=2,delay=1`, `bandit:amount=0.02`, `median:delay=1`.
 
-    Raises UsageError for what is none of these.
+    `say` hears what a user should know, each thing once. Raises UsageError for what is none of these, and for a
+    factor on a metric that is known to go below 0.
     """
     kind, _, rest = text.partition(":")
     known = {"bandit": ("slack", "amount", "interval", "delay"), "median": ("interval", "delay")}
@@ -115,7 +124,12 @@ def rule(text: str, objective: Objective) -> Rule:
         return Median(objective, **whole)
     if ("slack" in given) == ("amount" in given):
         raise UsageError(f"--stop {text} needs slack or amount, one of them", "bandit:slack=0.1,interval=2")
-    return Bandit(objective, given.get("slack"), given.get("amount"), **whole)
+    if "slack" in given and objective.metric.removeprefix("val_") in SIGNED:
+        raise UsageError(
+            f"--stop {text}: {objective.metric} may be negative, and a factor of such a number means nothing",
+            "give an amount: --stop bandit:amount=0.1",
+        )
+    return Bandit(objective, given.get("slack"), given.get("amount"), **whole, tell=cache(say))
 
 
 def _best(values: Sequence[float], objective: Objective) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from mlctl.adapters.journal import Journal
 from mlctl.adapters.reach import reach
 from mlctl.domain import Objective, Run, lower_is_better
+from mlctl.domain.brackets import Bracket, brackets, first_of, trials_of
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
 from mlctl.errors import NotFoundError, RefusedError, UsageError
@@ -26,19 +27,21 @@ from mlctl.settings import Settings
 
 ALGORITHMS = ("random", "grid", "bayesian", "hyperband")
 KIND_TAG, SEARCH = "mlctl.kind", "search"
+USUAL_TRIALS = 10
 
 
 @dataclass(frozen=True)
 class SearchRequest:
     """What `mlctl tune` was asked for.
 
-    `given` fixes values, `space` says what is searched (see services/tuning/space.py); `parallel` trials run at once
+    `given` fixes values, `space` says what is searched (see services/tuning/space.py); of `trials`, 0 stands for
+    USUAL_TRIALS, or for all of hyperband's brackets; `parallel` trials run at once
     (0: one a core), each with `threads` threads (0: the cores shared out); `objective` None is the recipe's.
     """
 
     source: str
     algorithm: str = "random"
-    trials: int = 10
+    trials: int = 0
     executions: int = 1
     parallel: int = 1
     threads: int = 0
@@ -137,8 +140,8 @@ def resume(
 
 def plan(settings: Settings, request: SearchRequest) -> SearchPlan:
     """Return what a search would do, its first trials included, having trained nothing."""
-    request = _with_defaults(settings, request)
-    asked = understood(request)
+    asked = understood(_with_defaults(settings, request))
+    request = asked.request
     from mlctl.adapters import framework
 
     framework.import_keras()
@@ -150,16 +153,22 @@ def plan(settings: Settings, request: SearchRequest) -> SearchPlan:
     first: list[Mapping[str, Any]] = []
     while len(first) < 3 and not isinstance(answer := oracle.ask(), str):
         first.append(answer[1])
-    whole = size(asked.dimensions)
-    finite = min(request.trials, int(whole)) if math.isfinite(whole) else request.trials
     notes = (
         []
         if "epochs" in asked.fixed
         else ["epochs are searched: the count of epochs is the most there can be"]
     )
+    trials = most_trials(asked)
+    epochs, planned = trials * request.executions * epochs_of(asked), _brackets(asked)
+    if planned:
+        first_ones = first_of(planned, trials)
+        epochs = sum(rung.trained for bracket in first_ones for rung in bracket)
+        if trials < trials_of(planned):
+            notes.append(f"all brackets have {trials_of(planned)} trials: leave --trials out for them")
+        planned = first_ones
     return SearchPlan(
-        asked.recipe.name, request.algorithm, asked.objective, asked.dimensions, asked.fixed, whole, finite,
-        tuple(first), finite * request.executions * epochs_of(asked), tuple(notes),
+        asked.recipe.name, request.algorithm, asked.objective, asked.dimensions, asked.fixed, size(asked.dimensions),
+        trials, tuple(first), epochs, tuple(notes), planned,
     )  # fmt: skip
 
 
@@ -192,7 +201,25 @@ def understood(request: SearchRequest) -> Asked:
                     f"a grid needs steps, and {one.name} has none: {one.words}",
                     f"--space {one.name}={one.low:g}|{one.high:g} names values, LOW..HIGH:STEP steps",
                 )
-    return Asked(request, recipe, dimensions, fixed, objective)
+    asked = Asked(request, recipe, dimensions, fixed, objective)
+    found, whole = _brackets(asked), size(dimensions)
+    if found and whole < found[0][0].trials:
+        raise UsageError(
+            f"hyperband begins with {found[0][0].trials} trials, and the space has {whole:.0f} combinations",
+            "widen --space, set fewer --epochs, or walk it all: --algorithm grid",
+        )
+    trials = request.trials or trials_of(found) or USUAL_TRIALS
+    return replace(asked, request=replace(request, trials=trials))
+
+
+def most_trials(asked: Asked) -> int:
+    """Return how many trials a search has at most."""
+    return int(min(asked.request.trials, trials_of(_brackets(asked)) or size(asked.dimensions)))
+
+
+def _brackets(asked: Asked) -> tuple[Bracket, ...]:
+    """Return hyperband's brackets, and of other algorithms none."""
+    return brackets(epochs_of(asked)) if asked.request.algorithm == "hyperband" else ()
 
 
 def _with_defaults(settings: Settings, request: SearchRequest) -> SearchRequest:

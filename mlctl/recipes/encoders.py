@@ -29,8 +29,8 @@ def table(rows: Any, steps: Sequence[Step]) -> Table:
     fitted = Table.fitted(rows, steps)
     if not len(fitted.mean):
         raise BadDataError(
-            f"nothing in {', '.join(map(str, rows.columns[:20]))} tells the rows apart",
-            "texts need words that some of them share, and others lack",
+            f"nothing in {', '.join(map(str, rows.columns[:20]))} tells the rows that train apart",
+            "texts need words that some of them share; other columns cells that are filled",
         )
     return fitted
 

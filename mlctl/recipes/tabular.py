@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlctl.errors import BadDataError, UsageError
+from mlctl.errors import UsageError
 from mlctl.recipes import Recipe, Values, hyperparameter, maximize, minimize, option
 
 if TYPE_CHECKING:
@@ -97,13 +97,7 @@ class Tabular(Recipe):
         if kinds.get(north) == kinds.get(east) == "number":
             spread = max(float(rows[north].std()), float(rows[east].std())) or 1.0
             steps += make.waves(north, east, 4, [round(turns / spread, 4) for turns in WAVES])
-        made = make.table(rows, steps)
-        if not len(made.mean):
-            raise BadDataError(
-                "no column says anything in the rows that train: all are empty, or texts without a word in common",
-                "give it more rows, or a column's kind: --set column.NAME=category",
-            )
-        return made
+        return make.table(rows, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
         """Return the compiled network; of a regression, its last layer speaks the target's unit."""

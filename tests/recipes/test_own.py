@@ -126,7 +126,7 @@ def test_texts_say_what_they_leave_out(tmp_path: Path) -> None:
 
 
 def test_texts_without_a_word_in_common_are_no_fault_of_the_recipe() -> None:
-    with pytest.raises(BadDataError, match="nothing in text tells the rows apart"):
+    with pytest.raises(BadDataError, match="nothing in text tells the rows"):
         encoders.table(
             pd.DataFrame({"text": ["one word", "and another", "a third"]}), encoders.text("text", most=9)
         )

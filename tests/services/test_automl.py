@@ -78,7 +78,7 @@ def test_columns_that_carry_nothing_in_the_training_rows_make_no_features() -> N
         assert np.isfinite(made.encoder(table.validation.inputs)).all()
     notes = Dataset("made", *(Split(one.inputs[["note"]], one.targets) for one in (table.train, table.validation)),
                     extra={"columns": {"note": "text"}})  # fmt: skip
-    with pytest.raises(BadDataError, match="no column says anything"):
+    with pytest.raises(BadDataError, match="nothing in note tells the rows"):
         find("tabular").encoder(notes)
 
 

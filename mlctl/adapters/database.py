@@ -76,6 +76,24 @@ NAMED = (  # every column that can begin with an experiment's location
 )
 
 
+def folders_of(backend: Backend, stray: StrayExperiment) -> list[str]:
+    """Return where in an experiment's folder its runs, models and traces have their artifacts."""
+    wanted = (
+        ("", "run_uuid", "runs"),
+        ("models/", "model_id", "logged_models"),
+        ("traces/", "request_id", "trace_info"),
+    )
+    with opened(backend) as connection:
+        return [
+            f"{above}{row[0]}/"
+            for above, column, table in wanted
+            for row in select(
+                connection,
+                f"SELECT {column} FROM {table} WHERE experiment_id = {int(stray.experiment_id)}",  # noqa: S608
+            )
+        ]
+
+
 def relocate(backend: Backend, stray: StrayExperiment, location: str) -> None:
     """Let everything that names an experiment's folder name its new place, all in one transaction."""
     old = stray.location.rstrip("/")

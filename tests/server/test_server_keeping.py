@@ -112,6 +112,26 @@ def test_what_local_clients_made_is_moved_behind_the_server(mlctl: CommandLine) 
     assert "/mlruns/" not in everything
 
 
+def test_adopting_takes_nothing_else_out_of_a_folder_that_a_user_chose(mlctl: CommandLine) -> None:
+    client = MlflowClient(sqlite_of(mlctl.cwd))
+    chosen, both = mlctl.cwd / "project", mlctl.cwd / "both"
+    runs = {}
+    for name, folder in (("chosen", chosen), ("one", both), ("two", both / "below")):
+        number = client.create_experiment(name, artifact_location=folder.as_uri())
+        runs[name] = client.create_run(number).info.run_id
+        client.log_text(runs[name], f"of {name}", "note.txt")
+    (chosen / "thesis.txt").write_text("years of work")
+    planned = mlctl.json("server-up", "--adopt-artifacts", "--dry-run")
+    assert {one["name"]: one["files"] for one in planned["movable"]}["chosen"] == 1
+    assert [one["name"] for one in planned["elsewhere"]] == ["one", "two"]
+    up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--adopt-artifacts", "--yes")
+    assert [one.name for one in chosen.rglob("*") if one.is_file()] == ["thesis.txt"]
+    behind = MlflowClient(up["url"])
+    assert behind.get_run(runs["chosen"]).info.artifact_uri.startswith("mlflow-artifacts:")
+    for name, run in runs.items():
+        assert Path(behind.download_artifacts(run, "note.txt")).read_text() == f"of {name}"
+
+
 @pytest.mark.needs("postgres")
 @pytest.mark.needs("s3")
 def test_a_backup_moves_from_sqlite_to_postgresql_and_back(

@@ -119,7 +119,8 @@ def _(answer: Adoption) -> list[Table]:
         (one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable
     ]
     rows += [
-        (one.name, None, None, one.location, "its folder is on another machine") for one in answer.elsewhere
+        (one.name, None, None, one.location, "its folder is on another machine, or several experiments'")
+        for one in answer.elsewhere
     ]
     return [Table(columns, rows, empty="every experiment is behind the server already")]
 

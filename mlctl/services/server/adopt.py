@@ -2,12 +2,14 @@
 
 An experiment made without a server names a folder of its machine. Over HTTP a client would be given that path
 and write to its own disk. Copy first, then one transaction that changes every name, then delete: at every
-moment each artifact can be found where the database says it is.
+moment each artifact can be found where the database says it is. A folder that a user has chosen
+(`artifact_location`) may hold other things: of it, only what runs, models and traces are known to have is moved.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,12 +22,15 @@ from mlctl.errors import ChildFailedError, RefusedError
 
 
 def plan(place: Place) -> Adoption:
-    """Return what would be moved, and what cannot be, because its folder is on another machine."""
+    """Return what would be moved, and what cannot be: a folder of another machine, or of several experiments."""
     movable, elsewhere = [], []
+    folders = {stray.experiment_id: _folder(stray, place) for stray in database.strays(place.backend)}
     for stray in database.strays(place.backend):
-        folder = _folder(stray, place)
-        if folder.is_dir() or folder.is_relative_to(place.root):
-            sizes = [size for _, size in Folder(folder).sizes()]
+        folder = folders[stray.experiment_id]
+        others = [one for number, one in folders.items() if number != stray.experiment_id]
+        shared = any(one.is_relative_to(folder) or folder.is_relative_to(one) for one in others)
+        if not shared and (folder.is_dir() or folder.is_relative_to(place.root)):
+            sizes = [size for _, size in _owned(stray, place)]
             movable.append(replace(stray, files=len(sizes), size_bytes=sum(sizes)))
         else:
             elsewhere.append(stray)
@@ -56,21 +61,39 @@ def adopt(place: Place, planned: Adoption) -> Adoption:
     kept = store_of(place)
     for stray in planned.movable:
         source = Folder(_folder(stray, place))
-        for key, _ in source.sizes():
+        for key, _ in _owned(stray, place):
             kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
         arrived = dict(kept.sizes(f"{stray.experiment_id}/"))
-        for key, size in source.sizes():
+        for key, size in _owned(stray, place):
             if arrived.get(f"{stray.experiment_id}/{key}") != size:
                 raise ChildFailedError(
                     f"{key} of {stray.name} did not arrive whole", "nothing was changed; say it again"
                 )
         root = place.destination if place.direct else "mlflow-artifacts:"
         database.relocate(place.backend, stray, f"{root}/{stray.experiment_id}")
-        for key, size in source.sizes():  # what a local client has added meanwhile
+        moved = list(_owned(stray, place))
+        for key, size in moved:  # what a local client has added meanwhile
             if arrived.get(f"{stray.experiment_id}/{key}") != size:
                 kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
-        shutil.rmtree(source.root, ignore_errors=True)
+        if _is_made_by_mlflow(stray, source.root):
+            shutil.rmtree(source.root, ignore_errors=True)
+        else:
+            source.delete(key for key, _ in moved)
     return replace(planned, done=True)
+
+
+def _owned(stray: StrayExperiment, place: Place) -> Iterator[tuple[str, int]]:
+    """Yield (key, bytes) of an experiment's artifacts."""
+    folder = _folder(stray, place)
+    if _is_made_by_mlflow(stray, folder):
+        yield from Folder(folder).sizes()
+    else:
+        for own in database.folders_of(place.backend, stray):
+            yield from Folder(folder).sizes(own)
+
+
+def _is_made_by_mlflow(stray: StrayExperiment, folder: Path) -> bool:
+    return folder.name == stray.experiment_id
 
 
 def _folder(stray: StrayExperiment, place: Place) -> Path:

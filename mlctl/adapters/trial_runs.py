@@ -41,10 +41,10 @@ class TrialRuns:
         self, store: Store, experiment_id: str, parent: str, tags: Mapping[str, Any], folder: Path,
         trouble: Callable[[MlctlError], None], prefix: str = "trial-",
     ) -> None:  # fmt: skip
-        """`tags` are what every trial's run carries; `folder` is the parent's record, where an earlier process may
+        """Take up what an earlier process has left unsent in `folder`, the parent's record.
 
-        have left something unsent; `trouble` is told, once, that the store is away, or that it refuses a trial. A
-        run's name is `prefix` and the trial's.
+        `tags` are what every trial's run carries; a run's name is `prefix` and the trial's. `trouble` is told, once,
+        that the store is away, or that it refuses a trial.
         """
         self._outbox = _Outbox(folder)
         if self._outbox.new:
@@ -54,9 +54,7 @@ class TrialRuns:
         self._closing, self._left = threading.Event(), threading.Event()
         self._away = False
         self._open: set[str] = set()
-        self._ending: set[str] = (
-            set()
-        )  # runs that an earlier process has ended, and the store does not know it
+        self._ending: set[str] = set()  # by an earlier process, and the store does not know it
         self._tasks: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         for entry in self._outbox.unsent():
             self._sender.unsure = True

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data import columns, delimited, leakage, sources, splits
-from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, DROP, KINDS, NUMBER, PLURALS, TEXT, Found
+from mlctl.data import columns, delimited, leakage, sources, splits, table_notes
+from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, DROP, NUMBER, TEXT
 from mlctl.data.dataset import Dataset, Split, take
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 
@@ -45,8 +45,6 @@ CLASS_WORDS = (
     "missing",
     "Missing",
 )  # read as gaps, and yet what a class may be called
-TWINS = 0.05
-IMBALANCED = 0.2  # a class with less than this share of an even one
 
 Array = np.ndarray[Any, Any]
 
@@ -85,11 +83,11 @@ def read(path: Path, target: str, options: Mapping[str, Any], said: str = "") ->
     notes = [
         f"{path.name}: {rows:,} rows ({layout})",
         *([f"{rows - len(frame):,} rows have no {target}{gaps}: left out"] if rows > len(frame) else []),
-        _said_of_target(target, targets, classes),
-        *_said_of_columns(found, len(frame)),
-        *_said_of_split(parts, group, time),
-        *_said_of_twins(frame, parts),
-        *_said_of_balance(classes, share, bool(options.get("balance"))),
+        *table_notes.of_target(target, targets, classes),
+        *table_notes.of_columns(found, len(frame)),
+        *table_notes.of_split(parts, group, time),
+        *table_notes.of_twins(frame, parts),
+        *table_notes.of_balance(classes, share, bool(options.get("balance"))),
         *leakage.warnings(train, bool(classes)),
     ]
     return Dataset(
@@ -232,67 +230,6 @@ def _moments(values: pd.Series[Any], name: str) -> Array:
         raise BadDataError(f"time={name} is neither numbers nor dates", "choose another column")
     found: Array = moments.to_numpy().astype("datetime64[ns]").astype(np.int64)
     return found
-
-
-def _said_of_target(target: str, targets: Array, classes: Sequence[str]) -> str:
-    if not classes:
-        low, high = float(targets.min()), float(targets.max())
-        return f"target {target}: regression, {low:g} to {high:g} (--set task= says otherwise)"
-    counts = np.bincount(targets, minlength=len(classes))
-    order = np.argsort(-counts)
-    shown = ", ".join(f"{classes[one]} {counts[one] / len(targets):.1%}" for one in order[:6])
-    more = f" and {len(classes) - 6} more" if len(classes) > 6 else ""
-    kind = "two classes" if len(classes) == 2 else f"{len(classes)} classes"
-    return f"target {target}: {kind}: {shown}{more} (--set task=regression says otherwise)"
-
-
-def _said_of_columns(found: Sequence[Found], rows: int) -> list[str]:
-    lines = []
-    for kind in KINDS:
-        named = [
-            one.name
-            + (f" ({one.why})" if one.why else "")
-            + (f" ({one.gaps / rows:.1%} gaps)" if one.gaps and not one.why else "")
-            for one in found
-            if one.kind == kind
-        ]
-        if named:
-            more = f" and {len(named) - 24} more" if len(named) > 24 else ""
-            lines.append(f"{PLURALS[kind]}: {', '.join(named[:24])}{more}")
-    return [*lines, "another kind: --set column.NAME=" + "|".join(KINDS)]
-
-
-def _said_of_split(parts: Sequence[Array], group: str, time: str) -> list[str]:
-    how = f"whole groups of {group}" if group else f"in the order of {time}, newest last" if time else ""
-    sizes = " / ".join(f"{len(part):,}" for part in parts)
-    return [f"training / validation / test: {sizes} rows{', ' + how if how else ''}"]
-
-
-def _said_of_twins(frame: pd.DataFrame, parts: Sequence[Array]) -> list[str]:
-    """Warn of test rows that stand in training cell by cell: their score is of what was learned by heart."""
-    import pandas as pd
-
-    rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-    twins = float(np.isin(rows[parts[2]], rows[parts[0]]).mean())
-    if twins < TWINS:
-        return []
-    return [
-        f"warning: {twins:.0%} of the test rows stand in the training rows, too, cell by cell: the test flatters;"
-        " take repeated rows out, or keep them together (--set group=COLUMN)"
-    ]
-
-
-def _said_of_balance(classes: Sequence[str], share: Array, balance: bool) -> list[str]:
-    if not classes or share.min() >= IMBALANCED / len(classes):
-        return []
-    rarest = int(share.argmin())
-    cure = (
-        "classes count evenly (balance=true)" if balance else "--set balance=true lets classes count evenly"
-    )
-    return [
-        f"warning: class {classes[rarest]} is {share[rarest]:.2%} of the rows: accuracy says little here,"
-        f" look at f1; {cure}"
-    ]
 
 
 __all__ = ["BOOLEAN", "CATEGORY", "DATE", "DROP", "NUMBER", "TEXT", "read"]

@@ -53,7 +53,7 @@ class Tabular(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return the table's rows by split; see mlctl.data.frames for what is found in it."""
-        from mlctl.data import frames
+        from mlctl.data import frames, table_notes
         from mlctl.data.sources import given_file
 
         if not source.given:
@@ -67,7 +67,7 @@ class Tabular(Recipe):
         share = data.extra["share"]
         if not data.classes:
             self.objective = minimize("val_rmse")
-        elif min(share) < frames.IMBALANCED / len(share):
+        elif min(share) < table_notes.IMBALANCED / len(share):
             self.objective = maximize("val_f1")
         else:
             self.objective = minimize("val_loss")

@@ -150,6 +150,14 @@ def test_test_rows_that_were_seen_in_training_are_said(tmp_path: Path) -> None:
     assert note.startswith("warning: ")
 
 
+def test_a_target_that_a_network_cannot_tell_apart_is_said(tmp_path: Path) -> None:
+    for offset, warned in ((1.7e9, 1), (100, 0)):
+        frame = table(kind=COUNT % 5)
+        frame["y"] = offset + COUNT / 3
+        said = read(tmp_path, frame.to_csv(index=False)).notes
+        assert len([note for note in said if note.startswith("warning: y lies far from 0")]) == warned
+
+
 def test_a_split_in_time_that_leaves_a_class_out_is_refused(tmp_path: Path) -> None:
     frame = table(t=COUNT)
     frame["y"] = np.where(COUNT < 100, "u", "v")

@@ -117,9 +117,10 @@ class TrialRuns:
                 done, since = self._outbox.sent, time.monotonic()
             if time.monotonic() - since > (patience_s if self._away else max(patience_s, SILENCE_S)):
                 break
+        whole = not self._thread.is_alive()  # before it is told to leave, which ends it, too
         self._left.set()
         self._outbox.close()
-        return not self._thread.is_alive()
+        return whole
 
     def _work(self) -> None:
         while (entry := self._tasks.get()) is not None:

@@ -70,11 +70,6 @@ class LocalPool:
         self._starter: _Zygote | _Spawner = (_Zygote if fork else _Spawner)(setup, train, threads)
         self._workers = [self._starter.worker() for _ in range(slots)]
 
-    @property
-    def pids(self) -> list[int]:
-        """The workers' process ids."""
-        return [one.pid for one in self._workers]
-
     def free(self) -> int:
         """Return how many workers have nothing to do."""
         return sum(one.job is None for one in self._workers)

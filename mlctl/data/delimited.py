@@ -41,6 +41,7 @@ def read(path: Path, header: bool | None = None, known: Collection[str] = ()) ->
 
             check_names(path, pyarrow.parquet.read_schema(path).names)
             frame = pd.read_parquet(path)
+            frame.columns = [str(name).strip() for name in frame.columns]
         except (OSError, ValueError, ImportError) as exc:
             raise BadDataError(f"{path} is no Parquet file: {_line(exc)}", "look at the file") from exc
         said = "Parquet"
@@ -49,7 +50,6 @@ def read(path: Path, header: bool | None = None, known: Collection[str] = ()) ->
         frame, said = _read_text(path, layout), str(layout)
     if frame.empty or not len(frame.columns):
         raise BadDataError(f"{path} has no rows", "a table needs a header and rows")
-    frame.columns = [str(name).strip() for name in frame.columns]
     return frame, said
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import columns, delimited, leakage, sources, splits, table_notes
-from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, DROP, NUMBER, TEXT
+from mlctl.data.columns import DATE, DROP
 from mlctl.data.dataset import Dataset, Split, take
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 
@@ -230,6 +230,3 @@ def _moments(values: pd.Series[Any], name: str) -> Array:
         raise BadDataError(f"time={name} is neither numbers nor dates", "choose another column")
     found: Array = moments.to_numpy().astype("datetime64[ns]").astype(np.int64)
     return found
-
-
-__all__ = ["BOOLEAN", "CATEGORY", "DATE", "DROP", "NUMBER", "TEXT", "read"]

@@ -25,7 +25,7 @@ from mlctl.services.registry.stages import ARCHIVED, CLASSIC_HELD, is_held
 KEY = re.compile(r"mlctl\.log\.(\d{10})\.([0-9a-f]{12})")
 VOID = "mlctl.void."
 ROOM = 4000  # characters of one tag; PostgreSQL's column takes 5000
-ROLLBACK, PROMOTE = "rollback", "promote"
+ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from mlctl.errors import ChildFailedError, RefusedError
 def plan(place: Place) -> Adoption:
     """Return what would be moved, and what cannot be: a folder of another machine, or of several experiments."""
     movable, elsewhere = [], []
-    folders = {stray.experiment_id: _folder(stray, place) for stray in database.strays(place.backend)}
-    for stray in database.strays(place.backend):
+    strays = database.strays(place.backend)
+    folders = {stray.experiment_id: _folder(stray, place) for stray in strays}
+    for stray in strays:
         folder = folders[stray.experiment_id]
         others = [one for number, one in folders.items() if number != stray.experiment_id]
         shared = any(one.is_relative_to(folder) or folder.is_relative_to(one) for one in others)

@@ -15,7 +15,7 @@ import typer
 
 from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load
-from mlctl.cli.session import SHARED
+from mlctl.cli.common_options import SHARED
 
 FILE = Path(__file__).parent / "reference.md"
 PLAIN = "Options"

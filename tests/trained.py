@@ -121,7 +121,7 @@ def train_here(folder: Path, source: str, seen: Seen | None = None, uri: str = "
     from mlctl import settings
     from mlctl.output.views.base import document
     from mlctl.services.training.request import Request
-    from mlctl.services.training.train import train
+    from mlctl.services.workflows.train import train
 
     with contextlib.chdir(folder):
         found = settings.load({"tracking_uri": uri or f"sqlite:///{folder / 'mlflow.db'}"})

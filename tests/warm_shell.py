@@ -76,11 +76,10 @@ def running() -> Iterator[WarmShell]:
 
 
 def _serve(place: str) -> None:
-    from mlctl.adapters import framework
+    from mlctl.adapters.keras import runtime
 
-    framework.import_keras()
-    with framework.frugal_imports():
-        import mlctl.services.training.reproduce
+    runtime.import_keras()
+    with runtime.frugal_imports():
         import mlctl.services.training.training  # noqa: F401
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place)

@@ -135,11 +135,10 @@ def running() -> Iterator[Zygote]:
 
 
 def _serve() -> None:
-    from mlctl.adapters import framework
+    from mlctl.adapters.keras import runtime
 
-    framework.import_keras()
-    with framework.frugal_imports():
-        import mlctl.services.training.reproduce
+    runtime.import_keras()
+    with runtime.frugal_imports():
         import mlctl.services.training.sync
         import mlctl.services.training.training  # noqa: F401
     children: set[int] = set()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlctl import __version__
-from mlctl.cli import boundary
+from mlctl.cli import error_boundary
 from mlctl.cli.commands import LazyGroup
 
 app = typer.Typer(
@@ -56,4 +56,4 @@ def run(arguments: Sequence[str]) -> int:
         with command.make_context("mlctl", list(arguments)) as context:
             return command.invoke(context)
 
-    return boundary.guarded(called, arguments)
+    return error_boundary.guarded(called, arguments)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.session import Session
 from mlctl.cli.train import Data, Register, Rows, RunName, Seed, Tag
 
 WHAT, LONG = "What is tried", "How long"
@@ -79,7 +79,7 @@ def automl(
     """
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
-    from mlctl.services.automl import automl as service
+    from mlctl.services.workflows import automl as service
 
     given = {**pairs("--set", set_), **({} if target is None else {"target": target})}
     request = service.AutomlRequest(

@@ -99,7 +99,7 @@ def load(name: str) -> Any:
 
     Raises KeyError for a name that is not in the table.
     """
-    from mlctl.cli.session import answering
+    from mlctl.cli.common_options import answering
 
     entry = COMMANDS[name]
     module, _, attribute = entry.target.partition(":")

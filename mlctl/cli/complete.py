@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 
-from mlctl.adapters import glance
+from mlctl.adapters.tracking import completion_lookup
 from mlctl.settings import load
 
 Offer = tuple[str, str]  # a value, and a few words about it
@@ -35,7 +35,9 @@ def answer(arguments: Sequence[str]) -> None:
 
 
 def _offers(kind: str, prefix: str, words: Sequence[str]) -> Iterable[Offer]:
-    with contextlib.closing(glance.opened(load({"tracking_uri": _typed(words)}).tracking_uri)) as store:
+    with contextlib.closing(
+        completion_lookup.opened(load({"tracking_uri": _typed(words)}).tracking_uri)
+    ) as store:
         if kind == "RUN":
             yield from _runs(store, prefix)
         elif kind == "EXPERIMENT":
@@ -50,7 +52,7 @@ def _offers(kind: str, prefix: str, words: Sequence[str]) -> Iterable[Offer]:
             yield from _models(store, prefix)
 
 
-def _runs(store: glance.Store, prefix: str) -> Iterable[Offer]:
+def _runs(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
     yield "last", "the newest run"
     yield "best", "the best run by its recipe's objective"
     for run_id, name, experiment in store.runs(prefix):
@@ -59,7 +61,7 @@ def _runs(store: glance.Store, prefix: str) -> Iterable[Offer]:
             yield run_id, f"{name} ({experiment})"
 
 
-def _models(store: glance.Store, prefix: str) -> Iterable[Offer]:
+def _models(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
     name, mark, _ = prefix.partition("/") if "/" in prefix else prefix.partition("@")
     if mark:
         for one in store.versions(name):
@@ -70,7 +72,7 @@ def _models(store: glance.Store, prefix: str) -> Iterable[Offer]:
     yield from _runs(store, prefix)
 
 
-def _model(store: glance.Store, words: Sequence[str]) -> str:
+def _model(store: completion_lookup.Store, words: Sequence[str]) -> str:
     known = set(store.models())
     return next((word for word in reversed(words) if word in known), "")
 

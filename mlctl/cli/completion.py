@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session, answering
+from mlctl.cli.common_options import Session, answering
 
 app = typer.Typer(no_args_is_help=True, help="Show or install the completion script of a shell.")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session, answering
+from mlctl.cli.common_options import Session, answering
 
 app = typer.Typer(no_args_is_help=True, help="List, read and stop the endpoints of this machine.")
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.session import Session
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="NAME, NAME/3, NAME@alias, a RUN, a URI, a folder.")
@@ -37,7 +37,7 @@ def evaluate(
     mlctl evaluate Digits/4 digits --against Digits --log
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services.serving.compare_models import compare
+    from mlctl.services.evaluation.compare import compare
 
     with TrainingView() as view:
         found = compare(session.settings, model, source, against, data, rows, log, target, view)

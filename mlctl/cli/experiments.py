@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mlctl.cli.session import Session, answering
+from mlctl.cli.common_options import Session, answering
 
 app = typer.Typer(no_args_is_help=True, help="List experiments.")
 

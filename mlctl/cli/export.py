@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from mlctl.cli import export_model, export_server
-from mlctl.cli.session import answering
+from mlctl.cli.common_options import answering
 
 app = typer.Typer(no_args_is_help=True, help="Write what runs a server or a model somewhere else.")
 app.command("server")(answering(export_server.server))

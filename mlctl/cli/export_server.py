@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.server_options import EndpointUrl, Prefix, Region
-from mlctl.cli.session import Session
 
 
 def server(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session
+from mlctl.cli.common_options import Session
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The project's folder; made where it is not there.")

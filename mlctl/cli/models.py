@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session, answering
 from mlctl.cli.promote import Name
 from mlctl.cli.register import Description, Tag
-from mlctl.cli.session import Session, answering
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare and tidy registered models.")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session
+from mlctl.cli.common_options import Session
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="As mlctl serve has it, or an endpoint: http://HOST:PORT.")
@@ -45,7 +45,7 @@ def predict(
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
     """
     from mlctl.output.progress import TrainingView
-    from mlctl.services.serving import predict as service
+    from mlctl.services.evaluation import predict as service
 
     with TrainingView() as view:
         if out is not None:

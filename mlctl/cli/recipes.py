@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session, answering
 from mlctl.cli.options import Target
-from mlctl.cli.session import Session, answering
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check what can be trained.")
 
@@ -22,9 +22,9 @@ def list_(session: Session) -> None:
 
     mlctl recipes list
     """
-    from mlctl.services import recipes
+    from mlctl.services.recipes import catalog
 
-    session.show(recipes.list_recipes(), "next: mlctl recipes show digits, or mlctl train digits")
+    session.show(catalog.list_recipes(), "next: mlctl recipes show digits, or mlctl train digits")
 
 
 @app.command()
@@ -34,9 +34,9 @@ def show(session: Session, recipe: Name) -> None:
 
     mlctl recipes show digits
     """
-    from mlctl.services import recipes
+    from mlctl.services.recipes import catalog
 
-    session.show(recipes.show(recipe), f"next: mlctl train {recipe}")
+    session.show(catalog.show(recipe), f"next: mlctl train {recipe}")
 
 
 @app.command()
@@ -50,9 +50,9 @@ def copy(
     mlctl train ./mine.py
     """
     from mlctl import output
-    from mlctl.services import recipes
+    from mlctl.services.recipes import catalog
 
-    output.hint(f"wrote {recipes.copy(recipe, file)}; next: mlctl train ./{file}")
+    output.hint(f"wrote {catalog.copy(recipe, file)}; next: mlctl train ./{file}")
 
 
 @app.command()
@@ -72,7 +72,7 @@ def check(
     """
     from mlctl.cli.values import pairs
     from mlctl.output.progress import TrainingView
-    from mlctl.services.training.check import check as put_to_the_test
+    from mlctl.services.workflows.check_recipe import check as put_to_the_test
 
     given = {**pairs("--set", set_), **({"target": target} if target else {})}
     with TrainingView() as view:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session
+from mlctl.cli.common_options import Session
 
 Model = Annotated[
     str,

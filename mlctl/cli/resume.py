@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import RunArgument
-from mlctl.cli.session import Session
 
 
 def resume(
@@ -29,7 +29,7 @@ def resume(
     mlctl resume 3f2a --epochs 30
     """
     from mlctl.output.search import SearchView
-    from mlctl.services.training import resume as service
+    from mlctl.services.workflows import resume as service
 
     with SearchView() as view:
         answer = service.resume(session.settings, run, epochs, force, view, trials)
@@ -59,7 +59,7 @@ def reproduce(session: Session, run: RunArgument) -> None:
     """
     from mlctl.errors import RefusedError
     from mlctl.output.progress import TrainingView
-    from mlctl.services.training import reproduce as service
+    from mlctl.services.workflows import reproduce as service
 
     with TrainingView() as view:
         answer = service.reproduce(session.settings, run, view)

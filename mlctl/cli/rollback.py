@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.promote import DryRun, Name, Reason, Stage
-from mlctl.cli.session import Session
 
 To = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.session import Session
+from mlctl.cli.common_options import Session
 
 REACHED, ALIVE = "Who may reach it", "How it runs"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.server_options import Name, Where, placed
-from mlctl.cli.session import Session
 
 if TYPE_CHECKING:
     from mlctl.domain.server import Adoption, TrackingServer
@@ -234,7 +234,7 @@ def login(
     \b
     mlctl login https://mlflow.example.com -u ada
     """
-    from mlctl.cli.secret import asked_for
+    from mlctl.cli.secret_prompt import asked_for
     from mlctl.services import server
 
     password = asked_for(f"password of {username}", password_file)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.session import Session
 
 HOW, WHERE = "How it is trained", "How it is recorded"
 
@@ -113,7 +113,7 @@ def train(
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.progress import TrainingView
     from mlctl.services.training.request import Request
-    from mlctl.services.training.train import train as train_model
+    from mlctl.services.workflows.train import train as train_model
 
     typed = {"target": target, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}

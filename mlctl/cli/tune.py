@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.session import Session
 from mlctl.cli.train import Data, Epochs, Precision, PrecisionOption, Register, Rows, RunName, Seed, Set, Tag
 
 WHAT, LONG, HOW = "What is searched", "How long", "How it is run"
@@ -137,7 +137,7 @@ def tune(
     from mlctl.cli.cluster import place
     from mlctl.cli.values import pairs, seconds
     from mlctl.output.search import SearchView
-    from mlctl.services.tuning import tune as service
+    from mlctl.services.workflows import tune as service
 
     typed = {"target": target, "epochs": epochs}
     given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}

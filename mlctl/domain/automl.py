@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.domain import Objective, Run
+from mlctl.domain.objective import Objective
+from mlctl.domain.run import Run
 
 BLEND = "blend"
 

@@ -60,3 +60,13 @@ class Project:
 
     folder: str
     files: tuple[WrittenFile, ...]
+
+
+@dataclass(frozen=True)
+class InstalledCompletion:
+    """A shell's completion script where the shell finds it; `changed` is false where it was there already."""
+
+    shell: str
+    file: str
+    changed: bool
+    start: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mlctl.domain import DataReference
+from mlctl.domain.run import DataReference
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.domain import DataReference
+from mlctl.domain.run import DataReference
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mlctl.domain import Objective, Run, Watcher
-from mlctl.domain.brackets import Bracket
+from mlctl.domain.hyperband import Bracket
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Watcher
+from mlctl.domain.run import Run
 
 
 def whole_steps(low: float, high: float, step: float) -> int:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from mlctl.domain.runs import Curve
+from mlctl.domain.run_queries import Curve
 from mlctl.output.render import number
 from mlctl.output.words import encodable
 

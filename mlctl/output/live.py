@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlctl.domain.runs import Snapshot
+from mlctl.domain.run_queries import Snapshot
 from mlctl.domain.tune import STOPPED
 from mlctl.output.render import console, number, warn
 from mlctl.output.search import trial_line, trials_table

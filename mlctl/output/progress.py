@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mlctl.domain import Objective
+from mlctl.domain.objective import Objective
 from mlctl.output.render import console, number
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlctl.domain import Objective
+from mlctl.domain.objective import Objective
 from mlctl.domain.tune import FAILED, Running, Trial
 from mlctl.output.progress import TrainingView
 from mlctl.output.render import number

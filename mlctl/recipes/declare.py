@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlctl.domain import HyperparameterInfo, Objective
+from mlctl.domain.objective import Objective
+from mlctl.domain.recipes import HyperparameterInfo
 from mlctl.errors import UsageError
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 
 class Digits(Recipe):
@@ -25,9 +25,9 @@ class Digits(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return the digits, dealt out by class."""
-        from mlctl.data import known
+        from mlctl.data.builtin import keras_datasets
 
-        return known.digits(source)
+        return keras_datasets.digits(source)
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels of 0 to 16."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 LOS_ANGELES, SAN_FRANCISCO = (34.05, -118.24), (37.77, -122.42)
 
@@ -30,7 +30,7 @@ class Housing(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return the districts: 64 % for training, 16 % for validation, 20 % as test."""
-        from mlctl.data.housing import housing
+        from mlctl.data.builtin.housing import housing
 
         return housing(source)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 
@@ -37,19 +37,19 @@ class Images(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return the pictures by split; none is kept in memory."""
-        from mlctl.data import pictures
-        from mlctl.data.sources import given_path
+        from mlctl.data.files import images
+        from mlctl.data.sources.locate import given_path
 
         if not source.given:
             raise UsageError("there are no pictures", "give them: mlctl train FOLDER")
-        size = pictures.size_of(source.options.image_size)
+        size = images.size_of(source.options.image_size)
         path = given_path(source)
         of = source.options
-        return pictures.read(path, size, of.split_seed, source.progress, source.given, of.target)
+        return images.read(path, size, of.split_seed, source.progress, source.given, of.target)
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels of 0 to 255."""
-        from mlctl.data.pictures import FULLY_LIT
+        from mlctl.data.files.images import FULLY_LIT
         from mlctl.recipes.encoders import pixels
 
         return pixels(data.train.inputs.shape[1:], high=FULLY_LIT)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 
 class Imdb(Recipe):
@@ -25,9 +25,9 @@ class Imdb(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return 80 % of all reviews for training, 20 % for validation; as published, there is no test."""
-        from mlctl.data import known
+        from mlctl.data.builtin import keras_datasets
 
-        return known.imdb(source)
+        return keras_datasets.imdb(source)
 
     def encoder(self, data: Dataset) -> Any:
         """Look words up in the data set's own index."""

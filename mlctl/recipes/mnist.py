@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 
 class Mnist(Recipe):
@@ -27,9 +27,9 @@ class Mnist(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return 55,000 pictures for training, 5,000 for validation, the original 10,000 as test."""
-        from mlctl.data import known
+        from mlctl.data.builtin import keras_datasets
 
-        return known.mnist(source)
+        return keras_datasets.mnist(source)
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels of 0 to 255."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.data import columns, delimited, folders, labels
+from mlctl.data.files import labelled_files
+from mlctl.data.tables import column_types, label_column, reader
 from mlctl.errors import BadDataError, UsageError
 
 LONG_TEXT = 8  # words on average, from which on a table of a text and a label is one of texts
@@ -19,8 +20,8 @@ def recipe_for(source: str) -> str | None:
     path = Path(source).expanduser()
     if path.is_dir():
         return _of_folder(path)
-    if delimited.is_table(source):
-        return _of_table(path) if path.is_file() and not source.endswith(delimited.PARQUET) else "tabular"
+    if reader.is_table(source):
+        return _of_table(path) if path.is_file() and not source.endswith(reader.PARQUET) else "tabular"
     if source.startswith("s3://"):
         raise UsageError(
             f"{source} is no table: from a bucket, tables alone are read (.csv, .tsv, .parquet)",
@@ -30,14 +31,14 @@ def recipe_for(source: str) -> str | None:
 
 
 def _of_folder(folder: Path) -> str:
-    if folders.holds(folder, folders.PICTURES):
+    if labelled_files.holds(folder, labelled_files.PICTURES):
         return "images"
-    if folders.holds(folder, folders.TEXTS):
+    if labelled_files.holds(folder, labelled_files.TEXTS):
         return "texts"
     inner = [
         one
-        for one in folders.visible(folder)
-        if any(folders.holds(one, kind) for kind in (folders.PICTURES, folders.TEXTS))
+        for one in labelled_files.visible(folder)
+        if any(labelled_files.holds(one, kind) for kind in (labelled_files.PICTURES, labelled_files.TEXTS))
     ]
     raise BadDataError(
         f"{folder} has no folders of pictures or of .txt files in it",
@@ -53,23 +54,27 @@ def _of_table(path: Path) -> str:
     Names of files that are not there are words like others, unless a label is all that stands beside them. A
     text with a value of a scale is for a regression, which `tabular` does.
     """
-    frame = delimited.head(path)
+    frame = reader.head(path)
     pair = len(frame.columns) == 2
     if any(
-        folders.are_paths(frame[name], folders.PICTURES) and (pair or folders.lie_beside(path, frame[name]))
+        labelled_files.are_paths(frame[name], labelled_files.PICTURES)
+        and (pair or labelled_files.lie_beside(path, frame[name]))
         for name in frame
     ):
         return "images"
     if pair:
-        kept, found = columns.typed(frame, {})
+        kept, found = column_types.typed(frame, {})
         for one in found:
-            if one.kind == columns.TEXT and kept[one.name].dropna().str.split().str.len().mean() >= LONG_TEXT:
+            if (
+                one.kind == column_types.TEXT
+                and kept[one.name].dropna().str.split().str.len().mean() >= LONG_TEXT
+            ):
                 label = next(name for name in frame if name != one.name)
-                return "tabular" if labels.is_scale(frame[label]) else "texts"
+                return "tabular" if label_column.is_scale(frame[label]) else "texts"
     return "tabular"
 
 
 def way_out(recipe: str, source: str | None, target: str = "") -> str:
     """Return how to have a table as a table that this recipe was found for; "" for all else."""
-    other = source is not None and recipe != "tabular" and delimited.is_table(source)
-    return labels.as_table(source or "", target) if other else ""
+    other = source is not None and recipe != "tabular" and reader.is_table(source)
+    return label_column.as_table(source or "", target) if other else ""

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlctl.domain import Objective, RecipeInfo
+from mlctl.domain.objective import Objective
+from mlctl.domain.recipes import RecipeInfo
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 from mlctl.recipes import own
 from mlctl.recipes.declare import COMMON, Hyperparameter, Values
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 GROUP = "mlctl.recipes"
 

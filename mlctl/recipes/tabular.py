@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 BINS, FEWEST_BINS, MOST_BINS = 24, 4, 2400  # of a column, of one among very many, and of all columns together
 MOST_CATEGORIES, MOST_WORDS = 64, 200
@@ -22,12 +22,14 @@ PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 
 def date(data: Dataset, name: str) -> list[Any]:
     """Return the step of a date column: sure where each of its filled cells is a date."""
-    from mlctl.data import columns
+    from mlctl.data.tables import column_types
     from mlctl.recipes import encoders as make
 
     format = data.extra["formats"][name]
     splits = (split.inputs[name].dropna() for split in (data.train, data.validation, data.test) if split)
-    return list(make.date(name, format, all(columns.dates(cells, format).notna().all() for cells in splits)))
+    return list(
+        make.date(name, format, all(column_types.dates(cells, format).notna().all() for cells in splits))
+    )
 
 
 class Tabular(Recipe):
@@ -52,9 +54,9 @@ class Tabular(Recipe):
     split_seed = option(7, low=0, help="deals the rows out to training, validation and test")
 
     def load(self, source: Source) -> Dataset:
-        """Return the table's rows by split; see mlctl.data.frames for what is found in it."""
-        from mlctl.data import frames, table_notes
-        from mlctl.data.sources import given_file
+        """Return the table's rows by split; see mlctl.data.tables.user_table for what is found in it."""
+        from mlctl.data.sources.locate import given_file
+        from mlctl.data.tables import findings, user_table
 
         if not source.given:
             raise UsageError("there is no table", "give it: mlctl train FILE.csv --target COLUMN")
@@ -63,11 +65,11 @@ class Tabular(Recipe):
                 "what is to be predicted?", f"name the column: mlctl train {source.given} --target COLUMN"
             )
         path = given_file(source)
-        data = frames.read(path, source.options.target, source.options, source.given)
+        data = user_table.read(path, source.options.target, source.options, source.given)
         share = data.extra["share"]
         if not data.classes:
             self.objective = minimize("val_rmse")
-        elif min(share) < table_notes.IMBALANCED / len(share):
+        elif min(share) < findings.IMBALANCED / len(share):
             self.objective = maximize("val_f1")
         else:
             self.objective = minimize("val_loss")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.data.dataset import Dataset
-    from mlctl.data.sources import Source
+    from mlctl.data.sources.locate import Source
 
 
 class Texts(Recipe):
@@ -29,8 +29,8 @@ class Texts(Recipe):
 
     def load(self, source: Source) -> Dataset:
         """Return the texts as bags of words; the vocabulary is that of the training texts alone."""
-        from mlctl.data import texts
-        from mlctl.data.sources import given_path
+        from mlctl.data.files import texts
+        from mlctl.data.sources.locate import given_path
         from mlctl.serving.scoring import words_of
 
         if not source.given:

@@ -7,16 +7,16 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from mlctl.adapters import extras
-from mlctl.adapters.environment import cores
-from mlctl.adapters.framework import silent_stderr
-from mlctl.adapters.ray_nodes import OwnNodes
-from mlctl.domain import Watcher
+from mlctl.adapters.keras.runtime import silent_stderr
+from mlctl.adapters.ray.local_cluster import OwnNodes
+from mlctl.adapters.system import extras
+from mlctl.adapters.system.provenance import cores
 from mlctl.domain.cluster import Cluster
+from mlctl.domain.progress import Watcher
 from mlctl.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from mlctl.adapters.ray_cluster import Connection
+    from mlctl.adapters.ray.connection import Connection
 
 # Ray counts its users, and both libraries write to stderr
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -60,7 +60,7 @@ def connect(cluster: Cluster, watcher: Watcher) -> Connection:
     try:
         with silent_stderr():
             # only now: Ray reads its settings from the environment when it is imported
-            from mlctl.adapters.ray_cluster import Connection
+            from mlctl.adapters.ray.connection import Connection
 
             return Connection(cluster, own)
     except BaseException:

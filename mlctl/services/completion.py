@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from mlctl.domain import InstalledCompletion
+from mlctl.domain.project import InstalledCompletion
 from mlctl.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")

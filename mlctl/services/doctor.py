@@ -16,17 +16,19 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mlctl.adapters import framework, reach, records
-from mlctl.adapters.environment import cores
-from mlctl.adapters.journal import read_about
-from mlctl.adapters.registry import Registry
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Quiet
+from mlctl.adapters.keras import runtime
+from mlctl.adapters.runlog import local_runs
+from mlctl.adapters.runlog.journal import read_about
+from mlctl.adapters.system.provenance import cores
+from mlctl.adapters.tracking import health
+from mlctl.adapters.tracking.registry import Registry
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.progress import Quiet
 from mlctl.domain.project import Check, Diagnosis
 from mlctl.errors import MlctlError, NotFoundError
 from mlctl.services import completion
-from mlctl.services.registry.standing import agrees, look
-from mlctl.services.training import defaults
+from mlctl.services.models.registry_state import agrees, look
+from mlctl.services.recipes import defaults
 from mlctl.settings import Settings
 
 DISTRIBUTION = "mlctl-keras"
@@ -81,7 +83,7 @@ def _version(name: str) -> str:
 
 
 def _processor() -> Check:
-    model, flags = framework.cpu()
+    model, flags = runtime.cpu()
     known = [one for one in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if one in flags]
     said = f"{model}, {cores()} cores" + (f", {' '.join(known)}" if known else "")
     slow = platform.machine() == "x86_64" and bool(flags) and "avx2" not in flags
@@ -161,7 +163,7 @@ def _store(settings: Settings, places: set[str]) -> Iterator[Check]:
     """Look at the store; its experiments' artifact locations join `places`."""
     uri = settings.tracking_uri
     try:
-        reach.reach(uri)
+        health.reach(uri)
         store = Store(uri)
         if not store.exists:
             yield Check("tracking", True, "not there yet: the first run makes it")
@@ -206,7 +208,7 @@ def _buckets(settings: Settings, places: set[str]) -> Iterator[Check]:
 
 def _bucket(name: str, source: str) -> Check:
     """Put a bucket to the test; `source` says where the setting is that names it, "" where a store does."""
-    from mlctl.adapters import s3  # boto3 is slow to import, and only for those who have a bucket
+    from mlctl.adapters.storage import s3  # boto3 is slow to import, and only for those who have a bucket
     from mlctl.domain.server import Bucket
 
     try:
@@ -220,7 +222,7 @@ def _bucket(name: str, source: str) -> Check:
 
 
 def _unsent(settings: Settings) -> Iterator[Check]:
-    waiting = [path for path in records.folders(settings.state_dir) if not read_about(path).get("run_id")]
+    waiting = [path for path in local_runs.folders(settings.state_dir) if not read_about(path).get("run_id")]
     if waiting:
         yield Check(
             "offline runs", False, f"{len(waiting)} runs are kept on this machine alone", "mlctl sync"
@@ -229,8 +231,8 @@ def _unsent(settings: Settings) -> Iterator[Check]:
 
 def _trained(settings: Settings) -> Iterator[Check]:
     try:
-        framework.import_keras()
-        found = framework.hardware()
+        runtime.import_keras()
+        found = runtime.hardware()
         yield Check(
             "devices", True, ", ".join(found.gpus) or f"no GPU; bfloat16 on the CPU: {found.bfloat16}"
         )
@@ -249,7 +251,7 @@ def _trained(settings: Settings) -> Iterator[Check]:
 def _train_digits(settings: Settings, folder: Path) -> float:
     """Train, log and load back a digit model in a store of its own; return its test accuracy."""
     from mlctl.services.training.request import Request
-    from mlctl.services.training.train import train
+    from mlctl.services.workflows.train import train
 
     before, opened = Path.cwd(), os.environ.pop("MLFLOW_RUN_ID", None)
     os.chdir(folder)  # artifacts of a sqlite store go where one stands

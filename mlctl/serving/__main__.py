@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from mlctl.serving.spec import Spec, read_spec
+from mlctl.serving.endpoint_spec import Spec, read_spec
 from mlctl.serving.supervisor import Endpoint
 
 

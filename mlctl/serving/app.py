@@ -26,11 +26,11 @@ from mlctl.serving import body as bodies
 from mlctl.serving.access import AccessLog
 from mlctl.serving.keys import Guard
 from mlctl.serving.metrics import CONTENT_TYPE, Metrics
+from mlctl.serving.mlflow_fallback import Stock
 from mlctl.serving.model import Model
 from mlctl.serving.page import files as page
 from mlctl.serving.payload import prediction
-from mlctl.serving.refusal import Refusal, quoted
-from mlctl.serving.stock import Stock
+from mlctl.serving.request_error import Refusal, quoted
 
 INLINE_S = 0.004  # longer work leaves the event loop, so that a health check is answered meanwhile
 LINGER_S = 2.0  # a refused body is read and dropped for so long, lest the answer is lost in a reset

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mlctl.serving.refusal import Refusal, bad, quoted, too_large, unsupported
+from mlctl.serving.request_error import Refusal, bad, quoted, too_large, unsupported
 
 Receive = Callable[[], Awaitable[Any]]
 

@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mlctl.serving.endpoint_spec import Serving, Spec
 from mlctl.serving.keys import parse
-from mlctl.serving.spec import Serving, Spec
 from mlctl.serving.supervisor import Endpoint, say
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlctl.serving.refusal import bad
+from mlctl.serving.request_error import bad
 from mlctl.serving.signature import Signature, read_signature
 from mlctl.serving.tables import Columns
 

@@ -13,7 +13,7 @@ import orjson
 from mlctl.errors import did_you_mean
 from mlctl.serving import tables
 from mlctl.serving.model import Model
-from mlctl.serving.refusal import Refusal, bad, quoted, unsupported
+from mlctl.serving.request_error import Refusal, bad, quoted, unsupported
 from mlctl.serving.tensors import to_tensor
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")

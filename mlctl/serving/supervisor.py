@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from mlctl.machine import birth
-from mlctl.serving.spec import Serving, Spec
+from mlctl.serving.endpoint_spec import Serving, Spec
 
 START_WITHIN_S = 120
 DEATHS, WITHIN_S = 5, 10.0  # workers that die faster than this are not started again

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from mlctl.domain import gaps
-from mlctl.serving.refusal import bad, quoted, too_large
+from mlctl.domain import missing_values
+from mlctl.serving.request_error import bad, quoted, too_large
 from mlctl.serving.signature import NUMBERS, Column, Signature
 
 Columns = dict[str, list[Any]]
@@ -157,8 +157,8 @@ def _floats(values: list[Any]) -> Any:
 def _from_text(text: str, column: Column, ours: bool) -> Any:
     word = text.strip()
     if column.kind == "string" and not ours:
-        return None if text in gaps.OF_PANDAS and not column.required else text
-    if word in (gaps.WORDS if ours else gaps.OF_PANDAS):
+        return None if text in missing_values.OF_PANDAS and not column.required else text
+    if word in (missing_values.WORDS if ours else missing_values.OF_PANDAS):
         return None
     if column.kind in NUMBERS:
         try:

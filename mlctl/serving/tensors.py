@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.serving.refusal import bad, quoted
+from mlctl.serving.request_error import bad, quoted
 from mlctl.serving.signature import Tensor
 
 NUMBER_TYPES = frozenset({int, float})

@@ -25,12 +25,12 @@ import uvicorn
 
 from mlctl.serving.access import AccessLog
 from mlctl.serving.app import Application, Limits
+from mlctl.serving.endpoint_spec import Spec, read_spec
 from mlctl.serving.keys import Guard
 from mlctl.serving.metrics import Metrics
 from mlctl.serving.model import Model
 from mlctl.serving.protocol import PatientProtocol
-from mlctl.serving.refusal import Refusal
-from mlctl.serving.spec import Spec, read_spec
+from mlctl.serving.request_error import Refusal
 
 IDLE_S = 75  # longer than proxies keep theirs, so that they hang up first
 LAST_REQUESTS_S = 2.0  # a draining worker waits so long for the next request of a kept connection

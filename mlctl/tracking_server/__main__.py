@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.server_config import Plan
 
 
 def main() -> int:

@@ -19,9 +19,9 @@ import time
 import warnings
 from pathlib import Path
 
-from mlctl.tracking_server import named_only, upkeep
-from mlctl.tracking_server.parent import die_with_parent, say
-from mlctl.tracking_server.plan import CANNOT_LISTEN, Plan
+from mlctl.tracking_server import lazy_packages, maintenance
+from mlctl.tracking_server.parent_death import die_with_parent, say
+from mlctl.tracking_server.server_config import CANNOT_LISTEN, Plan
 from mlctl.tracking_server.signals import Wakeful
 
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
@@ -67,7 +67,7 @@ def launch(plan: Plan) -> int:
         say("INFO", f"serving on {plan.host}:{plan.port} with {plan.workers} workers")
         code = _Workers(plan, sock, wakeful).run()
         say("INFO", "stopped")
-        upkeep.settle(plan.backend_uri)
+        maintenance.settle(plan.backend_uri)
     if plan.note:
         Path(plan.note).unlink(missing_ok=True)
     return code
@@ -126,7 +126,7 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     """
     gc.disable()
     warnings.simplefilter("ignore")
-    named_only.stand_in("pandas", "pyarrow", "scipy")
+    lazy_packages.stand_in("pandas", "pyarrow", "scipy")
     with contextlib.suppress(ImportError):  # without the extra; a search of runs would load it in each worker
         importlib.import_module("mlflow.server.auth")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
@@ -185,7 +185,7 @@ class _Workers:
                 self._stop()
                 return 1
             if time.monotonic() > upkeep_at:
-                upkeep.refresh_statistics(self.plan.backend_uri)
+                maintenance.refresh_statistics(self.plan.backend_uri)
                 upkeep_at = time.monotonic() + UPKEEP_EVERY_S
         self._stop()
         return 0
@@ -212,7 +212,7 @@ class _Workers:
             born = self.alive.pop(pid, None)
             if born is None or not replace or self.wakeful.stopping:
                 continue  # an adopted orphan, where this is a container's first process, or an expected end
-            upkeep.forget_metrics(self.plan.metrics_dir, pid)
+            maintenance.forget_metrics(self.plan.metrics_dir, pid)
             lived = time.monotonic() - born
             self.failures = self.failures + 1 if lived < SOON_S else 0
             say("ERROR", f"worker {pid} ended with {os.waitstatus_to_exitcode(status)}; starting another")

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlctl.tracking_server.parent import say
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.parent_death import say
+from mlctl.tracking_server.server_config import Plan
 
 ADVISORY_LOCK = 0x6D6C63746C  # "mlctl": every server of ours takes this one lock of its database
 

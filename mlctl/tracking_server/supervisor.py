@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from mlctl.tracking_server import launcher
-from mlctl.tracking_server.parent import say
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.parent_death import say
+from mlctl.tracking_server.server_config import Plan
 from mlctl.tracking_server.signals import Wakeful
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0

@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse
 from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
 from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 
-from mlctl.tracking_server.front import Front, count_rows
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.health_middleware import Front, count_rows
+from mlctl.tracking_server.server_config import Plan
 
 KEEP_ALIVE_S = 75  # idle clients under load are reset by uvicorn's 5
 LOG_CONFIG = {

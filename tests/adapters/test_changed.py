@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mlctl.adapters.changed import Changed
+from mlctl.adapters.models.feature_shuffling import Changed
 
 WIDTH = 12
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlctl.data.pictures import Pictures
+from mlctl.data.files.images import Pictures
 from mlctl.errors import BadDataError, NotFoundError, UnreachableError
 
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    from mlctl.adapters import framework
+    from mlctl.adapters.keras import runtime
 
-    framework.import_keras()
+    runtime.import_keras()
     import keras
 
     return keras
@@ -46,8 +46,8 @@ def made(keras: Any) -> Any:
 
 
 def test_weights_are_those_of_training_in_memory(keras: Any, pictures: Pictures) -> None:
-    from mlctl.adapters import programs
-    from mlctl.adapters.feeder import FedProgram
+    from mlctl.adapters.keras import programs
+    from mlctl.adapters.keras.prefetch import FedProgram
 
     targets = (np.arange(22) % 2).astype(np.int32)
     order = np.random.default_rng(1).permutation(22)
@@ -63,7 +63,7 @@ def test_weights_are_those_of_training_in_memory(keras: Any, pictures: Pictures)
 
 
 def test_answers_come_from_disk_in_pieces(keras: Any, pictures: Pictures) -> None:
-    from mlctl.adapters import programs
+    from mlctl.adapters.keras import programs
 
     model, targets = made(keras), np.zeros(22, np.int32)
     found, _ = programs.predict(programs.predictor_for(model, pictures), pictures, targets)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.adapters import glance
+from mlctl.adapters.tracking import completion_lookup
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,13 @@ def server(thousand_runs: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_a_file_and_a_server_say_the_same(
     thousand_runs: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(glance, "READ_S", 30)  # what is said is the point here, on however slow a machine
-    file, http = glance.opened(thousand_runs), glance.opened(server)
+    monkeypatch.setattr(
+        completion_lookup, "READ_S", 30
+    )  # what is said is the point here, on however slow a machine
+    file, http = completion_lookup.opened(thousand_runs), completion_lookup.opened(server)
     for prefix in ("digits-095", "digits-001", "03e7f", "009", "no such"):
         assert list(http.runs(prefix)) == list(file.runs(prefix))
-    assert list(http.runs("")) == list(file.runs(""))[: glance.NEWEST_OF_SERVER]
+    assert list(http.runs("")) == list(file.runs(""))[: completion_lookup.NEWEST_OF_SERVER]
     assert file.runs("")[0] == ("03e7" + "f" * 28, "digits-0999", "digits")
     assert set(http.experiments()) == set(file.experiments()) >= {"digits", 'it\'s "odd": one'}
     assert list(http.models()) == list(file.models()) == ["churn", "wine-quality"]
@@ -69,7 +71,7 @@ def test_a_file_and_a_server_say_the_same(
 def test_looking_writes_nothing(thousand_runs: str) -> None:
     folder = Path(thousand_runs.removeprefix("sqlite:///")).parent
     before = {one.name: one.stat().st_mtime_ns for one in folder.iterdir()}
-    store = glance.opened(thousand_runs)
+    store = completion_lookup.opened(thousand_runs)
     store.runs("")
     store.close()
     assert {one.name: one.stat().st_mtime_ns for one in folder.iterdir()} == before

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlctl.adapters import checkpoints
-from mlctl.adapters.conversion import _status
-from mlctl.adapters.heartbeat import HEARTBEAT, LOST_AFTER_S
-from mlctl.adapters.journal import Journal
-from mlctl.adapters.recorder import Recorder, check_writable
-from mlctl.domain import Quiet
+from mlctl.adapters.keras import checkpoints
+from mlctl.adapters.runlog.journal import Journal
+from mlctl.adapters.runlog.recorder import Recorder, check_writable
+from mlctl.adapters.tracking.convert import _status
+from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S
+from mlctl.domain.progress import Quiet
 from mlctl.errors import BadDataError, ConfigurationError, RefusedError
 
 

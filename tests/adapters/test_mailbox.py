@@ -1,6 +1,6 @@
 import asyncio
 
-from mlctl.adapters.mailbox import Mailbox
+from mlctl.adapters.ray.message_actor import Mailbox
 
 
 def test_only_the_newest_attempt_is_heard_and_an_earlier_one_is_sent_away():

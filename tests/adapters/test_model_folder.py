@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlctl.adapters import model_folder
-from mlctl.data import synthetic
+from mlctl.adapters.models import save
+from mlctl.data.builtin import synthetic
 from mlctl.serving import scoring
 from tests.trained import TINY, Trained, train_here
 
@@ -125,5 +125,5 @@ def test_an_export_that_answers_otherwise_is_not_kept(
     monkeypatch.setattr(scoring, "onnx_runner", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
     raw = np.ones((8, 3), np.float32)
     about = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
-    assert model_folder.save(tmp_path / "m", model, None, raw, raw, about) == "keras"
+    assert save.save(tmp_path / "m", model, None, raw, raw, about) == "keras"
     assert not list(tmp_path.rglob("*.onnx"))

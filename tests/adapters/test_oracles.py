@@ -2,13 +2,13 @@ from collections import Counter
 
 import pytest
 
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
-framework.import_keras()
+runtime.import_keras()
 
-from mlctl.adapters.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
-from mlctl.domain import Objective  # noqa: E402
-from mlctl.domain.brackets import brackets, trials_of  # noqa: E402
+from mlctl.adapters.search.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
+from mlctl.domain.hyperband import brackets, trials_of  # noqa: E402
+from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import BadDataError  # noqa: E402
 

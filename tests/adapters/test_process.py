@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from mlctl import machine
-from mlctl.adapters.process import Detached, stop
+from mlctl.adapters.system.daemon import Detached, stop
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a birth on Linux alone")
 

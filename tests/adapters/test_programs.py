@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, optimizers
 
-from mlctl.adapters import programs, tensors
-from mlctl.data.bags import Bags
+from mlctl.adapters.keras import programs, tensors
+from mlctl.data.sparse_bags import Bags
 
 ROWS, BATCH, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch holds 4
 

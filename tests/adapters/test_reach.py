@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlctl.adapters.reach import reach
+from mlctl.adapters.tracking.health import reach
 
 DIES_WRITING = """
 import os, sqlite3, sys

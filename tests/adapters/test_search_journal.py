@@ -1,6 +1,6 @@
 import pytest
 
-from mlctl.adapters.search_journal import NAME, SearchJournal, read
+from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read
 from mlctl.errors import BadDataError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.adapters.tracking import Store
+from mlctl.adapters.tracking.store import Store
 from mlctl.services.runs import listing as runs
 from tests.tracking_store import Answer
 

@@ -28,9 +28,9 @@ from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mlctl.data.dataset import Dataset
-from mlctl.domain import Quiet
+from mlctl.domain.progress import Quiet
 from mlctl.services.automl.metrics import measured
-from mlctl.services.training import prepare
+from mlctl.services.recipes import prepare
 from mlctl.settings import load
 
 SHOWN = {True: ("accuracy", "log_loss", "auc"), False: ("mae", "rmse", "normalized_root_mean_squared_error")}

@@ -15,20 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
 
 def measured(recipe_name: str, epochs: int) -> None:
-    from mlctl.adapters import checkpoints, programs
-    from mlctl.adapters.loop import Epoch, Loop, Progress
-    from mlctl.domain import Quiet
+    from mlctl.adapters.keras import checkpoints, programs
+    from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+    from mlctl.domain.progress import Quiet
     from mlctl.scores import scores
-    from mlctl.services.training import prepare
+    from mlctl.services.recipes import prepare
     from mlctl.settings import load
 
     recipe, values = prepare.recipe_values(recipe_name, {})
     prepared = prepare.prepare(load(), recipe, values, None, None, Quiet())
-    framework.begin(0, framework.FLOAT32)
+    runtime.begin(0, runtime.FLOAT32)
     data, model = prepared.data, recipe.build(prepared.values, prepared.data)
     classes = len(data.classes)
     inputs, held = prepared.encoded(data.train), prepared.encoded(data.validation)
@@ -88,6 +88,6 @@ if __name__ == "__main__":
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--epochs", type=int, default=6)
     asked = parser.parse_args()
-    framework.import_keras()
+    runtime.import_keras()
     for name in asked.recipes:
         measured(name, asked.epochs)

@@ -25,7 +25,7 @@ from typing import Any
 
 import mlflow
 
-from mlctl.adapters.tracking import hush
+from mlctl.adapters.tracking.store import hush
 from mlctl.output.showing import show
 from mlctl.services.runs.listing import list_runs
 

@@ -51,7 +51,7 @@ def made(folder: Path) -> dict[str, Path]:
     import numpy as np
     from keras import layers
 
-    from mlctl.adapters import model_folder
+    from mlctl.adapters.models import save
     from mlctl.serving.scoring import Pixels
 
     keras.utils.set_random_seed(1)
@@ -64,7 +64,7 @@ def made(folder: Path) -> dict[str, Path]:
     raw = np.random.default_rng(1).integers(0, 256, (64, 28, 28), dtype=np.uint8)
     encoder = Pixels((28, 28), high=255)
     about = {"task": "multiclass", "classes": list("0123456789"), "unit": "", "recipe": "mnist"}
-    model_folder.save(folder / "ours", model, encoder, raw, encoder(raw), about)
+    save.save(folder / "ours", model, encoder, raw, encoder(raw), about)
     signature = mlflow.models.infer_signature(encoder(raw[:1]), np.zeros((1, 10), np.float32))
     mlflow.keras.save_model(model, str(folder / "stock"), signature=signature, pip_requirements=["keras"])
     parts = folder / "ours" / "artifacts" / "model"

@@ -20,10 +20,10 @@ import pandas as pd
 from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from mlctl.adapters import framework
-from mlctl.domain import Quiet
+from mlctl.adapters.keras import runtime
+from mlctl.domain.progress import Quiet
 from mlctl.scores import scores
-from mlctl.services.training import prepare
+from mlctl.services.recipes import prepare
 from mlctl.settings import load
 
 
@@ -78,14 +78,14 @@ def ours(
     path: Path, target: str, seed: int, given: dict[str, Any]
 ) -> tuple[prepare.Prepared, dict[str, float]]:
     """Train the recipe with its defaults, and score the kept epoch on the test rows."""
-    from mlctl.adapters import programs
-    from mlctl.adapters.loop import Loop, Progress
+    from mlctl.adapters.keras import programs
+    from mlctl.adapters.keras.training_loop import Loop, Progress
 
     recipe, values = prepare.recipe_values(str(path), {"target": target, "split_seed": 7 + seed, **given})
     prepared = prepare.prepare(load(), recipe, values, None, None, Quiet())
     data, test = prepared.data, prepared.data.test
     assert test is not None
-    framework.begin(seed, framework.FLOAT32)
+    runtime.begin(seed, runtime.FLOAT32)
     model = recipe.build(prepared.values, data)
     classes = len(data.classes)
     program = programs.program_for(
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
-    framework.import_keras()
+    runtime.import_keras()
     given = dict(one.split("=", 1) for one in asked.set)
     with tempfile.TemporaryDirectory() as folder:
         for name, (path, target) in tables(Path(folder)).items():

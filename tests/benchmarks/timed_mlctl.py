@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.__main__ import main
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 from mlctl.output.progress import TrainingView
-from mlctl.services.training import prepare
+from mlctl.services.recipes import prepare
 
 spent = {"wall_s": 0.0, "cpu_s": 0.0}
 epoch_ends: list[float] = []
@@ -58,6 +58,6 @@ told, showed = TrainingView.stage, TrainingView.epoch
 TrainingView.epoch = epoch  # type: ignore[method-assign]
 TrainingView.stage = stage  # type: ignore[method-assign]
 prepare.prepare = around(prepare.prepare, before=-1, after=1)
-framework.begin = around(framework.begin, before=-1)  # the seed: the model is built and trained right after
+runtime.begin = around(runtime.begin, before=-1)  # the seed: the model is built and trained right after
 sys.argv[0] = "mlctl"
 sys.exit(main())

@@ -18,9 +18,9 @@ import pytest
 
 from mlctl import settings
 from mlctl.errors import BadDataError
-from mlctl.services.serving.predict import predict, predict_to_file
+from mlctl.services.evaluation.predict import predict, predict_to_file
 from mlctl.serving.model import Model
-from mlctl.serving.refusal import Refusal
+from mlctl.serving.request_error import Refusal
 from tests.parts.s3 import S3
 from tests.trained import TINY, Trained, environment, mlctl, trained
 
@@ -185,7 +185,7 @@ def test_every_commented_setting_of_init_can_be(project: Path, tmp_path: Path) -
 
 def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
     from mlctl.errors import ConfigurationError
-    from mlctl.services.training.defaults import with_defaults
+    from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
 
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepochs = 20\nunits = 128\n")
@@ -257,7 +257,7 @@ def test_defaults_of_a_recipe_that_is_not_there_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlctl.errors import ConfigurationError
-    from mlctl.services.training.defaults import with_defaults
+    from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
 
     monkeypatch.chdir(tmp_path)
@@ -279,7 +279,7 @@ def test_a_users_own_settings_may_name_a_recipe_of_another_project(
 ) -> None:
     from mlctl import settings
     from mlctl.errors import ConfigurationError
-    from mlctl.services.training.defaults import with_defaults
+    from mlctl.services.recipes.defaults import with_defaults
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mlctl.settings.platformdirs.user_config_dir", lambda _: str(tmp_path))
@@ -291,7 +291,7 @@ def test_a_users_own_settings_may_name_a_recipe_of_another_project(
 
 
 def test_a_column_is_set_as_toml_writes_a_dotted_name(tmp_path: Path) -> None:
-    from mlctl.services.training.defaults import with_defaults
+    from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
 
     customers().to_csv(tmp_path / "churn.csv", index=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlctl.data.archive import Archive
+from mlctl.data.sources.npz import Archive
 from mlctl.errors import BadDataError
 
 
@@ -154,7 +154,7 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlctl.data.archive.MAX_ARRAY_BYTES", 1 << 20)
+    monkeypatch.setattr("mlctl.data.sources.npz.MAX_ARRAY_BYTES", 1 << 20)
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((1 << 20, 2), np.uint8))
     with pytest.raises(BadDataError, match=r"found 2,097,\d+ bytes unpacked, expected at most 1,048,576"):
         read(tmp_path / "bomb.npz")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlctl.data import bags
-from mlctl.data.bags import Bags
+from mlctl.data import sparse_bags
+from mlctl.data.sparse_bags import Bags
 
 
 def some(rows: int = 200, width: int = 50) -> tuple[list[list[int]], np.ndarray]:
@@ -64,9 +64,9 @@ def test_what_was_saved_is_loaded_and_what_is_torn_is_not(tmp_path: Path) -> Non
     made = Bags.from_lists(some()[0], 50, base=1)
     targets = np.arange(200) % 2
     path = tmp_path / "deep" / "prepared.npz"
-    assert bags.load(path) is None
-    bags.save(path, made, targets)
-    found = bags.load(path)
+    assert sparse_bags.load(path) is None
+    sparse_bags.save(path, made, targets)
+    found = sparse_bags.load(path)
     assert found is not None
     np.testing.assert_array_equal(found[0].dense(), made.dense())
     np.testing.assert_array_equal(found[1], targets)
@@ -77,7 +77,7 @@ def test_what_was_saved_is_loaded_and_what_is_torn_is_not(tmp_path: Path) -> Non
         torn = bytearray(whole)
         torn[place : place + 4] = b"\xff\xff\xff\xff"
         path.write_bytes(torn)
-        again = bags.load(path)
+        again = sparse_bags.load(path)
         assert again is None or (again[0].dense() == made.dense()).all()
     path.write_bytes(whole[: len(whole) // 2])
-    assert bags.load(path) is None
+    assert sparse_bags.load(path) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlctl.data import pictures, texts
+from mlctl.data.files import images, texts
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes.own import recipe_for
 from mlctl.serving.scoring import Words, words_of
@@ -35,7 +35,7 @@ def album(tmp_path: Path) -> Path:
 
 def test_a_folder_a_class(album: Path) -> None:
     assert recipe_for(str(album)) == "images"
-    data = pictures.read(album, (24, 32), 7, quiet)
+    data = images.read(album, (24, 32), 7, quiet)
     assert data.classes == ("blue ones", "red ones")
     assert data.splits == {"train": 26, "validation": 6, "test": 8}
     assert data.extra["params"] == {"image_height": 24, "image_width": 32}
@@ -52,36 +52,36 @@ def test_pictures_and_labels_in_a_table(album: Path) -> None:
     rows = "".join(f"{path.relative_to(album)},{path.parent.name.split()[0]}\n" for path in files)
     (album / "list.csv").write_text("path,label\n" + rows)
     assert recipe_for(str(album / "list.csv")) == "images"
-    data = pictures.read(album / "list.csv", (8, 8), 7, quiet)
+    data = images.read(album / "list.csv", (8, 8), 7, quiet)
     assert data.classes == ("blue", "red")
     assert sum(data.splits.values()) == 20
     (album / "list.csv").write_text("path,label\n" + rows + "gone.png,red\n")
     with pytest.raises(NotFoundError, match=r"gone\.png"):
-        pictures.read(album / "list.csv", (8, 8), 7, quiet)
+        images.read(album / "list.csv", (8, 8), 7, quiet)
 
 
 def test_a_few_unreadable_pictures_are_named_and_left_out_and_many_are_refused(album: Path) -> None:
     (album / "red ones" / "cut.jpg").write_bytes((album / "red ones" / "0.jpg").read_bytes()[:200])
-    data = pictures.read(album, (8, 8), 7, quiet)
+    data = images.read(album, (8, 8), 7, quiet)
     assert sum(data.splits.values()) == 40
     assert any("1 unreadable" in note and "cut.jpg" in note for note in data.notes)
     for number in range(5):
         (album / "red ones" / f"bad{number}.jpg").write_bytes(b"no picture")
     with pytest.raises(BadDataError, match="6 of 46 pictures cannot be read"):
-        pictures.read(album, (8, 8), 7, quiet)
+        images.read(album, (8, 8), 7, quiet)
 
 
 @pytest.mark.parametrize(
     ("typed", "size"), [("180x120", (180, 120)), ("64", (64, 64)), ("32 X 48", (32, 48))]
 )
 def test_sizes(typed: str, size: tuple[int, int]) -> None:
-    assert pictures.size_of(typed) == size
+    assert images.size_of(typed) == size
 
 
 @pytest.mark.parametrize("typed", ["", "big", "4x4", "100x", "9999x9999"])
 def test_what_is_no_size(typed: str) -> None:
     with pytest.raises(UsageError, match="is no size"):
-        pictures.size_of(typed)
+        images.size_of(typed)
 
 
 @pytest.fixture
@@ -165,10 +165,10 @@ def test_a_folder_in_a_bucket_is_refused_with_the_way_to_it() -> None:
 
 def test_a_picture_is_asked_about_as_it_was_trained(album: Path) -> None:
     """Predict reads a file of any size as training does: upright, cut to the proportions, scaled."""
-    from mlctl.adapters.pictures import read
+    from mlctl.adapters.predict.image_input import read
 
     file = next((album / "red ones").glob("*.jpg"))
     asked = read(file, (24, 32, 3), 255.0, "uint8")
-    assert (asked[0] == pictures.pixels_of(file, 24, 32)).all()
+    assert (asked[0] == images.pixels_of(file, 24, 32)).all()
     with pytest.raises(NotFoundError):
         read(album / "none.png", (24, 32, 3), 255.0, "uint8")

@@ -11,8 +11,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from mlctl.data import frames
-from mlctl.data.layout import sniff
+from mlctl.data.tables import user_table
+from mlctl.data.tables.dialect import sniff
 from mlctl.errors import BadDataError, UsageError
 
 ROWS = 400
@@ -46,7 +46,7 @@ def written(frame: pd.DataFrame, path: Path, **how: Any) -> Path:
 
 
 def test_kinds_are_found_and_said(passengers: pd.DataFrame, tmp_path: Path) -> None:
-    data = frames.read(written(passengers, tmp_path / "p.csv"), "survived", {})
+    data = user_table.read(written(passengers, tmp_path / "p.csv"), "survived", {})
     assert data.extra["columns"] == {
         "age": "number", "fare": "number", "port": "category", "member": "boolean", "booked": "date", "remark": "text",
     }  # fmt: skip
@@ -63,7 +63,7 @@ def test_kinds_are_found_and_said(passengers: pd.DataFrame, tmp_path: Path) -> N
 
 def test_splits_are_disjoint_whole_and_stratified(passengers: pd.DataFrame, tmp_path: Path) -> None:
     told = {"column.PassengerId": "number"}
-    data = frames.read(written(passengers, tmp_path / "p.csv"), "survived", told)
+    data = user_table.read(written(passengers, tmp_path / "p.csv"), "survived", told)
     assert data.test is not None
     parts = [set(split.inputs["PassengerId"]) for split in (data.train, data.validation, data.test)]
     assert set.union(*parts) == set(passengers["PassengerId"])
@@ -76,7 +76,7 @@ def test_splits_are_disjoint_whole_and_stratified(passengers: pd.DataFrame, tmp_
 def test_groups_stay_together(passengers: pd.DataFrame, tmp_path: Path) -> None:
     passengers["family"] = np.arange(ROWS) // 4
     passengers["copy"] = [f"f{one}" for one in passengers["family"]]
-    data = frames.read(written(passengers, tmp_path / "p.csv"), "survived", {"group": "family"})
+    data = user_table.read(written(passengers, tmp_path / "p.csv"), "survived", {"group": "family"})
     assert data.test is not None
     assert "family" not in data.train.inputs
     families = [set(split.inputs["copy"]) for split in (data.train, data.validation, data.test)]
@@ -85,7 +85,7 @@ def test_groups_stay_together(passengers: pd.DataFrame, tmp_path: Path) -> None:
 
 
 def test_the_newest_rows_are_the_test(passengers: pd.DataFrame, tmp_path: Path) -> None:
-    data = frames.read(written(passengers, tmp_path / "p.csv"), "survived", {"time": "booked"})
+    data = user_table.read(written(passengers, tmp_path / "p.csv"), "survived", {"time": "booked"})
     assert data.test is not None
     newest = [
         pd.to_datetime(split.inputs["booked"], format="%d.%m.%Y")
@@ -97,14 +97,14 @@ def test_the_newest_rows_are_the_test(passengers: pd.DataFrame, tmp_path: Path) 
 
 def test_a_kind_can_be_told(passengers: pd.DataFrame, tmp_path: Path) -> None:
     path = written(passengers, tmp_path / "p.csv")
-    data = frames.read(path, "survived", {"column.age": "category", "column.port": "drop"})
+    data = user_table.read(path, "survived", {"column.age": "category", "column.port": "drop"})
     assert data.extra["columns"]["age"] == "category"
     assert "port" not in data.train.inputs
     with pytest.raises(UsageError, match="no such column") as told:
-        frames.read(path, "survived", {"column.prot": "drop"})
+        user_table.read(path, "survived", {"column.prot": "drop"})
     assert told.value.hint == "did you mean port?"
     with pytest.raises(UsageError, match="no kind of column"):
-        frames.read(path, "survived", {"column.port": "word"})
+        user_table.read(path, "survived", {"column.port": "word"})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_layouts(how: dict[str, Any], encoding: str, delimiter: str, decimal: st
         decimal,
         True,
     )
-    data = frames.read(path, "preis", {})
+    data = user_table.read(path, "preis", {})
     assert data.extra["columns"] == {"größe": "number", "stadt": "category"}
     assert set(data.train.inputs["stadt"]) == {"Köln", "Zürich, Süd"}
     assert not data.classes
@@ -141,7 +141,7 @@ def test_a_table_without_header(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60), "c": rng.integers(0, 2, 60)})
     path = written(frame, tmp_path / "t.csv", header=False)
-    data = frames.read(path, "c3", {})
+    data = user_table.read(path, "c3", {})
     assert data.extra["columns"] == {"c1": "number", "c2": "number"}
     assert sum(data.splits.values()) == 60
     assert "without a header" in data.notes[0]
@@ -157,7 +157,7 @@ def test_parquet_reads_as_csv_does(passengers: pd.DataFrame, tmp_path: Path) -> 
     passengers["member"] = passengers["member"] == "yes"
     passengers["booked"] = pd.to_datetime(passengers["booked"], format="%d.%m.%Y")
     passengers.to_parquet(tmp_path / "p.parquet")
-    data = frames.read(tmp_path / "p.parquet", "survived", {})
+    data = user_table.read(tmp_path / "p.parquet", "survived", {})
     assert data.extra["columns"]["member"] == "boolean"
     assert data.extra["columns"]["booked"] == "date"
 
@@ -174,13 +174,13 @@ def test_parquet_reads_as_csv_does(passengers: pd.DataFrame, tmp_path: Path) -> 
 )
 def test_tasks(values: Any, task: str, classes: tuple[str, ...], tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=100), "y": values})
-    assert frames.read(written(frame, tmp_path / "t.csv"), "y", {"task": task}).classes == classes
+    assert user_table.read(written(frame, tmp_path / "t.csv"), "y", {"task": task}).classes == classes
 
 
 def test_a_rare_class_is_said(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=1000), "y": np.where(np.arange(1000) % 25, "fine", "fraud")})
-    data = frames.read(written(frame, tmp_path / "t.csv"), "y", {})
+    data = user_table.read(written(frame, tmp_path / "t.csv"), "y", {})
     warning = next(note for note in data.notes if note.startswith("warning"))
     assert "class fraud is 4.06% of the rows" in warning
     assert "--set balance=true" in warning
@@ -189,7 +189,7 @@ def test_a_rare_class_is_said(tmp_path: Path) -> None:
 
 def test_a_column_that_gives_the_target_away_is_said(passengers: pd.DataFrame, tmp_path: Path) -> None:
     passengers["lifeboat"] = np.where(passengers["survived"] == "yes", "boarded", "none taken")
-    notes = frames.read(written(passengers, tmp_path / "p.csv"), "survived", {}).notes
+    notes = user_table.read(written(passengers, tmp_path / "p.csv"), "survived", {}).notes
     warned = [note for note in notes if note.startswith("warning")]
     assert len(warned) == 1
     assert "lifeboat alone explains 100.0%" in warned[0]
@@ -199,7 +199,7 @@ def test_a_price_in_another_currency_gives_the_price_away(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     price = rng.lognormal(5, 1, 600)
     frame = pd.DataFrame({"size": price * rng.normal(1, 0.5, 600), "yen": price * 160, "price": price})
-    notes = frames.read(written(frame, tmp_path / "p.csv"), "price", {}).notes
+    notes = user_table.read(written(frame, tmp_path / "p.csv"), "price", {}).notes
     assert [note.split()[1] for note in notes if note.startswith("warning")] == ["yen"]
 
 
@@ -223,7 +223,7 @@ def test_what_cannot_be_learned_from_is_refused(
     path = tmp_path / "t.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(error, match=said):
-        frames.read(path, target, {})
+        user_table.read(path, target, {})
 
 
 def test_true_and_false_stay_what_they_are(tmp_path: Path) -> None:
@@ -234,11 +234,11 @@ def test_true_and_false_stay_what_they_are(tmp_path: Path) -> None:
     frame["gaps"] = frame["gaps"].sample(frac=1, random_state=1).to_numpy()
     frame.to_parquet(tmp_path / "t.parquet")
     for path in (written(frame, tmp_path / "t.csv"), tmp_path / "t.parquet"):
-        data = frames.read(path, "y", {})
+        data = user_table.read(path, "y", {})
         assert data.extra["columns"] == {"whole": "boolean", "gaps": "boolean", "age": "number"}
         assert data.train.inputs["whole"].dtype == bool
         assert set(data.train.inputs["gaps"]) == {True, False, None}
-        told = frames.read(path, "y", {"column.whole": "category"})
+        told = user_table.read(path, "y", {"column.whole": "category"})
         assert set(told.train.inputs["whole"]) == {
             True,
             False,
@@ -248,8 +248,8 @@ def test_true_and_false_stay_what_they_are(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,a,y\n" + "1,2,3,0\n2,3,4,1\n" * 20)
     with pytest.raises(BadDataError, match="columns 1 and 3 are both named 'a'"):
-        frames.read(tmp_path / "t.csv", "y", {})
+        user_table.read(tmp_path / "t.csv", "y", {})
     made = pyarrow.table([[1, 2], [3, 4], [0, 1]], names=["a", "a", "y"])
     pyarrow.parquet.write_table(made, tmp_path / "t.parquet")
     with pytest.raises(BadDataError, match="columns 1 and 2 are both named 'a'"):
-        frames.read(tmp_path / "t.parquet", "y", {})
+        user_table.read(tmp_path / "t.parquet", "y", {})

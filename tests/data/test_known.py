@@ -12,14 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlctl.data import housing as housing_data
-from mlctl.data import known, splits, synthetic
+from mlctl.data import splits
+from mlctl.data.builtin import housing as housing_data
+from mlctl.data.builtin import keras_datasets, synthetic
+from mlctl.data.builtin.housing import housing
 from mlctl.data.dataset import Dataset
-from mlctl.data.housing import housing
-from mlctl.data.sources import Source
+from mlctl.data.sources.locate import Source
 from mlctl.errors import BadDataError, UsageError
 
-ALL = {"digits": known.digits, "mnist": known.mnist, "imdb": known.imdb, "housing": housing}
+ALL = {
+    "digits": keras_datasets.digits,
+    "mnist": keras_datasets.mnist,
+    "imdb": keras_datasets.imdb,
+    "housing": housing,
+}
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def tokens(text: str) -> list[str]:
 
 
 def test_digits(source: Source) -> None:
-    data = known.digits(source)
+    data = keras_datasets.digits(source)
     assert data.splits == {"train": 1149, "validation": 289, "test": 359}
     assert data.train.inputs.shape == (1149, 8, 8)
     assert (data.train.inputs.min(), data.train.inputs.max()) == (0, 16)
@@ -44,14 +50,14 @@ def test_digits(source: Source) -> None:
         shares = np.bincount(split.targets) / len(split)
         assert shares.min() > 0.08
     assert data.raw(data.train.inputs) is data.train.inputs
-    other = known.digits(Source(options=SimpleNamespace(split_seed=8)))
+    other = keras_datasets.digits(Source(options=SimpleNamespace(split_seed=8)))
     assert other.sha256 == data.sha256
     assert not np.array_equal(other.train.targets, data.train.targets)
 
 
 @pytest.mark.needs("mnist")
 def test_mnist(source: Source) -> None:
-    data = known.mnist(source)
+    data = keras_datasets.mnist(source)
     assert data.splits == {"train": 55_000, "validation": 5_000, "test": 10_000}
     assert data.train.inputs.shape == (55_000, 28, 28)
     assert data.train.inputs.dtype == np.uint8
@@ -72,7 +78,7 @@ def test_housing(source: Source) -> None:
 
 @pytest.mark.needs("imdb")
 def test_imdb_and_its_prepared_copy(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = known.imdb(source)
+    data = keras_datasets.imdb(source)
     assert data.splits == {"train": 40_000, "validation": 10_000}
     assert data.test is None
     assert (data.train.inputs.width, data.task) == (30_000, "binary")
@@ -88,8 +94,8 @@ def test_imdb_and_its_prepared_copy(source: Source, monkeypatch: pytest.MonkeyPa
     for place, word in enumerate(words):  # every word comes back as itself, the odd ones too
         assert tokens(word) == [word], place
 
-    monkeypatch.setattr("mlctl.data.archive.Archive.lists", None)  # a second run unpickles nothing
-    again = known.imdb(source)
+    monkeypatch.setattr("mlctl.data.sources.npz.Archive.lists", None)  # a second run unpickles nothing
+    again = keras_datasets.imdb(source)
     np.testing.assert_array_equal(again.train.inputs.ids, data.train.inputs.ids)
     np.testing.assert_array_equal(again.validation.targets, data.validation.targets)
     assert again.sha256 == data.sha256
@@ -105,7 +111,7 @@ def tiny_imdb(folder: Path, **changed: Any) -> Source:
 
 
 def test_a_review_is_over_the_most_frequent_words(tmp_path: Path) -> None:
-    data = known.imdb(tiny_imdb(tmp_path))
+    data = keras_datasets.imdb(tiny_imdb(tmp_path))
     texts = data.raw(data.train.inputs) + data.raw(data.validation.inputs)
     assert sorted(texts) == ["", "", "bad good", "bad good", "bad good", "bad good", "so", "so"]
     assert data.source == str(tmp_path / "imdb.npz")
@@ -114,12 +120,12 @@ def test_a_review_is_over_the_most_frequent_words(tmp_path: Path) -> None:
 def test_an_unwritable_or_torn_cache_does_not_stop_a_run(tmp_path: Path) -> None:
     source = tiny_imdb(tmp_path)
     (tmp_path / "cache").write_text("in the way")
-    first = known.imdb(source)
+    first = keras_datasets.imdb(source)
     (tmp_path / "cache").unlink()
-    known.imdb(source)
+    keras_datasets.imdb(source)
     (prepared,) = (tmp_path / "cache" / "prepared").iterdir()
     prepared.write_bytes(prepared.read_bytes()[:100])
-    again = known.imdb(source)
+    again = keras_datasets.imdb(source)
     np.testing.assert_array_equal(again.train.inputs.dense(), first.train.inputs.dense())
 
 
@@ -133,14 +139,14 @@ def test_reviews_that_are_none(tmp_path: Path) -> None:
         ({"x_test": np.zeros((4, 3), int)}, "x_test: found type int64"),
     ):
         with pytest.raises(BadDataError, match=said):
-            known.imdb(tiny_imdb(tmp_path, **changed))
+            keras_datasets.imdb(tiny_imdb(tmp_path, **changed))
 
 
 def test_a_word_index_that_is_none(tmp_path: Path) -> None:
     source = tiny_imdb(tmp_path)
     for text, said in (("{", "no JSON"), ("[]", "holds a list"), ('{"a": 1, "b": 3}', "no word of rank 2")):
         (tmp_path / "imdb_word_index.json").write_text(text)
-        data = known.imdb(source)
+        data = keras_datasets.imdb(source)
         with pytest.raises(BadDataError, match=said):
             data.raw(data.train.inputs)
 

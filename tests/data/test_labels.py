@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.data import delimited, labels
+from mlctl.data.tables import label_column, reader
 from mlctl.errors import BadDataError
 
 
@@ -25,9 +25,9 @@ def test_targets_have_the_numbers_of_a_models_own_classes(
 ) -> None:
     path = tmp_path / "new.csv"
     path.write_text("x,kind\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
-    frame, _ = delimited.read(path)
-    there, found = labels.known(path, frame, "kind", None, classes, "Abc 1")
+    frame, _ = reader.read(path)
+    there, found = label_column.known(path, frame, "kind", None, classes, "Abc 1")
     assert there.tolist() == [cell != "" for cell in cells]
     assert found.tolist() == numbers
     with pytest.raises(BadDataError, match="Abc 1 does not know the class"):
-        labels.known(path, frame, "kind", None, ("other", "another"), "Abc 1")
+        label_column.known(path, frame, "kind", None, ("other", "another"), "Abc 1")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlctl.adapters import pictures as asked
-from mlctl.data import folders, pictures, texts
+from mlctl.adapters.predict import image_input as asked
 from mlctl.data.dataset import Dataset, Split
+from mlctl.data.files import images, labelled_files, texts
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes.own import recipe_for
 from mlctl.serving.scoring import words_of
@@ -37,7 +37,7 @@ def laid_out(tmp_path: Path) -> Layout:
 
 
 def read(folder: Path) -> Dataset:
-    return pictures.read(folder, (8, 8), 7, quiet)
+    return images.read(folder, (8, 8), 7, quiet)
 
 
 def parts(split: Split | None) -> set[str]:
@@ -115,7 +115,7 @@ def test_texts_lie_as_pictures_do(tmp_path: Path) -> None:
 def test_a_target_is_of_a_table(laid_out: Layout) -> None:
     folder = laid_out({"a": 8, "b": 8})
     with pytest.raises(UsageError, match="--target breed"):
-        folders.found(folder, folders.PICTURES, "breed")
+        labelled_files.found(folder, labelled_files.PICTURES, "breed")
 
 
 def test_a_text_file_is_read_whatever_wrote_it(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_deep_greys_are_scaled_in_training_and_predict_alike(name: str, tmp_path
         Image.frombytes("I;16B", (8, 8), DEEP[name].tobytes()).save(file)
     else:
         Image.fromarray(DEEP[name]).save(file)
-    trained = pictures.pixels_of(file, 8, 8)
+    trained = images.pixels_of(file, 8, 8)
     assert np.abs(trained - (GREY / 257)[..., None]).max() <= 1
     assert (asked.read(file, (8, 8, 3), 255.0, "uint8")[0] == trained).all()
     assert (asked.read(file, (8, 8), 255.0, "uint8")[0] == trained[..., 0]).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlctl.data import frames
+from mlctl.data.tables import user_table
 from mlctl.errors import BadDataError, UsageError
 
 ROWS = 120
@@ -21,7 +21,7 @@ def read(tmp_path: Path, text: str | bytes, target: str = "y", **options: str) -
     """Read a text as a table whose options are named with _ for the point."""
     path = tmp_path / "t.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return frames.read(path, target, {name.replace("__", "."): value for name, value in options.items()})
+    return user_table.read(path, target, {name.replace("__", "."): value for name, value in options.items()})
 
 
 def table(**columns: Any) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.data import download, sources
-from mlctl.data.download import Download
-from mlctl.data.sources import Source
+from mlctl.data.sources import download, locate
+from mlctl.data.sources.download import Download
+from mlctl.data.sources.locate import Source
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, UnreachableError
 from tests.parts.s3 import S3
 
@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, web: Web) -> None:
 
 def test_two_processes_fetch_once(tmp_path: Path, web: Web) -> None:
     code = (
-        "import sys; from pathlib import Path; from mlctl.data.sources import Source; from mlctl.data.download import Download;"
+        "import sys; from pathlib import Path; from mlctl.data.sources.locate import Source; from mlctl.data.sources.download import Download;"
         "print(Source(cache_dir=Path(sys.argv[1])).file(Download('thing.npz', *sys.argv[2:])).stat().st_size)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "cache"), web.url, wanted(web).sha256]
@@ -231,9 +231,9 @@ def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:
     for name, data in (("a", content), ("b", content), ("c", content[:-1] + bytes([content[-1] ^ 1]))):
         (tmp_path / name).write_bytes(data)
     a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
-    assert sources.sha256([a]) == sources.sha256([b]) == hashlib.sha256(content).hexdigest()
-    assert sources.sha256([c]) != sources.sha256([a])
-    assert sources.sha256([a, c]) == sources.sha256([b, c]) != sources.sha256([c, a])
+    assert locate.sha256([a]) == locate.sha256([b]) == hashlib.sha256(content).hexdigest()
+    assert locate.sha256([c]) != locate.sha256([a])
+    assert locate.sha256([a, c]) == locate.sha256([b, c]) != locate.sha256([c, a])
 
 
 @pytest.mark.needs("s3")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.data.tables import Column, read
+from mlctl.data.builtin.fixed_csv import Column, read
 from mlctl.errors import BadDataError
 
 COLUMNS = {"a": Column(), "b": Column(gaps=True), "c": Column(number=False)}

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from mlctl.adapters.process import Detached
+from mlctl.adapters.system.daemon import Detached
 from tests.parts.command_line import CommandLine
 
 

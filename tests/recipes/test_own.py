@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mlctl.data import pictures, texts
+from mlctl.data.files import images, texts
 from mlctl.errors import BadDataError, MlctlError, NotFoundError, UsageError
 from mlctl.recipes import encoders
 from mlctl.recipes.own import recipe_for
-from mlctl.services.training.prepare import recipe_values
+from mlctl.services.recipes.prepare import recipe_values
 from mlctl.serving.scoring import words_of
 from tests.data.test_folders import quiet
 
@@ -52,7 +52,7 @@ def test_addresses_are_no_pictures(films: Path) -> None:
     recipe, values = recipe_values(str(films), {"target": "y"})
     assert (recipe.name, values.target) == ("tabular", "y")
     with pytest.raises(BadDataError, match="no column of paths") as told:
-        pictures.read(films, (8, 8), 7, quiet)
+        images.read(films, (8, 8), 7, quiet)
     assert way_out(told) == f"mlctl train tabular --data {films} --target COLUMN"
 
 
@@ -62,27 +62,27 @@ def test_a_table_with_names_of_files_that_are_elsewhere_is_a_table(tmp_path: Pat
     pairs = table(tmp_path / "pairs.csv", "path,label", *(f"gone/{n}.jpg,{n % 2}" for n in range(40)))
     assert recipe_for(str(pairs)) == "images"  # there is nothing else in it to learn from
     with pytest.raises(NotFoundError, match="40 files that are not there") as told:
-        pictures.read(pairs, (8, 8), 7, quiet)
+        images.read(pairs, (8, 8), 7, quiet)
     assert "as a table: " in told.value.hint
 
 
 def test_a_table_of_pictures_takes_a_target_and_asks_for_it(dogs: Path) -> None:
     recipe, values = recipe_values(str(dogs), {"target": "breed"})
     assert recipe.name == "images"
-    data = pictures.read(dogs, (8, 8), 7, quiet, target=values.target)
+    data = images.read(dogs, (8, 8), 7, quiet, target=values.target)
     assert data.classes == ("boxer", "pug")
     with pytest.raises(UsageError, match="width, breed: which is the label") as told:
-        pictures.read(dogs, (8, 8), 7, quiet)
+        images.read(dogs, (8, 8), 7, quiet)
     assert told.value.hint.startswith("say --target COLUMN; as a table: mlctl train tabular --data")
     with pytest.raises(UsageError, match="--target bread") as told:
-        pictures.read(dogs, (8, 8), 7, quiet, target="bread")
+        images.read(dogs, (8, 8), 7, quiet, target="bread")
     assert "did you mean breed?" in told.value.hint
 
 
 def test_a_column_called_label_is_the_label_and_its_gaps_are_said(dogs: Path) -> None:
     text = dogs.read_text().replace("breed", "label")
     dogs.write_text(text.replace("7.png,103,boxer", "7.png,103,"))
-    data = pictures.read(dogs, (8, 8), 7, quiet)
+    data = images.read(dogs, (8, 8), 7, quiet)
     assert data.classes == ("boxer", "pug")
     assert "warning: 1 row lacks a file or label: left out" in data.notes
 
@@ -90,7 +90,7 @@ def test_a_column_called_label_is_the_label_and_its_gaps_are_said(dogs: Path) ->
 def test_too_small_classes_are_shown_the_way_out(dogs: Path) -> None:
     rows = [f"{number}.png,{number / 7}" for number in range(20)]
     with pytest.raises(BadDataError, match="score has 20 classes, the smallest of 1 files") as told:
-        pictures.read(table(dogs, "file,score", *rows), (8, 8), 7, quiet)
+        images.read(table(dogs, "file,score", *rows), (8, 8), 7, quiet)
     assert way_out(told) == f"mlctl train tabular --data {dogs} --target score"
 
 

@@ -182,7 +182,7 @@ def test_history_at_a_time(model: str, ask: Any) -> None:
 
 
 def test_what_a_killed_promoter_left_is_ended_by_who_comes_next(model: str, own_store: str, ask: Any) -> None:
-    from mlctl.services.registry import audit
+    from mlctl.services.models import history as audit
 
     ask("promote", model, 1, "Production")
     client = mlflow.MlflowClient(own_store, own_store)
@@ -198,7 +198,7 @@ def test_what_a_killed_promoter_left_is_ended_by_who_comes_next(model: str, own_
 
 
 def test_a_killed_record_whose_version_is_gone_is_void(model: str, own_store: str, ask: Any) -> None:
-    from mlctl.services.registry import audit
+    from mlctl.services.models import history as audit
 
     ask("promote", model, 1, "Production")
     client = mlflow.MlflowClient(own_store, own_store)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mlctl.adapters.artifacts import Folder
-from mlctl.adapters.s3 import Store
+from mlctl.adapters.storage.artifact_folder import Folder
+from mlctl.adapters.storage.s3 import Store
 from mlctl.domain.server import Bucket, Place
 from mlctl.errors import NotFoundError, RefusedError, UnreachableError
 from mlctl.services.server import backup as backup_of
-from mlctl.services.server.place import locate
+from mlctl.services.server.server_location import locate
 from tests.parts.s3 import S3
 
 NewStore = Callable[[Path], str]

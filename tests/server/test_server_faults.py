@@ -15,14 +15,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psutil
 import pytest
 
-from mlctl.adapters import process
+from mlctl.adapters.system import daemon
 from mlctl.domain.server import Access
 from mlctl.errors import RefusedError, UsageError
 from mlctl.services.server import preflight
-from mlctl.services.server.place import locate
+from mlctl.services.server.server_location import locate
 from mlctl.services.server.up import _awaited
 from mlctl.settings import load, masked
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.server_config import Plan
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
@@ -60,7 +60,7 @@ def test_a_port_that_was_taken_meanwhile(mlctl: CommandLine, supervise: bool) ->
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         plan = Plan("x", "x", "127.0.0.1", port, "sqlite:///x.db", "x", None, supervise=supervise)
-        child = process.spawn([sys.executable, "-m", "mlctl.tracking_server"], log, plan.to_json())
+        child = daemon.spawn([sys.executable, "-m", "mlctl.tracking_server"], log, plan.to_json())
         note = {"log": str(log), "url": f"http://127.0.0.1:{port}", "local_url": f"http://127.0.0.1:{port}"}
         eventually(lambda: not child.alive(), 60)
         other.close()
@@ -256,11 +256,12 @@ def test_an_s3_endpoint_that_is_away(mlctl: CommandLine) -> None:
 
 def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> None:
     """As an init container does it: the schema, and no server."""
-    from mlctl.adapters import database, dump, schema_files
+    from mlctl.adapters.database import connection as database
+    from mlctl.adapters.database import dump, schema
     from mlctl.domain.server import Backend
 
     backend = Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")
-    older = schema_files.revisions()[schema_files.newest_revision()]
+    older = schema.revisions()[schema.newest_revision()]
     assert older
     dump.create_schema(backend, {"alembic_version": older})
     with database.opened(backend) as connection:
@@ -269,6 +270,6 @@ def test_an_older_schema_is_migrated_with_what_it_holds(mlctl: CommandLine) -> N
         )
         connection.commit()
     assert "older than this MLflow's" in mlctl.fails(4, "server-up", "--port", "0")
-    assert mlctl.json("server-up", "--migrate-only")["revision"] == schema_files.newest_revision()
+    assert mlctl.json("server-up", "--migrate-only")["revision"] == schema.newest_revision()
     with database.opened(backend) as connection:
         assert ("old",) in database.select(connection, "SELECT name FROM experiments")

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from mlctl.tracking_server import launcher
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.server_config import Plan
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
 from tests.parts.noted import noted

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mlctl.adapters.journal import Journal
-from mlctl.adapters.placement import demand_reachable
-from mlctl.adapters.recorder import Recorder
-from mlctl.adapters.servers import live_on
-from mlctl.domain import Quiet
+from mlctl.adapters.runlog.journal import Journal
+from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.adapters.system.local_servers import live_on
+from mlctl.adapters.tracking.artifact_access import demand_reachable
+from mlctl.domain.progress import Quiet
 from mlctl.errors import RefusedError
 from tests.parts.command_line import CommandLine
 from tests.parts.noted import noted

@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 
-from mlctl.adapters import dump, schema_files
+from mlctl.adapters.database import dump, schema
 from mlctl.domain.server import Place
 from mlctl.errors import MlctlError, RefusedError
 from mlctl.services.server.backup import backup
-from mlctl.services.server.place import locate
 from mlctl.services.server.restore import restore
+from mlctl.services.server.server_location import locate
 from tests.parts.postgres import PASSWORD, Postgres
 from tests.parts.s3 import S3
 
@@ -102,7 +102,7 @@ def test_another_programs_table_is_not_touched(
 def test_a_backup_of_an_older_schema_wants_a_database_without_tables(
     tmp_path: Path, new_store: NewStore
 ) -> None:
-    older = schema_files.revisions()[schema_files.newest_revision()]
+    older = schema.revisions()[schema.newest_revision()]
     assert older
     source, current, new = (locate(tmp_path / name) for name in ("source", "current", "new"))
     dump.create_schema(source.backend, {"alembic_version": older})

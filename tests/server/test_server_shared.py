@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.server.security_utils import get_default_allowed_hosts, is_allowed_host_header
 
-from mlctl.adapters.store_errors import asking
+from mlctl.adapters.tracking.errors import asking
 from mlctl.domain.server import Access, TrackingServer
 from mlctl.errors import ConfigurationError
 from mlctl.output.views import document

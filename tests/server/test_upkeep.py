@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.tracking_server import named_only, upkeep
+from mlctl.tracking_server import lazy_packages, maintenance
 
 
 def test_open_connections_learn_of_new_statistics(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_open_connections_learn_of_new_statistics(tmp_path: Path) -> None:
             )
             worker.execute("INSERT INTO metrics VALUES (1)")  # something was logged meanwhile
             worker.commit()
-            upkeep.refresh_statistics(f"sqlite:///{file}")
+            maintenance.refresh_statistics(f"sqlite:///{file}")
             assert f"INDEX {index} " in plan()
 
 
@@ -45,7 +45,7 @@ def test_a_package_is_loaded_when_it_is_used(monkeypatch: pytest.MonkeyPatch) ->
     for name in [name for name in sys.modules if name.partition(".")[0] == "wsgiref"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    named_only.stand_in("wsgiref")
+    lazy_packages.stand_in("wsgiref")
     import wsgiref.headers as package
     from wsgiref.headers import Headers
 

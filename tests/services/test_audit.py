@@ -7,11 +7,11 @@ import random
 import pytest
 
 from mlctl.domain.registry import Check
-from mlctl.services.registry import audit
-from mlctl.services.registry.audit import Record
+from mlctl.services.models import history
+from mlctl.services.models.history import Record
 
 
-def said(*moves: str) -> audit.Outcome:
+def said(*moves: str) -> history.Outcome:
     """Replay moves such as "1 Production" and "rollback 2 Production"."""
     found = []
     for number, move in enumerate(moves):
@@ -22,10 +22,10 @@ def said(*moves: str) -> audit.Outcome:
                 key=f"key{number}",
             )
         )  # fmt: skip
-    return audit.replay(found)
+    return history.replay(found)
 
 
-def replaced(outcome: audit.Outcome) -> list[str | None]:
+def replaced(outcome: history.Outcome) -> list[str | None]:
     return [move.replaced for move in outcome.moves]
 
 
@@ -72,7 +72,7 @@ def test_a_stage_of_ones_own_is_held_beside_and_archives_nobody() -> None:
 
 
 def test_what_other_tools_had_set_is_replaced_by_the_first_record() -> None:
-    outcome = audit.replay([Record("2026-11-01T12:00+00:00", "a", "promote", "Production", "2",
+    outcome = history.replay([Record("2026-11-01T12:00+00:00", "a", "promote", "Production", "2",
                                    found={"Production": "1"}, key="k")])  # fmt: skip
     assert replaced(outcome) == ["1"]
     assert outcome.held["Production"] == ("1", "2")
@@ -82,33 +82,33 @@ def test_what_other_tools_had_set_is_replaced_by_the_first_record() -> None:
 def test_a_long_record_is_split_and_comes_back_whole() -> None:
     record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="ü" * 9000,
                     checks=(Check("require f1", ">= 0.9", 0.91, True),), run_id="r", found={"Staging": "2"})  # fmt: skip
-    tags = audit.tags_of(audit.next_key({}), record)
+    tags = history.tags_of(history.next_key({}), record)
     assert len(tags) > 2
     assert all(len(value) < 5000 for _, value in tags)
-    (back,) = audit.records(dict(tags))
+    (back,) = history.records(dict(tags))
     assert (back.reason, back.checks, back.found) == (record.reason, record.checks, record.found)
 
 
 def test_a_record_counts_only_when_it_is_whole() -> None:
     record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="x" * 9000)
-    tags = audit.tags_of(audit.next_key({}), record)
+    tags = history.tags_of(history.next_key({}), record)
     for killed_after in range(len(tags)):
-        assert audit.records(dict(tags[:killed_after])) == ()
+        assert history.records(dict(tags[:killed_after])) == ()
 
 
 def test_keys_order_writers_that_saw_the_same_and_come_after_what_was_seen() -> None:
-    tags = {audit.next_key({}): "", audit.next_key({}): ""}
+    tags = {history.next_key({}): "", history.next_key({}): ""}
     assert len(tags) == 2
-    assert audit.next_key(tags) > max(tags)
+    assert history.next_key(tags) > max(tags)
 
 
 def test_a_void_record_and_a_tag_of_somebody_else_say_nothing() -> None:
     record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1")
-    key = audit.next_key({})
-    tags = dict(audit.tags_of(key, record))
-    assert len(audit.records(tags)) == 1
-    assert audit.records({**tags, audit.VOID + key: "why"}) == ()
-    assert audit.records({key: "1:nonsense", "mlctl.log.x": "1:{}", "team": "vision"}) == ()
+    key = history.next_key({})
+    tags = dict(history.tags_of(key, record))
+    assert len(history.records(tags)) == 1
+    assert history.records({**tags, history.VOID + key: "why"}) == ()
+    assert history.records({key: "1:nonsense", "mlctl.log.x": "1:{}", "team": "vision"}) == ()
 
 
 def test_any_course_of_moves_leaves_no_gap() -> None:

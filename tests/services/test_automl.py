@@ -12,19 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlctl.adapters import framework, graphs
+from mlctl.adapters.keras import runtime
+from mlctl.adapters.models import onnx_graphs
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain import Objective, Quiet
 from mlctl.domain.automl import Ranked
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Quiet
 from mlctl.domain.tune import QuietSearch
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
-from mlctl.services.automl.board import Board
-from mlctl.services.automl.clock import Clock
 from mlctl.services.automl.interrupts import Interrupts
+from mlctl.services.automl.leaderboard import Board
 from mlctl.services.automl.table import Table, centred
-from mlctl.services.training import prepare
+from mlctl.services.automl.time_budget import Clock
+from mlctl.services.recipes import prepare
 from mlctl.settings import load
 
 
@@ -186,7 +188,7 @@ def test_the_first_interrupt_of_an_end_cuts_short_what_can_be_and_the_second_end
 
 
 def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> None:
-    framework.import_keras()
+    runtime.import_keras()
     from mlctl.services.automl.fitting import TREES_LEAST, fit
 
     recipe, values = prepare.recipe_values("housing", {})
@@ -202,7 +204,7 @@ def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> N
     fitted = fit(spec, table, until, lambda rounds, _: ticks.append(rounds))  # compares Keras with the graph
     assert ticks == [1, 2]
     assert fitted.answers.shape == (len(validation), 1)
-    assert np.abs(graphs.answers(fitted.graph, validation) - fitted.answers).max() < 1
+    assert np.abs(onnx_graphs.answers(fitted.graph, validation) - fitted.answers).max() < 1
     again = fit(spec, table.whole, until, lambda *_: None, fitted.rounds)
     assert len(again.graph) == pytest.approx(len(fitted.graph), rel=0.01)
 
@@ -218,6 +220,6 @@ def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> N
     assert line.answers.shape == (len(train) + len(validation), 1)
     hands = np.sort(np.concatenate([hand for hand, _ in folded.dealt()]))
     assert (hands == np.arange(len(line.answers))).all()
-    seen = graphs.answers(line.graph, folded.whole.train)[:, 0]
+    seen = onnx_graphs.answers(line.graph, folded.whole.train)[:, 0]
     held_out = line.answers[:, 0]  # of models that had not seen the row: further from its target
     assert np.abs(held_out - folded.judged).mean() > np.abs(seen - folded.judged).mean()

@@ -15,8 +15,8 @@ from keras import layers
 
 from mlctl.data.dataset import Dataset, Split
 from mlctl.recipes import encoders as make
+from mlctl.services.recipes.prepare import Prepared
 from mlctl.services.training import importance
-from mlctl.services.training.prepare import Prepared
 from mlctl.serving.scoring import Table
 from tests.trained import Seen
 

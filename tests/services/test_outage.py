@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.adapters.tracking import Store
-from mlctl.adapters.trial_runs import TrialRuns, send_unsent, waiting
+from mlctl.adapters.runlog.trial_runs import TrialRuns, send_unsent, waiting
+from mlctl.adapters.tracking.store import Store
 from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port

@@ -4,20 +4,20 @@ import time
 
 import pytest
 
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
-framework.import_keras()
+runtime.import_keras()
 
-from mlctl.adapters.loop import Epoch  # noqa: E402 - TensorFlow's chatter is off by now
-from mlctl.adapters.oracles import Oracle  # noqa: E402
-from mlctl.adapters.search_journal import NAME, SearchJournal, read  # noqa: E402
-from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Lost  # noqa: E402
-from mlctl.domain import Objective  # noqa: E402
+from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402 - TensorFlow's chatter is off by now
+from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read  # noqa: E402
+from mlctl.adapters.search.messages import Ended, EpochEnded, Failed, Job, Lost  # noqa: E402
+from mlctl.adapters.search.oracles import Oracle  # noqa: E402
+from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension, QuietSearch  # noqa: E402
 from mlctl.errors import ChildFailedError, UsageError  # noqa: E402
-from mlctl.services.tuning import tune  # noqa: E402
 from mlctl.services.tuning.search_loop import MOST_LOSSES, Limits, SearchLoop  # noqa: E402
 from mlctl.services.tuning.stopping import rule  # noqa: E402
+from mlctl.services.workflows import tune  # noqa: E402
 from mlctl.settings import load  # noqa: E402
 
 OBJECTIVE = Objective("val_accuracy", True)

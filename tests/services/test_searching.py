@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
-framework.import_keras()
+runtime.import_keras()
 
 from mlctl import settings  # noqa: E402 - TensorFlow's chatter is off by now
-from mlctl.adapters.loop import Epoch  # noqa: E402
-from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job  # noqa: E402
+from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402
+from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job  # noqa: E402
 from mlctl.domain.tune import QuietSearch, Search  # noqa: E402
 from mlctl.errors import ChildFailedError, Interrupted, RefusedError, UsageError  # noqa: E402
-from mlctl.services.training.resume import resume  # noqa: E402
-from mlctl.services.tuning import finals, searching, tune  # noqa: E402
+from mlctl.services.tuning import final_models  # noqa: E402
+from mlctl.services.tuning import search as searching  # noqa: E402
 from mlctl.services.tuning.search_loop import SearchLoop  # noqa: E402
+from mlctl.services.workflows import tune  # noqa: E402
+from mlctl.services.workflows.resume import resume  # noqa: E402
 from tests.trained import TINY  # noqa: E402
 from tests.training_run import client  # noqa: E402
 
@@ -102,14 +104,14 @@ class Here:
 
     def interrupted_after(self, part: str) -> None:
         """Have Ctrl-C come once, when this part of the final training is done."""
-        whole = getattr(finals.Final, part)
+        whole = getattr(final_models.Final, part)
 
         def once(final: Any, *arguments: Any) -> Any:
-            self.monkeypatch.setattr(finals.Final, part, whole)
+            self.monkeypatch.setattr(final_models.Final, part, whole)
             whole(final, *arguments)
             raise KeyboardInterrupt
 
-        self.monkeypatch.setattr(finals.Final, part, once)
+        self.monkeypatch.setattr(final_models.Final, part, once)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from mlctl.adapters.tracking import Store
+from mlctl.adapters.tracking.store import Store
 from mlctl.errors import NotFoundError, UsageError
 from mlctl.services.runs.select import find
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.domain import Objective
+from mlctl.domain.objective import Objective
 from mlctl.errors import UsageError
 from mlctl.services.tuning.stopping import rule
 

@@ -1,4 +1,4 @@
-from mlctl.domain import Run
+from mlctl.domain.run import Run
 from mlctl.services.runs.watch_search import search_now
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run
-from mlctl.domain.runs import Field
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Field
 from mlctl.errors import UsageError
 from mlctl.services.runs.fields import ATTRIBUTES, Names
 from mlctl.services.runs.where import parse

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mlctl.serving.spec import Serving, Spec
+from mlctl.serving.endpoint_spec import Serving, Spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,7 +126,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     import numpy as np
     import pandas as pd
 
-    from mlctl.adapters import model_folder
+    from mlctl.adapters.models import save as model_folder
     from mlctl.recipes import encoders as make
     from mlctl.serving.scoring import Pixels, Table, Words
 

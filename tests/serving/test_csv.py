@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 
-from mlctl.domain import gaps
-from mlctl.services.serving import inputs
-from mlctl.services.serving.asked import About
+from mlctl.domain import missing_values
+from mlctl.services.evaluation import inputs
+from mlctl.services.evaluation.predictor import About
 from mlctl.serving import tables
-from mlctl.serving.refusal import Refusal
+from mlctl.serving.request_error import Refusal
 from mlctl.serving.signature import Column, Signature
 from tests.trained import Seen
 
@@ -42,7 +42,7 @@ def test_cells_are_trimmed_and_words_of_a_gap_are_gaps(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("word", sorted(gaps.WORDS))
+@pytest.mark.parametrize("word", sorted(missing_values.WORDS))
 def test_every_word_of_a_gap_is_one_in_both(word: str, tmp_path: Path) -> None:
     text = f"age,plan,paid,town\n{word},{word},true,Rome\n2,pro,false,Oslo\n"
     assert posted(text)["age"] == in_a_file(text, tmp_path)["age"] == [None, 2.0]
@@ -50,7 +50,7 @@ def test_every_word_of_a_gap_is_one_in_both(word: str, tmp_path: Path) -> None:
 
 
 def test_the_words_are_those_that_training_reads() -> None:
-    assert STR_NA_VALUES == gaps.OF_PANDAS
+    assert STR_NA_VALUES == missing_values.OF_PANDAS
 
 
 def test_a_gap_where_training_had_none_is_refused() -> None:

@@ -12,9 +12,9 @@ import pytest
 from mlctl import settings
 from mlctl.domain.serving import Comparison
 from mlctl.errors import BadDataError, UsageError
+from mlctl.services.evaluation.compare import compare
 from mlctl.services.registry.gates import Gates
 from mlctl.services.registry.promote import Asked, promote
-from mlctl.services.serving.compare_models import compare
 from mlctl.settings import Settings
 from tests.trained import Trained, train_here
 

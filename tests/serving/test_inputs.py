@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlctl.data import frames
+from mlctl.data.tables import user_table
 from mlctl.errors import BadDataError
-from mlctl.services.serving import inputs
-from mlctl.services.serving.asked import About
+from mlctl.services.evaluation import inputs
+from mlctl.services.evaluation.predictor import About
 from mlctl.serving.signature import Column, Signature
 from tests.trained import Seen
 
@@ -73,7 +73,7 @@ def test_a_training_file_is_an_input_as_it_is(name: str, tmp_path: Path) -> None
     path = tmp_path / name
     WRITTEN[name](bookings(), path)
     target = "c9" if name == "bare.csv" else "price"
-    data = frames.read(path, target, {})
+    data = user_table.read(path, target, {})
     trained = pd.concat([data.train.inputs, data.validation.inputs, data.test.inputs]).astype(object)
     seen = Seen()
     found = list(inputs.batches(about(data), [str(path)], 64, seen))

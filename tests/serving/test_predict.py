@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from mlctl import settings as configuration
-from mlctl.adapters import batch_file, pictures
+from mlctl.adapters.predict import image_input, prediction_file
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError
 from mlctl.output.views import document
-from mlctl.services.serving.predict import predict, predict_to_file
+from mlctl.services.evaluation.predict import predict, predict_to_file
 
 from .conftest import Serve, Served
 
@@ -100,7 +100,7 @@ def test_a_file_of_answers_is_resumed_without_losing_or_doubling_a_row(
     np.save(tmp_path / "many.npy", RANDOM.integers(0, 256, (95, 8, 8), dtype=np.uint8))
     model, out = str(models["pictures"]), tmp_path / f"answers.{suffix}"
     whole = predict(settings, model, ["many.npy"]).predictions
-    kind = batch_file._Csv if suffix == "csv" else batch_file._Parquet
+    kind = prediction_file._Csv if suffix == "csv" else prediction_file._Parquet
     write, calls = kind.write, []
 
     def breaking(self: Any, first: int, columns: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_drawing_is_cut_out_turned_and_fitted(tmp_path: Path) -> None:
     clear.save(tmp_path / "clear.png")
     for shape, scale, dtype in (((8, 8), 16.0, "float64"), ((28, 28, 1), 255.0, "uint8")):
         found = [
-            pictures.read(tmp_path / f"{name}.png", shape, scale, dtype)
+            image_input.read(tmp_path / f"{name}.png", shape, scale, dtype)
             for name in ("dark", "light", "clear")
         ]
         assert found[0].shape == (1, *shape)

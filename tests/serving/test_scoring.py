@@ -18,7 +18,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from mlctl.data import synthetic
+from mlctl.data.builtin import synthetic
 from mlctl.serving import scoring
 from tests.trained import Trained, environment
 

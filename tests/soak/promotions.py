@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from mlctl import settings
-from mlctl.adapters.registry import Registry
-from mlctl.adapters.tracking import Store
+from mlctl.adapters.tracking.registry import Registry
+from mlctl.adapters.tracking.store import Store
 from mlctl.errors import MlctlError
 from mlctl.output.views import document
 from mlctl.services.registry import models, promote

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from mlctl.cli.common_options import answering
 from mlctl.cli.runs import artifacts, delete, diff, plot, show, watch
 from mlctl.cli.runs import list as list_command
-from mlctl.cli.session import answering
 
 app = typer.Typer(no_args_is_help=True, help="Find, show, compare and tidy runs.")
 

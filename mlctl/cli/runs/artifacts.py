@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import RunArgument
 from mlctl.cli.runs.list import Experiment
-from mlctl.cli.session import Session
 
 Get = Annotated[
     str | None, typer.Option("--get", "-g", metavar="ARTIFACT", help="Copy this file or folder here.")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import RunsArgument
 from mlctl.cli.runs.list import Experiment
-from mlctl.cli.session import Session
 
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be done.")]
 

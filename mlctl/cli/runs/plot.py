@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mlctl.cli.common_options import Session
 from mlctl.cli.options import RunsArgument
 from mlctl.cli.runs.list import Experiment
-from mlctl.cli.session import Session
 
 Metric = Annotated[
     str | None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mlctl.cli.common_options import Format, Session
 from mlctl.cli.options import RunArgument
 from mlctl.cli.runs.list import Experiment
-from mlctl.cli.session import Format, Session
 from mlctl.errors import Interrupted
 
 

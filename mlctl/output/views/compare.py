@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.runs import Curves, Fetched, RunDiff
+from mlctl.domain.run_queries import Curves, Fetched, RunDiff
 from mlctl.output.chart import chart
 from mlctl.output.render import Cell, Column, Table
 from mlctl.output.views.base import document, tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain import InstalledCompletion
+from mlctl.domain.project import InstalledCompletion
 from mlctl.output.render import Column, Table
 from mlctl.output.views.base import document, tables
 

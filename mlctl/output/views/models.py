@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain import lower_is_better
+from mlctl.domain.objective import lower_is_better
 from mlctl.domain.registry import (
     DownloadedModel,
     Evaluation,

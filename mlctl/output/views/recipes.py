@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain import HyperparameterInfo, RecipeDetail, RecipeList
+from mlctl.domain.recipes import HyperparameterInfo, RecipeDetail, RecipeList
 from mlctl.output.render import PAIR, Column, Table
 from mlctl.output.views.base import document, tables
 

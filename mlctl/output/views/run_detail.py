@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain import Artifact, Run, RunDetail
-from mlctl.domain.runs import ArtifactList
+from mlctl.domain.run import Artifact, Run, RunDetail
+from mlctl.domain.run_queries import ArtifactList
 from mlctl.output.render import Cell, Column, Table
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import figure, run_document, status

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain import Run
-from mlctl.domain.runs import Deleted, ExperimentList, Field, RunList
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Deleted, ExperimentList, Field, RunList
 from mlctl.output.render import PAIR, Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import ago, span

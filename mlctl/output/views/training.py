@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain import Reproduction, SyncReport
+from mlctl.domain.run import Reproduction, SyncReport
 from mlctl.output.render import PAIR, Column, Table
 from mlctl.output.views.base import document, tables
 

@@ -15,8 +15,8 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from mlctl.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.data.dataset import Dataset
+from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.recipes import encoders as make
 from mlctl.recipes.tabular import PLACES, date
 from mlctl.serving.scoring import Table

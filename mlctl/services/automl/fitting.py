@@ -14,8 +14,8 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from mlctl.adapters import graphs, trees
-from mlctl.adapters.graphs import Link
+from mlctl.adapters.models import onnx_graphs, tree_ensembles
+from mlctl.adapters.models.onnx_graphs import Link
 from mlctl.services.automl.models import FOREST, HISTOGRAM, L2, LIGHTGBM, LINEAR, LOG, Spec
 from mlctl.services.automl.table import Table
 
@@ -59,10 +59,10 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
         crossed, rounds = _crossed(make, spec, table, until, tick)
         table = table.whole
     answer, graph, found = make(spec, table, until, tick, rounds)
-    rows = table.validation if len(table.validation) else table.train[: graphs.CHECKED_ROWS]
+    rows = table.validation if len(table.validation) else table.train[: onnx_graphs.CHECKED_ROWS]
     answers = np.asarray(answer(rows), np.float64).reshape(len(rows), -1)
     made = graph()
-    graphs.check(made, rows, answers, table.spread)
+    onnx_graphs.check(made, rows, answers, table.spread)
     return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - began)
 
 
@@ -119,8 +119,8 @@ def _lightgbm(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -
         best = watch.best + 1
 
     def graph() -> bytes:
-        grown = trees.of_lightgbm(booster, best, table.outputs)
-        return graphs.of_trees(grown, table.features.width, table.features.trees, link)
+        grown = tree_ensembles.of_lightgbm(booster, best, table.outputs)
+        return onnx_graphs.of_trees(grown, table.features.width, table.features.trees, link)
 
     def answer(rows: Array) -> Array:
         raw = booster.predict(table.columns(rows), num_iteration=best, raw_score=True)
@@ -168,11 +168,11 @@ def _forest(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> 
         tick(grown, None)
 
     def graph() -> bytes:
-        ensemble = trees.of_forest(model)
+        ensemble = tree_ensembles.of_forest(model)
         if table.classes == 2:  # the second class's share says all
             second = [replace(one, values=one.values[:, 1:]) for one in ensemble.trees]
-            ensemble = trees.Ensemble(second, (0.0,))
-        return graphs.of_trees(ensemble, table.features.width, table.features.trees, link)
+            ensemble = tree_ensembles.Ensemble(second, (0.0,))
+        return onnx_graphs.of_trees(ensemble, table.features.width, table.features.trees, link)
 
     def answer(rows: Array) -> Array:
         few = table.columns(rows)
@@ -211,7 +211,9 @@ def _histogram(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) 
     tick(int(model.n_iter_), None)
 
     def graph() -> bytes:
-        return graphs.of_trees(trees.of_histogram(model), table.features.width, table.features.trees, link)
+        return onnx_graphs.of_trees(
+            tree_ensembles.of_histogram(model), table.features.width, table.features.trees, link
+        )
 
     def answer(rows: Array) -> Array:
         few = table.columns(rows)
@@ -236,6 +238,6 @@ def _linear(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> 
     bias = np.atleast_1d(model.intercept_)
 
     def graph() -> bytes:
-        return graphs.of_linear(weights, bias, table.features.width, table.features.trees, link)
+        return onnx_graphs.of_linear(weights, bias, table.features.width, table.features.trees, link)
 
     return lambda some: link(table.columns(some) @ weights + bias), graph, 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.domain import Objective, lower_is_better
+from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.scores import scores
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.adapters import framework, graphs, model_folder, programs
-from mlctl.adapters.loop import Epoch, Loop, Progress
-from mlctl.domain import Objective, Quiet
+from mlctl.adapters.keras import programs, runtime
+from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.models import onnx_graphs, save
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Quiet
 from mlctl.errors import ChildFailedError
 from mlctl.scores import scores
 
@@ -51,7 +53,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     inputs, validation = (np.ascontiguousarray(rows[:, columns]) for rows in (table.train, table.validation))
     data = dataclasses.replace(table.data, input_shape=(len(columns),))
     values = table.recipe.values({**own, **({"epochs": rounds} if rounds else {})}).on(len(inputs))
-    framework.begin(seed, framework.FLOAT32)
+    runtime.begin(seed, runtime.FLOAT32)
     model = table.recipe.build(values, data)
     classes = table.classes
     targets, wanted = (
@@ -82,9 +84,9 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     def graph() -> bytes:
         with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
             path = Path(folder) / "model.onnx"
-            if not model_folder.exported(model, inputs[:64], path):
+            if not save.exported(model, inputs[:64], path):
                 raise ChildFailedError("it cannot be exported to ONNX", "leave it out: --families")
-            return graphs.of_exported(path, table.features.width, columns)
+            return onnx_graphs.of_exported(path, table.features.width, columns)
 
     def answer(rows: Array) -> Array:
         return np.asarray(model(np.ascontiguousarray(rows[:, columns]), training=False))

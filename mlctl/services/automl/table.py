@@ -11,7 +11,7 @@ import numpy as np
 
 from mlctl.data import splits
 from mlctl.data.dataset import Dataset
-from mlctl.domain import Objective
+from mlctl.domain.objective import Objective
 from mlctl.recipes import Recipe
 from mlctl.services.automl.features import Features
 

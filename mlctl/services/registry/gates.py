@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.adapters.answering import loaded
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run, Watcher, lower_is_better
+from mlctl.adapters.models.load import loaded
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.objective import lower_is_better
+from mlctl.domain.progress import Watcher
 from mlctl.domain.registry import Check, ModelReference, RegisteredVersion
+from mlctl.domain.run import Run
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
-from mlctl.services.registry.standing import Standing
+from mlctl.services.evaluation import evaluate
+from mlctl.services.models.registry_state import Standing
 from mlctl.services.runs import select
-from mlctl.services.serving import evaluate
 from mlctl.settings import Settings
 
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {

@@ -8,10 +8,9 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import answering, model_files
-from mlctl.adapters.registry import Registry
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run
+from mlctl.adapters.models import load, metadata
+from mlctl.adapters.tracking.registry import Registry
+from mlctl.adapters.tracking.store import Store
 from mlctl.domain.registry import (
     DownloadedModel,
     History,
@@ -23,10 +22,12 @@ from mlctl.domain.registry import (
     RegisteredVersion,
     RemovedModel,
 )
+from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
-from mlctl.services.registry import audit, select_model, stages
+from mlctl.services.models import history as audit
+from mlctl.services.models import select, stages
+from mlctl.services.models.registry_state import Standing, look, seen, seen_all
 from mlctl.services.registry.gates import kept_metrics, run_of
-from mlctl.services.registry.standing import Standing, look, seen, seen_all
 from mlctl.settings import Settings
 
 
@@ -114,8 +115,8 @@ def download(settings: Settings, model: str, folder: Path) -> DownloadedModel:
     """Copy a model's folder; raises RefusedError where `folder` has something in it already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder} is there already, and not empty", "name a folder that is not there")
-    reference = select_model.resolve(settings, model)
-    size = answering.copied(Store(settings.tracking_uri), reference.uri, folder)
+    reference = select.resolve(settings, model)
+    size = load.copied(Store(settings.tracking_uri), reference.uri, folder)
     return DownloadedModel(reference, str(folder), size)
 
 
@@ -155,7 +156,7 @@ def _runs(store: Store, versions: Any) -> Mapping[str, Run]:
 def _lineage(store: Store, version: RegisteredVersion, run: Run | None) -> Lineage:
     facts, notes = None, []
     try:
-        facts = model_files.facts(store, version.uri)
+        facts = metadata.facts(store, version.uri)
     except MlctlError as error:  # what the store itself holds is worth showing without the files
         notes.append(f"the model's files cannot be read: {error.message}")
     if version.run_id and run is None:

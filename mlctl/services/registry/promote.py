@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
-from mlctl.adapters import environment
-from mlctl.adapters.registry import Registry
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Quiet, Run, Watcher
+from mlctl.adapters.system import provenance
+from mlctl.adapters.tracking.registry import Registry
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.progress import Quiet, Watcher
 from mlctl.domain.registry import Check, Promotion, RegisteredVersion
+from mlctl.domain.run import Run
 from mlctl.errors import RefusedError, UsageError
-from mlctl.services.registry import audit, stages
+from mlctl.services.models import history, stages
+from mlctl.services.models.registry_state import Standing, look, recorded
 from mlctl.services.registry import gates as gate
 from mlctl.services.registry.gates import Gates
-from mlctl.services.registry.standing import Standing, look, recorded
 from mlctl.settings import Settings
 
 
@@ -76,7 +77,7 @@ def rollback(
     (watcher or Quiet()).stage(f"loading version {chosen.version}")
     answer = Promotion(
         name, chosen.version, stage, holder.version if holder else None, False,
-        (gate.smoke(store, chosen),), audit.ROLLBACK, dry_run,
+        (gate.smoke(store, chosen),), history.ROLLBACK, dry_run,
     )  # fmt: skip
     if answer.refused:
         return answer
@@ -100,8 +101,8 @@ def _moved(
     registry: Registry, standing: Standing, settings: Settings, chosen: RegisteredVersion, run: Run | None,
     answer: Promotion, reason: str,
 ) -> Promotion:  # fmt: skip
-    record = audit.Record(
-        at=audit.now(), by=_who(), action=answer.action, stage=answer.stage, version=answer.version,
+    record = history.Record(
+        at=history.now(), by=_who(), action=answer.action, stage=answer.stage, version=answer.version,
         reason=reason, came_from=chosen.stage, checks=answer.checks, run_id=chosen.run_id,
         data_sha256=run.data.sha256 if run and run.data else None,
     )  # fmt: skip
@@ -172,4 +173,4 @@ def _earlier(
 
 def _who() -> str:
     """Return who moves a model: the server's user where one is logged in, else this machine's."""
-    return os.environ.get("MLFLOW_TRACKING_USERNAME") or environment.user()
+    return os.environ.get("MLFLOW_TRACKING_USERNAME") or provenance.user()

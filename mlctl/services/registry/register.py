@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mlctl.adapters import answering
-from mlctl.adapters.registry import Registry
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Quiet, Run, Watcher
+from mlctl.adapters.models import load
+from mlctl.adapters.tracking.registry import Registry
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.progress import Quiet, Watcher
 from mlctl.domain.registry import ModelReference, Registration
+from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
-from mlctl.services.registry import select_model
+from mlctl.services.models import select
+from mlctl.services.models.names import check_name, check_tags
 from mlctl.services.registry.gates import answers_example, kept_metrics
-from mlctl.services.registry.naming import check_name, check_tags
 from mlctl.settings import Settings
 
 
@@ -38,7 +39,7 @@ def register(
     check_tags(tags or {})
     store = Store(settings.tracking_uri)
     registry = Registry(store)
-    reference = select_model.resolve(settings, model)
+    reference = select.resolve(settings, model)
     run = store.run(reference.run_id) if reference.run_id else None
     if run and run.status != "FINISHED" and not force:
         raise RefusedError(
@@ -59,7 +60,7 @@ def _create(
     registry: Registry, answer: Registration, model_id: str | None, run: Run | None,
     description: str | None, tags: Mapping[str, str],
 ) -> str:  # fmt: skip
-    answering.as_default(registry.store)  # MLflow looks a logged model up in the default store
+    load.as_default(registry.store)  # MLflow looks a logged model up in the default store
     noted = {"mlctl.data.sha256": run.data.sha256} if run and run.data and run.data.sha256 else {}
     created = registry.create(answer.name)
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain.runs import ArtifactList, Fetched
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run_queries import ArtifactList, Fetched
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.services.runs.select import find
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain.runs import RunDiff
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.objective import Objective, lower_is_better
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import RunDiff
 from mlctl.services.runs.fields import as_number
 from mlctl.services.runs.listing import KEPT
 from mlctl.services.runs.select import find, kept, parse_objective

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlctl.adapters.picture import draw
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run
-from mlctl.domain.runs import Curve, Curves
+from mlctl.adapters.plots.metric_curves import draw
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Curve, Curves
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.services.runs.listing import KEPT
 from mlctl.services.runs.select import find, parse_objective

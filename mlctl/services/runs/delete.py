@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run
-from mlctl.domain.runs import Deleted
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Deleted
 from mlctl.errors import RefusedError
 from mlctl.services.runs.select import find
 

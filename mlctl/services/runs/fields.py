@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run
-from mlctl.domain.runs import Condition, Field
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Condition, Field
 from mlctl.errors import UsageError, did_you_mean
 
 SAMPLE = 20

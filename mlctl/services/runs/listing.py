@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Run, RunDetail, lower_is_better
-from mlctl.domain.runs import ExperimentList, Field, RunList, SortKey
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.objective import lower_is_better
+from mlctl.domain.run import Run, RunDetail
+from mlctl.domain.run_queries import ExperimentList, Field, RunList, SortKey
 from mlctl.errors import MlctlError, UsageError
 from mlctl.services.runs import where as language
 from mlctl.services.runs.fields import Names, sort_value, take

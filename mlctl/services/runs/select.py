@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Objective, Run, lower_is_better
-from mlctl.domain.runs import Condition, Field, SortKey
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.objective import Objective, lower_is_better
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Condition, Field, SortKey
 from mlctl.domain.tune import TRIAL_TAG
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
 from mlctl.services.runs.fields import take

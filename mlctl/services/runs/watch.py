@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain.runs import Snapshot
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.run_queries import Snapshot
 from mlctl.errors import UnreachableError
 from mlctl.services.runs.listing import KEPT
 from mlctl.services.runs.select import find

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mlctl.adapters.tracking import Store
-from mlctl.domain import Objective, Run
-from mlctl.domain.runs import Condition, Field
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.objective import Objective
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Condition, Field
 from mlctl.domain.tune import FAILED, INTERRUPTED, RUNNING, TRIAL_TAG, Running, SearchNow, Trial
 from mlctl.services.runs.select import parse_objective
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mlctl.domain import Run
-from mlctl.domain.runs import Condition, Field
+from mlctl.domain.run import Run
+from mlctl.domain.run_queries import Condition, Field
 from mlctl.errors import UsageError
 from mlctl.services.runs.fields import as_number, read
 

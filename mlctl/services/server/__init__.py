@@ -1,6 +1,6 @@
 """The tracking server's verbs: up, down, status, logs, and looking after what it keeps."""
 
-from mlctl.services.server.adopt import plan as plan_adoption
+from mlctl.services.server.adopt_artifacts import plan as plan_adoption
 from mlctl.services.server.backup import backup
 from mlctl.services.server.down import down
 from mlctl.services.server.export import export, replaced, write
@@ -8,9 +8,9 @@ from mlctl.services.server.gc import sweep
 from mlctl.services.server.login import login
 from mlctl.services.server.logs import follow, tail
 from mlctl.services.server.migrate import migrate
-from mlctl.services.server.place import locate_in, locate_named, stated
 from mlctl.services.server.preflight import in_the_clear
 from mlctl.services.server.restore import inspect, restore
+from mlctl.services.server.server_location import locate_in, locate_named, stated
 from mlctl.services.server.status import status, status_of_all
 from mlctl.services.server.up import Wish, print_env, up
 

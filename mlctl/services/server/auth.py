@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlctl.adapters import database, extras
+from mlctl.adapters.database import connection
+from mlctl.adapters.system import extras
 from mlctl.domain.server import Access, Place
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 
@@ -54,7 +55,7 @@ def prepare(
     if "MLFLOW_FLASK_SERVER_SECRET_KEY" not in os.environ:
         given["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
     generated = None
-    known = database.has_users(place.backend)
+    known = connection.has_users(place.backend)
     if not known:
         password = _given(password_file)
         if password is None and foreground:

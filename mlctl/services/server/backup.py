@@ -19,11 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from mlctl.adapters import database, dump
-from mlctl.adapters.artifacts import Store, store_of
+from mlctl.adapters.database import connection as database
+from mlctl.adapters.database import dump
+from mlctl.adapters.storage.artifact_folder import Store, store_of
 from mlctl.domain.server import Backup, Place
 from mlctl.errors import NotFoundError, RefusedError, UnreachableError
-from mlctl.services.server import coverage
+from mlctl.services.server import backup_coverage
 
 FORMAT = 1
 IN_MEMORY = 16 << 20
@@ -41,7 +42,7 @@ def backup(place: Place, file: Path, with_artifacts: bool) -> Backup:
     if (sqlite := place.backend.sqlite_file) and not sqlite.exists():
         raise NotFoundError(f"there is no database at {sqlite}", "look at --root, or name --backend")
     database.verify(place.backend, upgrade=True)
-    coverage.demand_adopted(place)
+    backup_coverage.demand_adopted(place)
     manifest: dict[str, Any] = {
         "format": FORMAT, "made_at": time.time(), "mlflow": version("mlflow"), "with_artifacts": with_artifacts,
         "backend": place.backend.shown, "bucket": place.bucket.uri if place.bucket else None, "tables": {},
@@ -59,8 +60,8 @@ def backup(place: Place, file: Path, with_artifacts: bool) -> Backup:
                 for table in tables:
                     lines = dump.rows(connection, table)
                     manifest["tables"][table.name] = _add_lines(tar, f"tables/{table.name}.jsonl", lines)
-            manifest["elsewhere"] = coverage.elsewhere(located, place)
-            store, needs = store_of(place), coverage.Needs(located, place)
+            manifest["elsewhere"] = backup_coverage.elsewhere(located, place)
+            store, needs = store_of(place), backup_coverage.Needs(located, place)
             for key, _ in store.sizes():
                 if added := _add_artifact(tar, key, store, with_artifacts, needs):
                     manifest["artifacts"][key] = added
@@ -117,7 +118,7 @@ def summary(file: Path, manifest: dict[str, Any]) -> Backup:
 
 
 def _add_artifact(
-    tar: tarfile.TarFile, key: str, store: Store, keep: bool, needs: coverage.Needs
+    tar: tarfile.TarFile, key: str, store: Store, keep: bool, needs: backup_coverage.Needs
 ) -> dict[str, Any] | None:
     """Add an artifact, or return None where it is gone and nobody needs it.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
-from mlctl.adapters import packing
+from mlctl.adapters.system import packaging
 from mlctl.domain.server import Bucket, Exported
 from mlctl.errors import UsageError
 
@@ -54,14 +54,14 @@ def export(
     values = {
         "host": host,
         "image": image,
-        "wheel": packing.wheel_name(),
+        "wheel": packaging.wheel_name(),
         "upstream": upstream,
         "database_port": str(database_port),
         "bucket_port": str(_port(bucket.endpoint_url)),
     }
     files = {}
     if kind == "compose":
-        pins = packing.pinned(NEEDED)
+        pins = packaging.pinned(NEEDED)
         files["requirements.txt"] = "".join(f"{name}=={number}\n" for name, number in pins.items())
     for template in sorted(
         resources.files(__package__).joinpath("templates", kind).iterdir(), key=lambda one: one.name
@@ -82,7 +82,7 @@ def write(exported: Exported) -> Exported:
     for name, text in exported.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     if exported.kind == "compose":
-        packing.wheel(folder)
+        packaging.wheel(folder)
     return exported
 
 

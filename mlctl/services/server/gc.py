@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from mlctl.adapters import database, graveyard
-from mlctl.adapters.artifacts import Folder, store_of
-from mlctl.adapters.graveyard import Grave
+from mlctl.adapters.database import connection, deleted_items
+from mlctl.adapters.database.deleted_items import Grave
+from mlctl.adapters.storage.artifact_folder import Folder, store_of
 from mlctl.domain.server import Place, Sweep
 from mlctl.errors import NotFoundError
-from mlctl.services.server import whereabouts
+from mlctl.services.server import artifact_uri
 
 
 def sweep(place: Place, really: bool) -> Sweep:
@@ -26,10 +26,10 @@ def sweep(place: Place, really: bool) -> Sweep:
     """
     if (file := place.backend.sqlite_file) and not file.exists():
         raise NotFoundError(f"there is no database at {file}", "look at --root, or name --backend")
-    database.verify(place.backend, upgrade=False)
-    found = graveyard.deleted(place.backend)
+    connection.verify(place.backend, upgrade=False)
+    found = deleted_items.deleted(place.backend)
     occupied = _occupied(found.living, place)
-    served, base = store_of(place), whereabouts.base(place)
+    served, base = store_of(place), artifact_uri.base(place)
     objects, size = 0, 0
     seen: set[PurePosixPath] = set()
     left_alone = []
@@ -50,7 +50,7 @@ def sweep(place: Place, really: bool) -> Sweep:
         if really:
             store.delete(key for key, _ in found_here)
     if really:
-        graveyard.bury(place.backend, found.graves)
+        deleted_items.bury(place.backend, found.graves)
     ids = {
         kind: tuple(one.id for one in found.graves if one.kind == kind)
         for kind in ("run", "experiment", "model")
@@ -66,9 +66,9 @@ def _occupied(living: Iterable[str], place: Place) -> set[PurePosixPath]:
     occupied: set[PurePosixPath] = set()
     file = place.backend.sqlite_file
     for where in (
-        whereabouts.base(place),
+        artifact_uri.base(place),
         *([PurePosixPath(file.resolve())] if file else []),
-        *(whereabouts.of(one, place) for one in living),
+        *(artifact_uri.of(one, place) for one in living),
     ):
         while where not in occupied:
             occupied.add(where)
@@ -79,4 +79,4 @@ def _occupied(living: Iterable[str], place: Place) -> set[PurePosixPath]:
 def _place_of(grave: Grave, place: Place) -> PurePosixPath:
     """Return the folder that is a deleted thing's own: a run's and a model's artifacts are in one of its name."""
     own = grave.location if grave.kind == "experiment" else re.sub(r"/artifacts/?$", "", grave.location)
-    return whereabouts.of(own, place)
+    return artifact_uri.of(own, place)

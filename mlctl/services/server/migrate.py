@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from mlctl.adapters import database, schema_files
+from mlctl.adapters.database import connection
+from mlctl.adapters.database import schema as schema_files
 from mlctl.domain.server import Migrated, Place
 from mlctl.errors import ChildFailedError
 from mlctl.tracking_server import schema
-from mlctl.tracking_server.plan import Plan
+from mlctl.tracking_server.server_config import Plan
 
 
 def migrate(place: Place) -> Migrated:
     """Create or migrate the schema, under the lock that all servers share; return its revision."""
-    database.verify(place.backend, upgrade=True)
+    connection.verify(place.backend, upgrade=True)
     if place.backend.password:
         os.environ["PGPASSWORD"] = place.backend.password  # where libpq looks; MLflow takes only a URI
     root = place.destination if place.direct else "mlflow-artifacts:/"

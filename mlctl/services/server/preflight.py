@@ -9,8 +9,8 @@ import socket
 import ssl
 import uuid
 
-from mlctl.adapters import database
-from mlctl.adapters.listening import BACKLOG, is_loopback
+from mlctl.adapters.database import connection
+from mlctl.adapters.system.listener import BACKLOG, is_loopback
 from mlctl.domain.server import Access, Place
 from mlctl.errors import (
     BadDataError,
@@ -30,9 +30,9 @@ def check(place: Place, access: Access, create_bucket: bool, upgrade_db: bool) -
     sock = _bound(access)
     try:
         _writable(place)
-        database.verify(place.backend, upgrade_db)
+        connection.verify(place.backend, upgrade_db)
         if place.bucket:
-            from mlctl.adapters.s3 import Store  # boto3 takes a third of a second, wanted only here
+            from mlctl.adapters.storage.s3 import Store  # boto3 takes a third of a second, wanted only here
 
             Store(place.bucket, patient=False).verify(create_bucket)
     except BaseException:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import database, dump
-from mlctl.adapters.artifacts import store_of
+from mlctl.adapters.database import connection, dump
+from mlctl.adapters.storage.artifact_folder import store_of
 from mlctl.domain.server import Backup, Place
 from mlctl.errors import BadDataError, MlctlError, NotFoundError, RefusedError
 from mlctl.services.server.backup import FORMAT, summary
@@ -61,7 +61,7 @@ def restore(place: Place, file: Path) -> Backup:
     or artifacts that are not the ones meant.
     """
     found, manifest = inspect(file)
-    database.verify(place.backend, upgrade=True)
+    connection.verify(place.backend, upgrade=True)
     dump.demand_fit(place.backend, manifest["revisions"], manifest["tables"])
     store = store_of(place)
     if manifest["with_artifacts"]:

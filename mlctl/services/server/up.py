@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import database, process
-from mlctl.adapters.notes import Notes
+from mlctl.adapters.database import connection
+from mlctl.adapters.system import daemon
+from mlctl.adapters.system.state_files import Notes
 from mlctl.domain.server import Access, Adoption, Place, TrackingServer
 from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
-from mlctl.services.server import adopt, auth, noted, preflight
+from mlctl.services.server import adopt_artifacts, auth, preflight, server_state
 from mlctl.services.server.logs import errors_in
-from mlctl.services.server.place import as_note
-from mlctl.tracking_server.plan import CANNOT_LISTEN, Plan
+from mlctl.services.server.server_location import as_note
+from mlctl.tracking_server.server_config import CANNOT_LISTEN, Plan
 
 HEALTHY_WITHIN_S = 120.0
 SECRETS = (
@@ -65,13 +66,13 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
     the server ends before it is healthy, RefusedError where the one that runs is not the one that was asked
     for, and UnreachableError where it is not ready.
     """
-    book = noted.notes(state_dir)
+    book = server_state.notes(state_dir)
     with book.alone(wish.name, HEALTHY_WITHIN_S):
         adoption = wish.adoption if wish.adoption and wish.adoption.movable else None
         if adoption:
-            adopt.demand_quiet(place, adoption, state_dir)
+            adopt_artifacts.demand_quiet(place, adoption, state_dir)
         note = book.read(wish.name)
-        if note and noted.process_of(note).alive():
+        if note and server_state.process_of(note).alive():
             # what is to be adopted is not in its database, or it would have been refused above
             return _found(note, place, access, wish.stated | ({"backend"} if adoption else set()))
         sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
@@ -79,7 +80,7 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
         config = book.path(wish.name, ".auth.ini")
         admin = auth.prepare(place, access, wish.admin_password_file, config, wish.foreground)
         if adoption:  # not before all the rest is known to be well
-            adopt.adopt(place, adoption)
+            adopt_artifacts.adopt(place, adoption)
         plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
         note = _note(place, access, plan, book.path(wish.name, ".log"))
         if wish.foreground:
@@ -102,14 +103,14 @@ def _found(note: dict[str, Any], place: Place, access: Access, stated: frozenset
             f"{note['name']} is up already at {note['url']}, with {'; with '.join(differ)}",
             "take another --name, or stop it first: mlctl server-down",
         )
-    said = noted.ready(note)
+    said = server_state.ready(note)
     if not said or not said["ready"]:
         trouble = (said or {}).get("trouble", "it does not answer")
         raise UnreachableError(
             f"{note['name']} runs at {note['url']}, pid {note['pid']}, and is not ready: {trouble}",
             f"mlctl server-logs --name {note['name']}; it may be starting, or mlctl server-down first",
         )
-    return noted.described(note, "up", already=True)
+    return server_state.described(note, "up", already=True)
 
 
 def print_env(server: TrackingServer) -> str:
@@ -181,7 +182,7 @@ def _healthy(
 ) -> TrackingServer:
     log = Path(note["log"])
     before = log.stat().st_size if log.exists() else 0
-    child = process.spawn(
+    child = daemon.spawn(
         [sys.executable, "-m", "mlctl.tracking_server"],
         log,
         plan.to_json(),
@@ -194,25 +195,25 @@ def _healthy(
         book.write(plan.name, note)
         said = _awaited(note, child, before)
     except BaseException:
-        process.stop(child, 2)
+        daemon.stop(child, 2)
         book.forget(plan.name)
         raise
-    return noted.described(
+    return server_state.described(
         note,
         "up",
         began_at=said["began"],
         mlflow=said["mlflow"],
-        strays=database.strays(place.backend),
+        strays=connection.strays(place.backend),
         admin_password=admin.generated if admin else None,
         remark=auth.UNUSED if admin and admin.unused else "",
     )
 
 
-def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict[str, Any]:
+def _awaited(note: dict[str, Any], child: daemon.Detached, before: int) -> dict[str, Any]:
     """Return what /ready says once it is; the log's errors after byte `before` say why it never is."""
     log = Path(note["log"])
     until = time.monotonic() + HEALTHY_WITHIN_S
-    while not (said := noted.ready(note)) or not said["ready"]:
+    while not (said := server_state.ready(note)) or not said["ready"]:
         if not child.alive():
             told = errors_in(log, before)
             if told and CANNOT_LISTEN in told[-1]:
@@ -230,14 +231,14 @@ def _awaited(note: dict[str, Any], child: process.Detached, before: int) -> dict
 
 
 def _become(plan: Plan, note: dict[str, Any], book: Notes, admin: auth.Admin | None) -> None:
-    me = process.myself()
+    me = daemon.myself()
     note |= {**me.as_note(), "log": "the container's or terminal's own"}
     book.write(plan.name, note)
     assert plan.socket_fd is not None
     if admin and admin.unused:
         print(auth.UNUSED, file=sys.stderr)
     print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)
-    process.replace_self(
+    daemon.replace_self(
         [sys.executable, "-m", "mlctl.tracking_server"],
         plan.to_json(),
         (*SECRETS, *NOT_INHERITED),

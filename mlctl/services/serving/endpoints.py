@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters import log_file, process
-from mlctl.adapters.notes import Notes
-from mlctl.adapters.process import Detached
+from mlctl.adapters.system import daemon, log_tail
+from mlctl.adapters.system.daemon import Detached
+from mlctl.adapters.system.state_files import Notes
 from mlctl.domain.serving import Endpoint, EndpointList, StoppedEndpoint
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.settings import Settings
@@ -43,14 +43,14 @@ def stop(settings: Settings, name: str) -> StoppedEndpoint:
     """End an endpoint: its requests are answered first. Raises NotFoundError."""
     book = notes(settings)
     note = _required(book, name)
-    how = process.stop(process_of(note), DRAIN_WITHIN_S)
+    how = daemon.stop(process_of(note), DRAIN_WITHIN_S)
     book.forget(name)
     return StoppedEndpoint(name, how)
 
 
 def tail(settings: Settings, name: str, lines: int) -> list[str]:
     """Return the last lines of an endpoint's log; raises NotFoundError."""
-    return log_file.last_lines(_log(settings, name), lines)
+    return log_tail.last_lines(_log(settings, name), lines)
 
 
 def follow(settings: Settings, name: str) -> Iterator[str]:
@@ -61,7 +61,7 @@ def follow(settings: Settings, name: str) -> Iterator[str]:
         note = book.read(name)
         return note is not None and process_of(note).alive()
 
-    return log_file.added(_log(settings, name), alive)
+    return log_tail.added(_log(settings, name), alive)
 
 
 def process_of(note: Mapping[str, Any]) -> Detached:

@@ -10,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from mlctl.adapters import packing
+from mlctl.adapters.system import packaging
 from mlctl.domain.server import Exported
 from mlctl.errors import RefusedError, UsageError
-from mlctl.services.serving.located import located
+from mlctl.services.models.fetch import located
+from mlctl.serving.endpoint_spec import Serving
 from mlctl.serving.model import Model
-from mlctl.serving.spec import Serving
 from mlctl.settings import Settings
 
 KINDS = ("docker", "kubernetes", "azureml")
@@ -72,12 +72,12 @@ def _write(serving: Serving, kind: str, folder: Path, image: str | None, told: d
         pins = _pins(Path(serving.folder))
         values["pins"] = "\n".join(f"      - {name}=={number}" for name, number in pins.items())
         if kind == "docker":
-            values["wheel"] = packing.wheel(folder).name
+            values["wheel"] = packaging.wheel(folder).name
             text = "".join(f"{name}=={number}\n" for name, number in pins.items())
             (folder / "requirements.txt").write_text(text, encoding="utf-8")
             values["sizes"] = _sizes(folder, pins)
         else:
-            for name, file in packing.serving_files():
+            for name, file in packaging.serving_files():
                 target = folder / "code" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
@@ -101,7 +101,7 @@ def _pins(folder: Path) -> dict[str, str]:
         names += ["keras", "tensorflow"]
     if model.signature.columns:
         names += ["pandas", "pyarrow"]
-    return packing.pinned(names)
+    return packaging.pinned(names)
 
 
 def _required(folder: Path) -> list[str]:
@@ -112,7 +112,7 @@ def _required(folder: Path) -> list[str]:
 
 def _sizes(folder: Path, pins: dict[str, str]) -> str:
     model = sum(file.stat().st_size for file in (folder / "model").rglob("*") if file.is_file()) / 1e6
-    parts = {name: packing.size_mb(name) for name in pins}
+    parts = {name: packaging.size_mb(name) for name in pins}
     largest = sorted(parts, key=lambda name: -parts[name])
     lines = [f"- the model: {model:.1f} MB", f"- {len(pins)} packages: {sum(parts.values()):.0f} MB"]
     lines += [f"  - {name}: {parts[name]:.0f} MB" for name in largest if parts[name] >= 1]

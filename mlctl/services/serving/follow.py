@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mlctl import settings as configuration
 from mlctl.errors import MlctlError
-from mlctl.services.registry.select_model import resolve
-from mlctl.services.serving.located import located
+from mlctl.services.models.fetch import located
+from mlctl.services.models.select import resolve
 
 EVERY_S = 1.0
 

@@ -15,12 +15,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlctl.adapters import listening, process
-from mlctl.adapters.notes import Notes
+from mlctl.adapters.system import daemon
+from mlctl.adapters.system import listener as listening
+from mlctl.adapters.system.state_files import Notes
 from mlctl.domain.serving import Endpoint
 from mlctl.errors import BadDataError, ChildFailedError, NotFoundError, RefusedError, UsageError
 from mlctl.services.serving import endpoints, keys
-from mlctl.serving.spec import Serving, Spec
+from mlctl.serving.endpoint_spec import Serving, Spec
 from mlctl.settings import Settings
 
 READY_WITHIN_S = 150.0
@@ -88,7 +89,7 @@ def in_its_environment(settings: Settings, wish: Wish, manager: str) -> None:
     listening.listen(wish.host, wish.port).close()
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
     folder = _located(settings, wish, scratch).folder
-    process.replace_self(
+    daemon.replace_self(
         [
             sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder, "--env-manager", manager,
             "--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers),
@@ -142,7 +143,7 @@ def _located(settings: Settings, wish: Wish, scratch: Path) -> Serving:
     if (folder / "MLmodel").is_file() and FOLLOWED_NOT.match(wish.model):
         whole = folder.resolve()  # a folder is served without importing MLflow, which takes seconds
         return Serving(whole.name, "", str(whole), str(whole))
-    from mlctl.services.serving.located import located
+    from mlctl.services.models.fetch import located
 
     return located(settings, wish.model, scratch)
 
@@ -184,14 +185,14 @@ def _spec(
 
 def _become(spec: Spec) -> None:
     argv = [sys.executable, "-m", "mlctl.serving"]
-    process.replace_self(argv, spec.line(), descriptors=[spec.socket_fd])
+    daemon.replace_self(argv, spec.line(), descriptors=[spec.socket_fd])
 
 
 def _detached(spec: Spec, listener: socket.socket) -> Endpoint:
     reader, writer = os.pipe()
     log = Path(spec.log)
     log.unlink(missing_ok=True)
-    child = process.spawn(
+    child = daemon.spawn(
         [sys.executable, "-m", "mlctl.serving"],
         log,
         Spec(**{**vars(spec), "ready_fd": writer}).line(),
@@ -204,7 +205,7 @@ def _detached(spec: Spec, listener: socket.socket) -> Endpoint:
             with contextlib.suppress(ValueError):
                 told = json.loads(pipe.readline())
     if "ready" not in told:
-        process.stop(child, 5)
+        daemon.stop(child, 5)
         why = told.get("error", "its process ended, or took too long")
         raise ChildFailedError(f"{spec.serving.name} cannot be served: {why}", f"its log: {log}")
     one = spec.serving

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mlctl.adapters import environment
-from mlctl.adapters.tracking import Store
-from mlctl.data.sources import sha256
-from mlctl.domain import Run, Watcher
+from mlctl.adapters.system import provenance
+from mlctl.adapters.tracking.store import Store
+from mlctl.data.sources.locate import sha256
+from mlctl.domain.progress import Watcher
+from mlctl.domain.run import Run
 from mlctl.errors import RefusedError
-from mlctl.services.training import prepare
+from mlctl.services.recipes import prepare
 from mlctl.settings import Settings
 
 
@@ -32,7 +33,7 @@ def recipe_source(settings: Settings, run: Run, source: str, folder: Path, chang
 
 def versions_changed(run: Run) -> list[str]:
     """Return what is installed in another version than the run was made with."""
-    now = environment.versions()
+    now = provenance.versions()
     then = {name: value for name, value in run.tags.items() if name.startswith("mlctl.version.")}
     return [
         f"{name.removeprefix('mlctl.version.')} ({then[name]} then, {value} now)"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlctl.adapters import plots, programs
-from mlctl.adapters.changed import Changed
+from mlctl.adapters.keras import programs
+from mlctl.adapters.models.feature_shuffling import Changed
+from mlctl.adapters.plots import run_plots
 from mlctl.data.dataset import Split
 from mlctl.scores import labels_of
 from mlctl.serving.scoring import Table
@@ -19,9 +20,9 @@ from mlctl.serving.scoring import Table
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.adapters.recorder import Recorder
-    from mlctl.domain import Watcher
-    from mlctl.services.training.prepare import Prepared
+    from mlctl.adapters.runlog.recorder import Recorder
+    from mlctl.domain.progress import Watcher
+    from mlctl.services.recipes.prepare import Prepared
 
 ROWS, REPEATS, MOST_COLUMNS = 1000, 3, 100
 
@@ -56,7 +57,7 @@ def write(recorder: Recorder, prepared: Prepared, model: keras.Model, split: Spl
         writer.writerows([one.column, f"{one.worth:.6g}", f"{one.spread:.3g}"] for one in found)
     recorder.keep("importance.csv")
     words = "accuracy lost" if classes else f"mean absolute error gained {prepared.data.unit}".strip()
-    plots.importance(
+    run_plots.importance(
         recorder.artifact("plots/importance.png"),
         [(one.column, one.worth, one.spread) for one in found],
         words,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters import model_folder
-from mlctl.adapters.recorder import Recorder
+from mlctl.adapters.models import save as model_folder
+from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.dataset import Dataset, Split
 from mlctl.errors import BadDataError
 from mlctl.recipes import Recipe

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.adapters import plots
+from mlctl.adapters.plots import run_plots
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain import DataReference
+from mlctl.domain.run import DataReference
 from mlctl.scores import labels_of
 
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.adapters.loop import Progress
-    from mlctl.adapters.recorder import Recorder
+    from mlctl.adapters.keras.training_loop import Progress
+    from mlctl.adapters.runlog.recorder import Recorder
 
 Array = np.ndarray[Any, Any]
 
@@ -33,15 +33,17 @@ def write(
     histories = {name: [epoch.metrics[name] for epoch in progress.epochs] for name in progress.best.metrics}
     for metric in [name for name in histories if f"val_{name}" in histories]:
         path = f"plots/{metric}.png"
-        plots.curves(recorder.artifact(path), metric, histories, progress.best.number, data.synthetic)
+        run_plots.curves(recorder.artifact(path), metric, histories, progress.best.number, data.synthetic)
         recorder.keep(path)
     on = f"{split_name}, synthetic data" if data.synthetic else split_name
     if data.classes:
         path = "plots/confusion_matrix.png"
-        plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, on)
+        run_plots.confusion(recorder.artifact(path), split.targets, labels_of(answers), data.classes, on)
     else:
         path = "plots/predicted_vs_actual.png"
-        plots.predicted_against_actual(recorder.artifact(path), split.targets, answers[:, 0], data.unit, on)
+        run_plots.predicted_against_actual(
+            recorder.artifact(path), split.targets, answers[:, 0], data.unit, on
+        )
     recorder.keep(path)
     _text(recorder, "report.txt", _report(data, answers, split_name, split, reached))
     lines: list[str] = []

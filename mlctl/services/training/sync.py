@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.adapters import records, trial_runs
-from mlctl.adapters.journal import Journal
-from mlctl.adapters.recorder import LOCAL_ID, create_run, open_store
-from mlctl.adapters.sender import Sender
-from mlctl.adapters.tracking import Store
-from mlctl.domain import SyncedRun, SyncReport, Watcher
+from mlctl.adapters.runlog import local_runs, trial_runs
+from mlctl.adapters.runlog.journal import Journal
+from mlctl.adapters.runlog.outbox import Sender
+from mlctl.adapters.runlog.recorder import LOCAL_ID, create_run, open_store
+from mlctl.adapters.tracking.store import Store
+from mlctl.domain.progress import Watcher
+from mlctl.domain.run import SyncedRun, SyncReport
 from mlctl.errors import MlctlError, NotFoundError, RefusedError
 from mlctl.settings import Settings
 
@@ -24,7 +25,7 @@ def sync(settings: Settings, watcher: Watcher) -> SyncReport:
     asked_for = settings.sources.get("tracking_uri", "").startswith("option")
     synced: list[SyncedRun] = []
     failure: MlctlError | None = None
-    for folder in records.folders(settings.state_dir):
+    for folder in local_runs.folders(settings.state_dir):
         try:
             journal = Journal(folder)
         except RefusedError:
@@ -77,7 +78,7 @@ def _sent(journal: Journal, watcher: Watcher) -> SyncedRun:
     count += trial_runs.send_unsent(
         store, about["experiment_id"], about["run_id"], journal.folder, watcher.say
     )
-    return SyncedRun(about["run_id"], records.as_run(journal).status, count, Path(journal.folder))
+    return SyncedRun(about["run_id"], local_runs.as_run(journal).status, count, Path(journal.folder))
 
 
 def _run_of(store: Store, journal: Journal) -> dict[str, str]:

@@ -13,20 +13,24 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlctl.adapters import checkpoints, environment, framework, model_folder, programs, replicas
-from mlctl.adapters.loop import Epoch, Loop, Progress
-from mlctl.adapters.recorder import Recorder
-from mlctl.adapters.tracking import Store
+from mlctl.adapters.keras import checkpoints, multi_gpu, programs, runtime
+from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.models import save
+from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.adapters.system import provenance
+from mlctl.adapters.tracking.store import Store
 from mlctl.data.dataset import Split
-from mlctl.data.pictures import Pictures
-from mlctl.data.sources import sha256
-from mlctl.domain import Objective, Run, Watcher
+from mlctl.data.files.images import Pictures
+from mlctl.data.sources.locate import sha256
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Watcher
+from mlctl.domain.run import Run
 from mlctl.errors import ConfigurationError
 from mlctl.scores import scores
+from mlctl.services.recipes.prepare import Prepared, blamed
 from mlctl.services.runs import select
 from mlctl.services.training import importance, logged_model, report
-from mlctl.services.training.prepare import Prepared, blamed
-from mlctl.services.training.recording import finished, recording
+from mlctl.services.training.run_status import finished, recording
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,8 +60,8 @@ class Training:
         self.watcher = watcher
         self.resumed = resumed
         self.recipe, self.data = prepared.recipe, prepared.data
-        self.hardware = framework.hardware()
-        self.precision = framework.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
+        self.hardware = runtime.hardware()
+        self.precision = runtime.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
         self.objective = objective or self.recipe.objective
         self.progress = Progress(self.objective)
         self.began = time.monotonic()
@@ -75,7 +79,7 @@ class Training:
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is described already."""
-        framework.begin(self.request.seed, self.precision)
+        runtime.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, None)
         self._conclude(recorder, self._kept(model))
@@ -86,8 +90,8 @@ class Training:
             self.describe(recorder)
             recorder.params(self._params)
         if self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE:
-            framework.keep_to_one_thread()
-        framework.begin(self.request.seed, self.precision)
+            runtime.keep_to_one_thread()
+        runtime.begin(self.request.seed, self.precision)
         model = self._built()
         self._train(model, recorder, found)
         try:
@@ -103,9 +107,9 @@ class Training:
 
     def _built(self) -> keras.Model:
         """Return the model to train, on every GPU that its batches keep busy."""
-        with replicas.scope_for(self.data, self.prepared.values.batch_size):
+        with multi_gpu.scope_for(self.data, self.prepared.values.batch_size):
             model = self._built_alone()
-        if (devices := replicas.count(model)) > 1:
+        if (devices := multi_gpu.count(model)) > 1:
             self.watcher.say(f"training on {devices} GPUs, each with its share of every batch")
         return model
 
@@ -173,10 +177,10 @@ class Training:
     def _kept(self, model: keras.Model) -> keras.Model:
         """Return the model of the best epoch, in float32 and on one device whatever it was trained in and on."""
         weights = self.progress.best_weights
-        if self.precision == framework.FLOAT32 and replicas.count(model) == 1:
+        if self.precision == runtime.FLOAT32 and multi_gpu.count(model) == 1:
             model.set_weights(weights)
             return model
-        return model_folder.rebuilt_in_float32(self._built_alone, weights)
+        return save.rebuilt_in_float32(self._built_alone, weights)
 
     # -- the record ---------------------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ class Training:
             recorder.tags(self.resumed.tags)
             return recorder
         tags = {
-            "mlflow.user": environment.user(),
+            "mlflow.user": provenance.user(),
             "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
             "mlflow.source.type": "LOCAL",
             "mlctl.recipe": self.recipe.name,
@@ -231,24 +235,24 @@ class Training:
     def describe(self, recorder: Recorder) -> None:
         """Record what the run is made from: data, code, machine, versions."""
         source = self.recipe.source_file()
-        git, diff = environment.code(source.parent if self._own_recipe else Path())
+        git, diff = provenance.code(source.parent if self._own_recipe else Path())
         data = self.prepared.reference
         recorder.tags({
             "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
             **report.data_tags(data),
             "mlctl.precision": self.precision,
             "mlctl.machine.cpu": self.hardware.cpu,
-            "mlctl.machine.cores": environment.cores(),
+            "mlctl.machine.cores": provenance.cores(),
             "mlctl.machine.gpus": ", ".join(self.hardware.gpus) or "none",
             "mlctl.machine.os": f"{sys.platform}",
             **git,
-            **environment.versions(),
+            **provenance.versions(),
         })  # fmt: skip
         recorder.data(data)
         for name, text in (
             ("recipe.py", source.read_text(encoding="utf-8")),
             ("code.diff", diff),
-            ("requirements.txt", environment.requirements()),
+            ("requirements.txt", provenance.requirements()),
         ):
             if text:
                 recorder.artifact(name).write_text(text, encoding="utf-8")
@@ -280,7 +284,7 @@ class Training:
             importance.write(recorder, self.prepared, model, split, self.watcher)
         recorder.tags({
             "mlctl.duration_s": round(time.monotonic() - self.began, 2),
-            "mlctl.peak_memory_mb": round(environment.peak_memory_mb()),
+            "mlctl.peak_memory_mb": round(provenance.peak_memory_mb()),
         })  # fmt: skip
         if (recorder.journal.files / checkpoints.SHARED).exists():
             recorder.remove(checkpoints.SHARED)
@@ -303,7 +307,7 @@ class Training:
         few = logged_model.few(split)
         return logged_model.saved_and_checked(
             recorder,
-            lambda folder: model_folder.save(
+            lambda folder: save.save(
                 folder, model, self.prepared.encoder, self._raw(few), programs.dense(self.prepared.encoded(few)),
                 logged_model.about(self.recipe, data), logged_model.gaps_of(data),
             ),
@@ -317,7 +321,7 @@ class Training:
         at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
         starts = range(0, len(split), at_once)
         pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
-        return np.concatenate([model_folder.answer(loaded, self._raw(piece)) for piece in pieces])
+        return np.concatenate([save.answer(loaded, self._raw(piece)) for piece in pieces])
 
     def _raw(self, split: Split) -> Any:
-        return model_folder.client_input(self.data.raw(split.inputs), self.prepared.encoder)
+        return save.client_input(self.data.raw(split.inputs), self.prepared.encoder)

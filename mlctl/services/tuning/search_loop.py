@@ -12,13 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mlctl.adapters.loop import Epoch
-from mlctl.adapters.oracles import EXHAUSTED, Oracle
-from mlctl.adapters.pool import Executor
-from mlctl.adapters.recorder import now_ms
-from mlctl.adapters.search_journal import SearchJournal
-from mlctl.adapters.trials import Ended, EpochEnded, Event, Failed, Job, Lost
-from mlctl.domain import Objective
+from mlctl.adapters.keras.training_loop import Epoch
+from mlctl.adapters.runlog.recorder import now_ms
+from mlctl.adapters.runlog.search_journal import SearchJournal
+from mlctl.adapters.search.local_executor import Executor
+from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job, Lost
+from mlctl.adapters.search.oracles import EXHAUSTED, Oracle
+from mlctl.domain.objective import Objective
 from mlctl.domain.tune import DONE, FAILED, STOPPED, Running, SearchWatcher
 from mlctl.errors import ChildFailedError
 from mlctl.services.tuning.stopping import Rule

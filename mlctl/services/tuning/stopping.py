@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from mlctl.domain import Objective
+from mlctl.domain.objective import Objective
 from mlctl.errors import UsageError, did_you_mean
 
 Curves = Mapping[str, Sequence[float]]

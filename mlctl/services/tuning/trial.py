@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters import framework, pool, programs, tensors
-from mlctl.adapters.loop import Epoch, Loop, Progress
-from mlctl.adapters.trials import Ended, EpochEnded, Failed, Job, Setup, Tell
-from mlctl.domain import Quiet
+from mlctl.adapters.keras import programs, runtime, tensors
+from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.search import local_executor
+from mlctl.adapters.search.messages import Ended, EpochEnded, Failed, Job, Setup, Tell
+from mlctl.domain.progress import Quiet
 from mlctl.errors import MlctlError
 from mlctl.recipes import Values
 from mlctl.scores import scores
-from mlctl.services.training.prepare import blamed
+from mlctl.services.recipes.prepare import blamed
 
 
 class _Stopped(BaseException):
@@ -59,7 +60,7 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
     values = Values(job.values).on(len(data.train))
     seed = job.seed + execution - 1
     gc.collect()  # an earlier execution's data is held by the cycles of its graphs
-    framework.begin(seed, setup.precision)
+    runtime.begin(seed, setup.precision)
     with blamed(recipe, "building its model"):
         model = recipe.build(values, data)
     targets = programs.targets_for(model, data.train.targets, classes)
@@ -117,4 +118,4 @@ def _optimizer_state(model: Any) -> list[Any]:
 
 
 if __name__ == "__main__":
-    pool.be_worker(train_trial, *sys.argv[1:])
+    local_executor.be_worker(train_trial, *sys.argv[1:])

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.adapters.loop import Epoch
-from mlctl.domain import Objective
+from mlctl.adapters.keras.training_loop import Epoch
+from mlctl.domain.objective import Objective
 from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE))  # the endpoint's own code lies beside this file
 
 from mlctl.serving.model import Model  # noqa: E402
 from mlctl.serving.payload import prediction  # noqa: E402
-from mlctl.serving.refusal import Refusal  # noqa: E402
+from mlctl.serving.request_error import Refusal  # noqa: E402
 
 model: Model
 

@@ -1,0 +1,1 @@
+"""The tracking database, read and written without loading MLflow."""

@@ -1,0 +1,1 @@
+"""Training with Keras: set-up, the training loop and its compiled programs."""

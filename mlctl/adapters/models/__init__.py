@@ -1,0 +1,1 @@
+"""Logged models: writing, loading and converting them."""

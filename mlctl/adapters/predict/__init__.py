@@ -1,0 +1,1 @@
+"""Clients, input files and output files of predictions."""

@@ -1,0 +1,1 @@
+"""A Ray cluster: connection, tasks and messages."""

@@ -1,0 +1,1 @@
+"""Search algorithms, and the executors that train trials."""

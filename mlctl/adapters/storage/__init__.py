@@ -1,0 +1,1 @@
+"""S3 and folders as storage for artifacts and shared files."""

@@ -1,0 +1,1 @@
+"""Processes, files and packages of this machine."""

@@ -1,0 +1,1 @@
+"""The tracking store and the model registry, through MLflow."""

@@ -1,0 +1,1 @@
+"""Finding, downloading and caching data files."""

@@ -1,0 +1,1 @@
+"""Registered models: selecting versions, stages, and the history of promotions."""

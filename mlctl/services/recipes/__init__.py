@@ -1,0 +1,1 @@
+"""Finding recipes, and preparing their data."""

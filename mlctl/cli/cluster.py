@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mlctl.domain.cluster import Cluster as Place
+    from mlctl.domain.cluster import Cluster as ServerLocation
 
 ON_CLUSTER = "On a cluster"
 
@@ -19,7 +19,7 @@ Cluster = Annotated[
         rich_help_panel=ON_CLUSTER,
     ),
 ]
-Storage = Annotated[
+SharedStorage = Annotated[
     str | None,
     typer.Option(
         metavar="PATH", help="What all nodes reach: s3://…, a shared folder.", rich_help_panel=ON_CLUSTER
@@ -38,7 +38,7 @@ Memory = Annotated[
 
 def place(
     address: str | None, storage: str | None, cpu: float | None, gpu: float | None, memory: str | None
-) -> Place | None:
+) -> ServerLocation | None:
     """Return the cluster that was asked for, if one was; raises UsageError."""
     from mlctl.cli.values import size
     from mlctl.domain.cluster import Cluster

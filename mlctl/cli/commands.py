@@ -99,7 +99,7 @@ def load(name: str) -> Any:
 
     Raises KeyError for a name that is not in the table.
     """
-    from mlctl.cli.common_options import answering
+    from mlctl.cli.common_options import with_common_options
 
     entry = COMMANDS[name]
     module, _, attribute = entry.target.partition(":")
@@ -109,7 +109,7 @@ def load(name: str) -> Any:
     if isinstance(found, typer.Typer):
         holder.add_typer(found, name=name)
     else:
-        holder.command(name)(answering(found))
+        holder.command(name)(with_common_options(found))
     group: Any = typer.main.get_command(holder)
     return _printable(group.commands[name])
 

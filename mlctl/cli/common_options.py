@@ -83,17 +83,17 @@ class Session:
         if next_step:
             output.hint(next_step)
 
-    def agreed(self, question: str) -> None:
+    def confirm(self, question: str) -> None:
         """Ask on a terminal, demand --yes elsewhere; return only where it is agreed.
 
         Raises RefusedError where it is not.
         """
         from mlctl import output
 
-        output.agreed(question, self.yes)
+        output.confirm(question, self.yes)
 
 
-def answering(command: Callable[..., None]) -> Callable[..., None]:
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, whose first parameter is its Session, the options that all commands share."""
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())[1:]

@@ -52,7 +52,7 @@ def _offers(kind: str, prefix: str, words: Sequence[str]) -> Iterable[Offer]:
             yield from _models(store, prefix)
 
 
-def _runs(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
+def _runs(store: completion_lookup.CompletionStore, prefix: str) -> Iterable[Offer]:
     yield "last", "the newest run"
     yield "best", "the best run by its recipe's objective"
     for run_id, name, experiment in store.runs(prefix):
@@ -61,7 +61,7 @@ def _runs(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
             yield run_id, f"{name} ({experiment})"
 
 
-def _models(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
+def _models(store: completion_lookup.CompletionStore, prefix: str) -> Iterable[Offer]:
     name, mark, _ = prefix.partition("/") if "/" in prefix else prefix.partition("@")
     if mark:
         for one in store.versions(name):
@@ -72,7 +72,7 @@ def _models(store: completion_lookup.Store, prefix: str) -> Iterable[Offer]:
     yield from _runs(store, prefix)
 
 
-def _model(store: completion_lookup.Store, words: Sequence[str]) -> str:
+def _model(store: completion_lookup.CompletionStore, words: Sequence[str]) -> str:
     known = set(store.models())
     return next((word for word in reversed(words) if word in known), "")
 

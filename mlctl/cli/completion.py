@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 
 app = typer.Typer(no_args_is_help=True, help="Show or install the completion script of a shell.")
 
@@ -27,7 +27,7 @@ ShellArgument = Annotated[
 
 
 @app.command()
-@answering
+@with_common_options
 def show(session: Session, shell: ShellArgument = None) -> None:
     """Write the completion script to stdout.
 
@@ -42,7 +42,7 @@ def show(session: Session, shell: ShellArgument = None) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def install(session: Session, shell: ShellArgument = None) -> None:
     """Put the completion script where the shell finds it.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 
 app = typer.Typer(no_args_is_help=True, help="List, read and stop the endpoints of this machine.")
 
@@ -14,7 +14,7 @@ Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="An endpoint's nam
 
 
 @app.command("list")
-@answering
+@with_common_options
 def list_(session: Session) -> None:
     """List the endpoints of this machine.
 
@@ -27,7 +27,7 @@ def list_(session: Session) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def logs(
     session: Session,
     endpoint: Name,
@@ -50,7 +50,7 @@ def logs(
 
 
 @app.command()
-@answering
+@with_common_options
 def stop(session: Session, endpoint: Name) -> None:
     """Stop an endpoint; requests that are being answered are answered.
 

@@ -100,9 +100,9 @@ def _tell(error: MlctlError, arguments: Sequence[str]) -> int:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
         print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
         return error.exit_code
-    from mlctl.output import complain
+    from mlctl.output import print_error
 
-    complain(error.message, error.hint)
+    print_error(error.message, error.hint)
     return error.exit_code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 
 app = typer.Typer(no_args_is_help=True, help="List experiments.")
 
@@ -15,7 +15,7 @@ def _group() -> None:
 
 
 @app.command("list")
-@answering
+@with_common_options
 def list_(session: Session) -> None:
     """List the experiments and how many runs each holds.
 

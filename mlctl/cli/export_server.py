@@ -44,5 +44,5 @@ def server(
     kept = Bucket(bucket, prefix.strip("/"), endpoint_url, region)
     exported = service.export(to, folder, host, image, kept, database_port, upstream)
     if changed := service.replaced(exported):
-        session.agreed(f"Replace {', '.join(changed)} in {folder}?")
+        session.confirm(f"Replace {', '.join(changed)} in {folder}?")
     session.show(service.write(exported), f"next: read {folder}/README.md" if to != "nginx" else "")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of endpoints.")
 
@@ -21,7 +21,7 @@ File = Annotated[
 
 
 @app.command()
-@answering
+@with_common_options
 def new(session: Session, name: Name, api_key_file: File = None) -> None:
     """Make a key; it is shown this once, and only its SHA-256 is kept.
 
@@ -35,7 +35,7 @@ def new(session: Session, name: Name, api_key_file: File = None) -> None:
 
 
 @app.command("list")
-@answering
+@with_common_options
 def list_(session: Session, api_key_file: File = None) -> None:
     """List the keys, without their secrets.
 
@@ -48,7 +48,7 @@ def list_(session: Session, api_key_file: File = None) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def revoke(session: Session, name: Name, api_key_file: File = None) -> None:
     """Revoke a key; running endpoints refuse it within a second.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 from mlctl.cli.promote import Name
 from mlctl.cli.register import Description, Tag
 
@@ -36,7 +36,7 @@ Dir = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")]
 
 
 @app.command("list")
-@answering
+@with_common_options
 def list_(session: Session) -> None:
     """List registered models: their versions, who holds what, and what they reached.
 
@@ -52,7 +52,7 @@ def list_(session: Session) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def show(session: Session, name: Name, version: SomeVersion = None) -> None:
     """Show a registered model, or where one version comes from and what it takes.
 
@@ -69,7 +69,7 @@ def show(session: Session, name: Name, version: SomeVersion = None) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def diff(
     session: Session,
     name: Name,
@@ -87,7 +87,7 @@ def diff(
 
 
 @app.command()
-@answering
+@with_common_options
 def history(session: Session, name: Name, stage: OneStage = None, at: At = None) -> None:
     """Show who moved which version where, when and why; with --at, what was true then.
 
@@ -101,7 +101,7 @@ def history(session: Session, name: Name, stage: OneStage = None, at: At = None)
 
 
 @app.command("set")
-@answering
+@with_common_options
 def set_(
     session: Session,
     name: Name,
@@ -123,7 +123,7 @@ def set_(
 
 
 @app.command()
-@answering
+@with_common_options
 def delete(session: Session, name: Name, version: SomeVersion = None) -> None:
     """Delete a version, or a model with its history; one that holds a stage is refused.
 
@@ -137,12 +137,12 @@ def delete(session: Session, name: Name, version: SomeVersion = None) -> None:
 
     found = models.deletable(session.settings, name, version)
     what = f"version {version}" if version else f"all {len(found.versions)} versions and the history"
-    session.agreed(f"Delete {what} of {name}?")
+    session.confirm(f"Delete {what} of {name}?")
     session.show(models.delete(session.settings, name, version), "next: mlctl models list")
 
 
 @app.command()
-@answering
+@with_common_options
 def download(session: Session, model: Model, folder: Dir) -> None:
     """Copy a model's folder to this disk.
 

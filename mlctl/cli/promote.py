@@ -96,7 +96,7 @@ def promote(
     from mlctl.services.registry.gates import Gates
 
     typed = Gates(tuple(require or ()), tuple(no_regress or ()), evaluate, from_, smoke)
-    asked = service.Asked(typed, reason, skip_gates, dry_run)
+    asked = service.PromotionRequest(typed, reason, skip_gates, dry_run)
     with TrainingView() as watcher:
         answer = service.promote(session.settings, name, version, stage, asked, watcher)
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, answering
+from mlctl.cli.common_options import Session, with_common_options
 from mlctl.cli.options import Target
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check what can be trained.")
@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or
 
 
 @app.command("list")
-@answering
+@with_common_options
 def list_(session: Session) -> None:
     """List the recipes that are installed.
 
@@ -28,7 +28,7 @@ def list_(session: Session) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def show(session: Session, recipe: Name) -> None:
     """Show what can be set on a recipe, with its bounds.
 
@@ -40,7 +40,7 @@ def show(session: Session, recipe: Name) -> None:
 
 
 @app.command()
-@answering
+@with_common_options
 def copy(
     session: Session, recipe: Name, file: Annotated[Path, typer.Argument(help="Where your own begins.")]
 ) -> None:
@@ -56,7 +56,7 @@ def copy(
 
 
 @app.command()
-@answering
+@with_common_options
 def check(
     session: Session,
     recipe: Name,

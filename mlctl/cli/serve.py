@@ -95,10 +95,10 @@ def serve(
     mlctl serve ./model --host 0.0.0.0 --api-key-file keys
     """
     from mlctl.cli.values import seconds, size
-    from mlctl.services.serving.serve import Wish, in_its_environment
+    from mlctl.services.serving.serve import EndpointOptions, in_its_environment
     from mlctl.services.serving.serve import serve as serve_model
 
-    wish = Wish(
+    wish = EndpointOptions(
         model, host, port, workers, api_key_file, tls_cert, tls_key, metrics, size(max_body), seconds(timeout),
         tuple(allow_host or ()), insecure, watch, detach, name,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.server_options import Name, Where, placed
+from mlctl.cli.server_options import Name, RunFilter, placed
 
 if TYPE_CHECKING:
     from mlctl.domain.server import Adoption, TrackingServer
@@ -19,7 +19,7 @@ REACHED = "Who may reach it"
 @placed
 def server_up(
     session: Session,
-    where: Where,
+    where: RunFilter,
     name: Name = "main",
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on.", rich_help_panel=REACHED)
@@ -119,7 +119,7 @@ def server_up(
         server_adopts(session, planned)
     if server.in_the_clear(access):
         output.warn(f"passwords for {host} travel unencrypted: --tls-cert and --tls-key, or TLS before it")
-    wish = server.Wish(
+    wish = server.ServerOptions(
         name, workers, foreground, supervise, metrics, create_bucket, upgrade_db, admin_password_file, planned,
         server.stated(where),
     )  # fmt: skip
@@ -132,7 +132,7 @@ def server_adopts(session: Session, planned: Adoption) -> None:
     if planned.movable:
         files, size = (sum(getattr(one, of) for one in planned.movable) for of in ("files", "size_bytes"))
         names = ", ".join(one.name for one in planned.movable)
-        session.agreed(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
+        session.confirm(f"Move {files} files ({size / 1e6:.1f} MB) of {names} to {planned.destination}?")
 
 
 def server_told(session: Session, answer: TrackingServer, print_env: bool) -> None:

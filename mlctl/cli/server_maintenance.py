@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.server_options import Name, Where, placed
+from mlctl.cli.server_options import Name, RunFilter, placed
 
 
 @placed
 def server_backup(
     session: Session,
-    where: Where,
+    where: RunFilter,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup; it must not be there yet.")],
     no_artifacts: Annotated[
         bool,
@@ -42,7 +42,7 @@ def server_backup(
 @placed
 def server_restore(
     session: Session,
-    where: Where,
+    where: RunFilter,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What server-backup has written.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Check the file, and show what it holds.")
@@ -59,7 +59,7 @@ def server_restore(
     place = server.locate_in(session.settings, **where)
     found = server.inspect(file)[0]
     if not dry_run:
-        session.agreed(
+        session.confirm(
             f"Restore {found.runs} runs and {found.artifacts} artifacts into {place.backend.shown}?"
         )
         server.restore(place, file)
@@ -69,7 +69,7 @@ def server_restore(
 @placed
 def server_gc(
     session: Session,
-    where: Where,
+    where: RunFilter,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be freed.")] = False,
     name: Name = "main",
 ) -> None:

@@ -57,7 +57,7 @@ Region = Annotated[
     str | None, typer.Option("--region", metavar="REGION", help="The bucket's region.", rich_help_panel=WHERE)
 ]
 
-Where = dict[str, Any]  # what `services.server.locate_in` takes
+RunFilter = dict[str, Any]  # what `services.server.locate_in` takes
 OPTIONS = (
     ("root", Root, None),
     ("backend", BackendUri, None),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
+from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, SharedStorage
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
 
@@ -95,7 +95,7 @@ def train(
     offline: Offline = False,
     checkpoint_every: CheckpointEvery = "60s",
     cluster: Cluster = None,
-    storage: Storage = None,
+    storage: SharedStorage = None,
     cpu: Cpu = None,
     gpu: Gpu = None,
     memory: Memory = None,

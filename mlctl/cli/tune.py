@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, Storage
+from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, SharedStorage
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import Experiment, SourceArgument, Target
 from mlctl.cli.train import Data, Epochs, Precision, PrecisionOption, Register, Rows, RunName, Seed, Set, Tag
@@ -119,7 +119,7 @@ def tune(
     register: Register = None,
     dry_run: DryRun = False,
     cluster: Cluster = None,
-    storage: Storage = None,
+    storage: SharedStorage = None,
     cpu: Cpu = None,
     gpu: Gpu = None,
     memory: Memory = None,

@@ -15,8 +15,8 @@ from mlctl.errors import BadDataError
 class Split:
     """Examples and their targets.
 
-    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `Bags` or
-    `Pictures` of n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
+    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `SparseBags` or
+    `ImageFiles` of n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
     """
 
     inputs: Any
@@ -31,7 +31,7 @@ class Split:
 
 
 def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
-    """Return these rows of a split's inputs: of an array, a DataFrame or a `Bags`."""
+    """Return these rows of a split's inputs: of an array, a DataFrame or a `SparseBags`."""
     if isinstance(inputs, np.ndarray):
         return inputs[rows]
     if hasattr(inputs, "iloc"):
@@ -85,7 +85,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def raw(self, inputs: Any) -> Any:
-        """Return inputs of a split, or some rows of them, as a client would send them: texts for `Bags`."""
+        """Return inputs of a split, or some rows of them, as a client would send them: texts for `SparseBags`."""
         return inputs if self.as_raw is None else self.as_raw(inputs)
 
     @property

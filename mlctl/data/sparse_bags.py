@@ -19,7 +19,7 @@ MAX_IDS = 1 << 28
 
 
 @dataclass(frozen=True)
-class Bags:
+class SparseBags:
     """n rows of a 0/1 matrix that is `width` wide.
 
     Row i has its ones in the columns `ids[starts[i]:starts[i+1]]`, ascending, each once. `ids` is uint16
@@ -49,14 +49,14 @@ class Bags:
         """How many ones each row has."""
         return np.diff(self.starts)
 
-    def take(self, rows: np.ndarray[Any, Any]) -> Bags:
+    def take(self, rows: np.ndarray[Any, Any]) -> SparseBags:
         """Return these rows, in this order."""
         rows = np.asarray(rows)
         lengths = self.lengths[rows]
         starts = np.concatenate(([0], np.cumsum(lengths)))
         # where each id of the result stands in self.ids: its row's start plus its place in the row
         places = np.arange(starts[-1]) + np.repeat(self.starts[:-1][rows] - starts[:-1], lengths)
-        return Bags(self.ids[places], starts, self.width)
+        return SparseBags(self.ids[places], starts, self.width)
 
     def dense(self, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
         """Return the (n, width) matrix; for few rows, since each takes `width` numbers."""
@@ -65,7 +65,7 @@ class Bags:
         return matrix
 
     @classmethod
-    def from_lists(cls, rows: Sequence[list[int]], width: int, base: int = 0) -> Bags:
+    def from_lists(cls, rows: Sequence[list[int]], width: int, base: int = 0) -> SparseBags:
         """Make bags of lists of numbers that count from `base`; what is `width` or more beyond it is dropped.
 
         Raises ValueError that names the row where something is no number, or is below `base`.
@@ -81,7 +81,9 @@ class Bags:
         return cls.from_flat(flat - base, lengths, width)
 
     @classmethod
-    def from_flat(cls, columns: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], width: int) -> Bags:
+    def from_flat(
+        cls, columns: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], width: int
+    ) -> SparseBags:
         """Make bags of columns below `width` in any order, repeats too: `lengths[i]` of them for row i."""
         # one sort of (row, column) as single numbers does it all; of 32 bits it takes half the time
         key: Any = np.uint32 if len(lengths) * width < 1 << 32 else np.uint64
@@ -96,7 +98,7 @@ class Bags:
         return cls(ids.astype(np.uint16 if width <= 1 << 16 else np.uint32), starts, width)
 
     @classmethod
-    def concatenate(cls, first: Bags, second: Bags) -> Bags:
+    def concatenate(cls, first: SparseBags, second: SparseBags) -> SparseBags:
         """Return the rows of both, which are equally wide."""
         starts = np.concatenate((first.starts, second.starts[1:] + first.starts[-1]))
         return cls(np.concatenate((first.ids, second.ids)), starts, first.width)
@@ -115,7 +117,7 @@ def _flattened(rows: Sequence[list[int]]) -> tuple[np.ndarray[Any, Any], np.ndar
     return np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32), lengths
 
 
-def save(path: Path, bags: Bags, targets: np.ndarray[Any, Any]) -> None:
+def save(path: Path, bags: SparseBags, targets: np.ndarray[Any, Any]) -> None:
     """Write bags and targets as a plain .npz, whole or not at all; raises OSError where that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -128,7 +130,7 @@ def save(path: Path, bags: Bags, targets: np.ndarray[Any, Any]) -> None:
         raise
 
 
-def load(path: Path) -> tuple[Bags, np.ndarray[Any, Any]] | None:
+def load(path: Path) -> tuple[SparseBags, np.ndarray[Any, Any]] | None:
     """Return what `save` wrote, or None where there is none or it is not whole."""
     if not path.is_file():
         return None
@@ -142,4 +144,4 @@ def load(path: Path) -> tuple[Bags, np.ndarray[Any, Any]] | None:
         return None
     if starts[0] != 0 or starts[-1] != len(ids) or (np.diff(starts) < 0).any():
         return None
-    return Bags(ids, starts, width), targets
+    return SparseBags(ids, starts, width), targets

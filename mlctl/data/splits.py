@@ -10,7 +10,7 @@ import numpy as np
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def deal(n: int, seed: int, fractions: Sequence[float]) -> tuple[Rows, ...]:
+def split_rows(n: int, seed: int, fractions: Sequence[float]) -> tuple[Rows, ...]:
     """Deal the rows 0..n-1 out at random: one array of row numbers for each fraction of the whole.
 
     The fractions add up to 1; every row lands in exactly one split.
@@ -18,7 +18,9 @@ def deal(n: int, seed: int, fractions: Sequence[float]) -> tuple[Rows, ...]:
     return _cut(np.random.default_rng(seed).permutation(n), fractions)
 
 
-def deal_by_class(classes: np.ndarray[Any, Any], seed: int, fractions: Sequence[float]) -> tuple[Rows, ...]:
+def split_rows_by_class(
+    classes: np.ndarray[Any, Any], seed: int, fractions: Sequence[float]
+) -> tuple[Rows, ...]:
     """Deal rows out so that every split has the classes in the proportions of the whole.
 
     `classes` is (n,), the class of each row.

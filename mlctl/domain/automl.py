@@ -13,7 +13,7 @@ BLEND = "blend"
 
 
 @dataclass(frozen=True)
-class Ranked:
+class LeaderboardEntry:
     """One model of the leaderboard, or the blend of several.
 
     `score` is the objective on validation rows (None where it failed, which `why` explains), `metrics` all that
@@ -39,7 +39,7 @@ class Automl:
 
     run: Run
     objective: Objective
-    leaderboard: tuple[Ranked, ...]
+    leaderboard: tuple[LeaderboardEntry, ...]
     ended: str
 
     @property

@@ -8,7 +8,7 @@ from typing import Protocol
 from mlctl.domain.objective import Objective
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Who looks on while a model is trained; the command line shows it, a test records it."""
 
     def say(self, text: str) -> None:
@@ -30,7 +30,7 @@ class Watcher(Protocol):
         """Something other than training begins: loading, logging, checking."""
 
 
-class Quiet:
+class NullProgress:
     """A Watcher that shows nothing."""
 
     def say(self, text: str) -> None:

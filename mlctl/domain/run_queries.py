@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlctl.domain.run import Artifact, Experiment, Run
-from mlctl.domain.tune import SearchNow
+from mlctl.domain.tune import SearchSnapshot
 
 CHECKPOINT = "checkpoint"  # the artifact folder from which another machine can go on; a training replaces what is in it
 
@@ -110,7 +110,7 @@ class ArtifactList:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class DownloadedArtifact:
     """An artifact that was copied here."""
 
     run: Run
@@ -128,7 +128,7 @@ class Snapshot:
     run: Run
     points: Mapping[str, tuple[tuple[int, float], ...]]
     away: bool = False
-    search: SearchNow | None = None
+    search: SearchSnapshot | None = None
 
     @property
     def ended(self) -> bool:

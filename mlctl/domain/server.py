@@ -52,7 +52,7 @@ class Backend:
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerLocation:
     """Where one server keeps everything: a database, and a folder or a bucket for artifacts."""
 
     root: Path
@@ -182,7 +182,7 @@ class Backup:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class GcReport:
     """What is deleted for ever, or would be.
 
     `held` are deleted things that a registered version still needs; `left_alone` are places of which only the

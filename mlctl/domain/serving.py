@@ -56,7 +56,7 @@ class KeyList:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Prediction:
     """One answer: a label with its probability, or a value; `true_label` where it is known."""
 
     label: str | None = None
@@ -73,7 +73,7 @@ class Predictions:
     version: str
     task: str
     unit: str
-    predictions: tuple[Predicted, ...]
+    predictions: tuple[Prediction, ...]
     pictures: tuple[tuple[tuple[float, ...], ...], ...] = ()
     names: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mlctl.domain.hyperband import Bracket
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 
 
@@ -117,7 +117,7 @@ class SearchPlan:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTrial:
     """A trial that is being trained right now."""
 
     trial: str
@@ -127,12 +127,12 @@ class Running:
 
 
 @dataclass(frozen=True)
-class SearchNow:
+class SearchSnapshot:
     """A search at this moment: what is trained, and what has ended, in the order of beginning."""
 
     objective: Objective
     total: int
-    running: tuple[Running, ...]
+    running: tuple[RunningTrial, ...]
     ended: tuple[Trial, ...]
 
     @property
@@ -147,7 +147,7 @@ class SearchNow:
         return found
 
 
-class SearchWatcher(Watcher, Protocol):
+class SearchListener(ProgressListener, Protocol):
     """Who looks on while a search runs."""
 
     def search(
@@ -155,7 +155,9 @@ class SearchWatcher(Watcher, Protocol):
     ) -> None:  # fmt: skip
         """The search begins: up to `trials` trials, `parallel` at once, ended after `within_s` seconds."""
 
-    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+    def trials(
+        self, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None
+    ) -> None:
         """Something moved."""
 
     def trial(self, trial: Trial, best: bool) -> None:
@@ -193,7 +195,9 @@ class QuietSearch:
     ) -> None:  # fmt: skip
         """Show nothing."""
 
-    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+    def trials(
+        self, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None
+    ) -> None:
         """Show nothing."""
 
     def trial(self, trial: Trial, best: bool) -> None:

@@ -5,7 +5,7 @@ A command hands `show` a frozen value. `views` says which tables a value makes a
 """
 
 from mlctl.output.live import follow
-from mlctl.output.render import agreed, complain, hint, warn
+from mlctl.output.render import confirm, hint, print_error, warn
 from mlctl.output.showing import show
 
-__all__ = ["agreed", "complain", "follow", "hint", "show", "warn"]
+__all__ = ["confirm", "follow", "hint", "print_error", "show", "warn"]

@@ -87,7 +87,7 @@ def warn(text: str) -> None:
     console(stderr=True).print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
 
 
-def complain(message: str, next_step: str) -> None:
+def print_error(message: str, next_step: str) -> None:
     """Tell on stderr what is wrong, in one line, and what to do, in another."""
     err = console(stderr=True)
     err.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())), soft_wrap=True)
@@ -95,7 +95,7 @@ def complain(message: str, next_step: str) -> None:
         err.print(Text.assemble(("hint: ", "bold"), " ".join(next_step.split())), soft_wrap=True)
 
 
-def agreed(question: str, yes: bool) -> None:
+def confirm(question: str, yes: bool) -> None:
     """Return only where the question is answered with yes: by --yes, or on a terminal.
 
     Raises RefusedError otherwise, and where there is no terminal to ask on.

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlctl.domain.objective import Objective
-from mlctl.domain.tune import FAILED, Running, Trial
+from mlctl.domain.tune import FAILED, RunningTrial, Trial
 from mlctl.output.progress import TrainingView
 from mlctl.output.render import number
 from mlctl.output.words import span
@@ -58,7 +58,9 @@ class SearchView(TrainingView):
             self._table = Live(console=self._console, transient=True, auto_refresh=False)
             self._table.start()
 
-    def trials(self, running: Sequence[Running], finished: int, stopped: int, best: float | None) -> None:
+    def trials(
+        self, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None
+    ) -> None:
         """Draw the table anew, a few times a second."""
         now = time.monotonic()
         if self._table is None or now - self._shown_at < 1 / FRAMES_A_SECOND:
@@ -87,7 +89,7 @@ class SearchView(TrainingView):
 
 
 def trials_table(
-    objective: Objective, total: int, running: Sequence[Running], finished: int, stopped: int, best: float | None,
+    objective: Objective, total: int, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None,
     spent_s: float, noun: str = "trial", rounds: str = "epochs", within_s: float | None = None,
 ) -> Group:  # fmt: skip
     """Return what is trained now, and a line of how far the search is; `total` 0 says that nobody knows."""

@@ -8,11 +8,11 @@ import socket
 from typing import TYPE_CHECKING
 
 from mlctl.adapters.keras.runtime import silent_stderr
-from mlctl.adapters.ray.local_cluster import OwnNodes
+from mlctl.adapters.ray.local_cluster import LocalNodes
 from mlctl.adapters.system import extras
 from mlctl.adapters.system.provenance import cores
 from mlctl.domain.cluster import Cluster
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ def demand(cluster: Cluster) -> None:
         ) from exc
 
 
-def connect(cluster: Cluster, watcher: Watcher) -> Connection:
+def connect(cluster: Cluster, watcher: ProgressListener) -> Connection:
     """Connect to a cluster, or start nodes of this machine's own, as often as wanted but to one at a time.
 
-    Raises what `Connection` and `OwnNodes` raise.
+    Raises what `Connection` and `LocalNodes` raise.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    own: OwnNodes | None = None
+    own: LocalNodes | None = None
     if cluster.own_nodes:
         watcher.stage(f"starting a Ray cluster of {cluster.own_nodes} nodes")
         cpus = max(math.ceil(cluster.cpu), cores() // cluster.own_nodes)
-        own = OwnNodes(cluster.own_nodes, cpus, math.ceil(cluster.gpu))
+        own = LocalNodes(cluster.own_nodes, cpus, math.ceil(cluster.gpu))
         os.environ.update(own.environment)
     else:
         watcher.stage(f"connecting to {cluster.address}")

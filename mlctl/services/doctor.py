@@ -22,8 +22,8 @@ from mlctl.adapters.runlog.journal import read_about
 from mlctl.adapters.system.provenance import cores
 from mlctl.adapters.tracking import health
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Quiet
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import NullProgress
 from mlctl.domain.project import Check, Diagnosis
 from mlctl.errors import MlctlError, NotFoundError
 from mlctl.services import completion
@@ -163,8 +163,8 @@ def _store(settings: Settings, places: set[str]) -> Iterator[Check]:
     """Look at the store; its experiments' artifact locations join `places`."""
     uri = settings.tracking_uri
     try:
-        health.reach(uri)
-        store = Store(uri)
+        health.check_reachable(uri)
+        store = TrackingStore(uri)
         if not store.exists:
             yield Check("tracking", True, "not there yet: the first run makes it")
             return
@@ -177,7 +177,7 @@ def _store(settings: Settings, places: set[str]) -> Iterator[Check]:
     places.update(str(one.artifact_location) for one in experiments.values())
 
 
-def _registry(store: Store) -> Iterator[Check]:
+def _registry(store: TrackingStore) -> Iterator[Check]:
     try:
         registry = Registry(store)
         models = registry.models()
@@ -212,7 +212,7 @@ def _bucket(name: str, source: str) -> Check:
     from mlctl.domain.server import Bucket
 
     try:
-        s3.Store(Bucket(name), patient=False).verify(create=False)
+        s3.S3Storage(Bucket(name), patient=False).verify(create=False)
         return Check(f"bucket {name}", True, "takes and gives back")
     except NotFoundError as error:
         fix = f"mend bucket in {source}, or: mlctl server-up --create-bucket" if source else "create it again"
@@ -256,7 +256,7 @@ def _train_digits(settings: Settings, folder: Path) -> float:
     before, opened = Path.cwd(), os.environ.pop("MLFLOW_RUN_ID", None)
     os.chdir(folder)  # artifacts of a sqlite store go where one stands
     try:
-        run = train(settings, Request("digits", {"epochs": 3}), Quiet())
+        run = train(settings, Request("digits", {"epochs": 3}), NullProgress())
     finally:
         os.chdir(before)
         if opened is not None:

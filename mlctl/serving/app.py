@@ -24,13 +24,13 @@ import orjson
 
 from mlctl.serving import body as bodies
 from mlctl.serving.access import AccessLog
-from mlctl.serving.keys import Guard
+from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import CONTENT_TYPE, Metrics
-from mlctl.serving.mlflow_fallback import Stock
+from mlctl.serving.mlflow_fallback import MlflowFallback
 from mlctl.serving.model import Model
 from mlctl.serving.page import files as page
 from mlctl.serving.payload import prediction
-from mlctl.serving.request_error import Refusal, quoted
+from mlctl.serving.request_error import RequestError, quoted
 
 INLINE_S = 0.004  # longer work leaves the event loop, so that a health check is answered meanwhile
 LINGER_S = 2.0  # a refused body is read and dropped for so long, lest the answer is lost in a reset
@@ -78,14 +78,14 @@ class Application:
         limits: Limits,
         access: AccessLog,
         metrics: Metrics | None = None,
-        guard: Guard | None = None,
+        guard: ApiKeyAuth | None = None,
         hosts: frozenset[str] | None = None,
     ) -> None:
         self.model, self.name, self.version = model, name, version
         self.draining = False
         self._limits, self._access, self._metrics = limits, access, metrics
         self._guard, self._hosts = guard, hosts
-        self._stock = Stock(model)
+        self._stock = MlflowFallback(model)
         self._row_s = 0.0
         self._named = [(b"x-model", _header(name)), (b"x-model-version", _header(version))]
         self._prefix = os.urandom(4).hex().encode() + b"-"
@@ -145,7 +145,7 @@ class Application:
     ) -> Answer | None:
         try:
             return await self._answer(scope, headers, receive)
-        except Refusal as refusal:
+        except RequestError as refusal:
             answer = Answer(refusal.status, refusal.body(), code=refusal.code)
             answer.unread = refusal.status in (401, 403, 408, 413, 415, 404, 405)
             if refusal.status == 401:
@@ -154,11 +154,11 @@ class Application:
             if refusal.status == 405:
                 answer.headers.append((b"allow", ROUTES.get(scope["path"], "GET").encode()))
             return answer
-        except bodies.Gone:
+        except bodies.ClientDisconnected:
             return None
         except Exception:
             log.exception("request %s failed", request_id.decode())
-            failed = Refusal(
+            failed = RequestError(
                 500, "INTERNAL_ERROR", f"the model failed on request {request_id.decode()}",
                 "the server's log has the trace under this id",
             )  # fmt: skip
@@ -173,7 +173,7 @@ class Application:
             if self._guard is not None:
                 name = self._guard.name(headers.get(b"authorization"))
                 if name is None:
-                    raise Refusal(
+                    raise RequestError(
                         401,
                         "UNAUTHENTICATED",
                         "this endpoint wants an API key",
@@ -182,7 +182,7 @@ class Application:
                 key = name
         wanted = ROUTES.get(path, "GET" if _is_page(path) else "")
         if wanted and scope["method"] != wanted:
-            raise Refusal(405, "METHOD_NOT_ALLOWED", f"{path} takes {wanted}", f"use {wanted}")
+            raise RequestError(405, "METHOD_NOT_ALLOWED", f"{path} takes {wanted}", f"use {wanted}")
         if path == "/invocations":
             body = await bodies.read(receive, headers, self._limits.max_body, self._limits.timeout_s)
             content_type = headers.get(b"content-type", b"").decode("latin1")
@@ -204,7 +204,9 @@ class Application:
             return Answer(body=orjson.dumps(self._described()))
         if (found := page.find(path)) is not None:
             return Answer(body=found[0], content_type=found[1].encode(), headers=page.HEADERS)
-        raise Refusal(404, "NOT_FOUND", f"there is no {quoted(path)} here", f"there are {', '.join(ROUTES)}")
+        raise RequestError(
+            404, "NOT_FOUND", f"there is no {quoted(path)} here", f"there are {', '.join(ROUTES)}"
+        )
 
     async def _predict(self, scope: dict[str, Any], body: bytes, content_type: str) -> Answer:
         asked = prediction(self.model, body, content_type, self._limits.max_body)
@@ -219,7 +221,7 @@ class Application:
                 async with asyncio.timeout(self._limits.timeout_s):
                     found = await asyncio.to_thread(predict)
             except TimeoutError:
-                raise Refusal(
+                raise RequestError(
                     504, "TIMEOUT", f"the model did not answer within {self._limits.timeout_s:g} s",
                     "send fewer rows a request",
                 ) from None  # fmt: skip
@@ -246,7 +248,7 @@ class Application:
         host = headers.get(b"host", b"").decode("latin1").lower()
         bare = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         if bare not in self._hosts:
-            raise Refusal(403, "HOST_REFUSED", f"the host {quoted(host)} is not served here",
+            raise RequestError(403, "HOST_REFUSED", f"the host {quoted(host)} is not served here",
                           "name it with --allow-host")  # fmt: skip
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:

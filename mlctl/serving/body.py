@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mlctl.serving.request_error import Refusal, bad, quoted, too_large, unsupported
+from mlctl.serving.request_error import RequestError, bad, quoted, too_large, unsupported
 
 Receive = Callable[[], Awaitable[Any]]
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client has hung up: nobody is there to answer."""
 
 
@@ -31,7 +31,7 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], limit: int, tim
         async with asyncio.timeout(timeout_s):
             body = await _whole(receive, limit)
     except TimeoutError:
-        raise Refusal(
+        raise RequestError(
             408, "REQUEST_TIMEOUT", f"the body did not come within {timeout_s:g} s", "send it faster"
         ) from None
     return _unzipped(body, limit) if encoding == b"gzip" else body
@@ -40,7 +40,7 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], limit: int, tim
 async def _whole(receive: Receive, limit: int) -> bytes:
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise Gone
+        raise ClientDisconnected
     body: bytes = message["body"]
     if not message["more_body"]:
         if len(body) > limit:
@@ -52,7 +52,7 @@ async def _whole(receive: Receive, limit: int) -> bytes:
             raise too_large(limit)
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         parts.append(message["body"])
         size += len(message["body"])
     if size > limit:

@@ -45,7 +45,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-class Guard:
+class ApiKeyAuth:
     """Says whether a request carries a key of the file; a file that breaks keeps the keys read before."""
 
     def __init__(self, file: Path) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 
 from mlctl.serving.model import Model
-from mlctl.serving.request_error import Refusal, bad
+from mlctl.serving.request_error import RequestError, bad
 
 log = logging.getLogger("mlctl.serving")
 
 
-class Stock:
+class MlflowFallback:
     """`mlflow.pyfunc.scoring_server.init(model)`, called in place of served."""
 
     def __init__(self, model: Model) -> None:
@@ -60,10 +60,10 @@ def _init(model: Model) -> Any:
     return scoring_server.init(model.by_mlflow)
 
 
-def _in_our_words(status: int, answer: bytes) -> Refusal:
+def _in_our_words(status: int, answer: bytes) -> RequestError:
     log.warning("MLflow's application answered %s: %s", status, answer[:4000].decode("utf-8", "replace"))
     if status == 504:
-        return Refusal(504, "TIMEOUT", "the model did not answer in time", "send fewer rows a request")
+        return RequestError(504, "TIMEOUT", "the model did not answer in time", "send fewer rows a request")
     try:
         message = str(orjson.loads(answer)["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -71,6 +71,8 @@ def _in_our_words(status: int, answer: bytes) -> Refusal:
     # what follows "Error:" is the reason; what stands before it repeats the input
     reason = message.rpartition("Error: ")[2].strip().partition("\n")[0]
     if status >= 500:
-        return Refusal(500, "INTERNAL_ERROR", "the model failed on this request", "the log has the trace")
+        return RequestError(
+            500, "INTERNAL_ERROR", "the model failed on this request", "the log has the trace"
+        )
     first = reason.partition(". ")[0][:200]
     return bad(f"the input does not fit the model: {first}" if first else "the input does not fit the model")

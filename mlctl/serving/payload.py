@@ -13,7 +13,7 @@ import orjson
 from mlctl.errors import did_you_mean
 from mlctl.serving import tables
 from mlctl.serving.model import Model
-from mlctl.serving.request_error import Refusal, bad, quoted, unsupported
+from mlctl.serving.request_error import RequestError, bad, quoted, unsupported
 from mlctl.serving.tensors import to_tensor
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
@@ -104,7 +104,7 @@ def _leniently(body: bytes) -> Any:
         return None
 
 
-def _broken(body: bytes, exc: orjson.JSONDecodeError) -> Refusal:
+def _broken(body: bytes, exc: orjson.JSONDecodeError) -> RequestError:
     said = str(exc)
     if "recursion" in said.lower() or "depth" in said.lower():  # orjson has said it both ways
         return bad("the JSON is nested too deeply", "a tensor has one level of lists a dimension")

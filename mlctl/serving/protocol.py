@@ -14,7 +14,7 @@ ANSWER = (
 )
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """Answers 408 and hangs up where a request's headers take longer than `head_timeout_s`."""
 
     head_timeout_s = 30.0

@@ -8,7 +8,7 @@ ECHOED = 40  # characters of a request that an answer may repeat
 LONGEST_BYTES = 490  # of an answer that refuses
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that is not answered: an HTTP status, MLflow's error code, what is wrong and what to do."""
 
     def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
@@ -32,14 +32,14 @@ class Refusal(Exception):
                 message = message[: max(0, len(message) - over - 1)] + "…"
 
 
-def bad(message: str, hint: str = "") -> Refusal:
+def bad(message: str, hint: str = "") -> RequestError:
     """Return the refusal of a request that the client got wrong."""
-    return Refusal(400, "BAD_REQUEST", message, hint)
+    return RequestError(400, "BAD_REQUEST", message, hint)
 
 
-def unsupported(message: str, hint: str = "") -> Refusal:
+def unsupported(message: str, hint: str = "") -> RequestError:
     """Return the refusal of a kind of body that is not taken."""
-    return Refusal(415, "UNSUPPORTED_MEDIA_TYPE", message, hint)
+    return RequestError(415, "UNSUPPORTED_MEDIA_TYPE", message, hint)
 
 
 def quoted(value: object) -> str:
@@ -49,7 +49,7 @@ def quoted(value: object) -> str:
     return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) else cut
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int) -> RequestError:
     """Return the refusal of a body that is over `limit` bytes, sent or unpacked."""
     said = f"{limit / 1e6:g} MB" if limit >= 1e6 else f"{limit:,} bytes"
-    return Refusal(413, "REQUEST_TOO_LARGE", f"the body is over {said}", "send fewer rows a request")
+    return RequestError(413, "REQUEST_TOO_LARGE", f"the body is over {said}", "send fewer rows a request")

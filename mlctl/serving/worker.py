@@ -26,11 +26,11 @@ import uvicorn
 from mlctl.serving.access import AccessLog
 from mlctl.serving.app import Application, Limits
 from mlctl.serving.endpoint_spec import Spec, read_spec
-from mlctl.serving.keys import Guard
+from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import Metrics
 from mlctl.serving.model import Model
-from mlctl.serving.protocol import PatientProtocol
-from mlctl.serving.request_error import Refusal
+from mlctl.serving.protocol import TimeoutProtocol
+from mlctl.serving.request_error import RequestError
 
 IDLE_S = 75  # longer than proxies keep theirs, so that they hang up first
 LAST_REQUESTS_S = 2.0  # a draining worker waits so long for the next request of a kept connection
@@ -80,10 +80,10 @@ async def work(spec: Spec, control: socket.socket) -> None:
     await loop.sock_sendall(control, b'{"ready": true}\n')
     if await loop.sock_recv(control, 16) != b"go\n":
         return
-    PatientProtocol.head_timeout_s = spec.timeout_s
+    TimeoutProtocol.head_timeout_s = spec.timeout_s
     config = uvicorn.Config(
         application,
-        http=PatientProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+        http=TimeoutProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=int(spec.timeout_s) + 1,
         ssl_certfile=spec.tls_cert, ssl_keyfile=spec.tls_key,
     )  # fmt: skip
@@ -100,7 +100,7 @@ def _application(spec: Spec) -> tuple[Application, AccessLog]:
         Model(Path(serving.folder)), serving.name, serving.version,
         Limits(spec.max_body, spec.timeout_s), access,
         Metrics(serving.name, serving.version) if spec.metrics else None,
-        Guard(Path(spec.key_file)) if spec.key_file else None,
+        ApiKeyAuth(Path(spec.key_file)) if spec.key_file else None,
         None if spec.hosts is None else frozenset(spec.hosts),
     )  # fmt: skip
     return application, access
@@ -135,7 +135,7 @@ def main() -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(work(spec, control))
-    except Refusal as refusal:
+    except RequestError as refusal:
         _fail(control, f"it does not answer its own example: {refusal.message}")
     except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
         return

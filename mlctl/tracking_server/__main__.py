@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.server_config import ServerConfig
 
 
 def main() -> int:
@@ -13,7 +13,7 @@ def main() -> int:
     line = sys.stdin.buffer.readline()
     if not line:  # whoever began this changed their mind
         return 0
-    plan = Plan.from_json(line)
+    plan = ServerConfig.from_json(line)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -15,7 +15,7 @@ from mlflow.version import VERSION
 
 from mlctl.machine import identity
 from mlctl.tracking_server.parent_death import say
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.server_config import ServerConfig
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,10 +39,10 @@ def count_rows() -> dict[str, Any]:
         return {name: connection.execute(sqlalchemy.text(sql)).scalar() for name, sql in COUNTED.items()}
 
 
-class Front:
+class HealthMiddleware:
     """Answers /ready (and /metrics where it is wanted) itself and hands on everything else."""
 
-    def __init__(self, app: Application, plan: Plan) -> None:
+    def __init__(self, app: Application, plan: ServerConfig) -> None:
         self.app = app
         self.about = {"name": plan.name, "instance": plan.instance, "mlflow": VERSION, "machine": identity()}
         self._asked_at, self._trouble = 0.0, ""

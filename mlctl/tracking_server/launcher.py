@@ -21,8 +21,8 @@ from pathlib import Path
 
 from mlctl.tracking_server import lazy_packages, maintenance
 from mlctl.tracking_server.parent_death import die_with_parent, say
-from mlctl.tracking_server.server_config import CANNOT_LISTEN, Plan
-from mlctl.tracking_server.signals import Wakeful
+from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
+from mlctl.tracking_server.signals import SignalWaiter
 
 CANNOT_START = 78  # EX_CONFIG: the same would happen again
 BACKLOG = 2048
@@ -46,11 +46,11 @@ NEEDED = (
 )
 
 
-def launch(plan: Plan) -> int:
+def launch(plan: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     if plan.dies_with_parent:
         die_with_parent(int(os.environ["MLCTL_PARENT"]))
-    wakeful = Wakeful()
+    wakeful = SignalWaiter()
     try:
         sock = listening_socket(plan)
     except OSError as error:
@@ -73,7 +73,7 @@ def launch(plan: Plan) -> int:
     return code
 
 
-def listening_socket(plan: Plan) -> socket.socket:
+def listening_socket(plan: ServerConfig) -> socket.socket:
     """Return the inherited socket, or a new one, listening. Raises OSError where the address is taken.
 
     The protocol is named because asyncio sets TCP_NODELAY only on a socket that says it is TCP: without,
@@ -91,12 +91,12 @@ def listening_socket(plan: Plan) -> socket.socket:
     return sock
 
 
-def cannot_listen(plan: Plan, error: OSError) -> str:
+def cannot_listen(plan: ServerConfig, error: OSError) -> str:
     """Return the log's line about a port that another program has."""
     return f"{CANNOT_LISTEN} {plan.host}:{plan.port}: {error.strerror}"
 
 
-def environment(plan: Plan) -> dict[str, str]:
+def environment(plan: ServerConfig) -> dict[str, str]:
     """Return what MLflow's server reads from its environment."""
     values = {
         "_MLFLOW_SERVER_FILE_STORE": plan.backend_uri,
@@ -119,7 +119,7 @@ def environment(plan: Plan) -> dict[str, str]:
     return {**values, **plan.settings, **plan.secrets}
 
 
-def _imported(plan: Plan, wakeful: Wakeful) -> int:
+def _imported(plan: ServerConfig, wakeful: SignalWaiter) -> int:
     """Import everything that workers need; return the pid of the child that brings the schema up meanwhile.
 
     The collector is off: it would walk a million fresh objects many times and free nothing.
@@ -152,7 +152,7 @@ def _imported(plan: Plan, wakeful: Wakeful) -> int:
     return child
 
 
-def _grace_s(plan: Plan) -> float:
+def _grace_s(plan: ServerConfig) -> float:
     """Return how long requests in flight may take, from what server-down has left."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return float(json.loads(Path(plan.told or "").read_text(encoding="utf-8"))["grace_s"]) + LONGER_S
@@ -168,7 +168,7 @@ def _leave(code: int) -> None:
 class _Workers:
     """The forked workers: replaced when one dies, stopped together."""
 
-    def __init__(self, plan: Plan, sock: socket.socket, wakeful: Wakeful) -> None:
+    def __init__(self, plan: ServerConfig, sock: socket.socket, wakeful: SignalWaiter) -> None:
         self.plan, self.sock, self.wakeful = plan, sock, wakeful
         self.alive: dict[int, float] = {}
         self.failures = 0

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlctl.tracking_server.parent_death import say
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.server_config import ServerConfig
 
 ADVISORY_LOCK = 0x6D6C63746C  # "mlctl": every server of ours takes this one lock of its database
 
 
-def bring_up(plan: Plan) -> int:
+def bring_up(plan: ServerConfig) -> int:
     """Create, or where the plan says so migrate, what the database lacks; return an exit code."""
     try:
         with _alone(plan.backend_uri):
@@ -27,7 +27,7 @@ def bring_up(plan: Plan) -> int:
     return 0
 
 
-def _prepare(plan: Plan) -> None:
+def _prepare(plan: ServerConfig) -> None:
     from mlflow.store.db import utils
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

@@ -10,7 +10,7 @@ CANNOT_LISTEN = "cannot listen on"  # how the log tells that the port is another
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServerConfig:
     """One server, completely described.
 
     `backend_uri` never holds a password: libpq finds it in `secrets`, which become environment variables of
@@ -47,10 +47,10 @@ class Plan:
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, line: bytes) -> Plan:
+    def from_json(cls, line: bytes) -> ServerConfig:
         """Return the plan that such a line holds; raises ValueError or TypeError where it holds none."""
         return cls(**json.loads(line))
 
-    def changed(self, **values: object) -> Plan:
+    def changed(self, **values: object) -> ServerConfig:
         """Return this plan with some values replaced."""
         return replace(self, **values)  # type: ignore[arg-type]  # checked by the dataclass's own fields

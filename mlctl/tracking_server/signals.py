@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 
 
-class Wakeful:
+class SignalWaiter:
     """Sleeps until a child ends, a stop is asked for, or a time has passed.
 
     Signals only leave a mark in a pipe, so none is lost between looking and sleeping.

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from mlctl.tracking_server import launcher
 from mlctl.tracking_server.parent_death import say
-from mlctl.tracking_server.server_config import Plan
-from mlctl.tracking_server.signals import Wakeful
+from mlctl.tracking_server.server_config import ServerConfig
+from mlctl.tracking_server.signals import SignalWaiter
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0
 STEADY_AFTER_S = 60.0
 
 
-def supervise(plan: Plan) -> int:
+def supervise(plan: ServerConfig) -> int:
     """Keep a server running until SIGTERM or SIGINT; return the exit code.
 
     The listening socket stays open here, so what clients send while the server starts again waits for it.
     A first start that fails is not repeated: whoever began it is waiting to hear why.
     """
-    wakeful = Wakeful()
+    wakeful = SignalWaiter()
     try:
         sock = launcher.listening_socket(plan)
     except OSError as error:
@@ -59,7 +59,7 @@ def supervise(plan: Plan) -> int:
     return max(code, 0) if not wakeful.stopping else 0
 
 
-def _start(plan: Plan) -> subprocess.Popen[bytes]:
+def _start(plan: ServerConfig) -> subprocess.Popen[bytes]:
     assert plan.socket_fd is not None
     child = subprocess.Popen(
         [sys.executable, "-m", "mlctl.tracking_server"],

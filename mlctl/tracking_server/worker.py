@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse
 from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
 from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 
-from mlctl.tracking_server.health_middleware import Front, count_rows
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.health_middleware import HealthMiddleware, count_rows
+from mlctl.tracking_server.server_config import ServerConfig
 
 KEEP_ALIVE_S = 75  # idle clients under load are reset by uvicorn's 5
 LOG_CONFIG = {
@@ -31,7 +31,7 @@ LOG_CONFIG = {
 }
 
 
-def run(plan: Plan, sock: socket.socket) -> int:
+def run(plan: ServerConfig, sock: socket.socket) -> int:
     """Serve until SIGTERM; return the exit code."""
     gc.enable()
     from mlflow.server import app as flask_app
@@ -52,7 +52,7 @@ def run(plan: Plan, sock: socket.socket) -> int:
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
     config = uvicorn.Config(
-        Front(app, plan),
+        HealthMiddleware(app, plan),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=None,  # the launcher knows how long
         access_log=False,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlctl.data.files.images import Pictures
+from mlctl.data.files.images import ImageFiles
 from mlctl.errors import BadDataError, NotFoundError, UnreachableError
 
 
@@ -24,12 +24,12 @@ def keras() -> Any:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
+def pictures(tmp_path: Path) -> ImageFiles:
     rng = np.random.default_rng(0)
     files = [tmp_path / f"{number}.png" for number in range(22)]
     for file in files:
         Image.fromarray(rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(file)
-    return Pictures(tuple(files), 8, 8)
+    return ImageFiles(tuple(files), 8, 8)
 
 
 def made(keras: Any) -> Any:
@@ -45,7 +45,7 @@ def made(keras: Any) -> Any:
     return model
 
 
-def test_weights_are_those_of_training_in_memory(keras: Any, pictures: Pictures) -> None:
+def test_weights_are_those_of_training_in_memory(keras: Any, pictures: ImageFiles) -> None:
     from mlctl.adapters.keras import programs
     from mlctl.adapters.keras.prefetch import FedProgram
 
@@ -62,7 +62,7 @@ def test_weights_are_those_of_training_in_memory(keras: Any, pictures: Pictures)
         assert np.allclose(fed, whole, atol=1e-6)
 
 
-def test_answers_come_from_disk_in_pieces(keras: Any, pictures: Pictures) -> None:
+def test_answers_come_from_disk_in_pieces(keras: Any, pictures: ImageFiles) -> None:
     from mlctl.adapters.keras import programs
 
     model, targets = made(keras), np.zeros(22, np.int32)

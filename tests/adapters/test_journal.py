@@ -17,7 +17,7 @@ from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.recorder import Recorder, check_writable
 from mlctl.adapters.tracking.convert import _status
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, ConfigurationError, RefusedError
 
 
@@ -76,7 +76,7 @@ def test_a_state_folder_that_cannot_be_written_is_told_before_a_run_is_made(tmp_
         check_writable(tmp_path / "state")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(ConfigurationError):
-        Recorder.begin(uri, "e", None, {}, tmp_path / "state", Quiet())
+        Recorder.begin(uri, "e", None, {}, tmp_path / "state", NullProgress())
     assert not (tmp_path / "mlflow.db").exists()
 
 

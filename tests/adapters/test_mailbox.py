@@ -1,11 +1,11 @@
 import asyncio
 
-from mlctl.adapters.ray.message_actor import Mailbox
+from mlctl.adapters.ray.message_actor import MessageActor
 
 
 def test_only_the_newest_attempt_is_heard_and_an_earlier_one_is_sent_away():
     async def scene():
-        box = Mailbox()
+        box = MessageActor()
         await box.expect("0001", 1)
         first = asyncio.create_task(box.tell(("0001", 1, "node-a", b"epoch 1"), True))
         assert await box.take(1) == [("0001", 1, "node-a", b"epoch 1")]
@@ -24,7 +24,7 @@ def test_only_the_newest_attempt_is_heard_and_an_earlier_one_is_sent_away():
 
 def test_words_come_in_order_and_none_twice():
     async def scene():
-        box = Mailbox()
+        box = MessageActor()
         await box.expect("0001", 1)
         for number in range(5):
             assert await box.tell(("0001", 1, "n", b"%d" % number), False)

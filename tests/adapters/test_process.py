@@ -12,26 +12,26 @@ import psutil
 import pytest
 
 from mlctl import machine
-from mlctl.adapters.system.daemon import Detached, stop
+from mlctl.adapters.system.daemon import DaemonProcess, stop
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a birth on Linux alone")
 
 
 @pytest.fixture
-def sleeping(tmp_path: Path) -> Iterator[Detached]:
+def sleeping(tmp_path: Path) -> Iterator[DaemonProcess]:
     program = tmp_path / "a ) 1 2 3 name"
     program.symlink_to("/bin/sleep")
     child = subprocess.Popen([program, "60"])
-    yield Detached.of(child.pid)
+    yield DaemonProcess.of(child.pid)
     child.kill()
     child.wait()
 
 
 @LINUX
-def test_a_clock_that_is_set_orphans_nobody(sleeping: Detached, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_orphans_nobody(sleeping: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     before = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: before(self) + 3600)
-    assert Detached.noted(sleeping.as_note()).alive()
+    assert DaemonProcess.noted(sleeping.as_note()).alive()
     boot, _, ticks = str(sleeping.birth).partition(" ")
     assert not replace(sleeping, birth=f"{boot} {int(ticks) + 1}").alive()
     assert not replace(sleeping, birth=f"another-boot {ticks}").alive()
@@ -40,6 +40,6 @@ def test_a_clock_that_is_set_orphans_nobody(sleeping: Detached, monkeypatch: pyt
     assert machine.birth(sleeping.pid) is None
 
 
-def test_a_note_of_an_older_mlctl_is_understood(sleeping: Detached) -> None:
-    assert Detached.noted({"pid": sleeping.pid, "started": sleeping.started}).alive()
-    assert not Detached.noted({"pid": sleeping.pid, "started": sleeping.started + 1}).alive()
+def test_a_note_of_an_older_mlctl_is_understood(sleeping: DaemonProcess) -> None:
+    assert DaemonProcess.noted({"pid": sleeping.pid, "started": sleeping.started}).alive()
+    assert not DaemonProcess.noted({"pid": sleeping.pid, "started": sleeping.started + 1}).alive()

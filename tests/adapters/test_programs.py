@@ -11,15 +11,15 @@ import tensorflow as tf
 from keras import layers, optimizers
 
 from mlctl.adapters.keras import programs, tensors
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 
 ROWS, BATCH, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch holds 4
 
 
-def bags() -> Bags:
+def bags() -> SparseBags:
     rng = np.random.default_rng(1)
     rows = [sorted(rng.choice(WIDTH, size=rng.integers(1, 9), replace=False).tolist()) for _ in range(ROWS)]
-    return Bags.from_lists(rows, WIDTH)
+    return SparseBags.from_lists(rows, WIDTH)
 
 
 def targets() -> np.ndarray:

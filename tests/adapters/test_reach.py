@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 
 DIES_WRITING = """
 import os, sqlite3, sys
@@ -28,6 +28,6 @@ def test_a_database_whose_writer_was_killed_is_mended_and_answers(tmp_path: Path
     made.close()
     subprocess.run([sys.executable, "-c", DIES_WRITING, str(file)], check=False)
     assert file.with_name("mlflow.db-journal").exists()
-    reach(f"sqlite:///{file}")
+    check_reachable(f"sqlite:///{file}")
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as read:
         assert read.execute("select count(*) from t").fetchone() == (1,)

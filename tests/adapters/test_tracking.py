@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.services.runs import listing as runs
 from tests.tracking_store import Answer
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path, mlctl: Mlctl) -> Non
 
 
 def test_a_server_shows_what_its_database_holds(store: str, server: str) -> None:
-    here, there = list(Store(store).search()), list(Store(server).search())
+    here, there = list(TrackingStore(store).search()), list(TrackingStore(server).search())
     assert len(here) == 9
 
     def facts(found: list[object]) -> list[object]:

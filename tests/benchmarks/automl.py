@@ -28,7 +28,7 @@ from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mlctl.data.dataset import Dataset
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.services.automl.metrics import measured
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
@@ -139,7 +139,7 @@ def main() -> None:
             for seed in range(asked.seeds):
                 own = {**given, "split_seed": 11 + seed}
                 recipe, values = prepare.recipe_values(source, own)
-                data = prepare.prepare(load(), recipe, values, None, None, Quiet()).data
+                data = prepare.prepare(load(), recipe, values, None, None, NullProgress()).data
                 for program, run in others.items():
                     runs.setdefault(program, []).append(run(data, asked.timeout))
                 runs.setdefault("mlctl automl", []).append(by_mlctl(source, own, asked.timeout, seed))

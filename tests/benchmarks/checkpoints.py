@@ -21,13 +21,13 @@ from mlctl.adapters.keras import runtime
 def measured(recipe_name: str, epochs: int) -> None:
     from mlctl.adapters.keras import checkpoints, programs
     from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
-    from mlctl.domain.progress import Quiet
+    from mlctl.domain.progress import NullProgress
     from mlctl.scores import scores
     from mlctl.services.recipes import prepare
     from mlctl.settings import load
 
     recipe, values = prepare.recipe_values(recipe_name, {})
-    prepared = prepare.prepare(load(), recipe, values, None, None, Quiet())
+    prepared = prepare.prepare(load(), recipe, values, None, None, NullProgress())
     runtime.begin(0, runtime.FLOAT32)
     data, model = prepared.data, recipe.build(prepared.values, prepared.data)
     classes = len(data.classes)
@@ -38,7 +38,7 @@ def measured(recipe_name: str, epochs: int) -> None:
     wanted = programs.targets_for(model, data.validation.targets, classes)
     loop = Loop(
         model, program, programs.predictor_for(model, held), (held, wanted),
-        lambda predictions: scores(data.validation.targets, predictions, classes), 0, Quiet(),
+        lambda predictions: scores(data.validation.targets, predictions, classes), 0, NullProgress(),
     )  # fmt: skip
     progress, copies, writes, spans = Progress(recipe.objective), [], [], []
     folder = Path(tempfile.mkdtemp(dir="."))

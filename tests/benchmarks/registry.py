@@ -44,7 +44,7 @@ settings = load()
 Store(settings.tracking_uri).client.search_registered_models()
 for version in ("1", "2", "1", "2", "1"):
     began = time.monotonic(), time.process_time()
-    promote.promote(settings, "M", version, "Production", promote.Asked())
+    promote.promote(settings, "M", version, "Production", promote.PromotionRequest())
     print(time.monotonic() - began[0], time.process_time() - began[1])
 """
 MAKE = """

@@ -21,7 +21,7 @@ from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mlctl.adapters.keras import runtime
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.scores import scores
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
@@ -76,13 +76,13 @@ def tables(folder: Path) -> dict[str, tuple[Path, str]]:
 
 def ours(
     path: Path, target: str, seed: int, given: dict[str, Any]
-) -> tuple[prepare.Prepared, dict[str, float]]:
+) -> tuple[prepare.PreparedData, dict[str, float]]:
     """Train the recipe with its defaults, and score the kept epoch on the test rows."""
     from mlctl.adapters.keras import programs
     from mlctl.adapters.keras.training_loop import Loop, Progress
 
     recipe, values = prepare.recipe_values(str(path), {"target": target, "split_seed": 7 + seed, **given})
-    prepared = prepare.prepare(load(), recipe, values, None, None, Quiet())
+    prepared = prepare.prepare(load(), recipe, values, None, None, NullProgress())
     data, test = prepared.data, prepared.data.test
     assert test is not None
     runtime.begin(seed, runtime.FLOAT32)
@@ -96,7 +96,7 @@ def ours(
     loop = Loop(
         model, program, programs.predictor_for(model, validation),
         (validation, programs.targets_for(model, data.validation.targets, classes)),
-        lambda found: scores(data.validation.targets, found, classes), seed, Quiet(),
+        lambda found: scores(data.validation.targets, found, classes), seed, NullProgress(),
     )  # fmt: skip
     progress = loop.run(Progress(recipe.objective), prepared.values.epochs, None, lambda epoch: None)
     model.set_weights(progress.best_weights)
@@ -106,7 +106,7 @@ def ours(
     return prepared, {**reached, "best_epoch": progress.best.number}
 
 
-def theirs(prepared: prepare.Prepared, seed: int) -> dict[str, float]:
+def theirs(prepared: prepare.PreparedData, seed: int) -> dict[str, float]:
     """Fit HistGradientBoosting with its defaults to the same rows, categories told, and score it."""
     data = prepared.data
     assert data.test is not None

@@ -20,7 +20,7 @@ from mlctl import settings
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.predict import predict, predict_to_file
 from mlctl.serving.model import Model
-from mlctl.serving.request_error import Refusal
+from mlctl.serving.request_error import RequestError
 from tests.parts.s3 import S3
 from tests.trained import TINY, Trained, environment, mlctl, trained
 
@@ -89,7 +89,7 @@ def test_a_date_as_training_had_none_is_named_and_not_taken_for_a_gap(churn: Tra
     with pytest.raises(ValueError, match=said):  # to any client of MLflow
         mlflow.pyfunc.load_model(str(churn.model)).predict(rows)
     columns = {str(name): values.tolist() for name, values in rows.items()}
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(RequestError, match=said):
         Model(churn.model).predict_table(columns)
     pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(tmp_path / "new.csv", index=False)
     told, model, given = settings.load(folder=tmp_path), str(churn.model), [str(tmp_path / "new.csv")]

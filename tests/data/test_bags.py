@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlctl.data import sparse_bags
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 
 
 def some(rows: int = 200, width: int = 50) -> tuple[list[list[int]], np.ndarray]:
@@ -24,7 +24,7 @@ def some(rows: int = 200, width: int = 50) -> tuple[list[list[int]], np.ndarray]
 
 def test_bags_are_the_multi_hot_rows() -> None:
     lists, dense = some()
-    made = Bags.from_lists(lists, 50, base=1)
+    made = SparseBags.from_lists(lists, 50, base=1)
     assert made.ids.dtype == np.uint16
     np.testing.assert_array_equal(made.dense(), dense)
     for row in range(len(made)):
@@ -33,16 +33,16 @@ def test_bags_are_the_multi_hot_rows() -> None:
 
 def test_take_and_concatenate() -> None:
     lists, dense = some()
-    made = Bags.from_lists(lists, 50, base=1)
+    made = SparseBags.from_lists(lists, 50, base=1)
     rows = np.array([7, 7, 0, 199, 3])
     np.testing.assert_array_equal(made.take(rows).dense(), dense[rows])
     assert len(made.take(np.array([], int))) == 0
-    both = Bags.concatenate(made.take(np.arange(80)), made.take(np.arange(80, 200)))
+    both = SparseBags.concatenate(made.take(np.arange(80)), made.take(np.arange(80, 200)))
     np.testing.assert_array_equal(both.dense(), dense)
 
 
 def test_wide_rows_need_wider_ids() -> None:
-    made = Bags.from_lists([[99_999, 5, 5], []] * 30_000, 100_000)
+    made = SparseBags.from_lists([[99_999, 5, 5], []] * 30_000, 100_000)
     assert made.ids.dtype == np.uint32
     assert len(made) == 60_000
     assert made[59_998].tolist() == [5, 99_999]
@@ -52,16 +52,16 @@ def test_wide_rows_need_wider_ids() -> None:
 @pytest.mark.parametrize("wrong", [[0], [-5], [1.5], ["one"], [None], [1 << 40], [[1]]])
 def test_what_is_no_rank_is_told_with_its_row(wrong: list) -> None:
     with pytest.raises(ValueError, match="row 2"):
-        Bags.from_lists([[1], [], wrong, [3]], 50, base=1)
+        SparseBags.from_lists([[1], [], wrong, [3]], 50, base=1)
 
 
 def test_one_long_list_named_many_times_is_refused() -> None:
     with pytest.raises(ValueError, match="numbers in all"):
-        Bags.from_lists([[1] * 100_000] * 10_000, 50, base=1)
+        SparseBags.from_lists([[1] * 100_000] * 10_000, 50, base=1)
 
 
 def test_what_was_saved_is_loaded_and_what_is_torn_is_not(tmp_path: Path) -> None:
-    made = Bags.from_lists(some()[0], 50, base=1)
+    made = SparseBags.from_lists(some()[0], 50, base=1)
     targets = np.arange(200) % 2
     path = tmp_path / "deep" / "prepared.npz"
     assert sparse_bags.load(path) is None

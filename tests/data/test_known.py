@@ -153,15 +153,15 @@ def test_a_word_index_that_is_none(tmp_path: Path) -> None:
 
 def test_rows_are_dealt_once_and_the_same_for_the_same_seed() -> None:
     classes = np.arange(1003) % 7
-    for deal in (
-        lambda seed: splits.deal(1003, seed, (0.8, 0.2)),
-        lambda seed: splits.deal_by_class(classes, seed, (0.8, 0.2)),
+    for split_rows in (
+        lambda seed: splits.split_rows(1003, seed, (0.8, 0.2)),
+        lambda seed: splits.split_rows_by_class(classes, seed, (0.8, 0.2)),
     ):
-        first, second = deal(1)
+        first, second = split_rows(1)
         assert sorted([*first, *second]) == list(range(1003))
         assert len(first) == pytest.approx(802, abs=4)
-        np.testing.assert_array_equal(deal(1)[0], first)
-        assert not np.array_equal(deal(2)[0], first)
+        np.testing.assert_array_equal(split_rows(1)[0], first)
+        assert not np.array_equal(split_rows(2)[0], first)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -17,12 +17,12 @@ from mlctl.recipes.own import recipe_for
 from mlctl.serving.scoring import words_of
 from tests.data.test_folders import quiet
 
-Layout = Callable[..., Path]
+Dialect = Callable[..., Path]
 TINY = Image.new("RGB", (8, 8), "red")
 
 
 @pytest.fixture
-def laid_out(tmp_path: Path) -> Layout:
+def laid_out(tmp_path: Path) -> Dialect:
     """Pictures by folder: laid_out({"train/ants": 10})."""
 
     def write(counts: dict[str, int]) -> Path:
@@ -46,7 +46,7 @@ def parts(split: Split | None) -> set[str]:
     return {path.parts[-3] for path in split.inputs.files}
 
 
-def test_train_and_val_as_pytorch_tutorials_have_them(laid_out: Layout) -> None:
+def test_train_and_val_as_pytorch_tutorials_have_them(laid_out: Dialect) -> None:
     folder = laid_out({"train/ants": 10, "train/bees": 20, "val/ants": 5, "val/bees": 7})
     assert recipe_for(str(folder)) == "images"
     data = read(folder)
@@ -56,7 +56,7 @@ def test_train_and_val_as_pytorch_tutorials_have_them(laid_out: Layout) -> None:
 
 
 @pytest.mark.parametrize("names", [("train", "valid", "test"), ("Training", "Validation", "Testing")])
-def test_three_published_splits_are_kept(laid_out: Layout, names: tuple[str, ...]) -> None:
+def test_three_published_splits_are_kept(laid_out: Dialect, names: tuple[str, ...]) -> None:
     folder = laid_out({f"{name}/{one}": 6 for name in names for one in ("cats", "dogs")})
     assert recipe_for(str(folder)) == "images"
     data = read(folder)
@@ -64,7 +64,7 @@ def test_three_published_splits_are_kept(laid_out: Layout, names: tuple[str, ...
     assert [parts(one) for one in (data.train, data.validation, data.test)] == [{name} for name in names]
 
 
-def test_a_class_that_the_test_lacks_is_trained_all_the_same(laid_out: Layout) -> None:
+def test_a_class_that_the_test_lacks_is_trained_all_the_same(laid_out: Dialect) -> None:
     folder = laid_out({"train/a": 10, "train/b": 10, "train/c": 10, "test/a": 4, "test/b": 4, "test/z": 3})
     data = read(folder)
     assert data.classes == ("a", "b", "c")
@@ -73,7 +73,7 @@ def test_a_class_that_the_test_lacks_is_trained_all_the_same(laid_out: Layout) -
     assert "warning: left out: test/z (3 files)" in data.notes
 
 
-def test_whatever_is_no_class_is_named(laid_out: Layout) -> None:
+def test_whatever_is_no_class_is_named(laid_out: Dialect) -> None:
     folder = laid_out({"train/a": 9, "train/b": 9, "train/unsup": 2, "train": 1, "extra/a": 4, ".": 2})
     data = read(folder)
     assert data.classes == ("a", "b")
@@ -81,17 +81,17 @@ def test_whatever_is_no_class_is_named(laid_out: Layout) -> None:
     assert said in data.notes
 
 
-def test_a_class_may_be_called_train(laid_out: Layout) -> None:
+def test_a_class_may_be_called_train(laid_out: Dialect) -> None:
     assert read(laid_out({"car": 9, "train": 9})).classes == ("car", "train")
 
 
-def test_a_test_without_classes_is_said_to_be_unused(laid_out: Layout) -> None:
+def test_a_test_without_classes_is_said_to_be_unused(laid_out: Dialect) -> None:
     data = read(laid_out({"train/a": 10, "train/b": 10, "test": 6}))
     assert data.splits == {"train": 12, "validation": 4, "test": 4}
     assert "warning: left out: test (6 files)" in data.notes
 
 
-def test_what_a_mac_puts_into_an_archive_is_no_class(laid_out: Layout) -> None:
+def test_what_a_mac_puts_into_an_archive_is_no_class(laid_out: Dialect) -> None:
     folder = laid_out({"a": 8, "b": 8, "__MACOSX/a": 3, ".cache": 3, "a/.ipynb_checkpoints": 2})
     (folder / "a" / "._0.png").write_bytes(b"\0\5\x16\7")
     data = read(folder)
@@ -112,7 +112,7 @@ def test_texts_lie_as_pictures_do(tmp_path: Path) -> None:
     assert "warning: left out: train/unsup (10 files)" in data.notes
 
 
-def test_a_target_is_of_a_table(laid_out: Layout) -> None:
+def test_a_target_is_of_a_table(laid_out: Dialect) -> None:
     folder = laid_out({"a": 8, "b": 8})
     with pytest.raises(UsageError, match="--target breed"):
         labelled_files.found(folder, labelled_files.PICTURES, "breed")

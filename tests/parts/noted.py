@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from mlctl.adapters.system.daemon import Detached
+from mlctl.adapters.system.daemon import DaemonProcess
 from tests.parts.command_line import CommandLine
 
 
@@ -18,7 +18,7 @@ def noted(mlctl: CommandLine, name: str = "main", **more: Any) -> Iterator[None]
     child = subprocess.Popen(["sleep", "600"])
     where = {"root": str(mlctl.cwd), "backend": f"sqlite:///{mlctl.cwd}/mlflow.db", "bucket": None}
     note = {
-        "name": name, "instance": "x", **Detached.of(child.pid).as_note(), "url": "http://127.0.0.1:9",
+        "name": name, "instance": "x", **DaemonProcess.of(child.pid).as_note(), "url": "http://127.0.0.1:9",
         "local_url": "http://127.0.0.1:9", "log": "x", "artifacts": "x", "workers": 1, "auth": False,
         "place": where, **more,
     }  # fmt: skip

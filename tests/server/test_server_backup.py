@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mlctl.adapters.storage.artifact_folder import Folder
-from mlctl.adapters.storage.s3 import Store
-from mlctl.domain.server import Bucket, Place
+from mlctl.adapters.storage.artifact_folder import ArtifactFolder
+from mlctl.adapters.storage.s3 import TrackingStore
+from mlctl.domain.server import Bucket, ServerLocation
 from mlctl.errors import NotFoundError, RefusedError, UnreachableError
 from mlctl.services.server import backup as backup_of
 from mlctl.services.server.server_location import locate
@@ -24,7 +24,7 @@ from tests.parts.s3 import S3
 NewStore = Callable[[Path], str]
 
 
-class Busy(Folder):
+class Busy(ArtifactFolder):
     """A folder in which something happens to a file after it was listed: at the first try to open it."""
 
     def __init__(self, root: Path, happens: dict[str, Callable[[Path], None]]) -> None:
@@ -40,7 +40,7 @@ class Busy(Folder):
 
 
 @pytest.fixture
-def place(tmp_path: Path, new_store: NewStore) -> Place:
+def place(tmp_path: Path, new_store: NewStore) -> ServerLocation:
     """A run with a checkpoint, a note and a model; and a file that is nobody's."""
     client = MlflowClient(new_store(tmp_path))
     run = client.create_run("0").info
@@ -53,7 +53,7 @@ def place(tmp_path: Path, new_store: NewStore) -> Place:
 
 
 @pytest.fixture
-def busy(place: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[Path], None]]:
+def busy(place: ServerLocation, monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[Path], None]]:
     """What happens to files of these names."""
     happens: dict[str, Callable[[Path], None]] = {}
     module = sys.modules["mlctl.services.server.backup"]  # its name in the package is the verb's
@@ -69,7 +69,7 @@ def kept(file: Path) -> set[str]:
 
 
 def test_what_goes_away_meanwhile_is_left_out_where_nothing_needs_it(
-    place: Place, busy: dict[str, Callable[[Path], None]]
+    place: ServerLocation, busy: dict[str, Callable[[Path], None]]
 ) -> None:
     saved = place.root / "saved.tar"
     busy["00001-00001.ckpt"] = busy["nobody.txt"] = Path.unlink
@@ -79,7 +79,9 @@ def test_what_goes_away_meanwhile_is_left_out_where_nothing_needs_it(
     assert kept(saved) == {"note.txt", "weights"}
 
 
-def test_what_a_run_needs_may_not_go_away(place: Place, busy: dict[str, Callable[[Path], None]]) -> None:
+def test_what_a_run_needs_may_not_go_away(
+    place: ServerLocation, busy: dict[str, Callable[[Path], None]]
+) -> None:
     """Not even from a folder of a model that has a checkpoint's name."""
     busy["weights"] = Path.unlink
     with pytest.raises(
@@ -89,7 +91,7 @@ def test_what_a_run_needs_may_not_go_away(place: Place, busy: dict[str, Callable
     assert not list(place.root.glob("saved.tar*"))
 
 
-def test_another_backups_unfinished_file_is_not_touched(place: Place) -> None:
+def test_another_backups_unfinished_file_is_not_touched(place: ServerLocation) -> None:
     """Whether that one was killed or goes on; what is written can be read by its owner alone: it holds secrets."""
     saved = place.root / "saved.tar"
     others = saved.with_name("saved.tar.part")
@@ -111,8 +113,8 @@ def test_a_buckets_answers_are_ours(s3: S3, tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     (tmp_path / "file").write_text("content")
     with pytest.raises(NotFoundError, match="has no bucket 'not-there'"):
-        Store(Bucket("not-there", endpoint_url=s3.url)).put_file("key", tmp_path / "file")
-    store = Store(Bucket(s3.new_bucket(), endpoint_url=s3.url))
+        TrackingStore(Bucket("not-there", endpoint_url=s3.url)).put_file("key", tmp_path / "file")
+    store = TrackingStore(Bucket(s3.new_bucket(), endpoint_url=s3.url))
     with pytest.raises(RefusedError, match="cannot read"):
         store.put_file("key", tmp_path / "no file")
     store.put_file("key", tmp_path / "file")

@@ -22,7 +22,7 @@ from mlctl.services.server import preflight
 from mlctl.services.server.server_location import locate
 from mlctl.services.server.up import _awaited
 from mlctl.settings import load, masked
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.server_config import ServerConfig
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
@@ -59,7 +59,7 @@ def test_a_port_that_was_taken_meanwhile(mlctl: CommandLine, supervise: bool) ->
     log = mlctl.cwd / "log"
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        plan = Plan("x", "x", "127.0.0.1", port, "sqlite:///x.db", "x", None, supervise=supervise)
+        plan = ServerConfig("x", "x", "127.0.0.1", port, "sqlite:///x.db", "x", None, supervise=supervise)
         child = daemon.spawn([sys.executable, "-m", "mlctl.tracking_server"], log, plan.to_json())
         note = {"log": str(log), "url": f"http://127.0.0.1:{port}", "local_url": f"http://127.0.0.1:{port}"}
         eventually(lambda: not child.alive(), 60)
@@ -111,14 +111,14 @@ def test_a_root_that_cannot_be_made(mlctl: CommandLine) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
 def test_a_full_disk(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlctl.domain.server import Backend, Place
+    from mlctl.domain.server import Backend, ServerLocation
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RefusedError, match="No space left"):
-        preflight._writable(Place(mlctl.cwd, Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")))
+        preflight._writable(ServerLocation(mlctl.cwd, Backend(f"sqlite:///{mlctl.cwd}/mlflow.db")))
     assert list(mlctl.cwd.iterdir()) == []
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from mlctl.domain.server import Backend, Place
+from mlctl.domain.server import Backend, ServerLocation
 from mlctl.services.server.gc import sweep
 
 NewStore = Callable[[Path], str]
 
 
-def place(root: Path) -> Place:
-    return Place(root, Backend(f"sqlite:///{root}/mlflow.db"))
+def place(root: Path) -> ServerLocation:
+    return ServerLocation(root, Backend(f"sqlite:///{root}/mlflow.db"))
 
 
 def swept(root: Path) -> Any:

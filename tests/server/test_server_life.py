@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from mlctl.tracking_server import launcher
-from mlctl.tracking_server.server_config import Plan
+from mlctl.tracking_server.server_config import ServerConfig
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
 from tests.parts.noted import noted
@@ -147,7 +147,7 @@ def test_going_down_it_is_not_up_already(mlctl: CommandLine) -> None:
 
 def test_the_server_grants_what_server_down_has_said(tmp_path: Path) -> None:
     note = tmp_path / "main.json"
-    plan = Plan("main", "x", "", 0, "", "", None, told=str(note))
+    plan = ServerConfig("main", "x", "", 0, "", "", None, told=str(note))
     assert launcher._grace_s(plan) == launcher.STOP_WITHIN_S
     note.write_text('{"grace_s": 90.0}')
     assert launcher._grace_s(plan) > 90

@@ -14,7 +14,7 @@ from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system.local_servers import live_on
 from mlctl.adapters.tracking.artifact_access import demand_reachable
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import RefusedError
 from tests.parts.command_line import CommandLine
 from tests.parts.noted import noted
@@ -28,7 +28,7 @@ def test_a_record_that_went_past_the_server_is_sent_through_it(
     client = MlflowClient(up["url"])
     experiment = client.create_experiment("digits")
     with pytest.raises(RefusedError, match="behind a server") as refused:
-        Recorder.begin("sqlite:///mlflow.db", "digits", None, {}, mlctl.state, Quiet())
+        Recorder.begin("sqlite:///mlflow.db", "digits", None, {}, mlctl.state, NullProgress())
     assert refused.value.hint == f"export MLFLOW_TRACKING_URI={up['url']}"
     assert client.search_runs([experiment]) == []
 

@@ -13,7 +13,7 @@ import sqlalchemy
 from mlflow import MlflowClient
 
 from mlctl.adapters.database import dump, schema
-from mlctl.domain.server import Place
+from mlctl.domain.server import ServerLocation
 from mlctl.errors import MlctlError, RefusedError
 from mlctl.services.server.backup import backup
 from mlctl.services.server.restore import restore
@@ -35,12 +35,12 @@ def saved(tmp_path: Path, new_store: NewStore) -> Path:
     return tmp_path / "saved.tar"
 
 
-def runs(place: Place) -> list[str]:
+def runs(place: ServerLocation) -> list[str]:
     with dump.engine_of(place.backend) as engine, engine.connect() as connection:
         return [row[0] for row in connection.execute(sqlalchemy.text("SELECT name FROM runs"))]
 
 
-def refused(place: Place, file: Path) -> MlctlError:
+def refused(place: ServerLocation, file: Path) -> MlctlError:
     """Return why a restore was refused; it has put nothing anywhere."""
     with pytest.raises(RefusedError) as caught:
         restore(place, file)

@@ -15,17 +15,17 @@ import pytest
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.models import onnx_graphs
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain.automl import Ranked
+from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.domain.tune import QuietSearch
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find
 from mlctl.services.automl import blend, features, metrics, models
 from mlctl.services.automl.interrupts import Interrupts
-from mlctl.services.automl.leaderboard import Board
+from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.table import Table, centred
-from mlctl.services.automl.time_budget import Clock
+from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
 
@@ -152,11 +152,11 @@ def test_weights_take_what_helps_and_leave_the_rest() -> None:
 
 
 def test_a_model_that_beats_the_blend_by_the_metric_asked_for_is_found() -> None:
-    board = Board(
+    board = Leaderboard(
         cast("Any", None), Objective("val_f1", maximize=True), *cast("Any", [None] * 2), QuietSearch()
     )
     for name, score in (("linear", 0.08), ("network-1", 0.128)):
-        board.ranked[name] = Ranked(name, name, "", "done", score, {"val_f1": score})
+        board.ranked[name] = LeaderboardEntry(name, name, "", "done", score, {"val_f1": score})
     found = board.better_alone({"val_f1": 0.087})
     assert found is not None
     assert (found.model, found.metrics) == ("network-1", {"val_f1": 0.128})
@@ -164,7 +164,7 @@ def test_a_model_that_beats_the_blend_by_the_metric_asked_for_is_found() -> None
 
 
 def test_the_clock_keeps_time_for_the_end() -> None:
-    clock = Clock(time.monotonic() - 10, 60)
+    clock = TimeBudget(time.monotonic() - 10, 60)
     assert clock.left < 50
     assert clock.until(0) - time.monotonic() <= 15.1
     assert clock.until(1000) - time.monotonic() < 0.1
@@ -192,7 +192,7 @@ def test_the_recipes_network_is_a_family_and_few_rows_are_judged_in_folds() -> N
     from mlctl.services.automl.fitting import TREES_LEAST, fit
 
     recipe, values = prepare.recipe_values("housing", {})
-    prepared = prepare.prepare(load(), recipe, values, "synthetic", 400, Quiet())
+    prepared = prepare.prepare(load(), recipe, values, "synthetic", 400, NullProgress())
     made = features.featurized(prepared.data, prepared.encoder, 0)
     train, validation = (
         made.encoder(split.inputs) for split in (prepared.data.train, prepared.data.validation)

@@ -15,7 +15,7 @@ from keras import layers
 
 from mlctl.data.dataset import Dataset, Split
 from mlctl.recipes import encoders as make
-from mlctl.services.recipes.prepare import Prepared
+from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import importance
 from mlctl.serving.scoring import Table
 from tests.trained import Seen
@@ -29,11 +29,11 @@ def wide() -> Split:
     return Split(rows, (rows["f110"] + rows["f120"] > 0).to_numpy(np.int64))
 
 
-def prepared(split: Split, steps: Any, wrapped: bool = False) -> Prepared:
+def prepared(split: Split, steps: Any, wrapped: bool = False) -> PreparedData:
     encoder = make.table(split.inputs, steps)
     recipe: Any = SimpleNamespace(name="made")
     data = Dataset("made", split, split, classes=("no", "yes"))
-    return Prepared(recipe, {}, data, (lambda rows: encoder(rows)) if wrapped else encoder)  # type: ignore[arg-type]
+    return PreparedData(recipe, {}, data, (lambda rows: encoder(rows)) if wrapped else encoder)  # type: ignore[arg-type]
 
 
 def sure(width: int, places: tuple[int, ...], functional: bool = False) -> keras.Model:

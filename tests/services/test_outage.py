@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.adapters.runlog.trial_runs import TrialRuns, send_unsent, waiting
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port
@@ -141,7 +141,7 @@ def test_a_model_that_a_given_up_request_makes_late_is_taken_away(
 
 
 def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path) -> None:
-    store = Store(proxy.uri)
+    store = TrackingStore(proxy.uri)
     experiment = store.client.create_experiment("lost answers of a search")
     parent = store.client.create_run(experiment).info.run_id
     seen: set[str] = set()
@@ -166,7 +166,7 @@ def test_a_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path
 
 
 def test_trials_that_a_store_has_not_taken_are_sent_by_a_later_process(proxy: Proxy, tmp_path: Path) -> None:
-    store = Store(proxy.uri)
+    store = TrackingStore(proxy.uri)
     experiment = store.client.create_experiment(tmp_path.name)
     parent = store.client.create_run(experiment).info.run_id
     runs = TrialRuns(store, experiment, parent, {"mlctl.recipe": "digits"}, tmp_path, lambda error: None)
@@ -199,7 +199,7 @@ def test_trials_that_a_store_has_not_taken_are_sent_by_a_later_process(proxy: Pr
 
 
 def test_a_trial_whose_run_is_deleted_holds_up_no_other(server: MlflowServer, tmp_path: Path) -> None:
-    store = Store(server.uri)
+    store = TrackingStore(server.uri)
     experiment = store.client.create_experiment(tmp_path.name)
     parent = store.client.create_run(experiment).info.run_id
     told: list[MlctlError] = []

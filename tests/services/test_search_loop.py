@@ -10,7 +10,7 @@ runtime.import_keras()
 
 from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read  # noqa: E402
-from mlctl.adapters.search.messages import Ended, EpochEnded, Failed, Job, Lost  # noqa: E402
+from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost  # noqa: E402
 from mlctl.adapters.search.oracles import Oracle  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension, QuietSearch  # noqa: E402
@@ -48,11 +48,11 @@ class Scripted:
         for trial, (job, done) in list(self.running.items()):
             if trial in self.dies:
                 self.dies.remove(trial)
-                found.append(Lost(trial, job.attempt, "process 1 died"))
+                found.append(WorkerLost(trial, job.attempt, "process 1 died"))
             elif trial in self.fails:
-                found.append(Failed(trial, job.attempt, "ValueError: no"))
+                found.append(TrialFailed(trial, job.attempt, "ValueError: no"))
             elif trial in self.stopped or done == EPOCHS:
-                found.append(Ended(trial, job.attempt, 0.1))
+                found.append(TrialEnded(trial, job.attempt, 0.1))
             else:
                 self.running[trial][1] += 1
                 value = job.values["units"] / 512 * (done + 1) / EPOCHS
@@ -95,7 +95,7 @@ def searched(
     try:
         if past:
             loop.replay(past, set(known))
-        loop.run(executor, lambda one: Job(one.trial, one.attempt, one.values, OBJECTIVE, EPOCHS))
+        loop.run(executor, lambda one: TrialJob(one.trial, one.attempt, one.values, OBJECTIVE, EPOCHS))
     finally:
         journal.close()
     return loop, record
@@ -187,7 +187,7 @@ def test_a_late_word_of_an_earlier_attempt_is_not_taken(tmp_path):
     class Late(Scripted):
         def events(self, timeout_s):
             found = super().events(timeout_s)
-            late = [Ended(one.trial, one.attempt - 1, 9.0) for one in found if one.attempt > 1]
+            late = [TrialEnded(one.trial, one.attempt - 1, 9.0) for one in found if one.attempt > 1]
             return late + found
 
     loop, _ = searched(tmp_path, Late(1, dies=["0001"]), trials=2)

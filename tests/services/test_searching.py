@@ -17,7 +17,7 @@ runtime.import_keras()
 
 from mlctl import settings  # noqa: E402 - TensorFlow's chatter is off by now
 from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402
-from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job  # noqa: E402
+from mlctl.adapters.search.messages import EpochEnded, Event, TrialEnded, TrialFailed, TrialJob  # noqa: E402
 from mlctl.domain.tune import QuietSearch, Search  # noqa: E402
 from mlctl.errors import ChildFailedError, Interrupted, RefusedError, UsageError  # noqa: E402
 from mlctl.services.tuning import final_models  # noqa: E402
@@ -32,28 +32,28 @@ from tests.training_run import client  # noqa: E402
 class Scripted:
     """Executor of one slot: the curve of each trial's val_accuracy is what a test says; a str is how it fails."""
 
-    def __init__(self, curve: Callable[[Job], Any]) -> None:
+    def __init__(self, curve: Callable[[TrialJob], Any]) -> None:
         self.curve = curve
         self.told: list[Event] = []
-        self.started: list[Job] = []
+        self.started: list[TrialJob] = []
 
     def free(self) -> int:
         return int(not self.told)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: TrialJob) -> None:
         self.started.append(job)
         curve = self.curve(job)
         if isinstance(curve, str):
-            self.told = [Failed(job.trial, job.attempt, curve)]
+            self.told = [TrialFailed(job.trial, job.attempt, curve)]
             return
         for number, value in enumerate(curve, 1):
             metrics = {"loss": 0.5, "val_loss": 1.0 - value, "val_accuracy": value}
             self.told.append(EpochEnded(job.trial, job.attempt, 1, Epoch(number, metrics, 0.01)))
-        self.told.append(Ended(job.trial, job.attempt, 0.1))
+        self.told.append(TrialEnded(job.trial, job.attempt, 0.1))
 
     def answer(self, trial: str, go_on: bool) -> None:
         if not go_on:
-            self.told = [one for one in self.told if isinstance(one, Ended)]
+            self.told = [one for one in self.told if isinstance(one, TrialEnded)]
 
     def events(self, timeout_s: float) -> list[Event]:
         return [self.told.pop(0)] if self.told else []
@@ -71,7 +71,7 @@ class Here:
         self.watcher = QuietSearch()
         self.executor = Scripted(lambda job: [int(job.trial) / 10])
         (folder / "tiny.py").write_text(TINY)
-        monkeypatch.setattr(searching.Searching, "_executor", lambda search: self.executor)
+        monkeypatch.setattr(searching.TuneRun, "_executor", lambda search: self.executor)
 
     @property
     def settings(self) -> settings.Settings:

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import NotFoundError, UsageError
 from mlctl.services.runs.select import find
 
@@ -29,26 +29,26 @@ def test_a_selector_finds_its_run(
 ) -> None:
     if name is None:
         with pytest.raises(NotFoundError):
-            find(Store(store), selector, experiment)
+            find(TrackingStore(store), selector, experiment)
         return
-    assert find(Store(store), selector, experiment).run_name == name
+    assert find(TrackingStore(store), selector, experiment).run_name == name
 
 
 def test_the_kept_models_figure_decides_and_not_the_last_one(store: str) -> None:
-    peak, steady = find(Store(store), "peak"), find(Store(store), "steady")
+    peak, steady = find(TrackingStore(store), "peak"), find(TrackingStore(store), "steady")
     assert peak.metrics["val_f1"] < steady.metrics["val_f1"]
     assert peak.metrics["best_val_f1"] > steady.metrics["best_val_f1"]
 
 
 def test_an_id_and_its_prefix_find_the_run(store: str) -> None:
-    reader = Store(store)
+    reader = TrackingStore(store)
     wanted = find(reader, "peak").run_id
     assert find(reader, wanted).run_id == wanted
     assert find(reader, wanted.upper()[:12]).run_id == wanted
 
 
 def test_of_a_name_the_newest_run_is_meant(store: str) -> None:
-    assert find(Store(store), "twin").params["learning_rate"] == "0.1"
+    assert find(TrackingStore(store), "twin").params["learning_rate"] == "0.1"
 
 
 def test_an_ambiguous_prefix_names_the_candidates(own_store: str) -> None:
@@ -61,10 +61,10 @@ def test_an_ambiguous_prefix_names_the_candidates(own_store: str) -> None:
             [(f"aaaaaaa{number}" + "0" * 24, experiment) for number in (1, 2)],
         )
     with pytest.raises(UsageError, match=r"aaaaaaa10000 .*aaaaaaa20000"):
-        find(Store(own_store), "aaaaaaa")
+        find(TrackingStore(own_store), "aaaaaaa")
 
 
 def test_a_run_that_is_not_there_gets_a_suggestion(store: str) -> None:
     with pytest.raises(NotFoundError, match="no run 'stedy'") as caught:
-        find(Store(store), "stedy")
+        find(TrackingStore(store), "stedy")
     assert caught.value.hint == "did you mean steady?"

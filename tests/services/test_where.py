@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Field
 from mlctl.errors import UsageError
@@ -105,7 +105,7 @@ def test_a_mistake_is_pointed_at(text: str, says: str) -> None:
     ],
 )  # fmt: skip
 def test_what_the_store_leaves_out_early_would_not_have_matched(store: str, text: str) -> None:
-    reader = Store(store)
+    reader = TrackingStore(store)
     where = parse(text, Names(reader, None).resolve)
     early = {run.run_id for run in reader.search(where.conditions) if where.matches(run)}
     assert early == {run.run_id for run in reader.search() if where.matches(run)}
@@ -113,5 +113,5 @@ def test_what_the_store_leaves_out_early_would_not_have_matched(store: str, text
 
 def test_an_unknown_name_gets_the_likely_one(store: str) -> None:
     with pytest.raises(UsageError, match="no run has 'best_valf1'") as caught:
-        Names(Store(store), None).resolve("best_valf1")
+        Names(TrackingStore(store), None).resolve("best_valf1")
     assert caught.value.hint == "did you mean best_val_f1?"

@@ -12,7 +12,7 @@ from mlctl.domain import missing_values
 from mlctl.services.evaluation import inputs
 from mlctl.services.evaluation.predictor import About
 from mlctl.serving import tables
-from mlctl.serving.request_error import Refusal
+from mlctl.serving.request_error import RequestError
 from mlctl.serving.signature import Column, Signature
 from tests.trained import Seen
 
@@ -54,7 +54,7 @@ def test_the_words_are_those_that_training_reads() -> None:
 
 
 def test_a_gap_where_training_had_none_is_refused() -> None:
-    with pytest.raises(Refusal, match='row 1, column "town"') as told:
+    with pytest.raises(RequestError, match='row 1, column "town"') as told:
         posted("age,plan,paid,town\n1,pro,true,Rome\n1,pro,true, ?\n")
     assert told.value.hint == "this column had no gaps in training"
 

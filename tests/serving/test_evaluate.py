@@ -14,7 +14,7 @@ from mlctl.domain.serving import Comparison
 from mlctl.errors import BadDataError, UsageError
 from mlctl.services.evaluation.compare import compare
 from mlctl.services.registry.gates import Gates
-from mlctl.services.registry.promote import Asked, promote
+from mlctl.services.registry.promote import PromotionRequest, promote
 from mlctl.settings import Settings
 from tests.trained import Trained, train_here
 
@@ -101,7 +101,7 @@ def test_a_gate_scores_on_all_rows_by_name(kinds: Trained, tmp_path: Path) -> No
     table("bc", 30, 4).to_csv(tmp_path / "bc.csv", index=False)
     gates = Gates(require=("test_accuracy>=0.95",), evaluate=str(tmp_path / "bc.csv"))
     with contextlib.chdir(kinds.folder):
-        done = promote(opened(kinds.folder), "Abc", "1", "Production", Asked(gates=gates))
+        done = promote(opened(kinds.folder), "Abc", "1", "Production", PromotionRequest(gates=gates))
     assert not done.refused
     assert {one.check for one in done.checks} >= {"require test_accuracy"}
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from mlctl import settings
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import MlctlError
 from mlctl.output.views import document
 from mlctl.services.registry import models, promote
@@ -212,12 +212,12 @@ def _work(uri: str, pipe: Connection) -> None:
 
 
 def _open(given: settings.Settings) -> bool:
-    return bool(Registry(Store(given.tracking_uri, create=True)).models() or True)
+    return bool(Registry(TrackingStore(given.tracking_uri, create=True)).models() or True)
 
 
 def _make(given: settings.Settings, name: str) -> bool:
     """Make a model of some versions; their files do not matter, since nothing is loaded."""
-    registry = Registry(Store(given.tracking_uri))
+    registry = Registry(TrackingStore(given.tracking_uri))
     registry.create(name)
     for _ in range(VERSIONS):
         registry.create_version(name, "s3://nowhere/model", None, None, {}, None)
@@ -228,7 +228,7 @@ def _promote(given: settings.Settings, name: str, version: str, stage: str) -> d
     reason = f"{random.getrandbits(64):x}"  # tells the entry
     began = time.monotonic()
     try:
-        found = promote.promote(given, name, version, stage, promote.Asked(reason=reason))
+        found = promote.promote(given, name, version, stage, promote.PromotionRequest(reason=reason))
     except MlctlError as error:
         return {"error": error.message}
     return {"replaced": found.replaced, "reason": reason, "seconds": time.monotonic() - began}
@@ -236,7 +236,7 @@ def _promote(given: settings.Settings, name: str, version: str, stage: str) -> d
 
 def _inspect(given: settings.Settings, name: str) -> dict[str, Any]:
     history = document(models.history(given, name))  # a reader ends what was left half done
-    client = Registry(Store(given.tracking_uri)).client
+    client = Registry(TrackingStore(given.tracking_uri)).client
     found = client.get_registered_model(name)
     versions = client.search_model_versions(f"name = '{name}'")
     return {

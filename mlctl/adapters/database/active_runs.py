@@ -10,14 +10,14 @@ from mlctl.domain.server import Backend
 
 
 @dataclass(frozen=True)
-class AliveRun:
+class ActiveRun:
     """A run that is RUNNING and has left a sign of life lately."""
 
     run_id: str
     experiment_id: str
 
 
-def alive_runs(backend: Backend) -> tuple[AliveRun, ...]:
+def active_runs(backend: Backend) -> tuple[ActiveRun, ...]:
     """Return the active runs that are alive; one of a program that leaves no heartbeat cannot be told."""
     with database.opened(backend) as connection:
         rows = database.select(
@@ -25,7 +25,7 @@ def alive_runs(backend: Backend) -> tuple[AliveRun, ...]:
             "SELECT r.run_uuid, r.experiment_id, t.value FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid"  # noqa: S608  # HEARTBEAT is a constant
             f" WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' AND t.key = '{HEARTBEAT}'",
         )
-    return tuple(AliveRun(row[0], str(row[1])) for row in rows if _lately(row[2]))
+    return tuple(ActiveRun(row[0], str(row[1])) for row in rows if _lately(row[2]))
 
 
 def _lately(last_beat: str) -> bool:

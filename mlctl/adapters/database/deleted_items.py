@@ -11,7 +11,7 @@ from mlctl.domain.server import Backend
 
 
 @dataclass(frozen=True)
-class Grave:
+class DeletedItem:
     """One deleted thing: what it is, its id, where its artifacts are, and its experiment."""
 
     kind: str
@@ -21,15 +21,15 @@ class Grave:
 
 
 @dataclass(frozen=True)
-class Graveyard:
+class DeletedItems:
     """What can be taken away; in words, what is deleted but held by a version; where all that stays is."""
 
-    graves: list[Grave]
+    graves: list[DeletedItem]
     held: list[str]
     living: list[str]
 
 
-def deleted(backend: Backend) -> Graveyard:
+def deleted(backend: Backend) -> DeletedItems:
     """Return what can be taken away, what is still held by a registered version, and the places of all that stays.
 
     A run goes with the models that it made; an experiment with all that is in it. Held is a run that a version
@@ -67,19 +67,19 @@ def deleted(backend: Backend) -> Graveyard:
         if one[3] == "deleted" or str(one[2]) in dead or one[4] in dead_runs - holders.keys()
     }
     graves = [
-        Grave("run", one[0], one[1] or "", str(one[2]))
+        DeletedItem("run", one[0], one[1] or "", str(one[2]))
         for one in runs
         if one[0] in dead_runs - holders.keys()
     ]
     graves += [
-        Grave("model", one[0], one[1] or "", str(one[2]))
+        DeletedItem("model", one[0], one[1] or "", str(one[2]))
         for one in models
         if one[0] in dead_models - holders.keys()
     ]
     held = {one: holders[one] for one in (dead_runs | dead_models) & holders.keys()}
     occupied = {str(one[2]) for one in (*runs, *models) if one[0] in held}
     graves += [
-        Grave("experiment", str(one[0]), one[1] or "", str(one[0]))
+        DeletedItem("experiment", str(one[0]), one[1] or "", str(one[0]))
         for one in experiments
         if str(one[0]) in dead - occupied
     ]
@@ -91,14 +91,14 @@ def deleted(backend: Backend) -> Graveyard:
         if (kind, str(one[0])) not in gone
     ]
     living += [place for one in versions for place in one[2:4]]
-    return Graveyard(
+    return DeletedItems(
         graves,
         sorted(f"{one}, for {version}" for one, version in held.items()),
         [place for place in living if place],
     )
 
 
-def bury(backend: Backend, graves: list[Grave]) -> None:
+def purge(backend: Backend, graves: list[DeletedItem]) -> None:
     """Take the rows of these away for ever; experiments go last, since the others are in them."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

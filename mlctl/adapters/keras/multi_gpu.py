@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from mlctl.data.dataset import Dataset
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 
 LEAST_ROWS = 32  # of a batch, for each device: with fewer they wait for each other longer than they compute
 
@@ -21,7 +21,7 @@ LEAST_ROWS = 32  # of a batch, for each device: with fewer they wait for each ot
 def scope_for(data: Dataset, batch_size: int) -> AbstractContextManager[object]:
     """Return what a model is to be built in: on as many GPUs as a batch keeps busy, if that is more than one."""
     gpus = [one.name for one in tf.config.list_logical_devices("GPU")]
-    return scope(gpus[: 1 if isinstance(data.train.inputs, Bags) else batch_size // LEAST_ROWS])
+    return scope(gpus[: 1 if isinstance(data.train.inputs, SparseBags) else batch_size // LEAST_ROWS])
 
 
 def scope(devices: list[str]) -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mlctl.adapters.keras import multi_gpu
-from mlctl.data.files.images import Pictures
+from mlctl.data.files.images import ImageFiles
 
 AHEAD = 2  # batches being read while another is trained on
 
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 class FedProgram:
     """Training on pictures that stay on disk: what is held is a few batches, whatever the number of files."""
 
-    def __init__(self, model: keras.Model, inputs: Pictures, targets: Array, batch_size: int) -> None:
+    def __init__(self, model: keras.Model, inputs: ImageFiles, targets: Array, batch_size: int) -> None:
         """Prepare; the model's variables must have been built (see `programs.program_for`)."""
         self.model, self.batch_size = model, batch_size
         self.rows = len(targets)

@@ -19,8 +19,8 @@ from mlctl.adapters.keras.fused_adam import fuse
 from mlctl.adapters.keras.prefetch import FedProgram
 from mlctl.adapters.keras.tensors import resident
 from mlctl.data.dataset import is_packed, take
-from mlctl.data.files.images import Pictures
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.files.images import ImageFiles
+from mlctl.data.sparse_bags import SparseBags
 
 PICTURES_AT_ONCE = 64  # read from disk and answered together
 
@@ -101,7 +101,7 @@ class BagPredictor:
         self.first, self.rest = model.layers[0], model.layers[1:]
         self._piece = tf.function(self._traced, reduce_retracing=True)
 
-    def __call__(self, inputs: Bags, targets: Array) -> tuple[Array, float]:
+    def __call__(self, inputs: SparseBags, targets: Array) -> tuple[Array, float]:
         """Return predictions and the mean loss."""
         rows = np.repeat(np.arange(len(inputs), dtype=np.int32), inputs.lengths)
         predictions, loss = self._piece(inputs.ids.astype(np.int32), rows, targets)
@@ -132,7 +132,7 @@ class BagProgram:
     what the vocabulary costs. The gradient is dense and exact: momentum moves every weight at every step.
     """
 
-    def __init__(self, model: keras.Model, inputs: Bags, targets: Array, batch_size: int) -> None:
+    def __init__(self, model: keras.Model, inputs: SparseBags, targets: Array, batch_size: int) -> None:
         self.model, self.batch_size = model, batch_size
         self.rows = len(targets)
         self.steps = -(-self.rows // batch_size)
@@ -209,7 +209,7 @@ def _bag_product(
     return product(tf.convert_to_tensor(kernel))
 
 
-def _turned(bags: Bags, by_batch: Array, batch_size: int) -> tuple[tf.Tensor, ...]:
+def _turned(bags: SparseBags, by_batch: Array, batch_size: int) -> tuple[tf.Tensor, ...]:
     """Return (word, row) pairs of every batch, sorted by row, and again sorted by word; rows count by batch."""
     rows = (np.repeat(np.arange(len(bags)), np.diff(bags.starts)) % batch_size).astype(np.int32)
     turned_ids, turned_rows = np.empty(len(bags.ids), np.int32), np.empty(len(bags.ids), np.int32)
@@ -251,9 +251,9 @@ def targets_for(model: keras.Model, targets: Array, classes: int) -> Array:
 
 def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int) -> Program:
     """Return the program for this form of data."""
-    if isinstance(inputs, Bags) and BagProgram.fits(model):
+    if isinstance(inputs, SparseBags) and BagProgram.fits(model):
         return BagProgram(model, inputs, targets, batch_size)
-    if isinstance(inputs, Pictures):
+    if isinstance(inputs, ImageFiles):
         _build(
             model, tf.constant(inputs.take(np.arange(min(2, len(inputs)))).dense()), tf.constant(targets[:2])
         )
@@ -265,7 +265,7 @@ def program_for(model: keras.Model, inputs: Any, targets: Array, batch_size: int
 
 def predictor_for(model: keras.Model, inputs: Any) -> Predictor:
     """Return the predictor for this form of data."""
-    if isinstance(inputs, Bags) and BagProgram.fits(model):
+    if isinstance(inputs, SparseBags) and BagProgram.fits(model):
         return BagPredictor(model)
     return DensePredictor(model)
 
@@ -275,7 +275,7 @@ def predict(
 ) -> tuple[Array, float]:
     """Answer all rows, some thousand at once: predictions (n, k) float32, and their mean loss."""
     found, losses = [], 0.0
-    if isinstance(inputs, Pictures):
+    if isinstance(inputs, ImageFiles):
         rows_at_once = PICTURES_AT_ONCE
     for start in range(0, len(targets), rows_at_once):
         rows = np.arange(start, min(start + rows_at_once, len(targets)))

@@ -13,7 +13,7 @@ import numpy as np
 from mlctl.adapters.keras.checkpoints import Checkpoint
 from mlctl.adapters.keras.programs import Predictor, Program, predict, results
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, RefusedError, UsageError
 
 PIECE_S = 0.2  # how long a piece should take: progress is shown, and Ctrl-C heard, between pieces
@@ -91,7 +91,7 @@ class Loop:
 
     def __init__(
         self, model: keras.Model, program: Program, predictor: Predictor, validation: tuple[Any, Array] | None,
-        scores: Scores, seed: int, watcher: Watcher,
+        scores: Scores, seed: int, watcher: ProgressListener,
     ) -> None:  # fmt: skip
         self.model = model
         self.program = program

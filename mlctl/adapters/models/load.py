@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import Model
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +57,7 @@ class Loaded:
 
 
 @contextmanager
-def loaded(store: Store, uri: str) -> Iterator[Loaded]:
+def loaded(store: TrackingStore, uri: str) -> Iterator[Loaded]:
     """Load the model at this URI for a while.
 
     Raises NotFoundError and the like where its files are gone, BadDataError where they cannot be loaded.
@@ -74,7 +74,7 @@ def loaded(store: Store, uri: str) -> Iterator[Loaded]:
         yield found
 
 
-def fetched(store: Store, uri: str, to: Path) -> Path:
+def fetched(store: TrackingStore, uri: str, to: Path) -> Path:
     """Return a folder on this disk with the model's files: its own where it lies here, else a copy in `to`."""
     if (Path(uri) / "MLmodel").is_file():
         return Path(uri)
@@ -90,7 +90,7 @@ def fetched(store: Store, uri: str, to: Path) -> Path:
         ) from exc
 
 
-def copied(store: Store, uri: str, folder: Path) -> int:
+def copied(store: TrackingStore, uri: str, folder: Path) -> int:
     """Copy the model's files to a folder that is not there, or is empty; return their size in bytes."""
     folder = folder.resolve()  # as MLflow answers
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def copied(store: Store, uri: str, folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def as_default(store: Store) -> None:
+def as_default(store: TrackingStore) -> None:
     """Make this store MLflow's default: its loading of models asks no client, but the default."""
     mlflow.set_tracking_uri(store.tracking_uri)
     if os.environ.get("MLFLOW_REGISTRY_URI"):  # unset, the registry is where the runs are, as it is for us

@@ -11,11 +11,11 @@ import mlflow
 from mlflow.models import Model
 
 from mlctl.adapters.models import load
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelMetadata:
     """Signature as words, flavors with their versions, and the size of all files."""
 
     inputs: tuple[str, ...]
@@ -24,14 +24,14 @@ class Facts:
     size_bytes: int | None
 
 
-def facts(store: Store, uri: str) -> Facts:
-    """Return what MLmodel says; only that file is fetched. Raises as `answering.fetched` does."""
+def facts(store: TrackingStore, uri: str) -> ModelMetadata:
+    """Return what MLmodel says; only that file is fetched. Raises as `with_common_options.fetched` does."""
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
         about = Model.load(str(load.fetched(store, f"{uri}/MLmodel", Path(temporary))))
     signature = about.signature
     flavors = {name: _release(name, said) for name, said in about.flavors.items()}
     size = about.model_size_bytes if about.model_size_bytes else _listed(store, uri)
-    return Facts(
+    return ModelMetadata(
         tuple(str(one) for one in (signature.inputs or ())) if signature else (),
         tuple(str(one) for one in (signature.outputs or ())) if signature else (),
         flavors,
@@ -43,7 +43,7 @@ def _release(name: str, said: Mapping[str, object]) -> str:
     return str(said.get(f"{name}_version") or said.get("python_version") or "")
 
 
-def _listed(store: Store, uri: str) -> int | None:
+def _listed(store: TrackingStore, uri: str) -> int | None:
     """Return the sum of the sizes that the artifact store tells; None where it tells none."""
     waiting, total = [""], 0
     with store.asking():

@@ -13,9 +13,9 @@ from ray._private import worker
 from ray.exceptions import AuthenticationError, RayError
 
 from mlctl.adapters.ray import task as ray_task
-from mlctl.adapters.ray.local_cluster import OwnNodes
-from mlctl.adapters.ray.message_actor import Mailbox, Message
-from mlctl.adapters.storage.shared_storage import Storage
+from mlctl.adapters.ray.local_cluster import LocalNodes
+from mlctl.adapters.ray.message_actor import Message, MessageActor
+from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.domain.cluster import Cluster
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 
@@ -26,7 +26,7 @@ HEAD = {"node:__internal_head__": 0.001}  # what keeps the mailbox off the nodes
 class Connection:
     """A cluster, and the mailbox of what is run on it."""
 
-    def __init__(self, cluster: Cluster, own: OwnNodes | None) -> None:
+    def __init__(self, cluster: Cluster, own: LocalNodes | None) -> None:
         """Connect, to `own` nodes where they were started for it; they end with the connection.
 
         Raises UnreachableError where nobody answers, ConfigurationError where the token or a version is wrong.
@@ -36,12 +36,14 @@ class Connection:
         self._dead: set[str] = set()
         self._own = own
         self._connect(own.address if own else cluster.address)
-        self.mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, resources=HEAD, max_restarts=0).remote()
+        self.mailbox: Any = (
+            ray.remote(MessageActor).options(num_cpus=0, resources=HEAD, max_restarts=0).remote()
+        )
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> SharedStorage:
         """The place that all nodes reach."""
-        return Storage.at(self.cluster.storage or str(self._own.folder if self._own else ""))
+        return SharedStorage.at(self.cluster.storage or str(self._own.folder if self._own else ""))
 
     @property
     def slots(self) -> int:

@@ -32,7 +32,7 @@ LIVELY = {  # a node that dies is noticed within three seconds
 }
 
 
-class OwnNodes:
+class LocalNodes:
     """The keeper, as the process that wants the nodes sees it."""
 
     def __init__(self, nodes: int, cpus: int, gpus: int) -> None:

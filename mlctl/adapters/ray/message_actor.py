@@ -10,7 +10,7 @@ import asyncio
 Message = tuple[str, int, str, bytes]  # task, attempt, node, and what it says
 
 
-class Mailbox:
+class MessageActor:
     """Messages of tasks, each known by its name and attempt; only the newest attempt of a task is heard."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from mlctl.adapters.keras import runtime
-from mlctl.adapters.storage.shared_storage import Storage
+from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.recipes import Recipe
 
 
@@ -46,7 +46,7 @@ def run(mailbox: Any, task: str, attempt: int, module: str, name: str, given: by
     return getattr(import_module(module), name)(line, *pickle.loads(given))  # noqa: S301 - ours, see Connection
 
 
-def carried(storage: Storage, recipe: Recipe, source: str) -> str:
+def carried(storage: SharedStorage, recipe: Recipe, source: str) -> str:
     """Store a recipe's own file; return what `found_there` finds the recipe by, on any node."""
     if ".py" not in source:
         return recipe.name  # one that is installed there, too, whatever data of a user's it was found for
@@ -55,7 +55,7 @@ def carried(storage: Storage, recipe: Recipe, source: str) -> str:
     return f"{file.name}:{type(recipe).__name__}"
 
 
-def found_there(storage: Storage, source: str) -> str:
+def found_there(storage: SharedStorage, source: str) -> str:
     """Return where this node finds what `carried` has stored."""
     file, colon, name = source.partition(":")
     return f"{storage.fetch(file)}:{name}" if colon else source

@@ -23,9 +23,9 @@ from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from mlctl.adapters.runlog.journal import Entry, Journal, write_atomically
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, beat
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import MlctlError, UnreachableError, UsageError
 from mlctl.settings import masked
 
@@ -39,7 +39,7 @@ METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # what one MLflow request takes
 class Sender:
     """Sends the entries of one run's journal, in order."""
 
-    def __init__(self, store: Store, run_id: str, experiment_id: str, journal: Journal) -> None:
+    def __init__(self, store: TrackingStore, run_id: str, experiment_id: str, journal: Journal) -> None:
         self.store = store
         self.run_id = run_id
         self.experiment_id = experiment_id
@@ -209,7 +209,7 @@ class BackgroundSender:
     def _answers(self) -> bool:
         """Whether the store is there: an upload may take long, and a server that hangs looks the same."""
         try:
-            reach(self.sender.store.tracking_uri)
+            check_reachable(self.sender.store.tracking_uri)
         except MlctlError:
             return False
         return True

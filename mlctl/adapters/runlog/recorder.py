@@ -19,10 +19,10 @@ from mlctl.adapters.runlog import trial_runs
 from mlctl.adapters.runlog.journal import Entry, Journal
 from mlctl.adapters.runlog.outbox import BackgroundSender, Sender, profile
 from mlctl.adapters.tracking.artifact_access import demand_reachable
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, beat
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
 from mlctl.errors import ConfigurationError, MlctlError
 
@@ -37,7 +37,11 @@ class Recorder:
     """
 
     def __init__(
-        self, journal: Journal, store: Store | None, watcher: Watcher, known: Iterable[Any] = ()
+        self,
+        journal: Journal,
+        store: TrackingStore | None,
+        watcher: ProgressListener,
+        known: Iterable[Any] = (),
     ) -> None:
         self.journal = journal
         self._adding = threading.Lock()
@@ -52,7 +56,7 @@ class Recorder:
     @classmethod
     def begin(
         cls, tracking_uri: str, experiment: str, run_name: str | None, tags: Mapping[str, str], state: Path,
-        watcher: Watcher, offline: bool = False,
+        watcher: ProgressListener, offline: bool = False,
     ) -> Recorder:  # fmt: skip
         """Create a run; raises UnreachableError and ConfigurationError where the store cannot take it."""
         about: dict[str, Any] = {
@@ -76,7 +80,7 @@ class Recorder:
 
     @classmethod
     def reopen(
-        cls, folder: Path, watcher: Watcher, about: Mapping[str, Any], tracking_uri: str,
+        cls, folder: Path, watcher: ProgressListener, about: Mapping[str, Any], tracking_uri: str,
         known: Iterable[Any] = (),
     ) -> Recorder:  # fmt: skip
         """Go on with a run: its journal's if it is here, else one that begins from what the store knows.
@@ -198,15 +202,15 @@ def check_writable(state: Path) -> None:
         ) from exc
 
 
-def open_store(tracking_uri: str) -> Store:
+def open_store(tracking_uri: str) -> TrackingStore:
     """Return a store to write to; raises UnreachableError and ConfigurationError where it cannot be."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the answer's
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a server may hand an upload on to its bucket
-    reach(tracking_uri)
-    return Store(tracking_uri, create=True)
+    check_reachable(tracking_uri)
+    return TrackingStore(tracking_uri, create=True)
 
 
-def create_run(store: Store, about: Mapping[str, Any], state: Path) -> dict[str, str]:
+def create_run(store: TrackingStore, about: Mapping[str, Any], state: Path) -> dict[str, str]:
     """Create a run, and its experiment where there is none; return their ids.
 
     Raises RefusedError where the experiment's artifacts would not get to their place. A run that `mlflow run` has opened for this process is taken in its place.

@@ -19,7 +19,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from mlctl.adapters.runlog.journal import write_atomically
 from mlctl.adapters.runlog.search_journal import SearchJournal, read
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.tune import INTERRUPTED, TRIAL_TAG
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
 
@@ -38,7 +38,7 @@ class TrialRuns:
     """
 
     def __init__(
-        self, store: Store, experiment_id: str, parent: str, tags: Mapping[str, Any], folder: Path,
+        self, store: TrackingStore, experiment_id: str, parent: str, tags: Mapping[str, Any], folder: Path,
         trouble: Callable[[MlctlError], None], prefix: str = "trial-",
     ) -> None:  # fmt: skip
         """Take up what an earlier process has left unsent in `folder`, the parent's record.
@@ -178,7 +178,7 @@ class _Outbox:
 class _Sender:
     """Tells the store of trials' runs."""
 
-    def __init__(self, store: Store, experiment_id: str, parent: str, of: Entry) -> None:
+    def __init__(self, store: TrackingStore, experiment_id: str, parent: str, of: Entry) -> None:
         self._store = store
         self._experiment_id = experiment_id
         self._parent = parent
@@ -261,7 +261,7 @@ def waiting(folder: Path) -> int:
 
 
 def send_unsent(
-    store: Store, experiment_id: str, parent: str, folder: Path, say: Callable[[str], None]
+    store: TrackingStore, experiment_id: str, parent: str, folder: Path, say: Callable[[str], None]
 ) -> int:
     """Tell the store what an earlier process could not, and return how many lines that were.
 

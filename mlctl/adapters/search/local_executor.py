@@ -25,7 +25,16 @@ from pathlib import Path
 from typing import Protocol
 
 from mlctl.adapters.keras import runtime
-from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job, Lost, Setup, Train
+from mlctl.adapters.search.messages import (
+    EpochEnded,
+    Event,
+    Setup,
+    Train,
+    TrialEnded,
+    TrialFailed,
+    TrialJob,
+    WorkerLost,
+)
 from mlctl.errors import ChildFailedError
 
 PR_SET_PDEATHSIG = 1
@@ -37,7 +46,7 @@ class Executor(Protocol):
     def free(self) -> int:
         """Return how many trials could be started now."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: TrialJob) -> None:
         """Have a trial trained."""
 
     def answer(self, trial: str, go_on: bool) -> None:
@@ -56,10 +65,10 @@ class Worker:
     def __init__(self, pid: int, connection: Connection) -> None:
         self.pid = pid
         self.connection = connection
-        self.job: Job | None = None
+        self.job: TrialJob | None = None
 
 
-class LocalPool:
+class LocalExecutor:
     """Executor of this machine: `slots` workers with `threads` threads each."""
 
     def __init__(self, setup: Setup, train: Train, slots: int, threads: int, fork: bool) -> None:
@@ -74,7 +83,7 @@ class LocalPool:
         """Return how many workers have nothing to do."""
         return sum(one.job is None for one in self._workers)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: TrialJob) -> None:
         """Give a trial to a free worker."""
         worker = next(one for one in self._workers if one.job is None)
         worker.job = job
@@ -101,9 +110,11 @@ class LocalPool:
                 worker.connection.close()
                 self._workers[number] = self._starter.worker()
                 if worker.job:
-                    found.append(Lost(worker.job.trial, worker.job.attempt, f"process {worker.pid} died"))
+                    found.append(
+                        WorkerLost(worker.job.trial, worker.job.attempt, f"process {worker.pid} died")
+                    )
                 continue
-            if isinstance(event, (Ended, Failed)):
+            if isinstance(event, (TrialEnded, TrialFailed)):
                 worker.job = None
             found.append(event)
         return found
@@ -227,9 +238,9 @@ def serve(setup: Setup, train: Train, connection: Connection, threads: int) -> N
     gc.enable()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            job: Job = connection.recv()
+            job: TrialJob = connection.recv()
 
-            def tell(event: EpochEnded, job: Job = job) -> bool:
+            def tell(event: EpochEnded, job: TrialJob = job) -> bool:
                 connection.send(event)
                 return bool(connection.recv()) if job.waits else True
 

@@ -71,7 +71,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrialJob:
     """One trial to train: up to `epochs`, `executions` times with seeds that count from `seed`.
 
     `waits` has it wait for a word after each epoch; `after` are the epochs that the trial whose weights lie in
@@ -103,7 +103,7 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrialEnded:
     """A trial that ended by itself or was stopped."""
 
     trial: str
@@ -112,7 +112,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Failed:
+class TrialFailed:
     """A trial that raised; `error` is one line."""
 
     trial: str
@@ -121,7 +121,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerLost:
     """A trial whose process is gone."""
 
     trial: str
@@ -129,6 +129,6 @@ class Lost:
     why: str
 
 
-Event = EpochEnded | Ended | Failed | Lost
+Event = EpochEnded | TrialEnded | TrialFailed | WorkerLost
 Tell = Callable[[EpochEnded], bool]
-Train = Callable[[Setup, Job, Tell], Ended | Failed]
+Train = Callable[[Setup, TrialJob, Tell], TrialEnded | TrialFailed]

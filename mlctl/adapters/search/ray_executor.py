@@ -17,22 +17,31 @@ from typing import Any
 from mlctl.adapters.ray import task as ray_task
 from mlctl.adapters.ray.connection import Connection
 from mlctl.adapters.ray.task import Line, carried, found_there, prepare_process
-from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job, Lost, Setup, Train
-from mlctl.adapters.storage.shared_storage import Storage
+from mlctl.adapters.search.messages import (
+    EpochEnded,
+    Event,
+    Setup,
+    Train,
+    TrialEnded,
+    TrialFailed,
+    TrialJob,
+    WorkerLost,
+)
+from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.errors import NotFoundError
 
 SETUP = "setup"
 
 
-class ClusterPool:
+class RayExecutor:
     """Executor: up to `slots` trials at once (0: as many as the cluster has room for), `threads` threads each."""
 
     def __init__(self, connection: Connection, setup: Setup, train: Train, slots: int, threads: int) -> None:
         """Store what trials share, in a folder of its own; the connection is closed with the pool.
 
-        Raises what `Storage.put` raises.
+        Raises what `SharedStorage.put` raises.
         """
-        self._running: dict[str, tuple[Job, Any]] = {}
+        self._running: dict[str, tuple[TrialJob, Any]] = {}
         self._nodes: dict[str, str] = {}
         self._connection = connection
         self._storage = connection.storage.below(f"mlctl-{uuid.uuid4().hex[:12]}")
@@ -51,7 +60,7 @@ class ClusterPool:
         """Return how many more trials may be handed to the cluster."""
         return self.slots - len(self._running)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: TrialJob) -> None:
         """Have the cluster train a trial."""
         if job.weights_from:
             self._storage.put(Path(job.weights_from).name, Path(job.weights_from))
@@ -82,7 +91,7 @@ class ClusterPool:
             if not said:
                 continue
             event: Event = pickle.loads(said)  # noqa: S301 - a task of ours has said it
-            if isinstance(event, (Ended, Failed)):
+            if isinstance(event, (TrialEnded, TrialFailed)):
                 self._bring_weights(self._running.pop(trial)[0])
             found.append(event)
         for trial, (job, task) in list(self._running.items()):
@@ -97,13 +106,15 @@ class ClusterPool:
         self._connection.close()
         self._storage.remove()
 
-    def _bring_weights(self, job: Job) -> None:
+    def _bring_weights(self, job: TrialJob) -> None:
         if job.weights_to:
             with contextlib.suppress(NotFoundError):  # it was stopped before its last epoch
                 shutil.copyfile(self._storage.fetch(Path(job.weights_to).name), job.weights_to)
 
 
-def train_there(line: Line, storage: Storage, source: str, train: str, threads: int, job: Job) -> None:
+def train_there(
+    line: Line, storage: SharedStorage, source: str, train: str, threads: int, job: TrialJob
+) -> None:
     """Train a trial: what a task on a node does."""
     prepare_process(threads)
     module, _, name = train.partition(":")
@@ -128,11 +139,11 @@ def train_there(line: Line, storage: Storage, source: str, train: str, threads: 
 
 
 @functools.lru_cache(maxsize=1)
-def _setup(storage: Storage, source: str) -> Setup:
+def _setup(storage: SharedStorage, source: str) -> Setup:
     return Setup.load(storage.fetch(SETUP), found_there(storage, source))
 
 
-def _ending(job: Job, error: Exception | None) -> Lost | Failed:
+def _ending(job: TrialJob, error: Exception | None) -> WorkerLost | TrialFailed:
     """Return what has become of a task that ended without a word of its own."""
     why, raised = ray_task.why(error)
-    return (Failed if raised else Lost)(job.trial, job.attempt, why)
+    return (TrialFailed if raised else WorkerLost)(job.trial, job.attempt, why)

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from mlctl.domain.server import Place
+from mlctl.domain.server import ServerLocation
 from mlctl.errors import BadDataError, NotFoundError, RefusedError
 
 UNFINISHED = ".artifact.uploading."  # what MLflow calls a file that a client is still sending
 
 
-class Store(Protocol):
+class ArtifactStore(Protocol):
     """Keyed bytes: a folder or a bucket. Keys are relative and use slashes."""
 
     def sizes(self, under: str = "") -> Iterator[tuple[str, int]]:
@@ -34,7 +34,7 @@ class Store(Protocol):
         """Delete; return how many were."""
 
 
-class Folder:
+class ArtifactFolder:
     """Artifacts on a disk of this machine."""
 
     def __init__(self, root: Path) -> None:
@@ -105,12 +105,12 @@ class Folder:
         return file
 
 
-def store_of(place: Place) -> Store:
+def store_of(place: ServerLocation) -> ArtifactStore:
     """Return the artifacts of a server's place."""
     if place.bucket:
         from mlctl.adapters.storage.s3 import (
-            Store as Bucket,
+            S3Storage as Bucket,
         )  # boto3 takes a third of a second, wanted only here
 
         return Bucket(place.bucket)
-    return Folder(place.folder)
+    return ArtifactFolder(place.folder)

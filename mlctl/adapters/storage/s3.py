@@ -29,7 +29,7 @@ KEYS_HINT = "look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, o
 T = TypeVar("T")
 
 
-class Store:
+class S3Storage:
     """One bucket and the prefix in it that is ours; keys are relative to the prefix."""
 
     def __init__(self, bucket: Bucket, patient: bool = True) -> None:

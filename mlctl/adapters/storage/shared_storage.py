@@ -16,7 +16,7 @@ from mlctl.errors import ConfigurationError, NotFoundError
 
 
 @dataclass(frozen=True)
-class Storage:
+class SharedStorage:
     """Files by key below `place`, an absolute folder or s3://BUCKET/FOLDER. It is sent to nodes as it is.
 
     A file is there whole or not at all. Credentials and endpoint of S3 are each node's own.
@@ -25,15 +25,15 @@ class Storage:
     place: str
 
     @classmethod
-    def at(cls, place: str) -> Storage:
+    def at(cls, place: str) -> SharedStorage:
         """Return the storage of what was typed."""
         return cls(
             place.rstrip("/") if place.startswith("s3://") else str(Path(place).expanduser().absolute())
         )
 
-    def below(self, name: str) -> Storage:
+    def below(self, name: str) -> SharedStorage:
         """Return a folder of it."""
-        return Storage(f"{self.place}/{name}")
+        return SharedStorage(f"{self.place}/{name}")
 
     @property
     def folder(self) -> Path | None:
@@ -96,7 +96,7 @@ class Storage:
         name = sha256(self.place.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"mlctl-{os.getuid()}" / name
 
-    def _bucket(self) -> s3.Store:
+    def _bucket(self) -> s3.S3Storage:
         parts = urlsplit(self.place)
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return s3.Store(Bucket(parts.netloc, parts.path.strip("/"), endpoint))
+        return s3.S3Storage(Bucket(parts.netloc, parts.path.strip("/"), endpoint))

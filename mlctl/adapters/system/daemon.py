@@ -24,7 +24,7 @@ CLOCK_SLACK_S = 0.02  # the kernel counts a process's age in hundredths of a sec
 
 
 @dataclass(frozen=True)
-class Detached:
+class DaemonProcess:
     """A process in a session of its own.
 
     `started` is when it began, in seconds since the epoch; `birth` is `machine.birth` of it, where there is one.
@@ -35,12 +35,12 @@ class Detached:
     birth: str | None = None
 
     @classmethod
-    def of(cls, pid: int) -> Detached:
+    def of(cls, pid: int) -> DaemonProcess:
         """Return a process that runs now; raises psutil.NoSuchProcess."""
         return cls(pid, psutil.Process(pid).create_time(), machine.birth(pid))
 
     @classmethod
-    def noted(cls, note: Mapping[str, Any]) -> Detached:
+    def noted(cls, note: Mapping[str, Any]) -> DaemonProcess:
         """Return the process of a note; one that an older mlctl wrote has no birth."""
         return cls(note["pid"], note["started"], note.get("birth"))
 
@@ -70,9 +70,9 @@ class Detached:
         return None
 
 
-def myself() -> Detached:
+def myself() -> DaemonProcess:
     """Return the running process."""
-    return Detached.of(os.getpid())
+    return DaemonProcess.of(os.getpid())
 
 
 def spawn(
@@ -82,7 +82,7 @@ def spawn(
     hidden: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
-) -> Detached:
+) -> DaemonProcess:
     """Start a process that outlives this one and holds none of its streams; return it.
 
     `said` is what it reads on stdin, `hidden` names variables that it does not inherit (secrets are said, not
@@ -100,7 +100,7 @@ def spawn(
             pass_fds=descriptors,
             start_new_session=True,
         )
-    born = Detached.of(child.pid)
+    born = DaemonProcess.of(child.pid)
     assert child.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it ended at once: its log says why
         child.stdin.write(said)
@@ -122,7 +122,7 @@ def replace_self(
     os.execve(argv[0], list(argv), kept)  # noqa: S606  # no shell is wanted
 
 
-def stop(process: Detached, grace_s: float) -> str:
+def stop(process: DaemonProcess, grace_s: float) -> str:
     """End a process and its session; return "gracefully", "firmly" or "gone" where it had ended before.
 
     It gets `grace_s` seconds to finish what it has begun.
@@ -141,7 +141,7 @@ def stop(process: Detached, grace_s: float) -> str:
     return "firmly"
 
 
-def _ends_within(process: Detached, seconds: float) -> bool:
+def _ends_within(process: DaemonProcess, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with contextlib.suppress(ChildProcessError):

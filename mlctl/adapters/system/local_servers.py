@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlctl.adapters.system.daemon import Detached
-from mlctl.adapters.system.state_files import Notes
+from mlctl.adapters.system.daemon import DaemonProcess
+from mlctl.adapters.system.state_files import StateFiles
 
 
-def notes(state_dir: Path) -> Notes:
+def notes(state_dir: Path) -> StateFiles:
     """Return where servers are noted."""
-    return Notes(state_dir / "servers")
+    return StateFiles(state_dir / "servers")
 
 
-def process_of(note: Mapping[str, Any]) -> Detached:
+def process_of(note: Mapping[str, Any]) -> DaemonProcess:
     """Return the noted process."""
-    return Detached.noted(note)
+    return DaemonProcess.noted(note)
 
 
 def live_on(state_dir: Path, uri: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import filelock
 from mlctl.errors import RefusedError, UsageError
 
 
-class Notes:
+class StateFiles:
     """A folder of named notes."""
 
     def __init__(self, folder: Path) -> None:

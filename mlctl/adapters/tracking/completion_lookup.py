@@ -31,7 +31,7 @@ class Version:
     about: str
 
 
-class Store(Protocol):
+class CompletionStore(Protocol):
     """What completion asks of a store: names, the newest first, deleted ones left out."""
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
@@ -50,7 +50,7 @@ class Store(Protocol):
         """Let go of the store."""
 
 
-def opened(uri: str) -> Store:
+def opened(uri: str) -> CompletionStore:
     """Return a look into the store at this tracking URI; raises where it cannot be looked into quickly."""
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":

@@ -24,7 +24,7 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     return Path(sqlalchemy.make_url(tracking_uri).database or ":memory:")
 
 
-def reach(tracking_uri: str) -> None:
+def check_reachable(tracking_uri: str) -> None:
     """Return only where the store answers.
 
     Raises UnreachableError where nothing answers within seconds, ConfigurationError where what answers

@@ -14,7 +14,7 @@ import mlflow
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from mlctl.adapters.tracking.store import Store, moment
+from mlctl.adapters.tracking.store import TrackingStore, moment
 from mlctl.domain.registry import RegisteredVersion
 from mlctl.errors import ConfigurationError, NotFoundError, UnreachableError, did_you_mean
 
@@ -36,7 +36,7 @@ class StoredModel:
 class Registry:
     """Reads and writes the registered models of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: TrackingStore) -> None:
         self.store = store
         # two who delete one alias: MLflow's own rows tell of it on stderr
         warnings.filterwarnings("ignore", category=sqlalchemy.exc.SAWarning)

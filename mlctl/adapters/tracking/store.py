@@ -1,4 +1,4 @@
-"""Reading runs: all that looks at a tracking store goes through `Store`, which speaks MLflow."""
+"""Reading runs: all that looks at a tracking store goes through `TrackingStore`, which speaks MLflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlflow.entities import ViewType
 from mlctl.adapters.tracking.convert import to_run
 from mlctl.adapters.tracking.errors import asking
 from mlctl.adapters.tracking.filters import as_filter, named
-from mlctl.adapters.tracking.health import reach, sqlite_file
+from mlctl.adapters.tracking.health import check_reachable, sqlite_file
 from mlctl.domain.run import Artifact, Experiment, Run
 from mlctl.domain.run_queries import Condition, SortKey
 from mlctl.errors import NotFoundError
@@ -32,7 +32,7 @@ REMOTE_PAGE = 1000  # a server takes over a second for this many, and must not b
 COUNTED_REMOTELY = 1000
 
 
-class Store:
+class TrackingStore:
     """A tracking store, read only but for `delete`.
 
     Making one asks nothing of the store; the first question does, and fails within seconds where nothing
@@ -55,10 +55,10 @@ class Store:
 
     @cached_property
     def client(self) -> mlflow.MlflowClient:
-        """MLflow's client of this store; raises as `reach` does, and NotFoundError where no store is."""
+        """MLflow's client of this store; raises as `check_reachable` does, and NotFoundError where no store is."""
         if not self.exists:
             raise NotFoundError("there are no runs here yet", "mlctl train digits makes the first")
-        reach(self.tracking_uri)
+        check_reachable(self.tracking_uri)
         with self.asking():
             return mlflow.MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
 

@@ -36,5 +36,5 @@ def artifacts(
         return
     target = to / Path(get).name
     if target.exists():
-        session.agreed(f"{target} is there already. Overwrite it?")
+        session.confirm(f"{target} is there already. Overwrite it?")
     session.show(service.fetch(uri, run, get, to, experiment))

@@ -28,7 +28,7 @@ def delete(
     found = service.deletable(uri, runs, experiment)
     if not dry_run:
         names = ", ".join(f"{run.run_name} ({run.run_id[:8]})" for run in found)
-        session.agreed(f"Delete, with the models they logged: {names}?")
+        session.confirm(f"Delete, with the models they logged: {names}?")
     after = (
         "nothing was deleted" if dry_run else "mlflow runs restore --run-id ID: back again, but for its model"
     )

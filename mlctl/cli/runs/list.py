@@ -12,7 +12,7 @@ Experiment = Annotated[
     str | None,
     typer.Option("--experiment", "-e", metavar="EXPERIMENT", help="Only this experiment; default: all."),
 ]
-Where = Annotated[
+RunFilter = Annotated[
     str | None,
     typer.Option(
         "--where",
@@ -34,7 +34,7 @@ Limit = Annotated[int, typer.Option("--limit", "-l", min=0, help="How many at mo
 def list_runs(
     session: Session,
     experiment: Experiment = None,
-    where: Where = None,
+    where: RunFilter = None,
     sort: Sort = None,
     columns: Columns = None,
     limit: Limit = 20,

@@ -38,6 +38,6 @@ def plot(
     from mlctl.services.runs import curves
 
     if save and save.exists():
-        session.agreed(f"{save} is there already. Overwrite it?")
+        session.confirm(f"{save} is there already. Overwrite it?")
     answer = curves.curves(session.settings.tracking_uri, runs, metric, save, experiment)
     session.show(answer, f"wrote {save}" if save else "next: mlctl runs plot RUN --save curves.png")

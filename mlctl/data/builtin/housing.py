@@ -50,7 +50,8 @@ def housing(source: Source) -> Dataset:
     targets: np.ndarray[Any, Any] = frame[TARGET].to_numpy(np.float64)
     inputs = frame.drop(columns=TARGET)
     train, validation, test = (
-        Split(take(inputs, rows), targets[rows]) for rows in splits.deal(len(frame), seed, (0.64, 0.16, 0.20))
+        Split(take(inputs, rows), targets[rows])
+        for rows in splits.split_rows(len(frame), seed, (0.64, 0.16, 0.20))
     )
     return Dataset(
         "housing",

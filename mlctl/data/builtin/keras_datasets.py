@@ -22,7 +22,7 @@ from mlctl.data.sources import locate
 from mlctl.data.sources.download import Download
 from mlctl.data.sources.locate import Source
 from mlctl.data.sources.npz import Archive
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.errors import BadDataError
 
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -56,7 +56,7 @@ def digits(source: Source) -> Dataset:
         bundled = load_digits()
         pictures, labels = bundled.images, bundled.target.astype(np.int64)
     seed = _option(source, "split_seed", SPLIT_SEED)
-    dealt = splits.deal_by_class(labels, seed, (0.64, 0.16, 0.20))
+    dealt = splits.split_rows_by_class(labels, seed, (0.64, 0.16, 0.20))
     train, validation, test = (Split(pictures[rows], labels[rows]) for rows in dealt)
     return Dataset(
         "digits",
@@ -88,7 +88,7 @@ def _dealt_mnist(source: Source, arrays: Sequence[np.ndarray[Any, Any]], path: P
     pictures, labels, test_pictures, test_labels = arrays
     seed = _option(source, "split_seed", SPLIT_SEED)
     labels, test_labels = labels.astype(np.int64), test_labels.astype(np.int64)
-    train, validation = splits.deal(len(labels), seed, (55 / 60, 5 / 60))
+    train, validation = splits.split_rows(len(labels), seed, (55 / 60, 5 / 60))
     return Dataset(
         "mnist",
         Split(pictures[train], labels[train]),
@@ -137,7 +137,7 @@ class Words(Sequence[str]):
 
 
 def imdb(source: Source) -> Dataset:
-    """Return the 50,000 reviews as `Bags` over the most frequent words, 80 % train and 20 % validation.
+    """Return the 50,000 reviews as `SparseBags` over the most frequent words, 80 % train and 20 % validation.
 
     The word of rank r is column r - 1. There is no test split, as published. `extra["words"]` are the words
     by column; `raw` joins a review's words, the most frequent first, which the tokeniser takes apart again.
@@ -157,9 +157,9 @@ def imdb(source: Source) -> Dataset:
             path, vocabulary, source.cache_dir / "prepared" / f"imdb-{digest[:32]}-{vocabulary}.npz"
         )
     seed = _option(source, "split_seed", SPLIT_SEED)
-    train, validation = splits.deal(len(labels), seed, (0.8, 0.2))
+    train, validation = splits.split_rows(len(labels), seed, (0.8, 0.2))
 
-    def texts(rows: Bags) -> list[str]:
+    def texts(rows: SparseBags) -> list[str]:
         return [" ".join([words[column] for column in rows[row]]) for row in range(len(rows))]
 
     return Dataset(
@@ -176,7 +176,7 @@ def imdb(source: Source) -> Dataset:
     )
 
 
-def _reviews(path: Path, vocabulary: int, prepared: Path) -> tuple[Bags, np.ndarray[Any, Any]]:
+def _reviews(path: Path, vocabulary: int, prepared: Path) -> tuple[SparseBags, np.ndarray[Any, Any]]:
     """Read imdb.npz, or what an earlier run prepared from the same bytes (its name says from which)."""
     if (known := sparse_bags.load(prepared)) is not None:
         return known
@@ -186,11 +186,11 @@ def _reviews(path: Path, vocabulary: int, prepared: Path) -> tuple[Bags, np.ndar
             rows = archive.lists(f"x_{part}")
             labels.append(archive.array(f"y_{part}", (len(rows),), low=0, high=1).astype(np.int64))
             try:
-                parts.append(Bags.from_lists(rows, vocabulary, base=1))
+                parts.append(SparseBags.from_lists(rows, vocabulary, base=1))
             except ValueError as exc:
                 raise archive.bad(f"x_{part}", str(exc), "the ranks of words, from 1") from exc
             del rows  # 300 MB of Python integers, before the next part brings as many
-    whole, targets = Bags.concatenate(*parts), np.concatenate(labels)
+    whole, targets = SparseBags.concatenate(*parts), np.concatenate(labels)
     with suppress(
         OSError
     ):  # a cache that cannot be written costs the next run a second, and this one nothing

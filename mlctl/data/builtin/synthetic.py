@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def words(vocabulary: int) -> list[str]:
     return found
 
 
-def reviews(rows: int, vocabulary: int) -> tuple[Bags, Array]:
+def reviews(rows: int, vocabulary: int) -> tuple[SparseBags, Array]:
     """Return reviews over `words(vocabulary)`, and whether each is positive.
 
     Words come as often as their rank has it (Zipf); one in five of the words says which way the review
@@ -73,7 +73,7 @@ def reviews(rows: int, vocabulary: int) -> tuple[Bags, Array]:
     turned = leaning & (rng.random(len(owner)) < 0.35)
     columns[turned] = columns[turned] // 10 * 10 + np.where(owner[turned] == 1, 8, 3)
     columns = columns.clip(0, vocabulary - 1)
-    return Bags.from_flat(columns, lengths, vocabulary), labels
+    return SparseBags.from_flat(columns, lengths, vocabulary), labels
 
 
 def housing(rows: int) -> pd.DataFrame:

@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageFiles:
     """n picture files, each (height, width, 3) once it is read; slicing and taking reads nothing."""
 
     files: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Pictures:
         """What `dense` returns: (n, height, width, 3)."""
         return len(self), self.height, self.width, 3
 
-    def take(self, rows: Array) -> Pictures:
+    def take(self, rows: Array) -> ImageFiles:
         """Return these files, in this order."""
         return replace(self, files=tuple(self.files[row] for row in rows))
 
@@ -119,7 +119,7 @@ def read(
     unreadable = set(bad)
     good = found.take(np.array([row for row, one in enumerate(found.files) if one not in unreadable]))
     sha, size_bytes = labelled_files.digest(good.files, good.labels)
-    pictures = Pictures(good.files, *size)
+    pictures = ImageFiles(good.files, *size)
     train, validation, test = (Split(pictures.take(rows), good.labels[rows]) for rows in good.dealt(seed))
     counts = np.bincount(good.labels, minlength=len(good.classes))
     said_of = ", ".join(f"{name} {count:,}" for name, count in zip(good.classes, counts, strict=True))
@@ -137,7 +137,7 @@ def read(
     )  # fmt: skip
 
 
-def _pixels(pictures: Pictures) -> Array:
+def _pixels(pictures: ImageFiles) -> Array:
     return pictures.pixels()
 
 

@@ -73,7 +73,7 @@ class Labelled:
                 f"class {self.classes[int(counts.argmin())]} has {counts.min()} files that can be used",
                 f"each class needs {needed}",
             )
-        train, *hands = (rest[hand] for hand in splits.deal_by_class(self.labels[rest], seed, shares))
+        train, *hands = (rest[hand] for hand in splits.split_rows_by_class(self.labels[rest], seed, shares))
         validation, test = (
             given if len(given) else hand for given, hand in zip(published, hands, strict=True)
         )

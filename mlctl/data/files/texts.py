@@ -17,7 +17,7 @@ from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files import labelled_files
 from mlctl.data.sources import locate
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.tables import column_types, label_column
 from mlctl.data.tables import reader as delimited
 from mlctl.errors import BadDataError, UsageError, did_you_mean
@@ -57,13 +57,13 @@ def read(
         raise BadDataError(f"{path}: no word occurs in two texts", "are these texts?")
     places = {word: place for place, word in enumerate(known)}
 
-    def bags(rows: Array) -> Bags:
+    def bags(rows: Array) -> SparseBags:
         found = [[places[word] for word in tokens(one) if word in places] for one in reader(rows)]
         lengths = np.array([len(one) for one in found])
         flat = np.concatenate([np.array(one, np.int64) for one in found])
-        return Bags.from_flat(flat, lengths, len(known))
+        return SparseBags.from_flat(flat, lengths, len(known))
 
-    def as_texts(rows: Bags) -> list[str]:
+    def as_texts(rows: SparseBags) -> list[str]:
         return [" ".join(known[one] for one in rows[row]) for row in range(len(rows))]
 
     train, validation, test = (Split(bags(rows), numbers[rows]) for rows in parts)
@@ -111,5 +111,5 @@ def _of_table(
     def reader(rows: Array) -> Iterator[str]:
         return (cells.iloc[row] for row in rows)
 
-    parts = splits.deal_by_class(numbers, seed, (0.64, 0.16, 0.20))
+    parts = splits.split_rows_by_class(numbers, seed, (0.64, 0.16, 0.20))
     return numbers, names, reader, parts, text, tuple(notes)

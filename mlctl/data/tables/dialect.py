@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dialect:
     """How a text file holds its table.
 
     `header` is whether its first row names the columns; `row_names` that the rows begin with a cell that the
@@ -40,7 +40,7 @@ class Layout:
         return f"{self.encoding}, {WORDS[self.delimiter]} between columns{comma}, {named}{names}"
 
 
-def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -> Layout:
+def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -> Dialect:
     """Find how a text file holds its table; `known` are names that its columns may have.
 
     Raises BadDataError where it holds none.
@@ -68,7 +68,7 @@ def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -
     if header:
         check_names(path, rows[0])
     comma = _decimal_commas(rows, quoted=delimiter == ",")
-    return Layout(encoding, delimiter, header, "," if comma else ".", header and _row_names(rows))
+    return Dialect(encoding, delimiter, header, "," if comma else ".", header and _row_names(rows))
 
 
 def _row_names(rows: Sequence[Sequence[str]]) -> bool:

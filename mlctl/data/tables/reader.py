@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.data.tables.dialect import Layout, check_names, sniff
+from mlctl.data.tables.dialect import Dialect, check_names, sniff
 from mlctl.domain.missing_values import OUR_OWN
 from mlctl.errors import BadDataError
 
@@ -87,7 +87,7 @@ def head(path: Path, rows: int = 200) -> pd.DataFrame:
     return _read_text(path, layout, nrows=rows)
 
 
-def _read_text(path: Path, layout: Layout, **more: Any) -> pd.DataFrame:
+def _read_text(path: Path, layout: Dialect, **more: Any) -> pd.DataFrame:
     import pandas as pd
 
     with _reading(path):
@@ -111,7 +111,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise BadDataError(f"{path} is no whole table: {_line(exc)}", "mend the row it names") from exc
 
 
-def _how(path: Path, layout: Layout) -> dict[str, Any]:
+def _how(path: Path, layout: Dialect) -> dict[str, Any]:
     return {
         "encoding": _whole_encoding(path, layout.encoding),
         "sep": layout.delimiter,
@@ -138,7 +138,7 @@ def _whole_encoding(path: Path, sampled: str) -> str:
     return sampled
 
 
-def _finished(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+def _finished(frame: pd.DataFrame, layout: Dialect) -> pd.DataFrame:
     """Return what pandas has read with its columns' names, and numbers such as 1.234,50 as 1234.50."""
     frame = frame.set_axis(_names(frame, layout), axis="columns")
     if layout.row_names:
@@ -152,7 +152,7 @@ def _finished(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     return frame
 
 
-def _names(frame: pd.DataFrame, layout: Layout) -> list[str]:
+def _names(frame: pd.DataFrame, layout: Dialect) -> list[str]:
     if layout.header:
         return [str(name).strip() for name in frame.columns]
     return [f"c{number}" for number in range(1, len(frame.columns) + 1)]

@@ -192,7 +192,7 @@ def _dealt(
         return tuple(np.split(order, ends))
     if group:
         codes = frame[group].astype(str).factorize()[0]
-        hands = splits.deal(int(codes.max()) + 1, seed, FRACTIONS)
+        hands = splits.split_rows(int(codes.max()) + 1, seed, FRACTIONS)
         parts = tuple(np.flatnonzero(np.isin(codes, hand)) for hand in hands)
         if not all(map(len, parts)):
             raise BadDataError(
@@ -201,8 +201,8 @@ def _dealt(
             )
         return parts
     if classes:
-        return splits.deal_by_class(targets, seed, FRACTIONS)
-    return splits.deal(len(frame), seed, FRACTIONS)
+        return splits.split_rows_by_class(targets, seed, FRACTIONS)
+    return splits.split_rows(len(frame), seed, FRACTIONS)
 
 
 def _check_dealt(

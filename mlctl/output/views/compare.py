@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.run_queries import Curves, Fetched, RunDiff
+from mlctl.domain.run_queries import Curves, DownloadedArtifact, RunDiff
 from mlctl.output.chart import chart
 from mlctl.output.render import Cell, Column, Table
 from mlctl.output.views.base import document, tables
@@ -80,10 +80,10 @@ def _(answer: Curves) -> list[Table]:
 
 
 @document.register
-def _(answer: Fetched) -> Any:
+def _(answer: DownloadedArtifact) -> Any:
     return {"run_id": answer.run.run_id, "path": answer.path, "file": answer.file}
 
 
 @tables.register
-def _(answer: Fetched) -> list[Table]:
+def _(answer: DownloadedArtifact) -> list[Table]:
     return [Table((Column("artifact", keep=9), Column("is now", keep=9)), [(answer.path, answer.file)])]

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.serving import Comparison, Predicted, PredictionFile, Predictions
+from mlctl.domain.serving import Comparison, Prediction, PredictionFile, Predictions
 from mlctl.output.render import PAIR, Cell, Column, Table, number
 from mlctl.output.views.base import document, tables
 from mlctl.output.words import encodable
@@ -45,7 +45,7 @@ def _sentence(answer: Predictions) -> Table:
     )
 
 
-def sentence(answer: Predictions, one: Predicted) -> str:
+def sentence(answer: Predictions, one: Prediction) -> str:
     """Return one answer as somebody would say it."""
     truth = "" if one.true_label is None else f" (it is {_valued(one.true_label, answer.unit)})"
     if one.label is None:

@@ -10,11 +10,11 @@ from mlctl.domain.server import (
     Adoption,
     Backup,
     Exported,
+    GcReport,
     Login,
     Migrated,
     ServerList,
     StoppedServer,
-    Sweep,
     TrackingServer,
 )
 from mlctl.output.render import PAIR, Column, Table, number
@@ -152,7 +152,7 @@ def _(answer: Backup) -> Any:
 
 
 @tables.register
-def _(answer: Sweep) -> list[Table]:
+def _(answer: GcReport) -> list[Table]:
     rows: list[tuple[str, Any]] = [
         ("database", answer.backend),
         ("runs", len(answer.runs)),
@@ -167,7 +167,7 @@ def _(answer: Sweep) -> list[Table]:
 
 
 @document.register
-def _(answer: Sweep) -> Any:
+def _(answer: GcReport) -> Any:
     return asdict(answer)
 
 

@@ -16,29 +16,29 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.runlog.search_journal import NAME as JOURNAL
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain.automl import Ranked
+from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.scores import labels_of
 from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
 from mlctl.services.automl.interrupts import Interrupts
 from mlctl.services.automl.models import LIGHTGBM
 from mlctl.services.automl.table import Table
-from mlctl.services.automl.time_budget import Clock
+from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.training import logged_model
-from mlctl.services.workflows.automl import Asked
+from mlctl.services.workflows.automl import AutomlJob
 
 INTERRUPTED = "interrupted"
 
 Array = np.ndarray[Any, Any]
 
 
-class Ending:
+class Finalizer:
     """What a race ends with, however it ends."""
 
     def __init__(
-        self, asked: Asked, data: Dataset, table: Table, objective: Objective, watcher: Watcher, clock: Clock,
+        self, asked: AutomlJob, data: Dataset, table: Table, objective: Objective, watcher: ProgressListener, clock: TimeBudget,
         sitting: int, interrupts: Interrupts,
     ) -> None:  # fmt: skip
         """`data` has the targets as they are; `sitting` counts how often the race was resumed.
@@ -56,7 +56,7 @@ class Ending:
 
     def log(
         self, recorder: Recorder, chosen: Mapping[str, Fitted], shares: Mapping[str, float],
-        reached: Mapping[str, float], leaderboard: Sequence[Ranked], ended: str,
+        reached: Mapping[str, float], leaderboard: Sequence[LeaderboardEntry], ended: str,
     ) -> None:  # fmt: skip
         """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
         graph_of = {name: one.graph for name, one in chosen.items()}
@@ -138,7 +138,12 @@ class Ending:
         }  # fmt: skip
 
     def _keep(
-        self, recorder: Recorder, leaderboard: Sequence[Ranked], name: str, split: Split, answers: Array
+        self,
+        recorder: Recorder,
+        leaderboard: Sequence[LeaderboardEntry],
+        name: str,
+        split: Split,
+        answers: Array,
     ) -> None:
         """Keep the leaderboard, the journal, and the picture of right and wrong with the run."""
         with recorder.artifact("leaderboard.csv").open("w", newline="", encoding="utf-8") as file:

@@ -10,13 +10,13 @@ import numpy as np
 
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.runlog.trial_runs import TrialRuns
-from mlctl.domain.automl import BLEND, Ranked
+from mlctl.domain.automl import BLEND, LeaderboardEntry
 from mlctl.domain.objective import Objective
-from mlctl.domain.tune import DONE, FAILED, STOPPED, Running, SearchWatcher, Trial
+from mlctl.domain.tune import DONE, FAILED, STOPPED, RunningTrial, SearchListener, Trial
 from mlctl.errors import ChildFailedError, MlctlError
 from mlctl.services.automl import metrics
 from mlctl.services.automl.fitting import Fitted
-from mlctl.services.automl.model_cache import Kept
+from mlctl.services.automl.model_cache import ModelCache
 from mlctl.services.automl.models import Spec
 from mlctl.services.automl.table import Table
 
@@ -24,11 +24,11 @@ MOST_FAILURES = 3  # in a row, and nothing fitted: then it is not the models tha
 SHOWN = ("loss", "learning_rate", "num_leaves", "units")  # the few values that tell a model from its like
 
 
-class Board:
+class Leaderboard:
     """The models of one race, by name."""
 
     def __init__(
-        self, table: Table, objective: Objective, runs: TrialRuns, kept: Kept, watcher: SearchWatcher
+        self, table: Table, objective: Objective, runs: TrialRuns, kept: ModelCache, watcher: SearchListener
     ) -> None:
         self.table = table
         self.objective = objective
@@ -36,11 +36,11 @@ class Board:
         self.kept = kept
         self.watcher = watcher
         self.fitted: dict[str, Fitted] = {}
-        self.ranked: dict[str, Ranked] = {}
+        self.ranked: dict[str, LeaderboardEntry] = {}
         self._failures = 0
 
     @property
-    def best(self) -> list[Ranked]:
+    def best(self) -> list[LeaderboardEntry]:
         """The models that have a score, best first."""
         return sorted((one for one in self.ranked.values() if one.score is not None), key=self._place)
 
@@ -49,7 +49,7 @@ class Board:
         found = metrics.measured(self.table.judged, answers, self.table.classes, self.table.span)
         return {f"val_{name}": value for name, value in found.items()}
 
-    def better_alone(self, reached: Mapping[str, float]) -> Ranked | None:
+    def better_alone(self, reached: Mapping[str, float]) -> LeaderboardEntry | None:
         """Return the best model where it beats a blend that has `reached` this, by the metric asked for."""
         best = self.best[0]
         assert best.score is not None
@@ -65,7 +65,10 @@ class Board:
         most = int(spec.params.get("rounds") or spec.params.get("n_estimators") or 0)
         best = self.best
         self.watcher.trials(
-            [Running(spec.name, rounds, most, value)], len(self.ranked), 0, best[0].score if best else None
+            [RunningTrial(spec.name, rounds, most, value)],
+            len(self.ranked),
+            0,
+            best[0].score if best else None,
         )
 
     def done(self, fitted: Fitted) -> None:
@@ -89,7 +92,9 @@ class Board:
         """A model was stopped before it had a score; the journal does not know it, and resume begins it again."""
         tags = {"mlctl.state": STOPPED, "mlctl.why": why}
         self.runs.end(spec.name, "KILLED", {}, 0, tags, now_ms())
-        self.ranked[spec.name] = Ranked(spec.name, spec.family, "", STOPPED, params=spec.told, why=why)
+        self.ranked[spec.name] = LeaderboardEntry(
+            spec.name, spec.family, "", STOPPED, params=spec.told, why=why
+        )
         self.watcher.trial(Trial(spec.name, "", STOPPED, _shown(spec), why=why), False)
 
     def failed(self, spec: Spec, error: Exception) -> None:
@@ -98,7 +103,9 @@ class Board:
         why = " ".join(why.split())[:300]
         self.runs.end(spec.name, "FAILED", {}, 0, {"mlctl.state": FAILED, "mlctl.error": why}, now_ms())
         self.kept.failed(spec, why, now_ms())
-        self.ranked[spec.name] = Ranked(spec.name, spec.family, "", FAILED, params=spec.told, why=why)
+        self.ranked[spec.name] = LeaderboardEntry(
+            spec.name, spec.family, "", FAILED, params=spec.told, why=why
+        )
         self.watcher.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
         self._failures += 1
         if self._failures >= MOST_FAILURES and not self.fitted:
@@ -108,9 +115,9 @@ class Board:
 
     def leaderboard(
         self, blend_run: str, shares: Mapping[str, float], reached: Mapping[str, float]
-    ) -> tuple[Ranked, ...]:
+    ) -> tuple[LeaderboardEntry, ...]:
         """Return all models and their blend, best first, those without a score last."""
-        whole = Ranked(BLEND, BLEND, blend_run, DONE, reached[self.objective.metric], reached)
+        whole = LeaderboardEntry(BLEND, BLEND, blend_run, DONE, reached[self.objective.metric], reached)
         every = [
             replace(one, run_id=self.runs.ids.get(name, ""), weight=shares.get(name, 0.0))
             for name, one in self.ranked.items()
@@ -118,7 +125,7 @@ class Board:
         # of equals the blend comes first: it is what is logged
         return tuple(sorted([whole, *every], key=lambda one: (one.score is None, self._place(one))))
 
-    def _place(self, one: Ranked) -> float:
+    def _place(self, one: LeaderboardEntry) -> float:
         score = one.score or 0.0
         return -score if self.objective.maximize else score
 
@@ -126,7 +133,7 @@ class Board:
         spec, best = fitted.spec, self.best
         leads = not best or self.objective.better(score, best[0].score or 0.0)
         self.fitted[spec.name] = fitted
-        self.ranked[spec.name] = Ranked(
+        self.ranked[spec.name] = LeaderboardEntry(
             spec.name, spec.family, "", DONE, score, found, spec.told, fitted.rounds, fitted.seconds
         )
         trial = Trial(spec.name, "", DONE, _shown(spec), score, fitted.rounds, fitted.seconds)

@@ -20,7 +20,7 @@ from mlctl.services.automl.models import Spec
 FOLDER = "models"
 
 
-class Kept:
+class ModelCache:
     """The models of one race on this disk."""
 
     def __init__(self, folder: Path, journal: SearchJournal) -> None:

@@ -16,7 +16,7 @@ from mlctl.adapters.keras import programs, runtime
 from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
 from mlctl.adapters.models import onnx_graphs, save
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import ChildFailedError
 from mlctl.scores import scores
 
@@ -32,7 +32,7 @@ class _TimeIsUp(Exception):
     """There is no time for another epoch."""
 
 
-class _Watch(Quiet):
+class _Watch(NullProgress):
     """Ends an epoch in its middle when time is up; the first may take as long again."""
 
     def __init__(self, progress: Progress, until: float) -> None:
@@ -65,7 +65,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     loop = Loop(
         model, program, programs.predictor_for(model, inputs), held_out,
         lambda found: scores(data.validation.targets, found, classes), seed,
-        Quiet() if rounds else _Watch(progress, until),
+        NullProgress() if rounds else _Watch(progress, until),
     )  # fmt: skip
 
     def ended(epoch: Epoch) -> None:

@@ -15,26 +15,26 @@ from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms, open_st
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.adapters.system import provenance
-from mlctl.domain.automl import Automl, Ranked
+from mlctl.domain.automl import Automl, LeaderboardEntry
 from mlctl.domain.run import Run
-from mlctl.domain.tune import SearchWatcher
+from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.services.automl import blend, features, fitting, metrics, models
-from mlctl.services.automl.finalizer import INTERRUPTED, Ending
+from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
 from mlctl.services.automl.fitting import MORE_ROWS, OutOfTime
 from mlctl.services.automl.interrupts import Interrupts
-from mlctl.services.automl.leaderboard import Board
+from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.lightgbm_search import MOST, Search
-from mlctl.services.automl.model_cache import Kept
+from mlctl.services.automl.model_cache import ModelCache
 from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
 from mlctl.services.automl.table import Table, centred
-from mlctl.services.automl.time_budget import Clock
-from mlctl.services.recipes.prepare import Prepared
+from mlctl.services.automl.time_budget import TimeBudget
+from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import report
 from mlctl.services.training.request import Request
 from mlctl.services.training.run_status import finished, recording
 from mlctl.services.training.training import Training
-from mlctl.services.workflows.automl import AUTOML, Asked, request_entry
+from mlctl.services.workflows.automl import AUTOML, AutomlJob, request_entry
 from mlctl.services.workflows.tune import KIND_TAG
 from mlctl.settings import Settings
 
@@ -45,11 +45,11 @@ WORTH_BEGINNING = 0.15  # of the time must be left for a model that nothing usef
 Entries = Sequence[Mapping[str, Any]]
 
 
-class Race:
+class AutomlRun:
     """One race, new or (with `run` and its journal's `entries`) gone on with."""
 
     def __init__(
-        self, settings: Settings, asked: Asked, prepared: Prepared, watcher: SearchWatcher, began: float,
+        self, settings: Settings, asked: AutomlJob, prepared: PreparedData, watcher: SearchListener, began: float,
         run: Run | None, entries: Entries,
     ) -> None:  # fmt: skip
         self.settings = settings
@@ -63,7 +63,7 @@ class Race:
         self.entries = entries
         spent = sum(entry["seconds"] for entry in entries if entry["kind"] == "end")
         timeout = self.request.timeout_s
-        self.clock = Clock(began, max(timeout - spent, timeout / 4))
+        self.clock = TimeBudget(began, max(timeout - spent, timeout / 4))
         self.objective = metrics.objective(
             self.request.metric, prepared.recipe.objective, len(self.data.classes)
         )
@@ -95,7 +95,9 @@ class Race:
         self.training.describe(recorder)
         return recorder
 
-    def _recorded(self, recorder: Recorder, journal: SearchJournal) -> tuple[tuple[Ranked, ...], str]:
+    def _recorded(
+        self, recorder: Recorder, journal: SearchJournal
+    ) -> tuple[tuple[LeaderboardEntry, ...], str]:
         if not self.entries:
             journal.add(AUTOML, request=request_entry(self.request))
         journal.add("sitting", at=now_ms())
@@ -106,8 +108,12 @@ class Race:
             if self.resumed:
                 runs.find()
             self.watcher.stage("making features")
-            board = Board(
-                self._table(), self.objective, runs, Kept(recorder.journal.folder, journal), self.watcher
+            board = Leaderboard(
+                self._table(),
+                self.objective,
+                runs,
+                ModelCache(recorder.journal.folder, journal),
+                self.watcher,
             )
             ended = self._fit_all(board)
             if not board.fitted:
@@ -117,7 +123,7 @@ class Race:
             with Interrupts(noted=ended == INTERRUPTED) as interrupts:
                 shares, reached = self._blended(board)
                 chosen = {name: board.fitted[name] for name in shares}
-                ending = Ending(
+                ending = Finalizer(
                     self.asked, self.data, board.table, self.objective, self.watcher, self.clock, self._sitting,
                     interrupts,
                 )  # fmt: skip
@@ -130,7 +136,7 @@ class Race:
         leaderboard = board.leaderboard(recorder.run_id, shares, reached)  # now with the runs' ids
         return leaderboard, INTERRUPTED if interrupts.noted else ended
 
-    def _blended(self, board: Board) -> tuple[dict[str, float], dict[str, float]]:
+    def _blended(self, board: Leaderboard) -> tuple[dict[str, float], dict[str, float]]:
         """Return each model's share, and what the judging rows say of the whole."""
         answers = {name: one.answers for name, one in board.fitted.items()}
         table = board.table
@@ -145,7 +151,7 @@ class Race:
 
     # -- fitting ------------------------------------------------------------------------------------------
 
-    def _fit_all(self, board: Board) -> str:
+    def _fit_all(self, board: Leaderboard) -> str:
         """Fit models until time is up or nothing is left; Ctrl-C ends it once there is one."""
         known = {entry["trial"] for entry in self.entries if entry["kind"] == "end"}
         for fitted, entry in board.kept.again(self.entries):
@@ -174,7 +180,7 @@ class Race:
                 raise
             return INTERRUPTED
 
-    def _search(self, board: Board, known: set[str]) -> str:
+    def _search(self, board: Leaderboard, known: set[str]) -> str:
         boosters = [one for one in board.best if one.family == LIGHTGBM]
         if not self._searches or not boosters:
             return ALL_TRIED
@@ -195,7 +201,7 @@ class Race:
     def _searches(self) -> bool:
         return LIGHTGBM in self.asked.families
 
-    def _has_time(self, board: Board, spec: Spec) -> bool:
+    def _has_time(self, board: Leaderboard, spec: Spec) -> bool:
         """Whether a model may begin: there is time for it, and for fitting the blend on all rows afterwards."""
         alike = [one.seconds for one in board.fitted.values() if one.spec.family == spec.family]
         wanted = 0.6 * alike[-1] if alike else 0.0
@@ -203,13 +209,13 @@ class Race:
             wanted = max(wanted, WORTH_BEGINNING * self.clock.timeout_s)
         return self.clock.left - self._refits(board) > wanted or not board.fitted
 
-    def _refits(self, board: Board) -> float:
+    def _refits(self, board: Leaderboard) -> float:
         """Return what is kept for fitting the best models again, on all rows."""
         if board.table.folds:
             return 0.0
         return self.clock.for_refits(MORE_ROWS * one.duration_s for one in board.best[: blend.MOST // 2])
 
-    def _fit_one(self, board: Board, spec: Spec) -> None:
+    def _fit_one(self, board: Leaderboard, spec: Spec) -> None:
         board.begin(spec)
         try:
             # something must come of it, however little of the time imports have left

@@ -82,9 +82,9 @@ class Table:
         whole, shares = self.whole, [1 / self.folds] * self.folds
         targets = whole.data.train.targets
         if self.classes:
-            hands = splits.deal_by_class(targets, self.seed, shares)
+            hands = splits.split_rows_by_class(targets, self.seed, shares)
         else:
-            hands = splits.deal(len(targets), self.seed, shares)
+            hands = splits.split_rows(len(targets), self.seed, shares)
         for hand in hands:
             rest = np.setdiff1d(np.arange(len(targets)), hand)
             known, held = (replace(self.data.train, targets=targets[rows]) for rows in (rest, hand))

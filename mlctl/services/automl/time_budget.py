@@ -12,7 +12,7 @@ REFITS = 0.35  # of the time, at most, is kept for fitting the blend's models on
 NIBBLED = 0.03  # of the time: models stop a little after they should
 
 
-class Clock:
+class TimeBudget:
     """Times are monotonic seconds."""
 
     def __init__(self, began: float, timeout_s: float) -> None:

@@ -6,8 +6,8 @@ import time
 
 from mlflow.entities import Metric, Param, RunTag
 
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.serving import Comparison
 from mlctl.services.evaluation.evaluate import examine
@@ -24,7 +24,7 @@ def compare(
     rows: int | None = None,
     log: bool = False,
     target: str | None = None,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
 ) -> Comparison:
     """Return what the models reach on the rows that `examine` chooses; raises as resolving and examining do.
 
@@ -33,7 +33,7 @@ def compare(
     typed = [model, *([against] if against else [])]
     references = [resolve(settings, one) for one in typed]
     exam = examine(settings, source, data, rows, {"target": target} if target else None, watcher, references)
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     found = [exam.take(store, one) for one in references]
     run_id = _logged(settings, found) if log else None
     names = tuple(_named(one, text) for one, text in zip(references, typed, strict=True))
@@ -48,7 +48,7 @@ def _named(reference: ModelReference, typed: str) -> str:
 
 def _logged(settings: Settings, found: list[Evaluation]) -> str:
     """Note the evaluation as a run of the recipe's experiment; the second model's figures begin `against_`."""
-    store = Store(settings.tracking_uri, create=True)
+    store = TrackingStore(settings.tracking_uri, create=True)
     name = settings.experiment or found[0].recipe
     now = int(time.time() * 1000)
     with store.making():

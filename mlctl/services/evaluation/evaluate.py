@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlctl.adapters.models.load import client_input, loaded
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.dataset import Dataset, Split, class_numbers
 from mlctl.data.sources.locate import given_path
-from mlctl.domain.progress import Quiet, Watcher
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
@@ -27,14 +27,14 @@ from mlctl.scores import scores
 from mlctl.services.evaluation import labelled_data
 from mlctl.services.evaluation.predictor import Array, asked
 from mlctl.services.recipes import prepare
-from mlctl.services.recipes.prepare import Prepared
+from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.runs.select import parse_objective
 from mlctl.settings import Settings
 
 ALL = "all"
 
 
-class Exam(Protocol):
+class EvaluationSet(Protocol):
     """Rows with their targets, ready for any number of models; `name` is the split, `decides` the metric."""
 
     @property
@@ -45,15 +45,15 @@ class Exam(Protocol):
     def decides(self) -> str:
         """The metric by which one model is better than another."""
 
-    def take(self, store: Store, model: ModelReference) -> Evaluation:
+    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
         """Score one model; raises BadDataError where it does not answer this data as it should."""
 
 
 @dataclass(frozen=True)
-class Dealt:
+class SplitSet:
     """A recipe's test split, or its validation split where it has none."""
 
-    prepared: Prepared
+    prepared: PreparedData
     name: str
     split: Split
 
@@ -67,7 +67,7 @@ class Dealt:
         """The recipe's own objective."""
         return self.prepared.recipe.objective.metric.removeprefix("val_")
 
-    def take(self, store: Store, model: ModelReference) -> Evaluation:
+    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
         """Score one model."""
         raw = client_input(self.data.raw(self.split.inputs), self.prepared.encoder)
         with loaded(store, model.uri) as found:
@@ -86,7 +86,7 @@ class Dealt:
 
 
 @dataclass(frozen=True)
-class Whole:
+class FullSet:
     """All rows of a file or folder of a user's, read for each model as `mlctl predict` reads them."""
 
     settings: Settings
@@ -96,7 +96,7 @@ class Whole:
     decides: str
     name: str = ALL
 
-    def take(self, store: Store, model: ModelReference) -> Evaluation:
+    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
         """Score one model."""
         with asked(self.settings, model.uri, None) as one:
             if not one.about.task:
@@ -147,16 +147,16 @@ def examine(
     data: str | None = None,
     rows: int | None = None,
     given: Mapping[str, Any] | None = None,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
     models: Iterable[ModelReference] = (),
-) -> Exam:
+) -> EvaluationSet:
     """Load data, and choose what `models` are scored on; `data`, `rows` and `given` are as `mlctl train` has them.
 
     Data options (a table's target, the split) are those of the run that made one of the models, where `given`
     sets no other: of the first that was trained on this very data, so that none of the rows that it was trained
     on is among the test's. A user's own data that none of them was trained on is scored whole.
     """
-    looking = watcher or Quiet()
+    looking = watcher or NullProgress()
     runs: Sequence[Run] = _runs(settings, models)
     recipe = _recipe_of(source, runs)
     own = recipe.name in labelled_data.RECIPES and (data or recipe.own_data) and data != prepare.SYNTHETIC
@@ -167,13 +167,13 @@ def examine(
     values = recipe.values({**_options(recipe, runs), **(given or {})})
     prepared = prepare.prepare(settings, recipe, values, data, rows, looking)
     found = prepared.data
-    return Dealt(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
+    return SplitSet(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
 
 
 def _whole(
     settings: Settings, recipe: Recipe, data: str | None, rows: int | None, given: Mapping[str, Any],
-    watcher: Watcher, runs: Sequence[Run],
-) -> tuple[Whole | None, Sequence[Run]]:  # fmt: skip
+    watcher: ProgressListener, runs: Sequence[Run],
+) -> tuple[FullSet | None, Sequence[Run]]:  # fmt: skip
     """Return all rows of data that none of the runs was trained on; else None, and the runs that were."""
     values = recipe.values({**_options(recipe, runs), **given})
     source = prepare.source_of(settings, recipe, values, data, rows, watcher)
@@ -191,7 +191,7 @@ def _whole(
     objective = next((one for one in told if one), recipe.objective)
     reference = DataReference(path.name.partition(".")[0], source.given or str(path), sha256, 0, size)
     decides = objective.metric.removeprefix("val_")
-    return Whole(settings, found, recipe.name, reference, decides), runs
+    return FullSet(settings, found, recipe.name, reference, decides), runs
 
 
 def _recipe_of(source: str, runs: Sequence[Run]) -> Recipe:
@@ -207,7 +207,7 @@ def _recipe_of(source: str, runs: Sequence[Run]) -> Recipe:
 
 def _runs(settings: Settings, models: Iterable[ModelReference]) -> list[Run]:
     """Return the runs that made the models; a model may outlive its own."""
-    found, store = [], Store(settings.tracking_uri)
+    found, store = [], TrackingStore(settings.tracking_uri)
     for run_id in dict.fromkeys(one.run_id for one in models if one.run_id):
         try:
             found.append(store.run(run_id))

@@ -17,11 +17,11 @@ import pyarrow.parquet
 from mlctl.adapters.predict import image_input
 from mlctl.data.files.texts import text_of
 from mlctl.data.tables import column_types, reader
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.evaluation.predictor import About, Rows, take
 from mlctl.serving import tables
-from mlctl.serving.request_error import Refusal
+from mlctl.serving.request_error import RequestError
 from mlctl.serving.tensors import cast, check_shape, to_tensor
 
 KNOWN = (*sorted(image_input.SUFFIXES), ".npy", ".npz", *reader.CSV, *reader.PARQUET, ".txt", ".json")
@@ -35,7 +35,7 @@ class Batch:
     source: str
 
 
-def batches(about: About, inputs: list[str], size: int, watcher: Watcher) -> Iterator[Batch]:
+def batches(about: About, inputs: list[str], size: int, watcher: ProgressListener) -> Iterator[Batch]:
     """Yield the rows of all inputs, at most `size` a batch; an input's last batch may be smaller.
 
     The watcher is told what of a table is left out, such as the target that it was trained to give.
@@ -47,7 +47,7 @@ def batches(about: About, inputs: list[str], size: int, watcher: Watcher) -> Ite
                 count = len(rows) if not isinstance(rows, dict) else len(next(iter(rows.values())))
                 for first in range(0, count, size):
                     yield Batch(take(rows, first, first + size), text)
-        except Refusal as refusal:
+        except RequestError as refusal:
             shown = "stdin" if text == "-" else (text if len(text) <= 40 else text[:39] + "…")
             raise BadDataError(f"{shown}: {refusal.message}", refusal.hint) from refusal
 
@@ -71,7 +71,7 @@ def count(inputs: list[str]) -> int | None:
     return total
 
 
-def _rows(about: About, text: str, size: int, watcher: Watcher) -> Iterator[Rows]:
+def _rows(about: About, text: str, size: int, watcher: ProgressListener) -> Iterator[Rows]:
     if text == "-":
         yield _from_bytes(about, sys.stdin.buffer.read(), watcher)
         return
@@ -87,7 +87,7 @@ def _rows(about: About, text: str, size: int, watcher: Watcher) -> Iterator[Rows
         raise UsageError(f"{text!r} is no input that this model takes", f"a file ({known}), or - for stdin")
 
 
-def _from_file(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
+def _from_file(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
     suffix = file.suffix.lower()
     if suffix in image_input.SUFFIXES:
         tensor = about.signature.tensor
@@ -127,7 +127,7 @@ def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
         yield cast(np.asarray(array[first : first + size]), tensor, about.full_scale)
 
 
-def _from_text_table(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
+def _from_text_table(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
     """Read a table as a training reads one: its delimiter, encoding and decimal sign are found."""
     texts = [one.name for one in about.signature.columns if one.kind == "string"]
     done = 0
@@ -136,7 +136,7 @@ def _from_text_table(about: About, file: Path, size: int, watcher: Watcher) -> I
         done += len(frame)
 
 
-def _from_parquet(about: About, file: Path, size: int, watcher: Watcher) -> Iterator[Rows]:
+def _from_parquet(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
     try:
         opened = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as exc:
@@ -148,7 +148,7 @@ def _from_parquet(about: About, file: Path, size: int, watcher: Watcher) -> Iter
         done += batch.num_rows
 
 
-def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, watcher: Watcher) -> Rows:
+def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, watcher: ProgressListener) -> Rows:
     """Return a file's rows from number `first` as checked columns, None for gaps.
 
     What the model does not take is left out, and said once.
@@ -182,7 +182,7 @@ def of_frame(about: About, frame: pd.DataFrame) -> Rows:
     return tables.checked(_lists(frame), about.signature)
 
 
-def _from_bytes(about: About, body: bytes, watcher: Watcher) -> Rows:
+def _from_bytes(about: About, body: bytes, watcher: ProgressListener) -> Rows:
     """Return what stands in stdin or a JSON file: JSON, else a text or a CSV, as the model takes it."""
     try:
         document = json.loads(body)
@@ -212,7 +212,7 @@ def _from_bytes(about: About, body: bytes, watcher: Watcher) -> Rows:
     raise BadDataError("the server does not say what it takes", "send a list of rows")
 
 
-def _from_text(about: About, body: bytes, exc: Exception, watcher: Watcher) -> Rows:
+def _from_text(about: About, body: bytes, exc: Exception, watcher: ProgressListener) -> Rows:
     if about.signature.columns and not _takes_texts(about):
         with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:  # pandas reads a path as training does
             file = Path(folder) / "stdin.csv"
@@ -228,7 +228,7 @@ def _from_text(about: About, body: bytes, exc: Exception, watcher: Watcher) -> R
 
 def _takes_texts(about: About) -> bool:
     columns = about.signature.columns
-    return len(columns) == 1 and column_types[0].kind == "string"
+    return len(columns) == 1 and columns[0].kind == "string"
 
 
 def _depth(value: Any) -> int:

@@ -14,7 +14,7 @@ from mlctl.data.files import images, labelled_files
 from mlctl.data.files.texts import text_of
 from mlctl.data.sources import locate
 from mlctl.data.tables import label_column, reader
-from mlctl.domain.progress import Quiet
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Values
 from mlctl.services.evaluation import inputs
@@ -60,7 +60,7 @@ class Table:
 
     def rows(self, about: About) -> Iterator[Rows]:
         """Yield all rows, some at a time."""
-        return (batch.rows for batch in inputs.batches(about, [str(self.path)], AT_ONCE, Quiet()))
+        return (batch.rows for batch in inputs.batches(about, [str(self.path)], AT_ONCE, NullProgress()))
 
     def targets(self, about: About) -> tuple[Array, Array]:
         """Return which rows have a label, and theirs as the model has them."""
@@ -101,7 +101,7 @@ class Files:
             if self.endings == labelled_files.TEXTS:
                 yield {about.signature.names[0]: [text_of(one) for one in some]}
             else:
-                read = inputs.batches(about, [str(one) for one in some], 1, Quiet())
+                read = inputs.batches(about, [str(one) for one in some], 1, NullProgress())
                 yield np.concatenate([np.asarray(batch.rows) for batch in read])
 
     def targets(self, about: About) -> tuple[Array, Array]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.predict.prediction_file import opened
-from mlctl.domain.progress import Quiet, Watcher
-from mlctl.domain.serving import Predicted, PredictionFile, Predictions
+from mlctl.domain.progress import NullProgress, ProgressListener
+from mlctl.domain.serving import Prediction, PredictionFile, Predictions
 from mlctl.errors import BadDataError, UsageError
 from mlctl.services.evaluation import inputs
 from mlctl.services.evaluation.inputs import Batch
@@ -28,7 +28,7 @@ def predict(
     sample: int | None = None,
     key_file: Path | None = None,
     batch_size: int = 1000,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
 ) -> Predictions:
     """Answer inputs, or `sample` rows of the recipe's test split with their true labels.
 
@@ -37,12 +37,12 @@ def predict(
     _check(given, sample)
     with asked(settings, model, key_file) as one:
         if sample:
-            rows, truths = _sampled(settings, one.about, sample, watcher or Quiet())
+            rows, truths = _sampled(settings, one.about, sample, watcher or NullProgress())
             return _answer(one.about, _said(one.about, one.answer(rows), truths), [rows], ())
-        said: list[Predicted] = []
+        said: list[Prediction] = []
         seen: list[Rows] = []
         names: list[str] = []
-        for batch, first in _placed(inputs.batches(one.about, given, batch_size, watcher or Quiet())):
+        for batch, first in _placed(inputs.batches(one.about, given, batch_size, watcher or NullProgress())):
             said += _said(one.about, one.answer(batch.rows, first))
             if length(batch.rows) + sum(length(rows) for rows in seen) <= DRAWN:
                 seen.append(batch.rows)
@@ -57,7 +57,7 @@ def predict_to_file(
     out: Path,
     key_file: Path | None = None,
     batch_size: int = 1000,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
 ) -> PredictionFile:
     """Answer inputs batch by batch into a CSV file, or a folder of Parquet parts where `out` ends in .parquet.
 
@@ -65,7 +65,7 @@ def predict_to_file(
     RefusedError where `out` is something else.
     """
     _check(given, None)
-    watching = watcher or Quiet()
+    watching = watcher or NullProgress()
     total = inputs.count(given)
     with asked(settings, model, key_file) as one:
         about = one.about
@@ -108,7 +108,7 @@ def _after(found: Iterator[tuple[Batch, int]], skipped: int) -> Iterator[tuple[B
         skipped = 0
 
 
-def _sampled(settings: Settings, about: About, number: int, watcher: Watcher) -> tuple[Rows, Array]:
+def _sampled(settings: Settings, about: About, number: int, watcher: ProgressListener) -> tuple[Rows, Array]:
     if not about.recipe:
         raise UsageError("this model does not say which recipe made it", "give an INPUT in place of --sample")
     recipe, values = prepare.recipe_values(about.recipe, {})
@@ -129,28 +129,28 @@ def _sampled(settings: Settings, about: About, number: int, watcher: Watcher) ->
     return inputs.of_frame(about, raw), chosen.targets
 
 
-def _said(about: About, answers: Array, truths: Array | None = None) -> list[Predicted]:
+def _said(about: About, answers: Array, truths: Array | None = None) -> list[Prediction]:
     """Return answers (n, k) or (n, 1) in the task's words."""
     if answers.ndim == 1:
         answers = answers[:, np.newaxis]
     if answers.ndim != 2 or answers.dtype.kind not in "iufb":
-        return [Predicted(value=value) for value in answers.tolist()]
+        return [Prediction(value=value) for value in answers.tolist()]
     known = [None] * len(answers) if truths is None else [_truth(about, one) for one in truths]
     return [_one(about, row, truth) for row, truth in zip(answers, known, strict=True)]
 
 
-def _one(about: About, row: Array, truth: str | None) -> Predicted:
+def _one(about: About, row: Array, truth: str | None) -> Prediction:
     classes = about.classes
     if len(row) == 1 and len(classes) == 2:
         positive = float(row[0])
         best, probability = (1, positive) if positive > 0.5 else (0, 1 - positive)
-        return Predicted(classes[best], probability, true_label=truth)
+        return Prediction(classes[best], probability, true_label=truth)
     if len(row) > 1 and (classes or about.task == ""):
         best = int(row.argmax())
         label = classes[best] if best < len(classes) else str(best)
-        return Predicted(label, float(row[best]), true_label=truth)
+        return Prediction(label, float(row[best]), true_label=truth)
     value = float(row[0]) if len(row) == 1 else row.tolist()
-    return Predicted(value=value, true_label=truth)
+    return Prediction(value=value, true_label=truth)
 
 
 def _truth(about: About, target: Any) -> str:
@@ -158,7 +158,7 @@ def _truth(about: About, target: Any) -> str:
 
 
 def _answer(
-    about: About, said: list[Predicted], seen: list[Rows], names: tuple[str, ...]
+    about: About, said: list[Prediction], seen: list[Rows], names: tuple[str, ...]
 ) -> Predictions:  # fmt: skip
     return Predictions(
         about.name, about.version, about.task, about.unit, tuple(said), tuple(_drawable(about, seen)), names
@@ -178,7 +178,7 @@ def _drawable(about: About, seen: list[Rows]) -> Iterator[tuple[tuple[float, ...
             yield tuple(tuple(line) for line in flat.tolist())
 
 
-def _fields(said: list[Predicted]) -> dict[str, list[Any]]:
+def _fields(said: list[Prediction]) -> dict[str, list[Any]]:
     """Return the columns that a file holds."""
     if not said:
         raise BadDataError("there are no rows", "look at the input")

@@ -15,7 +15,7 @@ from mlctl.adapters.predict.endpoint_client import Remote
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.services.models.fetch import located
 from mlctl.serving.model import Model
-from mlctl.serving.request_error import Refusal
+from mlctl.serving.request_error import RequestError
 from mlctl.serving.signature import Column, Signature, Tensor
 from mlctl.serving.tables import Columns
 from mlctl.settings import Settings
@@ -94,7 +94,7 @@ class _Local:
             if isinstance(rows, dict):
                 return np.asarray(self._model.predict_table(rows, first))
             return np.asarray(self._model.predict_tensor(rows))
-        except Refusal as refusal:
+        except RequestError as refusal:
             raise BadDataError(refusal.message, refusal.hint) from refusal
         except Exception as exc:
             raise BadDataError(

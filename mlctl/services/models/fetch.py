@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlctl.adapters.models.load import fetched
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.services.models.select import resolve
 from mlctl.serving.endpoint_spec import Serving
 from mlctl.settings import Settings
@@ -17,7 +17,7 @@ def located(settings: Settings, model: str, scratch: Path) -> Serving:
     Raises as `resolve` and `fetched` do.
     """
     found = resolve(settings, model)
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     place = scratch / f"model-{found.version or 'one'}"
     place.mkdir(exist_ok=True)
     folder = fetched(store, found.uri, place)

@@ -25,7 +25,7 @@ Write = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RegistryState:
     """A registered model as it stands: its versions, newest first, and what its records say.
 
     `key` is that of the record that was just written, where one was.
@@ -63,15 +63,15 @@ class Standing:
         return next((one.version for one in self.versions if one.stage == stage), None)
 
 
-def look(registry: Registry, name: str) -> Standing:
+def look(registry: Registry, name: str) -> RegistryState:
     """Read a model as it is; raises NotFoundError."""
     model = registry.model(name)
-    return Standing(
+    return RegistryState(
         model, registry.versions(name, model.aliases), history.replay(history.records(model.tags))
     )
 
 
-def settled(registry: Registry, name: str) -> Standing:
+def settled(registry: Registry, name: str) -> RegistryState:
     """Return a model that agrees with its records, having moved what did not.
 
     Raises RefusedError where others change it faster than it can be read.
@@ -91,7 +91,7 @@ def settled(registry: Registry, name: str) -> Standing:
     raise RefusedError(f"{name} is being changed by others all the time", "try again")
 
 
-def seen(registry: Registry, name: str) -> Standing:
+def seen(registry: Registry, name: str) -> RegistryState:
     """Return a model for somebody who only looks: settled, or as it is where they may not change it."""
     try:
         return settled(registry, name)
@@ -99,7 +99,7 @@ def seen(registry: Registry, name: str) -> Standing:
         return look(registry, name)
 
 
-def seen_all(registry: Registry) -> tuple[Standing, ...]:
+def seen_all(registry: Registry) -> tuple[RegistryState, ...]:
     """Return every model, the one changed last first, at the cost of two questions where all agree."""
     versions: dict[str, list[RegisteredVersion]] = {}
     models = registry.models()
@@ -108,18 +108,18 @@ def seen_all(registry: Registry) -> tuple[Standing, ...]:
     found = []
     for model in models:
         known = tuple(registry.pointed(one, model.aliases) for one in versions.get(model.name, ()))
-        standing = Standing(model, known, history.replay(history.records(model.tags)))
+        standing = RegistryState(model, known, history.replay(history.records(model.tags)))
         found.append(standing if agrees(registry, standing) else seen(registry, model.name))
     never = datetime.fromtimestamp(0, UTC)
     return tuple(sorted(found, key=lambda one: one.model.updated or never, reverse=True))
 
 
-def agrees(registry: Registry, standing: Standing) -> bool:
+def agrees(registry: Registry, standing: RegistryState) -> bool:
     """Whether aliases and stages are as the records say: nothing would have to be moved."""
     return next(_writes(registry, standing), None) is None
 
 
-def _writes(registry: Registry, standing: Standing) -> Iterator[Write]:
+def _writes(registry: Registry, standing: RegistryState) -> Iterator[Write]:
     """Yield what is to be written so that aliases and stages agree with the records."""
     name, outcome = standing.name, standing.outcome
     if key := _never_finished(standing):
@@ -138,7 +138,7 @@ def _writes(registry: Registry, standing: Standing) -> Iterator[Write]:
         yield _moving(registry, name, one.version, wanted[one.version])
 
 
-def _never_finished(standing: Standing) -> str:
+def _never_finished(standing: RegistryState) -> str:
     """Return the tag that voids the newest record where its version is gone and its stage was never moved.
 
     A version that held its stage and was deleted later took the alias with it; where the alias still points
@@ -154,7 +154,7 @@ def _never_finished(standing: Standing) -> str:
     return ""
 
 
-def _stage_of(standing: Standing, one: RegisteredVersion) -> str:
+def _stage_of(standing: RegistryState, one: RegisteredVersion) -> str:
     """Return the classic stage that a version must have; its own, where no record speaks of it."""
     if one.version in standing.outcome.classic:
         return standing.outcome.classic[one.version]
@@ -172,8 +172,8 @@ def _moving(registry: Registry, name: str, version: str, stage: str) -> Write:
 
 
 def recorded(
-    registry: Registry, standing: Standing, record: history.Record, own: tuple[str, ...]
-) -> Standing:
+    registry: Registry, standing: RegistryState, record: history.Record, own: tuple[str, ...]
+) -> RegistryState:
     """Write a record and settle the model; return it as it then stands, the new record's key its `key`.
 
     `own` are the operator's stages; raises NotFoundError where the version was deleted meanwhile.

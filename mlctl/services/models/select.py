@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import ModelReference, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, NotFoundError, UsageError, did_you_mean
@@ -35,7 +35,7 @@ def resolve(settings: Settings, text: str) -> ModelReference:
         return _of_address(settings, typed)
     if typed.startswith((".", "/", "~")):
         return _folder(Path(typed).expanduser())
-    registry = Registry(Store(settings.tracking_uri))
+    registry = Registry(TrackingStore(settings.tracking_uri))
     name, mark, which = _parts(typed)
     if mark and registry.find(name):
         return _reference(_chosen(registry, name, mark, which))
@@ -48,7 +48,7 @@ def resolve(settings: Settings, text: str) -> ModelReference:
     return _of_run(settings, typed)
 
 
-def of_run(store: Store, run: Run) -> ModelReference:
+def of_run(store: TrackingStore, run: Run) -> ModelReference:
     """Return the model that a run logged; raises NotFoundError where it logged none."""
     if run.model_uri:
         return ModelReference(run.model_uri, run_id=run.run_id)
@@ -86,7 +86,7 @@ def _of_runs_uri(settings: Settings, uri: str) -> ModelReference:
     path = path.removeprefix("artifacts/")  # the older form
     if not run_id or not path:
         raise UsageError(f"{uri} names no model", "write runs:/RUN_ID/model")
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     run = select.find(store, run_id)
     if path == "model":
         return of_run(store, run)
@@ -95,7 +95,7 @@ def _of_runs_uri(settings: Settings, uri: str) -> ModelReference:
 
 def _of_models_uri(settings: Settings, uri: str) -> ModelReference:
     path = uri.removeprefix("models:/").strip("/")
-    registry = Registry(Store(settings.tracking_uri))
+    registry = Registry(TrackingStore(settings.tracking_uri))
     if re.fullmatch(r"m-[0-9a-f]{32}", path):
         with registry.store.asking():
             found = registry.client.get_logged_model(path)
@@ -146,7 +146,7 @@ def _folder(path: Path) -> ModelReference:
 
 
 def _of_run(settings: Settings, typed: str) -> ModelReference:
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     try:
         run = select.find(store, typed)
     except NotFoundError as exc:
@@ -154,7 +154,7 @@ def _of_run(settings: Settings, typed: str) -> ModelReference:
     return of_run(store, run)
 
 
-def _unknown(store: Store, typed: str, exc: MlctlError) -> NotFoundError:
+def _unknown(store: TrackingStore, typed: str, exc: MlctlError) -> NotFoundError:
     names = [one.name for one in Registry(store).models()]
     hint = did_you_mean(typed, names) or exc.hint
     return NotFoundError(f"there is no model, run or folder {typed!r}", hint)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mlctl.data.dataset import Dataset, Split, is_packed
 from mlctl.data.sources.locate import Source
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
 from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.recipes import Recipe, Values, find, own
@@ -25,7 +25,7 @@ SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """A recipe with its values, its data, and the encoder made for them."""
 
     recipe: Recipe
@@ -37,7 +37,7 @@ class Prepared:
         """Return a split's inputs as the model takes them; bags stay bags, and pictures on disk."""
         if self.encoder is None or is_packed(split.inputs):
             return split.inputs
-        with blamed(self.recipe, "encoding"):
+        with recipe_errors(self.recipe, "encoding"):
             return self.encoder(split.inputs)
 
     @property
@@ -66,25 +66,35 @@ def recipe_values(source: str, given: Mapping[str, Any]) -> tuple[Recipe, Values
 
 
 def prepare(
-    settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
-) -> Prepared:
+    settings: Settings,
+    recipe: Recipe,
+    values: Values,
+    data: str | None,
+    rows: int | None,
+    watcher: ProgressListener,
+) -> PreparedData:
     """Load a recipe's data and make its encoder; raises what `Source.file` and a recipe's `load` raise."""
     source = source_of(settings, recipe, values, data, rows, watcher)
     watcher.stage(f"loading {recipe.name}")
-    with blamed(recipe, "loading its data"):
+    with recipe_errors(recipe, "loading its data"):
         dataset = recipe.load(source)
     _check(recipe, dataset)
     for note in dataset.notes:
         watcher.say(note)
-    with blamed(recipe, "making its encoder"):
+    with recipe_errors(recipe, "making its encoder"):
         encoder = recipe.encoder(dataset)
-        sample = Prepared(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
+        sample = PreparedData(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
     dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
-    return Prepared(recipe, values.on(len(dataset.train)), dataset, encoder)
+    return PreparedData(recipe, values.on(len(dataset.train)), dataset, encoder)
 
 
 def source_of(
-    settings: Settings, recipe: Recipe, values: Values, data: str | None, rows: int | None, watcher: Watcher
+    settings: Settings,
+    recipe: Recipe,
+    values: Values,
+    data: str | None,
+    rows: int | None,
+    watcher: ProgressListener,
 ) -> Source:
     """Return where a recipe's data is to come from; raises UsageError."""
     if rows is not None and data != SYNTHETIC:
@@ -112,7 +122,7 @@ def _check(recipe: Recipe, data: Any) -> None:
             raise BadDataError(f"recipe {recipe.name}: there are no {name} rows", "give it more data")
 
 
-class blamed:
+class recipe_errors:
     """Turn what a recipe's own code raises into an error that names the recipe's line, not ours."""
 
     def __init__(self, recipe: Recipe, doing: str) -> None:

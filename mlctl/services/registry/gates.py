@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlctl.adapters.models.load import loaded
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import lower_is_better
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import Check, ModelReference, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 from mlctl.services.evaluation import evaluate
-from mlctl.services.models.registry_state import Standing
+from mlctl.services.models.registry_state import RegistryState
 from mlctl.services.runs import select
 from mlctl.settings import Settings
 
@@ -68,7 +68,7 @@ class Gates:
 class Candidate:
     """A version that is to be promoted, and the one that holds the stage."""
 
-    standing: Standing
+    standing: RegistryState
     version: RegisteredVersion
     holder: RegisteredVersion | None
     run: Run | None
@@ -99,7 +99,7 @@ def kept_metrics(run: Run | None) -> Mapping[str, float]:
     return kept or run.metrics
 
 
-def run_of(store: Store, version: RegisteredVersion | None) -> Run | None:
+def run_of(store: TrackingStore, version: RegisteredVersion | None) -> Run | None:
     """Return the run that made a version; None where there is none, or none any more."""
     if version is None or not version.run_id:
         return None
@@ -110,8 +110,8 @@ def run_of(store: Store, version: RegisteredVersion | None) -> Run | None:
 
 
 def checked(
-    settings: Settings, store: Store, standing: Standing, version: RegisteredVersion,
-    holder: RegisteredVersion | None, run: Run | None, gates: Gates, watcher: Watcher,
+    settings: Settings, store: TrackingStore, standing: RegistryState, version: RegisteredVersion,
+    holder: RegisteredVersion | None, run: Run | None, gates: Gates, watcher: ProgressListener,
 ) -> tuple[Check, ...]:  # fmt: skip
     """Make every check, and return them all, whether they hold or not."""
     wanted = [_requirement(one) for one in gates.require]
@@ -131,7 +131,7 @@ def checked(
     return tuple(checks)
 
 
-def smoke(store: Store, version: RegisteredVersion) -> Check:
+def smoke(store: TrackingStore, version: RegisteredVersion) -> Check:
     """Return whether a version loads and answers its input example."""
     wanted = "loads and answers its input example"
     try:
@@ -140,7 +140,7 @@ def smoke(store: Store, version: RegisteredVersion) -> Check:
         return Check("smoke", wanted, error.message, False)
 
 
-def answers_example(store: Store, uri: str) -> str:
+def answers_example(store: TrackingStore, uri: str) -> str:
     """Load a model and have it answer its input example; return in words what it answered.
 
     Raises BadDataError where it does not load, has no example, or answers what is no answer.
@@ -227,7 +227,7 @@ def _from(candidate: Candidate, stage: str) -> Check:
 
 
 def _measured(
-    settings: Settings, store: Store, candidate: Candidate, source: str, watcher: Watcher
+    settings: Settings, store: TrackingStore, candidate: Candidate, source: str, watcher: ProgressListener
 ) -> tuple[Candidate, str]:
     """Score candidate and holder on the same data; return them with it, and the metric that decides."""
     fresh: list[Mapping[str, float]] = []

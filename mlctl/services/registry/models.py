@@ -10,7 +10,7 @@ from typing import Any
 
 from mlctl.adapters.models import load, metadata
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import (
     DownloadedModel,
     History,
@@ -26,14 +26,14 @@ from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
 from mlctl.services.models import history as audit
 from mlctl.services.models import select, stages
-from mlctl.services.models.registry_state import Standing, look, seen, seen_all
+from mlctl.services.models.registry_state import RegistryState, look, seen, seen_all
 from mlctl.services.registry.gates import kept_metrics, run_of
 from mlctl.settings import Settings
 
 
 def list_models(settings: Settings) -> ModelList:
     """Return every registered model with its versions, who holds what, and what each version reached."""
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     found = seen_all(Registry(store))
     runs = _runs(store, [one for standing in found for one in standing.versions])
     return ModelList(tuple(_model(standing, runs) for standing in found))
@@ -41,7 +41,7 @@ def list_models(settings: Settings) -> ModelList:
 
 def show(settings: Settings, name: str, version: str | None = None) -> ModelDetail:
     """Return a registered model, or one version of it with its lineage; raises NotFoundError."""
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     standing = seen(Registry(store), name)
     if version is None:
         return ModelDetail(_model(standing, _runs(store, standing.versions)))
@@ -60,7 +60,7 @@ def history(settings: Settings, name: str, stage: str | None = None, at: str | N
     """
     until = moment(at) if at else None
     wanted = stages.canonical(stage, settings.stages) if stage else None
-    standing = seen(Registry(Store(settings.tracking_uri)), name)
+    standing = seen(Registry(TrackingStore(settings.tracking_uri)), name)
     records = audit.records(standing.model.tags)
     if until is not None:
         early = [place for place, one in enumerate(records) if datetime.fromisoformat(one.at) <= until]
@@ -73,7 +73,7 @@ def history(settings: Settings, name: str, stage: str | None = None, at: str | N
 
 def diff(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
     """Return what differs between two versions: params, metrics of the kept models, data, and the models."""
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     standing = seen(Registry(store), name)
     first, second = standing.version(stages.number(a)), standing.version(stages.number(b))
     runs = run_of(store, first), run_of(store, second)
@@ -89,7 +89,7 @@ def diff(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
 
 def deletable(settings: Settings, name: str, version: str | None = None) -> RemovedModel:
     """Return what `delete` would delete; raises RefusedError where a version of it holds a stage."""
-    standing = look(Registry(Store(settings.tracking_uri)), name)
+    standing = look(Registry(TrackingStore(settings.tracking_uri)), name)
     chosen = standing.versions if version is None else (standing.version(stages.number(version)),)
     held = {stage for one in chosen for stage in _stages_of(standing, one)}
     if held:
@@ -107,7 +107,9 @@ def delete(settings: Settings, name: str, version: str | None = None) -> Removed
     Raises RefusedError where a version of it holds a stage.
     """
     removed = deletable(settings, name, version)
-    Registry(Store(settings.tracking_uri)).delete(name, None if removed.whole else removed.versions[0])
+    Registry(TrackingStore(settings.tracking_uri)).delete(
+        name, None if removed.whole else removed.versions[0]
+    )
     return removed
 
 
@@ -116,7 +118,7 @@ def download(settings: Settings, model: str, folder: Path) -> DownloadedModel:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder} is there already, and not empty", "name a folder that is not there")
     reference = select.resolve(settings, model)
-    size = load.copied(Store(settings.tracking_uri), reference.uri, folder)
+    size = load.copied(TrackingStore(settings.tracking_uri), reference.uri, folder)
     return DownloadedModel(reference, str(folder), size)
 
 
@@ -131,13 +133,13 @@ def moment(typed: str) -> datetime:
     return found.astimezone() if found.tzinfo is None else found
 
 
-def _stages_of(standing: Standing, version: RegisteredVersion) -> set[str]:
+def _stages_of(standing: RegistryState, version: RegisteredVersion) -> set[str]:
     """Return the stages that a version holds, an operator's own among them."""
     held = {stage for stage in standing.outcome.holders if standing.holder(stage) == version.version}
     return held | {stage for stage in stages.CLASSIC_HELD if standing.holder(stage) == version.version}
 
 
-def _model(standing: Standing, runs: Mapping[str, Run]) -> RegisteredModel:
+def _model(standing: RegistryState, runs: Mapping[str, Run]) -> RegisteredModel:
     versions = tuple(
         replace(one, metrics=kept_metrics(runs.get(one.run_id or ""))) for one in standing.versions
     )
@@ -148,12 +150,12 @@ def _own(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.startswith("mlctl.")}
 
 
-def _runs(store: Store, versions: Any) -> Mapping[str, Run]:
+def _runs(store: TrackingStore, versions: Any) -> Mapping[str, Run]:
     ids = sorted({one.run_id for one in versions if one.run_id})
     return {run.run_id: run for run in store.runs(ids)}
 
 
-def _lineage(store: Store, version: RegisteredVersion, run: Run | None) -> Lineage:
+def _lineage(store: TrackingStore, version: RegisteredVersion, run: Run | None) -> Lineage:
     facts, notes = None, []
     try:
         facts = metadata.facts(store, version.uri)

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Quiet, Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import Check, Promotion, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models import history, stages
-from mlctl.services.models.registry_state import Standing, look, recorded
+from mlctl.services.models.registry_state import RegistryState, look, recorded
 from mlctl.services.registry import gates as gate
 from mlctl.services.registry.gates import Gates
 from mlctl.settings import Settings
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromotionRequest:
     """How a promotion was asked for; `skip_gates` leaves out those of mlctl.toml, and wants a reason."""
 
     gates: Gates = field(default_factory=Gates)
@@ -30,7 +30,12 @@ class Asked:
 
 
 def promote(
-    settings: Settings, name: str, version: str, stage: str, asked: Asked, watcher: Watcher | None = None
+    settings: Settings,
+    name: str,
+    version: str,
+    stage: str,
+    asked: PromotionRequest,
+    watcher: ProgressListener | None = None,
 ) -> Promotion:
     """Move a version to a stage, unless a gate does not hold; the answer's `refused` says so.
 
@@ -39,14 +44,14 @@ def promote(
     stage = stages.canonical(stage, settings.stages)
     if asked.skip_gates and not asked.reason:
         raise UsageError("--skip-gates wants a reason, which is recorded", "add --reason '…'")
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     registry = Registry(store)
     standing = look(registry, name)
     chosen = standing.version(stages.number(version))
     holder = _holder(standing, stage)
     run = gate.run_of(store, chosen)
     wanted, skipped = _gates(settings, name, stage, asked)
-    watcher = watcher or Quiet()
+    watcher = watcher or NullProgress()
     checks = (*gate.checked(settings, store, standing, chosen, holder, run, wanted, watcher), *skipped)
     answer = Promotion(
         name, chosen.version, stage, holder.version if holder else None, False, checks, dry_run=asked.dry_run
@@ -60,7 +65,7 @@ def promote(
 
 def rollback(
     settings: Settings, name: str, stage: str, to: str | None, reason: str, dry_run: bool = False,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
 ) -> Promotion:  # fmt: skip
     """Give a stage back to the version that held it before, or to an earlier one.
 
@@ -69,12 +74,12 @@ def rollback(
     stage = stages.canonical(stage, settings.stages)
     if not stages.is_held(stage):
         raise UsageError(f"{stage} is held by nobody, so it cannot go back", "name Production, or Staging")
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     registry = Registry(store)
     standing = look(registry, name)
     holder = _holder(standing, stage)
     chosen = _earlier(standing, stage, holder, to and stages.number(to))
-    (watcher or Quiet()).stage(f"loading version {chosen.version}")
+    (watcher or NullProgress()).stage(f"loading version {chosen.version}")
     answer = Promotion(
         name, chosen.version, stage, holder.version if holder else None, False,
         (gate.smoke(store, chosen),), history.ROLLBACK, dry_run,
@@ -98,7 +103,7 @@ def insist(answer: Promotion) -> None:
 
 
 def _moved(
-    registry: Registry, standing: Standing, settings: Settings, chosen: RegisteredVersion, run: Run | None,
+    registry: Registry, standing: RegistryState, settings: Settings, chosen: RegisteredVersion, run: Run | None,
     answer: Promotion, reason: str,
 ) -> Promotion:  # fmt: skip
     record = history.Record(
@@ -113,7 +118,9 @@ def _moved(
     return replace(answer, replaced=move.replaced, changed=after.outcome.changed[after.key], notes=notes)
 
 
-def _gates(settings: Settings, name: str, stage: str, asked: Asked) -> tuple[Gates, tuple[Check, ...]]:
+def _gates(
+    settings: Settings, name: str, stage: str, asked: PromotionRequest
+) -> tuple[Gates, tuple[Check, ...]]:
     """Return the gates to pass, and those that are skipped: mlctl.toml's count for stages that are held."""
     kept = Gates.kept(settings.models.get(name, {})) if stages.is_held(stage) else Gates()
     typed = _canonical_from(asked.gates, settings)
@@ -133,18 +140,18 @@ def _canonical_from(gates: Gates, settings: Settings) -> Gates:
     return replace(gates, from_stage=stages.canonical(gates.from_stage, settings.stages))
 
 
-def _holder(standing: Standing, stage: str) -> RegisteredVersion | None:
+def _holder(standing: RegistryState, stage: str) -> RegisteredVersion | None:
     number = standing.holder(stage) if stages.is_held(stage) else None
     return standing.version(number) if number and standing.exists(number) else None
 
 
-def _changes(standing: Standing, chosen: RegisteredVersion, stage: str) -> bool:
+def _changes(standing: RegistryState, chosen: RegisteredVersion, stage: str) -> bool:
     held = [one for one in standing.outcome.holders if standing.holder(one) == chosen.version]
     return stage not in held if stages.is_held(stage) else bool(held) or chosen.stage != stage
 
 
 def _earlier(
-    standing: Standing, stage: str, holder: RegisteredVersion | None, to: str | None
+    standing: RegistryState, stage: str, holder: RegisteredVersion | None, to: str | None
 ) -> RegisteredVersion:
     """Return the version to go back to; raises RefusedError where none held the stage before."""
     stack = list(standing.outcome.held.get(stage, ()))

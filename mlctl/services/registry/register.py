@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from mlctl.adapters.models import load
 from mlctl.adapters.tracking.registry import Registry
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Quiet, Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import ModelReference, Registration
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
@@ -25,7 +25,7 @@ def register(
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
     force: bool = False,
-    watcher: Watcher | None = None,
+    watcher: ProgressListener | None = None,
 ) -> Registration:
     """Make a model the next version of a registered model, which is created where there is none.
 
@@ -37,7 +37,7 @@ def register(
     """
     check_name(name)
     check_tags(tags or {})
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     registry = Registry(store)
     reference = select.resolve(settings, model)
     run = store.run(reference.run_id) if reference.run_id else None
@@ -51,7 +51,7 @@ def register(
     if not force and (known := _known(registry, name, source)):
         _annotate(registry, name, known, description, tags or {})
         return replace(answer, version=known, created=False)
-    (watcher or Quiet()).stage("checking that the model loads and answers")
+    (watcher or NullProgress()).stage("checking that the model loads and answers")
     answers_example(store, reference.uri)
     return replace(answer, version=_create(registry, answer, model_id, run, description, tags or {}))
 
@@ -73,7 +73,7 @@ def _create(
         raise
 
 
-def _source(store: Store, reference: ModelReference) -> tuple[str, str | None]:
+def _source(store: TrackingStore, reference: ModelReference) -> tuple[str, str | None]:
     """Return what MLflow registers from, and the logged model's id where it is one."""
     uri = reference.uri
     if uri.startswith("models:/m-"):
@@ -110,7 +110,7 @@ def annotate(
     if description is None and not tags:
         raise UsageError("nothing is to be set", "give --description, or --tag KEY=VALUE")
     check_tags(tags)
-    registry = Registry(Store(settings.tracking_uri))
+    registry = Registry(TrackingStore(settings.tracking_uri))
     if version is None:
         registry.model(name)
     else:
@@ -118,7 +118,7 @@ def annotate(
     _annotate(registry, name, version, description, tags)
 
 
-def after_training(settings: Settings, run: Run, name: str, watcher: Watcher) -> Registration:
+def after_training(settings: Settings, run: Run, name: str, watcher: ProgressListener) -> Registration:
     """Register the model of a run that has just finished; a failure says that the run is kept."""
     try:
         return register(settings, run.run_id, name, watcher=watcher)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunDiff
@@ -22,7 +22,7 @@ NOT_JUDGED = {"best_epoch", "learning_rate"}
 
 def diff(tracking_uri: str, a: str, b: str, experiment: str | None = None) -> RunDiff:
     """Return what differs between the runs that `a` and `b` select."""
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     left, right = find(store, a, experiment), find(store, b, experiment)
     metrics = differing(left.metrics, right.metrics)
     return RunDiff(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlctl.adapters.plots.metric_curves import draw
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.errors import NotFoundError, did_you_mean
@@ -25,7 +25,7 @@ def curves(
 
     Writes them as a picture to `save`, if given. Raises NotFoundError where a run has no such metric.
     """
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     runs = list({run.run_id: run for run in (find(store, one, experiment) for one in selectors)}.values())
     metric = metric or _usual(runs[0])
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Deleted
 from mlctl.errors import RefusedError
@@ -13,7 +13,7 @@ from mlctl.services.runs.select import find
 
 def deletable(tracking_uri: str, selectors: Sequence[str], experiment: str | None = None) -> tuple[Run, ...]:
     """Return the runs that the selectors name; raises RefusedError where a registered model needs one."""
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     runs = tuple({run.run_id: run for run in (find(store, one, experiment) for one in selectors)}.values())
     for run in runs:
         if versions := store.registered_versions(run):
@@ -26,7 +26,7 @@ def deletable(tracking_uri: str, selectors: Sequence[str], experiment: str | Non
 
 def delete(tracking_uri: str, runs: Sequence[Run], dry_run: bool = False) -> Deleted:
     """Delete the runs with their logged models; MLflow keeps them until its garbage is collected."""
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     for run in () if dry_run else runs:
         store.delete(run)
     return Deleted(tuple(runs), dry_run)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, Field
 from mlctl.errors import UsageError, did_you_mean
@@ -73,7 +73,7 @@ def sort_value(run: Run, field: Field) -> tuple[int, Any]:
 class Names:
     """The names that a store's runs know, learned from the newest and, for others, by asking."""
 
-    def __init__(self, store: Store, experiment: str | None) -> None:
+    def __init__(self, store: TrackingStore, experiment: str | None) -> None:
         self._store, self._experiment = store, experiment
         self._sample: list[Run] | None = None
 

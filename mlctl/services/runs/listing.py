@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.run import Run, RunDetail
 from mlctl.domain.run_queries import ExperimentList, Field, RunList, SortKey
@@ -29,7 +29,7 @@ def list_runs(
 
     The store filters and sorts as far as it can do so exactly; the rest is done here, page by page.
     """
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     if not store.exists:
         return RunList(())
     store.experiment_ids(experiment)
@@ -37,7 +37,7 @@ def list_runs(
     wanted = (
         language.parse(where, names.resolve)
         if where and where.strip()
-        else language.Where(lambda _: True, ())
+        else language.RunFilter(lambda _: True, ())
     )
     order = [_sort_key(one, names) for one in _split(sort)]
     chosen = [names.resolve(one, " (in --columns)") for one in _split(columns)]
@@ -59,7 +59,7 @@ def list_runs(
 
 def show(tracking_uri: str, selector: str, experiment: str | None = None) -> RunDetail:
     """Return a run with its histories, its artifacts and where it ran."""
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     run = find(store, selector, experiment)
     histories = {
         name: tuple(value for _, value in store.history(run.run_id, name))
@@ -76,7 +76,7 @@ def show(tracking_uri: str, selector: str, experiment: str | None = None) -> Run
 
 def list_experiments(tracking_uri: str) -> ExperimentList:
     """Return every experiment, the one used last first."""
-    return ExperimentList(Store(tracking_uri).experiments())
+    return ExperimentList(TrackingStore(tracking_uri).experiments())
 
 
 def best_values(runs: Sequence[Run], fields: Sequence[Field]) -> dict[str, float]:
@@ -116,7 +116,7 @@ def _sorted(runs: list[Run], key: SortKey) -> list[Run]:
     return present + absent
 
 
-def _columns(runs: Sequence[Run], order: Sequence[SortKey], wanted: language.Where) -> tuple[Field, ...]:
+def _columns(runs: Sequence[Run], order: Sequence[SortKey], wanted: language.RunFilter) -> tuple[Field, ...]:
     """Return the fields worth a column: asked about, what kept models reached, and parameters that differ."""
     asked = [key.field for key in order] + [condition.field for condition in wanted.conditions]
     objectives = [parse_objective(run.tags.get("mlctl.objective", "")) for run in runs]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, Field, SortKey
@@ -22,7 +22,7 @@ FINISHED = Condition(Field("attribute", "status"), "=", "FINISHED")
 HEX = re.compile(r"[0-9a-f]{3,32}")
 
 
-def find(store: Store, selector: str, experiment: str | None = None) -> Run:
+def find(store: TrackingStore, selector: str, experiment: str | None = None) -> Run:
     """Return the run that `selector` names, of one experiment or of all.
 
     Raises NotFoundError where there is none, UsageError where a prefix fits several.
@@ -49,7 +49,7 @@ def kept(metric: str) -> str:
     return metric if metric.startswith(("best_", "test_")) else f"best_{metric}"
 
 
-def _named(store: Store, selector: str, experiment: str | None) -> Run:
+def _named(store: TrackingStore, selector: str, experiment: str | None) -> Run:
     lowered = selector.lower()
     if re.fullmatch(r"[0-9a-f]{32}", lowered):
         return store.run(lowered)
@@ -73,7 +73,7 @@ def _named(store: Store, selector: str, experiment: str | None) -> Run:
     raise NotFoundError(f"there is no run {selector!r}", near or "mlctl runs list shows what is there")
 
 
-def _best(store: Store, metric: str, experiment: str | None) -> Run:
+def _best(store: TrackingStore, metric: str, experiment: str | None) -> Run:
     if metric:
         turned = metric.startswith("-")
         metric = metric.lstrip("-")
@@ -106,7 +106,7 @@ def _best(store: Store, metric: str, experiment: str | None) -> Run:
 
 
 def _first(
-    store: Store,
+    store: TrackingStore,
     conditions: list[Condition],
     order: list[SortKey],
     experiment: str | None,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run_queries import Snapshot
 from mlctl.errors import UnreachableError
 from mlctl.services.runs.listing import KEPT
@@ -24,7 +24,7 @@ def follow(
     A store that goes away is waited for, which a snapshot says once; raises UnreachableError after
     PATIENCE_S seconds.
     """
-    store = Store(tracking_uri)
+    store = TrackingStore(tracking_uri)
     run = find(store, selector, experiment)
     last = _snapshot(store, Snapshot(run, {}))
     yield last
@@ -48,7 +48,7 @@ def follow(
             yield last
 
 
-def _snapshot(store: Store, known: Snapshot) -> Snapshot:
+def _snapshot(store: TrackingStore, known: Snapshot) -> Snapshot:
     run = known.run
     names = sorted(name for name in run.metrics if not name.startswith(KEPT) and name != "trials")
     points = {name: store.history(run.run_id, name) for name in names}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, Field
-from mlctl.domain.tune import FAILED, INTERRUPTED, RUNNING, TRIAL_TAG, Running, SearchNow, Trial
+from mlctl.domain.tune import FAILED, INTERRUPTED, RUNNING, TRIAL_TAG, RunningTrial, SearchSnapshot, Trial
 from mlctl.services.runs.select import parse_objective
 
 FINAL = "final-"  # what a finalist's name begins with; it is no trial of the search
 
 
-def search_now(store: Store, run: Run, known: SearchNow | None) -> SearchNow | None:
+def search_now(store: TrackingStore, run: Run, known: SearchSnapshot | None) -> SearchSnapshot | None:
     """Return how a search stands, None for a run that is none; `known` spares asking for what has ended."""
     objective = parse_objective(run.tags.get("mlctl.objective", ""))
     if run.tags.get("mlctl.kind") != "search" or objective is None:
         return None
     before = {one.run_id: one for one in known.ended if one.state != INTERRUPTED} if known else {}
-    running: list[Running] = []
+    running: list[RunningTrial] = []
     ended: list[Trial] = []
     nested = Condition(Field("tag", "mlflow.parentRunId"), "=", run.run_id)
     for one in sorted(store.search([nested], experiment=run.experiment), key=lambda one: one.tags[TRIAL_TAG]):
@@ -28,13 +28,15 @@ def search_now(store: Store, run: Run, known: SearchNow | None) -> SearchNow | N
         elif one.status == "RUNNING":
             epoch, value = _last(store, one, objective)
             epochs = int(one.params.get("epochs") or run.tags.get("mlctl.search.epochs") or 0)
-            running.append(Running(name, epoch, epochs, value))
+            running.append(RunningTrial(name, epoch, epochs, value))
         elif not name.startswith(FINAL):
             ended.append(_trial(name, one, objective, _last(store, one, objective)[0]))
-    return SearchNow(objective, int(run.tags.get("mlctl.search.trials", 0)), tuple(running), tuple(ended))
+    return SearchSnapshot(
+        objective, int(run.tags.get("mlctl.search.trials", 0)), tuple(running), tuple(ended)
+    )
 
 
-def _last(store: Store, trial: Run, objective: Objective) -> tuple[int, float | None]:
+def _last(store: TrackingStore, trial: Run, objective: Objective) -> tuple[int, float | None]:
     points = store.history(trial.run_id, objective.metric) if objective.metric in trial.metrics else ()
     return points[-1] if points else (0, None)
 

@@ -40,7 +40,7 @@ Resolve = Callable[[str, str], Field]
 
 
 @dataclass(frozen=True)
-class Where:
+class RunFilter:
     """A parsed filter: the whole as a test, and the comparisons that every match satisfies."""
 
     matches: Test
@@ -54,7 +54,7 @@ class _Token:
     at: int
 
 
-def parse(text: str, resolve: Resolve) -> Where:
+def parse(text: str, resolve: Resolve) -> RunFilter:
     """Parse a filter; `resolve` turns a name, with the words that tell its spot, into a field.
 
     Raises UsageError that points at the spot.
@@ -68,11 +68,11 @@ class _Parser:
         self._tokens = list(self._split())
         self._next = 0
 
-    def whole(self) -> Where:
+    def whole(self) -> RunFilter:
         test, conditions = self._any_of()
         if token := self._peek():
             raise self._wrong(f"expected 'and' or 'or', found {token.text!r}", token.at)
-        return Where(test, conditions)
+        return RunFilter(test, conditions)
 
     def _any_of(self) -> tuple[Test, tuple[Condition, ...]]:
         test, conditions = self._all_of()

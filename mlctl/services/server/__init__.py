@@ -12,10 +12,10 @@ from mlctl.services.server.preflight import in_the_clear
 from mlctl.services.server.restore import inspect, restore
 from mlctl.services.server.server_location import locate_in, locate_named, stated
 from mlctl.services.server.status import status, status_of_all
-from mlctl.services.server.up import Wish, print_env, up
+from mlctl.services.server.up import ServerOptions, print_env, up
 
 __all__ = [
-    "Wish",
+    "ServerOptions",
     "backup",
     "down",
     "export",

@@ -15,14 +15,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlctl.adapters.database import connection
-from mlctl.adapters.database.active_runs import alive_runs
-from mlctl.adapters.storage.artifact_folder import Folder, store_of
+from mlctl.adapters.database.active_runs import active_runs
+from mlctl.adapters.storage.artifact_folder import ArtifactFolder, store_of
 from mlctl.adapters.system import local_servers
-from mlctl.domain.server import Adoption, Place, StrayExperiment
+from mlctl.domain.server import Adoption, ServerLocation, StrayExperiment
 from mlctl.errors import ChildFailedError, RefusedError
 
 
-def plan(place: Place) -> Adoption:
+def plan(place: ServerLocation) -> Adoption:
     """Return what would be moved, and what cannot be: a folder of another machine, or of several experiments."""
     movable, elsewhere = [], []
     strays = connection.strays(place.backend)
@@ -39,7 +39,7 @@ def plan(place: Place) -> Adoption:
     return Adoption(tuple(movable), tuple(elsewhere), place.destination)
 
 
-def demand_quiet(place: Place, planned: Adoption, state_dir: Path) -> None:
+def demand_quiet(place: ServerLocation, planned: Adoption, state_dir: Path) -> None:
     """Return where nobody writes what is to be moved, as far as this machine and the database know.
 
     Raises RefusedError while a server is up on the database, or a run of these experiments is alive.
@@ -50,7 +50,7 @@ def demand_quiet(place: Place, planned: Adoption, state_dir: Path) -> None:
             f"stop it first: mlctl server-down --name {note['name']}",
         )
     moved = {stray.experiment_id: stray.name for stray in planned.movable}
-    for run in alive_runs(place.backend):
+    for run in active_runs(place.backend):
         if run.experiment_id in moved:
             raise RefusedError(
                 f"run {run.run_id[:8]} of {moved[run.experiment_id]} is alive, and writes to what is to be moved",
@@ -58,11 +58,11 @@ def demand_quiet(place: Place, planned: Adoption, state_dir: Path) -> None:
             )
 
 
-def adopt(place: Place, planned: Adoption) -> Adoption:
+def adopt(place: ServerLocation, planned: Adoption) -> Adoption:
     """Move what was planned; return it. Raises ChildFailedError where a copy is not what it should be."""
     kept = store_of(place)
     for stray in planned.movable:
-        source = Folder(_folder(stray, place))
+        source = ArtifactFolder(_folder(stray, place))
         for key, _ in _owned(stray, place):
             kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
         arrived = dict(kept.sizes(f"{stray.experiment_id}/"))
@@ -84,21 +84,21 @@ def adopt(place: Place, planned: Adoption) -> Adoption:
     return replace(planned, done=True)
 
 
-def _owned(stray: StrayExperiment, place: Place) -> Iterator[tuple[str, int]]:
+def _owned(stray: StrayExperiment, place: ServerLocation) -> Iterator[tuple[str, int]]:
     """Yield (key, bytes) of an experiment's artifacts."""
     folder = _folder(stray, place)
     if _is_made_by_mlflow(stray, folder):
-        yield from Folder(folder).sizes()
+        yield from ArtifactFolder(folder).sizes()
     else:
         for own in connection.folders_of(place.backend, stray):
-            yield from Folder(folder).sizes(own)
+            yield from ArtifactFolder(folder).sizes(own)
 
 
 def _is_made_by_mlflow(stray: StrayExperiment, folder: Path) -> bool:
     return folder.name == stray.experiment_id
 
 
-def _folder(stray: StrayExperiment, place: Place) -> Path:
+def _folder(stray: StrayExperiment, place: ServerLocation) -> Path:
     location = stray.location
     path = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
     return path if path.is_absolute() else (place.root / path).resolve()

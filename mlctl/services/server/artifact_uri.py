@@ -6,15 +6,15 @@ import os
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mlctl.domain.server import Place
+from mlctl.domain.server import ServerLocation
 
 
-def base(place: Place) -> PurePosixPath:
+def base(place: ServerLocation) -> PurePosixPath:
     """Return where a server keeps its artifacts, as `of` names it."""
     return PurePosixPath(place.bucket.uri if place.bucket else os.path.realpath(place.folder))
 
 
-def of(location: str, place: Place) -> PurePosixPath:
+def of(location: str, place: ServerLocation) -> PurePosixPath:
     """Return the one name of the place that a location means.
 
     A folder's is its absolute path without links; a bucket's begins with `s3:`; any other store's is as it was

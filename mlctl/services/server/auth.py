@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlctl.adapters.database import connection
 from mlctl.adapters.system import extras
-from mlctl.domain.server import Access, Place
+from mlctl.domain.server import Access, ServerLocation
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 
 SHORTEST = 12  # what MLflow asks for
@@ -39,7 +39,7 @@ class Admin:
 
 
 def prepare(
-    place: Place, access: Access, password_file: str | None, config: Path, foreground: bool
+    place: ServerLocation, access: Access, password_file: str | None, config: Path, foreground: bool
 ) -> Admin | None:
     """Write basic-auth's configuration and settle the first administrator's password; None without --auth.
 

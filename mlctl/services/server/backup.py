@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from mlctl.adapters.database import connection as database
 from mlctl.adapters.database import dump
-from mlctl.adapters.storage.artifact_folder import Store, store_of
-from mlctl.domain.server import Backup, Place
+from mlctl.adapters.storage.artifact_folder import ArtifactStore, store_of
+from mlctl.domain.server import Backup, ServerLocation
 from mlctl.errors import NotFoundError, RefusedError, UnreachableError
 from mlctl.services.server import backup_coverage
 
@@ -31,7 +31,7 @@ IN_MEMORY = 16 << 20
 ATTEMPTS = 3
 
 
-def backup(place: Place, file: Path, with_artifacts: bool) -> Backup:
+def backup(place: ServerLocation, file: Path, with_artifacts: bool) -> Backup:
     """Write a backup and return what is in it; an existing file is refused, and nothing half made is left.
 
     The database is taken first, in one moment; artifacts that it needs are never changed once they are there, so
@@ -118,7 +118,7 @@ def summary(file: Path, manifest: dict[str, Any]) -> Backup:
 
 
 def _add_artifact(
-    tar: tarfile.TarFile, key: str, store: Store, keep: bool, needs: backup_coverage.Needs
+    tar: tarfile.TarFile, key: str, store: ArtifactStore, keep: bool, needs: backup_coverage.Needs
 ) -> dict[str, Any] | None:
     """Add an artifact, or return None where it is gone and nobody needs it.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from pathlib import Path, PurePosixPath
 
-from mlctl.adapters.storage.artifact_folder import Folder
+from mlctl.adapters.storage.artifact_folder import ArtifactFolder
 from mlctl.domain.run_queries import CHECKPOINT
-from mlctl.domain.server import Place
+from mlctl.domain.server import ServerLocation
 from mlctl.errors import RefusedError
 from mlctl.services.server import artifact_uri
 from mlctl.services.server.adopt_artifacts import plan
 
 
-def demand_adopted(place: Place) -> None:
+def demand_adopted(place: ServerLocation) -> None:
     """Raise RefusedError where artifacts are in folders that local clients made: they are not the server's yet."""
     strays = [one for one in plan(place).movable if one.files]
     if strays:
@@ -25,7 +25,7 @@ def demand_adopted(place: Place) -> None:
         )
 
 
-def elsewhere(located: list[tuple[str, str, str]], place: Place) -> list[str]:
+def elsewhere(located: list[tuple[str, str, str]], place: ServerLocation) -> list[str]:
     """Return the places that are neither this server's nor a folder of this machine that holds nothing."""
     base = artifact_uri.base(place)
     told = []
@@ -37,7 +37,9 @@ def elsewhere(located: list[tuple[str, str, str]], place: Place) -> list[str]:
             ("models:", "runs:")
         )  # by an id: where that one is, is looked at by itself
         here = where.is_absolute() and (Path(where).is_dir() or where.is_relative_to(place.root))
-        if not (named or (here and not any(Folder(Path(where)).sizes())) or where.is_relative_to(base)):
+        if not (
+            named or (here and not any(ArtifactFolder(Path(where)).sizes())) or where.is_relative_to(base)
+        ):
             told.append(f"{location}, of {kind} {whose}")
     return told
 
@@ -45,7 +47,7 @@ def elsewhere(located: list[tuple[str, str, str]], place: Place) -> list[str]:
 class Needs:
     """Who in a database needs an artifact."""
 
-    def __init__(self, located: list[tuple[str, str, str]], place: Place) -> None:
+    def __init__(self, located: list[tuple[str, str, str]], place: ServerLocation) -> None:
         self._located = located
         self._place = place
 

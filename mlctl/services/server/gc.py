@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from mlctl.adapters.database import connection, deleted_items
-from mlctl.adapters.database.deleted_items import Grave
-from mlctl.adapters.storage.artifact_folder import Folder, store_of
-from mlctl.domain.server import Place, Sweep
+from mlctl.adapters.database.deleted_items import DeletedItem
+from mlctl.adapters.storage.artifact_folder import ArtifactFolder, store_of
+from mlctl.domain.server import GcReport, ServerLocation
 from mlctl.errors import NotFoundError
 from mlctl.services.server import artifact_uri
 
 
-def sweep(place: Place, really: bool) -> Sweep:
+def sweep(place: ServerLocation, really: bool) -> GcReport:
     """Return what would be freed, or free it.
 
     Artifacts go first and rows last, so that a sweep that was cut short can be said again.
@@ -40,7 +40,7 @@ def sweep(place: Place, really: bool) -> Sweep:
         if not known or where.name != grave.id or ".." in where.parts or where in occupied:
             left_alone.append(f"{grave.location}, of {grave.kind} {grave.id}")
             continue
-        store, above = (served, base) if inside else (Folder(Path(where.parent)), where.parent)
+        store, above = (served, base) if inside else (ArtifactFolder(Path(where.parent)), where.parent)
         found_here = [
             one for one in store.sizes(f"{where.relative_to(above)}/") if above / one[0] not in seen
         ]
@@ -50,18 +50,18 @@ def sweep(place: Place, really: bool) -> Sweep:
         if really:
             store.delete(key for key, _ in found_here)
     if really:
-        deleted_items.bury(place.backend, found.graves)
+        deleted_items.purge(place.backend, found.graves)
     ids = {
         kind: tuple(one.id for one in found.graves if one.kind == kind)
         for kind in ("run", "experiment", "model")
     }
-    return Sweep(
+    return GcReport(
         place.backend.shown, ids["run"], ids["experiment"], ids["model"], tuple(found.held), tuple(left_alone),
         objects, size, really,
     )  # fmt: skip
 
 
-def _occupied(living: Iterable[str], place: Place) -> set[PurePosixPath]:
+def _occupied(living: Iterable[str], place: ServerLocation) -> set[PurePosixPath]:
     """Return every place that something living is at or in: it, and all above it."""
     occupied: set[PurePosixPath] = set()
     file = place.backend.sqlite_file
@@ -76,7 +76,7 @@ def _occupied(living: Iterable[str], place: Place) -> set[PurePosixPath]:
     return occupied
 
 
-def _place_of(grave: Grave, place: Place) -> PurePosixPath:
+def _place_of(grave: DeletedItem, place: ServerLocation) -> PurePosixPath:
     """Return the folder that is a deleted thing's own: a run's and a model's artifacts are in one of its name."""
     own = grave.location if grave.kind == "experiment" else re.sub(r"/artifacts/?$", "", grave.location)
     return artifact_uri.of(own, place)

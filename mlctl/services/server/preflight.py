@@ -11,7 +11,7 @@ import uuid
 
 from mlctl.adapters.database import connection
 from mlctl.adapters.system.listener import BACKLOG, is_loopback
-from mlctl.domain.server import Access, Place
+from mlctl.domain.server import Access, ServerLocation
 from mlctl.errors import (
     BadDataError,
     NotFoundError,
@@ -21,7 +21,7 @@ from mlctl.errors import (
 )
 
 
-def check(place: Place, access: Access, create_bucket: bool, upgrade_db: bool) -> socket.socket:
+def check(place: ServerLocation, access: Access, create_bucket: bool, upgrade_db: bool) -> socket.socket:
     """Return a listening socket for a server that can be expected to work; nothing has been started.
 
     Raises the first thing that is wrong, cheapest first: access, port, disk, database, bucket.
@@ -32,9 +32,11 @@ def check(place: Place, access: Access, create_bucket: bool, upgrade_db: bool) -
         _writable(place)
         connection.verify(place.backend, upgrade_db)
         if place.bucket:
-            from mlctl.adapters.storage.s3 import Store  # boto3 takes a third of a second, wanted only here
+            from mlctl.adapters.storage.s3 import (
+                S3Storage,  # boto3 takes a third of a second, wanted only here
+            )
 
-            Store(place.bucket, patient=False).verify(create_bucket)
+            S3Storage(place.bucket, patient=False).verify(create_bucket)
     except BaseException:
         sock.close()
         raise
@@ -99,7 +101,7 @@ def _bound(access: Access) -> socket.socket:
     return sock
 
 
-def _writable(place: Place) -> None:
+def _writable(place: ServerLocation) -> None:
     folders = {place.backend.sqlite_file.parent} if place.backend.sqlite_file else set()
     if not place.bucket:
         folders.add(place.folder if place.folder.is_dir() else place.root)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlctl.adapters.database import connection, dump
 from mlctl.adapters.storage.artifact_folder import store_of
-from mlctl.domain.server import Backup, Place
+from mlctl.domain.server import Backup, ServerLocation
 from mlctl.errors import BadDataError, MlctlError, NotFoundError, RefusedError
 from mlctl.services.server.backup import FORMAT, summary
 
@@ -52,7 +52,7 @@ def inspect(file: Path) -> tuple[Backup, dict[str, Any]]:
     return summary(file, manifest), manifest
 
 
-def restore(place: Place, file: Path) -> Backup:
+def restore(place: ServerLocation, file: Path) -> Backup:
     """Restore a backup; return what it held.
 
     All is checked before anything is changed. Artifacts come first: a database names only what is there; they
@@ -86,7 +86,7 @@ def restore(place: Place, file: Path) -> Backup:
     return found
 
 
-def _moved(bucket: str | None, place: Place) -> tuple[str, str] | None:
+def _moved(bucket: str | None, place: ServerLocation) -> tuple[str, str] | None:
     """Return what clients that wrote to the bucket themselves have named, and its name now: the server's, or a bucket."""
     now = place.bucket.uri if place.bucket else "mlflow-artifacts:"
     return (bucket, now) if bucket and bucket != now else None
@@ -98,7 +98,7 @@ def _lines(tar: tarfile.TarFile, table: str) -> Iterator[bytes]:
     yield from body
 
 
-def _compare(place: Place, manifest: dict[str, Any]) -> None:
+def _compare(place: ServerLocation, manifest: dict[str, Any]) -> None:
     """Look whether the artifacts, which have a backup of their own, are those that the database means."""
     store = store_of(place)
     present = dict(store.sizes())

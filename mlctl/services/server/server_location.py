@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from mlctl.domain.server import Backend, Bucket, Place
+from mlctl.domain.server import Backend, Bucket, ServerLocation
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.server import server_state
 from mlctl.settings import SECRET_IN_QUERY, Settings
@@ -26,7 +26,7 @@ def locate(
     endpoint_url: str | None = None,
     region: str | None = None,
     direct: bool = False,
-) -> Place:
+) -> ServerLocation:
     """Return the place that these options name; without any, sqlite and a folder under `root` (here).
 
     `backend_file` names a file whose first line is the database's URI, password included; "-" is stdin.
@@ -52,10 +52,10 @@ def locate(
     )
     if kept and "/" in kept.name:
         raise UsageError(f"--bucket {bucket} names a folder too", "name it in --prefix")
-    return Place(root, database, kept, direct)
+    return ServerLocation(root, database, kept, direct)
 
 
-def locate_named(name: str, settings: Settings, **options: Any) -> Place:
+def locate_named(name: str, settings: Settings, **options: Any) -> ServerLocation:
     """Return the place of a server that was started here, unless the options name any place."""
     note = server_state.notes(settings.state_dir).read(name)
     if note and not any(options.values()):
@@ -63,7 +63,7 @@ def locate_named(name: str, settings: Settings, **options: Any) -> Place:
     return locate_in(settings, **options)
 
 
-def locate_in(settings: Settings, **options: Any) -> Place:
+def locate_in(settings: Settings, **options: Any) -> ServerLocation:
     """Return the place that the options name; the bucket is mlctl.toml's where they name none."""
     return locate(**{**options, "bucket": options["bucket"] or settings.bucket})
 
@@ -78,7 +78,7 @@ def stated(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, given in typed.items() if given)
 
 
-def as_note(place: Place) -> dict[str, Any]:
+def as_note(place: ServerLocation) -> dict[str, Any]:
     """Return a place as it is noted: without its password."""
     bucket = place.bucket
     return {
@@ -92,7 +92,7 @@ def as_note(place: Place) -> dict[str, Any]:
     }
 
 
-def from_note(note: dict[str, Any]) -> Place:
+def from_note(note: dict[str, Any]) -> ServerLocation:
     """Return the place that was noted."""
     return locate(**{**note, "root": Path(note["root"])})
 

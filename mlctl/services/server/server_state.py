@@ -13,7 +13,7 @@ from typing import Any
 
 from mlctl import credentials
 from mlctl.adapters.system.local_servers import notes, process_of
-from mlctl.adapters.system.state_files import Notes
+from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.server import TrackingServer
 from mlctl.errors import NotFoundError
 
@@ -21,7 +21,7 @@ ANSWER_WITHIN_S = 4.0
 __all__ = ["ask", "described", "notes", "process_of", "ready", "required"]
 
 
-def required(book: Notes, name: str) -> dict[str, Any]:
+def required(book: StateFiles, name: str) -> dict[str, Any]:
     """Return a server's note; raises NotFoundError where there is none."""
     note = book.read(name)
     if note is None:

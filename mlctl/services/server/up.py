@@ -14,13 +14,13 @@ from typing import Any
 
 from mlctl.adapters.database import connection
 from mlctl.adapters.system import daemon
-from mlctl.adapters.system.state_files import Notes
-from mlctl.domain.server import Access, Adoption, Place, TrackingServer
+from mlctl.adapters.system.state_files import StateFiles
+from mlctl.domain.server import Access, Adoption, ServerLocation, TrackingServer
 from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
 from mlctl.services.server import adopt_artifacts, auth, preflight, server_state
 from mlctl.services.server.logs import errors_in
 from mlctl.services.server.server_location import as_note
-from mlctl.tracking_server.server_config import CANNOT_LISTEN, Plan
+from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
 
 HEALTHY_WITHIN_S = 120.0
 SECRETS = (
@@ -43,7 +43,7 @@ NOT_INHERITED = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class ServerOptions:
     """What a server shall be, beside where it keeps things and who may reach it."""
 
     name: str = "main"
@@ -58,7 +58,7 @@ class Wish:
     stated: frozenset[str] = frozenset()  # what of root, backend and bucket was typed
 
 
-def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingServer:
+def up(place: ServerLocation, access: Access, wish: ServerOptions, state_dir: Path) -> TrackingServer:
     """Start a server and return it healthy; one of that name that runs already is returned as it is.
 
     What the wish adopts is moved when everything was found to be well, just before the server starts.
@@ -88,7 +88,9 @@ def up(place: Place, access: Access, wish: Wish, state_dir: Path) -> TrackingSer
         return _healthy(plan, note, book, sock, place, admin)
 
 
-def _found(note: dict[str, Any], place: Place, access: Access, stated: frozenset[str]) -> TrackingServer:
+def _found(
+    note: dict[str, Any], place: ServerLocation, access: Access, stated: frozenset[str]
+) -> TrackingServer:
     """Return the server that runs under this name already, where it is what was asked for."""
     kept, wanted = note["place"], as_note(place)
     differ = [
@@ -119,8 +121,13 @@ def print_env(server: TrackingServer) -> str:
 
 
 def _plan(
-    place: Place, access: Access, wish: Wish, sock: socket.socket, note: Path, admin: auth.Admin | None
-) -> Plan:
+    place: ServerLocation,
+    access: Access,
+    wish: ServerOptions,
+    sock: socket.socket,
+    note: Path,
+    admin: auth.Admin | None,
+) -> ServerConfig:
     settings = {"MLFLOW_SERVER_ALLOWED_HOSTS": auth.allowed_hosts(access)}
     if access.cors_origins:
         settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(access.cors_origins)
@@ -137,7 +144,7 @@ def _plan(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         metrics = str(folder)
-    return Plan(
+    return ServerConfig(
         name=wish.name,
         instance=uuid.uuid4().hex,
         host=access.host,
@@ -160,7 +167,7 @@ def _plan(
     )
 
 
-def _note(place: Place, access: Access, plan: Plan, log: Path) -> dict[str, Any]:
+def _note(place: ServerLocation, access: Access, plan: ServerConfig, log: Path) -> dict[str, Any]:
     scheme = "https" if plan.tls_cert else "http"
     host = auth.public_host(access)
     local = "127.0.0.1" if access.host in auth.ANYWHERE else host
@@ -178,7 +185,12 @@ def _note(place: Place, access: Access, plan: Plan, log: Path) -> dict[str, Any]
 
 
 def _healthy(
-    plan: Plan, note: dict[str, Any], book: Notes, sock: socket.socket, place: Place, admin: auth.Admin | None
+    plan: ServerConfig,
+    note: dict[str, Any],
+    book: StateFiles,
+    sock: socket.socket,
+    place: ServerLocation,
+    admin: auth.Admin | None,
 ) -> TrackingServer:
     log = Path(note["log"])
     before = log.stat().st_size if log.exists() else 0
@@ -209,7 +221,7 @@ def _healthy(
     )
 
 
-def _awaited(note: dict[str, Any], child: daemon.Detached, before: int) -> dict[str, Any]:
+def _awaited(note: dict[str, Any], child: daemon.DaemonProcess, before: int) -> dict[str, Any]:
     """Return what /ready says once it is; the log's errors after byte `before` say why it never is."""
     log = Path(note["log"])
     until = time.monotonic() + HEALTHY_WITHIN_S
@@ -230,7 +242,7 @@ def _awaited(note: dict[str, Any], child: daemon.Detached, before: int) -> dict[
     return said
 
 
-def _become(plan: Plan, note: dict[str, Any], book: Notes, admin: auth.Admin | None) -> None:
+def _become(plan: ServerConfig, note: dict[str, Any], book: StateFiles, admin: auth.Admin | None) -> None:
     me = daemon.myself()
     note |= {**me.as_note(), "log": "the container's or terminal's own"}
     book.write(plan.name, note)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.system import daemon, log_tail
-from mlctl.adapters.system.daemon import Detached
-from mlctl.adapters.system.state_files import Notes
+from mlctl.adapters.system.daemon import DaemonProcess
+from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.serving import Endpoint, EndpointList, StoppedEndpoint
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.settings import Settings
@@ -20,9 +20,9 @@ ANSWER_WITHIN_S = 2.0
 DRAIN_WITHIN_S = 40.0
 
 
-def notes(settings: Settings) -> Notes:
+def notes(settings: Settings) -> StateFiles:
     """Return where endpoints are noted."""
-    return Notes(settings.state_dir / "endpoints")
+    return StateFiles(settings.state_dir / "endpoints")
 
 
 def listed(settings: Settings) -> EndpointList:
@@ -64,9 +64,9 @@ def follow(settings: Settings, name: str) -> Iterator[str]:
     return log_tail.added(_log(settings, name), alive)
 
 
-def process_of(note: Mapping[str, Any]) -> Detached:
+def process_of(note: Mapping[str, Any]) -> DaemonProcess:
     """Return the noted process."""
-    return Detached.noted(note)
+    return DaemonProcess.noted(note)
 
 
 def described(note: Mapping[str, Any], status: str) -> Endpoint:
@@ -90,7 +90,7 @@ def answers(note: Mapping[str, Any]) -> bool:
         return False
 
 
-def _required(book: Notes, name: str) -> dict[str, Any]:
+def _required(book: StateFiles, name: str) -> dict[str, Any]:
     note = book.read(name)
     if note is None:
         known = book.names()

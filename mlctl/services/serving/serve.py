@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlctl.adapters.system import daemon
 from mlctl.adapters.system import listener as listening
-from mlctl.adapters.system.state_files import Notes
+from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.serving import Endpoint
 from mlctl.errors import BadDataError, ChildFailedError, NotFoundError, RefusedError, UsageError
 from mlctl.services.serving import endpoints, keys
@@ -29,7 +29,7 @@ FOLLOWED_NOT = re.compile(r"(runs|models|s3|file|https?):/|[./~]")
 
 
 @dataclass(frozen=True)
-class Wish:
+class EndpointOptions:
     """What an endpoint shall be."""
 
     model: str
@@ -49,7 +49,7 @@ class Wish:
     name: str | None = None
 
 
-def serve(settings: Settings, wish: Wish) -> Endpoint:
+def serve(settings: Settings, wish: EndpointOptions) -> Endpoint:
     """Serve a model; return its endpoint where it is detached, and never where it is not.
 
     Raises RefusedError for a port or a name in use and for an open address without keys, ChildFailedError where
@@ -78,7 +78,7 @@ def serve(settings: Settings, wish: Wish) -> Endpoint:
         listener.close()
 
 
-def in_its_environment(settings: Settings, wish: Wish, manager: str) -> None:
+def in_its_environment(settings: Settings, wish: EndpointOptions, manager: str) -> None:
     """Become `mlflow models serve`, which makes the model's own environment first; never returns."""
     if wish.detach or wish.watch or wish.key_file or wish.tls_cert:
         raise UsageError(
@@ -98,7 +98,7 @@ def in_its_environment(settings: Settings, wish: Wish, manager: str) -> None:
     )  # fmt: skip
 
 
-def _check(wish: Wish) -> None:
+def _check(wish: EndpointOptions) -> None:
     if not listening.is_loopback(wish.host) and not wish.key_file and not wish.insecure:
         raise RefusedError(
             f"{wish.host} can be reached from other machines, and no key is asked for",
@@ -128,7 +128,7 @@ def _check(wish: Wish) -> None:
         )
 
 
-def _check_name(book: Notes, name: str) -> None:
+def _check_name(book: StateFiles, name: str) -> None:
     note = book.read(name)
     if note and endpoints.process_of(note).alive():
         raise RefusedError(
@@ -137,7 +137,7 @@ def _check_name(book: Notes, name: str) -> None:
         )
 
 
-def _located(settings: Settings, wish: Wish, scratch: Path) -> Serving:
+def _located(settings: Settings, wish: EndpointOptions, scratch: Path) -> Serving:
     """Return the model's files on this disk."""
     folder = Path(wish.model.removeprefix("file://")).expanduser()
     if (folder / "MLmodel").is_file() and FOLLOWED_NOT.match(wish.model):
@@ -150,12 +150,12 @@ def _located(settings: Settings, wish: Wish, scratch: Path) -> Serving:
 
 def _spec(
     settings: Settings,
-    wish: Wish,
+    wish: EndpointOptions,
     serving: Serving,
     listener: socket.socket,
     scratch: Path,
     name: str,
-    book: Notes,
+    book: StateFiles,
 ) -> Spec:
     shown = wish.host if wish.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104  # how it is reached
     shown = f"[{shown}]" if ":" in shown else shown

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from mlctl.adapters.system import provenance
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.sources.locate import sha256
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import RefusedError
 from mlctl.services.recipes import prepare
@@ -23,7 +23,7 @@ def recipe_source(settings: Settings, run: Run, source: str, folder: Path, chang
     named = re.fullmatch(r"(.*\.py)(:\w+)?", source)
     if named and not Path(named[1]).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        copy = Store(settings.tracking_uri).download(run, "recipe.py", folder / "recipe")
+        copy = TrackingStore(settings.tracking_uri).download(run, "recipe.py", folder / "recipe")
         return str(copy) + (named[2] or "")
     recipe = prepare.recipe_values(source, {})[0]
     if run.tags.get("mlctl.recipe_sha256") != sha256([recipe.source_file()]):
@@ -42,7 +42,7 @@ def versions_changed(run: Run) -> list[str]:
     ]
 
 
-def data_changed(run: Run, prepared: prepare.Prepared) -> list[str]:
+def data_changed(run: Run, prepared: prepare.PreparedData) -> list[str]:
     """Return that the data is another than the run was made from, where it is."""
     now = prepared.data.sha256
     if run.data is None or run.data.sha256 == now:
@@ -50,7 +50,7 @@ def data_changed(run: Run, prepared: prepare.Prepared) -> list[str]:
     return [f"data (SHA-256 {run.data.sha256[:12]} then, {now[:12]} now)"]
 
 
-def accepted(changed: list[str], force: bool, watcher: Watcher) -> dict[str, str]:
+def accepted(changed: list[str], force: bool, watcher: ProgressListener) -> dict[str, str]:
     """Return the tags that tell of going on in spite of changes; raises RefusedError for any without `force`."""
     if not changed:
         return {}

@@ -13,17 +13,17 @@ from mlctl.adapters.keras import runtime as framework
 from mlctl.adapters.models import save
 from mlctl.errors import BadDataError, UsageError
 from mlctl.scores import scores
-from mlctl.services.recipes.prepare import Prepared, blamed
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 
 if TYPE_CHECKING:
     from mlctl.services.workflows.check_recipe import Checking
 
 
-def rehearse(prepared: Prepared, checking: Checking, rows: int, same: float) -> None:
+def dry_run(prepared: PreparedData, checking: Checking, rows: int, same: float) -> None:
     """Build, train on one batch, save, load back, and answer; raises BadDataError that names what is wrong."""
     recipe, data, where = prepared.recipe, prepared.data, prepared.recipe.source_file()
     framework.begin(0, framework.FLOAT32)
-    with blamed(recipe, "building its model"):
+    with recipe_errors(recipe, "building its model"):
         model = recipe.build(prepared.values, data)
     if model is None or not getattr(model, "compiled", False):
         raise BadDataError(f"{where}: build() must return a compiled model", "end it with model.compile(…)")
@@ -36,7 +36,7 @@ def rehearse(prepared: Prepared, checking: Checking, rows: int, same: float) -> 
             f"let its last layer have {max(wanted)}",
         )
     checking.done("build", f"{model.count_params():,} parameters")
-    with blamed(recipe, "training its model"):
+    with recipe_errors(recipe, "training its model"):
         encoded, targets = (
             prepared.encoded(data.train),
             programs.targets_for(model, data.train.targets, classes),
@@ -62,7 +62,7 @@ def rehearse(prepared: Prepared, checking: Checking, rows: int, same: float) -> 
 
 
 def _save_and_serve(
-    prepared: Prepared, model: object, answers: np.ndarray, checking: Checking, same: float
+    prepared: PreparedData, model: object, answers: np.ndarray, checking: Checking, same: float
 ) -> None:
     data, recipe = prepared.data, prepared.recipe
     with tempfile.TemporaryDirectory(prefix="mlctl-check-") as temporary:
@@ -71,14 +71,14 @@ def _save_and_serve(
         encoded = programs.dense(prepared.encoded(data.train))
         gaps = tuple(data.train.inputs.columns[data.train.inputs.isna().any()]) if data.is_table else ()
         about = {"recipe": recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit}
-        with blamed(recipe, "saving its model"):
+        with recipe_errors(recipe, "saving its model"):
             runtime = save.save(folder, model, prepared.encoder, raw, encoded, about, gaps)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         checking.done("save", f"{size / 1e6:.1f} MB, served by {runtime}")
-        with blamed(recipe, "loading its saved model"):
+        with recipe_errors(recipe, "loading its saved model"):
             loaded = save.load(folder)
         checking.done("load back", "MLflow loads it")
-        with blamed(recipe, "answering with its saved model"):
+        with recipe_errors(recipe, "answering with its saved model"):
             found = save.answer(loaded, raw)
     apart = float(np.abs(found - answers).max() / max(1.0, float(np.abs(answers).max())))
     if apart > same:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import keras
 
     from mlctl.adapters.runlog.recorder import Recorder
-    from mlctl.domain.progress import Watcher
-    from mlctl.services.recipes.prepare import Prepared
+    from mlctl.domain.progress import ProgressListener
+    from mlctl.services.recipes.prepare import PreparedData
 
 ROWS, REPEATS, MOST_COLUMNS = 1000, 3, 100
 
@@ -38,7 +38,9 @@ class Importance:
     spread: float
 
 
-def write(recorder: Recorder, prepared: Prepared, model: keras.Model, split: Split, watcher: Watcher) -> None:
+def write(
+    recorder: Recorder, prepared: PreparedData, model: keras.Model, split: Split, watcher: ProgressListener
+) -> None:
     """Record importance.csv and plots/importance.png: accuracy lost, or mean absolute error gained, by column.
 
     The watcher is told where a table has too many columns for all to be measured.
@@ -66,7 +68,7 @@ def write(recorder: Recorder, prepared: Prepared, model: keras.Model, split: Spl
     recorder.keep("plots/importance.png")
 
 
-def measured(prepared: Prepared, model: keras.Model, split: Split) -> list[Importance]:
+def measured(prepared: PreparedData, model: keras.Model, split: Split) -> list[Importance]:
     """Return columns' worths on some rows of this split, the greatest first: accuracy lost, or error gained.
 
     Of more than `MOST_COLUMNS`, those are measured that move the answers most when they are shuffled once.
@@ -99,7 +101,7 @@ def _foremost(shuffled: _Shuffled, names: Sequence[str]) -> Sequence[str]:
 class _Shuffled:
     """A model's answers to rows in which one column is shuffled; of a `Table`, only its features are made again."""
 
-    def __init__(self, prepared: Prepared, model: keras.Model, split: Split) -> None:
+    def __init__(self, prepared: PreparedData, model: keras.Model, split: Split) -> None:
         self.inputs, self._prepared, self._split = split.inputs, prepared, split
         encoded = self._encoded(split.inputs)
         self._answers = Changed(model, encoded)

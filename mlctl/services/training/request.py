@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumePoint:
     """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has.
 
     `tags` tell of this going on: that something has changed, or that there are more epochs.

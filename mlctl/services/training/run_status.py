@@ -11,8 +11,8 @@ from typing import Any
 
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.recorder import Recorder
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import Interrupted, UnreachableError
 
@@ -31,7 +31,7 @@ def recording(recorder: Recorder, interrupted: Callable[[], str]) -> Iterator[No
         raise
 
 
-def finished(recorder: Recorder, watcher: Watcher, status: str = "FINISHED") -> Run:
+def finished(recorder: Recorder, watcher: ProgressListener, status: str = "FINISHED") -> Run:
     """End the run; return it as the store has it, or as its record does where that is away."""
     told = local_runs.as_run(recorder.journal)  # the record is gone once the store has it all
     try:
@@ -45,7 +45,7 @@ def finished(recorder: Recorder, watcher: Watcher, status: str = "FINISHED") -> 
         )
         return local_runs.as_run(recorder.journal)
     try:
-        return Store(told.tracking_uri).run(recorder.run_id)
+        return TrackingStore(told.tracking_uri).run(recorder.run_id)
     except UnreachableError:  # it has all, and went away before it could be asked
         return dataclasses.replace(told, status=status, model_uri=recorder.model_uri)
 

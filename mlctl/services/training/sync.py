@@ -8,14 +8,14 @@ from mlctl.adapters.runlog import local_runs, trial_runs
 from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.outbox import Sender
 from mlctl.adapters.runlog.recorder import LOCAL_ID, create_run, open_store
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import SyncedRun, SyncReport
 from mlctl.errors import MlctlError, NotFoundError, RefusedError
 from mlctl.settings import Settings
 
 
-def sync(settings: Settings, watcher: Watcher) -> SyncReport:
+def sync(settings: Settings, watcher: ProgressListener) -> SyncReport:
     """Send every record that is not being written; each counts once, however often it is sent.
 
     Each goes to the store that it was begun for. With --tracking-uri what goes is what that store can take:
@@ -62,7 +62,7 @@ def _moved(journal: Journal, tracking_uri: str) -> bool:
     return True
 
 
-def _sent(journal: Journal, watcher: Watcher) -> SyncedRun:
+def _sent(journal: Journal, watcher: ProgressListener) -> SyncedRun:
     about = journal.about
     store = open_store(about["tracking_uri"])
     if not about.get("run_id"):
@@ -81,7 +81,7 @@ def _sent(journal: Journal, watcher: Watcher) -> SyncedRun:
     return SyncedRun(about["run_id"], local_runs.as_run(journal).status, count, Path(journal.folder))
 
 
-def _run_of(store: Store, journal: Journal) -> dict[str, str]:
+def _run_of(store: TrackingStore, journal: Journal) -> dict[str, str]:
     """Return the ids of an offline record's run: made now, unless a crash came between making and noting it."""
     about = journal.about
     tag = {LOCAL_ID: journal.folder.name}

@@ -18,23 +18,23 @@ from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.dataset import Split
-from mlctl.data.files.images import Pictures
+from mlctl.data.files.images import ImageFiles
 from mlctl.data.sources.locate import sha256
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import ConfigurationError
 from mlctl.scores import scores
-from mlctl.services.recipes.prepare import Prepared, blamed
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 from mlctl.services.runs import select
 from mlctl.services.training import importance, logged_model, report
 from mlctl.services.training.run_status import finished, recording
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
-    from mlctl.services.training.request import Request, Resumed
+    from mlctl.services.training.request import Request, ResumePoint
 
 SMALL_TABLE = 2_000_000  # cells of training rows, up to which a network on a table trains in one thread
 
@@ -48,9 +48,9 @@ class Training:
         self,
         settings: Settings,
         request: Request,
-        prepared: Prepared,
-        watcher: Watcher,
-        resumed: Resumed | None,
+        prepared: PreparedData,
+        watcher: ProgressListener,
+        resumed: ResumePoint | None,
         objective: Objective | None = None,
     ) -> None:
         """`objective` is what the kept epoch is chosen by, where it is not the recipe's own."""
@@ -114,7 +114,7 @@ class Training:
         return model
 
     def _built_alone(self) -> keras.Model:
-        with blamed(self.recipe, "building its model"):
+        with recipe_errors(self.recipe, "building its model"):
             return self.recipe.build(self.prepared.values, self.data)
 
     @cached_property
@@ -126,7 +126,7 @@ class Training:
         targets = programs.targets_for(model, self.data.train.targets, classes)
         wanted = programs.targets_for(model, validation.targets, classes)
         values, progress = self.prepared.values, self.progress
-        with blamed(self.recipe, "training its model"):
+        with recipe_errors(self.recipe, "training its model"):
             program = programs.program_for(  # the program has all of the inputs that is kept
                 model, self.prepared.encoded(self.data.train), targets, values.batch_size
             )
@@ -208,7 +208,7 @@ class Training:
             **self.request.tags,
         }
         if self.request.parent:
-            parent = select.find(Store(self.settings.tracking_uri), self.request.parent)
+            parent = select.find(TrackingStore(self.settings.tracking_uri), self.request.parent)
             tags["mlflow.parentRunId"] = parent.run_id
         return Recorder.begin(
             self.settings.tracking_uri,
@@ -318,7 +318,7 @@ class Training:
 
     def _answers(self, loaded: Any, split: Split) -> Array:
         """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
-        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, Pictures) else len(split)
+        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, ImageFiles) else len(split)
         starts = range(0, len(split), at_once)
         pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
         return np.concatenate([save.answer(loaded, self._raw(piece)) for piece in pieces])

@@ -23,19 +23,19 @@ from mlctl.adapters.keras.checkpoints import Checkpoint
 from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
 from mlctl.adapters.runlog.recorder import Recorder, now_ms
 from mlctl.adapters.search.local_executor import Executor
-from mlctl.adapters.search.messages import Ended, EpochEnded, Failed, Job, Lost
+from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost
 from mlctl.data.dataset import Split
-from mlctl.data.sparse_bags import Bags
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
-from mlctl.services.recipes.prepare import Prepared, blamed
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 from mlctl.services.training.request import Request
 from mlctl.services.training.training import Training
 from mlctl.services.tuning.search_loop import TIME_IS_UP, Record
 from mlctl.services.tuning.trial_state import TrialState
-from mlctl.services.workflows.tune import Asked
+from mlctl.services.workflows.tune import TuneJob
 from mlctl.settings import Settings
 
 MOST_EPOCHS, PATIENCE, MORE_DATA = 100, 10, 1.2
@@ -59,7 +59,12 @@ class Finalists:
     """The best trials, trained until their validation loss stands still."""
 
     def __init__(
-        self, asked: Asked, executor: Executor, record: Record, watcher: Watcher, late: Callable[[], bool]
+        self,
+        asked: TuneJob,
+        executor: Executor,
+        record: Record,
+        watcher: ProgressListener,
+        late: Callable[[], bool],
     ) -> None:
         """`late` says whether the search's time is up: then no finalist is trained any further."""
         self.asked = asked
@@ -69,7 +74,7 @@ class Finalists:
         self.late = late
         self._cut = False
 
-    def chosen(self, best: Sequence[TrialState], prepared: Prepared) -> Chosen:
+    def chosen(self, best: Sequence[TrialState], prepared: PreparedData) -> Chosen:
         """Return the values of the final model; `best` are the trials, best first."""
         first = best[0]
         whole = {**self.asked.fixed, **_own(first.values)}
@@ -124,7 +129,7 @@ class Finalists:
                 running.add(name)
                 values = {**self.asked.fixed, **_own(names[name].values), "epochs": MOST_EPOCHS}
                 self.record.begin(name, values, now_ms())
-                self.executor.start(Job(
+                self.executor.start(TrialJob(
                     name, attempts[name], values, VALIDATION_LOSS, MOST_EPOCHS, self.asked.request.seed,
                     waits=True, patience=PATIENCE,
                 ))  # fmt: skip
@@ -137,14 +142,14 @@ class Finalists:
                     self.executor.answer(name, not self._cut)
                     continue
                 running.discard(name)
-                if isinstance(event, Lost) and attempts[name] < 3:
+                if isinstance(event, WorkerLost) and attempts[name] < 3:
                     waiting.append(name)
                     continue
                 why = (
                     event.error
-                    if isinstance(event, Failed)
+                    if isinstance(event, TrialFailed)
                     else ""
-                    if isinstance(event, Ended)
+                    if isinstance(event, TrialEnded)
                     else event.why
                 )
                 state = FAILED if why else STOPPED if self._cut else DONE
@@ -169,7 +174,7 @@ class Final(Training):
     """The training of the chosen values, into the search's own run."""
 
     def __init__(
-        self, settings: Settings, request: Request, prepared: Prepared, watcher: Watcher, objective: Objective,
+        self, settings: Settings, request: Request, prepared: PreparedData, watcher: ProgressListener, objective: Objective,
         chosen: Chosen,
     ) -> None:  # fmt: skip
         values = prepared.recipe.values(
@@ -179,7 +184,7 @@ class Final(Training):
         if chosen.epochs:
             data = dataclasses.replace(data, train=_together(data.train, data.validation))
         super().__init__(
-            settings, request, Prepared(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None,
+            settings, request, PreparedData(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None,
             objective,
         )  # fmt: skip
         self.chosen = chosen
@@ -190,7 +195,7 @@ class Final(Training):
             return
         values = self.prepared.values
         targets = programs.targets_for(model, self.data.train.targets, len(self.data.classes))
-        with blamed(self.recipe, "training its model"):
+        with recipe_errors(self.recipe, "training its model"):
             program = programs.program_for(
                 model, self.prepared.encoded(self.data.train), targets, values.batch_size
             )
@@ -224,8 +229,8 @@ def _own(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _together(first: Split, second: Split) -> Split:
     inputs: Any
-    if isinstance(first.inputs, Bags):
-        inputs = Bags.concatenate(first.inputs, second.inputs)
+    if isinstance(first.inputs, SparseBags):
+        inputs = SparseBags.concatenate(first.inputs, second.inputs)
     elif isinstance(first.inputs, pd.DataFrame):
         inputs = pd.concat([first.inputs, second.inputs], ignore_index=True)
     else:

@@ -20,16 +20,16 @@ from mlctl.adapters.runlog.local_runs import folder_of
 from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms, open_store
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
-from mlctl.adapters.search.local_executor import Executor, LocalPool
-from mlctl.adapters.search.messages import Job, Setup
+from mlctl.adapters.search.local_executor import Executor, LocalExecutor
+from mlctl.adapters.search.messages import Setup, TrialJob
 from mlctl.adapters.search.oracles import Oracle
 from mlctl.adapters.system import provenance
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
-from mlctl.domain.tune import DONE, STOPPED, Search, SearchWatcher
+from mlctl.domain.tune import DONE, STOPPED, Search, SearchListener
 from mlctl.errors import MlctlError
 from mlctl.services.clusters import connect
-from mlctl.services.recipes.prepare import Prepared
+from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import report
 from mlctl.services.training.request import Request
 from mlctl.services.training.run_status import finished, recording
@@ -40,7 +40,7 @@ from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import rule
 from mlctl.services.tuning.trial import train_trial
 from mlctl.services.tuning.trial_state import TrialState, ranked
-from mlctl.services.workflows.tune import KIND_TAG, SEARCH, Asked, epochs_of, most_trials, request_entry
+from mlctl.services.workflows.tune import KIND_TAG, SEARCH, TuneJob, epochs_of, most_trials, request_entry
 from mlctl.settings import Settings
 
 LEAST_S = 1.0  # for a search that is resumed without a score, however much of its time is spent
@@ -48,11 +48,11 @@ LEAST_S = 1.0  # for a search that is resumed without a score, however much of i
 Entries = Sequence[Mapping[str, Any]]
 
 
-class Searching:
+class TuneRun:
     """One search, new or (with `run` and its journal's `entries`) gone on with."""
 
     def __init__(
-        self, settings: Settings, asked: Asked, prepared: Prepared, watcher: SearchWatcher,
+        self, settings: Settings, asked: TuneJob, prepared: PreparedData, watcher: SearchListener,
         run: Run | None = None, entries: Entries = (), tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """`tags` tell of this going on: that something has changed."""
@@ -92,12 +92,12 @@ class Searching:
         )  # fmt: skip
         if (cluster := self.request.cluster) is None:
             fork = runtime.fork_is_safe(hardware)
-            return LocalPool(setup, train_trial, self.parallel, self.threads, fork)
+            return LocalExecutor(setup, train_trial, self.parallel, self.threads, fork)
         connection = connect(cluster, self.watcher)
-        from mlctl.adapters.search.ray_executor import ClusterPool  # Ray is an extra
+        from mlctl.adapters.search.ray_executor import RayExecutor  # Ray is an extra
 
         self.threads = self.request.threads or max(1, int(cluster.cpu))
-        pool = ClusterPool(connection, setup, train_trial, self.request.parallel, self.threads)
+        pool = RayExecutor(connection, setup, train_trial, self.request.parallel, self.threads)
         self.parallel = pool.slots
         return pool
 
@@ -180,10 +180,10 @@ class Searching:
         """Return the parent run as it is before its last records are sent."""
         return Run(recorder.run_id, "", "", "RUNNING", self.settings.tracking_uri)
 
-    def _job(self, loop: SearchLoop, state: TrialState, recorder: Recorder) -> Job:
+    def _job(self, loop: SearchLoop, state: TrialState, recorder: Recorder) -> TrialJob:
         values = {name: value for name, value in state.values.items() if not name.startswith("tuner/")}
         whole = {**self.asked.fixed, **values}
-        job = Job(
+        job = TrialJob(
             state.trial, state.attempt, whole, self.asked.objective, int(whole["epochs"]), self.request.seed,
             self.request.executions, waits=True,
         )  # fmt: skip
@@ -205,7 +205,7 @@ class Searching:
         return {
             "tracking_uri": self.settings.tracking_uri,
             "experiment": run.experiment,
-            "experiment_id": Store(self.settings.tracking_uri).experiment_ids(run.experiment)[0],
+            "experiment_id": TrackingStore(self.settings.tracking_uri).experiment_ids(run.experiment)[0],
             "run_id": run.run_id,
             "run_name": run.run_name,
             "tags": {},

@@ -16,10 +16,10 @@ from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.search.local_executor import Executor
-from mlctl.adapters.search.messages import Ended, EpochEnded, Event, Failed, Job, Lost
+from mlctl.adapters.search.messages import EpochEnded, Event, TrialEnded, TrialFailed, TrialJob, WorkerLost
 from mlctl.adapters.search.oracles import EXHAUSTED, Oracle
 from mlctl.domain.objective import Objective
-from mlctl.domain.tune import DONE, FAILED, STOPPED, Running, SearchWatcher
+from mlctl.domain.tune import DONE, FAILED, STOPPED, RunningTrial, SearchListener
 from mlctl.errors import ChildFailedError
 from mlctl.services.tuning.stopping import Rule
 from mlctl.services.tuning.trial_state import TrialState
@@ -28,7 +28,7 @@ MOST_LOSSES = 3  # a trial whose process dies so often takes it down itself: out
 TICK_S = 0.5
 TIME_IS_UP = "time was up"
 
-MakeJob = Callable[[TrialState], Job]
+MakeJob = Callable[[TrialState], TrialJob]
 Point = tuple[int, Mapping[str, float], int]  # an epoch's number, its metrics, and when it was told
 
 
@@ -62,7 +62,7 @@ class SearchLoop:
 
     def __init__(
         self, oracle: Oracle, objective: Objective, executions: int, rule: Rule | None, limits: Limits,
-        journal: SearchJournal, record: Record, watcher: SearchWatcher,
+        journal: SearchJournal, record: Record, watcher: SearchListener,
     ) -> None:  # fmt: skip
         self.oracle = oracle
         self.objective = objective
@@ -209,13 +209,13 @@ class SearchLoop:
         if isinstance(event, EpochEnded):
             self._hear_epoch(executor, state, event)
             return True
-        if isinstance(event, Lost):
+        if isinstance(event, WorkerLost):
             self._hear_lost(state, event)
             return state.open
-        if isinstance(event, Failed):
+        if isinstance(event, TrialFailed):
             self._end(state, FAILED, event.error)
         else:
-            assert isinstance(event, Ended)
+            assert isinstance(event, TrialEnded)
             self._end(state, STOPPED if state.stopping else DONE, state.stopping, event.seconds)
         return False
 
@@ -238,7 +238,7 @@ class SearchLoop:
         executor.answer(state.trial, not state.stopping)
         self._track(state, at)
 
-    def _hear_lost(self, state: TrialState, event: Lost) -> None:
+    def _hear_lost(self, state: TrialState, event: WorkerLost) -> None:
         self.journal.add("lost", trial=state.trial, attempt=event.attempt, why=event.why)
         state.losses += 1
         if state.losses >= MOST_LOSSES:
@@ -316,7 +316,7 @@ class SearchLoop:
             last = max(state.curves, default=0)
             curve = state.curves.get(last, [])
             value = curve[-1].metrics.get(self.objective.metric) if curve else None
-            running.append(Running(state.trial, curve[-1].number if curve else 0, state.epochs, value))
+            running.append(RunningTrial(state.trial, curve[-1].number if curve else 0, state.epochs, value))
         best = self.best
         stopped = sum(one.state == STOPPED for one in self._ends)
         self.watcher.trials(running, len(self._ends), stopped, best.score if best else None)

@@ -14,12 +14,12 @@ import numpy as np
 from mlctl.adapters.keras import programs, runtime, tensors
 from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
 from mlctl.adapters.search import local_executor
-from mlctl.adapters.search.messages import Ended, EpochEnded, Failed, Job, Setup, Tell
-from mlctl.domain.progress import Quiet
+from mlctl.adapters.search.messages import EpochEnded, Setup, Tell, TrialEnded, TrialFailed, TrialJob
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import MlctlError
 from mlctl.recipes import Values
 from mlctl.scores import scores
-from mlctl.services.recipes.prepare import blamed
+from mlctl.services.recipes.prepare import recipe_errors
 
 
 class _Stopped(BaseException):
@@ -39,7 +39,7 @@ class _Continued(Progress):
         self.epochs.extend(self.after)
 
 
-def train_trial(setup: Setup, job: Job, tell: Tell) -> Ended | Failed:
+def train_trial(setup: Setup, job: TrialJob, tell: Tell) -> TrialEnded | TrialFailed:
     """Train a trial; `tell` is called after each epoch, and stops it by answering False."""
     began = time.perf_counter()
     try:
@@ -48,20 +48,20 @@ def train_trial(setup: Setup, job: Job, tell: Tell) -> Ended | Failed:
     except _Stopped:
         pass
     except MlctlError as error:
-        return Failed(job.trial, job.attempt, error.message)
+        return TrialFailed(job.trial, job.attempt, error.message)
     except Exception as error:
-        return Failed(job.trial, job.attempt, " ".join(f"{type(error).__name__}: {error}".split())[:300])
-    return Ended(job.trial, job.attempt, time.perf_counter() - began)
+        return TrialFailed(job.trial, job.attempt, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return TrialEnded(job.trial, job.attempt, time.perf_counter() - began)
 
 
-def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
+def _train_once(setup: Setup, job: TrialJob, execution: int, tell: Tell) -> None:
     recipe, data = setup.recipe, setup.data
     classes = len(data.classes)
     values = Values(job.values).on(len(data.train))
     seed = job.seed + execution - 1
     gc.collect()  # an earlier execution's data is held by the cycles of its graphs
     runtime.begin(seed, setup.precision)
-    with blamed(recipe, "building its model"):
+    with recipe_errors(recipe, "building its model"):
         model = recipe.build(values, data)
     targets = programs.targets_for(model, data.train.targets, classes)
     wanted = programs.targets_for(model, data.validation.targets, classes)
@@ -70,14 +70,14 @@ def _train_once(setup: Setup, job: Job, execution: int, tell: Tell) -> None:
         if not tell(EpochEnded(job.trial, job.attempt, execution, epoch)):
             raise _Stopped
 
-    with blamed(recipe, "training its model"):
+    with recipe_errors(recipe, "training its model"):
         program = programs.program_for(model, _resident(setup.train_inputs), targets, values.batch_size)
         if job.weights_from:
             _load_weights(model, job.weights_from)
         loop = Loop(
             model, program, programs.predictor_for(model, setup.validation_inputs),
             (setup.validation_inputs, wanted),
-            lambda predictions: scores(data.validation.targets, predictions, classes), seed, Quiet(),
+            lambda predictions: scores(data.validation.targets, predictions, classes), seed, NullProgress(),
         )  # fmt: skip
         loop.run(_Continued(job.objective, after=job.after), job.epochs, job.patience, ended)
     if job.weights_to:

@@ -10,11 +10,11 @@ from typing import Any
 
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.system import extras
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.automl import Automl, AutomlPlan
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
-from mlctl.domain.tune import SearchWatcher
+from mlctl.domain.tune import SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services.automl import metrics, models
@@ -47,7 +47,7 @@ class AutomlRequest:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AutomlJob:
     """A request made sense of: the recipe with its values, the families, what is set on each of them."""
 
     request: AutomlRequest
@@ -57,7 +57,7 @@ class Asked:
     fixed: Mapping[str, Mapping[str, Any]]
 
 
-def automl(settings: Settings, request: AutomlRequest, watcher: SearchWatcher) -> Automl:
+def automl(settings: Settings, request: AutomlRequest, watcher: SearchListener) -> Automl:
     """Fit, blend and log; ends when time is up, or when there is nothing left to try.
 
     Raises UsageError for what was asked, ConfigurationError where the extra is missing, ChildFailedError where no
@@ -66,11 +66,11 @@ def automl(settings: Settings, request: AutomlRequest, watcher: SearchWatcher) -
     began = time.monotonic()
     request = replace(request, given=with_defaults(settings, request.source, request.given))
     asked = understood(request)
-    reach(settings.tracking_uri)
+    check_reachable(settings.tracking_uri)
     return _raced(settings, asked, watcher, began, None, ())
 
 
-def resume(settings: Settings, run: Run, watcher: SearchWatcher) -> Automl:
+def resume(settings: Settings, run: Run, watcher: SearchListener) -> Automl:
     """Go on in the same run for the time that is left: what was fitted is kept.
 
     Raises NotFoundError where the journal is not on this machine, RefusedError where the data is another.
@@ -109,7 +109,7 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
     )  # fmt: skip
 
 
-def understood(request: AutomlRequest) -> Asked:
+def understood(request: AutomlRequest) -> AutomlJob:
     """Check a request before anything heavy is imported; raises UsageError, NotFoundError, ConfigurationError."""
     if request.register is not None:
         check_name(request.register)
@@ -126,7 +126,7 @@ def understood(request: AutomlRequest) -> Asked:
     recipe.values({name: value for name, value in fixed.get(models.NETWORK, {}).items() if name != "seed"})
     for module in EXTRA:
         extras.demand(module, "automl", "mlctl automl")
-    return Asked(request, recipe, values, families, fixed)
+    return AutomlJob(request, recipe, values, families, fixed)
 
 
 def request_entry(request: AutomlRequest) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _task(recipe: Recipe) -> str:
 
 
 def _raced(
-    settings: Settings, asked: Asked, watcher: SearchWatcher, began: float, run: Run | None, entries: Any
+    settings: Settings, asked: AutomlJob, watcher: SearchListener, began: float, run: Run | None, entries: Any
 ) -> Automl:
     request = asked.request
     values: Any = asked.values
@@ -163,9 +163,9 @@ def _raced(
 
     runtime.import_keras()
     with runtime.frugal_imports():
-        from mlctl.services.automl.run import Race
+        from mlctl.services.automl.run import AutomlRun
 
-    raced = Race(settings, asked, prepared, watcher, began, run, entries).run()
+    raced = AutomlRun(settings, asked, prepared, watcher, began, run, entries).run()
     if not request.register:
         return raced
     from mlctl.services.registry import register

@@ -11,11 +11,11 @@ import numpy as np
 
 from mlctl.adapters.keras import runtime
 from mlctl.data.dataset import is_packed
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.project import CheckedRecipe, CheckedStep
 from mlctl.errors import BadDataError
 from mlctl.services.recipes import prepare
-from mlctl.services.recipes.prepare import Prepared, blamed
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 from mlctl.settings import Settings
 
 ROWS = 64
@@ -25,7 +25,7 @@ SAME = 1e-4  # what two ways to the same answer may differ by, relative to its s
 class Checking:
     """The steps of one recipe, each timed; any of them raises BadDataError that names the recipe's line."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: ProgressListener) -> None:
         self.watcher = watcher
         self.steps: list[CheckedStep] = []
         self._began = time.perf_counter()
@@ -39,7 +39,7 @@ class Checking:
 
 
 def check(
-    settings: Settings, source: str, given: Mapping[str, Any], data: str | None, watcher: Watcher
+    settings: Settings, source: str, given: Mapping[str, Any], data: str | None, watcher: ProgressListener
 ) -> CheckedRecipe:
     """Load, encode, build, take a step, save, load back and serve; return what each step made.
 
@@ -58,13 +58,13 @@ def check(
     checking.done("encode", f"{type(encoded).__name__} {tuple(prepared.data.input_shape)} a row")
     runtime.import_keras()
     with runtime.frugal_imports():
-        from mlctl.services.training.dry_run import rehearse
+        from mlctl.services.training.dry_run import dry_run
 
-    rehearse(prepared, checking, ROWS, SAME)
+    dry_run(prepared, checking, ROWS, SAME)
     return CheckedRecipe(recipe.name, str(recipe.source_file()), tuple(checking.steps))
 
 
-def _few(prepared: Prepared) -> Prepared:
+def _few(prepared: PreparedData) -> PreparedData:
     data, few = prepared.data, np.arange(ROWS)
     train, validation = (
         data.train.take(few[: len(data.train)]),
@@ -73,7 +73,7 @@ def _few(prepared: Prepared) -> Prepared:
     return dataclasses.replace(prepared, data=dataclasses.replace(data, train=train, validation=validation))
 
 
-def _check_targets(prepared: Prepared) -> None:
+def _check_targets(prepared: PreparedData) -> None:
     data, where = prepared.data, prepared.recipe.source_file()
     for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
         if split is None:
@@ -95,7 +95,7 @@ def _check_targets(prepared: Prepared) -> None:
             raise BadDataError(f"{said} with gaps or infinities", "leave such rows out")
 
 
-def _check_encoded(prepared: Prepared, encoded: Any) -> None:
+def _check_encoded(prepared: PreparedData, encoded: Any) -> None:
     """Demand finite numbers, and the same of a row alone as among others."""
     if is_packed(encoded):
         return
@@ -105,7 +105,7 @@ def _check_encoded(prepared: Prepared, encoded: Any) -> None:
                            "mlctl.recipes.encoders, or None where inputs are numbers")  # fmt: skip
     if encoded.dtype.kind == "f" and not np.isfinite(encoded).all():
         raise BadDataError(f"{where}: encoded inputs hold NaN or infinity", "fill gaps in the encoder")
-    with blamed(prepared.recipe, "encoding one row"):
+    with recipe_errors(prepared.recipe, "encoding one row"):
         alone = prepared.encoded(prepared.data.train.take(np.array([1])))
     if alone.shape[1:] != encoded.shape[1:] or np.abs(alone[0] - encoded[1]).max() > SAME:
         raise BadDataError(

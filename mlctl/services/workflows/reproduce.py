@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from mlctl.adapters.runlog import local_runs
-from mlctl.adapters.tracking.store import Store
-from mlctl.domain.progress import Watcher
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Difference, Reproduction, Run
 from mlctl.errors import RefusedError
 from mlctl.services.recipes import prepare
@@ -19,12 +19,12 @@ from mlctl.settings import Settings
 NOT_COMPARED = {"learning_rate"}  # an input, not a result
 
 
-def reproduce(settings: Settings, selector: str, watcher: Watcher) -> Reproduction:
+def reproduce(settings: Settings, selector: str, watcher: ProgressListener) -> Reproduction:
     """Train a run anew from its record; return the new run and where its figures differ.
 
     Raises RefusedError where recipe or data are not what they were: that would be another training.
     """
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     run = select.find(store, selector)
     request = request_of(run)
     changed: list[str] = []
@@ -48,7 +48,7 @@ def reproduce(settings: Settings, selector: str, watcher: Watcher) -> Reproducti
     return Reproduction(made, run.run_id, _differences(store, run, made), tuple(_reasons(run, made)))
 
 
-def _differences(store: Store, run: Run, made: Run) -> tuple[Difference, ...]:
+def _differences(store: TrackingStore, run: Run, made: Run) -> tuple[Difference, ...]:
     """Return the first epoch at which each metric's history differs."""
     found = []
     for name in sorted((run.metrics.keys() | made.metrics.keys()) - NOT_COMPARED):

@@ -11,15 +11,15 @@ from typing import Any
 from mlctl.adapters.keras import checkpoints
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.journal import Journal, read_about
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.automl import Automl
 from mlctl.domain.run import Run
-from mlctl.domain.tune import TRIAL_TAG, Search, SearchWatcher
+from mlctl.domain.tune import TRIAL_TAG, Search, SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.services.recipes import prepare
 from mlctl.services.runs import select
 from mlctl.services.training import changes
-from mlctl.services.training.request import Request, Resumed
+from mlctl.services.training.request import Request, ResumePoint
 from mlctl.services.workflows import automl, tune
 from mlctl.services.workflows.train import run_training
 from mlctl.settings import Settings
@@ -28,7 +28,7 @@ EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs tha
 
 
 def resume(
-    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchWatcher,
+    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchListener,
     trials: int | None = None,
 ) -> Run | Search | Automl:  # fmt: skip
     """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
@@ -76,7 +76,7 @@ def resume(
     changed += changes.versions_changed(run)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     tags |= changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
-    return run_training(settings, request, prepared, watcher, Resumed(folder, about, known, tags))
+    return run_training(settings, request, prepared, watcher, ResumePoint(folder, about, known, tags))
 
 
 def request_of(run: Run) -> Request:
@@ -99,7 +99,7 @@ def _found(settings: Settings, selector: str) -> tuple[Run, Path]:
             journal = Journal(path)
             journal.close()
             return local_runs.as_run(journal), path
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     run = select.find(store, selector)
     if TRIAL_TAG in run.tags:  # what can be gone on with is its search
         run = store.run(run.tags["mlflow.parentRunId"])
@@ -115,7 +115,7 @@ def fetched(settings: Settings, run: Run, folder: Path) -> tuple[dict[str, Any],
 
     Whoever asks knows that nobody writes the run any more.
     """
-    store = Store(settings.tracking_uri)
+    store = TrackingStore(settings.tracking_uri)
     if any(one.path == checkpoints.SHARED for one in store.artifacts(run)):
         shared = store.download(run, checkpoints.SHARED, folder / "files")
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.cluster import Cluster
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import UsageError
 from mlctl.services import clusters
 from mlctl.services.models.names import check_name
 from mlctl.services.recipes import prepare
 from mlctl.services.recipes.defaults import with_defaults
-from mlctl.services.training.request import Request, Resumed
+from mlctl.services.training.request import Request, ResumePoint
 from mlctl.settings import Settings
 
 
-def train(settings: Settings, request: Request, watcher: Watcher, cluster: Cluster | None = None) -> Run:
+def train(
+    settings: Settings, request: Request, watcher: ProgressListener, cluster: Cluster | None = None
+) -> Run:
     """Train, log and check a model, here or on a cluster; return its run.
 
     A model that cannot be registered fails when the run is finished and kept.
@@ -33,7 +35,7 @@ def train(settings: Settings, request: Request, watcher: Watcher, cluster: Clust
     if cluster:
         demand_shared(settings, request, cluster)
     if not request.offline:
-        reach(settings.tracking_uri)
+        check_reachable(settings.tracking_uri)
     prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
     if not cluster:
         return run_training(settings, request, prepared, watcher)
@@ -58,8 +60,8 @@ def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> Non
 
 
 def run_training(
-    settings: Settings, request: Request, prepared: prepare.Prepared, watcher: Watcher,
-    resumed: Resumed | None = None,
+    settings: Settings, request: Request, prepared: prepare.PreparedData, watcher: ProgressListener,
+    resumed: ResumePoint | None = None,
 ) -> Run:  # fmt: skip
     """Load what trains, and train; `resumed` says where an earlier process has left the run."""
     # only now: all that can be wrong with what was typed has been told without loading TensorFlow

@@ -23,16 +23,16 @@ from mlctl.adapters.ray.connection import Connection
 from mlctl.adapters.ray.task import Line, carried, found_there, prepare_process, why
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.journal import Journal, read_about
-from mlctl.adapters.storage.shared_storage import Storage
-from mlctl.adapters.tracking.store import Store
+from mlctl.adapters.storage.shared_storage import SharedStorage
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import Watcher
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, Field
 from mlctl.errors import ChildFailedError, MlctlError, RefusedError
 from mlctl.recipes import find
-from mlctl.services.recipes.prepare import Prepared
-from mlctl.services.training.request import Request, Resumed
+from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.training.request import Request, ResumePoint
 from mlctl.services.workflows import resume
 from mlctl.services.workflows.train import run_training
 from mlctl.settings import Settings
@@ -48,7 +48,7 @@ LOCKED_S = 60.0  # how long a process of a dead node may hold the record
 class Task:
     """What a node is given to train. `state` is where records lie, None for a folder of the node's own."""
 
-    storage: Storage
+    storage: SharedStorage
     source: str
     settings: Settings
     state: Path | None
@@ -60,7 +60,11 @@ class Task:
 
 
 def train(
-    settings: Settings, request: Request, prepared: Prepared, connection: Connection, watcher: Watcher
+    settings: Settings,
+    request: Request,
+    prepared: PreparedData,
+    connection: Connection,
+    watcher: ProgressListener,
 ) -> Run:
     """Train on a cluster; return the run. The connection is closed.
 
@@ -92,7 +96,9 @@ def train(
         storage.remove()
 
 
-def _followed(connection: Connection, name: str, attempt: int, task: Task, watcher: Watcher) -> Run | str:
+def _followed(
+    connection: Connection, name: str, attempt: int, task: Task, watcher: ProgressListener
+) -> Run | str:
     """Follow one attempt to its end; return its run, or how it was lost."""
     running = connection.submit(name, attempt, train_there, task, attempt > 1)
     node = ""
@@ -136,7 +142,7 @@ def train_there(line: Line, task: Task, again: bool) -> None:
     try:
         resumed = _left_off(settings, task.mark) if again else None
         run = run_training(
-            settings, request, Prepared(recipe, values, data, encoder), _Relayed(line), resumed
+            settings, request, PreparedData(recipe, values, data, encoder), _Relayed(line), resumed
         )
     except MlctlError as error:
         line.say(("failed", (error,)))
@@ -144,15 +150,17 @@ def train_there(line: Line, task: Task, again: bool) -> None:
         line.say(("ended", (run,)))
 
 
-def _left_off(settings: Settings, mark: str) -> Resumed | None:
+def _left_off(settings: Settings, mark: str) -> ResumePoint | None:
     """Return where the attempt before has left the run; None where it had not begun one."""
-    found = next(iter(Store(settings.tracking_uri).search([Condition(Field("tag", MARK), "=", mark)])), None)
+    found = next(
+        iter(TrackingStore(settings.tracking_uri).search([Condition(Field("tag", MARK), "=", mark)])), None
+    )
     if found is None:
         return None
     folder = local_runs.folder_of(settings.state_dir, found.run_id)
     if not read_about(folder):
         about, known = resume.fetched(settings, found, folder)
-        return Resumed(folder, about, known)
+        return ResumePoint(folder, about, known)
     until = time.monotonic() + LOCKED_S
     while True:
         try:
@@ -162,7 +170,7 @@ def _left_off(settings: Settings, mark: str) -> Resumed | None:
                 raise
             time.sleep(0.5)
         else:
-            return Resumed(folder, read_about(folder))
+            return ResumePoint(folder, read_about(folder))
 
 
 class _Relayed:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.runlog.journal import Journal
-from mlctl.adapters.tracking.health import reach
+from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.hyperband import Bracket, brackets, first_of, trials_of
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
-from mlctl.domain.tune import Dimension, Search, SearchPlan, SearchWatcher
+from mlctl.domain.tune import Dimension, Search, SearchListener, SearchPlan
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.services import clusters
@@ -65,7 +65,7 @@ class SearchRequest:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TuneJob:
     """A request made sense of: the recipe, what is searched, what is fixed, what is optimised."""
 
     request: SearchRequest
@@ -75,7 +75,7 @@ class Asked:
     objective: Objective
 
 
-def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> Search:
+def tune(settings: Settings, request: SearchRequest, watcher: SearchListener) -> Search:
     """Search, then train and log the model of the best values.
 
     Raises UsageError for what was asked, ChildFailedError after too many failed trials in a row, Interrupted
@@ -83,7 +83,7 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
     """
     request = _with_defaults(settings, request)
     asked = understood(request)
-    reach(settings.tracking_uri)
+    check_reachable(settings.tracking_uri)
     if request.cluster is not None:
         clusters.demand(request.cluster)
     asked, prepared = _prepared(settings, asked, watcher)
@@ -93,7 +93,7 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchWatcher) -> 
 
 
 def resume(
-    settings: Settings, run: Run, watcher: SearchWatcher, trials: int | None = None, force: bool = False
+    settings: Settings, run: Run, watcher: SearchListener, trials: int | None = None, force: bool = False
 ) -> Search:
     """Go on with a search in the same parent run, for what is left of its time: finished trials are kept, running
 
@@ -174,7 +174,7 @@ def plan(settings: Settings, request: SearchRequest) -> SearchPlan:
     )  # fmt: skip
 
 
-def understood(request: SearchRequest) -> Asked:
+def understood(request: SearchRequest) -> TuneJob:
     """Check a request; raises UsageError and NotFoundError, before anything heavy is imported."""
     if request.algorithm not in ALGORITHMS:
         raise UsageError(
@@ -203,7 +203,7 @@ def understood(request: SearchRequest) -> Asked:
                     f"a grid needs steps, and {one.name} has none: {one.words}",
                     f"--space {one.name}={one.low:g}|{one.high:g} names values, LOW..HIGH:STEP steps",
                 )
-    asked = Asked(request, recipe, dimensions, fixed, objective)
+    asked = TuneJob(request, recipe, dimensions, fixed, objective)
     found, whole = _brackets(asked), size(dimensions)
     if found and whole < found[0][0].trials:
         raise UsageError(
@@ -214,12 +214,12 @@ def understood(request: SearchRequest) -> Asked:
     return replace(asked, request=replace(request, trials=trials))
 
 
-def most_trials(asked: Asked) -> int:
+def most_trials(asked: TuneJob) -> int:
     """Return how many trials a search has at most."""
     return int(min(asked.request.trials, trials_of(_brackets(asked)) or size(asked.dimensions)))
 
 
-def _brackets(asked: Asked) -> tuple[Bracket, ...]:
+def _brackets(asked: TuneJob) -> tuple[Bracket, ...]:
     """Return hyperband's brackets, and of other algorithms none."""
     return brackets(epochs_of(asked)) if asked.request.algorithm == "hyperband" else ()
 
@@ -235,7 +235,7 @@ def _with_defaults(settings: Settings, request: SearchRequest) -> SearchRequest:
     return replace(request, given={**fixed, **request.given})
 
 
-def epochs_of(asked: Asked) -> int:
+def epochs_of(asked: TuneJob) -> int:
     """Return the most epochs that a trial has."""
     if "epochs" in asked.fixed:
         return int(asked.fixed["epochs"])
@@ -265,7 +265,9 @@ def _objective(recipe: Recipe, text: str | None) -> Objective:
     return Objective(metric, way == "max")
 
 
-def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> tuple[Asked, prepare.Prepared]:
+def _prepared(
+    settings: Settings, asked: TuneJob, watcher: SearchListener
+) -> tuple[TuneJob, prepare.PreparedData]:
     """Return the data with the recipe's own values, which trials then change: the encoder knows none of them.
 
     A table of a user's own has an objective only once it has been looked at.
@@ -278,7 +280,9 @@ def _prepared(settings: Settings, asked: Asked, watcher: SearchWatcher) -> tuple
     return asked, prepared
 
 
-def _registered(settings: Settings, request: SearchRequest, search: Search, watcher: SearchWatcher) -> Search:
+def _registered(
+    settings: Settings, request: SearchRequest, search: Search, watcher: SearchListener
+) -> Search:
     """Register the final model where that was asked for."""
     if not request.register:
         return search
@@ -288,15 +292,15 @@ def _registered(settings: Settings, request: SearchRequest, search: Search, watc
     return replace(search, run=replace(search.run, registered=f"{made.name}/{made.version}"))
 
 
-def _searching(watcher: SearchWatcher) -> Any:
+def _searching(watcher: SearchListener) -> Any:
     watcher.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()
     with runtime.frugal_imports():
-        from mlctl.services.tuning.search import Searching
+        from mlctl.services.tuning.search import TuneRun
 
-    return Searching
+    return TuneRun
 
 
 def _has_values(folder: Path) -> bool:

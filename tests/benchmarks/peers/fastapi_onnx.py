@@ -12,11 +12,11 @@ name = session.get_inputs()[0].name
 app = FastAPI()
 
 
-class Pictures(BaseModel):
+class ImageFiles(BaseModel):
     inputs: list[list[list[int]]]
 
 
 @app.post("/invocations")
-def predict(pictures: Pictures) -> dict:
+def predict(pictures: ImageFiles) -> dict:
     x = np.array(pictures.inputs, dtype="float32")[..., np.newaxis] / 255
     return {"predictions": session.run(None, {name: x})[0].tolist()}

@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE))  # the endpoint's own code lies beside this file
 
 from mlctl.serving.model import Model  # noqa: E402
 from mlctl.serving.payload import prediction  # noqa: E402
-from mlctl.serving.request_error import Refusal  # noqa: E402
+from mlctl.serving.request_error import RequestError  # noqa: E402
 
 model: Model
 
@@ -36,7 +36,7 @@ def run(data: str | bytes) -> Any:
         pass  # said below, with its place
     try:
         asked = prediction(model, body, "application/json")
-    except Refusal as refusal:
+    except RequestError as refusal:
         return json.loads(refusal.body())
     if asked is None:  # only MLflow itself knows how to read such a payload
         return {"error_code": "BAD_REQUEST", "message": "this model's signature is not simple", "hint": ""}

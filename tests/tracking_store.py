@@ -47,7 +47,7 @@ def log_run(
     """Log a run with a `val_f1` of these values by epoch and return its id; status None: it runs on."""
     from mlflow.entities import Metric, Param
 
-    began = int(time.time() * 1000 - hours_ago * HOUR_MS)
+    started = int(time.time() * 1000 - hours_ago * HOUR_MS)
     tags = {
         "mlctl.recipe": "toy",
         "mlctl.objective": objective,
@@ -63,17 +63,20 @@ def log_run(
         "mlctl.duration_s": "12.5",
         "owner": "Ann",
     }
-    run = client.create_run(experiment_id, start_time=began, run_name=name, tags=tags)
+    run = client.create_run(experiment_id, start_time=started, run_name=name, tags=tags)
     best = max(range(len(values)), key=values.__getitem__)
-    metrics = [Metric("val_f1", value, began, epoch) for epoch, value in enumerate(values, 1)]
-    metrics += [Metric("val_loss", 1 / epoch, began, epoch) for epoch in range(1, len(values) + 1)]
+    metrics = [Metric("val_f1", value, started, epoch) for epoch, value in enumerate(values, 1)]
+    metrics += [Metric("val_loss", 1 / epoch, started, epoch) for epoch in range(1, len(values) + 1)]
     if status == "FINISHED":
-        metrics += [Metric("best_epoch", best + 1, began, 0), Metric("best_val_f1", values[best], began, 0)]
-        metrics += [Metric("test_accuracy", test_accuracy or values[best], began, 0)]
+        metrics += [
+            Metric("best_epoch", best + 1, started, 0),
+            Metric("best_val_f1", values[best], started, 0),
+        ]
+        metrics += [Metric("test_accuracy", test_accuracy or values[best], started, 0)]
     params = [Param("epochs", epochs), Param("learning_rate", learning_rate), Param("optimizer", "Adam")]
     client.log_batch(run.info.run_id, metrics, params)
     if status:
-        client.set_terminated(run.info.run_id, status, end_time=began + 12_500)
+        client.set_terminated(run.info.run_id, status, end_time=started + 12_500)
     return str(run.info.run_id)
 
 

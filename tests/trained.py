@@ -98,18 +98,18 @@ class Seen:
     stages: list[str] = field(default_factory=list)
     epochs: list[Mapping[str, float]] = field(default_factory=list)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.said.append(text)
 
     def stage(self, what: str) -> None:
         self.stages.append(what)
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
         self.epochs.append(metrics)
 
     def download(self, *_: Any) -> None: ...
 
-    def began(self, *_: Any) -> None: ...
+    def training_started(self, *_: Any) -> None: ...
 
     def step(self, *_: Any) -> None: ...
 

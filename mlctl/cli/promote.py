@@ -97,7 +97,7 @@ def promote(
 
     typed = Gates(tuple(require or ()), tuple(no_regress or ()), evaluate, from_, smoke)
     asked = service.PromotionRequest(typed, reason, skip_gates, dry_run)
-    with TrainingView() as watcher:
-        answer = service.promote(session.settings, name, version, stage, asked, watcher)
+    with TrainingView() as listener:
+        answer = service.promote(session.settings, name, version, stage, asked, listener)
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
     service.insist(answer)

@@ -44,6 +44,6 @@ def register(
     from mlctl.services.registry import register as service
 
     tags = pairs("--tag", tag)
-    with TrainingView() as watcher:
-        answer = service.register(session.settings, model, name, description, tags, force, watcher)
+    with TrainingView() as listener:
+        answer = service.register(session.settings, model, name, description, tags, force, listener)
     session.show(answer, f"next: mlctl promote {answer.name} {answer.version} Production")

@@ -29,7 +29,7 @@ def rollback(
     from mlctl.output.progress import TrainingView
     from mlctl.services.registry import promote as service
 
-    with TrainingView() as watcher:
-        answer = service.rollback(session.settings, name, stage, to, reason, dry_run, watcher)
+    with TrainingView() as listener:
+        answer = service.rollback(session.settings, name, stage, to, reason, dry_run, listener)
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
     service.insist(answer)

@@ -171,20 +171,20 @@ class QuietSearch:
     ended: list[Trial] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Keep it."""
         self.said.append(text)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Show nothing."""
 
-    def began(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
+    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """Show nothing."""
 
     def step(self, epoch: int, done: int, steps: int) -> None:
         """Show nothing."""
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
         """Show nothing."""
 
     def stage(self, what: str) -> None:

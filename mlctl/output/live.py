@@ -70,8 +70,8 @@ def _trials(now: Snapshot) -> list[RenderableType]:
     lines = [trial_line(one, one is search.best) for one in search.ended[-SHOWN:]]
     if now.ended:
         return list(lines)
-    began = now.run.started_at
-    spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
+    start = now.run.started_at
+    spent = (datetime.now(UTC) - start).total_seconds() if start else 0.0
     best = search.best.score if search.best else None
     stopped = sum(one.state == STOPPED for one in search.ended)
     table = trials_table(

@@ -47,7 +47,7 @@ class TrainingView:
         """Leave the terminal as it was."""
         self._settle()
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Tell a thing worth knowing, once."""
         self._print(Text.assemble(("note: ", "yellow"), text))
 
@@ -78,7 +78,7 @@ class TrainingView:
         assert self._overall is not None
         self._bars.update(self._overall, completed=done, total=total, description=name)
 
-    def began(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
+    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """Show the bar of all epochs."""
         self._settle()
         self._objective, self._epochs, self._steps = objective, epochs, steps
@@ -99,7 +99,7 @@ class TrainingView:
             self._bars.update(self._overall, completed=(epoch - 1) * steps + done,
                               description=f"epoch {epoch}/{self._epochs}{self._best}")  # fmt: skip
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
         """Show an epoch's line; the bar stays below it."""
         assert self._objective is not None
         metric = self._objective.metric

@@ -42,7 +42,7 @@ def demand(cluster: Cluster) -> None:
         ) from exc
 
 
-def connect(cluster: Cluster, watcher: ProgressListener) -> Connection:
+def connect(cluster: Cluster, listener: ProgressListener) -> Connection:
     """Connect to a cluster, or start nodes of this machine's own, as often as wanted but to one at a time.
 
     Raises what `Connection` and `LocalNodes` raise.
@@ -51,12 +51,12 @@ def connect(cluster: Cluster, watcher: ProgressListener) -> Connection:
         os.environ.setdefault(name, value)
     own: LocalNodes | None = None
     if cluster.own_nodes:
-        watcher.stage(f"starting a Ray cluster of {cluster.own_nodes} nodes")
+        listener.stage(f"starting a Ray cluster of {cluster.own_nodes} nodes")
         cpus = max(math.ceil(cluster.cpu), cores() // cluster.own_nodes)
         own = LocalNodes(cluster.own_nodes, cpus, math.ceil(cluster.gpu))
         os.environ.update(own.environment)
     else:
-        watcher.stage(f"connecting to {cluster.address}")
+        listener.stage(f"connecting to {cluster.address}")
     try:
         with silent_stderr():
             # only now: Ray reads its settings from the environment when it is imported

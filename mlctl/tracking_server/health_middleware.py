@@ -72,7 +72,7 @@ class HealthMiddleware:
         await self._watched(scope, receive, send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 500
 
         async def watching(message: Message) -> None:
             nonlocal status
@@ -83,7 +83,7 @@ class HealthMiddleware:
         try:
             await self.app(scope, receive, watching)
         finally:
-            took = time.perf_counter() - began
+            took = time.perf_counter() - started
             if self.counters:
                 self.counters.count(scope["method"], scope["path"], status, took)
             if status >= 500:

@@ -32,7 +32,7 @@ def supervise(plan: ServerConfig) -> int:
         return launcher.CANNOT_START
     wait_s, code, first = FIRST_WAIT_S, 0, True
     while not wakeful.stopping:
-        began = time.monotonic()
+        started = time.monotonic()
         child = _start(
             plan.changed(socket_fd=sock.fileno(), supervise=False, dies_with_parent=True, note=None)
         )
@@ -46,7 +46,7 @@ def supervise(plan: ServerConfig) -> int:
         if wakeful.stopping or code == 0 or (first and code == launcher.CANNOT_START):
             break
         first = False
-        lived = time.monotonic() - began
+        lived = time.monotonic() - started
         wait_s = FIRST_WAIT_S if lived > STEADY_AFTER_S else wait_s
         say(
             "ERROR",

@@ -52,10 +52,10 @@ def rows_of(data: Dataset) -> tuple[pd.DataFrame, Any, pd.DataFrame, Any]:
 def fitted(model: Any, data: Dataset, **told: Any) -> Answers:
     """Fit a model of scikit-learn's form, and score it on the test rows."""
     known, targets, asked, wanted = rows_of(data)
-    began = time.perf_counter()
+    started = time.perf_counter()
     model.fit(known, targets, **told)
     answers = model.predict_proba(asked) if data.classes else np.asarray(model.predict(asked))[:, None]
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     span = float(np.ptp(targets))
     return measured(
         wanted, answers[:, 1:] if len(data.classes) == 2 else answers, len(data.classes), span
@@ -84,7 +84,7 @@ def by_flaml(data: Dataset, timeout: float) -> Answers:
 def by_mlctl(source: str, given: dict[str, Any], timeout: float, seed: int) -> Answers:
     """Run the command itself."""
     with tempfile.TemporaryDirectory(prefix="mlctl-automl-") as folder:
-        began = time.perf_counter()
+        started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "mlctl", "automl", source, "--timeout", f"{timeout:g}s", "--seed", str(seed),
              *(word for pair in given.items() for word in ("--set", "=".join(map(str, pair)))), "-o", "json"],
@@ -96,7 +96,7 @@ def by_mlctl(source: str, given: dict[str, Any], timeout: float, seed: int) -> A
         reached = {
             name.removeprefix("test_"): value for name, value in found.items() if name.startswith("test_")
         }
-        return reached, time.perf_counter() - began
+        return reached, time.perf_counter() - started
 
 
 def tables(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:

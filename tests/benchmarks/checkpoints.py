@@ -20,7 +20,7 @@ from mlctl.adapters.keras import runtime
 
 def measured(recipe_name: str, epochs: int) -> None:
     from mlctl.adapters.keras import checkpoints, programs
-    from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+    from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
     from mlctl.domain.progress import NullProgress
     from mlctl.scores import scores
     from mlctl.services.recipes import prepare
@@ -40,20 +40,20 @@ def measured(recipe_name: str, epochs: int) -> None:
         model, program, programs.predictor_for(model, held), (held, wanted),
         lambda predictions: scores(data.validation.targets, predictions, classes), 0, NullProgress(),
     )  # fmt: skip
-    progress, copies, writes, spans = Progress(recipe.objective), [], [], []
+    progress, copies, writes, spans = TrainingProgress(recipe.objective), [], [], []
     folder = Path(tempfile.mkdtemp(dir="."))
     writer = checkpoints.CheckpointWriter(folder, lambda files: None, 1e9)
-    began = [_now()]
+    started = [_now()]
 
     def ended(epoch: Epoch) -> None:
-        spans.append(_since(began[0]))
+        spans.append(_since(started[0]))
         start = _now()
         state = progress.state(model)
         copies.append(_since(start))
         start = _now()
         writer._save(state)
         writes.append(_since(start))
-        began[0] = _now()
+        started[0] = _now()
 
     loop.run(progress, epochs, None, ended)
     writer.close()

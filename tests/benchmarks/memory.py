@@ -44,7 +44,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             make(folder / "pictures", asked.unit * times)
-            began = time.perf_counter()
+            started = time.perf_counter()
             done = subprocess.run(
                 [sys.executable, "-m", "mlctl", "train", "pictures", "--epochs", "1", "-o", "json",
                  "--precision", "float32", "--set", "image_size=64x64", "--set", "filters=8"],
@@ -56,7 +56,7 @@ def main() -> None:
             run = json.loads(done.stdout)
             print(
                 f"{times:>4}x  {run['data']['rows']:>7,} pictures  {run['tags']['mlctl.data.size_bytes']:>11} bytes"
-                f"  peak {run['tags']['mlctl.peak_memory_mb']:>5} MB  {time.perf_counter() - began:6.1f} s",
+                f"  peak {run['tags']['mlctl.peak_memory_mb']:>5} MB  {time.perf_counter() - started:6.1f} s",
                 flush=True,
             )
 

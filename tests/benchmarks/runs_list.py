@@ -71,9 +71,9 @@ def fill(file: Path, runs: int, metrics: list[str] = METRICS) -> None:
 
 def cpu(call: Callable[[], Any]) -> float:
     """Return the CPU seconds that a call takes."""
-    began = time.process_time()
+    started = time.process_time()
     call()
-    return time.process_time() - began
+    return time.process_time() - started
 
 
 def main() -> None:

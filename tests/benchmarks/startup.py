@@ -42,11 +42,11 @@ GOAL = 1.5
 
 def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Return the wall and the CPU seconds of one run."""
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, cpu
+    return time.perf_counter() - started, cpu
 
 
 def main(pairs: int) -> int:

@@ -79,7 +79,7 @@ def ours(
 ) -> tuple[prepare.PreparedData, dict[str, float]]:
     """Train the recipe with its defaults, and score the kept epoch on the test rows."""
     from mlctl.adapters.keras import programs
-    from mlctl.adapters.keras.training_loop import Loop, Progress
+    from mlctl.adapters.keras.training_loop import Loop, TrainingProgress
 
     recipe, values = prepare.recipe_values(str(path), {"target": target, "split_seed": 7 + seed, **given})
     prepared = prepare.prepare(load(), recipe, values, None, None, NullProgress())
@@ -98,7 +98,7 @@ def ours(
         (validation, programs.targets_for(model, data.validation.targets, classes)),
         lambda found: scores(data.validation.targets, found, classes), seed, NullProgress(),
     )  # fmt: skip
-    progress = loop.run(Progress(recipe.objective), prepared.values.epochs, None, lambda epoch: None)
+    progress = loop.run(TrainingProgress(recipe.objective), prepared.values.epochs, None, lambda epoch: None)
     model.set_weights(progress.best_weights)
     answers = np.asarray(model(prepared.encoded(test), training=False))
     reached = scores(test.targets, answers, classes)

@@ -54,8 +54,8 @@ def epoch(view: TrainingView, *given: Any) -> None:
     showed(view, *given)
 
 
-told, showed = TrainingView.stage, TrainingView.epoch
-TrainingView.epoch = epoch  # type: ignore[method-assign]
+told, showed = TrainingView.stage, TrainingView.epoch_ended
+TrainingView.epoch_ended = epoch  # type: ignore[method-assign]
 TrainingView.stage = stage  # type: ignore[method-assign]
 prepare.prepare = around(prepare.prepare, before=-1, after=1)
 runtime.begin = around(runtime.begin, before=-1)  # the seed: the model is built and trained right after

@@ -78,7 +78,7 @@ def measured(side: str, backend: str, folder: Path, seconds: float) -> Iterator[
     port, state = free_port(), folder / "state"
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "PGPASSWORD": postgres.PASSWORD, "MLCTL_STATE_DIR": str(state)}
-    began = time.monotonic()
+    start = time.monotonic()
     if side == "mlctl":
         more = [] if backend.startswith("sqlite") else ["--backend", backend]
         command = [sys.executable, "-m", "mlctl", "server-up", "--port", str(port), "-o", "json", *more]
@@ -97,7 +97,7 @@ def measured(side: str, backend: str, folder: Path, seconds: float) -> Iterator[
             )
         while not answers(url):
             time.sleep(0.05)
-    yield "healthy s", time.monotonic() - began
+    yield "healthy s", time.monotonic() - start
     try:
         time.sleep(1)
         family = [server, *server.children(recursive=True)]
@@ -108,7 +108,7 @@ def measured(side: str, backend: str, folder: Path, seconds: float) -> Iterator[
         yield "best of 10,000 ms", best_of_many(url, backend, folder) * 1000
         yield from artifact(url, folder)
     finally:
-        began = time.monotonic()
+        start = time.monotonic()
         if side == "mlctl":
             subprocess.run(
                 [sys.executable, "-m", "mlctl", "server-down"],
@@ -119,7 +119,7 @@ def measured(side: str, backend: str, folder: Path, seconds: float) -> Iterator[
         else:
             server.send_signal(signal.SIGTERM)
             psutil.wait_procs(family, timeout=60)
-    yield "stop s", time.monotonic() - began
+    yield "stop s", time.monotonic() - start
     for left in psutil.process_iter(["cmdline"]):  # stock's job runner survives its server
         if left.pid in {one.pid for one in family}:
             left.kill()
@@ -221,10 +221,10 @@ def waits(workers: int) -> float:
                 session.trust_env = False
                 run = post(session, url, "runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
                 for number in range(300):
-                    began = time.monotonic()
+                    start = time.monotonic()
                     point = {"run_id": run, "key": "loss", "value": 1.0, "timestamp": number, "step": number}
                     post(session, url, "runs/log-metric", point)
-                    times.append(time.monotonic() - began)
+                    times.append(time.monotonic() - start)
         finally:
             subprocess.run([*mlctl, "server-down"], env=environment, check=True, capture_output=True)
     return statistics.median(times[50:]) * 1000
@@ -280,9 +280,9 @@ def best_of_many(url: str, backend: str, folder: Path) -> float:
         ask = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["metrics.test_accuracy DESC"]}
         times = []
         for _ in range(21):  # the first of a worker is slow, and PostgreSQL may be cleaning up after the load
-            began = time.monotonic()
+            start = time.monotonic()
             post(session, url, "runs/search", ask)
-            times.append(time.monotonic() - began)
+            times.append(time.monotonic() - start)
     return statistics.median(times)
 
 
@@ -292,12 +292,12 @@ def artifact(url: str, folder: Path) -> Iterator[tuple[str, float]]:
     up, down = [], []
     for _ in range(7):
         address = f"{url}/api/2.0/mlflow-artifacts/artifacts/0/{uuid.uuid4().hex}/large.bin"
-        began = time.monotonic()
+        start = time.monotonic()
         requests.put(address, data=content, timeout=120).raise_for_status()
-        up.append(time.monotonic() - began)
-        began = time.monotonic()
+        up.append(time.monotonic() - start)
+        start = time.monotonic()
         assert len(requests.get(address, timeout=120).content) == len(content)
-        down.append(time.monotonic() - began)
+        down.append(time.monotonic() - start)
     yield "50 MB up s", statistics.median(up)
     yield "50 MB down s", statistics.median(down)
 

@@ -90,7 +90,7 @@ def measured(command: Sequence[str], folder: Path) -> Figures:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"BENCHMARK_TIMES": str(times), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     environment |= {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("STATE", "CACHE")}
-    began = time.perf_counter()
+    started = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
         child = os.fork()
         if not child:
@@ -99,7 +99,7 @@ def measured(command: Sequence[str], folder: Path) -> Figures:
             os.dup2(log.fileno(), 2)
             os.execve(command[0], command, environment)
         _, status, usage = os.wait4(child, 0)
-    wall = time.perf_counter() - began
+    wall = time.perf_counter() - started
     if status:
         raise SystemExit(f"{shlex.join(command)} failed:\n{(folder / 'log.txt').read_text()[-3000:]}")
     inner = json.loads(times.read_text())

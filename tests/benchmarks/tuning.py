@@ -154,7 +154,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 def measured(program: Program) -> Measured:
     """Run a program once."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     process = program.start()
     spent: dict[int, float] = {}
     peak = 0.0
@@ -169,7 +169,7 @@ def measured(program: Program) -> Measured:
                 continue
         peak = max(peak, memory)
         time.sleep(0.1)
-    wall = time.perf_counter() - began
+    wall = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"{program.name} failed: {program.said}")
     return Measured(wall, sum(spent.values()), peak, program.overhead_s(), program.best)
@@ -186,7 +186,7 @@ def until_third_trial(program: Program) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str]) -> str:
     """Wait for a program; return how it ended."""
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         code = process.wait(HANGS_S)
     except subprocess.TimeoutExpired:
@@ -194,7 +194,7 @@ def ended(process: subprocess.Popen[str]) -> str:
             one.kill()
         process.wait()
         return f"hangs (given up after {HANGS_S} s)"
-    return f"ends {time.monotonic() - began:.0f} s later, exit {code}"
+    return f"ends {time.monotonic() - started:.0f} s later, exit {code}"
 
 
 def worker_killed(program: Program) -> str:

@@ -91,11 +91,11 @@ def test_a_dead_node_loses_no_trial_and_a_killed_search_leaves_no_process(mlctl:
     until(lambda: journal(mlctl, "end"), search)
     raylet, worker = until(lambda: busy_nodes(search, "000"), search)[0]
     time.sleep(0.5)  # it trains, for two seconds at least
-    began = time.monotonic()
+    started = time.monotonic()
     worker.suspend()  # as a node that is cut off: it comes back when its trial has been given to another
     raylet.kill()
     lost = until(lambda: journal(mlctl, "lost"), search)
-    noticed_s = time.monotonic() - began
+    noticed_s = time.monotonic() - started
     worker.resume()
     assert len(lost) == 1
     until(lambda: len(journal(mlctl, "end")) == 4, search)

@@ -106,9 +106,9 @@ def test_a_server_that_hangs_is_given_up(
     hanging: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", hanging)
-    began = time.monotonic()
+    started = time.monotonic()
     assert asked(capsys, "RUN", "") == []
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - started < 4
 
 
 class Locked(BaseHTTPRequestHandler):

@@ -93,7 +93,7 @@ def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl
 
 
 def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) -> None:
-    began = time.process_time()
+    started = time.process_time()
     for arguments, said in (
         (("--space", "unitz=1|2"), "declares no 'unitz'"),
         (("--algorithm", "hyperband", "--stop", "median"), "stops trials by itself"),
@@ -104,7 +104,7 @@ def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) ->
         (("--objective", "val_accuracy:max"), "has no direction"),
     ):
         assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
-    assert time.process_time() - began < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> None:

@@ -169,9 +169,9 @@ def test_a_silent_database_is_given_up(mlctl: CommandLine) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"postgresql://mlflow@127.0.0.1:{silent.getsockname()[1]}/mlflow"
-        began = time.monotonic()
+        started = time.monotonic()
         assert "no database answers" in mlctl.fails(6, "server-up", "--port", "0", "--backend", uri)
-        assert time.monotonic() - began < 4 * SOON_S  # no retries: the machine may be busy
+        assert time.monotonic() - started < 4 * SOON_S  # no retries: the machine may be busy
 
 
 @pytest.mark.needs("postgres")

@@ -37,7 +37,7 @@ def test_a_record_that_went_past_the_server_is_sent_through_it(
         journal = Journal(mlctl.state / "runs" / name)
         journal.describe(
             tracking_uri="sqlite:///mlflow.db", experiment="digits", experiment_id=experiment, run_id=its_run,
-            run_name=name, tags={}, began=1,
+            run_name=name, tags={}, start=1,
         )  # fmt: skip
         (journal.files / "note.txt").write_text("kept")
         journal.add({"kind": "artifact", "path": "note.txt"})

@@ -65,9 +65,9 @@ def test_hanging_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path: Path
     server.send(signal.SIGSTOP)
     try:
         eventually(lambda: kinds(state)["finish"] >= 1, 60)
-        began = time.monotonic()
+        started = time.monotonic()
         assert run.wait() == 0, run.said
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - started < 30
     finally:
         server.send(signal.SIGCONT)
     assert "mlctl sync" in run.said

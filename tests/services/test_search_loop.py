@@ -87,10 +87,10 @@ def searched(
     folder, executor, algorithm="random", trials=6, past=None, known=frozenset(), stop=None, **limits
 ):
     limits = {"deadline": None, "failures": 3, "parallel": executor.slots, **limits}
-    journal, record, watcher = SearchJournal(folder), Recorded(), QuietSearch()
+    journal, record, listener = SearchJournal(folder), Recorded(), QuietSearch()
     loop = SearchLoop(
         Oracle(algorithm, SPACE, OBJECTIVE, trials, 0, 9), OBJECTIVE, 1, rule(stop, OBJECTIVE) if stop else None,
-        Limits(trials, **limits), journal, record, watcher,
+        Limits(trials, **limits), journal, record, listener,
     )  # fmt: skip
     try:
         if past:

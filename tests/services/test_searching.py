@@ -68,7 +68,7 @@ class Here:
         self.folder = folder
         self.monkeypatch = monkeypatch
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-        self.watcher = QuietSearch()
+        self.listener = QuietSearch()
         self.executor = Scripted(lambda job: [int(job.trial) / 10])
         (folder / "tiny.py").write_text(TINY)
         monkeypatch.setattr(searching.TuneRun, "_executor", lambda search: self.executor)
@@ -87,11 +87,11 @@ class Here:
         }
         with contextlib.chdir(self.folder):
             request = tune.SearchRequest("./tiny.py", **{**given, **asked})
-            return tune.tune(self.settings, request, self.watcher)
+            return tune.tune(self.settings, request, self.listener)
 
     def resume(self, trials: int | None = None, force: bool = False) -> Search:
         with contextlib.chdir(self.folder):
-            found = resume(self.settings, "last", None, force, self.watcher, trials)
+            found = resume(self.settings, "last", None, force, self.listener, trials)
         assert isinstance(found, Search)
         return found
 
@@ -189,7 +189,7 @@ def test_a_resumed_search_has_the_time_that_was_left_and_no_option_of_a_training
     sitting["at"] -= 60_000
     journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.raises(UsageError, match="--epochs is for a training"):
-        resume(here.settings, "last", 5, False, here.watcher)
+        resume(here.settings, "last", 5, False, here.listener)
     search = here.resume(trials=4)
     assert search.ended == "2 trials, then time was up"
     assert search.run.status == "FINISHED"
@@ -200,7 +200,7 @@ def test_time_ends_the_finalists_too_and_the_model_is_trained_as_the_best_trial_
     late = property(lambda loop: any(job.trial.startswith("final") for job in here.executor.started))
     here.monkeypatch.setattr(SearchLoop, "late", late)
     search = here.tune(finalists=1, timeout_s=60.0)
-    assert any("before the finalists ended" in text for text in here.watcher.said)
+    assert any("before the finalists ended" in text for text in here.listener.said)
     assert client(here.uri).get_run(search.run_id).data.params["epochs"] == "3"
     asked = client(here.uri)
     runs = asked.search_runs([asked.get_experiment_by_name("tiny").experiment_id])

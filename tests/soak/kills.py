@@ -149,11 +149,11 @@ class Bench:
 
     def whole(self) -> tuple[str, float]:
         """Train without a kill; return the run and how long its start took."""
-        state, began = self.folder / "whole", time.monotonic()
+        state, launched = self.folder / "whole", time.monotonic()
         process, progress, started = self.start(state, *self.train(state)), Progress(state), 0.0
         while process.poll() is None:
             if not started and progress.folder:
-                started = time.monotonic() - began
+                started = time.monotonic() - launched
             time.sleep(0.01)
         assert process.returncode == 0, (self.folder / "whole.log").read_text()
         return self.run_of("whole"), started

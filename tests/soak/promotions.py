@@ -226,12 +226,12 @@ def _make(given: settings.Settings, name: str) -> bool:
 
 def _promote(given: settings.Settings, name: str, version: str, stage: str) -> dict[str, Any]:
     reason = f"{random.getrandbits(64):x}"  # tells the entry
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         found = promote.promote(given, name, version, stage, promote.PromotionRequest(reason=reason))
     except MlctlError as error:
         return {"error": error.message}
-    return {"replaced": found.replaced, "reason": reason, "seconds": time.monotonic() - began}
+    return {"replaced": found.replaced, "reason": reason, "seconds": time.monotonic() - started}
 
 
 def _inspect(given: settings.Settings, name: str) -> dict[str, Any]:

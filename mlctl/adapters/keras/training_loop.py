@@ -32,7 +32,7 @@ class Epoch:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come: every epoch, and the weights of the best by the objective."""
 
     objective: Objective
@@ -91,7 +91,7 @@ class Loop:
 
     def __init__(
         self, model: keras.Model, program: Program, predictor: Predictor, validation: tuple[Any, Array] | None,
-        scores: Scores, seed: int, watcher: ProgressListener,
+        scores: Scores, seed: int, listener: ProgressListener,
     ) -> None:  # fmt: skip
         self.model = model
         self.program = program
@@ -99,12 +99,12 @@ class Loop:
         self.validation = validation
         self.scores = scores
         self.seed = seed
-        self.watcher = watcher
+        self.listener = listener
         self._piece = 1
 
     def run(
-        self, progress: Progress, epochs: int, patience: int | None, ended: Callable[[Epoch], None]
-    ) -> Progress:
+        self, progress: TrainingProgress, epochs: int, patience: int | None, ended: Callable[[Epoch], None]
+    ) -> TrainingProgress:
         """Train up to epoch `epochs`, telling of each as it ends; the data's order is set by seed and epoch.
 
         Raises BadDataError where the loss is no longer a number.
@@ -119,11 +119,11 @@ class Loop:
             progress.add(epoch, self.model.get_weights)
             ended(epoch)
             best = progress.best.number if progress.best else epoch.number
-            self.watcher.epoch(epoch.number, epoch.metrics, best, epoch.seconds)
+            self.listener.epoch_ended(epoch.number, epoch.metrics, best, epoch.seconds)
         return progress
 
     def _epoch(self, number: int) -> Epoch:
-        began = time.perf_counter()
+        started = time.perf_counter()
         rate = float(self.model.optimizer.learning_rate)
         order = np.random.default_rng([self.seed, number]).permutation(self.program.rows)
         self.program.begin_epoch(order)
@@ -133,17 +133,17 @@ class Loop:
         if self.validation is not None:
             metrics.update(self._validated(*self.validation))
         metrics["learning_rate"] = rate
-        return Epoch(number, metrics, time.perf_counter() - began)
+        return Epoch(number, metrics, time.perf_counter() - started)
 
     def _train(self, number: int) -> None:
         done, steps = 0, self.program.steps
         while done < steps:
             until = min(done + self._piece, steps)
-            began = time.perf_counter()
+            started = time.perf_counter()
             self.program.train(done, until)
-            spent = time.perf_counter() - began
+            spent = time.perf_counter() - started
             done = until
-            self.watcher.step(number, done, steps)
+            self.listener.step(number, done, steps)
             # the first piece holds the compilation, so that pieces only grow
             if spent < PIECE_S:
                 self._piece = min(steps, max(self._piece + 1, int(self._piece * min(8.0, PIECE_S / spent))))

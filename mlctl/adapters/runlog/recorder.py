@@ -40,7 +40,7 @@ class Recorder:
         self,
         journal: Journal,
         store: TrackingStore | None,
-        watcher: ProgressListener,
+        listener: ProgressListener,
         known: Iterable[Any] = (),
     ) -> None:
         self.journal = journal
@@ -51,12 +51,12 @@ class Recorder:
         self.run_id = about.get("run_id") or journal.folder.name
         if store is not None:
             sender = Sender(store, about["run_id"], about["experiment_id"], journal)
-            self._sender = BackgroundSender(sender, watcher.say)
+            self._sender = BackgroundSender(sender, listener.message)
 
     @classmethod
     def begin(
         cls, tracking_uri: str, experiment: str, run_name: str | None, tags: Mapping[str, str], state: Path,
-        watcher: ProgressListener, offline: bool = False,
+        listener: ProgressListener, offline: bool = False,
     ) -> Recorder:  # fmt: skip
         """Create a run; raises UnreachableError and ConfigurationError where the store cannot take it."""
         about: dict[str, Any] = {
@@ -70,17 +70,17 @@ class Recorder:
         if offline:
             journal = Journal(state / "runs" / uuid.uuid4().hex)
             journal.describe(**about)
-            return cls(journal, None, watcher)
+            return cls(journal, None, listener)
         check_writable(state)  # no run is made that cannot be recorded
         store = open_store(tracking_uri)
         about |= create_run(store, about, state)
         journal = Journal(state / "runs" / about["run_id"])
         journal.describe(**about)
-        return cls(journal, store, watcher)
+        return cls(journal, store, listener)
 
     @classmethod
     def reopen(
-        cls, folder: Path, watcher: ProgressListener, about: Mapping[str, Any], tracking_uri: str,
+        cls, folder: Path, listener: ProgressListener, about: Mapping[str, Any], tracking_uri: str,
         known: Iterable[Any] = (),
     ) -> Recorder:  # fmt: skip
         """Go on with a run: its journal's if it is here, else one that begins from what the store knows.
@@ -96,7 +96,7 @@ class Recorder:
             demand_reachable(tracking_uri, found.name, found.artifact_location, folder.parents[1])
         journal = Journal(folder)
         journal.describe(**about)
-        recorder = cls(journal, store, watcher, known)
+        recorder = cls(journal, store, listener, known)
         recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 

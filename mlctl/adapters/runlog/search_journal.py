@@ -71,14 +71,14 @@ def read(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def spent_s(entries: Iterable[Mapping[str, Any]]) -> float:
     """Return how many seconds a search's sittings took, each from its beginning to what it noted last."""
-    spent = began = last = 0
+    spent = started = last = 0
     for entry in entries:
         at = entry.get("at", last)
-        if entry["kind"] == "sitting" or not began:
-            spent += last - began
-            began = last = at
+        if entry["kind"] == "sitting" or not started:
+            spent += last - started
+            started = last = at
         last = max(last, at)
-    return (spent + last - began) / 1000
+    return (spent + last - started) / 1000
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -38,7 +38,7 @@ class Finalizer:
     """What a race ends with, however it ends."""
 
     def __init__(
-        self, asked: AutomlJob, data: Dataset, table: Table, objective: Objective, watcher: ProgressListener, clock: TimeBudget,
+        self, asked: AutomlJob, data: Dataset, table: Table, objective: Objective, listener: ProgressListener, clock: TimeBudget,
         sitting: int, interrupts: Interrupts,
     ) -> None:  # fmt: skip
         """`data` has the targets as they are; `sitting` counts how often the race was resumed.
@@ -49,7 +49,7 @@ class Finalizer:
         self.data = data
         self.table = table
         self.objective = objective
-        self.watcher = watcher
+        self.listener = listener
         self.clock = clock
         self.sitting = sitting
         self.interrupts = interrupts
@@ -63,7 +63,7 @@ class Finalizer:
         again = self._fitted_again(chosen, shares)
         parts = [(share, again.get(name, graph_of[name])) for name, share in shares.items()]
         graph = onnx_graphs.blended(parts, self.table.offset)
-        self.watcher.stage("saving and checking the model")
+        self.listener.stage("saving and checking the model")
         name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         answers = self._saved_and_checked(recorder, graph, split)
         classes = len(self.data.classes)
@@ -81,7 +81,7 @@ class Finalizer:
             "mlctl.blend": ", ".join(f"{name} {share:.3f}" for name, share in shares.items()),
             "mlctl.refitted": ", ".join(again) or "none",
             "mlctl.ended": INTERRUPTED if self.interrupts.noted else ended,
-            "mlctl.duration_s": round(time.monotonic() - self.clock.began, 2),
+            "mlctl.duration_s": round(time.monotonic() - self.clock.started, 2),
             "mlctl.peak_memory_mb": round(provenance.peak_memory_mb()),
         })  # fmt: skip
 
@@ -98,7 +98,7 @@ class Finalizer:
             for name in heaviest:
                 one = chosen[name]
                 if self.clock.has_room(MORE_ROWS * one.seconds) and not self.interrupts.noted:
-                    self.watcher.stage(f"fitting {name} again, on validation rows, too")
+                    self.listener.stage(f"fitting {name} again, on validation rows, too")
                     again |= self._refitted(one)
         return again
 
@@ -109,7 +109,7 @@ class Finalizer:
         try:
             fitted = fitting.fit(one.spec, self.table.whole, self.clock.deadline, lambda *_: None, grown)
         except Exception as error:  # the model as it was is there, and as good as its score says
-            self.watcher.say(f"{name} stays as it was: fitting it again failed: {error}")
+            self.listener.message(f"{name} stays as it was: fitting it again failed: {error}")
             return {}
         return {name: fitted.graph}
 

@@ -51,7 +51,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
     """
     from mlctl.services.automl import network
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     by_family = {LIGHTGBM: _lightgbm, FOREST: _forest, HISTOGRAM: _histogram, LINEAR: _linear}
     make = by_family.get(spec.family, network.fit)
     crossed = None
@@ -63,7 +63,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int = 0) -> 
     answers = np.asarray(answer(rows), np.float64).reshape(len(rows), -1)
     made = graph()
     onnx_graphs.check(made, rows, answers, table.spread)
-    return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - began)
+    return Fitted(spec, answers if crossed is None else crossed, made, found, time.perf_counter() - started)
 
 
 def _crossed(make: Any, spec: Spec, table: Table, until: float, tick: Tick) -> tuple[Array, int]:

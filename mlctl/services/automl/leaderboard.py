@@ -28,13 +28,13 @@ class Leaderboard:
     """The models of one race, by name."""
 
     def __init__(
-        self, table: Table, objective: Objective, runs: TrialRuns, kept: ModelCache, watcher: SearchListener
+        self, table: Table, objective: Objective, runs: TrialRuns, kept: ModelCache, listener: SearchListener
     ) -> None:
         self.table = table
         self.objective = objective
         self.runs = runs
         self.kept = kept
-        self.watcher = watcher
+        self.listener = listener
         self.fitted: dict[str, Fitted] = {}
         self.ranked: dict[str, LeaderboardEntry] = {}
         self._failures = 0
@@ -64,7 +64,7 @@ class Leaderboard:
         """Tell how far a model is."""
         most = int(spec.params.get("rounds") or spec.params.get("n_estimators") or 0)
         best = self.best
-        self.watcher.trials(
+        self.listener.trials(
             [RunningTrial(spec.name, rounds, most, value)],
             len(self.ranked),
             0,
@@ -95,7 +95,7 @@ class Leaderboard:
         self.ranked[spec.name] = LeaderboardEntry(
             spec.name, spec.family, "", STOPPED, params=spec.told, why=why
         )
-        self.watcher.trial(Trial(spec.name, "", STOPPED, _shown(spec), why=why), False)
+        self.listener.trial(Trial(spec.name, "", STOPPED, _shown(spec), why=why), False)
 
     def failed(self, spec: Spec, error: Exception) -> None:
         """A model could not be fitted; raises ChildFailedError after some in a row."""
@@ -106,7 +106,7 @@ class Leaderboard:
         self.ranked[spec.name] = LeaderboardEntry(
             spec.name, spec.family, "", FAILED, params=spec.told, why=why
         )
-        self.watcher.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
+        self.listener.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
         self._failures += 1
         if self._failures >= MOST_FAILURES and not self.fitted:
             raise ChildFailedError(
@@ -137,7 +137,7 @@ class Leaderboard:
             spec.name, spec.family, "", DONE, score, found, spec.told, fitted.rounds, fitted.seconds
         )
         trial = Trial(spec.name, "", DONE, _shown(spec), score, fitted.rounds, fitted.seconds)
-        self.watcher.trial(trial, leads)
+        self.listener.trial(trial, leads)
 
     def _record(self, fitted: Fitted, found: Mapping[str, float], at: int) -> None:
         name = fitted.spec.name

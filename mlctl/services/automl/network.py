@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.adapters.keras import programs, runtime
-from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
 from mlctl.adapters.models import onnx_graphs, save
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
@@ -35,7 +35,7 @@ class _TimeIsUp(Exception):
 class _Watch(NullProgress):
     """Ends an epoch in its middle when time is up; the first may take as long again."""
 
-    def __init__(self, progress: Progress, until: float) -> None:
+    def __init__(self, progress: TrainingProgress, until: float) -> None:
         self.progress, self.until = progress, until
         self.last = until + max(0.0, until - time.monotonic())
 
@@ -61,7 +61,7 @@ def fit(spec: Spec, table: Table, until: float, tick: Tick, rounds: int) -> Made
     )
     program = programs.program_for(model, inputs, targets, values.batch_size)
     held_out = None if rounds else (validation, wanted)
-    progress = Progress(Objective("loss", maximize=False) if rounds else table.recipe.objective)
+    progress = TrainingProgress(Objective("loss", maximize=False) if rounds else table.recipe.objective)
     loop = Loop(
         model, program, programs.predictor_for(model, inputs), held_out,
         lambda found: scores(data.validation.targets, found, classes), seed,

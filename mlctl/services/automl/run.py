@@ -49,7 +49,7 @@ class AutomlRun:
     """One race, new or (with `run` and its journal's `entries`) gone on with."""
 
     def __init__(
-        self, settings: Settings, asked: AutomlJob, prepared: PreparedData, watcher: SearchListener, began: float,
+        self, settings: Settings, asked: AutomlJob, prepared: PreparedData, listener: SearchListener, started: float,
         run: Run | None, entries: Entries,
     ) -> None:  # fmt: skip
         self.settings = settings
@@ -58,18 +58,18 @@ class AutomlRun:
         self.prepared = prepared
         self.data = prepared.data
         self.centred, self.offset = centred(self.data)
-        self.watcher = watcher
+        self.listener = listener
         self.resumed = run
         self.entries = entries
         spent = sum(entry["seconds"] for entry in entries if entry["kind"] == "end")
         timeout = self.request.timeout_s
-        self.clock = TimeBudget(began, max(timeout - spent, timeout / 4))
+        self.clock = TimeBudget(started, max(timeout - spent, timeout / 4))
         self.objective = metrics.objective(
             self.request.metric, prepared.recipe.objective, len(self.data.classes)
         )
         request = Request(self.request.source, {}, self.request.data, self.request.rows, self.request.seed,
                           run_name=self.request.run_name, tags=self.request.tags)  # fmt: skip
-        self.training = Training(settings, request, prepared, watcher, None)
+        self.training = Training(settings, request, prepared, listener, None)
 
     def run(self) -> Automl:
         """Fit, blend, log; return the leaderboard and the run."""
@@ -79,7 +79,7 @@ class AutomlRun:
             recording(recorder, lambda: "interrupted before a model was logged; what was fitted is kept"),
         ):
             leaderboard, ended = self._recorded(recorder, journal)
-        run = finished(recorder, self.watcher, "KILLED" if ended == INTERRUPTED else "FINISHED")
+        run = finished(recorder, self.listener, "KILLED" if ended == INTERRUPTED else "FINISHED")
         if ended == INTERRUPTED:
             raise Interrupted(
                 f"interrupted; the best so far is logged: {run.model_uri}",
@@ -90,7 +90,7 @@ class AutomlRun:
     def _recorder(self) -> Recorder:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
-            return Recorder.reopen(folder, self.watcher, read_about(folder), self.settings.tracking_uri)
+            return Recorder.reopen(folder, self.listener, read_about(folder), self.settings.tracking_uri)
         recorder = self.training.recorder({KIND_TAG: AUTOML, "mlctl.objective": str(self.objective)})
         self.training.describe(recorder)
         return recorder
@@ -107,13 +107,13 @@ class AutomlRun:
         try:
             if self.resumed:
                 runs.find()
-            self.watcher.stage("making features")
+            self.listener.stage("making features")
             board = Leaderboard(
                 self._table(),
                 self.objective,
                 runs,
                 ModelCache(recorder.journal.folder, journal),
-                self.watcher,
+                self.listener,
             )
             ended = self._fit_all(board)
             if not board.fitted:
@@ -124,7 +124,7 @@ class AutomlRun:
                 shares, reached = self._blended(board)
                 chosen = {name: board.fitted[name] for name in shares}
                 ending = Finalizer(
-                    self.asked, self.data, board.table, self.objective, self.watcher, self.clock, self._sitting,
+                    self.asked, self.data, board.table, self.objective, self.listener, self.clock, self._sitting,
                     interrupts,
                 )  # fmt: skip
                 leaderboard = board.leaderboard(recorder.run_id, shares, reached)
@@ -145,7 +145,7 @@ class AutomlRun:
         )
         reached = board.measured(np.sum([share * answers[name] for name, share in shares.items()], axis=0))
         if alone := board.better_alone(reached):  # weights are by a smoother measure than, say, f1
-            self.watcher.say(f"{alone.model} alone does better than the blend, and is logged")
+            self.listener.message(f"{alone.model} alone does better than the blend, and is logged")
             return {alone.model: 1.0}, dict(alone.metrics)
         return shares, reached
 
@@ -159,10 +159,10 @@ class AutomlRun:
         try:
             specs = self._line_up()
             if board.table.folds:
-                self.watcher.say(
+                self.listener.message(
                     f"{len(board.table.judged):,} rows are few: val_ metrics are of {FOLDS} folds of them"
                 )
-            self.watcher.search(
+            self.listener.search(
                 f"{self.asked.recipe.name} for {self.request.timeout_s:g} s",
                 len(specs) + (MOST if self._searches else 0), 1, self.objective, self.clock.left,
             )  # fmt: skip
@@ -236,7 +236,7 @@ class AutomlRun:
         plain = not self.request.featurize
         made = features.as_it_is(data) if plain else features.featurized(data, self.prepared.encoder, seed)
         if made.ratios:
-            self.watcher.say(f"ratios that help: {', '.join(made.ratios)}")
+            self.listener.message(f"ratios that help: {', '.join(made.ratios)}")
         train, validation = (made.encoder(split.inputs) for split in (data.train, data.validation))
         return Table(
             self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds, self.offset
@@ -281,4 +281,4 @@ class AutomlRun:
         }
 
     def _tell(self, error: MlctlError) -> None:
-        self.watcher.say(f"{error.message}; it goes on, and its journal keeps every model")
+        self.listener.message(f"{error.message}; it goes on, and its journal keeps every model")

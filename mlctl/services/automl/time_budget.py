@@ -15,9 +15,9 @@ NIBBLED = 0.03  # of the time: models stop a little after they should
 class TimeBudget:
     """Times are monotonic seconds."""
 
-    def __init__(self, began: float, timeout_s: float) -> None:
-        self.began, self.timeout_s = began, timeout_s
-        self.deadline = began + timeout_s
+    def __init__(self, started: float, timeout_s: float) -> None:
+        self.started, self.timeout_s = started, timeout_s
+        self.deadline = started + timeout_s
 
     @property
     def left(self) -> float:
@@ -27,7 +27,7 @@ class TimeBudget:
     @property
     def _finish(self) -> float:
         """What the end takes: longer where other programs have the cores."""
-        wall, used = time.monotonic() - self.began, sum(os.times()[:2])
+        wall, used = time.monotonic() - self.started, sum(os.times()[:2])
         return float(FINISH_S * min(4.0, max(1.0, wall / max(used, 0.1))))
 
     def has_room(self, seconds: float) -> bool:

@@ -24,7 +24,7 @@ def compare(
     rows: int | None = None,
     log: bool = False,
     target: str | None = None,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Comparison:
     """Return what the models reach on the rows that `examine` chooses; raises as resolving and examining do.
 
@@ -32,7 +32,7 @@ def compare(
     """
     typed = [model, *([against] if against else [])]
     references = [resolve(settings, one) for one in typed]
-    exam = examine(settings, source, data, rows, {"target": target} if target else None, watcher, references)
+    exam = examine(settings, source, data, rows, {"target": target} if target else None, listener, references)
     store = TrackingStore(settings.tracking_uri)
     found = [exam.take(store, one) for one in references]
     run_id = _logged(settings, found) if log else None

@@ -147,7 +147,7 @@ def examine(
     data: str | None = None,
     rows: int | None = None,
     given: Mapping[str, Any] | None = None,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
     models: Iterable[ModelReference] = (),
 ) -> EvaluationSet:
     """Load data, and choose what `models` are scored on; `data`, `rows` and `given` are as `mlctl train` has them.
@@ -156,7 +156,7 @@ def examine(
     sets no other: of the first that was trained on this very data, so that none of the rows that it was trained
     on is among the test's. A user's own data that none of them was trained on is scored whole.
     """
-    looking = watcher or NullProgress()
+    looking = listener or NullProgress()
     runs: Sequence[Run] = _runs(settings, models)
     recipe = _recipe_of(source, runs)
     own = recipe.name in labelled_data.RECIPES and (data or recipe.own_data) and data != prepare.SYNTHETIC
@@ -172,11 +172,11 @@ def examine(
 
 def _whole(
     settings: Settings, recipe: Recipe, data: str | None, rows: int | None, given: Mapping[str, Any],
-    watcher: ProgressListener, runs: Sequence[Run],
+    listener: ProgressListener, runs: Sequence[Run],
 ) -> tuple[FullSet | None, Sequence[Run]]:  # fmt: skip
     """Return all rows of data that none of the runs was trained on; else None, and the runs that were."""
     values = recipe.values({**_options(recipe, runs), **given})
-    source = prepare.source_of(settings, recipe, values, data, rows, watcher)
+    source = prepare.source_of(settings, recipe, values, data, rows, listener)
     path = given_path(source)
     found = labelled_data.labelled(recipe.name, path, values)
     sha256, size = found.digest()
@@ -184,9 +184,9 @@ def _whole(
     if trained:
         return None, trained
     if not all(run.data and run.data.sha256 for run in runs) or not runs:
-        watcher.say("it is not known what the model was trained on: all rows count, seen or not")
+        listener.message("it is not known what the model was trained on: all rows count, seen or not")
     else:
-        watcher.say(f"{path.name}: the model was not trained on it: all of its rows count")
+        listener.message(f"{path.name}: the model was not trained on it: all of its rows count")
     told = [parse_objective(run.tags.get("mlctl.objective", "")) for run in runs]
     objective = next((one for one in told if one), recipe.objective)
     reference = DataReference(path.name.partition(".")[0], source.given or str(path), sha256, 0, size)

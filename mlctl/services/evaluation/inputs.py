@@ -35,7 +35,7 @@ class Batch:
     source: str
 
 
-def batches(about: About, inputs: list[str], size: int, watcher: ProgressListener) -> Iterator[Batch]:
+def batches(about: About, inputs: list[str], size: int, listener: ProgressListener) -> Iterator[Batch]:
     """Yield the rows of all inputs, at most `size` a batch; an input's last batch may be smaller.
 
     The watcher is told what of a table is left out, such as the target that it was trained to give.
@@ -43,7 +43,7 @@ def batches(about: About, inputs: list[str], size: int, watcher: ProgressListene
     """
     for text in inputs:
         try:
-            for rows in _rows(about, text, size, watcher):
+            for rows in _rows(about, text, size, listener):
                 count = len(rows) if not isinstance(rows, dict) else len(next(iter(rows.values())))
                 for first in range(0, count, size):
                     yield Batch(take(rows, first, first + size), text)
@@ -71,15 +71,15 @@ def count(inputs: list[str]) -> int | None:
     return total
 
 
-def _rows(about: About, text: str, size: int, watcher: ProgressListener) -> Iterator[Rows]:
+def _rows(about: About, text: str, size: int, listener: ProgressListener) -> Iterator[Rows]:
     if text == "-":
-        yield _from_bytes(about, sys.stdin.buffer.read(), watcher)
+        yield _from_bytes(about, sys.stdin.buffer.read(), listener)
         return
     file = Path(text)
     if text.lower().endswith(KNOWN) and "\n" not in text and (file.exists() or " " not in text):
         if not file.is_file():
             raise NotFoundError(f"there is no file {text}", "look at the path")
-        yield from _from_file(about, file, size, watcher)
+        yield from _from_file(about, file, size, listener)
     elif _takes_texts(about):
         yield {about.signature.names[0]: [text]}
     else:
@@ -87,7 +87,7 @@ def _rows(about: About, text: str, size: int, watcher: ProgressListener) -> Iter
         raise UsageError(f"{text!r} is no input that this model takes", f"a file ({known}), or - for stdin")
 
 
-def _from_file(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
+def _from_file(about: About, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     suffix = file.suffix.lower()
     if suffix in image_input.SUFFIXES:
         tensor = about.signature.tensor
@@ -99,13 +99,13 @@ def _from_file(about: About, file: Path, size: int, watcher: ProgressListener) -
     elif suffix in {".npy", ".npz"}:
         yield from _from_arrays(about, file, size)
     elif file.name.lower().endswith(reader.PARQUET):
-        yield from _from_parquet(about, file, size, watcher)
+        yield from _from_parquet(about, file, size, listener)
     elif reader.is_table(file.name):
-        yield from _from_text_table(about, file, size, watcher)
+        yield from _from_text_table(about, file, size, listener)
     elif suffix == ".txt" and _takes_texts(about):
         yield {about.signature.names[0]: [text_of(file)]}
     else:
-        yield _from_bytes(about, file.read_bytes(), watcher)
+        yield _from_bytes(about, file.read_bytes(), listener)
 
 
 def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
@@ -127,16 +127,16 @@ def _from_arrays(about: About, file: Path, size: int) -> Iterator[Rows]:
         yield cast(np.asarray(array[first : first + size]), tensor, about.full_scale)
 
 
-def _from_text_table(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
+def _from_text_table(about: About, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     """Read a table as a training reads one: its delimiter, encoding and decimal sign are found."""
     texts = [one.name for one in about.signature.columns if one.kind == "string"]
     done = 0
     for frame in reader.parts(file, size, about.signature.names, texts):
-        yield _columns(about, frame, file, done, watcher)
+        yield _columns(about, frame, file, done, listener)
         done += len(frame)
 
 
-def _from_parquet(about: About, file: Path, size: int, watcher: ProgressListener) -> Iterator[Rows]:
+def _from_parquet(about: About, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     try:
         opened = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as exc:
@@ -144,11 +144,11 @@ def _from_parquet(about: About, file: Path, size: int, watcher: ProgressListener
     done = 0
     for batch in opened.iter_batches(batch_size=size):
         names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
-        yield _columns(about, batch.select(names).to_pandas(), file, done, watcher)
+        yield _columns(about, batch.select(names).to_pandas(), file, done, listener)
         done += batch.num_rows
 
 
-def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, watcher: ProgressListener) -> Rows:
+def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, listener: ProgressListener) -> Rows:
     """Return a file's rows from number `first` as checked columns, None for gaps.
 
     What the model does not take is left out, and said once.
@@ -159,7 +159,7 @@ def _columns(about: About, frame: pd.DataFrame, file: Path, first: int, watcher:
     known = {one.name: one for one in wanted}
     spare = [str(name) for name in frame if name not in known]
     if not first and spare and len(spare) < len(frame.columns):
-        watcher.say(f"{file.name}: the model does not take {', '.join(spare[:12])}: left out")
+        listener.message(f"{file.name}: the model does not take {', '.join(spare[:12])}: left out")
     if len(spare) == len(frame.columns):  # it is another table: say what is wanted
         return tables.checked(_lists(frame), about.signature)
     taken = {
@@ -182,12 +182,12 @@ def of_frame(about: About, frame: pd.DataFrame) -> Rows:
     return tables.checked(_lists(frame), about.signature)
 
 
-def _from_bytes(about: About, body: bytes, watcher: ProgressListener) -> Rows:
+def _from_bytes(about: About, body: bytes, listener: ProgressListener) -> Rows:
     """Return what stands in stdin or a JSON file: JSON, else a text or a CSV, as the model takes it."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        return _from_text(about, body, exc, watcher)
+        return _from_text(about, body, exc, listener)
     if isinstance(document, str) and _takes_texts(about):
         return {about.signature.names[0]: [document]}
     key, value = "inputs", document
@@ -212,12 +212,12 @@ def _from_bytes(about: About, body: bytes, watcher: ProgressListener) -> Rows:
     raise BadDataError("the server does not say what it takes", "send a list of rows")
 
 
-def _from_text(about: About, body: bytes, exc: Exception, watcher: ProgressListener) -> Rows:
+def _from_text(about: About, body: bytes, exc: Exception, listener: ProgressListener) -> Rows:
     if about.signature.columns and not _takes_texts(about):
         with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:  # pandas reads a path as training does
             file = Path(folder) / "stdin.csv"
             file.write_bytes(body)
-            return next(_from_text_table(about, file, sys.maxsize, watcher))
+            return next(_from_text_table(about, file, sys.maxsize, listener))
     if not _takes_texts(about):
         raise BadDataError(f"the JSON cannot be read: {exc}", 'such as {"inputs": [[…]]}') from exc
     try:

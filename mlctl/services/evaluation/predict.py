@@ -28,7 +28,7 @@ def predict(
     sample: int | None = None,
     key_file: Path | None = None,
     batch_size: int = 1000,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Predictions:
     """Answer inputs, or `sample` rows of the recipe's test split with their true labels.
 
@@ -37,12 +37,12 @@ def predict(
     _check(given, sample)
     with asked(settings, model, key_file) as one:
         if sample:
-            rows, truths = _sampled(settings, one.about, sample, watcher or NullProgress())
+            rows, truths = _sampled(settings, one.about, sample, listener or NullProgress())
             return _answer(one.about, _said(one.about, one.answer(rows), truths), [rows], ())
         said: list[Prediction] = []
         seen: list[Rows] = []
         names: list[str] = []
-        for batch, first in _placed(inputs.batches(one.about, given, batch_size, watcher or NullProgress())):
+        for batch, first in _placed(inputs.batches(one.about, given, batch_size, listener or NullProgress())):
             said += _said(one.about, one.answer(batch.rows, first))
             if length(batch.rows) + sum(length(rows) for rows in seen) <= DRAWN:
                 seen.append(batch.rows)
@@ -57,7 +57,7 @@ def predict_to_file(
     out: Path,
     key_file: Path | None = None,
     batch_size: int = 1000,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> PredictionFile:
     """Answer inputs batch by batch into a CSV file, or a folder of Parquet parts where `out` ends in .parquet.
 
@@ -65,7 +65,7 @@ def predict_to_file(
     RefusedError where `out` is something else.
     """
     _check(given, None)
-    watching = watcher or NullProgress()
+    watching = listener or NullProgress()
     total = inputs.count(given)
     with asked(settings, model, key_file) as one:
         about = one.about
@@ -108,12 +108,12 @@ def _after(found: Iterator[tuple[Batch, int]], skipped: int) -> Iterator[tuple[B
         skipped = 0
 
 
-def _sampled(settings: Settings, about: About, number: int, watcher: ProgressListener) -> tuple[Rows, Array]:
+def _sampled(settings: Settings, about: About, number: int, listener: ProgressListener) -> tuple[Rows, Array]:
     if not about.recipe:
         raise UsageError("this model does not say which recipe made it", "give an INPUT in place of --sample")
     recipe, values = prepare.recipe_values(about.recipe, {})
     try:
-        data = prepare.prepare(settings, recipe, values, None, None, watcher).data
+        data = prepare.prepare(settings, recipe, values, None, None, listener).data
     except UsageError as exc:  # it has no data but what a user brings
         raise UsageError(
             f"--sample: recipe {recipe.name} has no test rows of its own",

@@ -71,16 +71,16 @@ def prepare(
     values: Values,
     data: str | None,
     rows: int | None,
-    watcher: ProgressListener,
+    listener: ProgressListener,
 ) -> PreparedData:
     """Load a recipe's data and make its encoder; raises what `Source.file` and a recipe's `load` raise."""
-    source = source_of(settings, recipe, values, data, rows, watcher)
-    watcher.stage(f"loading {recipe.name}")
+    source = source_of(settings, recipe, values, data, rows, listener)
+    listener.stage(f"loading {recipe.name}")
     with recipe_errors(recipe, "loading its data"):
         dataset = recipe.load(source)
     _check(recipe, dataset)
     for note in dataset.notes:
-        watcher.say(note)
+        listener.message(note)
     with recipe_errors(recipe, "making its encoder"):
         encoder = recipe.encoder(dataset)
         sample = PreparedData(recipe, values, dataset, encoder).encoded(_first_rows(dataset))
@@ -94,7 +94,7 @@ def source_of(
     values: Values,
     data: str | None,
     rows: int | None,
-    watcher: ProgressListener,
+    listener: ProgressListener,
 ) -> Source:
     """Return where a recipe's data is to come from; raises UsageError."""
     if rows is not None and data != SYNTHETIC:
@@ -106,7 +106,7 @@ def source_of(
         data_dir=settings.data_dir,
         cache_dir=settings.cache_dir,
         options=values,
-        progress=watcher.download,
+        progress=listener.download,
     )
 
 

@@ -111,14 +111,14 @@ def run_of(store: TrackingStore, version: RegisteredVersion | None) -> Run | Non
 
 def checked(
     settings: Settings, store: TrackingStore, standing: RegistryState, version: RegisteredVersion,
-    holder: RegisteredVersion | None, run: Run | None, gates: Gates, watcher: ProgressListener,
+    holder: RegisteredVersion | None, run: Run | None, gates: Gates, listener: ProgressListener,
 ) -> tuple[Check, ...]:  # fmt: skip
     """Make every check, and return them all, whether they hold or not."""
     wanted = [_requirement(one) for one in gates.require]
     tolerated = [_tolerance(one) for one in gates.no_regress]
     candidate = Candidate(standing, version, holder, run, run_of(store, holder))
     if gates.evaluate:
-        candidate, objective = _measured(settings, store, candidate, gates.evaluate, watcher)
+        candidate, objective = _measured(settings, store, candidate, gates.evaluate, listener)
         if not any(metric in candidate.fresh for metric, _, _ in tolerated):
             tolerated.append((objective, 0.0, False))
     checks = [_required(candidate, *one) for one in wanted]
@@ -126,7 +126,7 @@ def checked(
     if gates.from_stage:
         checks.append(_from(candidate, gates.from_stage))
     if gates.smoke:
-        watcher.stage(f"loading version {version.version}")
+        listener.stage(f"loading version {version.version}")
         checks.append(smoke(store, version))
     return tuple(checks)
 
@@ -227,20 +227,20 @@ def _from(candidate: Candidate, stage: str) -> Check:
 
 
 def _measured(
-    settings: Settings, store: TrackingStore, candidate: Candidate, source: str, watcher: ProgressListener
+    settings: Settings, store: TrackingStore, candidate: Candidate, source: str, listener: ProgressListener
 ) -> tuple[Candidate, str]:
     """Score candidate and holder on the same data; return them with it, and the metric that decides."""
     fresh: list[Mapping[str, float]] = []
     versions: Sequence[RegisteredVersion | None] = (candidate.version, candidate.holder)
     models = [_reference(one) for one in versions if one is not None]
-    exam = evaluate.examine(settings, source, watcher=watcher, models=models)
+    exam = evaluate.examine(settings, source, listener=listener, models=models)
     # rows that no training saw are a test, all of them
     kind = "test" if exam.name == evaluate.ALL else exam.name
     for one in versions:
         if one is None:
             fresh.append({})
             continue
-        watcher.stage(f"scoring version {one.version} on {kind} rows of {source}")
+        listener.stage(f"scoring version {one.version} on {kind} rows of {source}")
         reached = exam.take(store, _reference(one)).metrics
         # --no-regress test_accuracy means what is measured now, and not what training once logged
         fresh.append({**reached, **{f"{kind}_{name}": value for name, value in reached.items()}})

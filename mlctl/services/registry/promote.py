@@ -35,7 +35,7 @@ def promote(
     version: str,
     stage: str,
     asked: PromotionRequest,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Promotion:
     """Move a version to a stage, unless a gate does not hold; the answer's `refused` says so.
 
@@ -51,8 +51,8 @@ def promote(
     holder = _holder(standing, stage)
     run = gate.run_of(store, chosen)
     wanted, skipped = _gates(settings, name, stage, asked)
-    watcher = watcher or NullProgress()
-    checks = (*gate.checked(settings, store, standing, chosen, holder, run, wanted, watcher), *skipped)
+    listener = listener or NullProgress()
+    checks = (*gate.checked(settings, store, standing, chosen, holder, run, wanted, listener), *skipped)
     answer = Promotion(
         name, chosen.version, stage, holder.version if holder else None, False, checks, dry_run=asked.dry_run
     )
@@ -65,7 +65,7 @@ def promote(
 
 def rollback(
     settings: Settings, name: str, stage: str, to: str | None, reason: str, dry_run: bool = False,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Promotion:  # fmt: skip
     """Give a stage back to the version that held it before, or to an earlier one.
 
@@ -79,7 +79,7 @@ def rollback(
     standing = look(registry, name)
     holder = _holder(standing, stage)
     chosen = _earlier(standing, stage, holder, to and stages.number(to))
-    (watcher or NullProgress()).stage(f"loading version {chosen.version}")
+    (listener or NullProgress()).stage(f"loading version {chosen.version}")
     answer = Promotion(
         name, chosen.version, stage, holder.version if holder else None, False,
         (gate.smoke(store, chosen),), history.ROLLBACK, dry_run,

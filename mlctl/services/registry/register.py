@@ -25,7 +25,7 @@ def register(
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
     force: bool = False,
-    watcher: ProgressListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Registration:
     """Make a model the next version of a registered model, which is created where there is none.
 
@@ -51,7 +51,7 @@ def register(
     if not force and (known := _known(registry, name, source)):
         _annotate(registry, name, known, description, tags or {})
         return replace(answer, version=known, created=False)
-    (watcher or NullProgress()).stage("checking that the model loads and answers")
+    (listener or NullProgress()).stage("checking that the model loads and answers")
     answers_example(store, reference.uri)
     return replace(answer, version=_create(registry, answer, model_id, run, description, tags or {}))
 
@@ -118,10 +118,10 @@ def annotate(
     _annotate(registry, name, version, description, tags)
 
 
-def after_training(settings: Settings, run: Run, name: str, watcher: ProgressListener) -> Registration:
+def after_training(settings: Settings, run: Run, name: str, listener: ProgressListener) -> Registration:
     """Register the model of a run that has just finished; a failure says that the run is kept."""
     try:
-        return register(settings, run.run_id, name, watcher=watcher)
+        return register(settings, run.run_id, name, listener=listener)
     except MlctlError as exc:
         hint = f"{exc.hint}; then: mlctl register {run.run_id[:8]} {name}" if exc.hint else ""
         raise type(exc)(

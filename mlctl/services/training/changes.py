@@ -50,12 +50,12 @@ def data_changed(run: Run, prepared: prepare.PreparedData) -> list[str]:
     return [f"data (SHA-256 {run.data.sha256[:12]} then, {now[:12]} now)"]
 
 
-def accepted(changed: list[str], force: bool, watcher: ProgressListener) -> dict[str, str]:
+def accepted(changed: list[str], force: bool, listener: ProgressListener) -> dict[str, str]:
     """Return the tags that tell of going on in spite of changes; raises RefusedError for any without `force`."""
     if not changed:
         return {}
     said = "; ".join(changed)
     if not force:
         raise RefusedError(f"since the run began this has changed: {said}", "go on all the same: --force")
-    watcher.say(f"going on in spite of: {said}")
+    listener.message(f"going on in spite of: {said}")
     return {"mlctl.resumed_in_spite_of": said}

@@ -39,7 +39,7 @@ class Importance:
 
 
 def write(
-    recorder: Recorder, prepared: PreparedData, model: keras.Model, split: Split, watcher: ProgressListener
+    recorder: Recorder, prepared: PreparedData, model: keras.Model, split: Split, listener: ProgressListener
 ) -> None:
     """Record importance.csv and plots/importance.png: accuracy lost, or mean absolute error gained, by column.
 
@@ -49,7 +49,7 @@ def write(
     found = measured(prepared, model, split)
     columns = len(split.inputs.columns)
     if columns > len(found):
-        watcher.say(
+        listener.message(
             f"importance.csv has the {len(found)} of {columns:,} columns whose shuffling moves the answers"
             f" most; the others are left out"
         )

@@ -17,14 +17,14 @@ from mlctl.scores import labels_of
 if TYPE_CHECKING:
     import keras
 
-    from mlctl.adapters.keras.training_loop import Progress
+    from mlctl.adapters.keras.training_loop import TrainingProgress
     from mlctl.adapters.runlog.recorder import Recorder
 
 Array = np.ndarray[Any, Any]
 
 
 def write(
-    recorder: Recorder, data: Dataset, model: keras.Model, progress: Progress, answers: Array,
+    recorder: Recorder, data: Dataset, model: keras.Model, progress: TrainingProgress, answers: Array,
     split_name: str, split: Split, reached: Mapping[str, float],
 ) -> None:  # fmt: skip
     """Write and record every artifact of a finished training; `answers` are the logged model's on `split`."""
@@ -69,7 +69,7 @@ def data_tags(data: DataReference) -> dict[str, Any]:
     }
 
 
-def _history(recorder: Recorder, progress: Progress) -> None:
+def _history(recorder: Recorder, progress: TrainingProgress) -> None:
     with recorder.artifact("history.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         names = list(progress.epochs[0].metrics)

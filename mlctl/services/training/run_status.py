@@ -31,7 +31,7 @@ def recording(recorder: Recorder, interrupted: Callable[[], str]) -> Iterator[No
         raise
 
 
-def finished(recorder: Recorder, watcher: ProgressListener, status: str = "FINISHED") -> Run:
+def finished(recorder: Recorder, listener: ProgressListener, status: str = "FINISHED") -> Run:
     """End the run; return it as the store has it, or as its record does where that is away."""
     told = local_runs.as_run(recorder.journal)  # the record is gone once the store has it all
     try:
@@ -39,7 +39,7 @@ def finished(recorder: Recorder, watcher: ProgressListener, status: str = "FINIS
     except KeyboardInterrupt:
         raise Interrupted("the run is done, but not all of it is sent", "send it: mlctl sync") from None
     if unsent:
-        watcher.say(
+        listener.message(
             f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
             " send it: mlctl sync"
         )

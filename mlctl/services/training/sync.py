@@ -15,7 +15,7 @@ from mlctl.errors import MlctlError, NotFoundError, RefusedError
 from mlctl.settings import Settings
 
 
-def sync(settings: Settings, watcher: ProgressListener) -> SyncReport:
+def sync(settings: Settings, listener: ProgressListener) -> SyncReport:
     """Send every record that is not being written; each counts once, however often it is sent.
 
     Each goes to the store that it was begun for. With --tracking-uri what goes is what that store can take:
@@ -29,15 +29,15 @@ def sync(settings: Settings, watcher: ProgressListener) -> SyncReport:
         try:
             journal = Journal(folder)
         except RefusedError:
-            watcher.say(f"run {folder.name[:8]} is being written: left alone")
+            listener.message(f"run {folder.name[:8]} is being written: left alone")
             continue
         try:
             gone = not journal.about  # another sync was just ahead
             if not gone:
                 if asked_for and not _moved(journal, settings.tracking_uri):
-                    watcher.say(f"run {folder.name[:8]} is of another store: left alone")
+                    listener.message(f"run {folder.name[:8]} is of another store: left alone")
                     continue
-                synced.append(_sent(journal, watcher))
+                synced.append(_sent(journal, listener))
                 gone = synced[-1].status == "FINISHED"
         except MlctlError as error:
             failure, gone = error, False
@@ -62,7 +62,7 @@ def _moved(journal: Journal, tracking_uri: str) -> bool:
     return True
 
 
-def _sent(journal: Journal, watcher: ProgressListener) -> SyncedRun:
+def _sent(journal: Journal, listener: ProgressListener) -> SyncedRun:
     about = journal.about
     store = open_store(about["tracking_uri"])
     if not about.get("run_id"):
@@ -76,7 +76,7 @@ def _sent(journal: Journal, watcher: ProgressListener) -> SyncedRun:
         count += 1
         journal.acknowledge(done + count)
     count += trial_runs.send_unsent(
-        store, about["experiment_id"], about["run_id"], journal.folder, watcher.say
+        store, about["experiment_id"], about["run_id"], journal.folder, listener.message
     )
     return SyncedRun(about["run_id"], local_runs.as_run(journal).status, count, Path(journal.folder))
 

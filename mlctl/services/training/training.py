@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from mlctl.adapters.keras import checkpoints, multi_gpu, programs, runtime
-from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
@@ -49,7 +49,7 @@ class Training:
         settings: Settings,
         request: Request,
         prepared: PreparedData,
-        watcher: ProgressListener,
+        listener: ProgressListener,
         resumed: ResumePoint | None,
         objective: Objective | None = None,
     ) -> None:
@@ -57,21 +57,21 @@ class Training:
         self.settings = settings
         self.request = request
         self.prepared = prepared
-        self.watcher = watcher
+        self.listener = listener
         self.resumed = resumed
         self.recipe, self.data = prepared.recipe, prepared.data
         self.hardware = runtime.hardware()
         self.precision = runtime.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
         self.objective = objective or self.recipe.objective
-        self.progress = Progress(self.objective)
-        self.began = time.monotonic()
+        self.progress = TrainingProgress(self.objective)
+        self.started = time.monotonic()
 
     def run(self) -> Run:
         """Train, log, check; return the run as the store has it, or as its record does where that is away."""
         recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
         with recording(recorder, self._interrupted):
             self._train_and_log(recorder)
-        return finished(recorder, self.watcher)
+        return finished(recorder, self.listener)
 
     def _interrupted(self) -> str:
         done, of = len(self.progress.epochs), self.prepared.values.epochs
@@ -110,7 +110,7 @@ class Training:
         with multi_gpu.scope_for(self.data, self.prepared.values.batch_size):
             model = self._built_alone()
         if (devices := multi_gpu.count(model)) > 1:
-            self.watcher.say(f"training on {devices} GPUs, each with its share of every batch")
+            self.listener.message(f"training on {devices} GPUs, each with its share of every batch")
         return model
 
     def _built_alone(self) -> keras.Model:
@@ -134,12 +134,12 @@ class Training:
             loop = Loop(
                 model, program, predictor, (self._validation_inputs, wanted),
                 lambda predictions: scores(validation.targets, predictions, classes),
-                self.request.seed, self.watcher,
+                self.request.seed, self.listener,
             )  # fmt: skip
             if found is not None:
                 progress.restore(found, model)
-                self.watcher.say(f"going on after epoch {found.epoch}")
-            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.objective)
+                self.listener.message(f"going on after epoch {found.epoch}")
+            self.listener.training_started(self.recipe.name, values.epochs, program.steps, self.objective)
             keeper = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
                 lambda files: recorder.share(files, checkpoints.SHARED),
@@ -154,7 +154,7 @@ class Training:
                 nonlocal failure
                 if keeper.failure and not failure:
                     failure = keeper.failure
-                    self.watcher.say(
+                    self.listener.message(
                         f"checkpoints cannot be written, and training goes on without: {failure}"
                     )
                 keeper.write(progress.state(model))
@@ -165,7 +165,7 @@ class Training:
             finally:
                 keeper.close()
         if keeper.failure and not failure:
-            self.watcher.say(f"the last checkpoint could not be written: {keeper.failure}")
+            self.listener.message(f"the last checkpoint could not be written: {keeper.failure}")
 
     def _record(self, recorder: Recorder, epoch: Epoch) -> None:
         """Record an epoch as it ends."""
@@ -189,7 +189,7 @@ class Training:
         if self.resumed:
             recorder = Recorder.reopen(
                 self.resumed.folder,
-                self.watcher,
+                self.listener,
                 self.resumed.about,
                 self.settings.tracking_uri,
                 self.resumed.known,
@@ -216,7 +216,7 @@ class Training:
             self.request.run_name,
             tags,
             self.settings.state_dir,
-            self.watcher,
+            self.listener,
             self.request.offline,
         )
 
@@ -268,7 +268,7 @@ class Training:
         """Save the kept model, load it back, and log what it reaches; raises BadDataError where it differs."""
         progress = self.progress
         assert progress.best is not None
-        self.watcher.stage("saving and checking the model")
+        self.listener.stage("saving and checking the model")
         split_name, split = (
             ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
         )
@@ -281,9 +281,9 @@ class Training:
         )
         report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
         if self.data.is_table:
-            importance.write(recorder, self.prepared, model, split, self.watcher)
+            importance.write(recorder, self.prepared, model, split, self.listener)
         recorder.tags({
-            "mlctl.duration_s": round(time.monotonic() - self.began, 2),
+            "mlctl.duration_s": round(time.monotonic() - self.started, 2),
             "mlctl.peak_memory_mb": round(provenance.peak_memory_mb()),
         })  # fmt: skip
         if (recorder.journal.files / checkpoints.SHARED).exists():

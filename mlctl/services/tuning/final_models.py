@@ -20,7 +20,7 @@ import pandas as pd
 
 from mlctl.adapters.keras import programs
 from mlctl.adapters.keras.checkpoints import Checkpoint
-from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder, now_ms
 from mlctl.adapters.search.local_executor import Executor
 from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost
@@ -63,14 +63,14 @@ class Finalists:
         asked: TuneJob,
         executor: Executor,
         record: Record,
-        watcher: ProgressListener,
+        listener: ProgressListener,
         late: Callable[[], bool],
     ) -> None:
         """`late` says whether the search's time is up: then no finalist is trained any further."""
         self.asked = asked
         self.executor = executor
         self.record = record
-        self.watcher = watcher
+        self.listener = listener
         self.late = late
         self._cut = False
 
@@ -90,7 +90,7 @@ class Finalists:
         if self._cut:
             return self._as_it_was(first, whole)
         names = {f"final-{one.trial}": one for one in best[: self.asked.request.finalists]}
-        self.watcher.stage(f"training {len(names)} finalist(s) until the validation loss stands still")
+        self.listener.stage(f"training {len(names)} finalist(s) until the validation loss stands still")
         curves = self._trained(names)
         if self._cut:
             return self._as_it_was(first, whole)
@@ -112,7 +112,7 @@ class Finalists:
         return found
 
     def _as_it_was(self, best: TrialState, whole: Mapping[str, Any]) -> Chosen:
-        self.watcher.say(
+        self.listener.message(
             f"{TIME_IS_UP} before the finalists ended: the model is trained as the best trial was"
         )
         return Chosen(best.trial, whole)
@@ -161,7 +161,7 @@ class Finalists:
 
 
 @dataclass
-class _LastEpoch(Progress):
+class _LastEpoch(TrainingProgress):
     """Progress of a training without validation: the last epoch is kept."""
 
     def add(self, epoch: Epoch, weights: Any) -> None:
@@ -174,7 +174,7 @@ class Final(Training):
     """The training of the chosen values, into the search's own run."""
 
     def __init__(
-        self, settings: Settings, request: Request, prepared: PreparedData, watcher: ProgressListener, objective: Objective,
+        self, settings: Settings, request: Request, prepared: PreparedData, listener: ProgressListener, objective: Objective,
         chosen: Chosen,
     ) -> None:  # fmt: skip
         values = prepared.recipe.values(
@@ -184,7 +184,7 @@ class Final(Training):
         if chosen.epochs:
             data = dataclasses.replace(data, train=_together(data.train, data.validation))
         super().__init__(
-            settings, request, PreparedData(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), watcher, None,
+            settings, request, PreparedData(prepared.recipe, values.on(len(data.train)), data, prepared.encoder), listener, None,
             objective,
         )  # fmt: skip
         self.chosen = chosen
@@ -200,10 +200,12 @@ class Final(Training):
                 model, self.prepared.encoded(self.data.train), targets, values.batch_size
             )
             loop = Loop(
-                model, program, programs.predictor_for(model, self._validation_inputs), None, lambda _: {}, self.request.seed, self.watcher
+                model, program, programs.predictor_for(model, self._validation_inputs), None, lambda _: {}, self.request.seed, self.listener
             )  # fmt: skip
             self.progress = _LastEpoch(Objective("loss", maximize=False))
-            self.watcher.began(self.recipe.name, values.epochs, program.steps, self.progress.objective)
+            self.listener.training_started(
+                self.recipe.name, values.epochs, program.steps, self.progress.objective
+            )
             loop.run(self.progress, values.epochs, None, lambda one: None)
 
     def _record(self, recorder: Recorder, epoch: Epoch) -> None:

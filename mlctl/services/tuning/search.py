@@ -52,7 +52,7 @@ class TuneRun:
     """One search, new or (with `run` and its journal's `entries`) gone on with."""
 
     def __init__(
-        self, settings: Settings, asked: TuneJob, prepared: PreparedData, watcher: SearchListener,
+        self, settings: Settings, asked: TuneJob, prepared: PreparedData, listener: SearchListener,
         run: Run | None = None, entries: Entries = (), tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """`tags` tell of this going on: that something has changed."""
@@ -60,24 +60,24 @@ class TuneRun:
         self.asked = asked
         self.request = asked.request
         self.prepared = prepared
-        self.watcher = watcher
+        self.listener = listener
         self.resumed = run
         self.entries = entries
         self.tags = tags
-        self.began = time.time()
+        self.started = time.time()
         self.parallel = self.request.parallel or provenance.cores()
         self.threads = self.request.threads or max(1, provenance.cores() // self.parallel)
-        self.training = Training(settings, self._train_request(), prepared, watcher, None, asked.objective)
+        self.training = Training(settings, self._train_request(), prepared, listener, None, asked.objective)
 
     def run(self) -> Search:
         """Search and train the final model; return both."""
-        self.watcher.stage("encoding the data")
+        self.listener.stage("encoding the data")
         executor = self._executor()  # forks: before any thread of ours, and any operation of TensorFlow's
         with contextlib.closing(executor):
             recorder = self._recorder()
             with recording(recorder, lambda: "interrupted; every finished trial is kept"):
                 search = self._recorded(executor, recorder)
-        return replace(search, run=finished(recorder, self.watcher))
+        return replace(search, run=finished(recorder, self.listener))
 
     # -- the parts ----------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class TuneRun:
         if (cluster := self.request.cluster) is None:
             fork = runtime.fork_is_safe(hardware)
             return LocalExecutor(setup, train_trial, self.parallel, self.threads, fork)
-        connection = connect(cluster, self.watcher)
+        connection = connect(cluster, self.listener)
         from mlctl.adapters.search.ray_executor import RayExecutor  # Ray is an extra
 
         self.threads = self.request.threads or max(1, int(cluster.cpu))
@@ -105,7 +105,7 @@ class TuneRun:
         if self.resumed:
             folder = folder_of(self.settings.state_dir, self.resumed.run_id)
             about = read_about(folder) or self._about(self.resumed)
-            recorder = Recorder.reopen(folder, self.watcher, about, self.settings.tracking_uri)
+            recorder = Recorder.reopen(folder, self.listener, about, self.settings.tracking_uri)
             recorder.tags({"mlctl.search.trials": self._most_trials, **self.tags})
             return recorder
         recorder = self.training.recorder({KIND_TAG: SEARCH})
@@ -132,8 +132,8 @@ class TuneRun:
         loop = SearchLoop(
             Oracle(request.algorithm, asked.dimensions, asked.objective, request.trials, request.seed, epochs_of(asked)),
             asked.objective, request.executions,
-            rule(request.stop, asked.objective, self.watcher.say) if request.stop else None,
-            limits, journal, runs, self.watcher,
+            rule(request.stop, asked.objective, self.listener.message) if request.stop else None,
+            limits, journal, runs, self.listener,
         )  # fmt: skip
         try:
             if self.resumed:
@@ -146,7 +146,7 @@ class TuneRun:
             journal.add("sitting", at=now_ms())
             whole = size(asked.dimensions)
             what = f"{math.floor(whole):,} combinations" if math.isfinite(whole) else "no end of combinations"
-            self.watcher.search(
+            self.listener.search(
                 f"{asked.recipe.name}: {request.algorithm}, {what}", self._most_trials,
                 self.parallel, asked.objective, limits.deadline and max(0.0, limits.deadline - time.monotonic()),
             )  # fmt: skip
@@ -154,16 +154,16 @@ class TuneRun:
             if loop.best is None:
                 raise loop.fruitless  # noqa: TRY301 - it ends the search as any failure in here does
             best = [one for one in ranked(loop.ends, asked.objective) if one.state in {DONE, STOPPED}]
-            chosen = Finalists(asked, executor, runs, self.watcher, lambda: loop.late).chosen(
+            chosen = Finalists(asked, executor, runs, self.listener, lambda: loop.late).chosen(
                 best, self.prepared
             )
             executor.close()
             self._keep(recorder, loop)
-            self.watcher.stage(f"training the final model on the values of trial {chosen.trial}")
+            self.listener.stage(f"training the final model on the values of trial {chosen.trial}")
             final = Final(
-                self.settings, self._train_request(), self.prepared, self.watcher, asked.objective, chosen
+                self.settings, self._train_request(), self.prepared, self.listener, asked.objective, chosen
             )
-            final.began = self.began
+            final.started = self.started
             final.train_into(recorder)
             recorder.metrics({"trials": len(loop.ends)}, step=0)  # resumed, there may be more of them
             recorder.tags({"mlctl.best_trial": chosen.trial, "mlctl.ended": loop.ended})
@@ -268,7 +268,7 @@ class TuneRun:
             recorder.keep(name)
 
     def _tell(self, error: MlctlError) -> None:
-        self.watcher.say(f"{error.message}; the search goes on, and its journal keeps every trial")
+        self.listener.message(f"{error.message}; the search goes on, and its journal keeps every trial")
 
 
 def _whole_curve(loop: SearchLoop, trial: str) -> tuple[Any, ...]:

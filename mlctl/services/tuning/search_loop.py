@@ -62,7 +62,7 @@ class SearchLoop:
 
     def __init__(
         self, oracle: Oracle, objective: Objective, executions: int, rule: Rule | None, limits: Limits,
-        journal: SearchJournal, record: Record, watcher: SearchListener,
+        journal: SearchJournal, record: Record, listener: SearchListener,
     ) -> None:  # fmt: skip
         self.oracle = oracle
         self.objective = objective
@@ -71,7 +71,7 @@ class SearchLoop:
         self.limits = limits
         self.journal = journal
         self.record = record
-        self.watcher = watcher
+        self.listener = listener
         self.states: dict[str, TrialState] = {}
         self.ended = ""
         self._ends: list[TrialState] = []
@@ -244,7 +244,7 @@ class SearchLoop:
         if state.losses >= MOST_LOSSES:
             self._end(state, FAILED, f"{event.why}, {state.losses} times: out of memory?")
             return
-        self.watcher.say(f"trial {state.trial}: {event.why}; it is run again")
+        self.listener.message(f"trial {state.trial}: {event.why}; it is run again")
         state.state = ""
         self._waiting.insert(0, state)
 
@@ -263,7 +263,7 @@ class SearchLoop:
         self._track(state, at)
         self._track_end(state, at)
         best = self.best
-        self.watcher.trial(state.result(""), best is state)
+        self.listener.trial(state.result(""), best is state)
         self._failures = self._failures + 1 if state.state == FAILED else 0
         if self._failures >= self.limits.failures:
             raise ChildFailedError(
@@ -319,7 +319,7 @@ class SearchLoop:
             running.append(RunningTrial(state.trial, curve[-1].number if curve else 0, state.epochs, value))
         best = self.best
         stopped = sum(one.state == STOPPED for one in self._ends)
-        self.watcher.trials(running, len(self._ends), stopped, best.score if best else None)
+        self.listener.trials(running, len(self._ends), stopped, best.score if best else None)
 
     def _why(self) -> str:
         done = len(self._ends)

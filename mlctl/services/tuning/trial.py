@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.keras import programs, runtime, tensors
-from mlctl.adapters.keras.training_loop import Epoch, Loop, Progress
+from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
 from mlctl.adapters.search import local_executor
 from mlctl.adapters.search.messages import EpochEnded, Setup, Tell, TrialEnded, TrialFailed, TrialJob
 from mlctl.domain.progress import NullProgress
@@ -30,7 +30,7 @@ class _Stopped(BaseException):
 
 
 @dataclass
-class _Continued(Progress):
+class _Continued(TrainingProgress):
     """Progress that goes on from epochs which another trial has trained; the best is one of its own."""
 
     after: tuple[Epoch, ...] = field(default=())
@@ -41,7 +41,7 @@ class _Continued(Progress):
 
 def train_trial(setup: Setup, job: TrialJob, tell: Tell) -> TrialEnded | TrialFailed:
     """Train a trial; `tell` is called after each epoch, and stops it by answering False."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     try:
         for execution in range(1, job.executions + 1):
             _train_once(setup, job, execution, tell)
@@ -51,7 +51,7 @@ def train_trial(setup: Setup, job: TrialJob, tell: Tell) -> TrialEnded | TrialFa
         return TrialFailed(job.trial, job.attempt, error.message)
     except Exception as error:
         return TrialFailed(job.trial, job.attempt, " ".join(f"{type(error).__name__}: {error}".split())[:300])
-    return TrialEnded(job.trial, job.attempt, time.perf_counter() - began)
+    return TrialEnded(job.trial, job.attempt, time.perf_counter() - started)
 
 
 def _train_once(setup: Setup, job: TrialJob, execution: int, tell: Tell) -> None:

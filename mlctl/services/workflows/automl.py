@@ -57,25 +57,25 @@ class AutomlJob:
     fixed: Mapping[str, Mapping[str, Any]]
 
 
-def automl(settings: Settings, request: AutomlRequest, watcher: SearchListener) -> Automl:
+def automl(settings: Settings, request: AutomlRequest, listener: SearchListener) -> Automl:
     """Fit, blend and log; ends when time is up, or when there is nothing left to try.
 
     Raises UsageError for what was asked, ConfigurationError where the extra is missing, ChildFailedError where no
     model could be fitted, Interrupted on Ctrl-C, after the best so far was logged.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     request = replace(request, given=with_defaults(settings, request.source, request.given))
     asked = understood(request)
     check_reachable(settings.tracking_uri)
-    return _raced(settings, asked, watcher, began, None, ())
+    return _raced(settings, asked, listener, started, None, ())
 
 
-def resume(settings: Settings, run: Run, watcher: SearchListener) -> Automl:
+def resume(settings: Settings, run: Run, listener: SearchListener) -> Automl:
     """Go on in the same run for the time that is left: what was fitted is kept.
 
     Raises NotFoundError where the journal is not on this machine, RefusedError where the data is another.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     path = settings.state_dir / "runs" / run.run_id / search_journal.NAME
     if not path.exists():
         raise NotFoundError(
@@ -85,7 +85,7 @@ def resume(settings: Settings, run: Run, watcher: SearchListener) -> Automl:
     if not entries or entries[0]["kind"] != AUTOML:
         raise NotFoundError(f"run {run.run_name} fitted nothing yet", "begin anew: mlctl automl")
     asked = understood(AutomlRequest(**entries[0]["request"]))
-    return _raced(replace(settings, experiment=run.experiment), asked, watcher, began, run, entries)
+    return _raced(replace(settings, experiment=run.experiment), asked, listener, started, run, entries)
 
 
 def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
@@ -141,11 +141,16 @@ def _task(recipe: Recipe) -> str:
 
 
 def _raced(
-    settings: Settings, asked: AutomlJob, watcher: SearchListener, began: float, run: Run | None, entries: Any
+    settings: Settings,
+    asked: AutomlJob,
+    listener: SearchListener,
+    started: float,
+    run: Run | None,
+    entries: Any,
 ) -> Automl:
     request = asked.request
     values: Any = asked.values
-    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, watcher)
+    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, listener)
     if not prepared.data.is_table:
         raise UsageError(
             f"automl is for tables, and {asked.recipe.name} has none",
@@ -156,7 +161,7 @@ def _raced(
     metrics.objective(
         request.metric, asked.recipe.objective, len(prepared.data.classes)
     )  # before all that takes time
-    watcher.stage("starting LightGBM, TensorFlow and MLflow")
+    listener.stage("starting LightGBM, TensorFlow and MLflow")
     # threads that spin while they wait for a core make a busy machine ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from mlctl.adapters.keras import runtime
@@ -165,10 +170,10 @@ def _raced(
     with runtime.frugal_imports():
         from mlctl.services.automl.run import AutomlRun
 
-    raced = AutomlRun(settings, asked, prepared, watcher, began, run, entries).run()
+    raced = AutomlRun(settings, asked, prepared, listener, started, run, entries).run()
     if not request.register:
         return raced
     from mlctl.services.registry import register
 
-    made = register.after_training(settings, raced.run, request.register, watcher)
+    made = register.after_training(settings, raced.run, request.register, listener)
     return replace(raced, run=replace(raced.run, registered=f"{made.name}/{made.version}"))

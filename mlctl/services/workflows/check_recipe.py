@@ -25,8 +25,8 @@ SAME = 1e-4  # what two ways to the same answer may differ by, relative to its s
 class Checking:
     """The steps of one recipe, each timed; any of them raises BadDataError that names the recipe's line."""
 
-    def __init__(self, watcher: ProgressListener) -> None:
-        self.watcher = watcher
+    def __init__(self, listener: ProgressListener) -> None:
+        self.listener = listener
         self.steps: list[CheckedStep] = []
         self._began = time.perf_counter()
 
@@ -34,21 +34,21 @@ class Checking:
         """Note a step that works."""
         now = time.perf_counter()
         self.steps.append(CheckedStep(step, made, now - self._began))
-        self.watcher.say(f"{step}: {made}")
+        self.listener.message(f"{step}: {made}")
         self._began = now
 
 
 def check(
-    settings: Settings, source: str, given: Mapping[str, Any], data: str | None, watcher: ProgressListener
+    settings: Settings, source: str, given: Mapping[str, Any], data: str | None, listener: ProgressListener
 ) -> CheckedRecipe:
     """Load, encode, build, take a step, save, load back and serve; return what each step made.
 
     Raises what the first step that fails raises: BadDataError that names the recipe's line where it is its own.
     """
-    checking = Checking(watcher)
+    checking = Checking(listener)
     recipe, values = prepare.recipe_values(source, given)
     checking.done("find", f"{recipe.name}, {len(values)} values")
-    prepared = prepare.prepare(settings, recipe, values, data, None, watcher)
+    prepared = prepare.prepare(settings, recipe, values, data, None, listener)
     rows = " / ".join(f"{count:,} {name}" for name, count in prepared.data.splits.items())
     checking.done("load", f"{rows} rows, {prepared.data.task}")
     _check_targets(prepared)

@@ -19,7 +19,7 @@ from mlctl.settings import Settings
 NOT_COMPARED = {"learning_rate"}  # an input, not a result
 
 
-def reproduce(settings: Settings, selector: str, watcher: ProgressListener) -> Reproduction:
+def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> Reproduction:
     """Train a run anew from its record; return the new run and where its figures differ.
 
     Raises RefusedError where recipe or data are not what they were: that would be another training.
@@ -32,7 +32,7 @@ def reproduce(settings: Settings, selector: str, watcher: ProgressListener) -> R
         settings, run, request.source, local_runs.folder_of(settings.state_dir, run.run_id), changed
     )
     recipe, values = prepare.recipe_values(source, given_to(run))
-    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
+    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, listener)
     if run.data and run.data.sha256 != prepared.data.sha256:
         changed.append("data")
     if changed:
@@ -44,7 +44,7 @@ def reproduce(settings: Settings, selector: str, watcher: ProgressListener) -> R
         request, source=source, given=given_to(run), precision=run.params["precision"], run_name=None, register=None,
         tags={"mlctl.reproduces": run.run_id},
     )  # fmt: skip
-    made = run_training(settings, again, prepared, watcher)
+    made = run_training(settings, again, prepared, listener)
     return Reproduction(made, run.run_id, _differences(store, run, made), tuple(_reasons(run, made)))
 
 

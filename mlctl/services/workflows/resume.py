@@ -28,7 +28,7 @@ EPOCHS = "mlctl.epochs"  # the tag of a run that was resumed for more epochs tha
 
 
 def resume(
-    settings: Settings, selector: str, epochs: int | None, force: bool, watcher: SearchListener,
+    settings: Settings, selector: str, epochs: int | None, force: bool, listener: SearchListener,
     trials: int | None = None,
 ) -> Run | Search | Automl:  # fmt: skip
     """Go on where a run's newest checkpoint is, or a search's journal ends; a finished run answers with itself.
@@ -49,11 +49,11 @@ def resume(
             "leave it out" if kind == automl.AUTOML else "leave it out; --trials N adds trials",
         )
     if kind == tune.SEARCH and (run.status != "FINISHED" or trials):
-        return tune.resume(settings, run, watcher, trials, force)
+        return tune.resume(settings, run, listener, trials, force)
     if kind == automl.AUTOML and run.status != "FINISHED":
-        return automl.resume(settings, run, watcher)
+        return automl.resume(settings, run, listener)
     if run.status == "FINISHED":
-        watcher.say(f"run {run.run_id[:8]} is finished")
+        listener.message(f"run {run.run_id[:8]} is finished")
         return run
     about = read_about(folder)
     known: frozenset[tuple[str, int]] = frozenset()
@@ -74,9 +74,9 @@ def resume(
     recipe, values = prepare.recipe_values(source, given)
     _check_epochs(run, values)
     changed += changes.versions_changed(run)
-    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
-    tags |= changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
-    return run_training(settings, request, prepared, watcher, ResumePoint(folder, about, known, tags))
+    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, listener)
+    tags |= changes.accepted(changed + changes.data_changed(run, prepared), force, listener)
+    return run_training(settings, request, prepared, listener, ResumePoint(folder, about, known, tags))
 
 
 def request_of(run: Run) -> Request:

@@ -18,7 +18,7 @@ from mlctl.settings import Settings
 
 
 def train(
-    settings: Settings, request: Request, watcher: ProgressListener, cluster: Cluster | None = None
+    settings: Settings, request: Request, listener: ProgressListener, cluster: Cluster | None = None
 ) -> Run:
     """Train, log and check a model, here or on a cluster; return its run.
 
@@ -36,13 +36,13 @@ def train(
         demand_shared(settings, request, cluster)
     if not request.offline:
         check_reachable(settings.tracking_uri)
-    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, watcher)
+    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, listener)
     if not cluster:
-        return run_training(settings, request, prepared, watcher)
-    connection = clusters.connect(cluster, watcher)
+        return run_training(settings, request, prepared, listener)
+    connection = clusters.connect(cluster, listener)
     from mlctl.services.workflows import train_on_cluster  # Ray is an extra
 
-    return train_on_cluster.train(settings, request, prepared, connection, watcher)
+    return train_on_cluster.train(settings, request, prepared, connection, listener)
 
 
 def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> None:
@@ -60,22 +60,22 @@ def demand_shared(settings: Settings, request: Request, cluster: Cluster) -> Non
 
 
 def run_training(
-    settings: Settings, request: Request, prepared: prepare.PreparedData, watcher: ProgressListener,
+    settings: Settings, request: Request, prepared: prepare.PreparedData, listener: ProgressListener,
     resumed: ResumePoint | None = None,
 ) -> Run:  # fmt: skip
     """Load what trains, and train; `resumed` says where an earlier process has left the run."""
     # only now: all that can be wrong with what was typed has been told without loading TensorFlow
-    watcher.stage("starting TensorFlow and MLflow")
+    listener.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()
     with runtime.frugal_imports():
         from mlctl.services.training.training import Training
 
-    run = Training(settings, request, prepared, watcher, resumed).run()
+    run = Training(settings, request, prepared, listener, resumed).run()
     if request.register:
         from mlctl.services.registry import register
 
-        made = register.after_training(settings, run, request.register, watcher)
+        made = register.after_training(settings, run, request.register, listener)
         return replace(run, registered=f"{made.name}/{made.version}")
     return run

@@ -64,7 +64,7 @@ def train(
     request: Request,
     prepared: PreparedData,
     connection: Connection,
-    watcher: ProgressListener,
+    listener: ProgressListener,
 ) -> Run:
     """Train on a cluster; return the run. The connection is closed.
 
@@ -84,10 +84,10 @@ def train(
             uuid.uuid4().hex, Path.cwd(), tuple(sys.argv), max(1, int(connection.cluster.cpu)),
         )  # fmt: skip
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            found = _followed(connection, f"train {prepared.recipe.name}", attempt, task, watcher)
+            found = _followed(connection, f"train {prepared.recipe.name}", attempt, task, listener)
             if isinstance(found, Run):
                 return found
-            watcher.say(f"{found}; the training goes on elsewhere")
+            listener.message(f"{found}; the training goes on elsewhere")
         raise ChildFailedError(
             f"{MOST_ATTEMPTS} attempts were lost, the last one: {found}", "does it fit into --memory?"
         )
@@ -97,7 +97,7 @@ def train(
 
 
 def _followed(
-    connection: Connection, name: str, attempt: int, task: Task, watcher: ProgressListener
+    connection: Connection, name: str, attempt: int, task: Task, listener: ProgressListener
 ) -> Run | str:
     """Follow one attempt to its end; return its run, or how it was lost."""
     running = connection.submit(name, attempt, train_there, task, attempt > 1)
@@ -116,7 +116,7 @@ def _followed(
                     return given[0]  # type: ignore[no-any-return]
                 if what == "failed":
                     raise given[0]
-                getattr(watcher, what)(*given)
+                getattr(listener, what)(*given)
         except KeyboardInterrupt:
             cancel(running)  # it hears Ctrl-C itself, keeps what is done, and says so
             continue
@@ -186,16 +186,16 @@ class _Relayed:
                 1
             )  # another attempt has the run now, or nobody wants it: not a word more may be recorded
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Relay it."""
-        self._tell("say", text)
+        self._tell("message", text)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Say nothing: the data is there."""
 
-    def began(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
+    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """Relay it."""
-        self._tell("began", what, epochs, steps, objective)
+        self._tell("training_started", what, epochs, steps, objective)
 
     def step(self, epoch: int, done: int, steps: int) -> None:
         """Relay it now and then, and at the end of an epoch: before the epoch is recorded."""
@@ -204,9 +204,9 @@ class _Relayed:
             self._told = now
             self._tell("step", epoch, done, steps)
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
         """Relay it."""
-        self._tell("epoch", epoch, dict(metrics), best, seconds)
+        self._tell("epoch_ended", epoch, dict(metrics), best, seconds)
 
     def stage(self, what: str) -> None:
         """Relay it."""

@@ -75,7 +75,7 @@ class TuneJob:
     objective: Objective
 
 
-def tune(settings: Settings, request: SearchRequest, watcher: SearchListener) -> Search:
+def tune(settings: Settings, request: SearchRequest, listener: SearchListener) -> Search:
     """Search, then train and log the model of the best values.
 
     Raises UsageError for what was asked, ChildFailedError after too many failed trials in a row, Interrupted
@@ -86,14 +86,14 @@ def tune(settings: Settings, request: SearchRequest, watcher: SearchListener) ->
     check_reachable(settings.tracking_uri)
     if request.cluster is not None:
         clusters.demand(request.cluster)
-    asked, prepared = _prepared(settings, asked, watcher)
+    asked, prepared = _prepared(settings, asked, listener)
     return _registered(
-        settings, request, _searching(watcher)(settings, asked, prepared, watcher).run(), watcher
+        settings, request, _searching(listener)(settings, asked, prepared, listener).run(), listener
     )
 
 
 def resume(
-    settings: Settings, run: Run, watcher: SearchListener, trials: int | None = None, force: bool = False
+    settings: Settings, run: Run, listener: SearchListener, trials: int | None = None, force: bool = False
 ) -> Search:
     """Go on with a search in the same parent run, for what is left of its time: finished trials are kept, running
 
@@ -134,10 +134,10 @@ def resume(
     if request.cluster is not None:
         clusters.demand(request.cluster)
     settings = replace(settings, experiment=run.experiment)
-    asked, prepared = _prepared(settings, asked, watcher)
-    tags = changes.accepted(changed + changes.data_changed(run, prepared), force, watcher)
-    searching = _searching(watcher)(settings, asked, prepared, watcher, run, entries, tags)
-    return _registered(settings, request, searching.run(), watcher)
+    asked, prepared = _prepared(settings, asked, listener)
+    tags = changes.accepted(changed + changes.data_changed(run, prepared), force, listener)
+    searching = _searching(listener)(settings, asked, prepared, listener, run, entries, tags)
+    return _registered(settings, request, searching.run(), listener)
 
 
 def plan(settings: Settings, request: SearchRequest) -> SearchPlan:
@@ -266,7 +266,7 @@ def _objective(recipe: Recipe, text: str | None) -> Objective:
 
 
 def _prepared(
-    settings: Settings, asked: TuneJob, watcher: SearchListener
+    settings: Settings, asked: TuneJob, listener: SearchListener
 ) -> tuple[TuneJob, prepare.PreparedData]:
     """Return the data with the recipe's own values, which trials then change: the encoder knows none of them.
 
@@ -274,26 +274,26 @@ def _prepared(
     """
     _, values = prepare.recipe_values(asked.request.source, asked.request.given)
     request = asked.request
-    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, watcher)
+    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, listener)
     if request.objective is None:
         asked = replace(asked, objective=asked.recipe.objective)
     return asked, prepared
 
 
 def _registered(
-    settings: Settings, request: SearchRequest, search: Search, watcher: SearchListener
+    settings: Settings, request: SearchRequest, search: Search, listener: SearchListener
 ) -> Search:
     """Register the final model where that was asked for."""
     if not request.register:
         return search
     from mlctl.services.registry import register
 
-    made = register.after_training(settings, search.run, request.register, watcher)
+    made = register.after_training(settings, search.run, request.register, listener)
     return replace(search, run=replace(search.run, registered=f"{made.name}/{made.version}"))
 
 
-def _searching(watcher: SearchListener) -> Any:
-    watcher.stage("starting TensorFlow and MLflow")
+def _searching(listener: SearchListener) -> Any:
+    listener.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()

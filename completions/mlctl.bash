@@ -1,26 +1,26 @@
 # bash completion for mlctl, written by: mlctl completion show bash
-# Words, options and recipes come from the table below; only what the store knows is asked of mlctl itself.
+# Words, options and recipes come from the table below; mlctl itself is only called for what the tracking store has.
 
-_mlctl_at() {  # set what the command at path $1 takes: commands, options, taking ( name=kind …), arguments
+_mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of the command at path $1
   commands= options= taking= arguments=()
   case $1 in
     '')
       commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--target --epochs --batch-size --learning-rate --set --data --rows --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --epochs=- --batch-size=- --learning-rate=- --set=- --data=f --rows=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --rows --epochs --batch-size --learning-rate --set --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --rows=- --epochs=- --batch-size=- --learning-rate=- --set=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'tune')
-      options='--target --algorithm --space --objective --set --epochs --data --rows --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --seed --precision --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --set=- --epochs=- --data=f --rows=- --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --seed=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --rows --algorithm --space --objective --epochs --set --seed --precision --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --rows=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --epochs=- --set=- --seed=- --precision==auto,float32,mixed_bfloat16 --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'automl')
-      options='--target --metric --families --set --no-featurize --data --rows --timeout --seed --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --metric=- --families=- --set=- --data=f --rows=- --timeout=- --seed=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=?NAME --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --rows --metric -m --families --set --no-featurize --seed --timeout --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --rows=- --metric=- -m=- --families=- --set=- --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
-      options='--epochs --force --trials --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--epochs --trials --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN') ;;
     'reproduce')
@@ -109,16 +109,16 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'serve')
-      options='--host --port --workers --api-key-file --tls-cert --tls-key --allow-host --insecure --metrics --no-metrics --max-body --timeout --watch --detach --name --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --host=- --port=- --workers=- --api-key-file=f --tls-cert=f --tls-key=f --allow-host=?NAME --max-body=- --timeout=- --name=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--host --port --api-key-file --insecure --tls-cert --tls-key --allowed-host --max-body --timeout --workers --metrics --no-metrics --watch --detach --name --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --api-key-file=f --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --timeout=- --workers=- --name=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
       options='--sample --out --api-key-file --batch-size --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --sample=- --out=f --api-key-file=f --batch-size=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f*') ;;
     'evaluate')
-      options='--against --data --rows --target --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --against=?MODEL;f --data=f --rows=- --target=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --rows --against --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --rows=- --against=?MODEL;f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
       commands='list logs stop' \
@@ -149,14 +149,14 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('-') ;;
     'server-up')
-      options='--name --host --port --create-bucket --upgrade-db --direct-artifacts --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-hosts --cors-origins --workers --metrics --supervise --foreground --migrate-only --adopt-artifacts --dry-run -n --print-env --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --host=- --port=- --admin-password-file=f --tls-cert=f --tls-key=f --allowed-hosts=- --cors-origins=- --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --dry-run -n --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-host --cors-origins --workers --metrics --no-metrics --supervise --foreground --print-env --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=- --host=- --port=- --admin-password-file=f --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-logs')
-      options='--name --lines -n --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --lines=- -n=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=- --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-down')
       options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=- --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
@@ -165,7 +165,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --name=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-restore')
-      options='--dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--create-bucket --dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-gc')
@@ -184,7 +184,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         arguments=('f') ;;
     'export model')
       options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to=- --image=- --host=?NAME --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --to==docker,kubernetes,azureml --image=- --host=- --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'recipes')
       commands='list show copy check' \
@@ -201,8 +201,8 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
     'recipes check')
-      options='--target --set --data --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --set=- --data=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --set --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --set=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'init')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -225,7 +225,7 @@ _mlctl_at() {  # set what the command at path $1 takes: commands, options, takin
   esac
 }
 
-_mlctl_offer() {  # add what a value of kind $1 can be: =word,word… words, f files, ?KIND what the store says
+_mlctl_offer() {  # add the values of kind $1: =word,word… words, f file names, ?KIND values in the store
   local part help word
   for part in ${1//;/ }; do
     case $part in
@@ -240,7 +240,7 @@ _mlctl_offer() {  # add what a value of kind $1 can be: =word,word… words, f f
   done
 }
 
-_mlctl_add() {  # add those words that begin with what is typed, quoted as the line needs it
+_mlctl_add() {  # add the words that begin with the current word, quoted for the command line
   local word
   for word; do
     [[ $word == "$plain"* ]] || continue
@@ -249,7 +249,7 @@ _mlctl_add() {  # add those words that begin with what is typed, quoted as the l
   done
 }
 
-_mlctl_typed() {  # put the words as typed into `typed`: bash has cut them at : and =
+_mlctl_typed() {  # put the words of the command line into `typed`; bash has split them at : and =
   local line=${COMP_LINE:0:COMP_POINT} word index
   typed=()
   for ((index = 0; index <= COMP_CWORD; index++)); do
@@ -309,7 +309,7 @@ _mlctl() {
     if ((${#COMPREPLY[@]} == 0)); then compopt -o filenames 2>/dev/null; fi
     COMPREPLY+=($(compgen -f -- "$plain"))
   fi
-  if [[ ! $quote ]]; then  # bash puts in what follows its last cut only
+  if [[ ! $quote ]]; then  # bash inserts only what follows the last : or =
     word=${typed[${#typed[@]} - 1]}
     cut=${word%"${word##*[:=]}"}
     if [[ $cut ]]; then

@@ -1,3 +1,3 @@
-"""mlctl: a Keras model's whole life on MLflow, from one command line."""
+"""mlctl: one command line for the whole life of a Keras model on MLflow."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m mlctl` and the `mlctl` command."""
+"""The `mlctl` command, also started as `python -m mlctl`."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from mlctl.errors import Interrupted
 
 
 def main() -> None:
-    """Run the command line; a shell's question for completions never starts it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody is told what runs here
+    """Run the command line; --version and completion do not load it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlctl sends no usage data to anybody
     if sys.argv[1:2] == ["--version"]:
         from mlctl import __version__
 
         print(f"mlctl {__version__}")
         return
     if sys.argv[1:2] == ["__complete"]:
-        from mlctl.cli.complete import answer
+        from mlctl.cli.completion_values import print_values
 
-        answer(sys.argv[2:])
+        print_values(sys.argv[2:])
         return
     from mlctl.cli.app import run
 
-    leave(run(sys.argv[1:]))
+    exit_process(run(sys.argv[1:]))
 
 
-def leave(code: int) -> None:
-    """End the process; where TensorFlow was loaded, without the second that taking it apart costs.
+def exit_process(code: int) -> None:
+    """End the process, and skip the interpreter's clean-up if TensorFlow is loaded, where it takes a second.
 
-    A KeyboardInterrupt that passed through an exec of a string (namedtuple, some imports) is remembered by
-    Python though it was handled, and an ordinary exit would then end with the signal instead of 130.
+    The clean-up is also skipped after an interrupt: if a KeyboardInterrupt passed through an exec of a string
+    (namedtuple, some imports), Python remembers it although it was handled, and would end the process by the signal
+    instead of code 130.
     """
     if "tensorflow" not in sys.modules and code != Interrupted.exit_code:
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # its reader has left
+        except (OSError, ValueError):  # the reader has closed it
             continue
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""A client's user and password for each server, in a file that only its owner can read."""
+"""The user name and password for each tracking server, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -11,60 +11,62 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from mlctl.errors import ConfigurationError
+from mlctl.files import write_atomically
 
 
-def file() -> Path:
-    """Return where they are kept."""
+def path() -> Path:
+    """Return the credentials file."""
     return Path(platformdirs.user_config_dir("mlctl")) / "credentials.json"
 
 
-def keep(url: str, username: str, password: str, ca_file: str | None) -> None:
-    """Keep the credentials for a server, in place of what was kept for it."""
-    known = _known()
-    known[_server(url)] = {"username": username, "password": password, "ca_file": ca_file}
-    whole = file()
-    whole.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = whole.with_suffix(f".{os.getpid()}.part")
-    with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        json.dump(known, out)
-    part.replace(whole)
+def save(url: str, username: str, password: str, ca_file: str | None) -> None:
+    """Save the credentials for a server; replace earlier ones."""
+    credentials = _load()
+    credentials[_server(url)] = {"username": username, "password": password, "ca_file": ca_file}
+    path().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path(), json.dumps(credentials).encode(), durable=False, mode=0o600)
 
 
-def use(tracking_uri: str) -> None:
-    """Give MLflow's client what is kept for this server; what the environment says already counts more."""
-    if not tracking_uri.startswith(("http://", "https://")) or not file().is_file():
+def apply_to_environment(tracking_uri: str) -> None:
+    """Set the environment variables of MLflow's client from the saved credentials for this server.
+
+    Variables that are set already stay.
+    """
+    if not tracking_uri.startswith(("http://", "https://")) or not path().is_file():
         return
-    kept = _known().get(_server(tracking_uri))
-    if not kept:
+    saved = _load().get(_server(tracking_uri))
+    if not saved:
         return
     if not {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"} & set(os.environ):
-        os.environ["MLFLOW_TRACKING_USERNAME"] = kept["username"]
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = kept["password"]
-    if kept.get("ca_file"):
-        os.environ.setdefault("MLFLOW_TRACKING_SERVER_CERT_PATH", kept["ca_file"])
+        os.environ["MLFLOW_TRACKING_USERNAME"] = saved["username"]
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = saved["password"]
+    if saved.get("ca_file"):
+        os.environ.setdefault("MLFLOW_TRACKING_SERVER_CERT_PATH", saved["ca_file"])
 
 
-def of(url: str) -> tuple[str, str] | None:
-    """Return the user and the password for one request to this server; None where there are none.
+def find(url: str) -> tuple[str, str] | None:
+    """Return (user name, password) for requests to a server; None if there are none.
 
-    What is kept for it counts; else what the environment says, unless that is what is kept for another server,
-    for which `use` may have put it there.
+    The saved credentials win over the environment. The environment does not count if it holds the saved credentials
+    of another server, because `apply_to_environment` may have set them.
     """
-    known = {server: (one["username"], one["password"]) for server, one in _known().items()}
-    if _server(url) in known:
-        return known[_server(url)]
-    said = os.environ.get("MLFLOW_TRACKING_USERNAME", ""), os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
-    return said if all(said) and said not in known.values() else None
+    saved = {server: (entry["username"], entry["password"]) for server, entry in _load().items()}
+    if _server(url) in saved:
+        return saved[_server(url)]
+    username = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    is_usable = username and password and (username, password) not in saved.values()
+    return (username, password) if is_usable else None
 
 
-def _known() -> dict[str, Any]:
+def _load() -> dict[str, Any]:
     try:
-        known = json.loads(file().read_text(encoding="utf-8"))
+        content = json.loads(path().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as exc:
-        raise ConfigurationError(f"{file()} cannot be read", "delete it and say mlctl login again") from exc
-    return known if isinstance(known, dict) else {}
+        raise ConfigurationError(f"cannot read {path()}", "delete it, then run mlctl login again") from exc
+    return content if isinstance(content, dict) else {}
 
 
 def _server(url: str) -> str:

@@ -1,15 +1,15 @@
-"""Every failure that mlctl means, and the exit code that each one ends with.
+"""All expected failures of mlctl, and the exit code of each.
 
     MlctlError
-    ├── UsageError           2    what was typed makes no sense
-    ├── NotFoundError        3    a run, model, recipe or file that is not there
-    ├── RefusedError         4    a gate, a conflict, a busy port: nothing was changed
-    ├── ConfigurationError   5    a setting, a missing extra, a doctor's finding
-    ├── UnreachableError     6    a server, bucket or network that does not answer
+    ├── UsageError           2    invalid arguments
+    ├── NotFoundError        3    a run, model, recipe or file does not exist
+    ├── RefusedError         4    a failed gate, a conflict, a busy port: nothing was changed
+    ├── ConfigurationError   5    an invalid setting, a missing extra, a finding of the doctor
+    ├── UnreachableError     6    a server, bucket or network does not answer
     ├── ChildFailedError     7    a child process or too many trials failed
-    └── BadDataError         8    data or input that cannot be what it should be
+    └── BadDataError         8    invalid data or input
 
-0 is done, 1 is a bug of ours, and 130 is an interrupt (`Interrupted`, which may say how to go on).
+0 is success, 1 is a bug in mlctl, and 130 is an interrupt (`Interrupted`, whose hint may say how to resume).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 
 class MlctlError(Exception):
-    """A failure with one line that says what is wrong and one that says what to do."""
+    """A failure: `message` says in one line what is wrong, `hint` what to do."""
 
     exit_code = 1
     code = "bug"
@@ -31,28 +31,28 @@ class MlctlError(Exception):
 
 
 class UsageError(MlctlError):
-    """What was typed makes no sense."""
+    """The arguments are invalid."""
 
     exit_code = 2
     code = "usage"
 
 
 class NotFoundError(MlctlError):
-    """A run, a model, a recipe or a file that is not there."""
+    """A run, a model, a recipe or a file does not exist."""
 
     exit_code = 3
     code = "not_found"
 
 
 class RefusedError(MlctlError):
-    """A gate that does not hold, a conflict, a port in use: nothing was changed."""
+    """A gate failed, or there is a conflict, such as a busy port. Nothing was changed."""
 
     exit_code = 4
     code = "refused"
 
 
 class ConfigurationError(MlctlError):
-    """A setting that cannot be, a missing extra, or a doctor's finding."""
+    """A setting is invalid, an extra is missing, or the doctor found a problem."""
 
     exit_code = 5
     code = "configuration"
@@ -66,28 +66,28 @@ class UnreachableError(MlctlError):
 
 
 class ChildFailedError(MlctlError):
-    """A child process failed, or too many trials did."""
+    """A child process failed, or too many trials failed."""
 
     exit_code = 7
     code = "child_failed"
 
 
 class BadDataError(MlctlError):
-    """Data or input that cannot be what it should be."""
+    """Data or input is invalid."""
 
     exit_code = 8
     code = "bad_data"
 
 
 class Interrupted(MlctlError):
-    """Ctrl-C or SIGTERM, after everything worth keeping was kept."""
+    """Ctrl-C or SIGTERM stopped the command, after it saved its work."""
 
     exit_code = 130
     code = "interrupted"
 
 
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """Return "did you mean …?" with the nearest of the known names, or "" where none is near."""
+    """Return "did you mean …?" with the most similar known name, or "" if none is similar."""
     names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(typed.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {names[near[0]]}?" if near else ""
+    similar = difflib.get_close_matches(typed.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {names[similar[0]]}?" if similar else ""

@@ -1,31 +1,64 @@
-"""What tells this machine from others, and a process from all that ever ran on it."""
+"""What identifies this machine and a process on it, and how a process ends with its parent."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import os
 import platform
+import signal
+import sys
+import threading
+import time
 import uuid
 from pathlib import Path
 
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
+
 
 def identity() -> str:
-    """Return what tells this machine from others, and tells nobody anything else about it."""
+    """Return an identifier of this machine that reveals nothing else about it."""
     try:
-        own = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:
-        own = str(uuid.getnode())
-    return hashlib.sha256(f"mlctl {own} {platform.node()}".encode()).hexdigest()[:16]
+        machine_id = str(uuid.getnode())
+    return hashlib.sha256(f"mlctl {machine_id} {platform.node()}".encode()).hexdigest()[:16]
 
 
 def birth(pid: int) -> str | None:
-    """Return what no other process of this pid has: the boot, and the kernel's clock ticks from it to the start.
+    """Return what no other process with this pid has: the boot's id, and the clock ticks from boot to its start.
 
-    A clock that is set does not change it, as it changes a time of day. None for a process that is gone, and
-    where the kernel does not tell (anywhere but on Linux).
+    Unlike a time of day, it does not change when the clock is set. Return None if the process is gone, or if the
+    kernel does not tell (any system but Linux).
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return f"{boot} {int(fields[19])}"  # field 22 of all; the name before the bracket may hold spaces
+    return f"{boot} {int(fields[19])}"  # field 22 of the line; the name in brackets may contain spaces
+
+
+def die_with_parent(parent: int) -> None:
+    """Kill this process when its parent ends, however the parent ends.
+
+    The Linux kernel does this. On other systems a thread checks once a second.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parent ends (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _exit_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

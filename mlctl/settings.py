@@ -1,4 +1,4 @@
-"""What mlctl is told once and uses everywhere, each value with the place that it came from.
+"""The settings of mlctl, each with its source.
 
 Precedence: option > environment > ./mlctl.toml > the user's config.toml > default.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,21 @@ import platformdirs
 from mlctl.errors import ConfigurationError, UsageError, did_you_mean
 
 PROJECT_FILE = "mlctl.toml"
-SECRET_IN_QUERY = frozenset({"password", "sslpassword"})  # what a database's URI may hold after its ?
+SECRET_QUERY_KEYS = frozenset({"password", "sslpassword"})  # that a database's URI may have after its ?
+DATABASE_SCHEMES = {"sqlite", "postgresql", "mysql", "mssql"}
+SERVER_SCHEMES = {"http", "https", "databricks"}
+TYPE_NAMES = {list: "a list of strings", str: "a string", bool: "true or false"}
+
+TomlFile = tuple[str, dict[str, Any]]  # path and content
 
 
-@dataclass(frozen=True)
-class Declared:
-    """One setting: its environment variable, its default, and the type a TOML file must give it.
+@dataclass(frozen=True, kw_only=True)
+class SettingSpec:
+    """The declaration of one setting.
 
-    A list is one of texts; a setting of that kind has no environment variable.
+    Attributes:
+        kind: Type in a TOML file; a list contains strings.
+        environment: Environment variable; None for a setting that has none.
     """
 
     help: str
@@ -35,42 +42,44 @@ class Declared:
     default: Any = None
 
 
-DECLARED: Mapping[str, Declared] = {
-    "tracking_uri": Declared(
-        "where runs and models are kept", environment="MLFLOW_TRACKING_URI", default="sqlite:///mlflow.db"
+SETTINGS: Mapping[str, SettingSpec] = {
+    "tracking_uri": SettingSpec(
+        help="tracking store for runs and models",
+        environment="MLFLOW_TRACKING_URI",
+        default="sqlite:///mlflow.db",
     ),
-    "experiment": Declared("the experiment that runs go into", environment="MLFLOW_EXPERIMENT_NAME"),
-    "data_dir": Declared("a folder that is searched for data first", environment="MLCTL_DATA_DIR"),
-    "cache_dir": Declared(
-        "where downloads and prepared data are kept",
+    "experiment": SettingSpec(help="experiment of new runs", environment="MLFLOW_EXPERIMENT_NAME"),
+    "data_dir": SettingSpec(help="folder that is searched for data first", environment="MLCTL_DATA_DIR"),
+    "cache_dir": SettingSpec(
+        help="folder for downloads and prepared data",
         environment="MLCTL_CACHE_DIR",
         default=platformdirs.user_cache_dir("mlctl"),
     ),
-    "state_dir": Declared(
-        "where this machine's servers, endpoints and unfinished runs are noted",
+    "state_dir": SettingSpec(
+        help="folder for the state of this machine's servers, endpoints and unfinished runs",
         environment="MLCTL_STATE_DIR",
         default=platformdirs.user_state_dir("mlctl"),
     ),
-    "bucket": Declared("the S3 bucket where server-up keeps artifacts, where it is given none"),
-    "stages": Declared("stages of your own, beside Staging and Production", kind=list, default=()),
+    "bucket": SettingSpec(help="S3 bucket of server-up without --bucket"),
+    "stages": SettingSpec(help="custom stages besides Staging and Production", kind=list, default=()),
 }
 
-# tables of the form [models.NAME], and what each NAME may set; None: whoever reads it checks the names
-TABLES: Mapping[str, Mapping[str, Declared] | None] = {
+# tables of the form [models.NAME], and the settings of each NAME; None: another module checks them
+TABLES: Mapping[str, Mapping[str, SettingSpec] | None] = {
     "models": {
-        "require": Declared("what a metric must reach, as --require has it", kind=list),
-        "no_regress": Declared("metrics that must not become worse, as --no-regress has them", kind=list),
-        "evaluate": Declared("the recipe or data to score candidate and holder on"),
-        "from": Declared("the stage that a candidate must hold"),
-        "smoke": Declared("whether a candidate must load and answer its input example", kind=bool),
+        "require": SettingSpec(help="required metric values, as in --require", kind=list),
+        "no_regress": SettingSpec(help="metrics that must not get worse, as in --no-regress", kind=list),
+        "evaluate": SettingSpec(help="recipe or data on which both versions are evaluated"),
+        "from": SettingSpec(help="stage that a version must be in before its promotion"),
+        "smoke": SettingSpec(help="whether a version must load and predict its input example", kind=bool),
     },
     "recipes": None,
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All settings, resolved. `sources` says of each name where its value came from."""
+    """All settings; `sources` maps each name to where its value came from."""
 
     tracking_uri: str
     experiment: str | None
@@ -84,164 +93,169 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, source) of every setting, those of tables too, with secrets masked."""
-        plain = [(name, getattr(self, name)) for name in DECLARED]
-        named = [
-            (f"{kind}.{name}.{key}", value)
-            for kind in TABLES
-            for name, values in getattr(self, kind).items()
-            for key, value in values.items()
+        """Return (name, value, source) of every setting, including those of tables, with passwords masked."""
+        values = [(name, getattr(self, name)) for name in SETTINGS]
+        values += [
+            (f"{table}.{name}.{key}", value)
+            for table in TABLES
+            for name, entries in getattr(self, table).items()
+            for key, value in entries.items()
         ]
-        return [(name, masked(_shown(value)), self.sources[name]) for name, value in [*plain, *named]]
+        return [(name, mask_passwords(_format(value)), self.sources[name]) for name, value in values]
 
 
-def load(options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
-    """Resolve every setting; `options` are what the command line gave (None: not given).
+def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
+    """Return all settings; `overrides` are the options of the command line, in which None means not given.
 
-    Raises ConfigurationError where a file or a value cannot be, UsageError where an option holds a password.
+    Raises ConfigurationError if a file or a value is invalid, and UsageError if an option contains a password.
     """
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    if "tracking_uri" in given and _holds_password(given["tracking_uri"]):
+    options = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if "tracking_uri" in options and _has_password(options["tracking_uri"]):
         raise UsageError(
-            "--tracking-uri holds a password, which every user here could read in the process list",
-            "give it in MLFLOW_TRACKING_URI, or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            "--tracking-uri contains a password, which every user of this machine can see in the process list",
+            "set MLFLOW_TRACKING_URI instead, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
-    files = [
+    paths = [
         (folder or Path()) / PROJECT_FILE,
         Path(platformdirs.user_config_dir("mlctl")) / "config.toml",
     ]
-    tables = [(str(path), _read(path)) for path in files if path.is_file()]
+    files = [(str(path), _read(path)) for path in paths if path.is_file()]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for name, declared in DECLARED.items():
-        values[name], sources[name] = _first(name, declared, given, tables)
-    values["tracking_uri"] = _usable_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
+    for name in SETTINGS:
+        values[name], sources[name] = _resolve(name, options, files)
+    values["tracking_uri"] = _check_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
     for name in ("data_dir", "cache_dir", "state_dir"):
         values[name] = Path(values[name]).expanduser() if values[name] else None
     values["stages"] = tuple(values["stages"])
-    for kind in TABLES:
-        values[kind] = _by_name(kind, tables, sources)
+    for table in TABLES:
+        values[table] = _merge_tables(table, files, sources)
     return Settings(**values, sources=sources)
 
 
-def masked(value: str) -> str:
-    """Return the value with the passwords of a URL in it replaced by ***."""
-    if not _holds_password(value):
-        return value
-    parts = urlsplit(value)
-    user, at, place = parts.netloc.rpartition("@")
+def mask_passwords(uri: str) -> str:
+    """Return a URI with *** in place of its passwords."""
+    if not _has_password(uri):
+        return uri
+    parts = urlsplit(uri)
+    user, at, host = parts.netloc.rpartition("@")
     user = f"{user.partition(':')[0]}:***" if parts.password else user
-    query = "&".join(f"{_name(one)}=***" if _is_secret(one) else one for one in parts.query.split("&"))
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{place}", query=query))
+    query = "&".join(f"{_key(pair)}=***" if _is_secret(pair) else pair for pair in parts.query.split("&"))
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}", query=query))
 
 
-def _first(
-    name: str, declared: Declared, given: Mapping[str, Any], tables: list[tuple[str, dict[str, Any]]]
-) -> tuple[Any, str]:
-    if name in given:
-        return given[name], "option --" + name.replace("_", "-")
-    if declared.environment and os.environ.get(declared.environment):
-        return os.environ[declared.environment], f"environment {declared.environment}"
-    for path, table in tables:
-        if name in table:
-            return table[name], path
-    return declared.default, "default"
+def _resolve(name: str, options: Mapping[str, Any], files: Sequence[TomlFile]) -> tuple[Any, str]:
+    """Return the value of a setting and its source."""
+    spec = SETTINGS[name]
+    if name in options:
+        return options[name], "option --" + name.replace("_", "-")
+    if spec.environment and os.environ.get(spec.environment):
+        return os.environ[spec.environment], f"environment {spec.environment}"
+    for path, content in files:
+        if name in content:
+            return content[name], path
+    return spec.default, "default"
 
 
-def _by_name(
-    kind: str, files: list[tuple[str, dict[str, Any]]], sources: dict[str, str]
+def _merge_tables(
+    table: str, files: Sequence[TomlFile], sources: dict[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Return the tables [KIND.NAME] of all files, each value from the first file that has it."""
-    found: dict[str, dict[str, Any]] = {}
-    for path, table in files:
-        for name, values in table.get(kind, {}).items():
-            flat = _flat(values)
-            found[name] = {**flat, **found.get(name, {})}
-            for key in (f"{kind}.{name}", *(f"{kind}.{name}.{key}" for key in flat)):
+    """Return the tables [TABLE.NAME] of all files; each value comes from the first file that has it."""
+    merged: dict[str, dict[str, Any]] = {}
+    for path, content in files:
+        for name, entries in content.get(table, {}).items():
+            flat = _flatten(entries)
+            merged[name] = {**flat, **merged.get(name, {})}
+            for key in (f"{table}.{name}", *(f"{table}.{name}.{key}" for key in flat)):
                 sources.setdefault(key, path)
-    return found
+    return merged
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a table's values by dotted name: TOML makes a table `column` of `column.zip = "category"`."""
-    found: dict[str, Any] = {}
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted name: `column.zip = "category"` is a nested table in TOML."""
+    flat: dict[str, Any] = {}
     for name, value in table.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return (
-        ", ".join(map(str, value)) if isinstance(value, list | tuple) else str("" if value is None else value)
-    )
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc}", "mend it, or take it away") from exc
-    _check(path, "", {name: value for name, value in table.items() if name not in TABLES}, DECLARED)
-    for kind, declared in TABLES.items():
-        named = table.get(kind, {})
-        if not isinstance(named, dict) or not all(isinstance(values, dict) for values in named.values()):
-            raise ConfigurationError(f"{path}: {kind} must be tables", f"write [{kind}.NAME]")
-        for name, values in named.items() if declared is not None else ():
-            _check(path, f"{kind}.{name}.", values, declared or {})
-    return table
+        raise ConfigurationError(f"cannot read {path}: {exc}", "fix or delete the file") from exc
+    plain = {name: value for name, value in content.items() if name not in TABLES}
+    _check_values(path, plain, SETTINGS, known=[*SETTINGS, *TABLES])
+    for table, specs in TABLES.items():
+        entries = content.get(table, {})
+        if not isinstance(entries, dict) or not all(isinstance(values, dict) for values in entries.values()):
+            raise ConfigurationError(f"{path}: {table} must contain tables", f"write [{table}.NAME]")
+        for name, values in entries.items() if specs is not None else ():
+            _check_values(path, values, specs or {}, prefix=f"{table}.{name}.", known=list(specs or {}))
+    return content
 
 
-def _check(path: Path, prefix: str, table: Mapping[str, Any], known: Mapping[str, Declared]) -> None:
-    """Refuse a name that is not known, and a value of another type."""
-    for name, value in table.items():
-        if name not in known:
-            names = [*known, *(TABLES if not prefix else ())]
-            near = did_you_mean(name, names)
+def _check_values(
+    path: Path,
+    values: Mapping[str, Any],
+    specs: Mapping[str, SettingSpec],
+    *,
+    known: Sequence[str],
+    prefix: str = "",
+) -> None:
+    """Raise ConfigurationError for an unknown setting or a value of the wrong type."""
+    for name, value in values.items():
+        if name not in specs:
+            hint = did_you_mean(name, known) or f"valid names: {', '.join(known)}"
+            raise ConfigurationError(f"{path}: unknown setting {prefix + name!r}", hint)
+        kind = specs[name].kind
+        is_valid = isinstance(value, kind)
+        if isinstance(value, list):
+            is_valid = is_valid and all(isinstance(item, str) for item in value)
+        if not is_valid:
             raise ConfigurationError(
-                f"{path}: unknown setting {prefix + name!r}", near or f"known are: {', '.join(names)}"
-            )
-        kind = known[name].kind
-        texts = kind is not list or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-        if not isinstance(value, kind) or not texts:
-            wanted = {"list": "a list of texts", "str": "a text", "bool": "true or false"}.get(
-                kind.__name__, f"a {kind.__name__}"
-            )
-            raise ConfigurationError(
-                f"{path}: {prefix}{name} must be {wanted}, found {value!r}", "mend the file"
+                f"{path}: {prefix}{name} must be {TYPE_NAMES[kind]}, found {value!r}", "correct the file"
             )
 
 
-def _holds_password(value: str) -> bool:
+def _has_password(uri: str) -> bool:
     try:
-        parts = urlsplit(str(value))
-        return bool(parts.password) or any(_is_secret(one) for one in parts.query.split("&"))
+        parts = urlsplit(str(uri))
+        return bool(parts.password) or any(_is_secret(pair) for pair in parts.query.split("&"))
     except ValueError:
         return False
 
 
-def _name(of_query: str) -> str:
-    return unquote(of_query.partition("=")[0])
+def _key(query_pair: str) -> str:
+    return unquote(query_pair.partition("=")[0])
 
 
-def _is_secret(of_query: str) -> bool:
-    return _name(of_query).lower() in SECRET_IN_QUERY
+def _is_secret(query_pair: str) -> bool:
+    return _key(query_pair).lower() in SECRET_QUERY_KEYS
 
 
-def _usable_tracking_uri(uri: str, source: str) -> str:
-    """Refuse what MLflow would silently take for a folder: a host without its scheme, a file store."""
+def _check_tracking_uri(uri: str, source: str) -> str:
+    """Return a valid tracking URI.
+
+    Raises ConfigurationError for what MLflow would silently use as a folder, such as a host without a scheme.
+    """
     scheme = urlsplit(uri).scheme if "://" in uri else ""
-    said = f"the tracking URI {masked(uri)!r} ({source})"
-    if scheme.partition("+")[0] in {
-        "sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks",
-    } or uri == "databricks":  # fmt: skip
+    if scheme.partition("+")[0] in DATABASE_SCHEMES | SERVER_SCHEMES or uri == "databricks":
         return uri
+    subject = f"the tracking URI {mask_passwords(uri)!r} ({source})"
     if scheme == "postgres":
-        raise ConfigurationError(f"{said} has no known scheme", "write postgresql://…")
+        raise ConfigurationError(f"{subject} has an unknown scheme", "write postgresql://…")
     if not scheme and re.fullmatch(r"(localhost|[\w-]+(\.[\w-]+)+)(:\d+)?(/.*)?", uri):
-        raise ConfigurationError(f"{said} has no scheme", f"did you mean http://{uri}?")
+        raise ConfigurationError(f"{subject} has no scheme", f"did you mean http://{uri}?")
     raise ConfigurationError(
-        f"{said} is a folder, and MLflow's file store takes no new features",
-        "use a database: sqlite:///mlflow.db, postgresql://…, or a server's http://…",
+        f"{subject} is a folder, and MLflow no longer develops its file store",
+        "use a database: sqlite:///mlflow.db, postgresql://…, or a server: http://…",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.parts import s3 as s3_part
-from tests.store import make as make_store
+from tests.store import make_store
 from tests.trained import TINY, Trained, train_here, trained
 from tests.zygote import Zygote
 from tests.zygote import running as run_zygote
@@ -47,6 +48,54 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "ray": (lambda: bool(importlib.util.find_spec("ray")), "install the ray extra"),
     "s3": (lambda: s3_part.program() is not None, "install the test extra"),
 }
+
+
+MOST_RETRIES = 3  # more retried tests than this in one run are a fault, not a busy machine
+PROCESS_EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
+_unit_test: list[str] = []  # the unit test that runs now
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without unit tests if only those are wanted: importing the others takes a minute."""
+    if config.option.markexpr == "unit" and collection_path.suffix == ".py":
+        return "pytest.mark.unit" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def _refuse_processes(event: str, _: tuple[Any, ...]) -> None:
+    if _unit_test and event in PROCESS_EVENTS:
+        raise AssertionError(f"{_unit_test[0]} is marked as a unit test and starts a process")
+
+
+sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    if item.get_closest_marker("unit"):
+        _unit_test.append(item.nodeid)
+    yield
+    _unit_test.clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which more tests were retried than a busy machine explains."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    retried = {report.nodeid for report in reporter.stats.get("rerun", [])} if reporter else set()
+    if len(retried) > MOST_RETRIES and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    retried = {report.nodeid for report in terminalreporter.stats.get("rerun", [])}
+    terminalreporter.write_line(f"retried: {len(retried)} tests, of at most {MOST_RETRIES}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -109,8 +158,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     stand_in: dict[str, Any] = {"data": "synthetic"}
     imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
     return {
-        "imdb": train_here(folder, "imdb", given=imdb, rows=800, **stand_in),
-        "housing": train_here(folder, "housing", given={"epochs": 3}, rows=400, **stand_in),
-        "mnist-mlp": train_here(folder, "mnist-mlp", given={"epochs": 2}, rows=300, **stand_in),
+        "imdb": train_here(folder, "imdb", overrides=imdb, rows=800, **stand_in),
+        "housing": train_here(folder, "housing", overrides={"epochs": 3}, rows=400, **stand_in),
+        "mnist-mlp": train_here(folder, "mnist-mlp", overrides={"epochs": 2}, rows=300, **stand_in),
         "tiny": train_here(folder, str(tiny), precision="mixed_bfloat16", tags={"team": "vision"}),
     }

@@ -1,4 +1,4 @@
-"""A real `mlflow server` that a test stops, pauses, kills and starts again, and a proxy that spoils its answers."""
+"""A real `mlflow server` that tests can stop, pause, kill and restart, and a proxy that spoils its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.parts import eventually, free_port
 
 @dataclass
 class MlflowServer:
-    """A server on one port, over one database, however often it is started."""
+    """A server with one port and one database, which can be started several times."""
 
     folder: Path
     backend: str
@@ -31,11 +31,11 @@ class MlflowServer:
 
     @property
     def uri(self) -> str:
-        """Where it answers."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start the server and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
@@ -55,26 +55,26 @@ class MlflowServer:
             return False
 
     def send(self, number: int) -> None:
-        """Send a signal to all of its processes."""
+        """Send a signal to all processes of the server."""
         assert self.process
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def end(self, number: int = signal.SIGKILL) -> None:
-        """End it, by SIGKILL as a crash does or by SIGTERM, and wait."""
+        """Kill the server as a crash would, or end it with SIGTERM, and wait."""
         if self.process:
             self.send(number)
             self.send(signal.SIGCONT)
             self.process.wait(30)
-            self.send(signal.SIGKILL)  # what SIGTERM has left of its workers
+            self.send(signal.SIGKILL)  # workers that SIGTERM did not end
             self.process = None
 
 
 class Proxy:
-    """Hands requests on to a server; `spoil` decides what becomes of each.
+    """Forwards requests to a server, or spoils them.
 
-    It is given the number of a request and its path, and returns "" to hand it on, "500" to answer so without
-    asking the server, "lost" to have the server do it and drop its answer.
+    `spoil(number, path)` decides: "" forwards the request, "500" answers so without the server, "lost" lets the server
+    do the request and drops its answer.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -92,25 +92,29 @@ class Proxy:
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
             def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
+                """Print nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        """Hand one request on, or spoil it."""
+        """Forward one request, or spoil it."""
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         with self._lock:
             self._number += 1
-            fate = self.spoil(self._number, request.path)
-            if fate:
-                self.spoiled.append(f"{fate} {request.command} {request.path}")
-        if fate == "500":
+            outcome = self.spoil(self._number, request.path)
+            if outcome:
+                self.spoiled.append(f"{outcome} {request.command} {request.path}")
+        if outcome == "500":
             self._answer(request, 500, b"{}", "application/json")
             return
         connection = http.client.HTTPConnection(self.upstream.hostname or "", self.upstream.port, timeout=60)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "connection"}}
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in {"host", "connection"}
+        }
         try:
             connection.request(request.command, request.path, body, headers)
             answer = connection.getresponse()
@@ -120,14 +124,14 @@ class Proxy:
             return
         finally:
             connection.close()
-        if fate == "lost":
+        if outcome == "lost":
             request.close_connection = True
             return
         self._answer(request, answer.status, content, answer.headers.get("Content-Type", "text/plain"))
 
     @staticmethod
     def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes, kind: str) -> None:
-        with contextlib.suppress(OSError):  # the asker may have left
+        with contextlib.suppress(OSError):  # the client may have gone
             request.send_response(status)
             request.send_header("Content-Type", kind)
             request.send_header("Content-Length", str(len(content)))
@@ -135,14 +139,14 @@ class Proxy:
             request.wfile.write(content)
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the proxy."""
         self._server.shutdown()
         self._server.server_close()
 
 
 @contextlib.contextmanager
 def running(folder: Path, backend: str) -> Iterator[MlflowServer]:
-    """Run a server; it is gone afterwards, in whatever state a test has left it."""
+    """Run a server, and kill it afterwards, whatever state the test left it in."""
     server = MlflowServer(folder, backend, free_port())
     server.start()
     try:

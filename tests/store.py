@@ -1,4 +1,4 @@
-"""A real store of 1,000 runs: MLflow makes the schema, experiments and models, SQL the mass of runs."""
+"""A real store of 1,000 runs: MLflow creates the schema, experiments and models, and SQL inserts the runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAKE = """
+SETUP = """
 import sys
 from mlflow import MlflowClient
 client = MlflowClient(sys.argv[1])
@@ -22,28 +22,28 @@ for _ in range(3):
     client.create_model_version("wine-quality", "/nowhere", run.info.run_id)
 client.set_registered_model_alias("wine-quality", "champion", "2")
 """
-# none begins as an id may, of which one is random: TAB would have two to choose from
-ODD_NAMES = ("my name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
+# no name starts with characters of an id: one id is random, and completion could find two matches
+UNUSUAL_NAMES = ("my name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
 
 
-def make(folder: Path, runs: int = 1000) -> str:
+def make_store(folder: Path, runs: int = 1000) -> str:
     """Return the tracking URI of a new store in this folder."""
     file = folder / "mlflow.db"
     uri = f"sqlite:///{file}"
-    subprocess.run([sys.executable, "-c", MAKE, uri], check=True, capture_output=True)
-    with sqlite3.connect(file) as store:
-        columns = [row[1] for row in store.execute("PRAGMA table_info(runs)")]
+    subprocess.run([sys.executable, "-c", SETUP, uri], check=True, capture_output=True)
+    with sqlite3.connect(file) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
         first = dict(
-            zip(columns, store.execute("SELECT * FROM runs WHERE name = 'first'").fetchone(), strict=True)
+            zip(columns, database.execute("SELECT * FROM runs WHERE name = 'first'").fetchone(), strict=True)
         )
         rows = []
         for number in range(runs):
-            name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"digits-{number:04d}"
-            own = {"run_uuid": f"{number:04x}" + "f" * 28, "name": name, "start_time": 10**12 * 2 + number}
-            rows.append([{**first, **own}[column] for column in columns])
+            name = UNUSUAL_NAMES[number] if number < len(UNUSUAL_NAMES) else f"digits-{number:04d}"
+            values = {"run_uuid": f"{number:04x}" + "f" * 28, "name": name, "start_time": 10**12 * 2 + number}
+            rows.append([{**first, **values}[column] for column in columns])
         marks = ", ".join("?" * len(columns))
-        store.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({marks})", rows)
-        at = {column: columns.index(column) for column in ("run_uuid", "name")}
-        tags = [("mlflow.runName", row[at["name"]], row[at["run_uuid"]]) for row in rows]
-        store.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", tags)
+        database.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({marks})", rows)
+        name_at, id_at = columns.index("name"), columns.index("run_uuid")
+        tags = [("mlflow.runName", row[name_at], row[id_at]) for row in rows]
+        database.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", tags)
     return uri

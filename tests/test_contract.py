@@ -1,7 +1,8 @@
-"""The keys of JSON answers: programs depend on them, so others may join them and none may leave."""
+"""The keys of JSON answers. Programs depend on them: keys may be added, but not removed."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,40 +19,41 @@ ERROR = {"code", "message", "hint"}
 
 
 @pytest.fixture
-def answered(store: str, mlctl: Callable[..., Answer]) -> Callable[..., Any]:
-    def ask(*arguments: str) -> Any:
-        answer = mlctl(*arguments, "-o", "json")
-        assert answer.code == 0, answer.err
-        return json.loads(answer.out)
-
-    return ask
+def json_answer(store: str, mlctl: Callable[..., Answer]) -> Callable[..., Any]:
+    return functools.partial(_run, mlctl)
 
 
-def test_runs_show(answered: Callable[..., Any]) -> None:
-    found = answered("runs", "show", "peak")
-    assert found.keys() >= RUN
-    assert found["data"].keys() >= {"source", "sha256", "rows"}
+def _run(mlctl: Callable[..., Answer], *arguments: str) -> Any:
+    answer = mlctl(*arguments, "-o", "json")
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
 
 
-def test_runs_list(answered: Callable[..., Any]) -> None:
-    for run in answered("runs", "list"):
+def test_runs_show(json_answer: Callable[..., Any]) -> None:
+    answer = json_answer("runs", "show", "peak")
+    assert answer.keys() >= RUN
+    assert answer["data"].keys() >= {"source", "sha256", "rows"}
+
+
+def test_runs_list(json_answer: Callable[..., Any]) -> None:
+    for run in json_answer("runs", "list"):
         assert run.keys() >= RUN - {"data"}
         assert "data" not in run
 
 
-def test_runs_diff(answered: Callable[..., Any]) -> None:
-    found = answered("runs", "diff", "peak", "steady")
-    assert found.keys() >= {"params", "metrics", "data", "code"}
-    assert all(len(pair) == 2 for pair in found["metrics"].values())
+def test_runs_diff(json_answer: Callable[..., Any]) -> None:
+    answer = json_answer("runs", "diff", "peak", "steady")
+    assert answer.keys() >= {"params", "metrics", "data", "code"}
+    assert all(len(pair) == 2 for pair in answer["metrics"].values())
 
 
-def test_experiments_list(answered: Callable[..., Any]) -> None:
-    for one in answered("experiments", "list"):
-        assert one.keys() >= {"name", "experiment_id", "runs", "last_run_at", "artifact_location"}
+def test_experiments_list(json_answer: Callable[..., Any]) -> None:
+    for experiment in json_answer("experiments", "list"):
+        assert experiment.keys() >= {"name", "experiment_id", "runs", "last_run_at", "artifact_location"}
 
 
-def test_a_value_that_json_lacks_is_null(answered: Callable[..., Any]) -> None:
-    assert answered("runs", "show", "nan")["metrics"]["val_f1"] is None
+def test_nan_is_null(json_answer: Callable[..., Any]) -> None:
+    assert json_answer("runs", "show", "nan")["metrics"]["val_f1"] is None
 
 
 def test_an_error(store: str, mlctl: Callable[..., Answer]) -> None:

@@ -1,4 +1,4 @@
-"""Whose password goes to which server."""
+"""Credentials: each server gets its own."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import pytest
 
 from mlctl import credentials
 
-ONE, OTHER, THIRD = "http://127.0.0.1:5000", "http://127.0.0.1:5001", "http://127.0.0.1:5002"
+FIRST, SECOND, UNKNOWN = "http://127.0.0.1:5000", "http://127.0.0.1:5001", "http://127.0.0.1:5002"
 
 
-def test_each_server_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_server_gets_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("USERNAME", "PASSWORD"):
-        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # whatever `use` sets is taken back
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # so that the test's changes are undone
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
-    credentials.keep(ONE, "admin", "first", None)
-    credentials.keep(OTHER, "admin", "second", None)
-    credentials.use(ONE)  # as any command does whose tracking URI it is
-    assert credentials.of(ONE + "/path") == ("admin", "first")
-    assert credentials.of(OTHER) == ("admin", "second")
-    assert credentials.of(THIRD) is None
+    credentials.save(FIRST, "admin", "first", None)
+    credentials.save(SECOND, "admin", "second", None)
+    credentials.apply_to_environment(FIRST)  # as each command does for its tracking URI
+    assert credentials.find(FIRST + "/path") == ("admin", "first")
+    assert credentials.find(SECOND) == ("admin", "second")
+    assert credentials.find(UNKNOWN) is None
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
-    assert credentials.of(THIRD) == ("ada", "first")
+    assert credentials.find(UNKNOWN) == ("ada", "first")

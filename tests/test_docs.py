@@ -28,16 +28,14 @@ from typing import Any
 import pytest
 import typer
 
-from docs import make_reference
 from mlctl.cli.app import app
-from mlctl.cli.commands import COMMANDS, load
+from mlctl.cli.commands import COMMANDS, load_command
 from tests.conftest import PARTS
 from tests.parts import free_port, postgres, s3
 from tests.warm_shell import WarmShell, running
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
-OTHERS = {"README.md"}  # its opening transcript has a test of its own, which runs it as a newcomer would
 SHELLS = {"console", "sh", "bash"}
 PORTS = ("5000", "5001", "5002", "5003", "8001")
 TEAM_DATABASE = "postgresql://mlflow@db.example.com/mlflow"
@@ -123,7 +121,7 @@ def parse(words: list[str]) -> None:
     if words[0].startswith("-"):
         return
     assert words[0] in COMMANDS, f"there is no mlctl {words[0]}"
-    command: Any = load(words[0])
+    command: Any = load_command(words[0])
     rest = words[1:]
     while getattr(command, "commands", None) and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"there is no mlctl {' '.join(words)}"
@@ -140,7 +138,7 @@ def shell() -> Iterator[WarmShell]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path) -> None:
-    found = list(blocks(page))[1 if page.name in OTHERS else 0 :]
+    found = list(blocks(page))
     wanted = {part for one in found if one.mark == "needs" for part in one.said.split()}
     absent = {part for part in wanted if not PARTS[part][0]()}
     assert not (absent and os.environ.get("MLCTL_TEST_ALL")), f"absent: {absent}"
@@ -218,8 +216,3 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_readme_leads_to_every_page() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.name != "README.md" and f"docs/{page.name}" not in text] == []
-
-
-def test_the_reference_is_what_help_says() -> None:
-    told = "python docs/make_reference.py writes it anew"
-    assert make_reference.FILE.read_text(encoding="utf-8") == make_reference.pages(), told

@@ -1,4 +1,4 @@
-"""Stages of one's own and the gates of a model, as mlctl.toml keeps them."""
+"""Custom stages, gates of a model and defaults of recipes in mlctl.toml."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from pathlib import Path
 import pytest
 
 from mlctl.errors import ConfigurationError
-from mlctl.settings import load
+from mlctl.settings import Settings, load
 
 
-def settings(folder: Path, text: str) -> object:
+def load_project(folder: Path, text: str) -> Settings:
     (folder / "mlctl.toml").write_text(text)
     return load(folder=folder)
 
 
 def test_stages_and_gates_are_read(tmp_path: Path) -> None:
-    (tmp_path / "mlctl.toml").write_text(
-        'stages = ["Canary"]\n[models.MNIST-Keras]\nrequire = ["f1>=0.9"]\nsmoke = true\nfrom = "Staging"\n'
+    settings = load_project(
+        tmp_path,
+        'stages = ["Canary"]\n[models.MNIST-Keras]\nrequire = ["f1>=0.9"]\nsmoke = true\nfrom = "Staging"\n',
     )
-    found = load(folder=tmp_path)
-    assert found.stages == ("Canary",)
-    assert found.models == {"MNIST-Keras": {"require": ["f1>=0.9"], "smoke": True, "from": "Staging"}}
-    assert found.sources["models.MNIST-Keras"].endswith("mlctl.toml")
+    assert settings.stages == ("Canary",)
+    assert settings.models == {"MNIST-Keras": {"require": ["f1>=0.9"], "smoke": True, "from": "Staging"}}
+    assert settings.sources["models.MNIST-Keras"].endswith("mlctl.toml")
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "suggestion"),
     [
         ('[models.A]\nrequired = ["f1>=0.9"]', "require"),
         ('[model.A]\nrequire = ["f1>=0.9"]', "models"),
         ('stage = ["Canary"]', "stages"),
     ],
 )
-def test_a_typo_gets_a_suggestion(tmp_path: Path, text: str, named: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        settings(tmp_path, text)
-    assert named in caught.value.hint
+def test_a_typo_gets_a_suggestion(tmp_path: Path, text: str, suggestion: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_project(tmp_path, text)
+    assert suggestion in raised.value.hint
 
 
 @pytest.mark.parametrize(
     "text", ['[models.A]\nrequire = "f1>=0.9"', "stages = [1]", '[models.A]\nsmoke = "yes"', "models = 3"]
 )
-def test_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"mlctl\.toml"):
-        settings(tmp_path, text)
+        load_project(tmp_path, text)
 
 
-def test_a_projects_bucket_is_what_server_up_uses(tmp_path: Path) -> None:
-    (tmp_path / "mlctl.toml").write_text('bucket = "models"\n')
-    found = load(folder=tmp_path)
-    assert found.bucket == "models"
-    assert found.sources["bucket"].endswith("mlctl.toml")
-    assert ("bucket", "models", found.sources["bucket"]) in found.listing()
+def test_the_bucket_of_a_project(tmp_path: Path) -> None:
+    settings = load_project(tmp_path, 'bucket = "models"\n')
+    assert settings.bucket == "models"
+    assert settings.sources["bucket"].endswith("mlctl.toml")
+    assert ("bucket", "models", settings.sources["bucket"]) in settings.listing()
 
 
 def test_the_listing_has_every_value_of_a_table_with_its_own_source(
@@ -60,11 +59,12 @@ def test_the_listing_has_every_value_of_a_table_with_its_own_source(
 ) -> None:
     monkeypatch.setattr("mlctl.settings.platformdirs.user_config_dir", lambda _: str(tmp_path))
     (tmp_path / "config.toml").write_text("[recipes.tabular]\nepochs = 9\nunits = 32\n")
-    (tmp_path / "mlctl.toml").write_text(
+    settings = load_project(
+        tmp_path,
         '[recipes.tabular]\nepochs = 5\ncolumn.zip = "category"\n'
-        '[models.A]\nrequire = ["f1>=0.9", "r2>0"]\nsmoke = false\n'
+        '[models.A]\nrequire = ["f1>=0.9", "r2>0"]\nsmoke = false\n',
     )
-    listed = {name: (value, Path(source).name) for name, value, source in load(folder=tmp_path).listing()}
+    listed = {name: (value, Path(source).name) for name, value, source in settings.listing()}
     assert listed["recipes.tabular.epochs"] == ("5", "mlctl.toml")
     assert listed["recipes.tabular.units"] == ("32", "config.toml")
     assert listed["recipes.tabular.column.zip"] == ("category", "mlctl.toml")

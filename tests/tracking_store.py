@@ -1,16 +1,10 @@
-"""Tracking stores for the tests that look at runs, in the shape that `mlctl train` writes."""
+"""Tracking stores with runs as `mlctl train` writes them, for tests that read runs."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.mlflow_server import running
+
 HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command line answered."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -44,7 +40,7 @@ def log_run(
     learning_rate: str = "0.01",
     test_accuracy: float | None = None,
 ) -> str:
-    """Log a run with a `val_f1` of these values by epoch and return its id; status None: it runs on."""
+    """Log a run with these `val_f1` values, one per epoch; return its id. With status None it keeps running."""
     from mlflow.entities import Metric, Param
 
     started = int(time.time() * 1000 - hours_ago * HOUR_MS)
@@ -82,16 +78,16 @@ def log_run(
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with mlflow.db: nine runs in two experiments; copied by those who change it."""
+    """A folder with mlflow.db: nine runs in two experiments. Tests that change it use `own_store`."""
     import mlflow
 
     folder = tmp_path_factory.mktemp("filled")
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     toy = client.create_experiment("toy", artifact_location=str(folder / "artifacts"))
     other = client.create_experiment("other")
-    first = log_run(client, toy, "peak", [0.7, 0.9, 0.8], hours_ago=9)  # its last value is not its best
+    first = log_run(client, toy, "peak", [0.7, 0.9, 0.8], hours_ago=9)  # the last value is not the best
     client.log_text(first, "epoch,val_f1\n1,0.7\n", "history.csv")
-    client.log_text(first, "a picture", "plots/loss.txt")
+    client.log_text(first, "a plot", "plots/loss.txt")
     log_run(client, toy, "steady", [0.7, 0.8, 0.85], hours_ago=8, learning_rate="1e-2", epochs="20")
     log_run(client, toy, "twin", [0.5, 0.6], hours_ago=7, learning_rate="0.001")
     log_run(client, toy, "twin", [0.5, 0.7], hours_ago=6, learning_rate="0.1")
@@ -107,7 +103,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(filled: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The filled store's URI, set as the tracking URI; only to be read."""
+    """The URI of the filled store, set as the tracking URI; read only."""
     uri = f"sqlite:///{filled}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
@@ -124,43 +120,20 @@ def own_store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def server(filled: Path) -> Iterator[str]:
-    """A real `mlflow server` on the filled store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{filled}/mlflow.db"],
-        cwd=filled,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(uri + "/health", timeout=1)
-                break
-            except OSError:
-                assert process.poll() is None, "mlflow server ended"
-                time.sleep(0.2)
-        yield uri
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """The URL of a real `mlflow server` on the filled store."""
+    with running(filled, f"sqlite:///{filled}/mlflow.db") as server:
+        yield server.uri
 
 
 @pytest.fixture
 def mlctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Run a command line in this process, which spares importing MLflow for each."""
+    """Run commands in this process, so that MLflow is imported only once."""
     from mlctl.cli.app import run
 
     def call(*arguments: object) -> Answer:
         capsys.readouterr()
-        code = run([str(one) for one in arguments])
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
 
     return call

@@ -1,20 +1,23 @@
-"""Trainings that several tests look at: real commands in folders of their own, and a recipe of a user's."""
+"""Trainings that several tests use: real commands in their own folders, and a user's recipe."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlctl.domain.progress import NullProgress
+
 COMMAND = [sys.executable, "-m", "mlctl"]
 
-# 120 rows, two classes, learnable; tests change a word of it to see what happens then
+# 120 rows, two classes, learnable; tests replace parts of it
 TINY = '''\
 import numpy as np
 
@@ -49,28 +52,40 @@ class Tiny(Recipe):
 '''
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    """Return an environment whose state and caches lie in this folder."""
-    own = {f"XDG_{kind}_HOME": str(folder / f"xdg-{kind.lower()}") for kind in ("CONFIG", "CACHE", "STATE")}
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_") and k != "PYTHONPATH"}
-    return {**kept, **own, "COLUMNS": "100", **more}
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """Return an environment with state and caches in this folder."""
+    xdg = {f"XDG_{kind}_HOME": str(folder / f"xdg-{kind.lower()}") for kind in ("CONFIG", "CACHE", "STATE")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MLFLOW_") and name != "PYTHONPATH"
+    }
+    return {**inherited, **xdg, "COLUMNS": "100", **variables}
 
 
-def mlctl(folder: Path, *arguments: str, piped: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+def mlctl(
+    folder: Path, *arguments: str, piped: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run mlctl in this folder to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), input=piped, capture_output=True,
-        text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment(folder, **variables),
+        input=piped,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its folder, what it answered as JSON, and what it said on stderr."""
+    """A finished training: its folder, its answer as JSON, and its stderr."""
 
     folder: Path
     answer: Mapping[str, Any]
-    said: str = ""
+    stderr: str = ""
 
     @property
     def uri(self) -> str:
@@ -79,8 +94,8 @@ class Trained:
     @property
     def model(self) -> Path:
         """The logged model's folder."""
-        wanted = self.answer["model_uri"].removeprefix("models:/")
-        return next(path.parent for path in self.folder.glob("mlruns/**/MLmodel") if wanted in path.parts)
+        model_id = self.answer["model_uri"].removeprefix("models:/")
+        return next(path.parent for path in self.folder.glob("mlruns/**/MLmodel") if model_id in path.parts)
 
 
 def trained(folder: Path, *arguments: str) -> Trained:
@@ -90,44 +105,23 @@ def trained(folder: Path, *arguments: str) -> Trained:
     return Trained(folder, json.loads(done.stdout), done.stderr)
 
 
-@dataclass
-class Seen:
-    """A Watcher that remembers what it was told."""
-
-    said: list[str] = field(default_factory=list)
-    stages: list[str] = field(default_factory=list)
-    epochs: list[Mapping[str, float]] = field(default_factory=list)
-
-    def message(self, text: str) -> None:
-        self.said.append(text)
-
-    def stage(self, what: str) -> None:
-        self.stages.append(what)
-
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        self.epochs.append(metrics)
-
-    def download(self, *_: Any) -> None: ...
-
-    def training_started(self, *_: Any) -> None: ...
-
-    def step(self, *_: Any) -> None: ...
-
-
-def train_here(folder: Path, source: str, seen: Seen | None = None, uri: str = "", **asked: Any) -> Trained:
+def train_here(folder: Path, source: str, uri: str = "", **options: Any) -> Trained:
     """Train in this process, which has TensorFlow loaded already; raises what the service raises."""
     import keras
 
     from mlctl import settings
     from mlctl.output.views.base import document
-    from mlctl.services.training.request import Request
+    from mlctl.services.training.request import TrainRequest
     from mlctl.services.workflows.train import train
 
     with contextlib.chdir(folder):
-        found = settings.load({"tracking_uri": uri or f"sqlite:///{folder / 'mlflow.db'}"})
-        found = type(found)(**{**vars(found), "state_dir": folder / "state"})
+        loaded = settings.load({"tracking_uri": uri or f"sqlite:///{folder / 'mlflow.db'}"})
         try:
-            run = train(found, Request(source, **asked), seen or Seen())
+            run = train(
+                dataclasses.replace(loaded, state_dir=folder / "state"),
+                TrainRequest(source=source, **options),
+                NullProgress(),
+            )
         finally:
             keras.config.set_dtype_policy("float32")
         return Trained(folder, document(run))

@@ -1,4 +1,4 @@
-"""Watching a training from outside, by the record that it keeps, and looking at what the store has of it."""
+"""Observe a training through its record on disk and its run in the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def record(state: Path) -> Path | None:
-    """Return the record of the one run in a state folder, once there is one."""
+    """Return the record of the only run in a state folder; None if there is none yet."""
     return next((path.parent for path in state.glob("runs/*/run.json")), None)
 
 
@@ -24,7 +24,7 @@ def kinds(state: Path) -> Counter[str]:
 
 
 def client(uri: str) -> Any:
-    """Return MLflow's client."""
+    """Return an MLflow client of this store."""
     import mlflow
 
     return mlflow.MlflowClient(uri, registry_uri=uri)
@@ -32,27 +32,29 @@ def client(uri: str) -> Any:
 
 def only_run(uri: str, experiment: str) -> Any:
     """Return the one run of an experiment."""
-    asked = client(uri)
-    (run,) = asked.search_runs([asked.get_experiment_by_name(experiment).experiment_id])
+    mlflow_client = client(uri)
+    (run,) = mlflow_client.search_runs([mlflow_client.get_experiment_by_name(experiment).experiment_id])
     return run
 
 
 def assert_whole(uri: str, experiment: str, epochs: int) -> Any:
-    """Assert that an experiment's one run is there once: FINISHED, a point a step, one model; return it."""
-    asked, run = client(uri), only_run(uri, experiment)
+    """Assert that an experiment has one FINISHED run, with one point per step and one model; return the run."""
+    mlflow_client, run = client(uri), only_run(uri, experiment)
     assert run.info.status == "FINISHED"
     for name in run.data.metrics:
-        steps = [one.step for one in asked.get_metric_history(run.info.run_id, name)]
+        steps = [point.step for point in mlflow_client.get_metric_history(run.info.run_id, name)]
         assert len(steps) == len(set(steps)), f"{name} has two points at a step: {steps}"
-    assert len(asked.get_metric_history(run.info.run_id, "loss")) == epochs
-    models = asked.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    assert [str(one.status) for one in models] == ["READY"], [one.to_dictionary() for one in models]
-    assert [one.model_id for one in run.outputs.model_outputs] == [models[0].model_id]
+    assert len(mlflow_client.get_metric_history(run.info.run_id, "loss")) == epochs
+    models = mlflow_client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    assert [str(model.status) for model in models] == ["READY"], [model.to_dictionary() for model in models]
+    assert [output.model_id for output in run.outputs.model_outputs] == [models[0].model_id]
     assert len(run.inputs.dataset_inputs) == 1
     assert run.data.tags["mlctl.model_uri"] == f"models:/{models[0].model_id}"
-    files = {one.path for one in asked.list_logged_model_artifacts(models[0].model_id)}
+    files = {file.path for file in mlflow_client.list_logged_model_artifacts(models[0].model_id)}
     assert {"MLmodel", "artifacts", "requirements.txt"} <= files
-    top = {one.path for one in asked.list_artifacts(run.info.run_id)}
-    assert {"history.csv", "report.txt", "recipe.py"} <= top
-    assert "checkpoint" not in top
+    artifacts = {artifact.path for artifact in mlflow_client.list_artifacts(run.info.run_id)}
+    assert {"history.csv", "report.txt", "recipe.py"} <= artifacts
+    assert "checkpoint" not in artifacts
     return run

@@ -79,7 +79,7 @@ def _serve(place: str) -> None:
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()
-    with runtime.frugal_imports():
+    with runtime.fast_imports():
         import mlctl.services.training.training  # noqa: F401
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place)

@@ -138,7 +138,7 @@ def _serve() -> None:
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()
-    with runtime.frugal_imports():
+    with runtime.fast_imports():
         import mlctl.services.training.sync
         import mlctl.services.training.training  # noqa: F401
     children: set[int] = set()

@@ -1,1 +1,1 @@
-"""The command line: one file a command or a small group, each body one call to a service."""
+"""The command line: a module for each command or small group; each command calls a service and shows its answer."""

@@ -1,4 +1,4 @@
-"""The root of the command line. Its commands are listed in commands.py, and loaded when they are called."""
+"""The root of the command line. commands.py lists its commands and loads them when they are called."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Annotated
 import typer
 
 from mlctl import __version__
-from mlctl.cli import error_boundary
+from mlctl.cli import error_handler
 from mlctl.cli.commands import LazyGroup
 
 app = typer.Typer(
     name="mlctl",
     cls=LazyGroup,
-    add_completion=False,  # one way: mlctl completion
+    add_completion=False,  # mlctl completion replaces Typer's options
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # Typer's would show local values, secrets among them
+    pretty_exceptions_enable=False,  # Typer's tracebacks show local values, and so secrets
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"mlctl {__version__}")
         raise typer.Exit
 
@@ -33,27 +33,26 @@ def root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", metavar="", callback=_version, is_eager=True, help="Show the version and leave."
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Carry a Keras model through its whole life on MLflow.
+    """Train, track, register and serve Keras models on MLflow.
 
-    mlctl train digits                     no data, no network: 30 seconds
-    mlctl runs list --sort -test_accuracy  what was tried, best first
+    mlctl train digits
+    mlctl runs list --sort -test_accuracy
+
+    The first command trains a model in 30 seconds without a download. The second one lists all runs, best first.
     """
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code.
+    """Run one command line and return its exit code."""
+    return error_handler.run_command(_invoke, arguments)
 
-    The command is invoked without Typer's own `main`, which would swallow a broken pipe and an interrupt
-    before the boundary sees them.
-    """
 
-    def called() -> object:
-        command = typer.main.get_command(app)
-        with command.make_context("mlctl", list(arguments)) as context:
-            return command.invoke(context)
-
-    return error_boundary.guarded(called, arguments)
+def _invoke(arguments: Sequence[str]) -> None:
+    """Invoke a command without Typer's own `main`, which would handle broken pipes and interrupts itself."""
+    command = typer.main.get_command(app)
+    with command.make_context("mlctl", list(arguments)) as context:
+        command.invoke(context)

@@ -7,88 +7,116 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.train import Data, Register, Rows, RunName, Seed, Tag
+from mlctl.cli.options import (
+    LIMITS,
+    TRAINING,
+    DataOption,
+    DryRunOption,
+    ExperimentOption,
+    RegisterOption,
+    RowsOption,
+    RunNameOption,
+    SeedOption,
+    SetOption,
+    SourceArgument,
+    TagOption,
+    TargetOption,
+)
+from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.output.next_steps import next_command
+from mlctl.output.search_progress import SearchProgress
+from mlctl.units import parse_duration
 
-WHAT, LONG = "What is tried", "How long"
-
-Metric = Annotated[
+MetricOption = Annotated[
     str | None,
     typer.Option(
+        "--metric",
+        "-m",
         metavar="METRIC",
-        help="mae, rmse, normalized_root_mean_squared_error, r2, accuracy, precision, recall, f1, auc, log_loss.",
-        rich_help_panel=WHAT,
+        help="Metric to optimize: mae, rmse, normalized_root_mean_squared_error or r2 for numbers; accuracy, "
+        "precision, recall, f1, auc or log_loss for classes (default: the recipe's).",
+        rich_help_panel=TRAINING,
     ),
 ]
-Families = Annotated[
+FamiliesOption = Annotated[
     str | None,
     typer.Option(
+        "--families",
         metavar="FAMILY,…",
-        help="Of lightgbm, extratrees, histgradient, linear, network; default: all.",
-        rich_help_panel=WHAT,
+        help="Families of models to fit, separated by commas: lightgbm, extratrees, histgradient, linear, "
+        "network (default: all).",
+        rich_help_panel=TRAINING,
     ),
 ]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="A value of the recipe, or a family's: lightgbm.num_leaves=63; repeatable.",
-        rich_help_panel=WHAT,
-    ),
-]
-NoFeaturize = Annotated[
+NoFeaturizeOption = Annotated[
     bool,
     typer.Option(
-        "--no-featurize", help="Take columns as they are: no ratios, no places.", rich_help_panel=WHAT
+        "--no-featurize",
+        help="Use the columns of the table only: no ratios of columns, no distances from places.",
+        rich_help_panel=TRAINING,
     ),
 ]
-Timeout = Annotated[
-    str, typer.Option(metavar="60s", help="End after so long: 90s, 10m, 2h.", rich_help_panel=LONG)
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show what would be tried.", rich_help_panel=LONG)
+TimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        help="End after this time, such as 90s, 10m or 2h.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 
 
 def automl(
     session: Session,
     source: SourceArgument,
-    target: Target = None,
-    metric: Metric = None,
-    families: Families = None,
-    set_: Set = None,
-    no_featurize: NoFeaturize = False,
-    data: Data = None,
-    rows: Rows = None,
-    timeout: Timeout = "60s",
-    seed: Seed = 0,
-    experiment: Experiment = None,
-    run_name: RunName = None,
-    tag: Tag = None,
-    register: Register = None,
-    dry_run: DryRun = False,
+    target: TargetOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    metric: MetricOption = None,
+    families: FamiliesOption = None,
+    set_: SetOption = None,
+    no_featurize: NoFeaturizeOption = False,
+    seed: SeedOption = 0,
+    timeout: TimeoutOption = "60s",
+    experiment: ExperimentOption = None,
+    run_name: RunNameOption = None,
+    tag: TagOption = None,
+    register: RegisterOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
-    """Fit several families of models to a table, and log their blend.
+    """Fit several families of models to a table and log a blend of the best.
 
     \b
     mlctl automl housing --timeout 60s
     mlctl automl titanic.csv --target Survived --metric auc
     mlctl automl prices.parquet --target price --timeout 5m --families lightgbm,linear
     mlctl automl housing --set lightgbm.num_leaves=63 --register Housing
+
+    --set also sets a hyperparameter of a family, such as lightgbm.num_leaves.
     """
-    from mlctl.cli.values import pairs, seconds
-    from mlctl.output.search import SearchView
+    from mlctl.services.automl.request import AutomlRequest
     from mlctl.services.workflows import automl as service
 
-    given = {**pairs("--set", set_), **({} if target is None else {"target": target})}
-    request = service.AutomlRequest(
-        source, seconds(timeout), metric, families, given, not no_featurize, data, rows, seed, run_name,
-        pairs("--tag", tag), register,
-    )  # fmt: skip
+    request = AutomlRequest(
+        source=source,
+        timeout_s=parse_duration(timeout),
+        metric=metric,
+        families=families,
+        overrides=parse_overrides(set_, target=target),
+        featurize=not no_featurize,
+        data=data,
+        rows=rows,
+        seed=seed,
+        run_name=run_name,
+        tags=parse_pairs("--tag", tag),
+        register=register,
+    )
     if dry_run:
-        session.show(service.plan(session.settings, request), f"next: mlctl automl {source} …, without -n")
+        session.show(
+            service.plan(session.settings, request), f"next: run mlctl automl {source} without --dry-run"
+        )
         return
-    with SearchView("model", "rounds") as view:
-        found = service.automl(session.settings, request, view)
-    session.show(found, f"next: {found.run.next_command}")
+    with SearchProgress("model", "rounds") as listener:
+        answer = service.automl(session.settings, request, listener)
+    session.show(answer, f"next: {next_command(answer.run)}")

@@ -1,133 +1,200 @@
-"""Every command: where it lives, its panel in help, and its one line there.
+"""The table of all commands: the function to call, the panel in the help, and the line of help.
 
-The table is what lets `mlctl --help`, a typo's suggestion and a completed word do without importing some
-twenty-five modules: a command's module is imported when that command is run or its own help is asked for.
-Its order is the order in help. A test compares each line with the command's own docstring.
+`mlctl --help`, suggestions for typos and completion need the table only. The module of a command is imported
+when the command runs or when its own help is shown. Commands appear in the help in the order of the table.
+
+To add a command, write its function in a module of this package and add one line here. The first parameter of the
+function is its Session; `with_common_options` adds the options of every command.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-TRAIN, LOOK, REGISTRY, SERVE, SERVER, REST = "Train", "Look", "Registry", "Serve", "Server", "The rest"
+TRAIN = "Train"
+INSPECT = "Inspect"
+REGISTRY = "Registry"
+SERVE = "Serve"
+SERVER = "Tracking server"
+OTHER = "Other"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """`target` is "module:name" under mlctl.cli: a function that takes a Session first, or a Typer group."""
+class CommandEntry:
+    """A command or a group of commands.
 
-    target: str
+    `help` is the first paragraph of the command's docstring; a test compares the two. `target` is
+    "module:function" below mlctl.cli or, for a group, such a target for each of its commands.
+    """
+
     panel: str
     help: str
+    target: str | Mapping[str, str]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets of the command, or of all commands of the group."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target.values())
 
 
-COMMANDS: dict[str, Entry] = {
-    "train": Entry("train:train", TRAIN, "Train a recipe and log the model to MLflow."),
-    "tune": Entry("tune:tune", TRAIN, "Search a recipe's hyperparameters and log the best model."),
-    "automl": Entry(
-        "automl:automl", TRAIN, "Fit several families of models to a table, and log their blend."
+COMMANDS: dict[str, CommandEntry] = {
+    "train": CommandEntry(TRAIN, "Train a recipe and log the model to MLflow.", "train:train"),
+    "tune": CommandEntry(
+        TRAIN, "Search for the best hyperparameters of a recipe and log the best model.", "tune:tune"
     ),
-    "resume": Entry("resume:resume", TRAIN, "Go on with a run that was killed, stopped or failed."),
-    "reproduce": Entry(
-        "resume:reproduce", TRAIN, "Train a run again from what it recorded, and compare every figure."
+    "automl": CommandEntry(
+        TRAIN, "Fit several families of models to a table and log a blend of the best.", "automl:automl"
     ),
-    "sync": Entry(
-        "resume:sync", TRAIN, "Send what runs on this machine recorded while a tracking store was away."
+    "resume": CommandEntry(TRAIN, "Resume a run that was killed, stopped or failed.", "resume:resume"),
+    "reproduce": CommandEntry(
+        TRAIN, "Train a run again from its record and compare all metrics.", "resume:reproduce"
     ),
-    "runs": Entry("runs:app", LOOK, "Find, show, compare and tidy runs."),
-    "experiments": Entry("experiments:app", LOOK, "List experiments."),
-    "register": Entry("register:register", REGISTRY, "Register a model as the next version of a name."),
-    "promote": Entry("promote:promote", REGISTRY, "Move a version to a stage, where every gate holds."),
-    "rollback": Entry("rollback:rollback", REGISTRY, "Give a stage back to the version that held it before."),
-    "models": Entry("models:app", REGISTRY, "List, show, compare and tidy registered models."),
-    "serve": Entry("serve:serve", SERVE, "Serve a model over HTTP, as any MLflow client expects it."),
-    "predict": Entry("predict:predict", SERVE, "Ask a model, or an endpoint, and show the answer."),
-    "evaluate": Entry(
-        "evaluate:evaluate", SERVE, "Score a model on a recipe's data or your own, beside another one."
+    "sync": CommandEntry(
+        TRAIN, "Send runs that are recorded on this machine only to the tracking store.", "resume:sync"
     ),
-    "endpoints": Entry("endpoints:app", SERVE, "List, read and stop the endpoints of this machine."),
-    "keys": Entry("keys:app", SERVE, "Make, list and revoke the API keys of endpoints."),
-    "server-up": Entry("server:server_up", SERVER, "Start a tracking server; return when it is healthy."),
-    "server-status": Entry(
-        "server:server_status", SERVER, "Show how a server is: its process, its database, and what it holds."
+    "runs": CommandEntry(
+        INSPECT,
+        "List, show, compare and delete runs.",
+        {
+            "list": "runs.list:list_runs",
+            "show": "runs.show:show",
+            "diff": "runs.diff:diff",
+            "plot": "runs.plot:plot",
+            "watch": "runs.watch:watch",
+            "artifacts": "runs.artifacts:artifacts",
+            "delete": "runs.delete:delete",
+        },
     ),
-    "server-logs": Entry("server:server_logs", SERVER, "Print a server's log."),
-    "server-down": Entry(
-        "server:server_down",
+    "experiments": CommandEntry(INSPECT, "List experiments.", {"list": "experiments:list_experiments"}),
+    "register": CommandEntry(REGISTRY, "Register a model as a new version of a name.", "register:register"),
+    "promote": CommandEntry(
+        REGISTRY, "Move a model version to a stage if it passes all gates.", "promote:promote"
+    ),
+    "rollback": CommandEntry(
+        REGISTRY, "Give a stage back to the version that held it before.", "rollback:rollback"
+    ),
+    "models": CommandEntry(
+        REGISTRY,
+        "List, show, compare, change and delete registered models.",
+        {
+            "list": "models:list_models",
+            "show": "models:show",
+            "diff": "models:diff",
+            "history": "models:history",
+            "set": "models:set_",
+            "delete": "models:delete",
+            "download": "models:download",
+        },
+    ),
+    "serve": CommandEntry(SERVE, "Serve a model over HTTP to MLflow clients.", "serve:serve"),
+    "predict": CommandEntry(SERVE, "Predict with a model or an endpoint.", "predict:predict"),
+    "evaluate": CommandEntry(
+        SERVE, "Score a model on the data of a recipe or on your own data.", "evaluate:evaluate"
+    ),
+    "endpoints": CommandEntry(
+        SERVE,
+        "List and stop the endpoints of this machine, and print their logs.",
+        {"list": "endpoints:list_endpoints", "logs": "endpoints:logs", "stop": "endpoints:stop"},
+    ),
+    "keys": CommandEntry(
+        SERVE,
+        "Create, list and revoke API keys for endpoints.",
+        {"new": "keys:new", "list": "keys:list_keys", "revoke": "keys:revoke"},
+    ),
+    "server-up": CommandEntry(
+        SERVER, "Start a tracking server and return when it is healthy.", "server_up:server_up"
+    ),
+    "server-status": CommandEntry(
         SERVER,
-        "Stop a server: gracefully, then firmly; only the process that was started.",
+        "Show the process, the database and the contents of a tracking server.",
+        "server:server_status",
     ),
-    "server-backup": Entry(
-        "server_keeping:server_backup",
+    "server-logs": CommandEntry(SERVER, "Print the log of a tracking server.", "server:server_logs"),
+    "server-down": CommandEntry(SERVER, "Stop a tracking server.", "server:server_down"),
+    "server-backup": CommandEntry(
         SERVER,
-        "Write a server's database and artifacts to one file, while it is in use.",
+        "Write the database and the artifacts of a tracking server to one file.",
+        "server_maintenance:server_backup",
     ),
-    "server-restore": Entry(
-        "server_keeping:server_restore",
+    "server-restore": CommandEntry(
         SERVER,
-        "Restore a backup into an empty database and an empty bucket or folder, of either kind.",
+        "Restore a backup into an empty database and an empty bucket or folder.",
+        "server_maintenance:server_restore",
     ),
-    "server-gc": Entry(
-        "server_keeping:server_gc",
+    "server-gc": CommandEntry(
+        SERVER, "Free the storage of deleted runs, experiments and models.", "server_maintenance:server_gc"
+    ),
+    "login": CommandEntry(SERVER, "Store your user name and password for a tracking server.", "login:login"),
+    "export": CommandEntry(
         SERVER,
-        "Free what deleted runs, experiments and models still take, but for what a registered version needs.",
+        "Write the files that run a tracking server or serve a model elsewhere.",
+        {"server": "export_server:server", "model": "export_model:model"},
     ),
-    "login": Entry(
-        "server:login",
-        SERVER,
-        "Keep your user and password for a server, in a file that only you can read; every command uses them.",
+    "recipes": CommandEntry(
+        OTHER,
+        "List, show, copy and check recipes.",
+        {
+            "list": "recipes:list_recipes",
+            "show": "recipes:show",
+            "copy": "recipes:copy",
+            "check": "recipes:check",
+        },
     ),
-    "export": Entry("export:app", SERVER, "Write what runs a server or a model somewhere else."),
-    "recipes": Entry("recipes:app", REST, "List, show, copy and check what can be trained."),
-    "init": Entry(
-        "init:init", REST, "Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run."
+    "init": CommandEntry(OTHER, "Write the mlctl.toml and the MLproject file of a project.", "init:init"),
+    "doctor": CommandEntry(
+        OTHER, "Check versions, settings, servers, disk and memory, and suggest fixes.", "doctor:doctor"
     ),
-    "doctor": Entry(
-        "doctor:doctor", REST, "Look at versions, settings, servers, disk and memory, and say what to mend."
+    "completion": CommandEntry(
+        OTHER,
+        "Show or install the completion script of a shell.",
+        {"show": "completion:show", "install": "completion:install"},
     ),
-    "completion": Entry("completion:app", REST, "Show or install the completion script of a shell."),
 }
 
 
-def load(name: str) -> Any:
-    """Import the command's module and return its Typer command or group.
+def load_command(name: str) -> Any:
+    """Import a command or the commands of a group, and return it as a Typer command or group.
 
-    Raises KeyError for a name that is not in the table.
+    Raises KeyError if the name is not in the table.
     """
     from mlctl.cli.common_options import with_common_options
 
     entry = COMMANDS[name]
-    module, _, attribute = entry.target.partition(":")
-    found = getattr(importlib.import_module(f"mlctl.cli.{module}"), attribute)
-    holder = typer.Typer()  # a Typer is turned into commands as a whole only
-    holder.callback()(_nothing)
-    if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
-    else:
-        holder.command(name)(with_common_options(found))
-    group: Any = typer.main.get_command(holder)
-    return _printable(group.commands[name])
+    # Typer makes a command only as part of a group
+    group = typer.Typer(name=name, no_args_is_help=True, add_completion=False)
+    group.callback(help=entry.help)(_do_nothing)
+    targets = {name: entry.target} if isinstance(entry.target, str) else entry.target
+    for command_name, target in targets.items():
+        module, _, function = target.partition(":")
+        command = getattr(importlib.import_module(f"mlctl.cli.{module}"), function)
+        group.command(command_name)(with_common_options(command))
+    loaded: Any = typer.main.get_command(group)
+    for command in loaded.commands.values():
+        command.help = _format_help(command.help)
+    return loaded.commands[name] if isinstance(entry.target, str) else loaded
 
 
-def _printable(command: Any) -> Any:
-    """Take click's mark of an example block out of the help: Typer keeps all lines, and prints the mark."""
-    command.help = (command.help or "").replace("\b\n", "").replace("\\b\n", "")
-    for one in getattr(command, "commands", {}).values():
-        _printable(one)
-    return command
+def _format_help(docstring: str) -> str:
+    """Join the lines of each paragraph, except those of the examples, which begin with click's mark."""
+    paragraphs = docstring.replace("\\b\n", "\b\n").split("\n\n")
+    return "\n\n".join(
+        paragraph.removeprefix("\b\n") if paragraph.startswith("\b\n") else " ".join(paragraph.split())
+        for paragraph in paragraphs
+    )
 
 
-def _nothing() -> None:
-    """Make a holder of one command a group all the same."""
+def _do_nothing() -> None:
+    """Make Typer treat a group of one command as a group."""
 
 
 class LazyGroup(TyperGroup):
-    """The root: it lists what COMMANDS says, and loads a command when it is called."""
+    """The root group: it lists the table, and loads a command when it is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -137,6 +204,6 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return what Typer resolves, suggestions included, with the command in its line's place."""
+        """Resolve the name with Typer, suggestions included, and load the command that it names."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name in COMMANDS else command, rest
+        return name, load_command(name) if name in COMMANDS else command, rest

@@ -1,4 +1,4 @@
-"""What every answering command shares: its format, its settings, and the options that set both."""
+"""The options of every command, and the Session that a command receives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How an answer is written to stdout."""
+    """The format of an answer on stdout."""
 
     table = "table"
     json = "json"
@@ -28,65 +28,68 @@ class Format(StrEnum):
     md = "md"
 
 
-SHARED = "Every command"
+COMMON = "Common options"
 
 OutputOption = Annotated[
-    Format, typer.Option("--output", "-o", help="How the answer is written.", rich_help_panel=SHARED)
+    Format, typer.Option("--output", "-o", help="Format of the answer on stdout.", rich_help_panel=COMMON)
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
         metavar="URI",
-        help="The tracking store: sqlite:///FILE, postgresql://…, http://….",
-        rich_help_panel=SHARED,
+        help="Tracking store: sqlite:///FILE, postgresql://… or http://… (default: from the settings).",
+        rich_help_panel=COMMON,
     ),
 ]
 Debug = Annotated[
-    bool, typer.Option("--debug", help="Show tracebacks and what is logged.", rich_help_panel=SHARED)
+    bool, typer.Option("--debug", help="Show log messages and tracebacks.", rich_help_panel=COMMON)
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", "-y", help="Do not ask; taken everywhere.", rich_help_panel=SHARED)
+    bool,
+    typer.Option(
+        "--yes", "-y", help="Answer yes to every question instead of asking.", rich_help_panel=COMMON
+    ),
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
-    """One call of one command."""
+    """One call of one command: its settings, and how it answers."""
 
     format: Format
-    options: dict[str, Any]
+    overrides: dict[str, Any]  # settings from options
     debug: bool
     yes: bool
     stdout: TextIO = field(default_factory=lambda: sys.stdout, repr=False, compare=False)
 
     @functools.cached_property
     def settings(self) -> Settings:
-        """All settings, resolved when first asked for, so that help needs none."""
+        """All settings, resolved on first use: showing help needs none."""
         from mlctl import credentials
         from mlctl.settings import load
 
-        found = load(self.options)
-        credentials.use(found.tracking_uri)
-        return found
+        settings = load(self.overrides)
+        credentials.apply_to_environment(settings.tracking_uri)
+        return settings
 
-    def answer(self) -> AbstractContextManager[object]:
-        """Have what is printed meanwhile go to stdout; elsewhere a command's prints go to stderr."""
+    def redirect_to_stdout(self) -> AbstractContextManager[object]:
+        """Send what is printed in this block to stdout; other prints of a command go to stderr."""
         return contextlib.redirect_stdout(self.stdout)
 
-    def show(self, answer: object, next_step: str = "") -> None:
-        """Write the answer to stdout, and on stderr the command that likely comes next."""
+    def show(self, answer: object, hint: str = "") -> None:
+        """Write the answer to stdout and a hint, such as the likely next command, to stderr."""
         from mlctl import output
 
-        with self.answer():
+        with self.redirect_to_stdout():
             output.show(answer, self.format)
-        if next_step:
-            output.hint(next_step)
+        if hint:
+            output.hint(hint)
 
     def confirm(self, question: str) -> None:
-        """Ask on a terminal, demand --yes elsewhere; return only where it is agreed.
+        """Ask the question on a terminal, and require --yes elsewhere.
 
-        Raises RefusedError where it is not.
+        Raises RefusedError unless the user agrees.
         """
         from mlctl import output
 
@@ -94,38 +97,38 @@ class Session:
 
 
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, whose first parameter is its Session, the options that all commands share."""
+    """Replace the first parameter of a command, its Session, by the options that all commands share."""
     signature = inspect.signature(command, eval_str=True)
-    own = list(signature.parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    shared = [
-        inspect.Parameter("output", keyword, default=Format.table, annotation=OutputOption),
-        inspect.Parameter("tracking_uri", keyword, default=None, annotation=TrackingUri),
-        inspect.Parameter("yes", keyword, default=False, annotation=Yes),
-        inspect.Parameter("debug", keyword, default=False, annotation=Debug),
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    own = [parameter.replace(kind=keyword_only) for parameter in list(signature.parameters.values())[1:]]
+    common = [
+        inspect.Parameter("output", keyword_only, default=Format.table, annotation=OutputOption),
+        inspect.Parameter("tracking_uri", keyword_only, default=None, annotation=TrackingUri),
+        inspect.Parameter("yes", keyword_only, default=False, annotation=Yes),
+        inspect.Parameter("debug", keyword_only, default=False, annotation=Debug),
     ]
 
     @functools.wraps(command)
-    def run(output: Format, tracking_uri: str | None, yes: bool, debug: bool, **rest: Any) -> None:
+    def run(output: Format, tracking_uri: str | None, yes: bool, debug: bool, **arguments: Any) -> None:
         if debug:
             logging.basicConfig(level=logging.INFO)
             logging.getLogger("mlctl").setLevel(logging.DEBUG)  # adapters then leave other loggers alone
-        options = {"tracking_uri": tracking_uri, "experiment": rest.get("experiment")}
-        session = Session(output, options, debug, yes)
-        with contextlib.redirect_stdout(sys.stderr):  # a recipe's own prints are no part of the answer
-            command(session, **rest)
+        overrides = {"tracking_uri": tracking_uri, "experiment": arguments.get("experiment")}
+        session = Session(format=output, overrides=overrides, debug=debug, yes=yes)
+        with contextlib.redirect_stdout(sys.stderr):  # prints of a recipe are not part of the answer
+            command(session, **arguments)
 
-    parameters = [one.replace(kind=keyword) for one in own] + shared
-    for one in parameters:
-        _hide_type_of_flag(one.annotation)
+    parameters = [*own, *common]
+    for parameter in parameters:
+        _hide_type_of_flag(parameter.annotation)
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del run.__wrapped__
     return run
 
 
 def _hide_type_of_flag(annotation: Any) -> None:
-    """Let help say `--yes` and not `--yes <bool>`: a flag's metavar is empty unless it was given one."""
-    for one in getattr(annotation, "__metadata__", ()):
-        if annotation.__origin__ is bool and getattr(one, "metavar", "") is None:
-            one.metavar = ""
+    """Make the help show `--yes` instead of `--yes <bool>`."""
+    for option in getattr(annotation, "__metadata__", ()):
+        if annotation.__origin__ is bool and getattr(option, "metavar", "") is None:
+            option.metavar = ""

@@ -1,4 +1,4 @@
-"""mlctl completion: the shells' TAB key."""
+"""mlctl completion."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, with_common_options
-
-app = typer.Typer(no_args_is_help=True, help="Show or install the completion script of a shell.")
+from mlctl.cli.common_options import Session
 
 
 class Shell(StrEnum):
-    """The shells that mlctl completes in."""
+    """Shells with completion."""
 
     bash = "bash"
     zsh = "zsh"
@@ -22,36 +20,34 @@ class Shell(StrEnum):
 
 ShellArgument = Annotated[
     Shell | None,
-    typer.Argument(metavar="SHELL", help="bash, zsh or fish; the one that $SHELL names if not given."),
+    typer.Argument(metavar="SHELL", help="bash, zsh or fish (default: the shell that $SHELL names)."),
 ]
 
 
-@app.command()
-@with_common_options
 def show(session: Session, shell: ShellArgument = None) -> None:
     """Write the completion script to stdout.
 
+    \b
     mlctl completion show zsh
     eval "$(mlctl completion show bash)"
     """
-    from mlctl.cli.shells import script
-    from mlctl.services import completion
+    from mlctl.cli.completion_scripts import render_script
+    from mlctl.services.project import completion
 
-    with session.answer():
-        print(script(completion.chosen(shell)), end="")
+    with session.redirect_to_stdout():
+        print(render_script(completion.choose_shell(shell)), end="")
 
 
-@app.command()
-@with_common_options
 def install(session: Session, shell: ShellArgument = None) -> None:
-    """Put the completion script where the shell finds it.
+    """Install the completion script in the folder that the shell reads.
 
+    \b
     mlctl completion install
     mlctl completion install fish
     """
-    from mlctl.cli.shells import script
-    from mlctl.services import completion
+    from mlctl.cli.completion_scripts import render_script
+    from mlctl.services.project import completion
 
-    chosen = completion.chosen(shell)
-    done = completion.install(chosen, script(chosen))
-    session.show(done, f"next: {done.start}")
+    name = completion.choose_shell(shell)
+    installed = completion.install_script(name, render_script(name))
+    session.show(installed, f"next: {installed.next_step}")

@@ -8,21 +8,22 @@ import typer
 
 from mlctl.cli.common_options import Session
 
-Deep = Annotated[
-    bool, typer.Option("--deep", help="Import TensorFlow, list devices, train and load back a model, too.")
+DeepOption = Annotated[
+    bool,
+    typer.Option("--deep", help="Also import TensorFlow, list devices, and train and load a small model."),
 ]
 
 
-def doctor(session: Session, deep: Deep = False) -> None:
-    """Look at versions, settings, servers, disk and memory, and say what to mend.
+def doctor(session: Session, deep: DeepOption = False) -> None:
+    """Check versions, settings, servers, disk and memory, and suggest fixes.
 
     \b
     mlctl doctor
     mlctl doctor --deep -o json
     """
-    from mlctl.services.doctor import examine
+    from mlctl.services.project.doctor import diagnose
 
-    diagnosis = examine(session.settings, deep)
-    session.show(diagnosis, "" if diagnosis.ok else "mend what is marked, then: mlctl doctor")
+    diagnosis = diagnose(session.settings, deep)
+    session.show(diagnosis, "" if diagnosis.ok else "next: fix what failed, then run mlctl doctor again")
     if not diagnosis.ok:
         raise typer.Exit(5)

@@ -1,4 +1,4 @@
-"""mlctl endpoints: what is served on this machine."""
+"""mlctl endpoints."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, with_common_options
+from mlctl.cli.common_options import Session
+from mlctl.cli.options import FollowOption, LinesOption
 
-app = typer.Typer(no_args_is_help=True, help="List, read and stop the endpoints of this machine.")
-
-Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="An endpoint's name.")]
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an endpoint.")]
 
 
-@app.command("list")
-@with_common_options
-def list_(session: Session) -> None:
+def list_endpoints(session: Session) -> None:
     """List the endpoints of this machine.
 
     \b
@@ -23,40 +20,33 @@ def list_(session: Session) -> None:
     """
     from mlctl.services.serving import endpoints
 
-    session.show(endpoints.listed(session.settings))
+    session.show(endpoints.list_endpoints(session.settings))
 
 
-@app.command()
-@with_common_options
 def logs(
-    session: Session,
-    endpoint: Name,
-    lines: Annotated[int, typer.Option("--lines", min=0, help="How many, from its end.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    session: Session, endpoint: EndpointArgument, lines: LinesOption = 50, follow: FollowOption = False
 ) -> None:
-    """Print an endpoint's log: a line of JSON a request, and what happened to its workers.
+    """Print the log of an endpoint: a line of JSON for each request, and events of its workers.
 
     \b
     mlctl endpoints logs Digits --follow
     """
     from mlctl.services.serving import endpoints
 
-    with session.answer():
-        for line in endpoints.tail(session.settings, endpoint, lines):
+    with session.redirect_to_stdout():
+        for line in endpoints.last_log_lines(session.settings, endpoint, lines):
             print(line)
         if follow:
-            for line in endpoints.follow(session.settings, endpoint):
+            for line in endpoints.follow_log(session.settings, endpoint):
                 print(line, flush=True)
 
 
-@app.command()
-@with_common_options
-def stop(session: Session, endpoint: Name) -> None:
-    """Stop an endpoint; requests that are being answered are answered.
+def stop(session: Session, endpoint: EndpointArgument) -> None:
+    """Stop an endpoint after it has answered the requests in progress.
 
     \b
     mlctl endpoints stop Digits
     """
     from mlctl.services.serving import endpoints
 
-    session.show(endpoints.stop(session.settings, endpoint))
+    session.show(endpoints.stop_endpoint(session.settings, endpoint))

@@ -7,38 +7,58 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import Experiment, SourceArgument, Target
+from mlctl.cli.options import (
+    RECORDING,
+    DataOption,
+    ExperimentOption,
+    ModelArgument,
+    RowsOption,
+    SourceArgument,
+    TargetOption,
+)
+from mlctl.output.progress import TrainingProgress
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="NAME, NAME/3, NAME@alias, a RUN, a URI, a folder.")
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against", metavar="MODEL", help="Second model to score on the same rows, for a comparison."
+    ),
 ]
-Against = Annotated[str | None, typer.Option(metavar="MODEL", help="Another model, on the same rows.")]
-Data = Annotated[str | None, typer.Option(metavar="PATH", help="In place of the usual data.")]
-Rows = Annotated[int | None, typer.Option(min=100, help="Size of synthetic data.")]
-Log = Annotated[bool, typer.Option("--log", help="Note it as a run.")]
+LogOption = Annotated[
+    bool, typer.Option("--log", help="Record the evaluation as a run.", rich_help_panel=RECORDING)
+]
 
 
 def evaluate(
     session: Session,
-    model: Model,
+    model: ModelArgument,
     source: SourceArgument,
-    against: Against = None,
-    data: Data = None,
-    rows: Rows = None,
-    target: Target = None,
-    log: Log = False,
-    experiment: Experiment = None,
+    target: TargetOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    against: AgainstOption = None,
+    log: LogOption = False,
+    experiment: ExperimentOption = None,
 ) -> None:
-    """Score a model on a recipe's data or your own, beside another one.
+    """Score a model on the data of a recipe or on your own data.
 
     \b
     mlctl evaluate Digits digits
     mlctl evaluate Churn september.csv
     mlctl evaluate Digits/4 digits --against Digits --log
     """
-    from mlctl.output.progress import TrainingView
-    from mlctl.services.evaluation.compare import compare
+    from mlctl.services.evaluation.compare import compare_models
 
-    with TrainingView() as view:
-        found = compare(session.settings, model, source, against, data, rows, log, target, view)
-    session.show(found, f"noted as run {found.run_id[:8]}" if found.run_id else "")
+    with TrainingProgress() as listener:
+        answer = compare_models(
+            session.settings,
+            model,
+            source,
+            against=against,
+            data=data,
+            rows=rows,
+            log=log,
+            target=target,
+            listener=listener,
+        )
+    session.show(answer, f"next: mlctl runs show {answer.run_id[:8]}" if answer.run_id else "")

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import typer
-
-from mlctl.cli.common_options import Session, with_common_options
-
-app = typer.Typer(no_args_is_help=True, help="List experiments.")
+from mlctl.cli.common_options import Session
 
 
-@app.callback()
-def _group() -> None:
-    """List experiments."""
-
-
-@app.command("list")
-@with_common_options
-def list_(session: Session) -> None:
-    """List the experiments and how many runs each holds.
+def list_experiments(session: Session) -> None:
+    """List the experiments with the number of runs in each.
 
     \b
     mlctl experiments list
     """
-    from mlctl.services.runs import listing as runs
+    from mlctl.services.runs import listing
 
-    session.show(
-        runs.list_experiments(session.settings.tracking_uri), "next: mlctl runs list --experiment NAME"
-    )
+    answer = listing.list_experiments(session.settings.tracking_uri)
+    session.show(answer, "next: mlctl runs list --experiment NAME")

@@ -8,41 +8,64 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.server_options import EndpointUrl, Prefix, Region
+from mlctl.cli.server_options import STORAGE, EndpointUrlOption, PrefixOption, RegionOption
+from mlctl.domain.server import Bucket
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files.")]
+ToOption = Annotated[
+    str, typer.Option("--to", metavar="TARGET", help="What to export for: compose, kubernetes or nginx.")
+]
+HostOption = Annotated[
+    str, typer.Option("--host", metavar="HOST", help="Host name under which clients reach the server.")
+]
+ImageOption = Annotated[
+    str, typer.Option("--image", metavar="IMAGE", help="Name of the container image with mlctl.")
+]
+BucketOption = Annotated[
+    str, typer.Option("--bucket", metavar="BUCKET", help="S3 bucket for artifacts.", rich_help_panel=STORAGE)
+]
+DatabasePortOption = Annotated[
+    int,
+    typer.Option("--database-port", min=1, max=65535, help="Port of PostgreSQL.", rich_help_panel=STORAGE),
+]
+UpstreamOption = Annotated[
+    str,
+    typer.Option(
+        "--upstream", metavar="HOST:PORT", help="nginx: address of the server that nginx forwards to."
+    ),
+]
 
 
 def server(
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")],
-    to: Annotated[str, typer.Option("--to", metavar="KIND", help="compose, kubernetes or nginx.")],
-    host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="The name under which it is reached.")
-    ] = "mlflow.example.com",
-    image: Annotated[
-        str, typer.Option("--image", metavar="IMAGE", help="The container image.")
-    ] = "mlctl:latest",
-    bucket: Annotated[
-        str, typer.Option("--bucket", metavar="BUCKET", help="The S3 bucket for artifacts.")
-    ] = "mlflow",
-    prefix: Prefix = "",
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
-    database_port: Annotated[int, typer.Option(min=1, max=65535, help="PostgreSQL's port.")] = 5432,
-    upstream: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="nginx: where the server is.")
-    ] = "127.0.0.1:5000",
+    folder: FolderArgument,
+    to: ToOption,
+    host: HostOption = "mlflow.example.com",
+    image: ImageOption = "mlctl:latest",
+    bucket: BucketOption = "mlflow",
+    prefix: PrefixOption = "",
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    database_port: DatabasePortOption = 5432,
+    upstream: UpstreamOption = "127.0.0.1:5000",
 ) -> None:
-    r"""Write what a team commits to run a tracking server.
+    r"""Write the files that run a tracking server elsewhere.
 
     \b
     mlctl export server --to kubernetes deploy --host mlflow.example.com --bucket models
     mlctl export server --to nginx proxy --host mlflow.example.com
     """
-    from mlctl.domain.server import Bucket
-    from mlctl.services import server as service
+    from mlctl.services.server import export
 
-    kept = Bucket(bucket, prefix.strip("/"), endpoint_url, region)
-    exported = service.export(to, folder, host, image, kept, database_port, upstream)
-    if changed := service.replaced(exported):
+    exported = export.render_files(
+        to,
+        folder,
+        host=host,
+        image=image,
+        bucket=Bucket(name=bucket, prefix=prefix.strip("/"), endpoint_url=endpoint_url, region=region),
+        database_port=database_port,
+        upstream=upstream,
+    )
+    if changed := export.changed_files(exported):
         session.confirm(f"Replace {', '.join(changed)} in {folder}?")
-    session.show(service.write(exported), f"next: read {folder}/README.md" if to != "nginx" else "")
+    session.show(export.write_files(exported), "" if to == "nginx" else f"next: read {folder}/README.md")

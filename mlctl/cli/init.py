@@ -9,18 +9,20 @@ import typer
 
 from mlctl.cli.common_options import Session
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The project's folder; made where it is not there.")
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of the project, created if it is missing (default: .).")
 ]
 
 
-def init(session: Session, folder: Folder = Path()) -> None:
-    """Write mlctl.toml and an MLproject, for mlctl and for stock mlflow run.
+def init(session: Session, folder: FolderArgument = Path()) -> None:
+    """Write the mlctl.toml and the MLproject file of a project.
 
     \b
     mlctl init
     mlctl init ./my-project
-    """
-    from mlctl.services.init import init as write
 
-    session.show(write(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local")
+    mlctl reads mlctl.toml; MLproject makes the project work with mlflow run. Existing files are kept.
+    """
+    from mlctl.services.project.init import create_project
+
+    session.show(create_project(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local")

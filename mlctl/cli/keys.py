@@ -1,4 +1,4 @@
-"""mlctl keys: who may ask an endpoint."""
+"""mlctl keys."""
 
 from __future__ import annotations
 
@@ -7,49 +7,45 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, with_common_options
+from mlctl.cli.common_options import Session
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of endpoints.")
-
-Name = Annotated[str, typer.Argument(metavar="TEXT", help="Whose key it is.")]
-File = Annotated[
+OwnerArgument = Annotated[str, typer.Argument(metavar="TEXT", help="Owner of the key.")]
+KeyFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--api-key-file", metavar="FILE", help="Where keys are kept, as SHA-256; default: your own."
+        "--api-key-file",
+        metavar="FILE",
+        help="File with the SHA-256 hashes of the keys (default: one in mlctl's own folder).",
     ),
 ]
 
 
-@app.command()
-@with_common_options
-def new(session: Session, name: Name, api_key_file: File = None) -> None:
-    """Make a key; it is shown this once, and only its SHA-256 is kept.
+def new(session: Session, name: OwnerArgument, api_key_file: KeyFileOption = None) -> None:
+    """Create a key and show it once; only its SHA-256 hash is kept.
 
     \b
     mlctl keys new anna --api-key-file keys > anna.key
     """
     from mlctl.services.serving import keys
 
-    key = keys.new(api_key_file or keys.default_file(session.settings), name)
-    session.show(key, f"kept as SHA-256 in {key.file}; next: mlctl serve MODEL --api-key-file {key.file}")
+    key = keys.create_key(api_key_file or keys.default_key_file(session.settings), name)
+    session.show(
+        key, f"stored its SHA-256 hash in {key.file}; next: mlctl serve MODEL --api-key-file {key.file}"
+    )
 
 
-@app.command("list")
-@with_common_options
-def list_(session: Session, api_key_file: File = None) -> None:
-    """List the keys, without their secrets.
+def list_keys(session: Session, api_key_file: KeyFileOption = None) -> None:
+    """List the owners of the keys.
 
     \b
     mlctl keys list --api-key-file keys
     """
     from mlctl.services.serving import keys
 
-    session.show(keys.listed(api_key_file or keys.default_file(session.settings)))
+    session.show(keys.list_keys(api_key_file or keys.default_key_file(session.settings)))
 
 
-@app.command()
-@with_common_options
-def revoke(session: Session, name: Name, api_key_file: File = None) -> None:
+def revoke(session: Session, name: OwnerArgument, api_key_file: KeyFileOption = None) -> None:
     """Revoke a key; running endpoints refuse it within a second.
 
     \b
@@ -57,4 +53,4 @@ def revoke(session: Session, name: Name, api_key_file: File = None) -> None:
     """
     from mlctl.services.serving import keys
 
-    session.show(keys.revoke(api_key_file or keys.default_file(session.settings), name))
+    session.show(keys.revoke_key(api_key_file or keys.default_key_file(session.settings), name))

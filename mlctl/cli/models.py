@@ -1,4 +1,4 @@
-"""mlctl models: what is registered, who held what and when."""
+"""mlctl models."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, with_common_options
-from mlctl.cli.promote import Name
-from mlctl.cli.register import Description, Tag
+from mlctl.cli.common_options import Session
+from mlctl.cli.options import ModelArgument, NameArgument, TagOption
+from mlctl.cli.parsing import parse_pairs
+from mlctl.cli.register import DescriptionOption
 
-app = typer.Typer(no_args_is_help=True, help="List, show, compare and tidy registered models.")
-
-SomeVersion = Annotated[
-    str | None, typer.Argument(metavar="VERSION", help="One of its versions; default: all of it.")
+VersionArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="VERSION", help="Version of the model, such as 2 (default: the model as a whole)."
+    ),
 ]
-OneStage = Annotated[
-    str | None, typer.Option("--stage", metavar="STAGE", help="Only the moves of this stage.")
+FirstVersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="First version.")]
+SecondVersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Second version.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the model's files.")]
+StageOption = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="STAGE", help="Show changes of this stage only (default: all stages)."),
 ]
-At = Annotated[
+AtOption = Annotated[
     str | None,
     typer.Option(
+        "--at",
         metavar="TIME",
-        help="Up to this time: 2026-11-01T12:00, local unless it has a zone; a bare date means its end.",
+        help="Show the state at this time, such as 2026-11-01T12:00. A time without a zone is local; a date "
+        "without a time means the end of that day (default: now).",
     ),
 ]
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="NAME (its Production version), NAME@alias, NAME/3, a run, or an address."
-    ),
-]
-Dir = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")]
 
 
-@app.command("list")
-@with_common_options
-def list_(session: Session) -> None:
-    """List registered models: their versions, who holds what, and what they reached.
+def list_models(session: Session) -> None:
+    """List registered models with their versions, stages and metrics.
 
     \b
     mlctl models list
@@ -47,14 +46,13 @@ def list_(session: Session) -> None:
     from mlctl.services.registry import models
 
     answer = models.list_models(session.settings)
-    hint = "next: mlctl models show NAME" if answer.models else "next: mlctl register last NAME"
-    session.show(answer, hint)
+    session.show(
+        answer, "next: mlctl models show NAME" if answer.models else "next: mlctl register last NAME"
+    )
 
 
-@app.command()
-@with_common_options
-def show(session: Session, name: Name, version: SomeVersion = None) -> None:
-    """Show a registered model, or where one version comes from and what it takes.
+def show(session: Session, name: NameArgument, version: VersionArgument = None) -> None:
+    """Show a registered model, or the origin and the inputs of one version.
 
     \b
     mlctl models show Digits
@@ -62,34 +60,25 @@ def show(session: Session, name: Name, version: SomeVersion = None) -> None:
     """
     from mlctl.services.registry import models
 
-    answer = models.show(session.settings, name, version)
-    session.show(
-        answer, f"next: mlctl serve {name}/{version}" if version else f"next: mlctl models show {name} 1"
-    )
+    command = f"serve {name}/{version}" if version else f"models show {name} 1"
+    session.show(models.show_model(session.settings, name, version), f"next: mlctl {command}")
 
 
-@app.command()
-@with_common_options
-def diff(
-    session: Session,
-    name: Name,
-    a: Annotated[str, typer.Argument(metavar="VERSION", help="One version.")],
-    b: Annotated[str, typer.Argument(metavar="VERSION", help="Another.")],
-) -> None:
-    """Show what differs between two versions, and nothing else.
+def diff(session: Session, name: NameArgument, a: FirstVersionArgument, b: SecondVersionArgument) -> None:
+    """Show only what differs between two versions.
 
     \b
     mlctl models diff Digits 1 2
     """
     from mlctl.services.registry import models
 
-    session.show(models.diff(session.settings, name, a, b), f"next: mlctl promote {name} {b} Production")
+    session.show(
+        models.diff_versions(session.settings, name, a, b), f"next: mlctl promote {name} {b} Production"
+    )
 
 
-@app.command()
-@with_common_options
-def history(session: Session, name: Name, stage: OneStage = None, at: At = None) -> None:
-    """Show who moved which version where, when and why; with --at, what was true then.
+def history(session: Session, name: NameArgument, stage: StageOption = None, at: AtOption = None) -> None:
+    """Show who moved which version to which stage, when and why; with --at, the stages at that time.
 
     \b
     mlctl models history Digits
@@ -97,54 +86,49 @@ def history(session: Session, name: Name, stage: OneStage = None, at: At = None)
     """
     from mlctl.services.registry import models
 
-    session.show(models.history(session.settings, name, stage, at), f"next: mlctl models show {name}")
+    session.show(models.model_history(session.settings, name, stage, at), f"next: mlctl models show {name}")
 
 
-@app.command("set")
-@with_common_options
 def set_(
     session: Session,
-    name: Name,
-    version: SomeVersion = None,
-    description: Description = None,
-    tag: Tag = None,
+    name: NameArgument,
+    version: VersionArgument = None,
+    description: DescriptionOption = None,
+    tag: TagOption = None,
 ) -> None:
-    """Describe and tag a registered model, or one version of it.
+    """Set the description and tags of a registered model or of one version.
 
     \b
     mlctl models set Digits --description "handwritten digits"
     mlctl models set Digits 2 --tag reviewed=yes
     """
-    from mlctl.cli.values import pairs
     from mlctl.services.registry import models, register
 
-    register.annotate(session.settings, name, version, description, pairs("--tag", tag))
-    session.show(models.show(session.settings, name, version))
+    register.annotate_model(
+        session.settings, name, version=version, description=description, tags=parse_pairs("--tag", tag)
+    )
+    session.show(models.show_model(session.settings, name, version))
 
 
-@app.command()
-@with_common_options
-def delete(session: Session, name: Name, version: SomeVersion = None) -> None:
-    """Delete a version, or a model with its history; one that holds a stage is refused.
+def delete(session: Session, name: NameArgument, version: VersionArgument = None) -> None:
+    """Delete a version, or a registered model with all versions and its history.
 
     \b
     mlctl models delete Digits 1
     mlctl models delete Digits --yes
 
-    Runs and their models stay.
+    mlctl refuses to delete a version that holds a stage. Runs and their models are kept.
     """
     from mlctl.services.registry import models
 
-    found = models.deletable(session.settings, name, version)
+    found = models.plan_deletion(session.settings, name, version)
     what = f"version {version}" if version else f"all {len(found.versions)} versions and the history"
     session.confirm(f"Delete {what} of {name}?")
-    session.show(models.delete(session.settings, name, version), "next: mlctl models list")
+    session.show(models.delete_model(session.settings, name, version), "next: mlctl models list")
 
 
-@app.command()
-@with_common_options
-def download(session: Session, model: Model, folder: Dir) -> None:
-    """Copy a model's folder to this disk.
+def download(session: Session, model: ModelArgument, folder: FolderArgument) -> None:
+    """Copy a model's folder to this machine.
 
     \b
     mlctl models download Digits ./digits-model
@@ -152,4 +136,4 @@ def download(session: Session, model: Model, folder: Dir) -> None:
     """
     from mlctl.services.registry import models
 
-    session.show(models.download(session.settings, model, folder), f"next: mlctl serve {folder}")
+    session.show(models.download_model(session.settings, model, folder), f"next: mlctl serve {folder}")

@@ -8,35 +8,56 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.output.progress import TrainingProgress
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="As mlctl serve has it, or an endpoint: http://HOST:PORT.")
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="The model: NAME (its Production version), NAME/3, NAME@alias, a run, a URI, a folder, or the URL of an "
+        "endpoint.",
+    ),
 ]
-Inputs = Annotated[
+InputsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUT", help="Pictures, .npy, .npz, CSV, Parquet, JSON, a text, or - for stdin."),
+    typer.Argument(
+        metavar="INPUT", help="Image, .npy, .npz, CSV, Parquet or JSON files, a text, or - for stdin."
+    ),
 ]
-Sample = Annotated[int | None, typer.Option(min=1, help="So many rows of the recipe's test split, instead.")]
-Out = Annotated[
+SampleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--sample", min=1, help="Predict this many rows of the recipe's test split instead of INPUT."
+    ),
+]
+OutOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write answers.csv, or a folder answers.parquet; resumable."),
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the predictions to a .csv file, or in parts to a folder that ends in .parquet. If it exists, "
+        "mlctl continues where the last call stopped (default: show them).",
+    ),
 ]
-KeyFile = Annotated[
-    Path | None, typer.Option("--api-key-file", metavar="FILE", help="A file with your key, for an endpoint.")
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option("--api-key-file", metavar="FILE", help="File with your API key, for an endpoint."),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Rows asked at once.")]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Maximum number of rows to predict at once.")
+]
 
 
 def predict(
     session: Session,
-    model: Model,
-    input_: Inputs = None,
-    sample: Sample = None,
-    out: Out = None,
-    api_key_file: KeyFile = None,
-    batch_size: BatchSize = 1000,
+    model: ModelArgument,
+    input_: InputsArgument = None,
+    sample: SampleOption = None,
+    out: OutOption = None,
+    api_key_file: KeyFileOption = None,
+    batch_size: BatchSizeOption = 1000,
 ) -> None:
-    """Ask a model, or an endpoint, and show the answer.
+    """Predict with a model or an endpoint.
 
     \b
     mlctl predict Digits six.png
@@ -44,16 +65,28 @@ def predict(
     mlctl predict Digits --sample 3 -o json
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
     """
-    from mlctl.output.progress import TrainingView
     from mlctl.services.evaluation import predict as service
 
-    with TrainingView() as view:
-        if out is not None:
-            written = service.predict_to_file(
-                session.settings, model, input_ or [], out, api_key_file, batch_size, view
+    inputs = input_ or []
+    with TrainingProgress() as listener:
+        if out is None:
+            answer: object = service.predict(
+                session.settings,
+                model,
+                inputs,
+                sample=sample,
+                key_file=api_key_file,
+                batch_size=batch_size,
+                listener=listener,
             )
         else:
-            said = service.predict(
-                session.settings, model, input_ or [], sample, api_key_file, batch_size, view
+            answer = service.predict_to_file(
+                session.settings,
+                model,
+                inputs,
+                out=out,
+                key_file=api_key_file,
+                batch_size=batch_size,
+                listener=listener,
             )
-    session.show(written if out is not None else said)
+    session.show(answer)

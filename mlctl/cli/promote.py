@@ -7,97 +7,112 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.cli.options import DryRunOption, NameArgument
+from mlctl.output.progress import TrainingProgress
 
-GATES = "What must hold"
+GATES = "Gates"
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")]
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.")]
-Stage = Annotated[
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="Version of the registered model, such as 2.")
+]
+StageArgument = Annotated[
     str,
     typer.Argument(
-        metavar="STAGE", help="None, Staging, Production, Archived, or one of your own (mlctl.toml: stages)."
+        metavar="STAGE",
+        help="Stage: None, Staging, Production, Archived, or one of your own (stages in mlctl.toml).",
     ),
 ]
-Require = Annotated[
+RequireOption = Annotated[
     list[str] | None,
     typer.Option(
+        "--require",
         metavar="METRIC>=X",
-        help="What the kept model must have reached; repeatable.",
+        help="Value that a metric of the model must reach, such as 'test_accuracy>=0.95'. "
+        "Can be given several times.",
         rich_help_panel=GATES,
     ),
 ]
-NoRegress = Annotated[
+NoRegressOption = Annotated[
     list[str] | None,
     typer.Option(
+        "--no-regress",
         metavar="METRIC[:TOLERANCE]",
-        help="Not worse than the version that holds the stage; repeatable. Tolerance: 0.01, or 2%.",
+        help="Metric that must not be worse than that of the version that holds the stage; the tolerance is a "
+        "number or a percentage, such as 0.01 or 2%. Can be given several times.",
         rich_help_panel=GATES,
     ),
 ]
-Evaluate = Annotated[
+EvaluateOption = Annotated[
     str | None,
     typer.Option(
+        "--evaluate",
         metavar="SOURCE",
-        help="Score it and the holder now, on this recipe's test data or your own; not worse.",
+        help="Score the version and the holder of the stage now, on the test data of a recipe or on your own data; "
+        "the version must not be worse.",
         rich_help_panel=GATES,
     ),
 ]
-From = Annotated[
+FromOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="STAGE", help="It must hold this stage.", rich_help_panel=GATES),
+    typer.Option(
+        "--from", metavar="STAGE", help="Stage that the version must hold now.", rich_help_panel=GATES
+    ),
 ]
-Smoke = Annotated[
+SmokeOption = Annotated[
     bool,
     typer.Option(
-        "--smoke", metavar="", help="It must load and answer its input example.", rich_help_panel=GATES
+        "--smoke", help="Require that the model loads and answers its input example.", rich_help_panel=GATES
     ),
 ]
-SkipGates = Annotated[
+SkipGatesOption = Annotated[
     bool,
     typer.Option(
         "--skip-gates",
-        metavar="",
-        help="Leave out the gates of mlctl.toml; wants --reason, and is recorded.",
+        help="Skip the gates of mlctl.toml; this needs --reason and is recorded.",
         rich_help_panel=GATES,
     ),
 ]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", metavar="", help="Make the checks, and change nothing.")
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Reason, which the history keeps.")
 ]
 
 
 def promote(
     session: Session,
-    name: Name,
-    version: Version,
-    stage: Stage,
-    require: Require = None,
-    no_regress: NoRegress = None,
-    evaluate: Evaluate = None,
-    from_: From = None,
-    smoke: Smoke = False,
-    skip_gates: SkipGates = False,
-    reason: Reason = "",
-    dry_run: DryRun = False,
+    name: NameArgument,
+    version: VersionArgument,
+    stage: StageArgument,
+    require: RequireOption = None,
+    no_regress: NoRegressOption = None,
+    evaluate: EvaluateOption = None,
+    from_: FromOption = None,
+    smoke: SmokeOption = False,
+    skip_gates: SkipGatesOption = False,
+    reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
 ) -> None:
-    r"""Move a version to a stage, where every gate holds.
+    r"""Move a model version to a stage if it passes all gates.
 
     \b
     mlctl promote Digits 2 Production --require 'test_accuracy>=0.95' --no-regress test_f1:0.005
     mlctl promote Digits 2 Production --from Staging --smoke --reason "a week in staging"
-    mlctl promote Digits 2 Production --evaluate digits -n
+    mlctl promote Digits 2 Production --evaluate digits --dry-run
 
-    One version holds Staging, Production or a stage of your own; the one that held it becomes Archived.
-    Gates that are always to hold go into mlctl.toml, under \\[models.NAME].
+    One version holds Staging, Production or a stage of your own. The version that held it before becomes Archived.
+    Gates that apply to every promotion go into mlctl.toml, under \[models.NAME].
     """
-    from mlctl.output.progress import TrainingView
     from mlctl.services.registry import promote as service
     from mlctl.services.registry.gates import Gates
 
-    typed = Gates(tuple(require or ()), tuple(no_regress or ()), evaluate, from_, smoke)
-    asked = service.PromotionRequest(typed, reason, skip_gates, dry_run)
-    with TrainingView() as listener:
-        answer = service.promote(session.settings, name, version, stage, asked, listener)
+    gates = Gates(
+        require=tuple(require or ()),
+        no_regress=tuple(no_regress or ()),
+        evaluate=evaluate,
+        from_stage=from_,
+        smoke=smoke,
+    )
+    request = service.PromotionRequest(gates=gates, reason=reason, skip_gates=skip_gates, dry_run=dry_run)
+    with TrainingProgress() as listener:
+        answer = service.promote(session.settings, name, version, stage, request, listener=listener)
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
-    service.insist(answer)
+    service.require_passed(answer)

@@ -1,4 +1,4 @@
-"""mlctl recipes: what can be trained."""
+"""mlctl recipes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.common_options import Session, with_common_options
-from mlctl.cli.options import Target
+from mlctl import output
+from mlctl.cli.common_options import Session
+from mlctl.cli.options import DataOption, SetOption, TargetOption
+from mlctl.cli.parsing import parse_overrides
+from mlctl.output.progress import TrainingProgress
 
-app = typer.Typer(no_args_is_help=True, help="List, show, copy and check what can be trained.")
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe's name or a recipe file (./mine.py).")
+]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="New file for your recipe.")]
 
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a recipe file.")]
 
+def list_recipes(session: Session) -> None:
+    """List the installed recipes.
 
-@app.command("list")
-@with_common_options
-def list_(session: Session) -> None:
-    """List the recipes that are installed.
-
+    \b
     mlctl recipes list
     """
     from mlctl.services.recipes import catalog
@@ -27,11 +30,10 @@ def list_(session: Session) -> None:
     session.show(catalog.list_recipes(), "next: mlctl recipes show digits, or mlctl train digits")
 
 
-@app.command()
-@with_common_options
-def show(session: Session, recipe: Name) -> None:
-    """Show what can be set on a recipe, with its bounds.
+def show(session: Session, recipe: RecipeArgument) -> None:
+    """Show the values that --set can change in a recipe, with their bounds.
 
+    \b
     mlctl recipes show digits
     """
     from mlctl.services.recipes import catalog
@@ -39,42 +41,33 @@ def show(session: Session, recipe: Name) -> None:
     session.show(catalog.show(recipe), f"next: mlctl train {recipe}")
 
 
-@app.command()
-@with_common_options
-def copy(
-    session: Session, recipe: Name, file: Annotated[Path, typer.Argument(help="Where your own begins.")]
-) -> None:
-    """Copy a recipe to a file that is yours to change.
+def copy(session: Session, recipe: RecipeArgument, file: FileArgument) -> None:
+    """Copy a recipe to a file that you can change.
 
+    \b
     mlctl recipes copy mnist ./mine.py
     mlctl train ./mine.py
     """
-    from mlctl import output
     from mlctl.services.recipes import catalog
 
     output.hint(f"wrote {catalog.copy(recipe, file)}; next: mlctl train ./{file}")
 
 
-@app.command()
-@with_common_options
 def check(
     session: Session,
-    recipe: Name,
-    target: Target = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As for mlctl train; repeatable.")
-    ] = None,
-    data: Annotated[str | None, typer.Option(metavar="PATH", help="As for mlctl train.")] = None,
+    recipe: RecipeArgument,
+    target: TargetOption = None,
+    data: DataOption = None,
+    set_: SetOption = None,
 ) -> None:
-    """Put a recipe to the test on 64 rows: load, encode, build, a step, save, load, serve.
+    """Test a recipe on 64 rows: load, encode, build, train one step, save, load and serve.
 
+    \b
     mlctl recipes check ./mine.py
     """
-    from mlctl.cli.values import pairs
-    from mlctl.output.progress import TrainingView
-    from mlctl.services.workflows.check_recipe import check as put_to_the_test
+    from mlctl.services.training import check_recipe
 
-    given = {**pairs("--set", set_), **({"target": target} if target else {})}
-    with TrainingView() as view:
-        checked = put_to_the_test(session.settings, recipe, given, data, view)
-    session.show(checked, f"next: mlctl train {recipe}")
+    overrides = parse_overrides(set_, target=target)
+    with TrainingProgress() as listener:
+        answer = check_recipe.check(session.settings, recipe, overrides, data=data, listener=listener)
+    session.show(answer, f"next: mlctl train {recipe}")

@@ -7,43 +7,50 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.cli.options import RECORDING, ModelArgument, TagOption
+from mlctl.cli.parsing import parse_pairs
+from mlctl.output.progress import TrainingProgress
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="A run, runs:/ID/model, a registered version, a folder, or s3://…."),
+NewNameArgument = Annotated[
+    str, typer.Argument(metavar="TEXT", help="Name of the registered model: a new or an existing one.")
 ]
-NewName = Annotated[str, typer.Argument(metavar="TEXT", help="The registered model's name, new or known.")]
-Description = Annotated[str | None, typer.Option(metavar="TEXT", help="What a reader should know of it.")]
-Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Repeatable.")]
-Force = Annotated[
+DescriptionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--description", metavar="TEXT", help="Description of what the model does.", rich_help_panel=RECORDING
+    ),
+]
+ForceOption = Annotated[
     bool,
     typer.Option(
-        "--force", metavar="", help="Make another version of the same model; take an unfinished run's."
+        "--force",
+        help="Register the model of an unfinished run, or register the same model as another version.",
     ),
 ]
 
 
 def register(
     session: Session,
-    model: Model,
-    name: NewName,
-    description: Description = None,
-    tag: Tag = None,
-    force: Force = False,
+    model: ModelArgument,
+    name: NewNameArgument,
+    description: DescriptionOption = None,
+    tag: TagOption = None,
+    force: ForceOption = False,
 ) -> None:
-    """Register a model as the next version of a name.
+    """Register a model as a new version of a name.
 
     \b
     mlctl register last Digits
     mlctl register best:test_accuracy Digits --description "trained on all data" --tag team=vision
 
-    It must load and answer its own input example. The same model again answers with the version that exists.
+    The model must load and answer its own input example. If this model is a version of the name already, mlctl shows
+    that version.
     """
-    from mlctl.cli.values import pairs
-    from mlctl.output.progress import TrainingView
     from mlctl.services.registry import register as service
 
-    tags = pairs("--tag", tag)
-    with TrainingView() as listener:
-        answer = service.register(session.settings, model, name, description, tags, force, listener)
+    tags = parse_pairs("--tag", tag)
+    with TrainingProgress() as listener:
+        answer = service.register_model(
+            session.settings, model, name, description=description, tags=tags, force=force, listener=listener
+        )
     session.show(answer, f"next: mlctl promote {answer.name} {answer.version} Production")

@@ -1,4 +1,4 @@
-"""mlctl resume, sync and reproduce: runs that an interruption, an outage or a year has come to."""
+"""mlctl resume, sync and reproduce."""
 
 from __future__ import annotations
 
@@ -8,63 +8,73 @@ import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import RunArgument
+from mlctl.output.progress import TrainingProgress
+from mlctl.output.search_progress import SearchProgress
+
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="For a training: new total number of epochs, to train it longer."),
+]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option("--trials", min=1, help="For a search: new maximum number of trials, to search longer."),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Resume even if data, code or package versions have changed since.")
+]
 
 
 def resume(
     session: Session,
     run: RunArgument,
-    epochs: Annotated[int | None, typer.Option(min=1, help="More epochs than it was begun with.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Though data, code or versions have changed.")
-    ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="A search: more trials than it was begun with.")
-    ] = None,
+    epochs: EpochsOption = None,
+    trials: TrialsOption = None,
+    force: ForceOption = False,
 ) -> None:
-    """Go on with a run that was killed, stopped or failed.
+    """Resume a run that was killed, stopped or failed.
 
     \b
     mlctl resume last
     mlctl resume 77b0 --trials 50
     mlctl resume 3f2a --epochs 30
     """
-    from mlctl.output.search import SearchView
     from mlctl.services.workflows import resume as service
 
-    with SearchView() as view:
-        answer = service.resume(session.settings, run, epochs, force, view, trials)
+    with SearchProgress() as listener:
+        answer = service.resume(
+            session.settings, run, epochs=epochs, trials=trials, force=force, listener=listener
+        )
     session.show(answer, f"next: mlctl runs show {answer.run_id[:8]}")
 
 
 def sync(session: Session) -> None:
-    """Send what runs on this machine recorded while a tracking store was away.
+    """Send runs that are recorded on this machine only to the tracking store.
 
     \b
     mlctl sync
-    mlctl sync --tracking-uri http://mlflow.example.com   what that server can take, wherever it was begun for
+    mlctl sync --tracking-uri http://mlflow.example.com
+
+    Such runs were trained with --offline, or while their tracking store could not be reached. Each run goes to the
+    store that it was started for. With --tracking-uri, mlctl sends to that store every run that it can take.
     """
-    from mlctl.output.progress import TrainingView
     from mlctl.services.training import sync as service
 
-    with TrainingView() as view:
-        answer = service.sync(session.settings, view)
+    with TrainingProgress() as listener:
+        answer = service.sync(session.settings, listener)
     session.show(answer)
 
 
 def reproduce(session: Session, run: RunArgument) -> None:
-    """Train a run again from what it recorded, and compare every figure.
+    """Train a run again from its record and compare all metrics.
 
     \b
     mlctl reproduce best
+
+    The command fails if a metric differs although the versions and the machine are the same.
     """
-    from mlctl.errors import RefusedError
-    from mlctl.output.progress import TrainingView
     from mlctl.services.workflows import reproduce as service
 
-    with TrainingView() as view:
-        answer = service.reproduce(session.settings, run, view)
-    session.show(answer, f"next: mlctl runs diff {answer.of[:8]} {answer.run.run_id[:8]}")
-    if answer.differences and not answer.reasons:
-        raise RefusedError(
-            "the figures differ on the same versions and machine", "mlctl runs diff shows where"
-        )
+    with TrainingProgress() as listener:
+        answer = service.reproduce(session.settings, run, listener)
+    session.show(answer, f"next: mlctl runs diff {answer.original_run_id[:8]} {answer.run.run_id[:8]}")
+    service.require_reproduced(answer)

@@ -7,16 +7,27 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.promote import DryRun, Name, Reason, Stage
+from mlctl.cli.options import DryRunOption, NameArgument
+from mlctl.cli.promote import ReasonOption, StageArgument
+from mlctl.output.progress import TrainingProgress
 
-To = Annotated[
+ToOption = Annotated[
     str | None,
-    typer.Option(metavar="VERSION", help="An earlier one; default: the one that held it before."),
+    typer.Option(
+        "--to",
+        metavar="VERSION",
+        help="Earlier holder of the stage to return to (default: the one before the current version).",
+    ),
 ]
 
 
 def rollback(
-    session: Session, name: Name, stage: Stage, to: To = None, reason: Reason = "", dry_run: DryRun = False
+    session: Session,
+    name: NameArgument,
+    stage: StageArgument,
+    to: ToOption = None,
+    reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Give a stage back to the version that held it before.
 
@@ -24,12 +35,13 @@ def rollback(
     mlctl rollback Digits Production
     mlctl rollback Digits Production --to 1 --reason "2 and 3 drift on new pictures"
 
-    It must load and answer its input example. Again goes one further back, and never round in a circle.
+    The version must load and answer its input example. Run rollback again to go back one more version.
     """
-    from mlctl.output.progress import TrainingView
     from mlctl.services.registry import promote as service
 
-    with TrainingView() as listener:
-        answer = service.rollback(session.settings, name, stage, to, reason, dry_run, listener)
+    with TrainingProgress() as listener:
+        answer = service.rollback(
+            session.settings, name, stage, to=to, reason=reason, dry_run=dry_run, listener=listener
+        )
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
-    service.insist(answer)
+    service.require_passed(answer)

@@ -1,28 +1,24 @@
-"""Asking for a secret without an option, an argument or an echo."""
+"""Reads a secret without putting it on the command line or on the screen."""
 
 from __future__ import annotations
 
 import getpass
 import sys
-from pathlib import Path
 
-from mlctl.errors import NotFoundError, RefusedError
+from mlctl.errors import RefusedError
+from mlctl.files import read_secret
 
 
-def asked_for(what: str, file: str | None) -> str:
-    """Return a secret from a file ("-": stdin), or typed unseen on a terminal.
+def read_password(prompt: str, file: str | None) -> str:
+    """Return the password in a file ("-": stdin), or ask for it on the terminal without showing it.
 
-    Raises NotFoundError for a file that is not there, RefusedError where nobody can type.
+    Raises NotFoundError if there is no such file, and RefusedError if there is neither a file nor a terminal.
     """
-    if file == "-":
-        return sys.stdin.readline().strip()
     if file:
-        try:
-            return Path(file).expanduser().read_text(encoding="utf-8").strip()
-        except FileNotFoundError as exc:
-            raise NotFoundError(f"{file} is not there", "name a file that holds it") from exc
+        return read_secret(file, content=f"the {prompt}")
     if not sys.stdin.isatty():
         raise RefusedError(
-            f"the {what} is wanted and nobody is there to type it", "say --password-file FILE, or -"
+            f"mlctl cannot ask for the {prompt}: there is no terminal",
+            "pass --password-file FILE, or --password-file - to read stdin",
         )
-    return getpass.getpass(f"{what}: ", stream=sys.stderr)
+    return getpass.getpass(f"{prompt}: ", stream=sys.stderr)

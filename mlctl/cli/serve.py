@@ -9,102 +9,154 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-
-REACHED, ALIVE = "Who may reach it", "How it runs"
+from mlctl.cli.options import (
+    EXECUTION,
+    LIMITS,
+    NETWORK,
+    AllowedHostOption,
+    HostOption,
+    InsecureOption,
+    MetricsOption,
+    ModelArgument,
+    PortOption,
+    TlsCertOption,
+    TlsKeyOption,
+)
+from mlctl.units import parse_duration, parse_size
 
 
 class EnvManager(StrEnum):
-    """In which environment the model runs: ours, or one that MLflow makes from its requirements."""
+    """Environment of the model: mlctl's own, or one that MLflow creates from the model's requirements."""
 
     local = "local"
     virtualenv = "virtualenv"
     uv = "uv"
 
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="NAME (its Production version), NAME/3, NAME@alias, a RUN, a URI, a folder."
-    ),
-]
-Host = Annotated[str, typer.Option(help="The address to listen on.", rich_help_panel=REACHED)]
-Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.", rich_help_panel=REACHED)
-]
-Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.", rich_help_panel=ALIVE)]
-KeyFile = Annotated[
+KeyFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--api-key-file", metavar="FILE", help="Ask for a key of mlctl keys new.", rich_help_panel=REACHED
+        "--api-key-file",
+        metavar="FILE",
+        help="Require an API key from this file, which mlctl keys new writes.",
+        rich_help_panel=NETWORK,
     ),
 ]
-Pem = Annotated[Path | None, typer.Option(metavar="PEM", help="Serve https.", rich_help_panel=REACHED)]
-PemKey = Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.", rich_help_panel=REACHED)]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="A name it may be asked by; repeatable.", rich_help_panel=REACHED),
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=64,
+        help="Number of processes that answer requests.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
-Insecure = Annotated[
+MaxBodyOption = Annotated[
+    str,
+    typer.Option(
+        "--max-body",
+        metavar="SIZE",
+        help="Largest request body that the endpoint accepts, such as 20MB.",
+        rich_help_panel=LIMITS,
+    ),
+]
+TimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        help="Time limit for receiving a request's body, and for the model to answer it, such as 90s.",
+        rich_help_panel=LIMITS,
+    ),
+]
+WatchOption = Annotated[
     bool,
-    typer.Option("--insecure", help="Let everybody in, from other machines too.", rich_help_panel=REACHED),
+    typer.Option(
+        "--watch",
+        help="Follow the registry: load the new version when the stage or the alias of MODEL moves.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
-Metrics = Annotated[bool, typer.Option(help="Prometheus at /metrics.", rich_help_panel=ALIVE)]
-MaxBody = Annotated[str, typer.Option(metavar="SIZE", help="The largest body taken.", rich_help_panel=ALIVE)]
-Timeout = Annotated[
-    str, typer.Option(metavar="DURATION", help="For a body, and for the model.", rich_help_panel=ALIVE)
+DetachOption = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Return when the endpoint is ready, and keep it running in the background.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
-Watch = Annotated[
-    bool, typer.Option("--watch", help="Follow the registry: a promotion is served.", rich_help_panel=ALIVE)
-]
-Detach = Annotated[
-    bool, typer.Option("--detach", help="Return when it is ready; it goes on.", rich_help_panel=ALIVE)
-]
-Name = Annotated[
+NameOption = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="The endpoint's name; default: the model's.", rich_help_panel=ALIVE),
+    typer.Option(
+        "--name",
+        metavar="ENDPOINT",
+        help="Name of the endpoint (default: the model's name).",
+        rich_help_panel=EXECUTION,
+    ),
 ]
-Manager = Annotated[
-    EnvManager, typer.Option("--env-manager", help="The model's environment.", rich_help_panel=ALIVE)
+EnvManagerOption = Annotated[
+    EnvManager,
+    typer.Option(
+        "--env-manager",
+        help="Environment of the model: local is mlctl's own; with virtualenv and uv, mlflow models serve "
+        "creates one from the model's requirements.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
 
 
 def serve(
     session: Session,
-    model: Model,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    workers: Workers = 1,
-    api_key_file: KeyFile = None,
-    tls_cert: Pem = None,
-    tls_key: PemKey = None,
-    allow_host: AllowHost = None,
-    insecure: Insecure = False,
-    metrics: Metrics = True,
-    max_body: MaxBody = "10MB",
-    timeout: Timeout = "30s",
-    watch: Watch = False,
-    detach: Detach = False,
-    name: Name = None,
-    env_manager: Manager = EnvManager.local,
+    model: ModelArgument,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    api_key_file: KeyFileOption = None,
+    insecure: InsecureOption = False,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    allowed_host: AllowedHostOption = None,
+    max_body: MaxBodyOption = "10MB",
+    timeout: TimeoutOption = "30s",
+    workers: WorkersOption = 1,
+    metrics: MetricsOption = True,
+    watch: WatchOption = False,
+    detach: DetachOption = False,
+    name: NameOption = None,
+    env_manager: EnvManagerOption = EnvManager.local,
 ) -> None:
-    """Serve a model over HTTP, as any MLflow client expects it.
+    """Serve a model over HTTP to MLflow clients.
 
     \b
-    mlctl serve Digits --detach          its Production version, at http://127.0.0.1:8000
-    mlctl serve Digits --watch           promotions are served as they come
+    mlctl serve Digits --detach
+    mlctl serve Digits --watch
     mlctl serve ./model --host 0.0.0.0 --api-key-file keys
-    """
-    from mlctl.cli.values import seconds, size
-    from mlctl.services.serving.serve import EndpointOptions, in_its_environment
-    from mlctl.services.serving.serve import serve as serve_model
 
-    wish = EndpointOptions(
-        model, host, port, workers, api_key_file, tls_cert, tls_key, metrics, size(max_body), seconds(timeout),
-        tuple(allow_host or ()), insecure, watch, detach, name,
-    )  # fmt: skip
+    The first example serves the Production version at http://127.0.0.1:8000 in the background. The second one also
+    serves each version that is promoted later.
+    """
+    from mlctl.services.serving import serve as service
+
+    options = service.EndpointOptions(
+        model=model,
+        host=host,
+        port=port,
+        workers=workers,
+        key_file=api_key_file,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        metrics=metrics,
+        max_body=parse_size(max_body),
+        timeout_s=parse_duration(timeout),
+        allowed_hosts=tuple(allowed_host or ()),
+        insecure=insecure,
+        watch=watch,
+        detach=detach,
+        name=name,
+    )
     if env_manager is not EnvManager.local:
-        in_its_environment(session.settings, wish, env_manager.value)
-    endpoint = serve_model(session.settings, wish)
+        service.serve_with_env_manager(session.settings, options, env_manager.value)
+    endpoint = service.serve(session.settings, options)
     session.show(
         endpoint, f"next: mlctl predict {endpoint.url} INPUT, or mlctl endpoints stop {endpoint.name}"
     )

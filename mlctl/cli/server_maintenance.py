@@ -1,4 +1,4 @@
-"""mlctl server-backup, server-restore, server-gc: looking after what a server keeps."""
+"""mlctl server-backup, server-restore and server-gc."""
 
 from __future__ import annotations
 
@@ -7,81 +7,92 @@ from typing import Annotated
 
 import typer
 
+from mlctl import output
 from mlctl.cli.common_options import Session
-from mlctl.cli.server_options import Name, RunFilter, placed
+from mlctl.cli.options import DryRunOption
+from mlctl.cli.server_options import CreateBucketOption, LocationOptions, NameOption, with_location_options
+
+NewFileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")
+]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Backup that server-backup wrote.")]
+NoArtifactsOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-artifacts",
+        help="Back up checksums of the artifacts only, if the bucket has a backup of its own.",
+    ),
+]
 
 
-@placed
+@with_location_options
 def server_backup(
     session: Session,
-    where: RunFilter,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup; it must not be there yet.")],
-    no_artifacts: Annotated[
-        bool,
-        typer.Option(
-            "--no-artifacts", help="Keep only checksums of artifacts: the bucket has its own backup."
-        ),
-    ] = False,
-    name: Name = "main",
+    location: LocationOptions,
+    file: NewFileArgument,
+    no_artifacts: NoArtifactsOption = False,
+    name: NameOption = "main",
 ) -> None:
-    r"""Write a server's database and artifacts to one file, while it is in use.
+    r"""Write the database and the artifacts of a tracking server to one file.
 
     \b
     mlctl server-backup monday.tar
     mlctl server-backup monday.tar --backend postgresql://mlflow@db/mlflow --bucket models --no-artifacts
+
+    The server can stay in use.
     """
-    from mlctl import output
-    from mlctl.services import server
+    from mlctl.services.server import backup, server_location
 
-    answer = server.backup(server.locate_named(name, session.settings, **where), file, not no_artifacts)
+    server_data = server_location.location_of_server(name, session.settings, **location)
+    answer = backup.write_backup(server_data, file, with_artifacts=not no_artifacts)
     if answer.elsewhere:
-        output.warn(f"artifacts at {len(answer.elsewhere)} other places are not in it")
-    session.show(answer, f"next: mlctl server-restore {file} --root ELSEWHERE")
+        output.warn(f"the backup does not hold the artifacts of {len(answer.elsewhere)} other locations")
+    session.show(answer, f"next: mlctl server-restore {file} --root NEW_FOLDER")
 
 
-@placed
+@with_location_options
 def server_restore(
     session: Session,
-    where: RunFilter,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What server-backup has written.")],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Check the file, and show what it holds.")
-    ] = False,
+    location: LocationOptions,
+    file: FileArgument,
+    create_bucket: CreateBucketOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
-    r"""Restore a backup into an empty database and an empty bucket or folder, of either kind.
+    r"""Restore a backup into an empty database and an empty bucket or folder.
 
     \b
     mlctl server-restore monday.tar --dry-run
     mlctl server-restore monday.tar --root elsewhere --yes
-    """
-    from mlctl.services import server
 
-    place = server.locate_in(session.settings, **where)
-    found = server.inspect(file)[0]
+    A backup of SQLite can be restored into PostgreSQL and a backup of a folder into a bucket, and the other way round.
+    """
+    from mlctl.services.server import restore, server_location
+
+    server_data = server_location.location_from_options(session.settings, **location)
+    answer = restore.check_restore(server_data, file, create_bucket=create_bucket)
     if not dry_run:
         session.confirm(
-            f"Restore {found.runs} runs and {found.artifacts} artifacts into {place.backend.shown}?"
+            f"Restore {answer.runs} runs and {answer.artifacts} artifacts into {server_data.backend.display_uri}?"
         )
-        server.restore(place, file)
-    session.show(found, "next: mlctl server-up, with the same place")
+        restore.restore_backup(server_data, file, create_bucket=create_bucket)
+    session.show(answer, "next: mlctl server-up with the same storage options")
 
 
-@placed
+@with_location_options
 def server_gc(
-    session: Session,
-    where: RunFilter,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be freed.")] = False,
-    name: Name = "main",
+    session: Session, location: LocationOptions, dry_run: DryRunOption = False, name: NameOption = "main"
 ) -> None:
-    r"""Free what deleted runs, experiments and models still take, but for what a registered version needs.
+    r"""Free the storage of deleted runs, experiments and models.
 
     \b
-    mlctl server-gc              show
-    mlctl server-gc --yes        and do it
-    """
-    from mlctl.services import server
+    mlctl server-gc
+    mlctl server-gc --yes
 
-    place = server.locate_named(name, session.settings, **where)
-    found = server.sweep(place, really=session.yes and not dry_run)
-    waits = (found.runs or found.experiments or found.models) and not found.done
-    session.show(found, "next: the same with --yes" if waits else "")
+    Without --yes, the command only shows what it would delete. It keeps what a registered version needs.
+    """
+    from mlctl.services.server import gc, server_location
+
+    server_data = server_location.location_of_server(name, session.settings, **location)
+    report = gc.collect_garbage(server_data, delete=session.yes and not dry_run)
+    pending = (report.runs or report.experiments or report.models) and not report.done
+    session.show(report, "next: mlctl server-gc --yes" if pending else "")

@@ -1,4 +1,4 @@
-"""The options that say where a server keeps things, shared by all commands about servers."""
+"""The options that several commands about tracking servers share."""
 
 from __future__ import annotations
 
@@ -10,77 +10,92 @@ from typing import Annotated, Any
 
 import typer
 
-WHERE = "Where things are kept"
+STORAGE = "Storage"
 
-Name = Annotated[str, typer.Option("--name", metavar="SERVER", help="Which server, where there are several.")]
-Root = Annotated[
+NameOption = Annotated[
+    str, typer.Option("--name", metavar="SERVER", help="Name of the server, if this machine has several.")
+]
+RootOption = Annotated[
     Path | None,
     typer.Option(
         "--root",
         metavar="DIR",
-        help="The folder of an embedded database and artifacts.",
-        rich_help_panel=WHERE,
+        help="Folder of the SQLite database and of the artifacts (default: the current folder).",
+        rich_help_panel=STORAGE,
     ),
 ]
-BackendUri = Annotated[
+BackendOption = Annotated[
     str | None,
     typer.Option(
         "--backend",
         metavar="URI",
-        help="postgresql://USER@HOST/DATABASE, without its password.",
-        rich_help_panel=WHERE,
+        help="Database to use instead of SQLite: postgresql://USER@HOST/DATABASE, without a password.",
+        rich_help_panel=STORAGE,
     ),
 ]
-BackendFile = Annotated[
+BackendFileOption = Annotated[
     str | None,
     typer.Option(
         "--backend-file",
         metavar="FILE",
-        help="A file with the URI, password included; - is stdin.",
-        rich_help_panel=WHERE,
+        help="File with the URI of the database, which may hold a password; - reads stdin.",
+        rich_help_panel=STORAGE,
     ),
 ]
-BucketName = Annotated[
-    str | None,
-    typer.Option("--bucket", metavar="BUCKET", help="The S3 bucket for artifacts.", rich_help_panel=WHERE),
-]
-Prefix = Annotated[
-    str, typer.Option("--prefix", metavar="KEY", help="A prefix in the bucket.", rich_help_panel=WHERE)
-]
-EndpointUrl = Annotated[
+BucketOption = Annotated[
     str | None,
     typer.Option(
-        "--endpoint-url", metavar="URL", help="An S3-compatible service's address.", rich_help_panel=WHERE
+        "--bucket",
+        metavar="BUCKET",
+        help="S3 bucket for artifacts (default: bucket in mlctl.toml, or a folder in --root).",
+        rich_help_panel=STORAGE,
     ),
 ]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="REGION", help="The bucket's region.", rich_help_panel=WHERE)
+PrefixOption = Annotated[
+    str, typer.Option("--prefix", metavar="KEY", help="Prefix in the bucket.", rich_help_panel=STORAGE)
+]
+EndpointUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint-url",
+        metavar="URL",
+        help="Address of an S3-compatible service (default: Amazon S3).",
+        rich_help_panel=STORAGE,
+    ),
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option("--region", metavar="REGION", help="Region of the bucket.", rich_help_panel=STORAGE),
+]
+CreateBucketOption = Annotated[
+    bool, typer.Option("--create-bucket", help="Create the bucket if it is missing.", rich_help_panel=STORAGE)
 ]
 
-RunFilter = dict[str, Any]  # what `services.server.locate_in` takes
-OPTIONS = (
-    ("root", Root, None),
-    ("backend", BackendUri, None),
-    ("backend_file", BackendFile, None),
-    ("bucket", BucketName, None),
-    ("prefix", Prefix, ""),
-    ("endpoint_url", EndpointUrl, None),
-    ("region", Region, None),
+LocationOptions = dict[str, Any]  # arguments of services.server.server_location.location_from_options
+LOCATION_OPTIONS = (
+    ("root", RootOption, None),
+    ("backend", BackendOption, None),
+    ("backend_file", BackendFileOption, None),
+    ("bucket", BucketOption, None),
+    ("prefix", PrefixOption, ""),
+    ("endpoint_url", EndpointUrlOption, None),
+    ("region", RegionOption, None),
 )
 
 
-def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where a server keeps things; it gets their values as `where`."""
+def with_location_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter `location` of a command by the options that say where a server keeps its data."""
     signature = inspect.signature(command, eval_str=True)
-    own = [one for one in signature.parameters.values() if one.name != "where"]
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, kind, default in OPTIONS
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "location"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, annotation, default in LOCATION_OPTIONS
     ]
 
     @functools.wraps(command)
-    def run(*given: Any, **named: Any) -> None:
-        command(*given, where={name: named.pop(name) for name, _, _ in OPTIONS}, **named)
+    def run(*positional: Any, **arguments: Any) -> None:
+        location = {name: arguments.pop(name) for name, _, _ in LOCATION_OPTIONS}
+        command(*positional, location=location, **arguments)
 
-    run.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return run

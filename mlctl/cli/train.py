@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, SharedStorage
+from mlctl.cli.cluster_options import (
+    ClusterOption,
+    CpuOption,
+    GpuOption,
+    MemoryOption,
+    StorageOption,
+    parse_cluster,
+)
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import Experiment, SourceArgument, Target
+from mlctl.cli.options import (
+    RECORDING,
+    TRAINING,
+    DataOption,
+    EpochsOption,
+    ExperimentOption,
+    Precision,
+    PrecisionOption,
+    RegisterOption,
+    RowsOption,
+    RunNameOption,
+    SeedOption,
+    SetOption,
+    SourceArgument,
+    TagOption,
+    TargetOption,
+)
+from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.output.next_steps import next_command
+from mlctl.output.progress import TrainingProgress
+from mlctl.units import parse_duration
 
-HOW, WHERE = "How it is trained", "How it is recorded"
-
-
-class Precision(StrEnum):
-    """The arithmetic that a model is trained in; it is logged in float32 whatever it was."""
-
-    auto = "auto"
-    float32 = "float32"
-    mixed_bfloat16 = "mixed_bfloat16"
-
-
-Epochs = Annotated[int | None, typer.Option(help="Passes over the data.", rich_help_panel=HOW)]
-BatchSize = Annotated[int | None, typer.Option(help="Examples a step.", rich_help_panel=HOW)]
-LearningRate = Annotated[float | None, typer.Option(help="The optimizer's step.", rich_help_panel=HOW)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Any value of mlctl recipes show; repeatable.",
-        rich_help_panel=HOW,
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seeds weights, order and dropout.", rich_help_panel=HOW)]
-Patience = Annotated[
+BatchSizeOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Stop after so many epochs without a better one.", rich_help_panel=HOW),
-]
-Data = Annotated[
-    str | None,
     typer.Option(
-        metavar="PATH",
-        help="A file, a folder, s3://… or synthetic, in place of the usual data.",
-        rich_help_panel=HOW,
+        "--batch-size", help="Examples per training step (default: the recipe's).", rich_help_panel=TRAINING
     ),
 ]
-Rows = Annotated[int | None, typer.Option(min=100, help="Size of synthetic data.", rich_help_panel=HOW)]
-PrecisionOption = Annotated[
-    Precision, typer.Option(help="auto: bfloat16 where it is faster and safe.", rich_help_panel=HOW)
+LearningRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate",
+        help="Learning rate of the optimizer (default: the recipe's).",
+        rich_help_panel=TRAINING,
+    ),
 ]
-RunName = Annotated[str | None, typer.Option(metavar="NAME", help="The run's name.", rich_help_panel=WHERE)]
-Tag = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Repeatable.", rich_help_panel=WHERE)
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        min=1,
+        help="Stop after this many epochs without improvement (default: never).",
+        rich_help_panel=TRAINING,
+    ),
 ]
-Register = Annotated[
+ParentOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Register the model under this name.", rich_help_panel=WHERE),
+    typer.Option("--parent", metavar="RUN", help="Nest the run below this run.", rich_help_panel=RECORDING),
 ]
-Parent = Annotated[
-    str | None, typer.Option(metavar="RUN", help="Nest the run under another.", rich_help_panel=WHERE)
-]
-Offline = Annotated[
+OfflineOption = Annotated[
     bool,
-    typer.Option("--offline", help="Keep the run on this machine, for mlctl sync.", rich_help_panel=WHERE),
+    typer.Option(
+        "--offline",
+        help="Record the run on this machine only; mlctl sync sends it later.",
+        rich_help_panel=RECORDING,
+    ),
 ]
-CheckpointEvery = Annotated[
+CheckpointEveryOption = Annotated[
     str,
     typer.Option(
-        metavar="DURATION", help="How often the store gets a copy to resume from.", rich_help_panel=WHERE
+        "--checkpoint-every",
+        metavar="DURATION",
+        help="How often to copy a checkpoint to the tracking store, so that another machine can resume.",
+        rich_help_panel=RECORDING,
     ),
 ]
 
@@ -77,28 +86,28 @@ CheckpointEvery = Annotated[
 def train(
     session: Session,
     source: SourceArgument,
-    target: Target = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    set_: Set = None,
-    data: Data = None,
-    rows: Rows = None,
-    seed: Seed = 0,
-    patience: Patience = None,
+    target: TargetOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    learning_rate: LearningRateOption = None,
+    set_: SetOption = None,
+    seed: SeedOption = 0,
+    patience: PatienceOption = None,
     precision: PrecisionOption = Precision.auto,
-    experiment: Experiment = None,
-    run_name: RunName = None,
-    tag: Tag = None,
-    register: Register = None,
-    parent: Parent = None,
-    offline: Offline = False,
-    checkpoint_every: CheckpointEvery = "60s",
-    cluster: Cluster = None,
-    storage: SharedStorage = None,
-    cpu: Cpu = None,
-    gpu: Gpu = None,
-    memory: Memory = None,
+    experiment: ExperimentOption = None,
+    run_name: RunNameOption = None,
+    tag: TagOption = None,
+    register: RegisterOption = None,
+    parent: ParentOption = None,
+    offline: OfflineOption = False,
+    checkpoint_every: CheckpointEveryOption = "60s",
+    cluster: ClusterOption = None,
+    storage: StorageOption = None,
+    cpu: CpuOption = None,
+    gpu: GpuOption = None,
+    memory: MemoryOption = None,
 ) -> None:
     """Train a recipe and log the model to MLflow.
 
@@ -109,22 +118,27 @@ def train(
     mlctl train ./mine.py --data ./my-data --register Mine
     mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
     """
-    from mlctl.cli.cluster import place
-    from mlctl.cli.values import pairs, seconds
-    from mlctl.output.progress import TrainingView
-    from mlctl.services.training.request import Request
-    from mlctl.services.workflows.train import train as train_model
+    from mlctl.services.training.request import TrainRequest
+    from mlctl.services.workflows import train as service
 
-    typed = {"target": target, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}
-    with TrainingView() as view:
-        run = train_model(
-            session.settings,
-            Request(
-                source, given, data, rows, seed, patience, precision.value, run_name,
-                pairs("--tag", tag), register, parent, offline, seconds(checkpoint_every),
-            ),
-            view,
-            place(cluster, storage, cpu, gpu, memory),
-        )  # fmt: skip
-    session.show(run, f"next: {run.next_command}")
+    request = TrainRequest(
+        source=source,
+        overrides=parse_overrides(
+            set_, target=target, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+        ),
+        data=data,
+        rows=rows,
+        seed=seed,
+        patience=patience,
+        precision=precision.value,
+        run_name=run_name,
+        tags=parse_pairs("--tag", tag),
+        register=register,
+        parent=parent,
+        offline=offline,
+        checkpoint_every_s=parse_duration(checkpoint_every),
+    )
+    nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory)
+    with TrainingProgress() as listener:
+        run = service.train(session.settings, request, listener, nodes)
+    session.show(run, f"next: {next_command(run)}")

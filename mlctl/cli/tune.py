@@ -7,16 +7,43 @@ from typing import Annotated
 
 import typer
 
-from mlctl.cli.cluster import Cluster, Cpu, Gpu, Memory, SharedStorage
+from mlctl.cli.cluster_options import (
+    ClusterOption,
+    CpuOption,
+    GpuOption,
+    MemoryOption,
+    StorageOption,
+    parse_cluster,
+)
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import Experiment, SourceArgument, Target
-from mlctl.cli.train import Data, Epochs, Precision, PrecisionOption, Register, Rows, RunName, Seed, Set, Tag
+from mlctl.cli.options import (
+    EXECUTION,
+    LIMITS,
+    DataOption,
+    DryRunOption,
+    EpochsOption,
+    ExperimentOption,
+    Precision,
+    PrecisionOption,
+    RegisterOption,
+    RowsOption,
+    RunNameOption,
+    SeedOption,
+    SetOption,
+    SourceArgument,
+    TagOption,
+    TargetOption,
+)
+from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.output.next_steps import next_command
+from mlctl.output.search_progress import SearchProgress
+from mlctl.units import parse_duration
 
-WHAT, LONG, HOW = "What is searched", "How long", "How it is run"
+SEARCH = "Search"
 
 
 class Algorithm(StrEnum):
-    """Which of KerasTuner's oracles chooses the values."""
+    """Search algorithms of KerasTuner."""
 
     random = "random"
     grid = "grid"
@@ -24,107 +51,139 @@ class Algorithm(StrEnum):
     hyperband = "hyperband"
 
 
-Space = Annotated[
+AlgorithmOption = Annotated[
+    Algorithm, typer.Option("--algorithm", help="Search algorithm.", rich_help_panel=SEARCH)
+]
+SpaceOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME=WHAT",
-        help="16..64:16, 1e-4..1e-1:log, adam|sgd, or one value; repeatable.",
-        rich_help_panel=WHAT,
+        "--space",
+        metavar="NAME=VALUES",
+        help="Values to search for a hyperparameter: a range with a step (16..64:16), a logarithmic range "
+        "(1e-4..1e-1:log), choices (adam|sgd), or one value. Can be given several times "
+        "(default: what the recipe declares).",
+        rich_help_panel=SEARCH,
     ),
 ]
-Objective = Annotated[
+ObjectiveOption = Annotated[
     str | None,
     typer.Option(
-        metavar="min:METRIC", help="min:val_mae, max:val_f1; default: the recipe's.", rich_help_panel=WHAT
+        "--objective",
+        metavar="DIRECTION:METRIC",
+        help="Metric to optimize, such as min:val_mae or max:val_f1 (default: the recipe's objective).",
+        rich_help_panel=SEARCH,
     ),
 ]
-AlgorithmOption = Annotated[Algorithm, typer.Option(help="Who chooses the values.", rich_help_panel=WHAT)]
-Trials = Annotated[
+TrialsOption = Annotated[
     int,
     typer.Option(
-        min=0, help="At most so many trials; 0: 10, or all of hyperband's brackets.", rich_help_panel=LONG
+        "--trials",
+        min=0,
+        help="Maximum number of trials; 0 means 10, or all brackets of hyperband.",
+        rich_help_panel=LIMITS,
     ),
 ]
-Executions = Annotated[
+ExecutionsOption = Annotated[
     int,
     typer.Option(
         "--executions-per-trial",
         min=1,
-        help="Train each trial so often, with seeds in a row; the mean counts.",
-        rich_help_panel=LONG,
+        help="Train each trial this many times with consecutive seeds, and use the mean score.",
+        rich_help_panel=LIMITS,
     ),
 ]
-Timeout = Annotated[
+TimeoutOption = Annotated[
     str | None,
     typer.Option(
-        metavar="10m",
-        help="Search for so long: 90s, 10m, 2h; then comes the final model.",
-        rich_help_panel=LONG,
+        "--timeout",
+        metavar="DURATION",
+        help="Stop the search after this time, such as 90s, 10m or 2h; the final model is trained after it "
+        "(default: no limit).",
+        rich_help_panel=LIMITS,
     ),
 ]
-Stop = Annotated[
+StopOption = Annotated[
     str | None,
     typer.Option(
+        "--stop",
         metavar="RULE",
-        help="bandit:slack=0.1,interval=2,delay=1 or bandit:amount=… or median:delay=1.",
-        rich_help_panel=LONG,
+        help="Rule that stops unpromising trials early: bandit:slack=0.1,interval=2,delay=1, "
+        "bandit:amount=0.02 or median:delay=1 (default: none).",
+        rich_help_panel=LIMITS,
     ),
 ]
-Finalists = Annotated[
+FinalistsOption = Annotated[
     int,
     typer.Option(
+        "--finalists",
         min=0,
-        help="So many are trained until validation stands still; 0: the best as it was.",
-        rich_help_panel=LONG,
+        help="Number of top trials to retrain with early stopping; 0 keeps the best trial's model as it is.",
+        rich_help_panel=LIMITS,
     ),
 ]
-MaxFailures = Annotated[
-    int, typer.Option(min=1, help="So many failed trials in a row end the search.", rich_help_panel=LONG)
+MaxFailuresOption = Annotated[
+    int,
+    typer.Option(
+        "--max-failures",
+        min=1,
+        help="End the search after this many failed trials in a row.",
+        rich_help_panel=LIMITS,
+    ),
 ]
-Parallel = Annotated[
-    int, typer.Option("--parallel", "-P", min=0, help="Trials at once; 0: one a core.", rich_help_panel=HOW)
+ParallelOption = Annotated[
+    int,
+    typer.Option(
+        "--parallel",
+        "-P",
+        min=0,
+        help="Number of trials to run at once; 0 means one per CPU core, or all that a cluster has room for.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
-Threads = Annotated[
-    int, typer.Option(min=0, help="Threads a trial; 0: the cores shared out.", rich_help_panel=HOW)
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show the space and the first trials.", rich_help_panel=HOW)
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        min=0,
+        help="Threads per trial; 0 divides the CPU cores among the trials that run at once.",
+        rich_help_panel=EXECUTION,
+    ),
 ]
 
 
 def tune(
     session: Session,
     source: SourceArgument,
-    target: Target = None,
+    target: TargetOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
     algorithm: AlgorithmOption = Algorithm.random,
-    space: Space = None,
-    objective: Objective = None,
-    set_: Set = None,
-    epochs: Epochs = None,
-    data: Data = None,
-    rows: Rows = None,
-    trials: Trials = 0,
-    executions: Executions = 1,
-    timeout: Timeout = None,
-    stop: Stop = None,
-    finalists: Finalists = 1,
-    max_failures: MaxFailures = 3,
-    parallel: Parallel = 0,
-    threads: Threads = 0,
-    seed: Seed = 0,
+    space: SpaceOption = None,
+    objective: ObjectiveOption = None,
+    epochs: EpochsOption = None,
+    set_: SetOption = None,
+    seed: SeedOption = 0,
     precision: PrecisionOption = Precision.auto,
-    experiment: Experiment = None,
-    run_name: RunName = None,
-    tag: Tag = None,
-    register: Register = None,
-    dry_run: DryRun = False,
-    cluster: Cluster = None,
-    storage: SharedStorage = None,
-    cpu: Cpu = None,
-    gpu: Gpu = None,
-    memory: Memory = None,
+    trials: TrialsOption = 0,
+    executions_per_trial: ExecutionsOption = 1,
+    timeout: TimeoutOption = None,
+    stop: StopOption = None,
+    finalists: FinalistsOption = 1,
+    max_failures: MaxFailuresOption = 3,
+    parallel: ParallelOption = 0,
+    threads: ThreadsOption = 0,
+    experiment: ExperimentOption = None,
+    run_name: RunNameOption = None,
+    tag: TagOption = None,
+    register: RegisterOption = None,
+    dry_run: DryRunOption = False,
+    cluster: ClusterOption = None,
+    storage: StorageOption = None,
+    cpu: CpuOption = None,
+    gpu: GpuOption = None,
+    memory: MemoryOption = None,
 ) -> None:
-    r"""Search a recipe's hyperparameters and log the best model.
+    r"""Search for the best hyperparameters of a recipe and log the best model.
 
     \b
     mlctl tune digits --trials 8
@@ -134,22 +193,37 @@ def tune(
     mlctl tune titanic.csv --target Survived --timeout 10m --register Titanic
     mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning --cpu 2
     """
-    from mlctl.cli.cluster import place
-    from mlctl.cli.values import pairs, seconds
-    from mlctl.output.search import SearchView
+    from mlctl.services.tuning.request import TuneRequest
     from mlctl.services.workflows import tune as service
 
-    typed = {"target": target, "epochs": epochs}
-    given = {**pairs("--set", set_), **{name: value for name, value in typed.items() if value is not None}}
-    request = service.SearchRequest(
-        source, algorithm.value, trials, executions, parallel, threads,
-        seconds(timeout) if timeout is not None else None, given, pairs("--space", space), objective, stop,
-        finalists, max_failures, data, rows, seed, precision.value, run_name, pairs("--tag", tag), register,
-        place(cluster, storage, cpu, gpu, memory),
-    )  # fmt: skip
+    request = TuneRequest(
+        source=source,
+        algorithm=algorithm.value,
+        trials=trials,
+        executions=executions_per_trial,
+        parallel=parallel,
+        threads=threads,
+        timeout_s=None if timeout is None else parse_duration(timeout),
+        overrides=parse_overrides(set_, target=target, epochs=epochs),
+        space=parse_pairs("--space", space),
+        objective=objective,
+        stop=stop,
+        finalists=finalists,
+        max_failures=max_failures,
+        data=data,
+        rows=rows,
+        seed=seed,
+        precision=precision.value,
+        run_name=run_name,
+        tags=parse_pairs("--tag", tag),
+        register=register,
+        cluster=parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory),
+    )
     if dry_run:
-        session.show(service.plan(session.settings, request), f"next: mlctl tune {source} …, without -n")
+        session.show(
+            service.plan(session.settings, request), f"next: run mlctl tune {source} without --dry-run"
+        )
         return
-    with SearchView() as view:
-        search = service.tune(session.settings, request, view)
-    session.show(search, f"next: {search.run.next_command}")
+    with SearchProgress() as listener:
+        search = service.tune(session.settings, request, listener)
+    session.show(search, f"next: {next_command(search.run)}")

@@ -1,1 +1,1 @@
-"""Data: where it is found, how it is read without running anything in it, and how it is split."""
+"""Data: finding files, reading them without running code in them, and splitting rows."""

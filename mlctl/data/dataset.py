@@ -1,4 +1,4 @@
-"""What a recipe's `load` returns: raw inputs and targets by split."""
+"""The data set that a recipe's `load` returns: inputs and targets by split."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.objective import Objective
 from mlctl.errors import BadDataError
+
+MAX_LISTED_CLASSES = 20
 
 
 @dataclass(frozen=True)
 class Split:
     """Examples and their targets.
 
-    `inputs` is whatever the recipe's encoder takes: an array (n, …), a DataFrame of n rows, or a `SparseBags` or
-    `ImageFiles` of n rows. `targets` is (n,) class numbers, (n,) zeros and ones, or (n,) values in the target's unit.
+    Attributes:
+        inputs: What the recipe's encoder takes: an array (n, …), a DataFrame, a `SparseBags` or an `ImageFiles` of
+            n rows.
+        targets: Array (n,) of class indices, of zeros and ones, or of values in the target's unit.
     """
 
     inputs: Any
@@ -31,7 +36,7 @@ class Split:
 
 
 def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
-    """Return these rows of a split's inputs: of an array, a DataFrame or a `SparseBags`."""
+    """Return these rows of a split's inputs."""
     if isinstance(inputs, np.ndarray):
         return inputs[rows]
     if hasattr(inputs, "iloc"):
@@ -39,34 +44,44 @@ def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
     return inputs.take(rows)
 
 
-def class_numbers(names: Iterable[str], classes: Sequence[str], model: str) -> np.ndarray[Any, Any]:
-    """Return (n,) the numbers that a model of these classes has for them; BadDataError names an unknown one."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    found = [(name, numbers.get(name)) for name in names]
-    unknown = next((name for name, number in found if number is None), None)
+def class_indices(names: Iterable[str], classes: Sequence[str], model: str) -> np.ndarray[Any, Any]:
+    """Return the index of each name in a model's classes: int64 (n,).
+
+    Raises BadDataError if the model does not have one of the classes.
+    """
+    index_of = {name: index for index, name in enumerate(classes)}
+    names = list(names)
+    unknown = next((name for name in names if name not in index_of), None)
     if unknown is not None:
-        more = ", …" if len(classes) > 20 else ""
+        more = ", …" if len(classes) > MAX_LISTED_CLASSES else ""
         raise BadDataError(
-            f"{model} does not know the class {unknown!r}", f"its classes are {', '.join(classes[:20])}{more}"
+            f"{model} does not know the class {unknown!r}",
+            f"its classes are {', '.join(classes[:MAX_LISTED_CLASSES])}{more}",
         )
-    return np.array([number for _, number in found], np.int64)
+    return np.array([index_of[name] for name in names], np.int64)
 
 
-def is_packed(inputs: Any) -> bool:
-    """Whether inputs are held in another form than the model's own, which `dense()` makes of some rows of them."""
+def needs_dense(inputs: Any) -> bool:
+    """Whether inputs must be converted with their `dense()` before a model can take them."""
     return hasattr(inputs, "dense")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Raw inputs and targets by split, with what is needed to say what they are.
+    """Inputs and targets by split, and where they come from.
 
-    `classes` names the classes in order (empty for a regression), `unit` is the target's ("USD"), `source`
-    is a path, a URL, "bundled" or "synthetic", `sha256` covers all content of the files it was read from,
-    `size_bytes` is theirs, `split_seed` is the seed that dealt the rows out (None: the publisher did).
-    `extra` holds what a recipe's encoder wants of it: `imdb` puts its words there, by rank ("words").
-    `as_raw` turns inputs back into what a client would send, where they are not the same. `input_shape` is an
-    encoded example's, known to `build`. `notes` are lines to be said before training begins.
+    Attributes:
+        classes: Names of the classes in order; empty for a regression.
+        unit: Unit of a regression's target, such as "USD".
+        source: A path, a URL, "bundled" or "synthetic".
+        sha256: Digest of all content of the files that were read.
+        size_bytes: Size of these files.
+        split_seed: Seed of the random split; None if the publisher split the data.
+        extra: What the recipe's encoder needs besides the inputs, such as the vocabulary ("words") of `imdb`.
+        as_raw: Converts inputs to what a client would send; None if they are the same.
+        input_shape: Shape of an encoded example; set before `build` is called.
+        notes: Lines to show before training.
+        objective: Objective for this data; None for the recipe's own.
     """
 
     name: str
@@ -83,9 +98,10 @@ class Dataset:
     as_raw: Callable[[Any], Any] | None = None
     input_shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    objective: Objective | None = None
 
     def raw(self, inputs: Any) -> Any:
-        """Return inputs of a split, or some rows of them, as a client would send them: texts for `SparseBags`."""
+        """Return inputs as a client would send them, such as texts for `SparseBags`."""
         return inputs if self.as_raw is None else self.as_raw(inputs)
 
     @property
@@ -95,18 +111,18 @@ class Dataset:
 
     @property
     def synthetic(self) -> bool:
-        """Whether this is a stand-in and not the real data."""
+        """Whether this is generated data in place of the real data."""
         return self.source == "synthetic"
 
     @property
     def splits(self) -> dict[str, int]:
-        """Rows of each split."""
+        """Number of rows in each split."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: len(split) for name, split in named.items() if split is not None}
 
     @property
     def task(self) -> str:
-        """What is to be learned: regression, binary or multiclass."""
+        """Regression, binary or multiclass."""
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"

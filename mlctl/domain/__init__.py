@@ -1,1 +1,1 @@
-"""Frozen values that services return, the output shows, and programs read as JSON."""
+"""Frozen values: services return them, the output shows them, and programs read them as JSON."""

@@ -1,4 +1,4 @@
-"""The nouns of automatic machine learning: a leaderboard, and what would be tried."""
+"""Results and plans of automatic machine learning."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 from mlctl.domain.objective import Objective
 from mlctl.domain.run import Run
 
-BLEND = "blend"
+BLEND = "blend"  # name of the leaderboard entry that combines several models
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LeaderboardEntry:
-    """One model of the leaderboard, or the blend of several.
+    """One model of the leaderboard, or the blend of several models.
 
-    `score` is the objective on validation rows (None where it failed, which `why` explains), `metrics` all that
-    they say, `rounds` how many trees or epochs it has, `weight` its share in the blend.
+    Attributes:
+        state: done, failed or stopped.
+        score: Objective on the validation rows; None if the model failed.
+        metrics: All metrics on the validation rows.
+        rounds: Number of trees or epochs.
+        weight: Share of this model in the blend.
+        reason: Why the model failed or was stopped.
     """
 
     model: str
@@ -30,27 +35,32 @@ class LeaderboardEntry:
     rounds: int = 0
     duration_s: float = 0.0
     weight: float = 0.0
-    why: str = ""
+    reason: str = ""
 
 
-@dataclass(frozen=True)
-class Automl:
-    """A finished race: the parent run, which holds the model to serve, and every model, best first."""
+@dataclass(frozen=True, kw_only=True)
+class AutomlResult:
+    """A finished automl run: the parent run, which holds the logged model, and all models, best first."""
 
     run: Run
     objective: Objective
     leaderboard: tuple[LeaderboardEntry, ...]
-    ended: str
+    end_reason: str
 
     @property
     def run_id(self) -> str:
-        """The parent run's id."""
+        """The ID of the parent run."""
         return self.run.run_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutomlPlan:
-    """What would be tried, in this order, having fitted nothing: (model, family, what it is told)."""
+    """What an automl run would try, without fitting anything.
+
+    Attributes:
+        featurize: Whether derived columns are added.
+        models: (model, family, parameters), in the order in which they would be fitted.
+    """
 
     recipe: str
     objective: Objective | None

@@ -1,4 +1,4 @@
-"""A cluster that trials are trained on."""
+"""The Ray cluster that a training or the trials of a search run on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from mlctl.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Where trials run, and what each is given there.
+    """A cluster, and the resources of each task on it.
 
-    `address` is ray://HOST:PORT, HOST:PORT, or local:N for N nodes of this machine's own; `storage` is a place
-    that all nodes reach, s3://BUCKET/FOLDER or a shared folder; `memory` is in bytes, None for no demand.
+    Attributes:
+        address: ray://HOST:PORT, HOST:PORT, or local:N for N nodes that mlctl starts on this machine.
+        storage: Storage that all nodes can reach: s3://BUCKET/FOLDER or a shared folder.
+        cpu: CPU cores of each task.
+        gpu: GPUs of each task.
+        memory: Memory of each task in bytes; None: no requirement.
     """
 
     address: str
@@ -23,18 +27,18 @@ class Cluster:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError for an address that is none, and where a shared place is missing."""
+        """Raise UsageError if the address is invalid, or if an existing cluster has no shared storage."""
         if not re.fullmatch(r"local:[1-9]\d?|(ray://)?[\w.\-\[\]:]+:\d{1,5}", self.address):
             raise UsageError(
-                f"--cluster {self.address} is no address", "write ray://HOST:PORT, HOST:PORT or local:2"
+                f"--cluster {self.address} is not an address", "write ray://HOST:PORT, HOST:PORT or local:2"
             )
-        if self.storage is None and not self.own_nodes:
+        if self.storage is None and not self.local_node_count:
             raise UsageError(
-                f"the nodes of {self.address} need a place that all of them and this machine reach",
-                "--storage s3://BUCKET/FOLDER, or a folder that is shared: --storage /mnt/shared",
+                f"the nodes of {self.address} and this machine need a storage that all of them can reach",
+                "add --storage s3://BUCKET/FOLDER, or a shared folder: --storage /mnt/shared",
             )
 
     @property
-    def own_nodes(self) -> int:
-        """How many nodes are to be started on this machine; 0 for a cluster that exists."""
+    def local_node_count(self) -> int:
+        """Number of nodes to start on this machine; 0 for an existing cluster."""
         return int(self.address.removeprefix("local:")) if self.address.startswith("local:") else 0

@@ -1,4 +1,4 @@
-"""What hyperband does: brackets of rungs, each of which goes on with the best third of the trials before it."""
+"""Hyperband's schedule: brackets of rungs. Each rung continues the best third of the trials of the rung before."""
 
 from __future__ import annotations
 
@@ -6,58 +6,59 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-FACTOR = 3
+REDUCTION_FACTOR = 3
 
 
 @dataclass(frozen=True)
 class Rung:
-    """So many trials, trained up to an epoch, `after` the epoch at which the rung before has left them."""
+    """A number of trials, trained from `start_epoch`, where the rung before stopped, up to `epochs`."""
 
     trials: int
     epochs: int
-    after: int = 0
+    start_epoch: int = 0
 
     @property
-    def trained(self) -> int:
-        """How many epochs are trained in all."""
-        return self.trials * (self.epochs - self.after)
+    def total_epochs(self) -> int:
+        """Number of epochs that all trials of this rung train together."""
+        return self.trials * (self.epochs - self.start_epoch)
 
 
 Bracket = tuple[Rung, ...]
 
 
-def brackets(epochs: int) -> tuple[Bracket, ...]:
-    """Return all brackets of trials that have so many epochs at most, by the sizes that KerasTuner gives them."""
-    halvings = 0
-    while FACTOR ** (halvings + 1) <= epochs:
-        halvings += 1
-    last = math.ceil(1 + math.log(epochs, FACTOR))  # of a bracket that halves nothing
-    return tuple(_bracket(epochs, number, last) for number in range(halvings, -1, -1))
+def hyperband_brackets(max_epochs: int) -> tuple[Bracket, ...]:
+    """Return all brackets for trials of at most `max_epochs` epochs, with the sizes that KerasTuner uses."""
+    reductions = 0
+    while REDUCTION_FACTOR ** (reductions + 1) <= max_epochs:
+        reductions += 1
+    last_bracket_trials = math.ceil(1 + math.log(max_epochs, REDUCTION_FACTOR))
+    return tuple(_bracket(max_epochs, number, last_bracket_trials) for number in range(reductions, -1, -1))
 
 
-def _bracket(epochs: int, halvings: int, last: int) -> Bracket:
+def _bracket(max_epochs: int, reductions: int, last_bracket_trials: int) -> Bracket:
     rungs: list[Rung] = []
-    for left in range(halvings, -1, -1):
-        trials = math.ceil(last / (halvings + 1) * FACTOR**left)
-        rungs.append(Rung(trials, math.ceil(epochs / FACTOR**left), rungs[-1].epochs if rungs else 0))
+    for remaining in range(reductions, -1, -1):
+        trials = math.ceil(last_bracket_trials / (reductions + 1) * REDUCTION_FACTOR**remaining)
+        epochs = math.ceil(max_epochs / REDUCTION_FACTOR**remaining)
+        rungs.append(Rung(trials, epochs, rungs[-1].epochs if rungs else 0))
     return tuple(rungs)
 
 
-def trials_of(found: Sequence[Bracket]) -> int:
-    """Return how many trials there are in brackets, each that goes on counted again."""
-    return sum(rung.trials for bracket in found for rung in bracket)
+def count_trials(brackets: Sequence[Bracket]) -> int:
+    """Return the number of trials in brackets; a trial counts once in each of its rungs."""
+    return sum(rung.trials for bracket in brackets for rung in bracket)
 
 
-def first_of(found: Sequence[Bracket], trials: int) -> tuple[Bracket, ...]:
-    """Return what the first so many trials are of brackets."""
-    kept: list[Bracket] = []
-    for bracket in found:
+def take_trials(brackets: Sequence[Bracket], trials: int) -> tuple[Bracket, ...]:
+    """Return the part of the brackets that the first `trials` trials cover."""
+    covered: list[Bracket] = []
+    for bracket in brackets:
         rungs: list[Rung] = []
         for rung in bracket:
-            some = min(rung.trials, trials)
-            trials -= some
-            if some:
-                rungs.append(replace(rung, trials=some))
+            count = min(rung.trials, trials)
+            trials -= count
+            if count:
+                rungs.append(replace(rung, trials=count))
         if rungs:
-            kept.append(tuple(rungs))
-    return tuple(kept)
+            covered.append(tuple(rungs))
+    return tuple(covered)

@@ -1,10 +1,10 @@
-"""The words of a text table that stand for a gap, as training reads them and as an endpoint does."""
+"""Words of a text table that stand for a missing value, both in training and in an endpoint."""
 
 from __future__ import annotations
 
-OF_PANDAS = frozenset({
+PANDAS_WORDS = frozenset({
     "", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A", "NULL", "null", "None", "NaN", "-NaN", "nan", "-nan",
     "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
 })  # fmt: skip
-OUR_OWN = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")
-WORDS = OF_PANDAS | frozenset(OUR_OWN)
+EXTRA_WORDS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")
+MISSING_WORDS = PANDAS_WORDS | frozenset(EXTRA_WORDS)

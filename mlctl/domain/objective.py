@@ -1,4 +1,4 @@
-"""The metric that a recipe optimizes, and its direction."""
+"""The metric that a training optimizes, and its direction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Objective:
-    """What a recipe tries to reach: a metric's name and its direction."""
+    """The name of a metric, and whether to maximize or minimize it."""
 
     metric: str
     maximize: bool
 
-    def better(self, candidate: float, incumbent: float) -> bool:
-        """Whether `candidate` beats `incumbent`; a NaN never does, and anything beats a NaN."""
+    def is_better(self, candidate: float, incumbent: float) -> bool:
+        """Whether `candidate` beats `incumbent`. NaN never beats anything, and any number beats NaN."""
         if candidate != candidate:  # NaN
             return False
         if incumbent != incumbent:
@@ -28,5 +28,5 @@ LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "mape", "duration")
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric of this name is to be minimised: losses and errors are, all else is not."""
+    """Whether a metric of this name should be minimized: true for losses, errors and durations."""
     return any(part in LOWER_IS_BETTER for part in metric.lower().replace("-", "_").split("_"))

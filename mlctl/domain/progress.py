@@ -1,4 +1,4 @@
-"""How a training reports its progress."""
+"""How services report the progress of a training."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from mlctl.domain.objective import Objective
 
 
 class ProgressListener(Protocol):
-    """Who looks on while a model is trained; the command line shows it, a test records it."""
+    """Receives the progress of a training. The command line shows it; tests record it."""
 
     def message(self, text: str) -> None:
-        """Tell a thing worth knowing, once."""
+        """Receive a message for the user."""
 
     def download(self, name: str, done: int, total: int | None) -> None:
-        """Tell how many bytes of a download have come."""
+        """Receive the number of bytes that a download has transferred; `total` is None if it is unknown."""
 
     def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
-        """Training begins: `epochs` epochs of `steps` batches."""
+        """A training of `epochs` epochs of `steps` batches starts; `what` names the recipe or model."""
 
     def step(self, epoch: int, done: int, steps: int) -> None:
-        """`done` of an epoch's batches are done; epochs count from 1."""
+        """`done` of the `steps` batches of an epoch are finished; epochs count from 1."""
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """An epoch has ended; `best` is the best one so far by the objective."""
+        """An epoch ended after `seconds`; `best` is the number of the best epoch so far."""
 
     def stage(self, what: str) -> None:
-        """Something other than training begins: loading, logging, checking."""
+        """A stage other than training starts, such as loading, logging or checking; `what` describes it."""
 
 
 class NullProgress:
-    """A Watcher that shows nothing."""
+    """A ProgressListener that ignores everything."""
 
     def message(self, text: str) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
     def download(self, name: str, done: int, total: int | None) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
     def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
     def step(self, epoch: int, done: int, steps: int) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
     def stage(self, what: str) -> None:
-        """Show nothing."""
+        """Ignore it."""

@@ -1,13 +1,13 @@
-"""What a project and its machine answer: files written, findings of the doctor, a recipe put to the test."""
+"""Results of the commands about a project and its machine: init, doctor, completion and recipes check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at: what was found, and what to do where it is not well ("" where it is)."""
+@dataclass(frozen=True, kw_only=True)
+class DoctorCheck:
+    """One check of the doctor: what it found, and how to fix a problem ("" if there is nothing to fix)."""
 
     name: str
     ok: bool
@@ -17,29 +17,29 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that the doctor looked at; `settings` are (name, value, source), secrets masked."""
+    """All checks of the doctor; `settings` are (name, value, source), with secrets masked."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
     settings: tuple[tuple[str, str, str], ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found that needs mending."""
-        return all(one.ok for one in self.checks)
+        """Whether all checks passed."""
+        return all(check.ok for check in self.checks)
 
 
 @dataclass(frozen=True)
 class CheckedStep:
-    """One step of a recipe that works: what it made, and how long it took."""
+    """One step of a recipe that works: its result, and its duration."""
 
     step: str
-    made: str
+    result: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class CheckedRecipe:
-    """A recipe whose every step works on a few rows."""
+    """A recipe of which every step works on a few rows."""
 
     recipe: str
     file: str
@@ -48,7 +48,7 @@ class CheckedRecipe:
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of a project; `written` is false where it was there already and is left as it was."""
+    """A file of a project; `written` is false if it existed already and was left unchanged."""
 
     path: str
     written: bool
@@ -56,17 +56,22 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder that mlctl and `mlflow run` know what to do with."""
+    """A folder in which both mlctl and `mlflow run` work."""
 
     folder: str
     files: tuple[WrittenFile, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstalledCompletion:
-    """A shell's completion script where the shell finds it; `changed` is false where it was there already."""
+    """An installed completion script.
+
+    Attributes:
+        changed: False if the same script was installed already.
+        next_step: What the user does so that the shell uses it.
+    """
 
     shell: str
     file: str
     changed: bool
-    start: str
+    next_step: str

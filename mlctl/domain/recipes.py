@@ -1,4 +1,4 @@
-"""What lists and details of recipes show."""
+"""Lists and details of recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RecipeInfo:
-    """A recipe as a list shows it, found without loading it."""
+    """A recipe in a list; finding it does not load it."""
 
     name: str
     summary: str
@@ -17,14 +17,14 @@ class RecipeInfo:
 
 @dataclass(frozen=True)
 class RecipeList:
-    """Every recipe that is installed."""
+    """All installed recipes."""
 
     recipes: tuple[RecipeInfo, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HyperparameterInfo:
-    """One hyperparameter or data option of a recipe, with its bounds in words."""
+    """One hyperparameter or data option of a recipe; `allowed` describes its valid values."""
 
     name: str
     default: Any
@@ -32,9 +32,9 @@ class HyperparameterInfo:
     help: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecipeDetail:
-    """A recipe with all that can be set on it."""
+    """A recipe with all values that can be set; `source` is its file."""
 
     name: str
     summary: str

@@ -1,4 +1,4 @@
-"""The nouns of the model registry: what selectors, promotions, their checks and their history answer."""
+"""Registered models: their versions, promotions, gate checks and history."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 from mlctl.domain.run import DataReference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelReference:
-    """One model that can be loaded: its URI, and what is known of where it comes from.
+    """A model that can be loaded.
 
-    `name` and `version` are those of the registry, None for a model that was named by a run, a folder or an
-    address; `run_id` is the run that made it, None where nobody knows.
+    Attributes:
+        name: Name in the registry; None if the user named the model by a run, a folder or a URI.
+        version: Version in the registry; None like `name`.
+        run_id: Run that logged the model; None if it is unknown.
     """
 
     uri: str
@@ -24,11 +26,15 @@ class ModelReference:
     run_id: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegisteredVersion:
-    """One version of a registered model; `metrics` are those of the model that was kept.
+    """One version of a registered model.
 
-    `stage` is the classic one, `alias` every alias that points here, `source` what it was registered from.
+    Attributes:
+        stage: Classic stage, such as Production.
+        alias: All aliases that point to this version.
+        source: Run or folder from which it was registered.
+        metrics: Metrics of the logged model.
     """
 
     name: str
@@ -44,11 +50,11 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """The address under which any MLflow client loads this version."""
+        """The URI with which any MLflow client loads this version."""
         return f"models:/{self.name}/{self.version}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
     """A registered model with its versions, newest first."""
 
@@ -67,18 +73,22 @@ class ModelList:
 
 @dataclass(frozen=True)
 class ModelDetail:
-    """A registered model, or one version of it, with its lineage.
-
-    `lineage` is None for the whole model; `size_bytes` None where the files cannot be listed.
-    """
+    """A registered model with all versions, or with one version and its lineage."""
 
     model: RegisteredModel
     lineage: Lineage | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """Where one version comes from and what it takes: run, params, data, signature, flavors, size."""
+    """Origin and interface of one version.
+
+    Attributes:
+        inputs: Description of each input.
+        outputs: Description of each output.
+        flavors: MLflow flavors with the version of their library.
+        size_bytes: Size of the model; None if its files cannot be listed.
+    """
 
     run_name: str | None
     params: Mapping[str, str]
@@ -90,9 +100,9 @@ class Lineage:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A version that was registered; `created` is false where the same model was registered before."""
+    """A registered version; `created` is false if the same model was registered before."""
 
     name: str
     version: str
@@ -102,9 +112,9 @@ class Registration:
     created: bool = True
 
 
-@dataclass(frozen=True)
-class Check:
-    """One gate: what was wanted, what was found (None for nothing), and whether it holds."""
+@dataclass(frozen=True, kw_only=True)
+class GateCheck:
+    """One gate of a promotion: the requirement, the value found (None for no value), and whether it holds."""
 
     check: str
     wanted: str
@@ -112,11 +122,14 @@ class Check:
     holds: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """A move of a version to a stage; `replaced` is the version that held it before, None for none.
+    """A move of a version to a stage.
 
-    `changed` is false where the version held the stage already; `dry_run` says that nothing was moved.
+    Attributes:
+        replaced: Version that was in the stage before; None if there was none.
+        changed: False if the version was in the stage already.
+        dry_run: Whether nothing was changed because the user asked for a dry run.
     """
 
     name: str
@@ -124,20 +137,20 @@ class Promotion:
     stage: str
     replaced: str | None
     changed: bool
-    checks: tuple[Check, ...] = ()
+    checks: tuple[GateCheck, ...] = ()
     action: str = "promote"
     dry_run: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def refused(self) -> bool:
-        """Whether a check did not hold, so that nothing was changed."""
+        """Whether a check failed, so that nothing was changed."""
         return not all(check.holds for check in self.checks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a model reaches on a recipe's data: `metrics` on its `split`, of `rows` examples."""
+    """Metrics of a model on `rows` examples of one split of a recipe's data."""
 
     model: ModelReference
     recipe: str
@@ -147,9 +160,9 @@ class Evaluation:
     data: DataReference
 
 
-@dataclass(frozen=True)
-class Move:
-    """One entry of a model's history."""
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One entry of a model's history; `released` are the stages that the version left."""
 
     at: datetime
     by: str
@@ -158,7 +171,7 @@ class Move:
     version: str
     replaced: str | None
     reason: str
-    checks: tuple[Check, ...] = ()
+    checks: tuple[GateCheck, ...] = ()
     run_id: str | None = None
     data_sha256: str | None = None
     released: tuple[str, ...] = ()
@@ -166,16 +179,16 @@ class Move:
 
 @dataclass(frozen=True)
 class History:
-    """A model's moves, oldest first; `holders` says which version holds each stage after the last of them."""
+    """A model's history, oldest entry first; `holders` maps each stage to its version after the last entry."""
 
     name: str
-    moves: tuple[Move, ...]
+    entries: tuple[HistoryEntry, ...]
     holders: Mapping[str, str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelDiff:
-    """What differs between two versions, and nothing else: name -> (of a, of b), None where one has none."""
+    """The differences between two versions: name -> (value of a, value of b); None if one has no value."""
 
     name: str
     a: str
@@ -188,16 +201,16 @@ class ModelDiff:
 
 @dataclass(frozen=True)
 class RemovedModel:
-    """A registered model, or versions of it, that were deleted."""
+    """Deleted versions of a registered model; `model_deleted` says whether the model itself was deleted."""
 
     name: str
     versions: tuple[str, ...]
-    whole: bool
+    model_deleted: bool
 
 
 @dataclass(frozen=True)
 class DownloadedModel:
-    """A model's folder that was copied to `path`."""
+    """A model whose folder was copied to `path`."""
 
     reference: ModelReference
     path: str

@@ -8,12 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataReference:
-    """The data that a run was made from.
+    """The data of a run.
 
-    `source` is where it came from (a path, a URL, "bundled", "synthetic"), `sha256` covers all of its
-    content, `rows` counts the examples of each split together.
+    Attributes:
+        source: Where the data came from: a path, a URL, "bundled" or "synthetic".
+        sha256: Hash of the whole content.
+        rows: Number of examples of all splits together.
+        splits: Number of examples of each split.
     """
 
     name: str
@@ -26,21 +29,21 @@ class DataReference:
 
     @property
     def synthetic(self) -> bool:
-        """Whether this is a stand-in and not the real data."""
+        """Whether generated data stands in for the real data."""
         return self.source == "synthetic"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that belongs to a run; `path` is relative to the run, `size_bytes` None for a folder."""
+    """A file or folder of a run; `path` is relative to the run, and `size_bytes` is None for a folder."""
 
     path: str
     size_bytes: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run in the tracking store; `registered` is NAME/VERSION where its model was registered just now."""
+    """One run in the tracking store; `registered` is NAME/VERSION if its model was registered just now."""
 
     run_id: str
     run_name: str
@@ -58,18 +61,10 @@ class Run:
     parent_run_id: str | None = None
     registered: str = ""
 
-    @property
-    def next_command(self) -> str:
-        """What is likely to be typed next."""
-        if self.registered:
-            return "mlctl promote {} {} Production".format(*self.registered.split("/"))
-        short = self.run_id[:8]
-        return f"mlctl runs show {short}, or mlctl register {short} NAME"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunDetail:
-    """A run with what belongs to it: each metric's values by epoch, and its artifacts."""
+    """A run with the values of each metric by epoch, and its artifacts."""
 
     run: Run
     histories: Mapping[str, tuple[float, ...]]
@@ -78,21 +73,21 @@ class RunDetail:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A named collection of runs; `more` says that there are more of them than were counted."""
+    """A named collection of runs; `has_more` says that it has more runs than were counted."""
 
     name: str
     experiment_id: str
     runs: int
     last_run_at: datetime | None
     artifact_location: str
-    more: bool = False
+    has_more: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SyncedRun:
-    """A run's record that was sent: how many of its entries, and the status that it ended with."""
+    """A local run that mlctl sent to the store: the number of entries sent, and the run's final status."""
 
     run_id: str
     status: str
@@ -102,31 +97,31 @@ class SyncedRun:
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What mlctl sync has sent."""
+    """All runs that mlctl sync sent."""
 
     runs: tuple[SyncedRun, ...]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The first epoch at which a metric differs between a run and its reproduction; None: not there."""
+@dataclass(frozen=True, kw_only=True)
+class MetricDifference:
+    """The first step at which a metric of a reproduced run differs from the original; None: no value."""
 
     metric: str
     step: int
-    then: float | None
-    now: float | None
+    original: float | None
+    reproduced: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A run made again: where it differs, and what honest reasons there are."""
+    """A repeated run: its differences from the original, and their possible reasons."""
 
     run: Run
-    of: str
-    differences: tuple[Difference, ...]
+    original_run_id: str
+    differences: tuple[MetricDifference, ...]
     reasons: tuple[str, ...]
 
     @property
     def identical(self) -> bool:
-        """Whether every figure of every epoch is the same."""
+        """Whether every value of every epoch is the same."""
         return not self.differences

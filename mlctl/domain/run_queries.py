@@ -1,4 +1,4 @@
-"""The nouns of looking at runs: what a search asks, and what lists, differences and curves answer."""
+"""Queries of runs, and their answers: lists, differences, curves and snapshots."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from mlctl.domain.run import Artifact, Experiment, Run
 from mlctl.domain.tune import SearchSnapshot
 
-CHECKPOINT = "checkpoint"  # the artifact folder from which another machine can go on; a training replaces what is in it
+CHECKPOINT_FOLDER = "checkpoint"  # artifacts from which another machine can resume; a training replaces them
 
 
 @dataclass(frozen=True)
-class Field:
-    """Something that a run has a value for.
+class RunField:
+    """Something for which runs have values.
 
-    `kind` is "metric", "param", "tag" or "attribute" (status, started, …), `name` the name within it.
+    Attributes:
+        kind: "metric", "param", "tag" or "attribute" (status, started, …).
+        name: Name within its kind.
     """
 
     kind: str
@@ -29,47 +31,51 @@ class Field:
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison of a field with a number or a text; a store may use it to leave runs out early."""
+    """A comparison of a field with a number or a text; a store may use it to select runs early."""
 
-    field: Field
+    field: RunField
     operator: str
     value: float | str
 
 
 @dataclass(frozen=True)
 class SortKey:
-    """A field to sort by; runs without it come last, whichever way."""
+    """A field to sort by; runs without a value come last in both directions."""
 
-    field: Field
+    field: RunField
     descending: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunList:
-    """Runs in order, the fields worth a column, and the best value of each metric among them.
+    """Runs in order.
 
-    `more` says that there are runs beyond the limit; `chosen` that the columns are the user's choice.
+    Attributes:
+        columns: Fields to show.
+        best: Best value of each metric in the list.
+        has_more: Whether there are more runs than the limit.
+        custom_columns: Whether the user chose the columns.
     """
 
     runs: tuple[Run, ...]
-    columns: tuple[Field, ...] = ()
+    columns: tuple[RunField, ...] = ()
     best: Mapping[str, float] = field(default_factory=dict)
-    more: bool = False
-    chosen: bool = False
+    has_more: bool = False
+    custom_columns: bool = False
 
 
 @dataclass(frozen=True)
 class ExperimentList:
-    """Every experiment of a tracking store."""
+    """All experiments of a tracking store."""
 
     experiments: tuple[Experiment, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunDiff:
-    """What differs between two runs, and nothing else: name -> (of a, of b), None where one has none.
+    """The differences between two runs: name -> (value of a, value of b); None if one has no value.
 
-    `verdicts` says of each metric whether b is "better" or "worse" than a.
+    `verdicts` says for each metric whether b is "better" or "worse" than a.
     """
 
     a: Run
@@ -82,9 +88,9 @@ class RunDiff:
     environment: Mapping[str, tuple[Any, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One metric of one run, by step."""
+    """The values of one metric of one run by step."""
 
     run_id: str
     run_name: str
@@ -94,7 +100,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """One metric of several runs; `saved` is the picture that was written, if one was asked for."""
+    """One metric of several runs; `saved` is the image file that was written, if any."""
 
     metric: str
     curves: tuple[Curve, ...]
@@ -103,7 +109,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class ArtifactList:
-    """The files of a run, its model's among them."""
+    """The files of a run, including those of its model."""
 
     run: Run
     artifacts: tuple[Artifact, ...]
@@ -111,34 +117,37 @@ class ArtifactList:
 
 @dataclass(frozen=True)
 class DownloadedArtifact:
-    """An artifact that was copied here."""
+    """An artifact that was copied to `file`."""
 
     run: Run
     path: str
     file: str
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A run as it is at this moment, with its values by step; `away` while its store does not answer.
+@dataclass(frozen=True, kw_only=True)
+class RunSnapshot:
+    """The current state of a run.
 
-    `search` are its trials, where it is one.
+    Attributes:
+        points: (step, value) pairs of each metric.
+        store_unreachable: Whether the store does not answer at the moment.
+        search: State of the trials if the run is a search.
     """
 
     run: Run
     points: Mapping[str, tuple[tuple[int, float], ...]]
-    away: bool = False
+    store_unreachable: bool = False
     search: SearchSnapshot | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the run has ended."""
         return self.run.status not in {"RUNNING", "SCHEDULED"}
 
 
 @dataclass(frozen=True)
-class Deleted:
-    """Runs that were deleted, or would be."""
+class DeletedRuns:
+    """Runs that were deleted, or would be deleted in a dry run."""
 
     runs: tuple[Run, ...]
     dry_run: bool = False

@@ -1,4 +1,4 @@
-"""The nouns of the tracking server."""
+"""Tracking servers: their location, access, status, backups and maintenance."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """Where artifacts are kept on S3; `prefix` has no slash at either end."""
+    """An S3 bucket for artifacts; `prefix` has no slash at either end."""
 
     name: str
     prefix: str = ""
@@ -19,15 +19,15 @@ class Bucket:
 
     @property
     def uri(self) -> str:
-        """The place as MLflow writes it."""
+        """The s3:// URI, as MLflow writes it."""
         return f"s3://{self.name}/{self.prefix}" if self.prefix else f"s3://{self.name}"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The database: its URI without a password, and the password where one was given to us.
+    """A database: its URI without a password, and the password if the user gave one.
 
-    Without one, libpq looks into PGPASSWORD and ~/.pgpass itself.
+    Without a password, libpq itself reads PGPASSWORD and ~/.pgpass.
     """
 
     uri: str
@@ -35,25 +35,28 @@ class Backend:
 
     @property
     def sqlite_file(self) -> Path | None:
-        """The file of an embedded database."""
+        """The file of a SQLite database; None for a database server."""
         return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
 
     @property
-    def shown(self) -> str:
-        """The URI as a person writes it, without the driver's name."""
+    def display_uri(self) -> str:
+        """The URI without the driver's name, as a person writes it."""
         scheme, _, rest = self.uri.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"
 
     @property
     def host(self) -> str:
-        """The database server's host and port."""
+        """The host and port of the database server."""
         parts = urlsplit(self.uri)
         return f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerLocation:
-    """Where one server keeps everything: a database, and a folder or a bucket for artifacts."""
+    """Where one server keeps its data: a database, and a folder or a bucket for artifacts.
+
+    `direct` says that clients read and write artifacts themselves instead of through the server.
+    """
 
     root: Path
     backend: Backend
@@ -62,18 +65,18 @@ class ServerLocation:
 
     @property
     def folder(self) -> Path:
-        """The folder for artifacts, where there is no bucket."""
+        """The folder for artifacts; used if there is no bucket."""
         return self.root / "mlartifacts"
 
     @property
     def destination(self) -> str:
-        """Where artifacts end up."""
+        """The bucket or folder in which artifacts are stored."""
         return self.bucket.uri if self.bucket else str(self.folder)
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who may reach a server, and how."""
+@dataclass(frozen=True, kw_only=True)
+class ServerAccess:
+    """Who can reach a server, and how."""
 
     host: str = "127.0.0.1"
     port: int = 5000
@@ -85,13 +88,16 @@ class Access:
     cors_origins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackingServer:
-    """One server of this machine, and how it is.
+    """One server of this machine, and its status.
 
-    `status` is up, starting, not ready (it runs, but its database does not answer) or gone. `counts` are the
-    rows of runs, experiments and models, None where they could not be asked for. `remark` is something about
-    how it was started that deserves a look.
+    Attributes:
+        status: up, starting, "not ready" (it runs, but its database does not answer) or gone.
+        counts: Number of runs, experiments and models; None if they are unknown.
+        already_running: Whether it ran already when the user asked to start it.
+        local_experiments: Experiments whose artifacts are in local folders.
+        warning: A warning about how it was started.
     """
 
     name: str
@@ -102,22 +108,22 @@ class TrackingServer:
     backend: str
     bucket: str | None
     artifacts: str
-    began_at: float | None = None
+    started_at: float | None = None
     counts: Mapping[str, int] | None = None
     mlflow: str = ""
     workers: int = 0
     auth: bool = False
     memory_mb: float | None = None
     errors: tuple[str, ...] = ()
-    already: bool = False
+    already_running: bool = False
     admin_password: str | None = field(default=None, repr=False)
-    strays: tuple[StrayExperiment, ...] = ()
-    remark: str = ""
+    local_experiments: tuple[LocalExperiment, ...] = ()
+    warning: str = ""
 
 
-@dataclass(frozen=True)
-class StrayExperiment:
-    """An experiment whose artifacts lie in a folder of the machine that made it, not behind the server."""
+@dataclass(frozen=True, kw_only=True)
+class LocalExperiment:
+    """An experiment whose artifacts are in a folder of the machine that created it, not behind the server."""
 
     experiment_id: str
     name: str
@@ -128,14 +134,14 @@ class StrayExperiment:
 
 @dataclass(frozen=True)
 class ServerList:
-    """Every server that this machine has noted."""
+    """All servers that were started on this machine."""
 
     servers: tuple[TrackingServer, ...]
 
 
 @dataclass(frozen=True)
 class StoppedServer:
-    """What became of a server that was to stop: gracefully, firmly, or gone before."""
+    """A stopped server; `how` is gracefully, firmly (it was killed) or gone (it had ended before)."""
 
     name: str
     how: str
@@ -144,29 +150,36 @@ class StoppedServer:
 
 @dataclass(frozen=True)
 class Login:
-    """Credentials that a server took, and the file in which they are kept."""
+    """Credentials that a server accepted, and the file in which they are stored."""
 
     url: str
     username: str
     file: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adoption:
-    """Experiments that were, or would be, moved behind a server, and those whose folders are elsewhere."""
+    """Experiments that were moved behind a server, or would be moved.
 
-    movable: tuple[StrayExperiment, ...]
-    elsewhere: tuple[StrayExperiment, ...]
+    Attributes:
+        elsewhere: Experiments that cannot be moved, because their folders are on another machine or shared.
+        done: Whether they were moved.
+    """
+
+    movable: tuple[LocalExperiment, ...]
+    elsewhere: tuple[LocalExperiment, ...]
     destination: str
     done: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backup:
-    """What a backup file holds; without artifacts it knows their checksums.
+    """The content of a backup file.
 
-    `elsewhere` are artifacts that it does not know: they are in another store, or on another machine.
-    `vanished` is how many files went away while it was made, which nothing in it needs.
+    Attributes:
+        with_artifacts: Whether it contains the artifacts; otherwise it contains their checksums.
+        elsewhere: Artifacts that it does not cover, because they are in another store or on another machine.
+        vanished: Number of files that disappeared while it was written; nothing in it needs them.
     """
 
     file: str
@@ -181,12 +194,16 @@ class Backup:
     vanished: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GcReport:
-    """What is deleted for ever, or would be.
+    """What garbage collection deleted permanently, or would delete.
 
-    `held` are deleted things that a registered version still needs; `left_alone` are places of which only the
-    rows go: another store's, ones that somebody chose, and ones that something living is in.
+    Attributes:
+        held: Deleted items that a registered version still needs; they stay.
+        left_alone: Artifact locations that stay although their database rows are deleted: those of another store,
+            those that a user chose, and those that contain something that is not deleted.
+        objects: Number of deleted files.
+        done: Whether they were deleted.
     """
 
     backend: str
@@ -201,8 +218,8 @@ class GcReport:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """Files for one way to run a server: name -> content."""
+class ExportedFiles:
+    """Files of one way to run a server or serve a model: name -> content."""
 
     kind: str
     folder: str
@@ -210,8 +227,8 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Migrated:
-    """A database whose schema is the one that the installed MLflow wants."""
+class MigratedDatabase:
+    """A database with the schema of the installed MLflow."""
 
     backend: str
     revision: str

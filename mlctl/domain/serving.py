@@ -1,4 +1,4 @@
-"""The nouns of serving: endpoints, their keys, and what models answer."""
+"""Endpoints, their API keys, and the predictions of models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from mlctl.domain.run import DataReference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A model that is served on this machine; `status` is ready, not ready or gone."""
+    """A model that is served on this machine; `status` is ready, "not ready" or gone."""
 
     name: str
     url: str
@@ -25,14 +25,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class EndpointList:
-    """Every endpoint of this machine."""
+    """All endpoints of this machine."""
 
     endpoints: tuple[Endpoint, ...]
 
 
 @dataclass(frozen=True)
 class StoppedEndpoint:
-    """An endpoint that was ended: gracefully, firmly, or gone where it had ended before."""
+    """A stopped endpoint; `how` is gracefully, firmly (it was killed) or gone (it had ended before)."""
 
     name: str
     how: str
@@ -40,7 +40,7 @@ class StoppedEndpoint:
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key that was just made; `secret` is shown once and kept nowhere."""
+    """A new API key; `secret` is shown once and stored nowhere."""
 
     name: str
     secret: str = field(repr=False)
@@ -49,15 +49,15 @@ class NewKey:
 
 @dataclass(frozen=True)
 class KeyList:
-    """The keys of a file, without their secrets: (name, first digits of the SHA-256, day)."""
+    """The API keys of a file, without their secrets: (name, first digits of the SHA-256, date of creation)."""
 
     file: str
     keys: tuple[tuple[str, str, str], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One answer: a label with its probability, or a value; `true_label` where it is known."""
+    """One prediction: a label with its probability, or a value; `true_label` if it is known."""
 
     label: str | None = None
     probability: float | None = None
@@ -65,9 +65,14 @@ class Prediction:
     true_label: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a model said to some rows. `pictures` are the rows that can be drawn, (height, width) in 0..1."""
+    """Predictions of a model for several rows.
+
+    Attributes:
+        pictures: Images of the rows, if they can be drawn: brightness in 0..1, shape (height, width).
+        input_names: Name of the input of each row, such as its file.
+    """
 
     model: str
     version: str
@@ -75,12 +80,12 @@ class Predictions:
     unit: str
     predictions: tuple[Prediction, ...]
     pictures: tuple[tuple[tuple[float, ...], ...], ...] = ()
-    names: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionFile:
-    """Answers that were written to a file; `resumed` counts the rows that were there before."""
+    """Predictions that were written to a file; `resumed` counts the rows from an earlier call."""
 
     file: str
     rows: int
@@ -89,9 +94,9 @@ class PredictionFile:
     version: str
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What one or two models reach on the same rows: `split` says which of `data` they are, "all" for each."""
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison:
+    """Metrics of one or two models on the same rows: those of one split of `data`, or "all" rows."""
 
     recipe: str
     split: str

@@ -1,4 +1,4 @@
-"""The nouns of a search: its space, its trials, and what comes of it."""
+"""Hyperparameter searches: the space, the trials and the result."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from typing import Any, Protocol
 
 from mlctl.domain.hyperband import Bracket
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.run import Run
 
+# states of a trial; an interrupted trial was running when its search stopped, and resume starts it again
+DONE, STOPPED, FAILED, RUNNING, INTERRUPTED = "done", "stopped", "failed", "running", "interrupted"
 
-def whole_steps(low: float, high: float, step: float) -> int:
-    """Return how many steps there are in a range, its end included where they meet it: 6 of 0.1 in 0..0.6."""
+
+def count_steps(low: float, high: float, step: float) -> int:
+    """Return the number of steps in a range, including its end if a step reaches it: 6 of 0.1 in 0..0.6."""
     return math.floor((high - low) / step + 1e-9)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One hyperparameter that is searched: choices, or a range that may have a step or be logarithmic.
+    """One hyperparameter of a search: choices, or a range.
 
-    `integer` says that values are whole; `default` is the recipe's own value, where a grid begins.
+    Attributes:
+        default: The recipe's own value; a grid starts there.
+        step: Distance of neighbouring values; None for a continuous or logarithmic range.
+        integer: Whether values are integers.
     """
 
     name: str
@@ -36,38 +42,35 @@ class Dimension:
 
     @property
     def size(self) -> float:
-        """How many values there are; infinite for a range of numbers without a step."""
+        """Number of values; infinite for a continuous range."""
         if self.choices:
             return len(self.choices)
         if self.step and not self.log:
-            return whole_steps(self.low, self.high, self.step) + 1
+            return count_steps(self.low, self.high, self.step) + 1
         return self.high - self.low + 1 if self.integer else math.inf
 
-    def stepped(self, number: int) -> float:
-        """Return the value so many steps above the lowest, as it is written: 0.3, where 3 * 0.1 is not quite that."""
+    def value_at_step(self, number: int) -> float:
+        """Return the value `number` steps above the lowest, without floating-point noise: 0.3, not 3 * 0.1."""
         assert self.step is not None
         return float(f"{self.low + number * self.step:.12g}")
 
     @property
-    def words(self) -> str:
-        """The dimension as --space takes it: 16..64:16, 0.0001..0.1:log, rmsprop|adam."""
+    def text(self) -> str:
+        """The dimension as --space accepts it: 16..64:16, 0.0001..0.1:log or rmsprop|adam."""
         if self.choices:
             return "|".join(str(choice) for choice in self.choices)
         tail = ":log" if self.log else f":{self.step:g}" if self.step else ""
         return f"{self.low:g}..{self.high:g}{tail}"
 
 
-TRIAL_TAG = "mlctl.trial"  # on the nested run of a trial, or of one model of a race: its name
-DONE, STOPPED, FAILED, RUNNING = "done", "stopped", "failed", "running"
-INTERRUPTED = "interrupted"  # said of a trial that was running when its search was: resume begins it again
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One trial: its values, how it went, and its nested run.
+    """One trial of a search, with its nested run.
 
-    `score` is the mean over executions of the best epoch's objective, None where there is none; `epochs` counts
-    the epochs of one execution, `why` says why it was stopped or how it failed.
+    Attributes:
+        score: Mean over the executions of the best epoch's objective; None if there is none.
+        epochs: Number of epochs of one execution.
+        reason: Why it was stopped or how it failed.
     """
 
     trial: str
@@ -77,30 +80,35 @@ class Trial:
     score: float | None = None
     epochs: int = 0
     duration_s: float = 0.0
-    why: str = ""
+    reason: str = ""
 
 
-@dataclass(frozen=True)
-class Search:
-    """A finished search: the parent run, which holds the final model, and every trial, best first."""
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """A finished search: the parent run, which holds the final model, and all trials, best first."""
 
     run: Run
     objective: Objective
     trials: tuple[Trial, ...]
-    ended: str
-    best: str | None
+    end_reason: str
+    best_trial: str | None
 
     @property
     def run_id(self) -> str:
-        """The parent run's id."""
+        """The ID of the parent run."""
         return self.run.run_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What a search would do: `size` counts the space's combinations (infinite where a range has no step).
+    """What a search would do.
 
-    `brackets` are hyperband's.
+    Attributes:
+        fixed: Values that are not searched.
+        size: Number of combinations in the space; infinite for a continuous range.
+        first_trials: Values of the first trials.
+        epochs: Maximum number of epochs of all trials together.
+        brackets: Brackets of hyperband; empty for other algorithms.
     """
 
     recipe: str
@@ -110,15 +118,15 @@ class SearchPlan:
     fixed: Mapping[str, Any]
     size: float
     trials: int
-    first: tuple[Mapping[str, Any], ...]
+    first_trials: tuple[Mapping[str, Any], ...]
     epochs: int = 0
     notes: tuple[str, ...] = ()
     brackets: tuple[Bracket, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunningTrial:
-    """A trial that is being trained right now."""
+    """A trial that is training; `value` is the objective of its last epoch."""
 
     trial: str
     epoch: int
@@ -126,80 +134,77 @@ class RunningTrial:
     value: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchSnapshot:
-    """A search at this moment: what is trained, and what has ended, in the order of beginning."""
+    """The current state of a search; trials are in the order in which they started."""
 
     objective: Objective
     total: int
     running: tuple[RunningTrial, ...]
-    ended: tuple[Trial, ...]
+    ended_trials: tuple[Trial, ...]
 
     @property
     def best(self) -> Trial | None:
         """The best trial so far."""
-        found: Trial | None = None
-        for one in self.ended:
-            if one.score is not None and (
-                found is None or found.score is None or self.objective.better(one.score, found.score)
+        best: Trial | None = None
+        for trial in self.ended_trials:
+            if trial.score is not None and (
+                best is None or best.score is None or self.objective.is_better(trial.score, best.score)
             ):
-                found = one
-        return found
+                best = trial
+        return best
 
 
 class SearchListener(ProgressListener, Protocol):
-    """Who looks on while a search runs."""
+    """Receives the progress of a search."""
 
-    def search(
-        self, what: str, trials: int, parallel: int, objective: Objective, within_s: float | None = None
-    ) -> None:  # fmt: skip
-        """The search begins: up to `trials` trials, `parallel` at once, ended after `within_s` seconds."""
-
-    def trials(
-        self, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None
+    def search_started(
+        self,
+        what: str,
+        *,
+        trials: int,
+        parallel: int,
+        objective: Objective,
+        time_limit_s: float | None = None,
     ) -> None:
-        """Something moved."""
+        """A search starts: up to `trials` trials, `parallel` at once, for at most `time_limit_s` seconds."""
 
-    def trial(self, trial: Trial, best: bool) -> None:
-        """A trial has ended; `best` says that it is the best so far."""
+    def trials_updated(
+        self, running: Sequence[RunningTrial], *, finished: int, stopped: int, best: float | None
+    ) -> None:
+        """A trial started, ended or finished an epoch; `best` is the best score so far."""
+
+    def trial_ended(self, trial: Trial, is_best: bool) -> None:
+        """A trial ended; `is_best` says whether it is the best so far."""
 
 
 @dataclass
-class QuietSearch:
-    """A SearchWatcher that keeps what it is told about trials, and shows nothing."""
+class RecordingListener(NullProgress):
+    """A SearchListener that records trials and messages."""
 
-    ended: list[Trial] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    ended_trials: list[Trial] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def message(self, text: str) -> None:
-        """Keep it."""
-        self.said.append(text)
+        """Record it."""
+        self.messages.append(text)
 
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Show nothing."""
-
-    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
-        """Show nothing."""
-
-    def step(self, epoch: int, done: int, steps: int) -> None:
-        """Show nothing."""
-
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """Show nothing."""
-
-    def stage(self, what: str) -> None:
-        """Show nothing."""
-
-    def search(
-        self, what: str, trials: int, parallel: int, objective: Objective, within_s: float | None = None
-    ) -> None:  # fmt: skip
-        """Show nothing."""
-
-    def trials(
-        self, running: Sequence[RunningTrial], finished: int, stopped: int, best: float | None
+    def search_started(
+        self,
+        what: str,
+        *,
+        trials: int,
+        parallel: int,
+        objective: Objective,
+        time_limit_s: float | None = None,
     ) -> None:
-        """Show nothing."""
+        """Ignore it."""
 
-    def trial(self, trial: Trial, best: bool) -> None:
-        """Keep it."""
-        self.ended.append(trial)
+    def trials_updated(
+        self, running: Sequence[RunningTrial], *, finished: int, stopped: int, best: float | None
+    ) -> None:
+        """Ignore it."""
+
+    def trial_ended(self, trial: Trial, is_best: bool) -> None:
+        """Record it."""
+        self.ended_trials.append(trial)

@@ -1,11 +1,11 @@
-"""The only place that renders: answers to stdout, everything else to stderr.
+"""Everything that mlctl writes: answers to stdout; progress, hints, warnings and errors to stderr.
 
-A command hands `show` a frozen value. `views` says which tables a value makes and what document it is;
-`render` writes either in the format asked for.
+A command hands a frozen value to `show`. `views` turns the value into tables or a JSON document, and `tables`
+writes the tables in the requested format.
 """
 
-from mlctl.output.live import follow
-from mlctl.output.render import confirm, hint, print_error, warn
-from mlctl.output.showing import show
+from mlctl.output.messages import confirm, hint, print_error, warn
+from mlctl.output.run_watch import follow
+from mlctl.output.show_answer import show
 
 __all__ = ["confirm", "follow", "hint", "print_error", "show", "warn"]

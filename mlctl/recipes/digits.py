@@ -1,4 +1,4 @@
-"""Handwritten digits that scikit-learn brings along: nothing is fetched."""
+"""Handwritten digits from scikit-learn: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Digits(Recipe):
     objective = maximize("val_accuracy")
     epochs, batch_size, learning_rate, schedule = 30, 32, 2e-3, "cosine"
     units = hyperparameter(64, low=16, high=256, step=16, help="width of the hidden layer")
-    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values left out while training")
-    split_seed = option(7, low=0, help="deals the rows out to training, validation and test")
+    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
+    split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the digits, dealt out by class."""
-        from mlctl.data.builtin import keras_datasets
+        """Return the digits, split within each class."""
+        from mlctl.data.builtin.digits import load_digits
 
-        return keras_datasets.digits(source)
+        return load_digits(source)
 
     def encoder(self, data: Dataset) -> Any:
-        """Scale pixels of 0 to 16."""
+        """Scale pixels from 0..16."""
         from mlctl.recipes.encoders import pixels
 
         return pixels((8, 8), high=16)

@@ -1,4 +1,4 @@
-"""California housing, 1990: what a house costs, from a table with gaps and words in it."""
+"""California housing, 1990: the price of a house, from a table with gaps and categories."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ class Housing(Recipe):
     units = hyperparameter(128, low=2, high=512, step=2, help="width of the first hidden layer")
     units2 = hyperparameter(64, low=2, high=512, step=2, help="width of the second hidden layer")
     layers = hyperparameter(
-        2, low=1, high=5, step=1, help="hidden layers; those after the second are as wide"
+        2,
+        low=1,
+        high=5,
+        step=1,
+        help="number of hidden layers; the third and later are as wide as the second",
     )
-    split_seed = option(7, low=0, help="deals the districts out to training, validation and test")
+    split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the districts: 64 % for training, 16 % for validation, 20 % as test."""
-        from mlctl.data.builtin.housing import housing
+        """Return the districts: 64 % for training, 16 % for validation, 20 % for the test."""
+        from mlctl.data.builtin.housing import load_housing
 
-        return housing(source)
+        return load_housing(source)
 
     def encoder(self, data: Dataset) -> Any:
-        """Make ratios, logarithms and regions of the columns; fill gaps, scale all."""
+        """Compute ratios, logarithms and regions of the columns; fill gaps and scale."""
         from mlctl.recipes import encoders as make
 
         place = ("latitude", "longitude")
@@ -54,7 +58,7 @@ class Housing(Recipe):
         return make.table(data.train.inputs, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
-        """Return the compiled network; its last layer speaks dollars."""
+        """Return the compiled network; its last layer answers in dollars."""
         import keras
         from keras import layers
 

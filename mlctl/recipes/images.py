@@ -1,4 +1,4 @@
-"""Pictures of your own: a folder a class, or a table of paths and labels."""
+"""Your own images: a folder per class, or a table of paths and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 
 
 class Images(Recipe):
-    """CNN on pictures of your own, read from disk as they are needed: a folder a class, or a table of paths"""
+    """CNN on your own images, read from disk as needed: a folder per class, or a table of paths"""
 
     name = "images"
     objective = minimize("val_loss")
@@ -25,71 +25,75 @@ class Images(Recipe):
     bfloat16 = True
     filters = hyperparameter(32, low=8, high=128, step=8, help="filters of the first convolution")
     units = hyperparameter(128, low=16, high=1024, step=16, help="width of the hidden layer")
-    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values left out while training")
-    image_size = option("128x128", help="HEIGHTxWIDTH that every picture is brought to")
-    augment = option(False, help="flip, shift and zoom the training pictures at random")
-    target = option("", help="a table's column of labels (--target)")
+    dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
+    image_size = option("128x128", help="HEIGHTxWIDTH that every image is scaled to")
+    augment = option(False, help="randomly flip, shift and zoom the training images")
+    target = option("", help="for a table: the column of labels (--target)")
     backbone = option(
-        "", help="a trained network below new layers: a .keras file, or Keras's own: MobileNetV2 …"
+        "", help="a pretrained network under new layers: a .keras file, or one of Keras's: MobileNetV2 …"
     )
-    backbone_range = choice(*RANGES, help="the range of pixels that the backbone's file was trained on")
-    split_seed = option(7, low=0, help="deals the pictures out to training, validation and test")
+    backbone_range = choice(*RANGES, help="the pixel range that the backbone file was trained on")
+    split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the pictures by split; none is kept in memory."""
+        """Return the images by split; they stay on disk."""
         from mlctl.data.files import images
-        from mlctl.data.sources.locate import given_path
+        from mlctl.data.sources.locate import local_path
 
-        if not source.given:
-            raise UsageError("there are no pictures", "give them: mlctl train FOLDER")
-        size = images.size_of(source.options.image_size)
-        path = given_path(source)
-        of = source.options
-        return images.read(path, size, of.split_seed, source.progress, source.given, of.target)
+        if not source.location:
+            raise UsageError("no images were given", "name their folder or table: mlctl train FOLDER")
+        size = images.parse_size(source.options.image_size)
+        options = source.options
+        return images.load_images(
+            local_path(source),
+            size,
+            seed=options.split_seed,
+            progress=source.progress,
+            source=source.location,
+            target=options.target,
+        )
 
     def encoder(self, data: Dataset) -> Any:
-        """Scale pixels of 0 to 255."""
-        from mlctl.data.files.images import FULLY_LIT
+        """Scale pixels from 0..255."""
+        from mlctl.data.files.images import MAX_PIXEL
         from mlctl.recipes.encoders import pixels
 
-        return pixels(data.train.inputs.shape[1:], high=FULLY_LIT)
+        return pixels(data.train.inputs.shape[1:], high=MAX_PIXEL)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
-        """Return the compiled CNN, or new layers on a backbone that stays as it is."""
+        """Return the compiled CNN, or new layers on a frozen backbone."""
         import keras
         from keras import layers
 
         classes = len(data.classes)
-        found = inputs = keras.Input(data.input_shape)
+        x = inputs = keras.Input(data.input_shape)
         if hp.augment:
             for layer in (
                 layers.RandomFlip("horizontal"),
                 layers.RandomTranslation(0.1, 0.1),
                 layers.RandomZoom(0.15),
             ):
-                found = layer(found)
+                x = layer(x)
         if hp.backbone:
-            from mlctl.recipes.backbone import backbone, range_for
+            from mlctl.recipes.backbone import backbone, pixel_range
 
-            found = layers.Rescaling(*RANGES[range_for(hp.backbone, hp.backbone_range)])(found)
-            found = backbone(hp.backbone, data.input_shape)(found, training=False)
-            if len(found.shape) == 4:
-                found = layers.GlobalAveragePooling2D()(found)
+            x = layers.Rescaling(*RANGES[pixel_range(hp.backbone, hp.backbone_range)])(x)
+            x = backbone(hp.backbone, data.input_shape)(x, training=False)
+            if len(x.shape) == 4:
+                x = layers.GlobalAveragePooling2D()(x)
         else:
-            for place, times in enumerate((1, 2, 4, 4)):
-                found = layers.Conv2D(hp.filters * times, 3, 2 if place == 0 else 1, "same", use_bias=False)(
-                    found
-                )
-                found = layers.GroupNormalization(8)(found)
-                found = layers.MaxPooling2D(2, padding="same")(layers.Activation("relu")(found))
-            found = layers.GlobalAveragePooling2D()(found)
-        found = layers.Dropout(hp.dropout)(layers.Dense(hp.units, activation="relu")(found))
+            for index, factor in enumerate((1, 2, 4, 4)):
+                x = layers.Conv2D(hp.filters * factor, 3, 2 if index == 0 else 1, "same", use_bias=False)(x)
+                x = layers.GroupNormalization(8)(x)
+                x = layers.MaxPooling2D(2, padding="same")(layers.Activation("relu")(x))
+            x = layers.GlobalAveragePooling2D()(x)
+        x = layers.Dropout(hp.dropout)(layers.Dense(hp.units, activation="relu")(x))
         last = (
             layers.Dense(1, "sigmoid", dtype="float32")
             if classes == 2
             else layers.Dense(classes, "softmax", dtype="float32")
         )
-        model = keras.Model(inputs, last(found))
+        model = keras.Model(inputs, last(x))
         loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model

@@ -1,4 +1,4 @@
-"""50,000 film reviews, positive or negative, as bags of words."""
+"""50,000 movie reviews, positive or negative, as bags of words."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 class Imdb(Recipe):
-    """Dense network of 1,505,201 parameters on 50,000 film reviews as bags of 30,000 words"""
+    """Dense network of 1,505,201 parameters on 50,000 movie reviews as bags of 30,000 words"""
 
     name = "imdb"
-    objective = maximize("val_f1")  # picks another epoch than accuracy does
+    objective = maximize("val_f1")  # selects another epoch than accuracy does
     epochs, batch_size, learning_rate = 10, 500, 0.01
     units = hyperparameter(50, low=5, high=500, step=5, help="width of each hidden layer")
-    vocabulary = option(30_000, low=100, high=88_000, help="how many of the most frequent words count")
-    split_seed = option(7, low=0, help="deals the reviews out to training and validation")
+    vocabulary = option(30_000, low=100, high=88_000, help="number of most frequent words to use")
+    split_seed = option(7, low=0, help="seed of the split into training and validation rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return 80 % of all reviews for training, 20 % for validation; as published, there is no test."""
-        from mlctl.data.builtin import keras_datasets
+        """Return 80 % of the reviews for training, 20 % for validation; the published task has no test split."""
+        from mlctl.data.builtin.imdb import load_imdb
 
-        return keras_datasets.imdb(source)
+        return load_imdb(source)
 
     def encoder(self, data: Dataset) -> Any:
-        """Look words up in the data set's own index."""
+        """Look up words in the index of the data set."""
         from mlctl.recipes.encoders import words
 
         return words(data.extra["words"])

@@ -1,4 +1,4 @@
-"""A network of one hidden layer on MNIST: small, quick, and made to be tuned."""
+"""A network of one hidden layer on MNIST: small, fast, and suited to tuning."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class MnistMlp(Mnist):
 
     name = "mnist-mlp"
     epochs, batch_size, learning_rate, schedule = 10, 128, 1e-3, "constant"
-    bfloat16 = False  # too little arithmetic for it to pay
+    bfloat16 = False  # too little arithmetic to be faster in it
     units = hyperparameter(64, low=16, high=512, step=16, help="width of the hidden layer")
     optimizer = choice("adam", "rmsprop", "sgd", help="the optimizer")
     loss = choice(
-        "sparse_categorical_crossentropy", "mean_squared_error", "kl_divergence", help="what is minimised"
+        "sparse_categorical_crossentropy", "mean_squared_error", "kl_divergence", help="the loss function"
     )
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:

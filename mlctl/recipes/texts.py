@@ -1,4 +1,4 @@
-"""Texts of your own, as bags of words: folders of .txt files, or a table of texts and labels."""
+"""Your own texts, as bags of words: folders of .txt files, or a table of texts and labels."""
 
 from __future__ import annotations
 
@@ -15,33 +15,39 @@ if TYPE_CHECKING:
 
 
 class Texts(Recipe):
-    """Dense network on texts of your own: a folder a class of .txt files, or a table with text and label"""
+    """Dense network on your own texts: a folder of .txt files per class, or a table of texts and labels"""
 
     name = "texts"
     objective = minimize("val_loss")
     epochs, batch_size, learning_rate = 8, 64, 1e-3
     units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer")
-    dropout = hyperparameter(0.4, low=0.0, high=0.8, help="share of values left out while training")
-    vocabulary = option(20_000, low=100, high=65_000, help="how many of the most frequent words count")
-    target = option("", help="a table's column of labels (--target)")
-    text = option("", help="a table's column of texts")
-    split_seed = option(7, low=0, help="deals the texts out to training, validation and test")
+    dropout = hyperparameter(0.4, low=0.0, high=0.8, help="share of values dropped in training")
+    vocabulary = option(20_000, low=100, high=65_000, help="number of most frequent words to use")
+    target = option("", help="for a table: the column of labels (--target)")
+    text = option("", help="for a table: the column of texts")
+    split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the texts as bags of words; the vocabulary is that of the training texts alone."""
+        """Return the texts as bags of words; the vocabulary comes from the training texts only."""
         from mlctl.data.files import texts
-        from mlctl.data.sources.locate import given_path
-        from mlctl.serving.scoring import words_of
+        from mlctl.data.sources.locate import local_path
+        from mlctl.serving.scoring import split_words
 
-        if not source.given:
-            raise UsageError("there are no texts", "give them: mlctl train FOLDER")
-        of = source.options
-        return texts.read(
-            given_path(source), words_of, of.vocabulary, of.split_seed, of.target, of.text, source.given
+        if not source.location:
+            raise UsageError("no texts were given", "name their folder or table: mlctl train FOLDER")
+        options = source.options
+        return texts.load_texts(
+            local_path(source),
+            split_words,
+            vocabulary_size=options.vocabulary,
+            seed=options.split_seed,
+            target=options.target,
+            text_column=options.text,
+            source=source.location,
         )
 
     def encoder(self, data: Dataset) -> Any:
-        """Look words up in the vocabulary."""
+        """Look up words in the vocabulary."""
         from mlctl.recipes.encoders import words
 
         return words(data.extra["words"], data.extra["column"])
@@ -52,7 +58,7 @@ class Texts(Recipe):
         from keras import layers
 
         classes = len(data.classes)
-        answer, loss = (
+        activation, loss = (
             ("sigmoid", "binary_crossentropy")
             if classes == 2
             else ("softmax", "sparse_categorical_crossentropy")
@@ -63,7 +69,7 @@ class Texts(Recipe):
             layers.Dropout(hp.dropout),
             layers.Dense(hp.units, activation="relu"),
             layers.Dropout(hp.dropout),
-            layers.Dense(1 if classes == 2 else classes, activation=answer, dtype="float32"),
+            layers.Dense(1 if classes == 2 else classes, activation=activation, dtype="float32"),
         ])  # fmt: skip
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model

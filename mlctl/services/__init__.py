@@ -1,1 +1,4 @@
-"""Verbs: each takes plain values and returns frozen ones; none prints, parses argv or leaves."""
+"""Everything that a command does: functions that take plain values and return frozen ones.
+
+They do not print, parse arguments or end the program.
+"""

@@ -1,1 +1,1 @@
-"""What runs inside a served process: nothing here needs the rest of mlctl."""
+"""Code that runs inside a serving process. It does not import the rest of mlctl."""

@@ -1,10 +1,10 @@
-"""The ASGI application of an endpoint: MLflow's routes, payloads and answers, guarded and counted.
+"""The ASGI application of an endpoint: MLflow's routes and payloads, with authentication, limits and metrics.
 
-POST /invocations      predictions; dense tensors and simple tables directly, all else by MLflow's application
-GET  /ping /health     200 while the worker can answer; no key is needed
-GET  /version          MLflow's version, as `mlflow models serve` says it
-GET  /metrics          Prometheus
-GET  / /model /page/…  the page to try the model on, and what it shows
+POST /invocations      predictions; MLflow's own application reads the payloads that mlctl does not
+GET  /ping /health     200 while the worker can answer; needs no API key
+GET  /version          the versions of MLflow, mlctl and the model, as JSON
+GET  /metrics          Prometheus metrics
+GET  / /model /page/…  the web page to try the model, and the model's description for it
 """
 
 from __future__ import annotations
@@ -22,260 +22,322 @@ from typing import Any
 
 import orjson
 
-from mlctl.serving import body as bodies
+import mlctl
 from mlctl.serving.access import AccessLog
+from mlctl.serving.body import ClientDisconnected, Receive, read_body
+from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.keys import ApiKeyAuth
-from mlctl.serving.metrics import CONTENT_TYPE, Metrics
+from mlctl.serving.metrics import CONTENT_TYPE, EndpointMetrics
 from mlctl.serving.mlflow_fallback import MlflowFallback
-from mlctl.serving.model import Model
+from mlctl.serving.model import ServedModel
 from mlctl.serving.page import files as page
-from mlctl.serving.payload import prediction
-from mlctl.serving.request_error import RequestError, quoted
+from mlctl.serving.payload import parse_request
+from mlctl.serving.request_error import RequestError, quote
 
-INLINE_S = 0.004  # longer work leaves the event loop, so that a health check is answered meanwhile
-LINGER_S = 2.0  # a refused body is read and dropped for so long, lest the answer is lost in a reset
+MAX_INLINE_S = 0.004  # longer predictions run in a thread, so that health checks are answered meanwhile
+DISCARD_S = (
+    2.0  # how long to read a refused body: closing at once could reset the connection before the answer
+)
+WARM_UP_RUNS = 5
 ROUTES = {
-    "/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET",
-    "/metrics": "GET", "/": "GET", "/model": "GET",
-}  # fmt: skip
-OPEN = frozenset({"/ping", "/health"})
+    "/invocations": "POST",
+    "/ping": "GET",
+    "/health": "GET",
+    "/version": "GET",
+    "/metrics": "GET",
+    "/": "GET",
+    "/model": "GET",
+}
+PUBLIC_PATHS = frozenset({"/ping", "/health"})
+UNREAD_BODY_STATUSES = frozenset({401, 403, 404, 405, 408, 413, 415})
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
 
 log = logging.getLogger("mlctl.serving")
 Send = Callable[[Any], Awaitable[None]]
 
 
-@dataclass
-class Answer:
-    """What is sent back, and what is noted of it."""
+@dataclass(kw_only=True)
+class Response:
+    """A response, and what the access log and the metrics record about it.
+
+    Attributes:
+        status: HTTP status.
+        body: Content.
+        content_type: Content-Type header.
+        headers: Further headers.
+        rows: Number of predicted rows.
+        error_code: MLflow's error code, or "".
+        key_name: Name of the API key that the client used, or "".
+        body_unread: The request's body was not read, so the connection cannot be used again.
+    """
 
     status: int = 200
     body: bytes = b""
     content_type: bytes = b"application/json"
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     rows: int = 0
-    code: str = ""
-    key: str = ""
-    unread: bool = False
+    error_code: str = ""
+    key_name: str = ""
+    body_unread: bool = False
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a request may cost: bytes of its unpacked body, seconds for the body and for the model."""
+class RequestLimits:
+    """Limits of one request: bytes of its decompressed body; seconds for the body, and for the model."""
 
     max_body: int = 10_000_000
     timeout_s: float = 30.0
 
 
 class Application:
-    """One worker's application. `draining` makes every answer the last one of its connection."""
+    """The application of one worker. While `draining` is set, each response closes its connection."""
 
     def __init__(
         self,
-        model: Model,
-        name: str,
-        version: str,
-        limits: Limits,
-        access: AccessLog,
-        metrics: Metrics | None = None,
-        guard: ApiKeyAuth | None = None,
+        model: ServedModel,
+        served: ServedVersion,
+        *,
+        limits: RequestLimits,
+        access_log: AccessLog,
+        metrics: EndpointMetrics | None = None,
+        auth: ApiKeyAuth | None = None,
         hosts: frozenset[str] | None = None,
     ) -> None:
-        self.model, self.name, self.version = model, name, version
+        self.model = model
+        self.served = served
         self.draining = False
-        self._limits, self._access, self._metrics = limits, access, metrics
-        self._guard, self._hosts = guard, hosts
-        self._stock = MlflowFallback(model)
-        self._row_s = 0.0
-        self._named = [(b"x-model", _header(name)), (b"x-model-version", _header(version))]
-        self._prefix = os.urandom(4).hex().encode() + b"-"
-        self._numbers = itertools.count(1)
+        self._limits = limits
+        self._access_log = access_log
+        self._metrics = metrics
+        self._auth = auth
+        self._hosts = hosts
+        self._mlflow = MlflowFallback(model)
+        self._seconds_per_row = 0.0
+        self._model_headers = [
+            (b"x-model", _ascii(served.name)),
+            (b"x-model-version", _ascii(served.version)),
+        ]
+        self._id_prefix = os.urandom(4).hex().encode() + b"-"
+        self._id_numbers = itertools.count(1)
 
-    async def warm(self) -> None:
-        """Answer the model's own example, so that the first client finds it warm.
+    async def warm_up(self) -> None:
+        """Answer the model's own example, so that the first client does not wait.
 
-        Raises Refusal, or what the model raises, where it cannot.
+        Raises RequestError, or the model's own exception, if the model cannot answer it.
         """
         if self.model.signature.tensor is None and not self.model.signature.columns:
-            await self._stock.make()
+            await self._mlflow.load()
         if (example := self.model.example) is None:
             return
         scope = {"type": "http", "method": "POST", "path": "/invocations", "query_string": b"", "headers": []}
         await self._predict(scope, example, "application/json")
-        asked = prediction(self.model, example, "application/json")
-        if asked is None:
+        call = parse_request(self.model, example, "application/json")
+        if call is None:
             return
-        rows, predict = asked
-        took = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            predict()
-            took.append(time.perf_counter() - begun)
-        self._row_s = min(took) / rows
+        durations = []
+        for _ in range(WARM_UP_RUNS):
+            started = time.perf_counter()
+            call.predict()
+            durations.append(time.perf_counter() - started)
+        self._seconds_per_row = min(durations) / call.rows
 
-    async def __call__(self, scope: dict[str, Any], receive: bodies.Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        begun = time.perf_counter()
+        started = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
         metrics = self._metrics
         if metrics:
             metrics.in_flight.inc()
         try:
-            answer = await self._guarded(scope, headers, receive, request_id)
-            if answer is not None:
-                await self._send(send, answer, request_id, receive)
+            response = await self._respond_safely(scope, headers, receive, request_id)
+            if response is not None:
+                await self._send(send, response, request_id, receive)
         finally:
             if metrics:
                 metrics.in_flight.dec()
-        if answer is None:
+        if response is None:
             return
-        seconds = time.perf_counter() - begun
-        path = scope["path"]
+        seconds = time.perf_counter() - started
         if metrics:
-            metrics.answered(
-                path if path in ROUTES else "other", answer.status, seconds, answer.rows, answer.code
+            path = scope["path"]
+            metrics.record(
+                path if path in ROUTES else "other",
+                status=response.status,
+                seconds=seconds,
+                rows=response.rows,
+                error_code=response.error_code,
             )
-        self._access.note(scope, request_id, answer, seconds, self.version)
+        self._access_log.record(
+            scope, response, request_id=request_id, seconds=seconds, version=self.served.version
+        )
 
-    async def _guarded(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: bodies.Receive, request_id: bytes
-    ) -> Answer | None:
+    async def _respond_safely(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Receive, request_id: bytes
+    ) -> Response | None:
+        """Return the response, an error's too; None if the client closed the connection."""
         try:
-            return await self._answer(scope, headers, receive)
-        except RequestError as refusal:
-            answer = Answer(refusal.status, refusal.body(), code=refusal.code)
-            answer.unread = refusal.status in (401, 403, 408, 413, 415, 404, 405)
-            if refusal.status == 401:
-                asks = b'Basic realm="mlctl"' if _is_page(scope["path"]) else b'Bearer realm="mlctl"'
-                answer.headers.append((b"www-authenticate", asks))
-            if refusal.status == 405:
-                answer.headers.append((b"allow", ROUTES.get(scope["path"], "GET").encode()))
-            return answer
-        except bodies.ClientDisconnected:
+            return await self._respond(scope, headers, receive)
+        except RequestError as error:
+            response = Response(status=error.status, body=error.to_json(), error_code=error.code)
+            response.body_unread = error.status in UNREAD_BODY_STATUSES
+            if error.status == 401:
+                scheme = b"Basic" if _is_page(scope["path"]) else b"Bearer"
+                response.headers.append((b"www-authenticate", scheme + b' realm="mlctl"'))
+            if error.status == 405:
+                response.headers.append((b"allow", ROUTES.get(scope["path"], "GET").encode()))
+            return response
+        except ClientDisconnected:
             return None
         except Exception:
             log.exception("request %s failed", request_id.decode())
-            failed = RequestError(
-                500, "INTERNAL_ERROR", f"the model failed on request {request_id.decode()}",
-                "the server's log has the trace under this id",
-            )  # fmt: skip
-            return Answer(500, failed.body(), code=failed.code)
+            failure = RequestError(
+                500,
+                "INTERNAL_ERROR",
+                f"the model failed on request {request_id.decode()}",
+                "the server's log has the traceback under this id",
+            )
+            return Response(status=500, body=failure.to_json(), error_code=failure.code)
 
-    async def _answer(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: bodies.Receive
-    ) -> Answer:
-        path, key = scope["path"], ""
-        if path not in OPEN:
-            self._check_host(headers)
-            if self._guard is not None:
-                name = self._guard.name(headers.get(b"authorization"))
-                if name is None:
-                    raise RequestError(
-                        401,
-                        "UNAUTHENTICATED",
-                        "this endpoint wants an API key",
-                        "send Authorization: Bearer KEY",
-                    )
-                key = name
-        wanted = ROUTES.get(path, "GET" if _is_page(path) else "")
-        if wanted and scope["method"] != wanted:
-            raise RequestError(405, "METHOD_NOT_ALLOWED", f"{path} takes {wanted}", f"use {wanted}")
+    async def _respond(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Receive
+    ) -> Response:
+        path = scope["path"]
+        key_name = "" if path in PUBLIC_PATHS else self._authenticate(headers)
+        method = ROUTES.get(path, "GET" if _is_page(path) else "")
+        if method and scope["method"] != method:
+            raise RequestError(405, "METHOD_NOT_ALLOWED", f"{path} accepts only {method}", f"use {method}")
         if path == "/invocations":
-            body = await bodies.read(receive, headers, self._limits.max_body, self._limits.timeout_s)
+            body = await read_body(
+                receive, headers, max_bytes=self._limits.max_body, timeout_s=self._limits.timeout_s
+            )
             content_type = headers.get(b"content-type", b"").decode("latin1")
-            answer = await self._predict(scope, body, content_type)
+            response = await self._predict(scope, body, content_type)
         else:
-            answer = self._look(path)
-        answer.key = key
-        return answer
+            response = self._get(path)
+        response.key_name = key_name
+        return response
 
-    def _look(self, path: str) -> Answer:
-        """Answer what is only looked at."""
-        if path in OPEN:
-            return Answer(body=b"\n")
+    def _authenticate(self, headers: dict[bytes, bytes]) -> str:
+        """Return the name of the client's API key, or "" if the endpoint needs none. Raises RequestError."""
+        self._check_host(headers)
+        if self._auth is None:
+            return ""
+        key_name = self._auth.key_name(headers.get(b"authorization"))
+        if key_name is None:
+            raise RequestError(
+                401,
+                "UNAUTHENTICATED",
+                "this endpoint requires an API key",
+                "send the header Authorization: Bearer KEY",
+            )
+        return key_name
+
+    def _get(self, path: str) -> Response:
+        if path in PUBLIC_PATHS:
+            return Response(body=b"\n")
         if path == "/version":
-            return Answer(body=_mlflow_version().encode())
+            return Response(body=orjson.dumps(self._versions()))
         if path == "/metrics" and self._metrics:
-            return Answer(body=self._metrics.text(), content_type=CONTENT_TYPE.encode())
+            return Response(body=self._metrics.text(), content_type=CONTENT_TYPE.encode())
         if path == "/model":
-            return Answer(body=orjson.dumps(self._described()))
-        if (found := page.find(path)) is not None:
-            return Answer(body=found[0], content_type=found[1].encode(), headers=page.HEADERS)
+            return Response(body=orjson.dumps(self._description()))
+        if (file := page.find(path)) is not None:
+            return Response(body=file[0], content_type=file[1].encode(), headers=page.HEADERS)
         raise RequestError(
-            404, "NOT_FOUND", f"there is no {quoted(path)} here", f"there are {', '.join(ROUTES)}"
+            404, "NOT_FOUND", f"this endpoint has no {quote(path)}", f"it has {', '.join(ROUTES)}"
         )
 
-    async def _predict(self, scope: dict[str, Any], body: bytes, content_type: str) -> Answer:
-        asked = prediction(self.model, body, content_type, self._limits.max_body)
-        if asked is None:
-            typed = content_type or "application/json"
-            return Answer(body=await self._stock.answer(scope, body, typed))
-        rows, predict = asked
-        if rows * self._row_s < INLINE_S:
-            found = predict()
+    async def _predict(self, scope: dict[str, Any], body: bytes, content_type: str) -> Response:
+        call = parse_request(self.model, body, content_type, max_bytes=self._limits.max_body)
+        if call is None:
+            return Response(body=await self._mlflow.invoke(scope, body, content_type or "application/json"))
+        if call.rows * self._seconds_per_row < MAX_INLINE_S:
+            predictions = call.predict()
         else:
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
-                    found = await asyncio.to_thread(predict)
+                    predictions = await asyncio.to_thread(call.predict)
             except TimeoutError:
                 raise RequestError(
-                    504, "TIMEOUT", f"the model did not answer within {self._limits.timeout_s:g} s",
-                    "send fewer rows a request",
-                ) from None  # fmt: skip
-        return Answer(body=orjson.dumps({"predictions": found}), rows=rows)
+                    504,
+                    "TIMEOUT",
+                    f"the model did not answer within {self._limits.timeout_s:g} s",
+                    "send fewer rows per request",
+                ) from None
+        return Response(body=orjson.dumps({"predictions": predictions}), rows=call.rows)
 
-    def _described(self) -> dict[str, Any]:
-        model, tensor = self.model, self.model.signature.tensor
+    def _versions(self) -> dict[str, str]:
         return {
-            "name": self.name, "version": self.version, "task": model.about.task,
-            "classes": model.about.classes, "unit": model.about.unit, "recipe": model.about.recipe,
-            "runtime": model.about.runtime, "full_scale": model.full_scale, "keys": self._guard is not None,
+            "mlflow": _mlflow_version(),
+            "mlctl": mlctl.__version__,
+            "name": self.served.name,
+            "version": self.served.version,
+            "run_id": self.model.info.run_id,
+            "model_uri": self.served.uri,
+        }
+
+    def _description(self) -> dict[str, Any]:
+        model, info, tensor = self.model, self.model.info, self.model.signature.tensor
+        return {
+            "name": self.served.name,
+            "version": self.served.version,
+            "task": info.task,
+            "classes": info.classes,
+            "unit": info.unit,
+            "recipe": info.recipe,
+            "runtime": info.runtime,
+            "full_scale": model.full_scale,
+            "keys": self._auth is not None,
             "tensor": None if tensor is None else {"dtype": tensor.dtype, "shape": tensor.shape},
             "columns": [
-                {"name": one.name, "kind": one.kind, "required": one.required}
-                for one in model.signature.columns
+                {"name": column.name, "kind": column.kind, "required": column.required}
+                for column in model.signature.columns
             ],
             "example": orjson.Fragment(model.example) if model.example else None,
-        }  # fmt: skip
+        }
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
-        """Refuse a name that this machine is not asked by: a page of another site, resolved to here."""
+        """Refuse an unknown Host header: it may be another site's page, whose name resolves to this machine."""
         if self._hosts is None:
             return
         host = headers.get(b"host", b"").decode("latin1").lower()
-        bare = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-        if bare not in self._hosts:
-            raise RequestError(403, "HOST_REFUSED", f"the host {quoted(host)} is not served here",
-                          "name it with --allow-host")  # fmt: skip
+        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        if name not in self._hosts:
+            raise RequestError(
+                403, "HOST_REFUSED", f"the host {quote(host)} is not allowed", "allow it with --allowed-host"
+            )
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
-        given = headers.get(b"x-request-id")
-        if given and REQUEST_ID.fullmatch(given):
-            return given
-        return self._prefix + b"%x" % next(self._numbers)
+        client_id = headers.get(b"x-request-id")
+        if client_id and REQUEST_ID.fullmatch(client_id):
+            return client_id
+        return self._id_prefix + b"%x" % next(self._id_numbers)
 
-    async def _send(self, send: Send, answer: Answer, request_id: bytes, receive: bodies.Receive) -> None:
+    async def _send(self, send: Send, response: Response, request_id: bytes, receive: Receive) -> None:
         headers = [
-            (b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)),
-            (b"x-request-id", request_id), *self._named, *answer.headers,
-        ]  # fmt: skip
-        if self.draining or answer.unread:
+            (b"content-type", response.content_type),
+            (b"content-length", b"%d" % len(response.body)),
+            (b"x-request-id", request_id),
+            *self._model_headers,
+            *response.headers,
+        ]
+        if self.draining or response.body_unread:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if answer.unread and answer.status in (408, 413):
-            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-            await _linger(receive)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if response.body_unread and response.status in (408, 413):
+            await send({"type": "http.response.body", "body": response.body, "more_body": True})
+            await _discard_body(receive)
             await send({"type": "http.response.body", "body": b""})
             return
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({"type": "http.response.body", "body": response.body})
 
 
-async def _linger(receive: bodies.Receive) -> None:
+async def _discard_body(receive: Receive) -> None:
     try:
-        async with asyncio.timeout(LINGER_S):
+        async with asyncio.timeout(DISCARD_S):
             while (await receive()).get("more_body"):
                 pass
     except TimeoutError:
@@ -286,7 +348,7 @@ def _is_page(path: str) -> bool:
     return path in ("/", "/model") or path.startswith("/page/")
 
 
-def _header(text: str) -> bytes:
+def _ascii(text: str) -> bytes:
     return text.encode("ascii", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Reading a request's body, within its limit and its time, plain, chunked or gzipped."""
+"""Read a request's body (plain, chunked or gzipped) within a size limit and a time limit."""
 
 from __future__ import annotations
 
@@ -7,67 +7,73 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mlctl.serving.request_error import RequestError, bad, quoted, too_large, unsupported
+from mlctl.serving.request_error import (
+    RequestError,
+    bad_request,
+    body_too_large,
+    quote,
+    unsupported_media_type,
+)
 
 Receive = Callable[[], Awaitable[Any]]
 
 
 class ClientDisconnected(Exception):
-    """The client has hung up: nobody is there to answer."""
+    """The client closed the connection before it sent the whole request."""
 
 
-async def read(receive: Receive, headers: Mapping[bytes, bytes], limit: int, timeout_s: float) -> bytes:
-    """Return the whole body, unpacked.
+async def read_body(
+    receive: Receive, headers: Mapping[bytes, bytes], *, max_bytes: int, timeout_s: float
+) -> bytes:
+    """Return the whole body, decompressed.
 
-    Raises Refusal: 413 for one over `limit` bytes, before more than that of it is held, 408 for one that takes
-    longer than `timeout_s`, 415 for an unknown encoding; Gone where the client hung up.
+    Raises:
+        RequestError: 413 if the body is larger than `max_bytes` (before more than that is held in memory), 408
+            if it takes longer than `timeout_s`, 415 if its encoding is unknown.
+        ClientDisconnected: The client closed the connection.
     """
     encoding = headers.get(b"content-encoding", b"").lower()
     if encoding not in (b"", b"identity", b"gzip"):
-        raise unsupported(f"content encoding {quoted(encoding.decode('latin1'))} is not taken", "send gzip")
-    if (length := headers.get(b"content-length")) and int(length) > limit:
-        raise too_large(limit)
+        raise unsupported_media_type(
+            f"content encoding {quote(encoding.decode('latin1'))} is not supported", "use gzip or none"
+        )
+    if (length := headers.get(b"content-length")) and int(length) > max_bytes:
+        raise body_too_large(max_bytes)
     try:
         async with asyncio.timeout(timeout_s):
-            body = await _whole(receive, limit)
+            body = await _read_all(receive, max_bytes)
     except TimeoutError:
         raise RequestError(
-            408, "REQUEST_TIMEOUT", f"the body did not come within {timeout_s:g} s", "send it faster"
+            408, "REQUEST_TIMEOUT", f"the body did not arrive within {timeout_s:g} s", "send it faster"
         ) from None
-    return _unzipped(body, limit) if encoding == b"gzip" else body
+    return _decompress(body, max_bytes) if encoding == b"gzip" else body
 
 
-async def _whole(receive: Receive, limit: int) -> bytes:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnected
-    body: bytes = message["body"]
-    if not message["more_body"]:
-        if len(body) > limit:
-            raise too_large(limit)
-        return body
-    parts, size = [body], len(body)
-    while message["more_body"]:
-        if size > limit:
-            raise too_large(limit)
+async def _read_all(receive: Receive, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         parts.append(message["body"])
         size += len(message["body"])
-    if size > limit:
-        raise too_large(limit)
-    return b"".join(parts)
+        if size > max_bytes:
+            raise body_too_large(max_bytes)
+        more = message["more_body"]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _unzipped(body: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
+def _decompress(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj(wbits=31)
     try:
-        whole = unpacker.decompress(body, limit + 1)
+        content = decompressor.decompress(body, max_bytes + 1)
     except zlib.error:
-        raise bad("the body is not gzip, as its content encoding says", "leave the header out") from None
-    if len(whole) > limit:
-        raise too_large(limit)
-    if not unpacker.eof:
-        raise bad("the gzipped body is cut off", "send all of it")
-    return whole
+        raise bad_request(
+            "the body is not gzip, although Content-Encoding says so", "remove the header"
+        ) from None
+    if len(content) > max_bytes:
+        raise body_too_large(max_bytes)
+    if not decompressor.eof:
+        raise bad_request("the gzipped body is cut off", "send all of it")
+    return content

@@ -1,4 +1,4 @@
-"""What an endpoint is to do, handed from `mlctl serve` to the process that does it, as one line of JSON."""
+"""The specification of an endpoint, which `mlctl serve` sends to the serving process as one line of JSON."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import json
 from dataclasses import asdict, dataclass
 
 
-@dataclass(frozen=True)
-class Serving:
-    """The version that is served: `folder` holds its files on this machine."""
+@dataclass(frozen=True, kw_only=True)
+class ServedVersion:
+    """A model version to serve.
+
+    Attributes:
+        name: Name of the registered model, or a name derived from the run or folder.
+        version: Version number, or "" for a model outside the registry.
+        uri: MLflow URI, or the folder, that the user selected.
+        folder: Folder on this machine that holds the model's files.
+    """
 
     name: str
     version: str
@@ -16,15 +23,34 @@ class Serving:
     folder: str
 
 
-@dataclass(frozen=True)
-class Spec:
-    """An endpoint. Descriptors are inherited: `socket_fd` listens already, `ready_fd` is told of readiness.
+@dataclass(frozen=True, kw_only=True)
+class EndpointSpec:
+    """Everything that the supervisor and its workers need to know.
 
-    `follow` is a command that prints a line of JSON (a `Serving`) whenever another version is to be served;
-    `scratch` is a folder of the endpoint's own. `state_file` notes the endpoint while it runs.
+    The field names are the keys of the JSON line. A supervisor that started before an upgrade of mlctl sends
+    them to workers of the new version, so they must not change.
+
+    Attributes:
+        serving: The model version to serve.
+        endpoint: Name of the endpoint.
+        url: Address that clients on this machine use.
+        socket_fd: Inherited file descriptor of the listening socket.
+        workers: Number of worker processes.
+        scratch: Temporary folder of this endpoint.
+        log: Log file, or "" if the endpoint runs in the foreground.
+        state_file: File that describes the running endpoint for `mlctl endpoints`.
+        ready_fd: Inherited pipe that receives one line of JSON once the endpoint is ready or has failed.
+        key_file: API key file; None accepts every client.
+        tls_cert: Certificate in PEM format; None serves plain HTTP.
+        tls_key: Private key of the certificate.
+        metrics: Serve Prometheus metrics at /metrics.
+        max_body: Largest request body in bytes, after decompression.
+        timeout_s: Seconds that a client has to send its request, and the model has to answer it.
+        hosts: Accepted Host names; None accepts all.
+        follow: Command that prints a `ServedVersion` as a line of JSON when another version must be served.
     """
 
-    serving: Serving
+    serving: ServedVersion
     endpoint: str
     url: str
     socket_fd: int
@@ -42,15 +68,15 @@ class Spec:
     hosts: tuple[str, ...] | None = None
     follow: tuple[str, ...] = ()
 
-    def line(self) -> bytes:
-        """Return the spec as one line."""
+    def to_line(self) -> bytes:
+        """Return the specification as one line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
-def read_spec(line: bytes | str) -> Spec:
-    """Return the spec of a line."""
+def read_spec(line: bytes | str) -> EndpointSpec:
+    """Return the specification in a line of JSON."""
     fields = json.loads(line)
-    fields["serving"] = Serving(**fields["serving"])
+    fields["serving"] = ServedVersion(**fields["serving"])
     fields["hosts"] = None if fields["hosts"] is None else tuple(fields["hosts"])
     fields["follow"] = tuple(fields["follow"])
-    return Spec(**fields)
+    return EndpointSpec(**fields)

@@ -1,7 +1,7 @@
-"""MLflow's own scoring application, for every payload that the direct path does not know.
+"""MLflow's own scoring application, for every payload that mlctl does not read itself.
 
-It is made when it is first needed: importing MLflow takes seconds and some hundred megabytes, which a model of
-tensors or of simple tables never spends. Its refusals are said again in our words, without the body and traces.
+It is loaded on first use: importing MLflow takes seconds and a few hundred megabytes, which a model of tensors or
+simple tables never needs. Its error messages are shortened: no traces, and no copy of the client's body.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import Any
 
 import orjson
 
-from mlctl.serving.model import Model
-from mlctl.serving.request_error import RequestError, bad
+from mlctl.serving.model import ServedModel
+from mlctl.serving.request_error import RequestError, bad_request
 
 log = logging.getLogger("mlctl.serving")
 
 
 class MlflowFallback:
-    """`mlflow.pyfunc.scoring_server.init(model)`, called in place of served."""
+    """Calls `mlflow.pyfunc.scoring_server.init(model)` inside this process."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ServedModel) -> None:
         self._model = model
         self._app: Any = None
-        self._making = asyncio.Lock()
+        self._loading = asyncio.Lock()
 
-    async def make(self) -> None:
-        """Import MLflow and make the application, once."""
-        async with self._making:
+    async def load(self) -> None:
+        """Import MLflow and build its application, once."""
+        async with self._loading:
             if self._app is None:
-                self._app = await asyncio.to_thread(_init, self._model)
+                self._app = await asyncio.to_thread(_build_app, self._model)
 
-    async def answer(self, scope: dict[str, Any], body: bytes, content_type: str) -> bytes:
-        """Return the application's answer to POST /invocations; raises Refusal in place of its errors."""
+    async def invoke(self, scope: dict[str, Any], body: bytes, content_type: str) -> bytes:
+        """Return MLflow's answer to POST /invocations. Raises RequestError if MLflow answers an error."""
         if self._app is None:
-            await self.make()
+            await self.load()
         sent: list[dict[str, Any]] = []
-        handed = iter([{"type": "http.request", "body": body, "more_body": False}])
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive() -> dict[str, Any]:
-            return next(handed, {"type": "http.disconnect"})
+            return next(messages, {"type": "http.disconnect"})
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
@@ -51,28 +51,28 @@ class MlflowFallback:
         answer = b"".join(message.get("body", b"") for message in sent[1:])
         if status == 200:
             return answer
-        raise _in_our_words(status, answer)
+        raise _shortened_error(status, answer)
 
 
-def _init(model: Model) -> Any:
+def _build_app(model: ServedModel) -> Any:
     from mlflow.pyfunc import scoring_server
 
     return scoring_server.init(model.by_mlflow)
 
 
-def _in_our_words(status: int, answer: bytes) -> RequestError:
+def _shortened_error(status: int, answer: bytes) -> RequestError:
     log.warning("MLflow's application answered %s: %s", status, answer[:4000].decode("utf-8", "replace"))
     if status == 504:
-        return RequestError(504, "TIMEOUT", "the model did not answer in time", "send fewer rows a request")
+        return RequestError(504, "TIMEOUT", "the model did not answer in time", "send fewer rows per request")
+    if status >= 500:
+        return RequestError(
+            500, "INTERNAL_ERROR", "the model failed on this request", "the server's log has the traceback"
+        )
     try:
         message = str(orjson.loads(answer)["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message = ""
-    # what follows "Error:" is the reason; what stands before it repeats the input
+    # the reason follows "Error:"; the text before it repeats the input
     reason = message.rpartition("Error: ")[2].strip().partition("\n")[0]
-    if status >= 500:
-        return RequestError(
-            500, "INTERNAL_ERROR", "the model failed on this request", "the log has the trace"
-        )
-    first = reason.partition(". ")[0][:200]
-    return bad(f"the input does not fit the model: {first}" if first else "the input does not fit the model")
+    first_sentence = reason.partition(". ")[0][:200]
+    return bad_request("the input does not fit the model" + (f": {first_sentence}" if first_sentence else ""))

@@ -1,7 +1,7 @@
-"""The model that a worker serves: ours straight from its folder, another team's through MLflow.
+"""The model that a worker serves.
 
-Ours is answered by the scoring.py that travels with it, so that every version runs its own code, without
-importing MLflow. Whatever else has a python_function flavor is loaded by MLflow.
+A model that mlctl saved is answered by the scoring.py in its own folder, so that every version runs its own code,
+and without MLflow. MLflow loads every other model that has a python_function flavor.
 """
 
 from __future__ import annotations
@@ -10,99 +10,90 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from mlctl.serving.request_error import bad
-from mlctl.serving.signature import Signature, read_signature
+from mlctl.serving.request_error import bad_request
+from mlctl.serving.saved_model import read_saved_model
+from mlctl.serving.signature import ModelSignature
 from mlctl.serving.tables import Columns
 
-SCORING = "mlctl.serving.scoring"  # under this name scoring.py does not ask for MLflow
-_KINDS = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
+SCORING_MODULE = "mlctl.serving.scoring"  # under this name, scoring.py does not import MLflow
+_DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class About:
-    """What clients are told of a model: names of its classes, its unit, what it was made by."""
+class ServedModel:
+    """A loaded model.
 
-    task: str
-    classes: tuple[str, ...]
-    unit: str
-    recipe: str
-    runtime: str
-
-
-class Model:
-    """A loaded model. `full_scale` is what a fully lit pixel is worth, where it takes pictures."""
+    Attributes:
+        folder: Folder of the model's files.
+        info: Description from the MLmodel file.
+        full_scale: Value of a fully lit pixel if the model takes images, else None.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        saved = yaml.load((folder / "MLmodel").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - safe
-        self.signature: Signature = read_signature(saved.get("signature"))
-        about: Mapping[str, Any] = (saved.get("metadata") or {}).get("mlctl") or {}
-        self.ours = bool(about) and (folder / "scoring.py").is_file()
-        self.about = About(
-            about.get("task", ""), tuple(about.get("classes") or ()), about.get("unit", ""),
-            about.get("recipe", ""), about.get("runtime", "mlflow"),
-        )  # fmt: skip
+        self.info = read_saved_model(folder)
         self.full_scale: float | None = None
         self._takes_texts = False
-        self._bad_cell: Any = ()  # what it raises for a cell that it cannot read
-        self._predict = self._scorer() if self.ours else self._by_mlflow()
+        self._bad_cell: Any = ()  # exception that the model raises for an unreadable cell
+        self._predict = self._load_scorer() if self.info.by_mlctl else self.by_mlflow.predict
+
+    @property
+    def signature(self) -> ModelSignature:
+        """The input that the model takes."""
+        return self.info.signature
 
     @cached_property
     def example(self) -> bytes | None:
-        """The body of a request that the model was logged with; None where there is none."""
+        """Body of the example request that was logged with the model, or None."""
         file = self.folder / "serving_input_example.json"
         return file.read_bytes() if file.is_file() else None
 
     def predict_tensor(self, rows: Array) -> Any:
-        """Answer (n, …) rows of the signature's type: what the model returns, JSON's own types."""
-        return _plain(self._predict(rows))
+        """Return the model's answers to (n, …) rows of the signature's type, as JSON types."""
+        return _to_json_types(self._predict(rows))
 
-    def predict_table(self, columns: Columns, first: int = 0) -> Any:
-        """Answer checked columns; raises Refusal, which counts rows from `first`, for a cell that cannot be read."""
+    def predict_table(self, columns: Columns, first_row: int = 0) -> Any:
+        """Return the model's answers to checked columns, as JSON types.
+
+        Raises RequestError if the model cannot read a cell; the message counts rows from `first_row`.
+        """
         if self._takes_texts:
-            return _plain(self._predict(next(iter(columns.values()))))
+            return _to_json_types(self._predict(next(iter(columns.values()))))
         try:
-            return _plain(self._predict(self._frame(columns, first)))
+            return _to_json_types(self._predict(self._to_frame(columns, first_row)))
         except self._bad_cell as exc:
-            raise bad(str(exc), "all of training's were such") from None
+            raise bad_request(str(exc), "every value in the training data was of this kind") from None
 
     @cached_property
     def by_mlflow(self) -> Any:
-        """The same model as MLflow loads it, for what only MLflow's own application answers."""
+        """The same model as MLflow loads it, for payloads that only MLflow's own application reads."""
         import mlflow.pyfunc
 
         return mlflow.pyfunc.load_model(str(self.folder))
 
-    def _scorer(self) -> Callable[[Any], Any]:
-        spec = importlib.util.spec_from_file_location(SCORING, self.folder / "scoring.py")
+    def _load_scorer(self) -> Callable[[Any], Any]:
+        spec = importlib.util.spec_from_file_location(SCORING_MODULE, self.folder / "scoring.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[SCORING] = module
+        sys.modules[SCORING_MODULE] = module
         spec.loader.exec_module(module)
         scorer: Callable[[Any], Any] = module.Scorer(str(self.folder / "artifacts" / "model"))
-        self._bad_cell = getattr(module, "BadCell", ())  # older models take such a cell as a gap
+        self._bad_cell = getattr(module, "BadCell", ())  # older models treat such a cell as a missing value
         encoder = getattr(scorer, "encoder", None)
         self.full_scale = getattr(encoder, "high", None)
         self._takes_texts = getattr(encoder, "kind", "") == "words"
         return scorer
 
-    def _by_mlflow(self) -> Callable[[Any], Any]:
-        predict: Callable[[Any], Any] = self.by_mlflow.predict
-        return predict
-
-    def _frame(self, columns: Columns, first: int) -> Any:
-        import pandas as pd  # a model of tensors or texts does without
+    def _to_frame(self, columns: Columns, first_row: int) -> Any:
+        import pandas as pd  # models of tensors or texts do not need it
 
         data = {}
         for column in self.signature.columns:
@@ -110,16 +101,16 @@ class Model:
             if column.kind == "string":
                 data[column.name] = pd.Series(values, dtype=object)
             elif column.kind in {"double", "float"}:
-                data[column.name] = pd.Series(np.array(values, dtype=_KINDS[column.kind]))
+                data[column.name] = pd.Series(np.array(values, dtype=_DTYPES[column.kind]))
             else:
-                gaps = None in values
-                data[column.name] = pd.Series(values, dtype="float64" if gaps else _KINDS[column.kind])
+                dtype = "float64" if None in values else _DTYPES[column.kind]
+                data[column.name] = pd.Series(values, dtype=dtype)
         frame = pd.DataFrame(data)
-        return frame.set_index(pd.RangeIndex(first, first + len(frame))) if first else frame
+        return frame.set_index(pd.RangeIndex(first_row, first_row + len(frame))) if first_row else frame
 
 
-def _plain(answers: Any) -> Any:
-    """Return answers as MLflow's server writes them: lists of numbers, a frame as records."""
+def _to_json_types(answers: Any) -> Any:
+    """Return answers as MLflow's server writes them: lists of numbers, and a DataFrame as records."""
     if isinstance(answers, np.ndarray):
         return answers.tolist()
     if hasattr(answers, "to_dict"):
@@ -127,10 +118,7 @@ def _plain(answers: Any) -> Any:
             return json.loads(answers.to_json(orient="records"))
         return answers.tolist()
     if isinstance(answers, Mapping):
-        return {str(key): _plain(value) for key, value in answers.items()}
+        return {str(key): _to_json_types(value) for key, value in answers.items()}
     if isinstance(answers, (list, tuple)):
-        return [_plain(one) for one in answers]
+        return [_to_json_types(value) for value in answers]
     return answers.item() if isinstance(answers, np.generic) else answers
-
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

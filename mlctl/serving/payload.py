@@ -1,10 +1,11 @@
-"""A request's body to predictions: what kind of body it is, what it must hold, and what the model says to it."""
+"""From a request's body to predictions: recognise the payload, check it, and prepare the model's call."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
@@ -12,142 +13,172 @@ import orjson
 
 from mlctl.errors import did_you_mean
 from mlctl.serving import tables
-from mlctl.serving.model import Model
-from mlctl.serving.request_error import RequestError, bad, quoted, unsupported
-from mlctl.serving.tensors import to_tensor
+from mlctl.serving.model import ServedModel
+from mlctl.serving.request_error import RequestError, bad_request, quote, unsupported_media_type
+from mlctl.serving.tensors import tensor_from_json
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+KEYS_TEXT = ", ".join(KEYS)
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
-PARQUETS = (PARQUET, "application/x-parquet", "application/parquet")
+PARQUET_TYPES = (PARQUET, "application/x-parquet", "application/parquet")
+DEFAULT_MAX_BYTES = 10_000_000
 
-Prediction = Callable[[], Any]
+
+@dataclass(frozen=True)
+class PredictionCall:
+    """A checked request: its number of rows, and the call that returns the predictions."""
+
+    rows: int
+    predict: Callable[[], Any]
 
 
-def prediction(
-    model: Model, body: bytes, content_type: str, limit: int = 10_000_000
-) -> tuple[int, Prediction] | None:  # fmt: skip
-    """Return how many rows are asked for, and what answers them when called.
+def parse_request(
+    model: ServedModel, body: bytes, content_type: str, *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> PredictionCall | None:
+    """Return the call that answers a request; None if only MLflow's own application can read it.
 
-    `limit` is how many bytes a packed file may hold. None leaves the request to MLflow's own application: a
-    signature that is neither a tensor nor a table of simple columns. Raises Refusal for what the client got wrong.
+    That is so for signatures that are neither one tensor nor a table of simple columns.
+
+    Args:
+        model: The model that will answer.
+        body: The request's body, decompressed.
+        content_type: Its Content-Type header; "" means JSON.
+        max_bytes: Largest size that a compressed file may unpack to.
+
+    Raises:
+        RequestError: The client made a mistake.
     """
-    kind = _kind(content_type)
+    kind = _parse_content_type(content_type)
     if not body:
-        raise bad("the body is empty", f"send JSON with one of {', '.join(KEYS)}")
+        raise bad_request("the body is empty", f"send JSON with one of {KEYS_TEXT}")
+    signature = model.signature
     if kind != JSON:
-        return _file(model, body, kind, limit)
-    document = _parsed(body, gaps_as_nan=bool(model.signature.columns))
-    key = _key(document, model)
+        return _parse_file(model, body, kind, max_bytes)
+    document = _parse_json(body, nan_as_gap=bool(signature.columns))
+    key = _data_key(document, model)
     if key is None:
         return None
-    value, signature = document[key], model.signature
-    if signature.tensor is not None and key in ("inputs", "instances"):
-        if not isinstance(value, list):
-            raise bad(f"{key} is {_named(value)}", f"wanted is {signature.tensor}: nested lists")
-        array = to_tensor(value, body, signature.tensor, model.full_scale)
-        return len(array), lambda: model.predict_tensor(array)
+    value = document[key]
     if signature.tensor is not None:
-        raise bad(f"this model takes a tensor, not {key}", f"send inputs: {signature.tensor}")
+        if key not in ("inputs", "instances"):
+            raise bad_request(f"this model takes a tensor, not {key}", f"send inputs: {signature.tensor}")
+        if not isinstance(value, list):
+            raise bad_request(
+                f"{key} is {_type_name(value)}", f"send nested lists that form {signature.tensor}"
+            )
+        array = tensor_from_json(value, body, signature.tensor, model.full_scale)
+        return PredictionCall(len(array), lambda: model.predict_tensor(array))
     if signature.columns:
-        columns = tables.from_json(key, value, signature)
-        return len(next(iter(columns.values()))), lambda: model.predict_table(columns)
+        return _table_call(model, tables.columns_from_json(key, value, signature))
     return None
 
 
-def _file(model: Model, body: bytes, kind: str, limit: int) -> tuple[int, Prediction] | None:
+def _parse_file(model: ServedModel, body: bytes, kind: str, max_bytes: int) -> PredictionCall | None:
     signature = model.signature
     if signature.tensor is not None:
-        raise unsupported(f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}")
+        raise unsupported_media_type(
+            f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}"
+        )
     if not signature.columns:
         return None
     if kind == CSV:
-        columns = tables.from_csv(body, signature, model.ours)
+        columns = tables.columns_from_csv(body, signature, by_mlctl=model.info.by_mlctl)
     else:
-        columns = tables.from_parquet(body, signature, limit)
-    return len(next(iter(columns.values()))), lambda: model.predict_table(columns)
+        columns = tables.columns_from_parquet(body, signature, max_bytes=max_bytes)
+    return _table_call(model, columns)
 
 
-def _kind(content_type: str) -> str:
-    """Return which of the three kinds of body this is; none said counts as JSON."""
+def _table_call(model: ServedModel, columns: tables.Columns) -> PredictionCall:
+    return PredictionCall(len(next(iter(columns.values()))), lambda: model.predict_table(columns))
+
+
+def _parse_content_type(content_type: str) -> str:
+    """Return JSON, CSV or PARQUET."""
     if content_type in ("", JSON):
         return JSON
     header = Message()
     header["content-type"] = content_type
     kind = header.get_content_type() if "/" in content_type else content_type
-    if kind not in (JSON, CSV, *PARQUETS):
-        raise unsupported(f"{quoted(content_type)} is not taken", f"send {JSON}, {CSV} or {PARQUET}")
+    if kind not in (JSON, CSV, *PARQUET_TYPES):
+        raise unsupported_media_type(
+            f"content type {quote(content_type)} is not supported", f"send {JSON}, {CSV} or {PARQUET}"
+        )
     for name, value in header.get_params([])[1:]:
         if name.lower() != "charset":
-            raise unsupported(f"the content type's parameter {quoted(name)} is not known", "leave it out")
+            raise unsupported_media_type(
+                f"the parameter {quote(name)} of the content type is not supported", "remove it"
+            )
         if str(value).lower() not in ("utf-8", "utf8"):
-            raise unsupported(f"charset {quoted(str(value))} is not taken", "send UTF-8")
-    return PARQUET if kind in PARQUETS else kind
+            raise unsupported_media_type(f"charset {quote(str(value))} is not supported", "send UTF-8")
+    return PARQUET if kind in PARQUET_TYPES else kind
 
 
-def _parsed(body: bytes, gaps_as_nan: bool) -> dict[str, Any]:
+def _parse_json(body: bytes, *, nan_as_gap: bool) -> dict[str, Any]:
+    """Return the JSON object in a body.
+
+    NaN is not JSON, but pandas and Python write it for a missing value, so `nan_as_gap` accepts it for tables.
+    """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        document = _leniently(body) if gaps_as_nan and b"NaN" in body else None
+        try:
+            document = json.loads(body) if nan_as_gap and b"NaN" in body else None
+        except (ValueError, RecursionError):
+            document = None
         if document is None:
-            raise _broken(body, exc) from None
+            raise _json_error(body, exc) from None
     if not isinstance(document, dict):
-        raise bad(f"the body is {_named(document)}, not a JSON object", f"wanted is one of {', '.join(KEYS)}")
+        raise bad_request(
+            f"the body is {_type_name(document)}, not a JSON object",
+            f"send an object with one of {KEYS_TEXT}",
+        )
     return document
 
 
-def _leniently(body: bytes) -> Any:
-    """Read the NaN that pandas and Python write for a gap, which is not JSON; None where that fails too."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+def _json_error(body: bytes, exc: orjson.JSONDecodeError) -> RequestError:
+    text = str(exc)
+    if "recursion" in text.lower() or "depth" in text.lower():  # the wording depends on orjson's version
+        return bad_request("the JSON is nested too deeply", "a tensor has one level of lists per dimension")
+    if "utf-8" in text.lower() or "surrogate" in text.lower():
+        return bad_request("the body is not valid UTF-8", "send JSON in UTF-8")
+    position = f"line {exc.lineno}, column {exc.colno}"
+    if "infinit" in text:
+        return bad_request(f"the number at {position} is too large", "send finite numbers")
+    if match := re.match(rb"[\s,\[]*(-?(?:NaN|Infinity))", body[max(0, exc.pos - 1) : exc.pos + 12]):
+        word = match.group(1).decode()
+        return bad_request(f"{word} at character {exc.pos} is not a JSON number", "send finite numbers")
+    nearby = body[max(0, exc.pos - 10) : exc.pos + 20].decode("utf-8", "replace")
+    return bad_request(f"the JSON breaks at {position}: {text.partition(':')[0]}", f"near {quote(nearby)}")
 
 
-def _broken(body: bytes, exc: orjson.JSONDecodeError) -> RequestError:
-    said = str(exc)
-    if "recursion" in said.lower() or "depth" in said.lower():  # orjson has said it both ways
-        return bad("the JSON is nested too deeply", "a tensor has one level of lists a dimension")
-    if "utf-8" in said.lower() or "surrogate" in said.lower():
-        return bad("the body is not valid UTF-8", "send JSON in UTF-8")
-    if "infinit" in said:
-        return bad(f"the number at line {exc.lineno}, column {exc.colno} is too large", "send finite numbers")
-    near = body[max(0, exc.pos - 10) : exc.pos + 20].decode("utf-8", "replace")
-    if number := re.match(rb"[\s,\[]*(-?(?:NaN|Infinity))", body[max(0, exc.pos - 1) : exc.pos + 12]):
-        word = number.group(1).decode()
-        return bad(f"{word} at character {exc.pos}: JSON has no such number", "send finite numbers")
-    return bad(
-        f"the JSON breaks at line {exc.lineno}, column {exc.colno}: {said.partition(':')[0]}",
-        f"near {quoted(near)}",
-    )
-
-
-def _key(document: dict[str, Any], model: Model) -> str | None:
-    """Return the one key that holds the data; None where only MLflow can say what the document means."""
-    found = [key for key in KEYS if key in document]
+def _data_key(document: dict[str, Any], model: ServedModel) -> str | None:
+    """Return the key that holds the data; None if only MLflow can interpret the document."""
+    present = [key for key in KEYS if key in document]
     unknown = [key for key in document if key not in KEYS and key != "params"]
-    simple = model.signature.tensor is not None or bool(model.signature.columns)
-    if not simple and (not found or unknown):
-        return None  # a chat or completion payload, among others
+    is_simple = model.signature.tensor is not None or bool(model.signature.columns)
+    if not is_simple and (not present or unknown):
+        return None  # such as the payload of a chat or completion
     if unknown:
-        near = did_you_mean(unknown[0], KEYS)
-        raise bad(f"unknown key {quoted(unknown[0])}", near or f"known are {', '.join(KEYS)}")
-    if len(found) != 1:
-        said = f"found {' and '.join(found)}" if found else "none of the keys is there"
-        raise bad(f"{said}; exactly one holds the data", f"send one of {', '.join(KEYS)}")
+        suggestion = did_you_mean(unknown[0], KEYS)
+        raise bad_request(f"unknown key {quote(unknown[0])}", suggestion or f"send one of {KEYS_TEXT}")
+    if len(present) != 1:
+        problem = f"the body has {' and '.join(present)}" if present else "the body has none of the data keys"
+        raise bad_request(f"{problem}; exactly one must hold the data", f"send one of {KEYS_TEXT}")
     if "params" in document:
         if model.signature.params:
             return None
         if document["params"]:
-            raise bad("this model takes no params", "leave the key params out")
-    return found[0]
+            raise bad_request("this model takes no params", "remove the key params")
+    return present[0]
 
 
-def _named(value: Any) -> str:
+def _type_name(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (list, dict, str)):
-        return {"list": "a list", "dict": "a dictionary", "str": "a text"}[type(value).__name__]
-    return "a number"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, list):
+        return "a list"
+    return "a dictionary" if isinstance(value, dict) else "a number"

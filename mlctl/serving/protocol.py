@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with patience that ends: for a connection that never sends a whole head."""
+"""uvicorn's HTTP protocol with a time limit for a request's headers."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-BODY = b'{"error_code": "REQUEST_TIMEOUT", "message": "no request came in time", "hint": ""}'
-ANSWER = (
+_BODY = b'{"error_code": "REQUEST_TIMEOUT", "message": "no complete request arrived in time", "hint": ""}'
+TIMEOUT_RESPONSE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+    b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
 )
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """Answers 408 and hangs up where a request's headers take longer than `head_timeout_s`."""
+    """Answers 408 and closes the connection if a request's headers take longer than `head_timeout_s`."""
 
     head_timeout_s = 30.0
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._waiting: asyncio.TimerHandle | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the rest of a request's head."""
+        """Start the timer for the headers of a later request."""
         super().on_message_begin()
-        if self._waiting is None:
-            self._wait()
+        if self._timer is None:
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Stop waiting: the application reads the body, and has a limit of its own."""
-        self._settle()
+        """Stop the timer; the application limits the time for the body."""
+        self._stop_timer()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._settle()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        self._waiting = self.loop.call_later(self.head_timeout_s, self._give_up)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self.head_timeout_s, self._time_out)
 
-    def _settle(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _give_up(self) -> None:
-        self._waiting = None
+    def _time_out(self) -> None:
+        self._timer = None
         if not self.transport.is_closing():
-            self.transport.write(ANSWER)
+            self.transport.write(TIMEOUT_RESPONSE)
             self.transport.close()

@@ -1,15 +1,15 @@
-"""What a client is told when its request cannot be answered: short, and never its own body back."""
+"""The answer to a request that cannot be served: short, and never a copy of the client's own body."""
 
 from __future__ import annotations
 
 import json
 
-ECHOED = 40  # characters of a request that an answer may repeat
-LONGEST_BYTES = 490  # of an answer that refuses
+MAX_QUOTED = 40  # characters of the request that an answer may repeat
+MAX_BYTES = 490  # of an error document
 
 
 class RequestError(Exception):
-    """A request that is not answered: an HTTP status, MLflow's error code, what is wrong and what to do."""
+    """A request that is refused: an HTTP status, MLflow's error code, what is wrong and what to do."""
 
     def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -18,38 +18,38 @@ class RequestError(Exception):
         self.message = message
         self.hint = hint
 
-    def body(self) -> bytes:
-        """Return the JSON document of this refusal, cut to under 500 bytes."""
+    def to_json(self) -> bytes:
+        """Return the error as a JSON document of less than 500 bytes."""
         message, hint = self.message, self.hint
         while True:
             document = {"error_code": self.code, "message": message, "hint": hint}
-            body = json.dumps(document).encode()
-            if (over := len(body) - LONGEST_BYTES) <= 0:
-                return body
+            content = json.dumps(document).encode()
+            if (excess := len(content) - MAX_BYTES) <= 0:
+                return content
             if len(hint) > len(message):
-                hint = hint[: max(0, len(hint) - over - 1)] + "…"
+                hint = hint[: max(0, len(hint) - excess - 1)] + "…"
             else:
-                message = message[: max(0, len(message) - over - 1)] + "…"
+                message = message[: max(0, len(message) - excess - 1)] + "…"
 
 
-def bad(message: str, hint: str = "") -> RequestError:
-    """Return the refusal of a request that the client got wrong."""
+def bad_request(message: str, hint: str = "") -> RequestError:
+    """Return the error for a mistake of the client (400)."""
     return RequestError(400, "BAD_REQUEST", message, hint)
 
 
-def unsupported(message: str, hint: str = "") -> RequestError:
-    """Return the refusal of a kind of body that is not taken."""
+def unsupported_media_type(message: str, hint: str = "") -> RequestError:
+    """Return the error for a kind of body that is not supported (415)."""
     return RequestError(415, "UNSUPPORTED_MEDIA_TYPE", message, hint)
 
 
-def quoted(value: object) -> str:
-    """Return at most 40 characters of what the client sent, in quotes where it is a text."""
+def body_too_large(max_bytes: int) -> RequestError:
+    """Return the error for a body of more than `max_bytes`, before or after decompression (413)."""
+    size = f"{max_bytes / 1e6:g} MB" if max_bytes >= 1e6 else f"{max_bytes:,} bytes"
+    return RequestError(413, "REQUEST_TOO_LARGE", f"the body is larger than {size}", "send fewer rows")
+
+
+def quote(value: object) -> str:
+    """Return at most 40 characters of a client's value, in quotes if it is a text."""
     text = value if isinstance(value, str) else repr(value)
-    cut = text if len(text) <= ECHOED else text[: ECHOED - 1] + "…"
-    return json.dumps(cut, ensure_ascii=False) if isinstance(value, str) else cut
-
-
-def too_large(limit: int) -> RequestError:
-    """Return the refusal of a body that is over `limit` bytes, sent or unpacked."""
-    said = f"{limit / 1e6:g} MB" if limit >= 1e6 else f"{limit:,} bytes"
-    return RequestError(413, "REQUEST_TOO_LARGE", f"the body is over {said}", "send fewer rows a request")
+    short = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+    return json.dumps(short, ensure_ascii=False) if isinstance(value, str) else short

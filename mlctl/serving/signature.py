@@ -1,4 +1,4 @@
-"""A model's signature, as far as a server must know it to tell a client what it got wrong."""
+"""A model's signature, as far as the server needs it to tell a client what is wrong with a request."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 NUMBERS = ("double", "float", "long", "integer")
-SIMPLE = (*NUMBERS, "string", "boolean")
+SIMPLE_TYPES = (*NUMBERS, "string", "boolean")
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """One unnamed dense tensor: NumPy's name of its type, and its shape with -1 where any length will do."""
+class TensorSpec:
+    """One unnamed dense tensor: NumPy's name of its type, and its shape, with -1 for any length."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -24,8 +24,8 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A table's column: MLflow's name of its type; one that is not required may hold gaps, or be absent."""
+class ColumnSpec:
+    """A table's column and MLflow's name of its type. An optional column may have gaps, or be absent."""
 
     name: str
     kind: str
@@ -33,29 +33,31 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Signature:
-    """What a model takes: a tensor, a table's columns, or neither (MLflow's own application decides then)."""
+class ModelSignature:
+    """What a model takes: a tensor, a table, or neither, if only MLflow's own application can read it."""
 
-    tensor: Tensor | None = None
-    columns: tuple[Column, ...] = ()
+    tensor: TensorSpec | None = None
+    columns: tuple[ColumnSpec, ...] = ()
     params: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of a table's columns."""
+        """Names of the table's columns."""
         return tuple(column.name for column in self.columns)
 
 
-def read_signature(saved: Any) -> Signature:
-    """Return the signature of an MLmodel file's `signature` entry, which holds JSON in YAML."""
-    saved = saved or {}
-    params = bool(json.loads(saved.get("params") or "null"))
-    inputs: Sequence[dict[str, Any]] = json.loads(saved.get("inputs") or "null") or []
+def read_signature(entry: Any) -> ModelSignature:
+    """Return the signature in the `signature` entry of an MLmodel file, which holds JSON inside YAML."""
+    entry = entry or {}
+    params = bool(json.loads(entry.get("params") or "null"))
+    inputs: Sequence[dict[str, Any]] = json.loads(entry.get("inputs") or "null") or []
     if len(inputs) == 1 and inputs[0].get("type") == "tensor" and "name" not in inputs[0]:
         spec = inputs[0]["tensor-spec"]
         if spec["dtype"] not in {"str", "object", "bytes"} and len(spec["shape"]) > 1:
-            return Signature(tensor=Tensor(spec["dtype"], tuple(spec["shape"])), params=params)
-    if inputs and all(one.get("type") in SIMPLE and "name" in one for one in inputs):
-        columns = tuple(Column(one["name"], one["type"], one.get("required", True)) for one in inputs)
-        return Signature(columns=columns, params=params)
-    return Signature(params=params)
+            return ModelSignature(tensor=TensorSpec(spec["dtype"], tuple(spec["shape"])), params=params)
+    if inputs and all(column.get("type") in SIMPLE_TYPES and "name" in column for column in inputs):
+        columns = tuple(
+            ColumnSpec(column["name"], column["type"], column.get("required", True)) for column in inputs
+        )
+        return ModelSignature(columns=columns, params=params)
+    return ModelSignature(params=params)

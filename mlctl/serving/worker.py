@@ -1,8 +1,8 @@
-"""One worker of an endpoint: it loads and warms its model, says so, and serves when it is told to.
+"""One worker of an endpoint: it loads its model, answers the model's example, and serves when it is told to.
 
-Its stdin is a socket to the supervisor: the spec comes in on it, "ready" or an error goes out, "go" comes back,
-and its end means that the supervisor is gone, and the worker goes too. SIGTERM drains: no new connections, each
-answer the last of its connection, then the end.
+Its stdin is a socket to the supervisor. The worker receives the specification on it, sends "ready" or an error,
+and serves after it receives "go". If the socket ends, the supervisor is gone, and the worker drains and exits.
+SIGTERM drains too: no new connections, each response closes its connection, then the process ends.
 """
 
 from __future__ import annotations
@@ -19,62 +19,63 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: workers share the cores between them
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: the workers share the cores
 
 import uvicorn
 
 from mlctl.serving.access import AccessLog
-from mlctl.serving.app import Application, Limits
-from mlctl.serving.endpoint_spec import Spec, read_spec
+from mlctl.serving.app import Application, RequestLimits
+from mlctl.serving.endpoint_spec import EndpointSpec, read_spec
 from mlctl.serving.keys import ApiKeyAuth
-from mlctl.serving.metrics import Metrics
-from mlctl.serving.model import Model
+from mlctl.serving.metrics import EndpointMetrics
+from mlctl.serving.model import ServedModel
 from mlctl.serving.protocol import TimeoutProtocol
 from mlctl.serving.request_error import RequestError
 
-IDLE_S = 75  # longer than proxies keep theirs, so that they hang up first
-LAST_REQUESTS_S = 2.0  # a draining worker waits so long for the next request of a kept connection
+KEEP_ALIVE_S = 75  # longer than proxies keep idle connections, so that they close first
+DRAIN_S = 2.0  # how long a draining worker waits for the next request of an open connection
 
 log = logging.getLogger("mlctl.serving")
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, which drains before it closes what a client still uses."""
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, but it lets open connections finish before it shuts down."""
 
     def __init__(self, config: uvicorn.Config, application: Application) -> None:
         super().__init__(config)
         self._application = application
-        self._draining: asyncio.Task[None] | None = None
+        self._drain_task: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain on SIGTERM; Ctrl-C reaches the supervisor too, which decides."""
+        """Drain on SIGTERM. Ctrl-C is left to the supervisor, which receives it too."""
         if sig == signal.SIGTERM:
             asyncio.get_event_loop().call_soon_threadsafe(self.drain)
 
     def drain(self) -> None:
-        """Begin to drain, once."""
-        if self._draining is None:
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        """Start to drain, once."""
+        if self._drain_task is None:
+            self._drain_task = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
         self._application.draining = True
         for server in getattr(self, "servers", ()):
             server.close()
         loop = asyncio.get_running_loop()
-        until = loop.time() + LAST_REQUESTS_S
-        # a connection that is closed under a client's request is a failed request: let each hear it first
-        while self.server_state.connections and loop.time() < until:
+        deadline = loop.time() + DRAIN_S
+        # closing a connection on which a request is on its way would fail that request
+        while self.server_state.connections and loop.time() < deadline:
             await asyncio.sleep(0.02)
         self.should_exit = True
 
 
-async def work(spec: Spec, control: socket.socket) -> None:
-    """Load, say so, wait for the word, serve until drained."""
-    application, access = _application(spec)
-    await application.warm()
+async def serve(spec: EndpointSpec, control: socket.socket) -> None:
+    """Load the model, report to the supervisor, wait for "go", and serve until drained."""
+    access_log = AccessLog()
+    application = _create_application(spec, access_log)
+    await application.warm_up()
     gc.collect()
-    gc.set_threshold(50_000, 20, 100)  # a large body makes many lists, and no cycles
-    gc.freeze()  # what is loaded stays: walking it at every collection costs a third of the rate
+    gc.set_threshold(50_000, 20, 100)  # a large body creates many lists, and no reference cycles
+    gc.freeze()  # the model stays: scanning it in every collection costs a third of the throughput
     control.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(control, b'{"ready": true}\n')
@@ -83,30 +84,37 @@ async def work(spec: Spec, control: socket.socket) -> None:
     TimeoutProtocol.head_timeout_s = spec.timeout_s
     config = uvicorn.Config(
         application,
-        http=TimeoutProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=int(spec.timeout_s) + 1,
-        ssl_certfile=spec.tls_cert, ssl_keyfile=spec.tls_key,
-    )  # fmt: skip
-    server = Server(config, application)
-    loop.create_task(_until_alone(control, server))  # noqa: RUF006  # it lives as long as the loop
+        http=TimeoutProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(spec.timeout_s) + 1,
+        ssl_certfile=spec.tls_cert,
+        ssl_keyfile=spec.tls_key,
+    )
+    server = DrainingServer(config, application)
+    loop.create_task(_drain_without_supervisor(control, server))  # noqa: RUF006  # it lives as long as the loop
     await server.serve(sockets=[socket.socket(fileno=spec.socket_fd)])
-    access.flush()
+    access_log.flush()
 
 
-def _application(spec: Spec) -> tuple[Application, AccessLog]:
+def _create_application(spec: EndpointSpec, access_log: AccessLog) -> Application:
     serving = spec.serving
-    access = AccessLog()
-    application = Application(
-        Model(Path(serving.folder)), serving.name, serving.version,
-        Limits(spec.max_body, spec.timeout_s), access,
-        Metrics(serving.name, serving.version) if spec.metrics else None,
-        ApiKeyAuth(Path(spec.key_file)) if spec.key_file else None,
-        None if spec.hosts is None else frozenset(spec.hosts),
-    )  # fmt: skip
-    return application, access
+    return Application(
+        ServedModel(Path(serving.folder)),
+        serving,
+        limits=RequestLimits(max_body=spec.max_body, timeout_s=spec.timeout_s),
+        access_log=access_log,
+        metrics=EndpointMetrics(serving.name, serving.version) if spec.metrics else None,
+        auth=ApiKeyAuth(Path(spec.key_file)) if spec.key_file else None,
+        hosts=None if spec.hosts is None else frozenset(spec.hosts),
+    )
 
 
-async def _until_alone(control: socket.socket, server: Server) -> None:
+async def _drain_without_supervisor(control: socket.socket, server: DrainingServer) -> None:
     while await asyncio.get_running_loop().sock_recv(control, 16):
         pass
     server.drain()
@@ -125,28 +133,28 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=0)
-    with control.makefile("rb", buffering=0) as lines:
+    with control.makefile("rb", buffering=0) as stream:
         line = b""
         while not line.endswith(b"\n"):
-            if not (part := lines.read(1 if not line else 65536)):
+            if not (part := stream.read(1 if not line else 65536)):
                 return
             line += part
     spec = read_spec(line)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(work(spec, control))
-    except RequestError as refusal:
-        _fail(control, f"it does not answer its own example: {refusal.message}")
+            runner.run(serve(spec, control))
+    except RequestError as error:
+        _report_error(control, f"the model does not answer its own example: {error.message}")
     except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
         return
     except Exception as exc:
         log.exception("the model cannot be served")
-        _fail(control, f"{type(exc).__name__}: {exc}")
+        _report_error(control, f"{type(exc).__name__}: {exc}")
 
 
-def _fail(control: socket.socket, said: str) -> None:
+def _report_error(control: socket.socket, reason: str) -> None:
     control.setblocking(True)
-    control.sendall(json.dumps({"error": " ".join(said.split())[:400]}).encode() + b"\n")
+    control.sendall(json.dumps({"error": " ".join(reason.split())[:400]}).encode() + b"\n")
     sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The tracking server's own process: it runs alone and is told everything by one JSON line on its stdin.
+"""The process of the tracking server. It runs alone and reads its whole configuration as one JSON line on stdin.
 
-Secrets come that way too, so that none is ever in an argument list or in the environment that `ps` shows.
+Secrets arrive on stdin too. They are never in an argument list, nor in the environment that `ps` shows.
 """

@@ -1,4 +1,4 @@
-"""The layer before MLflow's application: readiness that asks the database, counters, a line a failure."""
+"""The middleware before MLflow's application: readiness with a database check, counters, a log line per failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow.server import handlers
 from mlflow.version import VERSION
 
 from mlctl.machine import identity
-from mlctl.tracking_server.parent_death import say
+from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import ServerConfig
 
 Scope = MutableMapping[str, Any]
@@ -23,10 +23,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-DATABASE_WITHIN_S = 2.0
-ASK_AGAIN_AFTER_S = 0.5
+DATABASE_TIMEOUT_S = 2.0
+DATABASE_CHECK_INTERVAL_S = 0.5
 
-COUNTED = {
+COUNT_QUERIES = {
     "runs": "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'",
     "experiments": "SELECT count(*) FROM experiments WHERE lifecycle_stage = 'active'",
     "models": "SELECT count(*) FROM registered_models",
@@ -34,24 +34,34 @@ COUNTED = {
 
 
 def count_rows() -> dict[str, Any]:
-    """Return how much there is. It is a route of MLflow's own application, so authentication guards it."""
+    """Return the number of runs, experiments and models.
+
+    This is a route of MLflow's own application, so that its authentication guards it.
+    """
     with handlers._get_tracking_store().engine.connect() as connection:
-        return {name: connection.execute(sqlalchemy.text(sql)).scalar() for name, sql in COUNTED.items()}
+        return {
+            name: connection.execute(sqlalchemy.text(sql)).scalar() for name, sql in COUNT_QUERIES.items()
+        }
 
 
 class HealthMiddleware:
-    """Answers /ready (and /metrics where it is wanted) itself and hands on everything else."""
+    """Answers /ready, and /metrics if metrics are on; passes every other request to the application."""
 
-    def __init__(self, app: Application, plan: ServerConfig) -> None:
+    def __init__(self, app: Application, config: ServerConfig) -> None:
         self.app = app
-        self.about = {"name": plan.name, "instance": plan.instance, "mlflow": VERSION, "machine": identity()}
-        self._asked_at, self._trouble = 0.0, ""
-        self._began = time.time()
+        self.info = {
+            "name": config.name,
+            "instance": config.instance,
+            "mlflow": VERSION,
+            "machine": identity(),
+        }
+        self._checked_at, self._database_error = 0.0, ""
+        self._started_at = time.time()
         self.counters = None
-        if plan.metrics_dir:
-            from mlctl.tracking_server.metrics import Counters
+        if config.metrics_dir:
+            from mlctl.tracking_server.metrics import RequestCounters
 
-            self.counters = Counters()
+            self.counters = RequestCounters()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,57 +69,70 @@ class HealthMiddleware:
             await self.app(scope, receive, send)
             return
         if scope["path"] == "/ready":
-            trouble = await self._database_trouble()
-            body = {**self.about, "ready": not trouble, "pid": os.getpid(), "began": self._began}
-            if trouble:
+            error = await self._check_database()
+            body = {**self.info, "ready": not error, "pid": os.getpid(), "began": self._started_at}
+            if error:
                 body["trouble"] = "the database does not answer"
-            await answer(send, 503 if trouble else 200, json.dumps(body).encode(), b"application/json")
+            await send_response(
+                send, 503 if error else 200, body=json.dumps(body).encode(), content_type=b"application/json"
+            )
             return
         if self.counters and scope["path"] == "/metrics":
-            trouble = await self._database_trouble()
-            await answer(send, 200, self.counters.exposition(up=not trouble), b"text/plain; version=0.0.4")
+            error = await self._check_database()
+            await send_response(
+                send,
+                200,
+                body=self.counters.exposition(database_up=not error),
+                content_type=b"text/plain; version=0.0.4",
+            )
             return
-        await self._watched(scope, receive, send)
+        await self._forward(scope, receive, send)
 
-    async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the application; count it, and log it if it fails."""
         started, status = time.perf_counter(), 500
 
-        async def watching(message: Message) -> None:
+        async def send_and_keep_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, watching)
+            await self.app(scope, receive, send_and_keep_status)
         finally:
-            took = time.perf_counter() - started
+            duration_s = time.perf_counter() - started
             if self.counters:
-                self.counters.count(scope["method"], scope["path"], status, took)
+                self.counters.count(
+                    method=scope["method"], path=scope["path"], status=status, seconds=duration_s
+                )
             if status >= 500:
-                say("ERROR", f"{scope['method']} {scope['path']} was answered {status} after {took:.2f} s")
+                log(
+                    "ERROR",
+                    f"{scope['method']} {scope['path']} was answered {status} after {duration_s:.2f} s",
+                )
 
-    async def _database_trouble(self) -> str:
-        """Return why the database cannot be used, "" where it can; asked at most twice a second."""
-        if time.monotonic() - self._asked_at > ASK_AGAIN_AFTER_S:
+    async def _check_database(self) -> str:
+        """Return the class of the database's error, or "" if it answers; check at most twice a second."""
+        if time.monotonic() - self._checked_at > DATABASE_CHECK_INTERVAL_S:
             try:
-                await asyncio.wait_for(asyncio.to_thread(_ask_database), DATABASE_WITHIN_S)
-                self._trouble = ""
+                await asyncio.wait_for(asyncio.to_thread(_query_database), DATABASE_TIMEOUT_S)
+                self._database_error = ""
             except (sqlalchemy.exc.SQLAlchemyError, TimeoutError) as error:
-                self._trouble = type(error).__name__
-            self._asked_at = time.monotonic()
-        return self._trouble
+                self._database_error = type(error).__name__
+            self._checked_at = time.monotonic()
+        return self._database_error
 
 
-def _ask_database() -> None:
+def _query_database() -> None:
     with handlers._get_tracking_store().engine.connect() as connection:
         connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))
 
 
-async def answer(send: Send, status: int, body: bytes, kind: bytes) -> None:
-    """Send one complete answer."""
+async def send_response(send: Send, status: int, *, body: bytes, content_type: bytes) -> None:
+    """Send one complete response."""
     headers = [
-        (b"content-type", kind),
+        (b"content-type", content_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]

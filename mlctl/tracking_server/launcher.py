@@ -1,8 +1,8 @@
-"""Importing MLflow once and forking the workers from it.
+"""Import MLflow once, and fork the workers from that process.
 
-Stock starts an interpreter a worker, and each imports everything again. Here the pages of one import are
-shared. No database engine may cross the fork: the schema is brought up in a child that is thrown away, and
-each worker opens its own connections.
+`mlflow server` starts one interpreter per worker, and each of them imports everything again. Forked workers share
+the memory pages of a single import. No database engine may cross the fork: a child process that ends afterwards
+migrates the schema, and each worker opens its own connections.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ import time
 import warnings
 from pathlib import Path
 
+from mlctl.machine import die_with_parent
 from mlctl.tracking_server import lazy_packages, maintenance
-from mlctl.tracking_server.parent_death import die_with_parent, say
+from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
 from mlctl.tracking_server.signals import SignalWaiter
 
-CANNOT_START = 78  # EX_CONFIG: the same would happen again
+EXIT_CANNOT_START = 78  # EX_CONFIG: another attempt would fail in the same way
 BACKLOG = 2048
-UPKEEP_EVERY_S = 10.0
-STOP_WITHIN_S, LONGER_S = 30.0, 5.0
-SOON_S = 2.0
-NEEDED = (
+MAINTENANCE_INTERVAL_S = 10.0
+DEFAULT_GRACE_S = 30.0
+EXTRA_GRACE_S = 5.0  # server-down ends its wait, and kills, before the launcher does
+EARLY_EXIT_S = 2.0
+PRELOADED_MODULES = (
     "mlflow.server.fastapi_app",
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
@@ -46,88 +48,88 @@ NEEDED = (
 )
 
 
-def launch(plan: ServerConfig) -> int:
+def launch(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    if plan.dies_with_parent:
+    if config.dies_with_parent:
         die_with_parent(int(os.environ["MLCTL_PARENT"]))
-    wakeful = SignalWaiter()
+    signals = SignalWaiter()
     try:
-        sock = listening_socket(plan)
+        sock = listening_socket(config)
     except OSError as error:
-        say("ERROR", cannot_listen(plan, error))
-        return CANNOT_START
-    os.environ.update(environment(plan))
-    schema = _imported(plan, wakeful)
+        log("ERROR", listen_error(config, error))
+        return EXIT_CANNOT_START
+    os.environ.update(mlflow_environment(config))
+    schema_pid = _import_modules(config, signals)
     code = 0
-    if os.waitstatus_to_exitcode(os.waitpid(schema, 0)[1]) != 0:
-        code = CANNOT_START
+    if os.waitstatus_to_exitcode(os.waitpid(schema_pid, 0)[1]) != 0:
+        code = EXIT_CANNOT_START
     else:
-        os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # it has been used
+        os.environ.pop("MLFLOW_AUTH_ADMIN_PASSWORD", None)  # only the schema process needs it
         gc.freeze()
-        say("INFO", f"serving on {plan.host}:{plan.port} with {plan.workers} workers")
-        code = _Workers(plan, sock, wakeful).run()
-        say("INFO", "stopped")
-        maintenance.settle(plan.backend_uri)
-    if plan.note:
-        Path(plan.note).unlink(missing_ok=True)
+        log("INFO", f"serving on {config.host}:{config.port} with {config.workers} workers")
+        code = _WorkerPool(config, sock, signals).run()
+        log("INFO", "stopped")
+        maintenance.checkpoint_database(config.backend_uri)
+    config.delete_state_file()
     return code
 
 
-def listening_socket(plan: ServerConfig) -> socket.socket:
-    """Return the inherited socket, or a new one, listening. Raises OSError where the address is taken.
+def listening_socket(config: ServerConfig) -> socket.socket:
+    """Return the inherited socket, or a new one, listening; raises OSError if the address is in use.
 
-    The protocol is named because asyncio sets TCP_NODELAY only on a socket that says it is TCP: without,
-    every answer waits for Nagle's algorithm.
+    The socket names its protocol because asyncio sets TCP_NODELAY only on a socket whose protocol is TCP. Without
+    TCP_NODELAY every response waits for Nagle's algorithm.
     """
-    if plan.socket_fd is not None:
-        found = socket.socket(fileno=plan.socket_fd)
-        sock = socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
+    if config.socket_fd is not None:
+        inherited = socket.socket(fileno=config.socket_fd)
+        sock = socket.socket(inherited.family, inherited.type, socket.IPPROTO_TCP, fileno=inherited.detach())
     else:
-        family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((plan.host, plan.port))
+        sock.bind((config.host, config.port))
     sock.listen(BACKLOG)
     return sock
 
 
-def cannot_listen(plan: ServerConfig, error: OSError) -> str:
-    """Return the log's line about a port that another program has."""
-    return f"{CANNOT_LISTEN} {plan.host}:{plan.port}: {error.strerror}"
+def listen_error(config: ServerConfig, error: OSError) -> str:
+    """Return the log line for a port that another program uses."""
+    return f"{CANNOT_LISTEN} {config.host}:{config.port}: {error.strerror}"
 
 
-def environment(plan: ServerConfig) -> dict[str, str]:
-    """Return what MLflow's server reads from its environment."""
+def mlflow_environment(config: ServerConfig) -> dict[str, str]:
+    """Return the environment variables that MLflow's server reads."""
     values = {
-        "_MLFLOW_SERVER_FILE_STORE": plan.backend_uri,
-        "_MLFLOW_SERVER_REGISTRY_STORE": plan.backend_uri,
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": plan.artifact_root,
-        "_MLFLOW_SERVER_BOOT_ID": plan.instance,
+        "_MLFLOW_SERVER_FILE_STORE": config.backend_uri,
+        "_MLFLOW_SERVER_REGISTRY_STORE": config.backend_uri,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": config.artifact_root,
+        "_MLFLOW_SERVER_BOOT_ID": config.instance,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "_MLFLOW_SGI_NAME": "uvicorn",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PGCONNECT_TIMEOUT": "5",
     }
-    if plan.artifacts_destination:
+    if config.artifacts_destination:
         values["_MLFLOW_SERVER_SERVE_ARTIFACTS"] = "true"
-        values["_MLFLOW_SERVER_ARTIFACT_DESTINATION"] = plan.artifacts_destination
-    if plan.auth_config:
-        values["MLFLOW_AUTH_CONFIG_PATH"] = plan.auth_config
-    if plan.metrics_dir:
-        values["PROMETHEUS_MULTIPROC_DIR"] = plan.metrics_dir
-    return {**values, **plan.settings, **plan.secrets}
+        values["_MLFLOW_SERVER_ARTIFACT_DESTINATION"] = config.artifacts_destination
+    if config.auth_config:
+        values["MLFLOW_AUTH_CONFIG_PATH"] = config.auth_config
+    if config.metrics_dir:
+        values["PROMETHEUS_MULTIPROC_DIR"] = config.metrics_dir
+    return {**values, **config.settings, **config.secrets}
 
 
-def _imported(plan: ServerConfig, wakeful: SignalWaiter) -> int:
-    """Import everything that workers need; return the pid of the child that brings the schema up meanwhile.
+def _import_modules(config: ServerConfig, signals: SignalWaiter) -> int:
+    """Import every module that the workers need; return the pid of the child that migrates the schema meanwhile.
 
-    The collector is off: it would walk a million fresh objects many times and free nothing.
+    The garbage collector is off: it would walk a million new objects many times and free nothing.
     """
     gc.disable()
     warnings.simplefilter("ignore")
-    lazy_packages.stand_in("pandas", "pyarrow", "scipy")
-    with contextlib.suppress(ImportError):  # without the extra; a search of runs would load it in each worker
+    lazy_packages.defer_imports("pandas", "pyarrow", "scipy")
+    # it needs the extra `auth`; MLflow's run search imports it too, which each worker would do for itself
+    with contextlib.suppress(ImportError):
         importlib.import_module("mlflow.server.auth")
     importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     parent = os.getpid()
@@ -136,57 +138,58 @@ def _imported(plan: ServerConfig, wakeful: SignalWaiter) -> int:
         from mlctl.tracking_server import schema
 
         die_with_parent(parent)
-        wakeful.forget()
-        _leave(schema.bring_up(plan))
-    for module in NEEDED:
+        signals.reset()
+        _exit(schema.migrate(config))
+    for module in PRELOADED_MODULES:
         importlib.import_module(module)
     import mlflow.server
     import sqlalchemy.orm
     from mlflow.store.db import utils
 
-    # what each worker would otherwise work out for itself, in memory of its own; the child verifies the
-    # schema, for which every worker would load 70 migrations again
+    # Do here, once, what each worker would otherwise do in memory of its own. The child verifies the schema; to
+    # verify it again, every worker would load 70 migrations.
     sqlalchemy.orm.configure_mappers()
     mlflow.server.app.url_map.update()
     utils._verify_schema = lambda _engine: None
     return child
 
 
-def _grace_s(plan: ServerConfig) -> float:
-    """Return how long requests in flight may take, from what server-down has left."""
+def _grace_s(config: ServerConfig) -> float:
+    """Return how long requests in flight may take, as server-down wrote it into the state file."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads(Path(plan.told or "").read_text(encoding="utf-8"))["grace_s"]) + LONGER_S
-    return STOP_WITHIN_S
+        state = json.loads(Path(config.state_file or "").read_text(encoding="utf-8"))
+        return float(state["grace_s"]) + EXTRA_GRACE_S
+    return DEFAULT_GRACE_S
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-class _Workers:
-    """The forked workers: replaced when one dies, stopped together."""
+class _WorkerPool:
+    """The forked workers. The pool replaces one that dies, and stops them together."""
 
-    def __init__(self, plan: ServerConfig, sock: socket.socket, wakeful: SignalWaiter) -> None:
-        self.plan, self.sock, self.wakeful = plan, sock, wakeful
-        self.alive: dict[int, float] = {}
-        self.failures = 0
+    def __init__(self, config: ServerConfig, sock: socket.socket, signals: SignalWaiter) -> None:
+        self.config, self.sock, self.signals = config, sock, signals
+        self.started_at: dict[int, float] = {}  # by pid
+        self.early_exits = 0
 
     def run(self) -> int:
-        for _ in range(self.plan.workers):
+        for _ in range(self.config.workers):
             self._fork()
-        upkeep_at = time.monotonic() + 1
-        while not self.wakeful.stopping:
-            self.wakeful.sleep(UPKEEP_EVERY_S / 2)
-            self._bury(replace=True)
-            if self.failures > 3 * self.plan.workers:
-                say("ERROR", "workers keep dying at once; giving up")
+        next_maintenance = time.monotonic() + 1
+        while not self.signals.stopping:
+            self.signals.sleep(MAINTENANCE_INTERVAL_S / 2)
+            self._reap(replace=True)
+            if self.early_exits > 3 * self.config.workers:
+                log("ERROR", "workers keep exiting right after they start; the server stops")
                 self._stop()
                 return 1
-            if time.monotonic() > upkeep_at:
-                maintenance.refresh_statistics(self.plan.backend_uri)
-                upkeep_at = time.monotonic() + UPKEEP_EVERY_S
+            if time.monotonic() > next_maintenance:
+                maintenance.refresh_statistics(self.config.backend_uri)
+                next_maintenance = time.monotonic() + MAINTENANCE_INTERVAL_S
         self._stop()
         return 0
 
@@ -197,40 +200,41 @@ class _Workers:
             from mlctl.tracking_server import worker
 
             die_with_parent(parent)
-            self.wakeful.forget()
-            _leave(worker.run(self.plan, self.sock))
-        self.alive[child] = time.monotonic()
+            self.signals.reset()
+            _exit(worker.run(self.config, self.sock))
+        self.started_at[child] = time.monotonic()
 
-    def _bury(self, replace: bool) -> None:
-        while self.alive or replace:
+    def _reap(self, replace: bool) -> None:
+        """Collect the children that have ended, and start a new worker for each if `replace`."""
+        while self.started_at or replace:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            born = self.alive.pop(pid, None)
-            if born is None or not replace or self.wakeful.stopping:
-                continue  # an adopted orphan, where this is a container's first process, or an expected end
-            maintenance.forget_metrics(self.plan.metrics_dir, pid)
-            lived = time.monotonic() - born
-            self.failures = self.failures + 1 if lived < SOON_S else 0
-            say("ERROR", f"worker {pid} ended with {os.waitstatus_to_exitcode(status)}; starting another")
-            if lived < SOON_S:
-                time.sleep(min(0.1 * 2**self.failures, 2.0))
+            started_at = self.started_at.pop(pid, None)
+            if started_at is None or not replace or self.signals.stopping:
+                continue  # an orphan that a container's first process adopted, or an expected exit
+            maintenance.delete_worker_gauges(self.config.metrics_dir, pid)
+            lifetime_s = time.monotonic() - started_at
+            self.early_exits = self.early_exits + 1 if lifetime_s < EARLY_EXIT_S else 0
+            log("ERROR", f"worker {pid} ended with {os.waitstatus_to_exitcode(status)}; starting another")
+            if lifetime_s < EARLY_EXIT_S:
+                time.sleep(min(0.1 * 2**self.early_exits, 2.0))
             self._fork()
 
     def _stop(self) -> None:
-        """Let requests in flight end, then end what is left; whoever told how long loses patience before."""
+        """Let requests in flight finish within the grace period, then kill the workers that are left."""
         self.sock.close()
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + _grace_s(self.plan)
-        while self.alive and time.monotonic() < until:
-            self.wakeful.sleep(0.2)
-            self._bury(replace=False)
+        deadline = time.monotonic() + _grace_s(self.config)
+        while self.started_at and time.monotonic() < deadline:
+            self.signals.sleep(0.2)
+            self._reap(replace=False)
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self.alive:
+        for pid in self.started_at:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

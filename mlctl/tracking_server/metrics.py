@@ -1,4 +1,4 @@
-"""Prometheus counters of all workers together."""
+"""Prometheus counters, summed over all workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = Histogram(
     ["area"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
-AREAS = {  # an unbounded label would fill the memory of whoever scrapes
+AREAS = {  # a fixed set: a label with unbounded values would fill the memory of Prometheus
     "mlflow-artifacts": "artifacts",
     "runs": "runs",
     "experiments": "experiments",
@@ -23,17 +23,17 @@ AREAS = {  # an unbounded label would fill the memory of whoever scrapes
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 
-class Counters:
-    """What the workers count; any of them answers for all."""
+class RequestCounters:
+    """The counters of all workers. Any worker can report all of them."""
 
-    def count(self, method: str, path: str, status: int, seconds: float) -> None:
+    def count(self, *, method: str, path: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         area = next((AREAS[part] for part in path.split("/") if part in AREAS), "other")
         REQUESTS.labels(method if method in METHODS else "other", area, f"{status // 100}xx").inc()
         SECONDS.labels(area).observe(seconds)
 
-    def exposition(self, up: bool) -> bytes:
-        """Return the counters of all workers, as Prometheus reads them."""
+    def exposition(self, database_up: bool) -> bytes:
+        """Return the counters of all workers in Prometheus's text format."""
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
         text: bytes = generate_latest(registry)
@@ -42,5 +42,5 @@ class Counters:
             name,
             name,
             name,
-            up,
+            database_up,
         )

@@ -1,24 +1,33 @@
-"""What the server's process is told when it begins."""
+"""The configuration that the server's process reads when it starts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-CANNOT_LISTEN = "cannot listen on"  # how the log tells that the port is another program's
+CANNOT_LISTEN = "cannot listen on"  # begins the log line for a port that another program uses
+_JSON_KEYS = {
+    "state_file": "told",
+    "deleted_at_exit": "note",
+}  # an older supervisor sends and reads these keys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """One server, completely described.
+    """The complete description of one server.
 
-    `backend_uri` never holds a password: libpq finds it in `secrets`, which become environment variables of
-    the running process only (the environment that other processes can read stays as it was at the start).
-    `socket_fd` is an inherited socket; without one the process binds `host` and `port` itself.
-    `artifact_root` is what a new experiment's location begins with; `artifacts_destination` is where the
-    server keeps what clients send it, None where clients write to `artifact_root` themselves. `note` is the
-    file to delete at the end, `told` the one in which server-down leaves how long requests in flight may take.
+    Attributes:
+        backend_uri: The database, always without a password. libpq finds the password in `secrets`.
+        artifact_root: The location of a new experiment begins with this.
+        artifacts_destination: Where the server stores what clients upload; None if clients write to
+            `artifact_root` themselves.
+        socket_fd: An inherited socket. Without one the process binds `host` and `port` itself.
+        state_file: The server's state file, into which server-down writes how long requests in flight may take.
+        deleted_at_exit: The state file, for the one process that deletes it when it ends.
+        secrets: Environment variables of the running process only. The environment that other processes can read
+            stays as it was at the start.
     """
 
     name: str
@@ -37,20 +46,23 @@ class ServerConfig:
     supervise: bool = False
     upgrade: bool = False
     dies_with_parent: bool = False
-    note: str | None = None
-    told: str | None = None
+    state_file: str | None = None
+    deleted_at_exit: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> bytes:
         """Return the line that the process reads."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        values = {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps(values).encode() + b"\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> ServerConfig:
-        """Return the plan that such a line holds; raises ValueError or TypeError where it holds none."""
-        return cls(**json.loads(line))
+        """Return the configuration in a line; raises ValueError or TypeError if there is none."""
+        names = {key: name for name, key in _JSON_KEYS.items()}
+        return cls(**{names.get(key, key): value for key, value in json.loads(line).items()})
 
-    def changed(self, **values: object) -> ServerConfig:
-        """Return this plan with some values replaced."""
-        return replace(self, **values)  # type: ignore[arg-type]  # checked by the dataclass's own fields
+    def delete_state_file(self) -> None:
+        """Delete the state file if this process is the one that does so."""
+        if self.deleted_at_exit:
+            Path(self.deleted_at_exit).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Waiting for children and signals without missing either."""
+"""Wait for child processes and signals without missing either."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import FrameType
 
 
 class SignalWaiter:
-    """Sleeps until a child ends, a stop is asked for, or a time has passed.
+    """Sleeps until a child ends, a stop signal arrives, or a time has passed.
 
-    Signals only leave a mark in a pipe, so none is lost between looking and sleeping.
+    A signal writes a byte into a pipe, so that none is lost between a check and the next sleep.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class SignalWaiter:
         self.stopping = True
 
     def sleep(self, seconds: float) -> None:
-        """Return when `seconds` have passed, or sooner when something happened."""
+        """Return when `seconds` have passed, or earlier if a signal arrives."""
         select.select([self._reader], [], [], seconds)
         try:
             while os.read(self._reader, 512):
@@ -36,8 +36,8 @@ class SignalWaiter:
         except BlockingIOError:
             pass
 
-    def forget(self) -> None:
-        """Give a forked child the signal handling of a fresh process."""
+    def reset(self) -> None:
+        """Restore the default signal handling, in a forked child."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Starting the server again when it crashes: soon at first, ever later when it keeps crashing."""
+"""Restart the server when it crashes. The delay grows if it keeps crashing."""
 
 from __future__ import annotations
 
@@ -7,71 +7,71 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 
 from mlctl.tracking_server import launcher
-from mlctl.tracking_server.parent_death import say
+from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import ServerConfig
 from mlctl.tracking_server.signals import SignalWaiter
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0
-STEADY_AFTER_S = 60.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
+STABLE_AFTER_S = 60.0
 
 
-def supervise(plan: ServerConfig) -> int:
+def supervise(config: ServerConfig) -> int:
     """Keep a server running until SIGTERM or SIGINT; return the exit code.
 
-    The listening socket stays open here, so what clients send while the server starts again waits for it.
-    A first start that fails is not repeated: whoever began it is waiting to hear why.
+    This process keeps the listening socket open, so that requests wait in it while the server restarts. It does
+    not repeat a first start that fails: server-up is waiting to report why.
     """
-    wakeful = SignalWaiter()
+    signals = SignalWaiter()
     try:
-        sock = launcher.listening_socket(plan)
+        sock = launcher.listening_socket(config)
     except OSError as error:
-        say("ERROR", launcher.cannot_listen(plan, error))
-        return launcher.CANNOT_START
-    wait_s, code, first = FIRST_WAIT_S, 0, True
-    while not wakeful.stopping:
+        log("ERROR", launcher.listen_error(config, error))
+        return launcher.EXIT_CANNOT_START
+    delay_s, code, first = FIRST_DELAY_S, 0, True
+    child_config = replace(
+        config, socket_fd=sock.fileno(), supervise=False, dies_with_parent=True, deleted_at_exit=None
+    )
+    while not signals.stopping:
         started = time.monotonic()
-        child = _start(
-            plan.changed(socket_fd=sock.fileno(), supervise=False, dies_with_parent=True, note=None)
-        )
+        child = _start(child_config)
         while child.poll() is None:
-            wakeful.sleep(1.0)
-            if wakeful.stopping:
+            signals.sleep(1.0)
+            if signals.stopping:
                 child.send_signal(signal.SIGTERM)
                 child.wait()
                 break
         code = child.returncode
-        if wakeful.stopping or code == 0 or (first and code == launcher.CANNOT_START):
+        if signals.stopping or code == 0 or (first and code == launcher.EXIT_CANNOT_START):
             break
         first = False
-        lived = time.monotonic() - started
-        wait_s = FIRST_WAIT_S if lived > STEADY_AFTER_S else wait_s
-        say(
+        lifetime_s = time.monotonic() - started
+        delay_s = FIRST_DELAY_S if lifetime_s > STABLE_AFTER_S else delay_s
+        log(
             "ERROR",
-            f"the server ended with {_named(code)} after {lived:.0f} s; starting it again in {wait_s:.1f} s",
+            f"the server ended with {_exit_text(code)} after {lifetime_s:.0f} s; restarting it in {delay_s:.1f} s",
         )
-        wakeful.sleep(wait_s)
-        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-    if plan.note:
-        Path(plan.note).unlink(missing_ok=True)
-    return max(code, 0) if not wakeful.stopping else 0
+        signals.sleep(delay_s)
+        delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+    config.delete_state_file()
+    return max(code, 0) if not signals.stopping else 0
 
 
-def _start(plan: ServerConfig) -> subprocess.Popen[bytes]:
-    assert plan.socket_fd is not None
+def _start(config: ServerConfig) -> subprocess.Popen[bytes]:
+    assert config.socket_fd is not None
     child = subprocess.Popen(
         [sys.executable, "-m", "mlctl.tracking_server"],
         stdin=subprocess.PIPE,
-        pass_fds=(plan.socket_fd,),
+        pass_fds=(config.socket_fd,),
         env={**os.environ, "MLCTL_PARENT": str(os.getpid())},
     )
     assert child.stdin is not None
-    child.stdin.write(plan.to_json())
+    child.stdin.write(config.to_json())
     child.stdin.close()
     return child
 
 
-def _named(code: int) -> str:
+def _exit_text(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

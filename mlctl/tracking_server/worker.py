@@ -1,4 +1,4 @@
-"""One forked worker: MLflow's own application behind a thin layer of ours, served by uvicorn."""
+"""One forked worker: uvicorn serves MLflow's own application behind the health middleware."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 from mlctl.tracking_server.health_middleware import HealthMiddleware, count_rows
 from mlctl.tracking_server.server_config import ServerConfig
 
-KEEP_ALIVE_S = 75  # idle clients under load are reset by uvicorn's 5
+KEEP_ALIVE_S = 75  # with uvicorn's 5 s, it resets idle connections of clients under load
 LOG_CONFIG = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -31,14 +31,14 @@ LOG_CONFIG = {
 }
 
 
-def run(plan: ServerConfig, sock: socket.socket) -> int:
+def run(config: ServerConfig, sock: socket.socket) -> int:
     """Serve until SIGTERM; return the exit code."""
     gc.enable()
     from mlflow.server import app as flask_app
     from mlflow.server import handlers
 
     flask_app.add_url_rule("/mlctl/status", "mlctl_status", count_rows)
-    if plan.auth_config:
+    if config.auth_config:
         from mlflow.server import auth
 
         app = auth.create_app()
@@ -46,23 +46,23 @@ def run(plan: ServerConfig, sock: socket.socket) -> int:
         from mlflow.server import fastapi_app
 
         app = fastapi_app.app
-    FileResponse.chunk_size = (
-        ARTIFACT_STREAM_CHUNK_SIZE  # 64 KB is a thread's turn for each of 800 pieces of 50 MB
-    )
+    # with the default of 64 KB, a file of 50 MB takes 800 chunks, and each of them waits for a thread
+    FileResponse.chunk_size = ARTIFACT_STREAM_CHUNK_SIZE
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
-    config = uvicorn.Config(
-        HealthMiddleware(app, plan),
+    uvicorn_config = uvicorn.Config(
+        HealthMiddleware(app, config),
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=None,  # the launcher knows how long
+        timeout_graceful_shutdown=None,  # the launcher ends the grace period
         access_log=False,
         server_header=False,
-        ssl_certfile=plan.tls_cert,
-        ssl_keyfile=plan.tls_key,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
         log_config=LOG_CONFIG,
         ws="none",
-        lifespan="auto" if MLFLOW_ENABLE_REMOTE_ASSISTANT.get() else "off",  # it sweeps after the assistant
+        # MLflow's lifespan handler cleans up after its remote assistant
+        lifespan="auto" if MLFLOW_ENABLE_REMOTE_ASSISTANT.get() else "off",
     )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config)
     server.run(sockets=[sock])
     return 0 if server.started else 1

@@ -1,3 +1,5 @@
+"""Search algorithms: what they ask for depends on the past alone, and finite spaces are searched completely."""
+
 from collections import Counter
 
 import pytest
@@ -6,17 +8,22 @@ from mlctl.adapters.keras import runtime
 
 runtime.import_keras()
 
-from mlctl.adapters.search.oracles import Oracle  # noqa: E402 - TensorFlow's chatter is off by now
-from mlctl.domain.hyperband import brackets, trials_of  # noqa: E402
+from mlctl.adapters.search.oracles import Oracle  # noqa: E402 - TensorFlow's messages are off now
+from mlctl.domain.hyperband import count_trials, hyperband_brackets  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import BadDataError  # noqa: E402
 
-UNITS = Dimension("units", 64, (), 16, 64, 16, integer=True)
-OPTIMIZER = Dimension("optimizer", "adam", ("rmsprop", "adam"))
-RATE = Dimension("rate", 1e-3, (), 1e-4, 1e-1, log=True)
+UNITS = Dimension(name="units", default=64, choices=(), low=16, high=64, step=16, integer=True)
+OPTIMIZER = Dimension(name="optimizer", default="adam", choices=("rmsprop", "adam"))
+RATE = Dimension(name="rate", default=1e-3, choices=(), low=1e-4, high=1e-1, log=True)
 OBJECTIVE = Objective("val_accuracy", True)
 ALGORITHMS = ["random", "grid", "bayesian", "hyperband"]
+MAX_EPOCHS = 9
+
+
+def make_oracle(algorithm, dimensions, trials):
+    return Oracle(algorithm, dimensions, OBJECTIVE, trials=trials, seed=0, epochs=MAX_EPOCHS)
 
 
 def score(values):
@@ -27,102 +34,103 @@ def score(values):
     )
 
 
-def play(algorithm, dimensions, at_once=1, trials=12, until=None, past=()):
-    """Ask and tell like a search whose trials end in order; return what was asked, and all that happened."""
-    oracle = Oracle(algorithm, dimensions, OBJECTIVE, trials, seed=0, epochs=9)
-    asked, running, happened = [], [], []
-    for kind, what in past:
-        happened.append((kind, what))
-        if kind == "ask":
-            oracle.replay(*what)
-            asked.append(what)
-            running.append(what)
+def search(algorithm, dimensions, parallel=1, trials=12, max_calls=None, past_calls=()):
+    """Search with trials that end in order; return the trials that were asked for, and all calls."""
+    oracle = make_oracle(algorithm, dimensions, trials)
+    asked, running, calls = [], [], []
+    for name, argument in past_calls:
+        calls.append((name, argument))
+        if name == "ask":
+            oracle.replay(*argument)
+            asked.append(argument)
+            running.append(argument)
         else:
-            oracle.tell(*what)
-            running = [one for one in running if one[0] != what[0]]
+            oracle.tell(*argument)
+            running = [trial for trial in running if trial[0] != argument[0]]
     while True:
-        while len(running) < at_once and not isinstance(answer := oracle.ask(), str):
+        while len(running) < parallel and not isinstance(answer := oracle.ask(), str):
             asked.append(answer)
             running.append(answer)
-            happened.append(("ask", answer))
+            calls.append(("ask", answer))
         if not running:
-            return asked, happened
+            return asked, calls
         trial, values = running.pop(0)
         oracle.tell(trial, score(values))
-        happened.append(("tell", (trial, score(values))))
-        if until and len(happened) >= until:
-            return asked, happened
+        calls.append(("tell", (trial, score(values))))
+        if max_calls and len(calls) >= max_calls:
+            return asked, calls
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_search_rebuilt_from_what_happened_goes_on_as_if_never_interrupted(algorithm):
+def test_a_replayed_search_continues_as_if_it_had_not_been_interrupted(algorithm):
     space = [UNITS, RATE] if algorithm != "grid" else [UNITS, OPTIMIZER]
-    whole, _ = play(algorithm, space)
-    for until in (3, 15):
-        _, past = play(algorithm, space, until=until)
-        assert play(algorithm, space, past=past)[0] == whole
+    uninterrupted, _ = search(algorithm, space)
+    for max_calls in (3, 15):
+        _, calls = search(algorithm, space, max_calls=max_calls)
+        assert search(algorithm, space, past_calls=calls)[0] == uninterrupted
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_small_space_is_walked_once_and_then_exhausted(algorithm):
-    found, _ = play(algorithm, [UNITS, OPTIMIZER], trials=50)
-    fresh = [one[1] for one in found if not one[1].get("tuner/trial_id")]
-    combinations = [(one["units"], one["optimizer"]) for one in fresh]
+def test_each_combination_of_a_finite_space_is_tried_once(algorithm):
+    asked, _ = search(algorithm, [UNITS, OPTIMIZER], trials=50)
+    new_trials = [values for _, values in asked if not values.get("tuner/trial_id")]
+    combinations = [(values["units"], values["optimizer"]) for values in new_trials]
     assert len(combinations) == len(set(combinations)) == 8
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
-def test_any_number_at_once_tries_the_same_set(algorithm):
-    sets = [
-        {str(one[1]) for one in play(algorithm, [UNITS, OPTIMIZER], at_once, trials=6)[0]}
-        for at_once in (1, 3)
+def test_parallel_searches_try_the_same_values(algorithm):
+    tried = [
+        {str(values) for _, values in search(algorithm, [UNITS, OPTIMIZER], parallel, trials=6)[0]}
+        for parallel in (1, 3)
     ]
-    assert sets[0] == sets[1]
-    assert len(sets[0]) == 6
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 6
 
 
-def test_hyperband_goes_on_from_the_better_trials():
-    found, _ = play("hyperband", [UNITS, RATE], trials=100)
-    continued = [values for _, values in found if values.get("tuner/trial_id")]
+def test_hyperband_continues_trials():
+    asked, _ = search("hyperband", [UNITS, RATE], trials=100)
+    continued = [values for _, values in asked if values.get("tuner/trial_id")]
     assert continued
-    assert all(one["tuner/epochs"] > one["tuner/initial_epoch"] > 0 for one in continued)
+    assert all(values["tuner/epochs"] > values["tuner/initial_epoch"] > 0 for values in continued)
 
 
-def test_hyperbands_brackets_are_the_ones_that_are_told_beforehand():
-    found, _ = play("hyperband", [UNITS, RATE], trials=1000)  # of 9 epochs
-    walked = Counter(
-        (one["tuner/bracket"], one["tuner/epochs"], one["tuner/initial_epoch"]) for _, one in found
+def test_hyperband_runs_the_brackets_of_the_plan():
+    asked, _ = search("hyperband", [UNITS, RATE], trials=1000)
+    run = Counter(
+        (values["tuner/bracket"], values["tuner/epochs"], values["tuner/initial_epoch"]) for _, values in asked
     )
-    told = {
-        (number, rung.epochs, rung.after): rung.trials
-        for number, bracket in enumerate(reversed(brackets(9))) for rung in bracket
-    }  # fmt: skip
-    assert sum(told.values()) == len(found) == trials_of(brackets(9))
-    assert walked == told
-    assert Oracle("hyperband", [UNITS, RATE], OBJECTIVE, 1000, 0, 9).ended(len(found), True) == (
-        f"{len(found)} trials, all brackets"
-    )
+    brackets = hyperband_brackets(MAX_EPOCHS)
+    planned = {
+        (number, rung.epochs, rung.start_epoch): rung.trials
+        for number, bracket in enumerate(reversed(brackets))
+        for rung in bracket
+    }
+    assert sum(planned.values()) == len(asked) == count_trials(brackets)
+    assert run == planned
+    oracle = make_oracle("hyperband", [UNITS, RATE], 1000)
+    assert oracle.describe_end(len(asked), True) == f"{len(asked)} trials, all brackets"
 
 
-def test_failed_trials_are_told_and_the_search_goes_on():
-    oracle = Oracle("bayesian", [UNITS, RATE], OBJECTIVE, 20, 0, 9)
+def test_a_search_continues_after_failed_trials():
+    oracle = make_oracle("bayesian", [UNITS, RATE], 20)
     for number in range(12):
         trial, values = oracle.ask()
         oracle.tell(trial, None if number % 3 == 0 else score(values))
     assert not isinstance(oracle.ask(), str)
 
 
-def test_a_journal_of_other_answers_is_refused():
-    with pytest.raises(BadDataError, match="cannot be asked again"):
-        Oracle("random", [UNITS], OBJECTIVE, 3, 0, 9).replay("0001", {"units": 1})
+def test_a_journal_with_other_values_is_refused():
+    with pytest.raises(BadDataError, match="cannot be replayed"):
+        make_oracle("random", [UNITS], 3).replay("0001", {"units": 1})
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("high", "step"), [(0.3, 0.1), (0.65, 0.1)])
-def test_steps_that_are_no_whole_numbers_reach_the_end_and_stay_in_the_range(algorithm, high, step):
-    dropout = Dimension("dropout", step, (), 0.0, high, step)
-    found, _ = play(algorithm, [dropout, OPTIMIZER], trials=50)
-    values = sorted({one[1]["dropout"] for one in found})
+def test_fractional_steps_reach_the_end_of_the_range_and_stay_in_it(algorithm, high, step):
+    dropout = Dimension(name="dropout", default=step, choices=(), low=0.0, high=high, step=step)
+    asked, _ = search(algorithm, [dropout, OPTIMIZER], trials=50)
+    values = sorted({trial_values["dropout"] for _, trial_values in asked})
     assert len(values) == dropout.size
     assert values == [round(number * step, 3) for number in range(len(values))]
     assert high - step < values[-1] <= high

@@ -1,4 +1,4 @@
-"""Epochs in pieces are the mathematics of `Model.fit`, whatever the optimizer, the data and the pieces."""
+"""Epochs that are trained in pieces equal `Model.fit`, for every optimizer, form of data and size of piece."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras import layers, optimizers
 from mlctl.adapters.keras import programs, tensors
 from mlctl.data.sparse_bags import SparseBags
 
-ROWS, BATCH, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch holds 4
+ROWS, BATCH_SIZE, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch has 4 rows
 
 
 def bags() -> SparseBags:
@@ -26,13 +26,9 @@ def targets() -> np.ndarray:
     return (np.random.default_rng(2).random((ROWS, 1)) > 0.5).astype(np.float32)
 
 
-def cosine() -> optimizers.Optimizer:
-    return optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 14))
-
-
-MADE = {
+OPTIMIZERS = {
     "adam": lambda: optimizers.Adam(0.01),
-    "adam, cosine": cosine,
+    "adam, cosine": lambda: optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 14)),
     "rmsprop": lambda: optimizers.RMSprop(0.01),
     "sgd, momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
     "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True),
@@ -40,13 +36,13 @@ MADE = {
 }
 
 
-def model(make: str) -> keras.Model:
+def build_model(optimizer: str) -> keras.Model:
     keras.utils.set_random_seed(3)
-    made = keras.Sequential(
+    model = keras.Sequential(
         [keras.Input((WIDTH,)), layers.Dense(8, activation="relu"), layers.Dense(1, activation="sigmoid")]
     )
-    made.compile(MADE[make](), loss="binary_crossentropy", metrics=["accuracy"])
-    return made
+    model.compile(OPTIMIZERS[optimizer](), loss="binary_crossentropy", metrics=["accuracy"])
+    return model
 
 
 def order(epoch: int) -> np.ndarray:
@@ -54,61 +50,70 @@ def order(epoch: int) -> np.ndarray:
 
 
 @functools.cache
-def by_fit(make: str) -> tuple[keras.Model, dict[str, float]]:
-    reference, x, y = model(make), bags().dense(), targets()
-    history = {}
+def train_by_fit(optimizer: str) -> tuple[keras.Model, dict[str, float]]:
+    """Return the model that `Model.fit` trains, and its metrics of the last epoch."""
+    model, x, y = build_model(optimizer), bags().dense(), targets()
+    metrics = {}
     for epoch in range(EPOCHS):
         rows = order(epoch)
-        fitted = reference.fit(x[rows], y[rows], batch_size=BATCH, shuffle=False, verbose=0)
-        history = {name: values[-1] for name, values in fitted.history.items()}
-    return reference, history
+        fitted = model.fit(x[rows], y[rows], batch_size=BATCH_SIZE, shuffle=False, verbose=0)
+        metrics = {name: values[-1] for name, values in fitted.history.items()}
+    return model, metrics
 
 
 @pytest.mark.parametrize(
-    ("make", "form", "piece"),
+    ("optimizer", "form", "piece"),
     [
-        ("adam", "dense", 1), ("adam", "dense", 7), ("adam", "bags", 2), ("adam", "bags", 7),
-        ("adam, cosine", "dense", 3), ("adam, cosine", "bags", 3), ("rmsprop", "dense", 3), ("rmsprop", "bags", 3),
-        ("sgd, momentum", "dense", 3), ("amsgrad", "dense", 3), ("clipped, decayed", "bags", 3),
+        ("adam", "dense", 1),
+        ("adam", "dense", 7),
+        ("adam", "bags", 2),
+        ("adam", "bags", 7),
+        ("adam, cosine", "dense", 3),
+        ("adam, cosine", "bags", 3),
+        ("rmsprop", "dense", 3),
+        ("rmsprop", "bags", 3),
+        ("sgd, momentum", "dense", 3),
+        ("amsgrad", "dense", 3),
+        ("clipped, decayed", "bags", 3),
     ],
-)  # fmt: skip
-def test_pieces_of_an_epoch_equal_fit(make: str, form: str, piece: int) -> None:
-    reference, history = by_fit(make)
-    trained = model(make)
+)
+def test_pieces_of_an_epoch_equal_fit(optimizer: str, form: str, piece: int) -> None:
+    reference, expected_metrics = train_by_fit(optimizer)
+    model = build_model(optimizer)
     inputs = bags() if form == "bags" else bags().dense()
-    program = programs.program_for(trained, inputs, targets(), BATCH)
-    assert isinstance(program, programs.BagProgram if form == "bags" else programs.DenseProgram)
+    program = programs.make_program(model, inputs, targets(), BATCH_SIZE)
+    assert isinstance(program, programs.SparseBagProgram if form == "bags" else programs.DenseProgram)
     for epoch in range(EPOCHS):
         program.begin_epoch(order(epoch))
-        trained.reset_metrics()
+        model.reset_metrics()
         for start in range(0, program.steps, piece):
             program.train(start, min(start + piece, program.steps))
-    for one, other in zip(reference.get_weights(), trained.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-6)
-    found = programs.results(trained)
-    assert found["loss"] == pytest.approx(history["loss"], abs=1e-6)
-    assert found["accuracy"] == pytest.approx(history["accuracy"], abs=1e-6)
+    for expected, weights in zip(reference.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, expected, atol=2e-6)
+    metrics = programs.current_metrics(model)
+    assert metrics["loss"] == pytest.approx(expected_metrics["loss"], abs=1e-6)
+    assert metrics["accuracy"] == pytest.approx(expected_metrics["accuracy"], abs=1e-6)
 
 
-def test_the_fused_kernel_leaves_keras_own_state() -> None:
-    """What a saved optimizer holds means the same: iterations and both moments are Keras's."""
-    reference, _ = by_fit("adam")
-    trained = model("adam")
-    program = programs.program_for(trained, bags().dense(), targets(), BATCH)
+def test_fused_kernel_leaves_the_same_optimizer_state_as_keras() -> None:
+    """A saved optimizer has the same meaning: iterations and both moments are Keras's."""
+    reference, _ = train_by_fit("adam")
+    model = build_model("adam")
+    program = programs.make_program(model, bags().dense(), targets(), BATCH_SIZE)
     for epoch in range(EPOCHS):
         program.begin_epoch(order(epoch))
         program.train(0, program.steps)
-    for one, other in zip(reference.optimizer.variables, trained.optimizer.variables, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=2e-6, err_msg=one.path)
+    for expected, variable in zip(reference.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), atol=2e-6, err_msg=expected.path)
 
 
-def test_a_bags_gradient_is_the_dense_products() -> None:
+def test_gradient_of_bags_is_that_of_the_dense_product() -> None:
     rows, upstream = bags(), tf.random.stateless_normal((ROWS, 8), seed=(1, 2))
     kernel = tf.random.stateless_normal((WIDTH, 8), seed=(3, 4))
-    ids, owners, turned_ids, turned_rows = programs._turned(rows, np.array([0, ROWS]), ROWS)
+    ids, row_numbers, *by_word = programs._transpose_batches(rows, np.array([0, ROWS]), ROWS)
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        product = programs._bag_product(kernel, ids, owners, ROWS, (turned_ids, turned_rows))
+        product = programs._multi_hot_product(kernel, ids, row_numbers, ROWS, tuple(by_word))
     dense = rows.dense()
     np.testing.assert_allclose(product, dense @ kernel.numpy(), atol=1e-5)
     gradient = tape.gradient(product, kernel, output_gradients=upstream)
@@ -116,49 +121,48 @@ def test_a_bags_gradient_is_the_dense_products() -> None:
 
 
 @pytest.mark.parametrize("form", ["dense", "bags"])
-def test_predictions_are_the_models_own(form: str) -> None:
-    trained, y = model("adam"), targets()
+def test_predictions_and_loss_are_the_models_own(form: str) -> None:
+    model, y = build_model("adam"), targets()
     inputs = bags() if form == "bags" else bags().dense()
-    programs.program_for(trained, inputs, y, BATCH)
-    found, loss = programs.predict(programs.predictor_for(trained, inputs), inputs, y, rows_at_once=30)
-    np.testing.assert_allclose(found, trained.predict(bags().dense(), verbose=0), atol=1e-6)
-    assert loss == pytest.approx(trained.evaluate(bags().dense(), y, verbose=0)[0], abs=1e-6)
+    programs.make_program(model, inputs, y, BATCH_SIZE)
+    predictions, loss = programs.predict(programs.make_predictor(model, inputs), inputs, y, batch_size=30)
+    np.testing.assert_allclose(predictions, model.predict(bags().dense(), verbose=0), atol=1e-6)
+    assert loss == pytest.approx(model.evaluate(bags().dense(), y, verbose=0)[0], abs=1e-6)
 
 
-def test_a_model_that_begins_otherwise_takes_bags_as_a_dense_matrix() -> None:
-    made = keras.Sequential(
+def test_model_without_a_dense_first_layer_takes_bags_as_a_dense_matrix() -> None:
+    model = keras.Sequential(
         [keras.Input((WIDTH,)), layers.Dropout(0.1), layers.Dense(1, activation="sigmoid")]
     )
-    made.compile("adam", loss="binary_crossentropy")
-    assert isinstance(programs.program_for(made, bags(), targets(), BATCH), programs.DenseProgram)
+    model.compile("adam", loss="binary_crossentropy")
+    assert isinstance(programs.make_program(model, bags(), targets(), BATCH_SIZE), programs.DenseProgram)
 
 
 @pytest.mark.parametrize(
     ("loss", "shape"),
     [("sparse_categorical_crossentropy", (3,)), ("mean_squared_error", (3, 4)), ("kl_divergence", (3, 4))],
 )
-def test_targets_come_as_the_loss_takes_them(loss: str, shape: tuple[int, ...]) -> None:
-    made = keras.Sequential([keras.Input((2,)), layers.Dense(4, activation="softmax")])
-    made.compile("sgd", loss=loss)
-    assert programs.targets_for(made, np.array([0, 3, 1]), 4).shape == shape
+def test_targets_have_the_form_that_the_loss_takes(loss: str, shape: tuple[int, ...]) -> None:
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(4, activation="softmax")])
+    model.compile("sgd", loss=loss)
+    assert programs.encode_targets(model, np.array([0, 3, 1]), 4).shape == shape
 
 
-def test_an_aligned_array_is_a_tensor_without_a_copy_of_it():
-    room = np.zeros(4 * 1000 + 4, np.uint8)[4:].view(np.float32).reshape(100, 10)
-    room[:] = np.arange(1000).reshape(100, 10)
-    array = tensors.aligned(room)
-    assert tensors.aligned(array) is array
-    np.testing.assert_array_equal(array, room)
-    tensor = tensors.resident(array)
-    np.testing.assert_array_equal(tf.gather(tensor, [3, 1]), room[[3, 1]])
+def test_aligned_array_becomes_a_tensor_without_a_copy() -> None:
+    unaligned = np.zeros(4 * 1000 + 4, np.uint8)[4:].view(np.float32).reshape(100, 10)
+    unaligned[:] = np.arange(1000).reshape(100, 10)
+    array = tensors.align(unaligned)
+    assert tensors.align(array) is array
+    np.testing.assert_array_equal(array, unaligned)
+    tensor = tensors.to_tensor(array)
+    np.testing.assert_array_equal(tf.gather(tensor, [3, 1]), unaligned[[3, 1]])
     array[3, 0] = -1.0
     assert float(tensor[3, 0]) == -1.0
 
 
 @pytest.mark.parametrize(
-    "kind", ["float32", "float16", "float64", "int64", "uint8", ">f4", "bool", "S2", "object"]
+    "dtype", ["float32", "float16", "float64", "int64", "uint8", ">f4", "bool", "S2", "object"]
 )
-def test_inputs_of_any_kind_become_a_tensor(kind: str) -> None:
-    array = np.arange(12).astype("S2" if kind == "object" else kind).reshape(4, 3).astype(kind)
-    found = tensors.resident(array)
-    assert found.numpy().tolist() == array.tolist()
+def test_inputs_of_any_dtype_become_a_tensor(dtype: str) -> None:
+    array = np.arange(12).astype("S2" if dtype == "object" else dtype).reshape(4, 3).astype(dtype)
+    assert tensors.to_tensor(array).numpy().tolist() == array.tolist()

@@ -1,23 +1,23 @@
 import pytest
 
-from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read
+from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read_entries
 from mlctl.errors import BadDataError
 
 
-def test_a_torn_last_line_is_dropped_and_written_over(tmp_path):
+def test_torn_last_line_is_dropped_and_overwritten(tmp_path):
     journal = SearchJournal(tmp_path)
     journal.add("search", request={})
     journal.close()
     with (tmp_path / NAME).open("ab") as file:
         file.write(b'{"kind":"ask","tri')
-    assert [entry["kind"] for entry in read(tmp_path / NAME)] == ["search"]
+    assert [entry["kind"] for entry in read_entries(tmp_path / NAME)] == ["search"]
     journal = SearchJournal(tmp_path)
     journal.add("ask", trial="0001")
     journal.close()
-    assert [entry["kind"] for entry in read(tmp_path / NAME)] == ["search", "ask"]
+    assert [entry["kind"] for entry in read_entries(tmp_path / NAME)] == ["search", "ask"]
 
 
-def test_any_other_damage_is_said_with_its_line(tmp_path):
+def test_error_names_any_other_damaged_line(tmp_path):
     (tmp_path / NAME).write_text('{"kind":"search"}\n{"kind":"as\n{"kind":"ask"}\n')
     with pytest.raises(BadDataError, match="line 2 is damaged"):
-        list(read(tmp_path / NAME))
+        list(read_entries(tmp_path / NAME))

@@ -29,6 +29,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from mlctl.data.dataset import Dataset
 from mlctl.domain.progress import NullProgress
+from mlctl.recipes import resolve
 from mlctl.services.automl.metrics import measured
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
@@ -138,8 +139,9 @@ def main() -> None:
             runs: dict[str, list[Answers]] = {}
             for seed in range(asked.seeds):
                 own = {**given, "split_seed": 11 + seed}
-                recipe, values = prepare.recipe_values(source, own)
-                data = prepare.prepare(load(), recipe, values, None, None, NullProgress()).data
+                resolved = resolve(source)
+                values = prepare.check_values(resolved, own)
+                data = prepare.prepare(load(), resolved, values, listener=NullProgress()).data
                 for program, run in others.items():
                     runs.setdefault(program, []).append(run(data, asked.timeout))
                 runs.setdefault("mlctl automl", []).append(by_mlctl(source, own, asked.timeout, seed))

@@ -19,43 +19,45 @@ from mlctl.adapters.keras import runtime
 
 
 def measured(recipe_name: str, epochs: int) -> None:
-    from mlctl.adapters.keras import checkpoints, programs
-    from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
+    from mlctl.adapters.keras import checkpoints
+    from mlctl.adapters.keras.fit import make_training_loop
+    from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
     from mlctl.domain.progress import NullProgress
-    from mlctl.scores import scores
+    from mlctl.recipes import resolve
     from mlctl.services.recipes import prepare
     from mlctl.settings import load
 
-    recipe, values = prepare.recipe_values(recipe_name, {})
-    prepared = prepare.prepare(load(), recipe, values, None, None, NullProgress())
-    runtime.begin(0, runtime.FLOAT32)
-    data, model = prepared.data, recipe.build(prepared.values, prepared.data)
-    classes = len(data.classes)
-    inputs, held = prepared.encoded(data.train), prepared.encoded(data.validation)
-    program = programs.program_for(
-        model, inputs, programs.targets_for(model, data.train.targets, classes), prepared.values.batch_size
+    resolved = resolve(recipe_name)
+    values = prepare.check_values(resolved, {})
+    prepared = prepare.prepare(load(), resolved, values, listener=NullProgress())
+    runtime.start_session(0, runtime.FLOAT32)
+    data, model = prepared.data, prepared.recipe.build(prepared.values, prepared.data)
+    loop = make_training_loop(
+        model,
+        prepared.encoded(data.train),
+        data.train.targets,
+        validation=(prepared.encoded(data.validation), data.validation.targets),
+        classes=len(data.classes),
+        batch_size=prepared.values.batch_size,
+        seed=0,
+        listener=NullProgress(),
     )
-    wanted = programs.targets_for(model, data.validation.targets, classes)
-    loop = Loop(
-        model, program, programs.predictor_for(model, held), (held, wanted),
-        lambda predictions: scores(data.validation.targets, predictions, classes), 0, NullProgress(),
-    )  # fmt: skip
-    progress, copies, writes, spans = TrainingProgress(recipe.objective), [], [], []
+    progress, copies, writes, spans = TrainingProgress(prepared.objective), [], [], []
     folder = Path(tempfile.mkdtemp(dir="."))
     writer = checkpoints.CheckpointWriter(folder, lambda files: None, 1e9)
     started = [_now()]
 
-    def ended(epoch: Epoch) -> None:
+    def on_epoch_end(epoch: Epoch) -> None:
         spans.append(_since(started[0]))
         start = _now()
-        state = progress.state(model)
+        state = progress.make_checkpoint(model)
         copies.append(_since(start))
         start = _now()
         writer._save(state)
         writes.append(_since(start))
         started[0] = _now()
 
-    loop.run(progress, epochs, None, ended)
+    loop.run(progress, epochs=epochs, patience=None, on_epoch_end=on_epoch_end)
     writer.close()
     size = sum(path.stat().st_size for path in folder.glob("*")) / 1e6
     for path in folder.glob("*"):

@@ -26,7 +26,7 @@ from typing import Any
 import mlflow
 
 from mlctl.adapters.tracking.store import hush
-from mlctl.output.showing import show
+from mlctl.output.show_answer import show
 from mlctl.services.runs.listing import list_runs
 
 METRICS = [f"metric_{i}" for i in range(8)] + ["best_val_f1", "test_accuracy"]

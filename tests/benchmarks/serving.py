@@ -51,8 +51,8 @@ def made(folder: Path) -> dict[str, Path]:
     import numpy as np
     from keras import layers
 
-    from mlctl.adapters.models import save
-    from mlctl.serving.scoring import Pixels
+    from mlctl.adapters.models.save import save_model
+    from mlctl.serving.scoring import PixelEncoder
 
     keras.utils.set_random_seed(1)
     model = keras.Sequential([
@@ -62,9 +62,11 @@ def made(folder: Path) -> dict[str, Path]:
     ])  # fmt: skip
     assert model.count_params() == 1_199_882
     raw = np.random.default_rng(1).integers(0, 256, (64, 28, 28), dtype=np.uint8)
-    encoder = Pixels((28, 28), high=255)
+    encoder = PixelEncoder((28, 28), high=255)
     about = {"task": "multiclass", "classes": list("0123456789"), "unit": "", "recipe": "mnist"}
-    save.save(folder / "ours", model, encoder, raw, encoder(raw), about)
+    save_model(
+        folder / "ours", model, encoder=encoder, raw=raw, encoded=encoder(raw), metadata=about
+    )
     signature = mlflow.models.infer_signature(encoder(raw[:1]), np.zeros((1, 10), np.float32))
     mlflow.keras.save_model(model, str(folder / "stock"), signature=signature, pip_requirements=["keras"])
     parts = folder / "ours" / "artifacts" / "model"

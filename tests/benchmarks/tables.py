@@ -22,7 +22,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from mlctl.adapters.keras import runtime
 from mlctl.domain.progress import NullProgress
-from mlctl.scores import scores
+from mlctl.recipes import resolve
+from mlctl.scores import compute_scores
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
 
@@ -78,30 +79,36 @@ def ours(
     path: Path, target: str, seed: int, given: dict[str, Any]
 ) -> tuple[prepare.PreparedData, dict[str, float]]:
     """Train the recipe with its defaults, and score the kept epoch on the test rows."""
-    from mlctl.adapters.keras import programs
-    from mlctl.adapters.keras.training_loop import Loop, TrainingProgress
+    from mlctl.adapters.keras.fit import make_training_loop
+    from mlctl.adapters.keras.training_loop import TrainingProgress
 
-    recipe, values = prepare.recipe_values(str(path), {"target": target, "split_seed": 7 + seed, **given})
-    prepared = prepare.prepare(load(), recipe, values, None, None, NullProgress())
+    resolved = resolve(str(path))
+    values = prepare.check_values(resolved, {"target": target, "split_seed": 7 + seed, **given})
+    prepared = prepare.prepare(load(), resolved, values, listener=NullProgress())
     data, test = prepared.data, prepared.data.test
     assert test is not None
-    runtime.begin(seed, runtime.FLOAT32)
-    model = recipe.build(prepared.values, data)
+    runtime.start_session(seed, runtime.FLOAT32)
+    model = prepared.recipe.build(prepared.values, data)
     classes = len(data.classes)
-    program = programs.program_for(
-        model, prepared.encoded(data.train), programs.targets_for(model, data.train.targets, classes),
-        prepared.values.batch_size,
-    )  # fmt: skip
-    validation = prepared.encoded(data.validation)
-    loop = Loop(
-        model, program, programs.predictor_for(model, validation),
-        (validation, programs.targets_for(model, data.validation.targets, classes)),
-        lambda found: scores(data.validation.targets, found, classes), seed, NullProgress(),
-    )  # fmt: skip
-    progress = loop.run(TrainingProgress(recipe.objective), prepared.values.epochs, None, lambda epoch: None)
+    loop = make_training_loop(
+        model,
+        prepared.encoded(data.train),
+        data.train.targets,
+        validation=(prepared.encoded(data.validation), data.validation.targets),
+        classes=classes,
+        batch_size=prepared.values.batch_size,
+        seed=seed,
+        listener=NullProgress(),
+    )
+    progress = loop.run(
+        TrainingProgress(prepared.objective),
+        epochs=prepared.values.epochs,
+        patience=None,
+        on_epoch_end=lambda _: None,
+    )
     model.set_weights(progress.best_weights)
     answers = np.asarray(model(prepared.encoded(test), training=False))
-    reached = scores(test.targets, answers, classes)
+    reached = compute_scores(test.targets, answers, classes)
     assert progress.best is not None
     return prepared, {**reached, "best_epoch": progress.best.number}
 
@@ -123,7 +130,7 @@ def theirs(prepared: prepare.PreparedData, seed: int) -> dict[str, float]:
     model.fit(both[: len(fitted)], np.concatenate([data.train.targets, data.validation.targets]))
     rest = both[len(fitted) :]
     answers = model.predict_proba(rest) if data.classes else model.predict(rest)[:, None]
-    return scores(data.test.targets, answers[:, 1:] if len(data.classes) == 2 else answers, len(data.classes))
+    return compute_scores(data.test.targets, answers[:, 1:] if len(data.classes) == 2 else answers, len(data.classes))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlctl.__main__ import main
 from mlctl.adapters.keras import runtime
-from mlctl.output.progress import TrainingView
+from mlctl.output.progress import TrainingProgress
 from mlctl.services.recipes import prepare
 
 spent = {"wall_s": 0.0, "cpu_s": 0.0}
@@ -39,7 +39,7 @@ def around(function: Callable[..., Any], before: int = 0, after: int = 0) -> Cal
     return timed
 
 
-def stage(view: TrainingView, what: str) -> None:
+def stage(view: TrainingProgress, what: str) -> None:
     """The stage after training ends the time."""
     if what.startswith("saving"):
         lap(1)
@@ -48,16 +48,16 @@ def stage(view: TrainingView, what: str) -> None:
     told(view, what)
 
 
-def epoch(view: TrainingView, *given: Any) -> None:
+def epoch(view: TrainingProgress, *given: Any) -> None:
     """Note when an epoch ended."""
     epoch_ends.append(time.process_time())
     showed(view, *given)
 
 
-told, showed = TrainingView.stage, TrainingView.epoch_ended
-TrainingView.epoch_ended = epoch  # type: ignore[method-assign]
-TrainingView.stage = stage  # type: ignore[method-assign]
+told, showed = TrainingProgress.stage, TrainingProgress.epoch_ended
+TrainingProgress.epoch_ended = epoch  # type: ignore[method-assign]
+TrainingProgress.stage = stage  # type: ignore[method-assign]
 prepare.prepare = around(prepare.prepare, before=-1, after=1)
-runtime.begin = around(runtime.begin, before=-1)  # the seed: the model is built and trained right after
+runtime.start_session = around(runtime.start_session, before=-1)  # the seed: the model is built and trained right after
 sys.argv[0] = "mlctl"
 sys.exit(main())

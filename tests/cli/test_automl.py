@@ -1,4 +1,4 @@
-"""mlctl automl by the command itself: a leaderboard, a model that serves, an interrupt, a kill."""
+"""mlctl automl in real processes: the leaderboard, the served model, interrupts and kills."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from tests.parts.command_line import CommandLine
 from tests.trained import COMMAND
 
-ASKED = ("automl", "prices.csv", "--target", "price", "--timeout", "30s")
-QUICK = (
+COMMAND_LINE = ("automl", "prices.csv", "--target", "price", "--timeout", "30s")
+FAST_OPTIONS = (
     "--families",
     "lightgbm,extratrees,linear",
     "--set",
@@ -40,7 +40,7 @@ def mlctl(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     frame.to_csv(folder / "prices.csv", index=False)
     frame.drop(columns="price")[:3].to_csv(folder / "three.csv", index=False)
     more = {"COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    return CommandLine(folder / "state", folder, more, patience_s=600)
+    return CommandLine(folder / "state", folder, more, timeout_s=600)
 
 
 def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
@@ -50,47 +50,47 @@ def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
     return []
 
 
-def begun(mlctl: CommandLine, name: str, fitted: int) -> subprocess.Popen[str]:
-    """Begin a race, and return when so many models are fitted."""
-    race = subprocess.Popen(
-        [*COMMAND, *ASKED, "--set", "network.epochs=4", "--run-name", name, "-o", "json"], cwd=mlctl.cwd, env=mlctl.whole_environment(), text=True,
+def start_automl(mlctl: CommandLine, name: str, *, fitted: int) -> subprocess.Popen[str]:
+    """Start mlctl automl, and return its process when this many models are fitted."""
+    process = subprocess.Popen(
+        [*COMMAND, *COMMAND_LINE, "--set", "network.epochs=4", "--run-name", name, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     end = time.monotonic() + 300
     while sum(entry["kind"] == "end" for entry in journal(mlctl, name)) < fitted:
         assert time.monotonic() < end
-        assert race.poll() is None, race.communicate()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    return race
+    return process
 
 
-def test_a_race_ends_in_one_run_with_its_models_and_one_that_serves(mlctl: CommandLine) -> None:
+def test_a_run_logs_all_models_and_one_that_serves(mlctl: CommandLine) -> None:
     answer = mlctl.json(
-        *ASKED,
+        *COMMAND_LINE,
         "--timeout",
         "120s",
-        *QUICK,
+        *FAST_OPTIONS,
         "--register",
         "Prices",
         "--metric",
         "normalized_root_mean_squared_error",
     )
     assert (answer["status"], answer["ended"]) == ("FINISHED", "everything was tried")
-    board = {one["model"]: one for one in answer["leaderboard"]}
-    assert {"blend", "linear", "extratrees", "lightgbm-l1", "lightgbm-l2", "lightgbm-log"} <= set(board)
-    scores = [one["score"] for one in answer["leaderboard"]]
+    leaderboard = {entry["model"]: entry for entry in answer["leaderboard"]}
+    assert {"blend", "linear", "extratrees", "lightgbm-l1", "lightgbm-l2", "lightgbm-log"} <= set(leaderboard)
+    scores = [entry["score"] for entry in answer["leaderboard"]]
     assert scores == sorted(scores)
-    assert board["blend"]["score"] <= board["linear"]["score"]
-    assert board["blend"]["run_id"] == answer["run_id"]
-    assert board["lightgbm-l1"]["params"]["num_leaves"] == 8
-    assert sum(one["weight"] for one in answer["leaderboard"]) == pytest.approx(1)
+    assert leaderboard["blend"]["score"] <= leaderboard["linear"]["score"]
+    assert leaderboard["blend"]["run_id"] == answer["run_id"]
+    assert leaderboard["lightgbm-l1"]["params"]["num_leaves"] == 8
+    assert sum(entry["weight"] for entry in answer["leaderboard"]) == pytest.approx(1)
     assert answer["metrics"]["test_r2"] > 0.8
     assert {"test_mae", "test_rmse", "best_val_mae"} <= set(answer["metrics"])
-    runs = {one["run_id"]: one for one in mlctl.json("runs", "list", "--limit", "0")}
-    first = runs[board["linear"]["run_id"]]
+    runs = {entry["run_id"]: entry for entry in mlctl.json("runs", "list", "--limit", "0")}
+    first = runs[leaderboard["linear"]["run_id"]]
     assert first["tags"]["mlflow.parentRunId"] == answer["run_id"]
-    assert first["metrics"]["best_val_mae"] == pytest.approx(board["linear"]["metrics"]["val_mae"])
-    files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])}
+    assert first["metrics"]["best_val_mae"] == pytest.approx(leaderboard["linear"]["metrics"]["val_mae"])
+    files = {entry["path"] for entry in mlctl.json("runs", "artifacts", answer["run_id"])}
     assert {"leaderboard.csv", "search.jsonl", "plots/predicted_vs_actual.png"} <= files
 
     assert mlctl.json("runs", "show", "last")["run_id"] == answer["run_id"]
@@ -99,28 +99,28 @@ def test_a_race_ends_in_one_run_with_its_models_and_one_that_serves(mlctl: Comma
     needed = (folder / "requirements.txt").read_text()
     assert "onnxruntime" in needed
     assert not {"tensorflow", "keras", "lightgbm"} & {line.partition("==")[0] for line in needed.split()}
-    said = mlctl.json("predict", "Prices/1", "three.csv")
-    assert len(said["predictions"]) == 3
-    assert all(50 < one["value"] < 1000 for one in said["predictions"])
+    answer = mlctl.json("predict", "Prices/1", "three.csv")
+    assert len(answer["predictions"]) == 3
+    assert all(50 < entry["value"] < 1000 for entry in answer["predictions"])
 
 
-def test_a_kill_loses_nothing_that_was_fitted_and_an_interrupt_logs_the_best(mlctl: CommandLine) -> None:
-    race = begun(mlctl, "killed", 2)
-    os.kill(race.pid, signal.SIGKILL)
-    race.communicate()
+def test_a_killed_run_resumes_with_its_models_and_an_interrupt_logs_the_best(mlctl: CommandLine) -> None:
+    process = start_automl(mlctl, "killed", fitted=2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
     before = {entry["trial"]: entry["score"] for entry in journal(mlctl, "killed") if entry["kind"] == "end"}
     answer = mlctl.json("resume", "killed")
     assert answer["status"] == "FINISHED"
     assert answer["run_name"] == "killed"
-    after = {one["model"]: one["score"] for one in answer["leaderboard"]}
+    after = {entry["model"]: entry["score"] for entry in answer["leaderboard"]}
     assert {name: after[name] for name in before} == before
     assert len(after) > len(before) + 1
     assert answer["model_uri"]
 
-    race = begun(mlctl, "stopped", 2)
-    os.killpg(race.pid, signal.SIGINT)
-    out, err = race.communicate(timeout=120)
-    assert race.returncode == 130, err
+    process = start_automl(mlctl, "stopped", fitted=2)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
     assert out == ""
     assert "is logged: models:/m-" in err
     assert "mlctl resume" in err
@@ -130,61 +130,61 @@ def test_a_kill_loses_nothing_that_was_fitted_and_an_interrupt_logs_the_best(mlc
     assert shown["metrics"]["test_mae"] > 0
 
 
-CUT_SHORT = """
+INTERRUPTED_FIT = """
 import os, signal, time
 
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
-framework.import_keras()
-from mlctl.services.automl import fitting, race
+runtime.import_keras()
+from mlctl.services.automl import fitting, run
 from mlctl.__main__ import main
 
-race.SMALL = 0  # no folds: models are fitted again, on all rows
-fit = fitting.fit
+run.MIN_ROWS_WITHOUT_FOLDS = 0  # so that models are fitted again on all rows
+fit_model = fitting.fit_model
 
 
-def cut(spec, table, until, tick, rounds=0):
+def interrupted_fit(spec, table, *, rounds=0, **options):
     if rounds:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
-    return fit(spec, table, until, tick, rounds)
+    return fit_model(spec, table, rounds=rounds, **options)
 
 
-fitting.fit = cut
+fitting.fit_model = interrupted_fit
 main()
 """
 
 
-def test_an_interrupt_while_models_are_fitted_again_logs_the_best_all_the_same(mlctl: CommandLine) -> None:
-    asked = [*ASKED, "--families", "linear,extratrees", "--run-name", "cut", "-o", "json"]
-    done = subprocess.run(
-        [sys.executable, "-c", CUT_SHORT, *asked], cwd=mlctl.cwd, env=mlctl.whole_environment(),
+def test_an_interrupt_during_the_final_fits_logs_the_best(mlctl: CommandLine) -> None:
+    arguments = [*COMMAND_LINE, "--families", "linear,extratrees", "--run-name", "cut", "-o", "json"]
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_FIT, *arguments], cwd=mlctl.cwd, env=mlctl.full_environment(),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 130, done.stderr
+    assert result.returncode == 130, result.stderr
     shown = mlctl.json("runs", "show", "cut")
     assert shown["status"] == "KILLED"
-    assert shown["model_uri"] in done.stderr
+    assert shown["model_uri"] in result.stderr
     assert shown["metrics"]["test_mae"] > 0
     assert (shown["tags"]["mlctl.ended"], shown["tags"]["mlctl.refitted"]) == ("interrupted", "none")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("prices.csv", "--target", "price", "--metric", "mea"), "there is no metric 'mea'"),
         (("prices.csv", "--target", "price", "--families", "forest"), "there is no family"),
         (("prices.csv", "--target", "price", "--timeout", "2s"), "too short"),
-        (("prices.csv", "--target", "price", "--set", "linear.strengh=1"), "linear is not told 'strengh'"),
+        (("prices.csv", "--target", "price", "--set", "linear.strengh=1"), "linear has no parameter 'strengh'"),
         (("prices.csv", "--target", "price", "--metric", "auc"), "auc does not measure numbers"),
         (("digits",), "automl is for tables"),
     ],
 )
-def test_what_cannot_be_is_told(mlctl: CommandLine, arguments: tuple[str, ...], said: str) -> None:
-    assert said in mlctl.fails(2, "automl", *arguments)
+def test_invalid_options_are_refused(mlctl: CommandLine, arguments: tuple[str, ...], message: str) -> None:
+    assert message in mlctl.fails(2, "automl", *arguments)
 
 
-def test_a_dry_run_shows_what_would_be_tried(mlctl: CommandLine, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_models_to_fit(mlctl: CommandLine, tmp_path: Path) -> None:
     plan = mlctl.json("automl", "prices.csv", "--target", "price", "-n", "--families", "linear,extratrees")
-    assert {one["family"] for one in plan["models"]} == {"linear", "extratrees"}
+    assert {entry["family"] for entry in plan["models"]} == {"linear", "extratrees"}
     assert plan["timeout_s"] == 60

@@ -36,30 +36,30 @@ PAUSING = """\
         )
         return model
 """
-FOREVER_S = 90
+TIMEOUT_S = 90
 
 
 @pytest.fixture
 def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(TINY)
     (tmp_path / "slow.py").write_text(SLOW)
-    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, patience_s=600)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
 
 
-def begun(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
+def start(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.whole_environment(), text=True,
+        [*COMMAND, *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
-def until(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    end = time.monotonic() + FOREVER_S
-    while not (found := what()):
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    end = time.monotonic() + TIMEOUT_S
+    while not (value := condition()):
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    return found
+    return value
 
 
 def journal(mlctl: CommandLine, kind: str) -> list[dict[str, Any]]:
@@ -70,78 +70,75 @@ def journal(mlctl: CommandLine, kind: str) -> list[dict[str, Any]]:
 
 
 def busy_nodes(process: subprocess.Popen[str], task: str) -> list[tuple[psutil.Process, psutil.Process]]:
-    """Return (raylet, worker) of the nodes that run such a task."""
+    """Return (raylet, worker) of the nodes that run a task whose name begins so."""
     found = []
-    for one in psutil.Process(process.pid).children(recursive=True):
+    for child in psutil.Process(process.pid).children(recursive=True):
         try:
-            parent = one.parent()
-            name = " ".join(one.cmdline()).removeprefix("ray::")
+            parent = child.parent()
+            name = " ".join(child.cmdline()).removeprefix("ray::")
             if name.startswith(task) and parent and parent.name() == "raylet":
-                found.append((parent, one))
+                found.append((parent, child))
         except psutil.NoSuchProcess:
             continue
     return found
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="a killed search takes its nodes along on Linux alone")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="only on Linux do the nodes end with a killed search")
 @pytest.mark.needs("ray")
 def test_a_dead_node_loses_no_trial_and_a_killed_search_leaves_no_process(mlctl: CommandLine) -> None:
-    asked = ("./slow.py", *SPACE, "--algorithm", "grid", "--trials", "4")
-    search = begun(mlctl, "tune", *asked, "--cluster", "local:2")
-    until(lambda: journal(mlctl, "end"), search)
-    raylet, worker = until(lambda: busy_nodes(search, "000"), search)[0]
-    time.sleep(0.5)  # it trains, for two seconds at least
-    started = time.monotonic()
-    worker.suspend()  # as a node that is cut off: it comes back when its trial has been given to another
+    arguments = ("./slow.py", *SPACE, "--algorithm", "grid", "--trials", "4")
+    search = start(mlctl, "tune", *arguments, "--cluster", "local:2")
+    wait_for(lambda: journal(mlctl, "end"), search)
+    raylet, worker = wait_for(lambda: busy_nodes(search, "000"), search)[0]
+    time.sleep(0.5)  # the trial trains for at least two seconds
+    worker.suspend()  # like a node without a network: it comes back after another node got its trial
     raylet.kill()
-    lost = until(lambda: journal(mlctl, "lost"), search)
-    noticed_s = time.monotonic() - started
+    lost = wait_for(lambda: journal(mlctl, "lost"), search)
     worker.resume()
     assert len(lost) == 1
-    until(lambda: len(journal(mlctl, "end")) == 4, search)
+    wait_for(lambda: len(journal(mlctl, "end")) == 4, search)
     processes = psutil.Process(search.pid).children(recursive=True)
     os.kill(search.pid, signal.SIGKILL)
     search.wait()
     _, alive = psutil.wait_procs(processes, timeout=10)
-    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
-    print(f"a dead node was noticed after {noticed_s:.1f} s")
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
     ends = journal(mlctl, "end")
     assert sorted(entry["trial"] for entry in ends) == ["0001", "0002", "0003", "0004"]
     assert {entry["state"] for entry in ends} == {"done"}
-    again = [entry["trial"] for entry in journal(mlctl, "start") if entry["attempt"] == 2]
-    assert again == [lost[0]["trial"]]
+    repeated = [entry["trial"] for entry in journal(mlctl, "start") if entry["attempt"] == 2]
+    assert repeated == [lost[0]["trial"]]
 
 
-def test_what_a_cluster_needs_is_told_at_the_start(mlctl: CommandLine) -> None:
-    for arguments, said in (
-        (("--cluster", "ray://head:10001"), "need a place that all of them and this machine reach"),
-        (("--cluster", "head"), "is no address"),
-        (("--storage", "/mnt/shared"), "is for --cluster alone"),
-        (("--cluster", "local:2", "--memory", "much"), "is no size"),
+def test_invalid_cluster_options_are_refused(mlctl: CommandLine) -> None:
+    for arguments, message in (
+        (("--cluster", "ray://head:10001"), "need a storage that all of them can reach"),
+        (("--cluster", "head"), "is not an address"),
+        (("--storage", "/mnt/shared"), "needs --cluster"),
+        (("--cluster", "local:2", "--memory", "much"), "is not a size"),
     ):
-        assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
-    away = ("--cluster", "ray://127.0.0.1:1", "--storage", str(mlctl.cwd))
-    assert "do not reach sqlite" in mlctl.fails(2, "train", "./tiny.py", *away)
+        assert message in mlctl.fails(2, "tune", "./tiny.py", *arguments)
+    unreachable = ("--cluster", "ray://127.0.0.1:1", "--storage", str(mlctl.cwd))
+    assert "do not reach sqlite" in mlctl.fails(2, "train", "./tiny.py", *unreachable)
     if importlib.util.find_spec("ray"):
-        assert "no Ray cluster answers" in mlctl.fails(6, "tune", "./tiny.py", *away)
+        assert "no Ray cluster answers" in mlctl.fails(6, "tune", "./tiny.py", *unreachable)
     else:
-        assert "needs ray" in mlctl.fails(5, "tune", "./tiny.py", *away)
+        assert "needs ray" in mlctl.fails(5, "tune", "./tiny.py", *unreachable)
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are told apart by Linux's names")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux shows the names of Ray's processes")
 @pytest.mark.needs("ray")
-def test_a_training_goes_on_elsewhere_when_its_node_dies(mlctl: CommandLine) -> None:
+def test_a_training_resumes_on_another_node_when_its_node_dies(mlctl: CommandLine) -> None:
     slow_epochs = TINY.replace("        return model\n", PAUSING)
     (mlctl.cwd / "paused.py").write_text(slow_epochs)
-    training = begun(mlctl, "train", "./paused.py", "--epochs", "8", "--cluster", "local:2")
-    until(lambda: list((mlctl.state / "runs").glob("*/checkpoints/0000[3-9]-*.ckpt")), training)
+    training = start(mlctl, "train", "./paused.py", "--epochs", "8", "--cluster", "local:2")
+    wait_for(lambda: list((mlctl.state / "runs").glob("*/checkpoints/0000[3-9]-*.ckpt")), training)
     raylet, _ = busy_nodes(training, "train ")[0]
     raylet.kill()
-    out, err = training.communicate(timeout=FOREVER_S)
+    out, err = training.communicate(timeout=TIMEOUT_S)
     assert training.returncode == 0, err
     answer = json.loads(out)
     assert answer["status"] == "FINISHED"
-    assert "the training goes on elsewhere" in err
-    assert "going on after epoch" in err
+    assert "another node resumes the training" in err
+    assert "resuming after epoch" in err
     assert answer["params"]["epochs"] == "8"
     assert len(mlctl.json("runs", "list")) == 1

@@ -1,51 +1,76 @@
-"""The table of commands is true: each loads, says there what it says itself, and shows an example."""
+"""The table of commands, and the help and the options of all commands."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from docs import generate
 from mlctl.cli.app import app
-from mlctl.cli.commands import COMMANDS, load
+from mlctl.cli.commands import COMMANDS, load_command
+from mlctl.cli.completion_scripts.command_tree import OptionNode, build_tree
+
+GENERATED = generate.generated_files()
+# options that mean something different, or have another default, in some commands
+DIFFERENT_MEANINGS = {
+    "--api-key-file",  # hashes of all keys, and one's own key
+    "--batch-size",  # of a training and of a prediction
+    "--bucket",  # of a server and of exported files
+    "--cpu",  # of a Ray cluster and of Kubernetes
+    "--dry-run",  # server-up shows an adoption
+    "--epochs",  # of a new and of a resumed training
+    "--experiment",  # to record in and to search in
+    "--force",
+    "--host",  # to listen on and to publish
+    "--image",  # of a server and of a model
+    "--memory",  # of a Ray cluster and of Kubernetes
+    "--metric",  # to optimize and to draw
+    "--name",  # of a server and of an endpoint
+    "--port",  # of a server and of an endpoint
+    "--timeout",  # of a search and of a request
+    "--to",
+    "--trials",  # of a new and of a resumed search
+    "--workers",  # of a server and of an endpoint
+}
 
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    below = getattr(command, "commands", None)
-    if below is None:
+    children = getattr(command, "commands", None)
+    if children is None:
         yield path, command
-    for name, one in (below or {}).items():
-        yield from leaves(one, f"{path} {name}")
+    for name, child in (children or {}).items():
+        yield from leaves(child, f"{path} {name}")
 
 
-ALL = [leaf for name in COMMANDS for leaf in leaves(load(name), name)]
+ALL = [leaf for name in COMMANDS for leaf in leaves(load_command(name), name)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_in_the_table_what_it_says_itself(name: str) -> None:
-    command = load(name)
+def test_table_holds_the_first_paragraph_of_the_docstring(name: str) -> None:
+    command = load_command(name)
     assert command.name == name
-    assert COMMANDS[name].help == command.help.partition("\n\n")[0].replace("\n", " ")
+    assert COMMANDS[name].help == command.help.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
-def test_help_leads_with_an_example_that_parses(path: str, command: Any) -> None:
-    """The examples stand in the docstring's second paragraph; each of this command's own must parse."""
+def test_help_starts_with_examples_of_the_command(path: str, command: Any) -> None:
     _, _, rest = command.help.partition("\n\n")
-    lines = rest.partition("\n\n")[0].splitlines()
-    assert lines, f"mlctl {path}: no example in its docstring"
-    assert "mlctl " in lines[0]
-    assert any(re.match(rf"(.*\W)?mlctl {path}\b", line) for line in lines), (
+    examples = rest.partition("\n\n")[0].splitlines()
+    assert examples, f"mlctl {path}: no example in its docstring"
+    assert "mlctl " in examples[0]
+    assert any(re.match(rf"(.*\W)?mlctl {path}\b", example) for example in examples), (
         f"no example begins with mlctl {path}"
     )
     assert "\b" not in command.help
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
-def test_every_option_and_argument_says_what_it_is(path: str, command: Any) -> None:
+def test_every_parameter_has_help(path: str, command: Any) -> None:
     context = command.make_context(path, [], resilient_parsing=True)
     for parameter in command.get_params(context):
         assert parameter.help, f"mlctl {path}: {parameter.name} has no help"
@@ -53,11 +78,31 @@ def test_every_option_and_argument_says_what_it_is(path: str, command: Any) -> N
             assert parameter.metavar == "", f"mlctl {path}: {parameter.name} shows <bool>"
 
 
-def test_the_root_lists_the_table_in_its_order() -> None:
+def test_an_option_is_the_same_in_every_command() -> None:
+    by_name: dict[str, set[OptionNode]] = {}
+    short_names: dict[str, set[str]] = {}
+    for node in build_tree().walk():
+        for option in node.options:
+            by_name.setdefault(option.names[0], set()).add(option)
+            for name in option.names:
+                if not name.startswith("--"):
+                    short_names.setdefault(name, set()).add(option.names[0])
+    different = {name for name, options in by_name.items() if len(options) > 1}
+    assert different == DIFFERENT_MEANINGS
+    assert short_names["-n"] == {"--dry-run"}
+    assert {name for name, options in short_names.items() if len(options) > 1} == set()
+
+
+def test_root_lists_the_table_in_its_order() -> None:
     root: Any = typer.main.get_command(app)
     context = root.make_context("mlctl", [], resilient_parsing=True)
     assert root.list_commands(context) == list(COMMANDS)
     panels = list(dict.fromkeys(entry.panel for entry in COMMANDS.values()))
     assert [entry.panel for entry in COMMANDS.values()] == sorted(
         (entry.panel for entry in COMMANDS.values()), key=panels.index
-    ), "a panel's commands stand together"
+    ), "the commands of a panel are not next to each other"
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_generated_files_are_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == GENERATED[path], "run python docs/generate.py"

@@ -1,4 +1,4 @@
-"""What a user brings: a table, a recipe, a project; and the doctor. Real commands, real runs."""
+"""Own tables, recipes and projects, and the doctor, with real commands and runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from mlctl import settings
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.predict import predict, predict_to_file
-from mlctl.serving.model import Model
+from mlctl.serving.model import ServedModel
 from mlctl.serving.request_error import RequestError
 from tests.parts.s3 import S3
 from tests.trained import TINY, Trained, environment, mlctl, trained
@@ -28,7 +28,7 @@ ROWS = 300
 
 
 def customers() -> pd.DataFrame:
-    """Made up: who leaves, a fifth of them; with gaps, words, dates and a text."""
+    """Return customers, of whom about a fifth leave, with missing values, categories and dates."""
     rng = np.random.default_rng(4)
     age = rng.integers(18, 80, ROWS).astype(float)
     frame = pd.DataFrame({
@@ -42,7 +42,7 @@ def customers() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """`mlctl train churn.csv --target left`, with classes that count evenly."""
+    """Train churn.csv with balanced classes."""
     folder = tmp_path_factory.mktemp("churn")
     customers().to_csv(folder / "churn.csv", index=False, sep=";")
     return trained(
@@ -50,7 +50,7 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
 
 
-def test_a_table_trains_with_everything_found_and_recorded(churn: Trained) -> None:
+def test_a_table_is_trained_and_recorded(churn: Trained) -> None:
     answer = churn.answer
     assert answer["status"] == "FINISHED"
     assert answer["recipe"] == "tabular"
@@ -59,21 +59,21 @@ def test_a_table_trains_with_everything_found_and_recorded(churn: Trained) -> No
     assert answer["params"]["target"] == "left"
     assert answer["params"]["column.plan"] == "category"
     assert answer["metrics"]["test_f1"] > 0.5
-    assert "numbers: age (" in churn.said
-    assert "dropped: id" in churn.said
+    assert "numbers: age (" in churn.stderr
+    assert "dropped: id" in churn.stderr
 
 
-def test_a_tables_run_says_what_each_column_is_worth(churn: Trained) -> None:
-    found = list(churn.folder.rglob("importance.csv"))
-    assert len(found) == 1
-    lines = found[0].read_text().splitlines()
+def test_run_of_a_table_has_the_importance_of_each_column(churn: Trained) -> None:
+    files = list(churn.folder.rglob("importance.csv"))
+    assert len(files) == 1
+    lines = files[0].read_text().splitlines()
     assert lines[0] == "column,accuracy_lost,spread"
     assert lines[1].startswith("age,")
     assert {line.split(",")[0] for line in lines[1:]} == {"age", "plan", "since"}
-    assert (found[0].parent / "plots" / "importance.png").stat().st_size > 5000
+    assert (files[0].parent / "plots" / "importance.png").stat().st_size > 5000
 
 
-def test_a_tables_model_takes_raw_rows_with_their_gaps(churn: Trained) -> None:
+def test_model_of_a_table_accepts_raw_rows_with_missing_values(churn: Trained) -> None:
     model = mlflow.pyfunc.load_model(str(churn.model))
     rows = pd.DataFrame({
         "age": [25.0, 78.0, np.nan], "plan": ["pro", "free", "never seen"], "since": ["2021-03-04", "2020-01-01", "2022-05-05"],
@@ -83,27 +83,33 @@ def test_a_tables_model_takes_raw_rows_with_their_gaps(churn: Trained) -> None:
     assert answers[0, 0] < 0.5 < answers[1, 0]
 
 
-def test_a_date_as_training_had_none_is_named_and_not_taken_for_a_gap(churn: Trained, tmp_path: Path) -> None:
+def test_a_date_in_another_format_is_an_error_and_not_a_missing_value(churn: Trained, tmp_path: Path) -> None:
     rows = pd.DataFrame({"age": [25.0, 78.0], "plan": ["pro", "free"], "since": ["2021-03-04", "31.12.2021"]})
-    said = '"31.12.2021" in row 1, column "since" is not a date such as 2021-12-31'
-    with pytest.raises(ValueError, match=said):  # to any client of MLflow
+    message = '"31.12.2021" in row 1, column "since" is not a date such as 2021-12-31'
+    with pytest.raises(ValueError, match=message):  # for every MLflow client
         mlflow.pyfunc.load_model(str(churn.model)).predict(rows)
     columns = {str(name): values.tolist() for name, values in rows.items()}
-    with pytest.raises(RequestError, match=said):
-        Model(churn.model).predict_table(columns)
+    with pytest.raises(RequestError, match=message):
+        ServedModel(churn.model).predict_table(columns)
     pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(tmp_path / "new.csv", index=False)
-    told, model, given = settings.load(folder=tmp_path), str(churn.model), [str(tmp_path / "new.csv")]
-    with pytest.raises(BadDataError, match=r'"31.12.2021" in row 6'):  # whatever batch it is in
-        predict(told, model, given, batch_size=4)
+    user_settings, model, files = (
+        settings.load(folder=tmp_path),
+        str(churn.model),
+        [str(tmp_path / "new.csv")],
+    )
+    with pytest.raises(
+        BadDataError, match=r'"31.12.2021" in row 6'
+    ):  # the row number does not depend on the batch
+        predict(user_settings, model, files, batch_size=4)
     with pytest.raises(BadDataError, match=r'"31.12.2021" in row 6'):
-        predict_to_file(told, model, given, tmp_path / "out.csv", batch_size=4)
-    older = shutil.copytree(churn.model, tmp_path / "older")  # one that was logged before this was known
+        predict_to_file(user_settings, model, files, out=tmp_path / "out.csv", batch_size=4)
+    older = shutil.copytree(churn.model, tmp_path / "older")  # a model of an earlier version
     state = (older / "artifacts" / "model" / "encoder.json").read_text()
     (older / "artifacts" / "model" / "encoder.json").write_text(state.replace(', "sure": true', ""))
-    assert np.shape(Model(older).predict_table(columns)) == (2, 1)
+    assert np.shape(ServedModel(older).predict_table(columns)) == (2, 1)
 
 
-def test_the_file_that_was_trained_on_is_answered_as_it_is(churn: Trained) -> None:
+def test_predict_accepts_the_training_file_as_it_is(churn: Trained) -> None:
     answer = mlctl(churn.folder, "predict", "last", "churn.csv", "-o", "json")
     assert answer.returncode == 0, answer.stderr
     assert len(json.loads(answer.stdout)["predictions"]) == ROWS
@@ -112,11 +118,11 @@ def test_the_file_that_was_trained_on_is_answered_as_it_is(churn: Trained) -> No
         churn.folder, "predict", "last", "-", "-o", "json", piped=(churn.folder / "churn.csv").read_text()
     )
     assert again.returncode == 0, again.stderr
-    asked = [json.loads(one.stdout)["predictions"] for one in (answer, again)]
-    assert [one["probability"] for one in asked[0]] == [one["probability"] for one in asked[1]]
+    from_file, from_stdin = (json.loads(result.stdout)["predictions"] for result in (answer, again))
+    assert [row["probability"] for row in from_file] == [row["probability"] for row in from_stdin]
 
 
-def test_a_table_needs_its_target(tmp_path: Path) -> None:
+def test_a_table_needs_a_target(tmp_path: Path) -> None:
     customers().to_csv(tmp_path / "churn.csv", index=False)
     answer = mlctl(tmp_path, "train", "churn.csv", "-o", "json")
     assert answer.returncode == 2
@@ -125,11 +131,11 @@ def test_a_table_needs_its_target(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`mlctl init`, in a folder where it then trains digits by stock `mlflow run`, twice."""
+    """Run `mlctl init` in a folder, and train digits there with mlflow run."""
     folder = tmp_path_factory.mktemp("project")
-    made = mlctl(folder, "init", "-o", "json")
-    assert made.returncode == 0, made.stderr
-    assert [one["written"] for one in json.loads(made.stdout)["files"]] == [True, True, True]
+    answer = mlctl(folder, "init", "-o", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert [file["written"] for file in json.loads(answer.stdout)["files"]] == [True, True, True]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train", "-P", "epochs=2"],
@@ -139,7 +145,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_mlflow_run_logs_into_the_run_that_it_opened(project: Path) -> None:
+def test_mlflow_run_logs_to_its_own_run(project: Path) -> None:
     with sqlite3.connect(project / "mlflow.db") as database:
         runs = database.execute("select run_uuid, status from runs").fetchall()
         assert [status for _, status in runs] == ["FINISHED"]
@@ -152,38 +158,32 @@ def test_mlflow_run_logs_into_the_run_that_it_opened(project: Path) -> None:
     assert {"test_accuracy", "val_accuracy"} <= metrics
 
 
-def test_init_leaves_what_is_there(project: Path) -> None:
+def test_init_keeps_existing_files(project: Path) -> None:
     before = (project / "mlctl.toml").read_text()
     (project / "mlctl.toml").write_text(before + "# mine\n")
-    again = mlctl(project, "init", "-o", "json")
-    assert [one["written"] for one in json.loads(again.stdout)["files"]] == [False, False, False]
+    answer = mlctl(project, "init", "-o", "json")
+    assert [file["written"] for file in json.loads(answer.stdout)["files"]] == [False, False, False]
     assert (project / "mlctl.toml").read_text().endswith("# mine\n")
 
 
-def test_every_commented_setting_of_init_can_be(project: Path, tmp_path: Path) -> None:
-    """Uncommented, each example in mlctl.toml is a setting that is known."""
+def test_every_commented_setting_of_init_is_valid(project: Path, tmp_path: Path) -> None:
+    """Each example in mlctl.toml is a known setting when it is uncommented."""
     from mlctl import settings
 
     lines = (project / "mlctl.toml").read_text().splitlines()
-    bare = [
+    lines = [
         line[2:] if line.startswith("# ") and ("=" in line or line.startswith("# [")) else line
         for line in lines
     ]
-    seen, kept = set(), []
-    for line in bare:
-        name = line.partition("=")[0].strip()
-        if "=" in line and not line.startswith("#") and name in seen:
-            continue
-        seen.add(name)
-        kept.append(line)
-    (tmp_path / "mlctl.toml").write_text("\n".join(line for line in kept if "An option" not in line))
-    found = settings.load(folder=tmp_path)
-    assert found.stages == ("Canary",)
-    assert found.recipes["digits"] == {"epochs": 20, "units": 128}
-    assert found.models["Digits"]["smoke"] is True
+    by_name = {line.partition("=")[0].strip() or index: line for index, line in enumerate(lines)}
+    (tmp_path / "mlctl.toml").write_text("\n".join(by_name.values()))  # each setting once
+    loaded = settings.load(folder=tmp_path)
+    assert loaded.stages == ("Canary",)
+    assert loaded.recipes["digits"] == {"epochs": 20, "units": 128}
+    assert loaded.models["Digits"]["smoke"] is True
 
 
-def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
+def test_defaults_of_recipes_in_a_project(tmp_path: Path) -> None:
     from mlctl.errors import ConfigurationError
     from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
@@ -192,24 +192,24 @@ def test_a_projects_defaults_are_those_of_its_recipes(tmp_path: Path) -> None:
     assert with_defaults(load(folder=tmp_path), "digits", {"units": "32"}) == {"epochs": "20", "units": "32"}
     assert with_defaults(load(folder=tmp_path), "imdb", {}) == {}
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepoch = 20\n")
-    with pytest.raises(ConfigurationError, match=r"recipes.digits\].*'epoch'") as told:
+    with pytest.raises(ConfigurationError, match=r"recipes.digits\].*'epoch'") as error:
         with_defaults(load(folder=tmp_path), "digits", {})
-    assert told.value.hint == "did you mean epochs?"
+    assert error.value.hint == "did you mean epochs?"
 
 
-def test_the_doctor_finds_nothing_to_mend(churn: Trained) -> None:
+def test_doctor_finds_no_problem(churn: Trained) -> None:
     answer = mlctl(churn.folder, "doctor", "-o", "json")
     assert answer.returncode == 0, answer.stdout
-    found = json.loads(answer.stdout)
-    assert found["ok"] is True
-    assert all(one.keys() >= {"name", "ok", "found", "fix"} for one in found["checks"])
+    diagnosis = json.loads(answer.stdout)
+    assert diagnosis["ok"] is True
+    assert all(check.keys() >= {"name", "ok", "found", "fix"} for check in diagnosis["checks"])
     assert {"python", "packages", "processor", "memory", "tracking", "registry"} <= {
-        one["name"] for one in found["checks"]
+        check["name"] for check in diagnosis["checks"]
     }
-    assert all(one.keys() >= {"name", "value", "source"} for one in found["settings"])
+    assert all(setting.keys() >= {"name", "value", "source"} for setting in diagnosis["settings"])
 
 
-def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
+def test_doctor_explains_how_to_fix_problems(tmp_path: Path) -> None:
     (tmp_path / "mlctl.toml").write_text(
         'state_dir = "here"\nbucket = "models"\n[recipes.tabluar]\nepochs = 3\n[recipes.digits]\nepoch = 3\n'
     )
@@ -219,43 +219,41 @@ def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
         AWS_DEFAULT_REGION="us-east-1",
     )  # fmt: skip
     assert answer.returncode == 5
-    found: dict[str, Any] = json.loads(answer.stdout)
-    tracking = next(one for one in found["checks"] if one["name"] == "tracking")
+    diagnosis: dict[str, Any] = json.loads(answer.stdout)
+    tracking = next(check for check in diagnosis["checks"] if check["name"] == "tracking")
     assert not tracking["ok"]
     assert tracking["fix"]
     assert "hush" not in answer.stdout + answer.stderr
-    sources = {one["name"]: one["source"] for one in found["settings"]}
+    sources = {setting["name"]: setting["source"] for setting in diagnosis["settings"]}
     assert sources["tracking_uri"] == "environment MLFLOW_TRACKING_URI"
     assert sources["state_dir"] == sources["recipes.tabluar.epochs"] == "mlctl.toml"
-    recipes = {one["fix"]: one["found"] for one in found["checks"] if one["name"] == "recipes"}
+    recipes = {check["fix"]: check["found"] for check in diagnosis["checks"] if check["name"] == "recipes"}
     assert recipes.keys() == {"did you mean tabular?", "did you mean epochs?"}
     assert "[recipes.tabluar]" in recipes["did you mean tabular?"]
-    bucket = next(one for one in found["checks"] if one["name"] == "bucket models")
+    bucket = next(check for check in diagnosis["checks"] if check["name"] == "bucket models")
     assert not bucket["ok"]
     assert "127.0.0.1:9" in bucket["found"]
 
 
 @pytest.mark.needs("s3")
-def test_the_doctor_tries_the_projects_bucket(
+def test_doctor_checks_the_bucket_of_the_project(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from mlctl import settings
-    from mlctl.services.doctor import examine
+    from mlctl.services.project.doctor import diagnose
 
     monkeypatch.chdir(tmp_path)
     for name, value in {**s3.environment, "AWS_ENDPOINT_URL": s3.url}.items():
         monkeypatch.setenv(name, value)
-    there = s3.new_bucket()
-    for bucket, well in ((there, True), ("no-such-bucket", False)):
+    for bucket, exists in ((s3.new_bucket(), True), ("no-such-bucket", False)):
         Path("mlctl.toml").write_text(f'bucket = "{bucket}"\n')
-        found = {one.name: one for one in examine(settings.load(), deep=False).checks}[f"bucket {bucket}"]
-        assert found.ok is well
-    assert found.fix == "mend bucket in mlctl.toml, or: mlctl server-up --create-bucket"
+        checks = {check.name: check for check in diagnose(settings.load(), deep=False).checks}
+        check = checks[f"bucket {bucket}"]
+        assert check.ok is exists
+    assert check.fix == "correct bucket in mlctl.toml, or run mlctl server-up --create-bucket"
 
 
-def test_defaults_of_a_recipe_that_is_not_there_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_defaults_of_an_unknown_recipe_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlctl.errors import ConfigurationError
     from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
@@ -265,16 +263,16 @@ def test_defaults_of_a_recipe_that_is_not_there_are_refused(
     with pytest.raises(ConfigurationError, match=r"mlctl\.toml, \[recipes\.tiny\]"):
         with_defaults(load(), "digits", {})
     Path("recipes").mkdir()
-    Path("recipes/mine.py").write_text(TINY)  # its recipe is named tiny
+    Path("recipes/mine.py").write_text(TINY)  # defines the recipe "tiny"
     assert with_defaults(load(), "digits", {}) == {}
     assert with_defaults(load(), "recipes/mine.py", {}) == {"epochs": "2"}
     Path("mlctl.toml").write_text("[recipes.tabluar]\nepochs = 3\n")
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         with_defaults(load(), "recipes/mine.py", {})
-    assert told.value.hint == "did you mean tabular?"
+    assert error.value.hint == "did you mean tabular?"
 
 
-def test_a_users_own_settings_may_name_a_recipe_of_another_project(
+def test_user_settings_may_name_a_recipe_of_another_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlctl import settings
@@ -290,7 +288,7 @@ def test_a_users_own_settings_may_name_a_recipe_of_another_project(
         with_defaults(settings.load(), "digits", {})
 
 
-def test_a_column_is_set_as_toml_writes_a_dotted_name(tmp_path: Path) -> None:
+def test_a_dotted_name_can_be_written_in_any_form_of_toml(tmp_path: Path) -> None:
     from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
 
@@ -301,30 +299,32 @@ def test_a_column_is_set_as_toml_writes_a_dotted_name(tmp_path: Path) -> None:
         '[recipes.tabular.column]\nzip = "category"',
     ):
         (tmp_path / "mlctl.toml").write_text(f"[recipes.tabular]\n{text}\n")
-        told = with_defaults(load(folder=tmp_path), str(tmp_path / "churn.csv"), {})
-        assert told == {"column.zip": "category"}
+        overrides = with_defaults(load(folder=tmp_path), str(tmp_path / "churn.csv"), {})
+        assert overrides == {"column.zip": "category"}
 
 
-def test_a_recipe_is_checked_step_by_step(tmp_path: Path) -> None:
+def test_recipe_check_runs_every_step(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(TINY)
     answer = mlctl(tmp_path, "recipes", "check", "./tiny.py", "-o", "json")
     assert answer.returncode == 0, answer.stderr
-    steps = [one["step"] for one in json.loads(answer.stdout)["steps"]]
+    steps = [step["step"] for step in json.loads(answer.stdout)["steps"]]
     assert steps == ["find", "load", "encode", "build", "step", "save", "load back", "serve"]
 
 
 @pytest.mark.parametrize(
-    ("change", "to", "said"),
+    ("original", "replacement", "message"),
     [
-        ("import keras\n", "import kerras\n", "line 23"),  # what builds is named by its own line
+        ("import keras\n", "import kerras\n", "line 23"),  # an error in build() names the line in it
         ("x.sum(axis=1) > 0", "x.sum(axes=1) > 0", "line 18"),
         ('.astype("int64")', '.astype("int64") + 1', "number the classes from 0"),
     ],
 )
-def test_a_broken_recipe_is_told_its_own_line(change: str, to: str, said: str, tmp_path: Path) -> None:
-    assert change in TINY
-    (tmp_path / "tiny.py").write_text(TINY.replace(change, to))
+def test_recipe_check_names_the_faulty_line(
+    original: str, replacement: str, message: str, tmp_path: Path
+) -> None:
+    assert original in TINY
+    (tmp_path / "tiny.py").write_text(TINY.replace(original, replacement))
     answer = mlctl(tmp_path, "recipes", "check", "./tiny.py")
     assert answer.returncode == 8, answer.stderr
     assert "tiny.py" in answer.stderr
-    assert said in " ".join(answer.stderr.split())
+    assert message in " ".join(answer.stderr.split())

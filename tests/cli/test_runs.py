@@ -1,3 +1,5 @@
+"""mlctl runs: list, show, diff, plot, artifacts, delete and watch."""
+
 from __future__ import annotations
 
 import csv
@@ -25,22 +27,22 @@ def names(answer: Answer) -> list[str]:
     return [run["run_name"] for run in json.loads(answer.out)]
 
 
-def test_the_list_is_newest_first_and_limited(mlctl: Mlctl) -> None:
+def test_list_is_newest_first_and_limited(mlctl: Mlctl) -> None:
     assert names(mlctl("runs", "list", "-o", "json", "--limit", "3")) == ["stock", "lossy", "nan"]
     assert len(names(mlctl("runs", "list", "-o", "json", "--limit", "0"))) == 9
-    assert "the first 3; --limit 0 shows all" in mlctl("runs", "list", "--limit", "3").out
+    assert "the first 3 runs; use --limit 0 for all" in mlctl("runs", "list", "--limit", "3").out
     assert "--limit 0" not in mlctl("runs", "list", "--limit", "9").out
 
 
-def test_runs_without_the_value_sorted_by_come_last_either_way(mlctl: Mlctl) -> None:
-    down = names(mlctl("runs", "list", "-e", "toy", "--sort", "-best_val_f1", "-o", "json"))
-    up = names(mlctl("runs", "list", "-e", "toy", "--sort", "best_val_f1", "-o", "json"))
-    assert down == ["stand-in", "peak", "steady", "twin", "twin", "nan", "broken"]
-    assert up == ["nan", "twin", "twin", "steady", "peak", "stand-in", "broken"]
+def test_runs_without_the_sort_value_come_last(mlctl: Mlctl) -> None:
+    descending = names(mlctl("runs", "list", "-e", "toy", "--sort", "-best_val_f1", "-o", "json"))
+    ascending = names(mlctl("runs", "list", "-e", "toy", "--sort", "best_val_f1", "-o", "json"))
+    assert descending == ["stand-in", "peak", "steady", "twin", "twin", "nan", "broken"]
+    assert ascending == ["nan", "twin", "twin", "steady", "peak", "stand-in", "broken"]
 
 
-def test_parameters_are_sorted_as_numbers_and_by_several_keys(mlctl: Mlctl) -> None:
-    got = names(
+def test_list_sorts_parameters_as_numbers_and_by_several_keys(mlctl: Mlctl) -> None:
+    listed = names(
         mlctl(
             "runs",
             "list",
@@ -54,14 +56,14 @@ def test_parameters_are_sorted_as_numbers_and_by_several_keys(mlctl: Mlctl) -> N
             "json",
         )
     )
-    assert got == ["twin", "steady", "stand-in", "peak", "nan", "twin"]
+    assert listed == ["twin", "steady", "stand-in", "peak", "nan", "twin"]
 
 
-def test_the_best_of_each_metric_is_marked_without_colour_and_left_out_of_csv(mlctl: Mlctl) -> None:
+def test_best_value_of_each_metric_is_marked_but_not_in_csv(mlctl: Mlctl) -> None:
     table = mlctl("runs", "list", "-e", "toy", "--limit", "0", "-w", "not data = synthetic").out
     peak = next(line for line in table.splitlines() if line.startswith("peak"))
     assert "0.9*" in peak
-    assert "* best of these" in table
+    assert "* best in this list" in table
     written = mlctl("runs", "list", "-e", "toy", "-o", "csv").out
     rows = {row["run"]: row for row in csv.DictReader(io.StringIO(written))}
     assert float(rows["peak"]["best_val_f1"]) == 0.9
@@ -69,43 +71,43 @@ def test_the_best_of_each_metric_is_marked_without_colour_and_left_out_of_csv(ml
     assert rows["broken"]["best_val_f1"] == ""
 
 
-def test_a_stand_in_for_data_shows_on_any_width(mlctl: Mlctl, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthetic_data_is_shown_at_any_width(mlctl: Mlctl, monkeypatch: pytest.MonkeyPatch) -> None:
     for width in ("60", "80", "120"):
         monkeypatch.setenv("COLUMNS", width)
         answer = mlctl("runs", "list")
         assert "synthetic" in next(line for line in answer.out.splitlines() if line.startswith("stand-in"))
         assert max(map(len, answer.out.splitlines())) <= int(width)
     monkeypatch.setenv("COLUMNS", "60")
-    assert "not shown on" in mlctl("runs", "list").err
+    assert "; not shown: " in mlctl("runs", "list").err
 
 
-def test_chosen_columns_are_shown(mlctl: Mlctl) -> None:
+def test_list_shows_the_chosen_columns(mlctl: Mlctl) -> None:
     answer = mlctl("runs", "list", "-e", "toy", "--columns", "epochs,tags.owner,started,val_f1", "-o", "csv")
     assert answer.out.splitlines()[0] == "run,id,params.epochs,tags.owner,started,val_f1"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["list", "--sort", "-best_valf1"], 2, "did you mean best_val_f1?"),
         (["list", "--columns", "epoch"], 2, "did you mean epochs?"),
-        (["list", "--where", "val_f1 >"], 2, "it ends"),
+        (["list", "--where", "val_f1 >"], 2, "the filter ends"),
         (["list", "--experiment", "tooy"], 3, "toy"),
         (["show", "peek"], 3, "did you mean peak?"),
         (["plot", "peak", "--metric", "val_f2"], 3, "did you mean val_f1?"),
         (["plot", "peak", "--save", "curves.xyz"], 2, "curves.png"),
         (["artifacts", "peak", "--get", "histery.csv"], 3, "did you mean history.csv?"),
-        (["delete", "peak"], 4, "say --yes"),
+        (["delete", "peak"], 4, "add --yes"),
     ],
 )
-def test_a_mistake_is_told_with_what_to_do(mlctl: Mlctl, arguments: list[str], code: int, says: str) -> None:
+def test_mistakes_are_explained(mlctl: Mlctl, arguments: list[str], code: int, message: str) -> None:
     answer = mlctl("runs", *arguments)
     assert (answer.code, answer.out) == (code, "")
-    assert says in answer.err
+    assert message in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_show_tells_the_kept_model_first_and_the_course(mlctl: Mlctl) -> None:
+def test_show_starts_with_the_kept_model_and_has_histories(mlctl: Mlctl) -> None:
     text = mlctl("runs", "show", "peak").out
     lines = [line.split() for line in text.splitlines()]
     order = [line[0] for line in lines if line and line[0] in {"best_val_f1", "test_accuracy", "val_f1"}]
@@ -115,31 +117,31 @@ def test_show_tells_the_kept_model_first_and_the_course(mlctl: Mlctl) -> None:
     assert "history.csv" in text
 
 
-def test_a_stream_without_blocks_gets_letters(filled: Path) -> None:
-    shown = subprocess.run(
+def test_ascii_stream_gets_ascii_sparklines(filled: Path) -> None:
+    result = subprocess.run(
         [sys.executable, "-m", "mlctl", "runs", "show", "peak"], cwd=filled,
         env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "_@+" in shown.stdout
-    assert "INFO" not in shown.stderr
+    assert "_@+" in result.stdout
+    assert "INFO" not in result.stderr
 
 
 def test_diff_shows_only_what_differs(mlctl: Mlctl) -> None:
-    found = json.loads(mlctl("runs", "diff", "peak", "steady", "-o", "json").out)
-    assert found["params"] == {"epochs": ["10", "20"]}  # 0.01 and 1e-2 are one number
-    assert found["metrics"]["best_val_f1"] == [0.9, 0.85]
-    assert found["verdicts"]["best_val_f1"] == "worse"
-    assert "val_f1" not in found["verdicts"]  # the last epoch is not the kept model
-    assert found["data"] == found["code"] == {}
+    diff = json.loads(mlctl("runs", "diff", "peak", "steady", "-o", "json").out)
+    assert diff["params"] == {"epochs": ["10", "20"]}  # 0.01 and 1e-2 are the same number
+    assert diff["metrics"]["best_val_f1"] == [0.9, 0.85]
+    assert diff["verdicts"]["best_val_f1"] == "worse"
+    assert "val_f1" not in diff["verdicts"]  # the last epoch is not the kept model
+    assert diff["data"] == diff["code"] == {}
     other = json.loads(mlctl("runs", "diff", "peak", "stand-in", "-o", "json").out)
     assert other["data"]["source"] == ["bundled", "synthetic"]
-    assert mlctl("runs", "diff", "peak", "peak").out.strip() == "they do not differ"
+    assert mlctl("runs", "diff", "peak", "peak").out.strip() == "no differences"
 
 
-def test_plot_draws_in_the_terminal_and_into_a_file(mlctl: Mlctl, tmp_path: Path) -> None:
-    alone = mlctl("runs", "plot", "peak").out
-    assert alone.startswith("val_f1")
-    assert any(0x2800 < ord(mark) < 0x2900 for mark in alone)
+def test_plot_draws_in_the_terminal_and_to_a_file(mlctl: Mlctl, tmp_path: Path) -> None:
+    single = mlctl("runs", "plot", "peak").out
+    assert single.startswith("val_f1")
+    assert any(0x2800 < ord(mark) < 0x2900 for mark in single)
     several = mlctl("runs", "plot", "peak", "steady", "--save", tmp_path / "curves.png").out
     assert "A peak" in several
     assert "B steady" in several
@@ -150,21 +152,21 @@ def test_plot_draws_in_the_terminal_and_into_a_file(mlctl: Mlctl, tmp_path: Path
     assert rows[2][2:] == ["2", "0.9"]
 
 
-def test_artifacts_are_listed_and_fetched(mlctl: Mlctl, tmp_path: Path) -> None:
+def test_artifacts_are_listed_and_downloaded(mlctl: Mlctl, tmp_path: Path) -> None:
     listed = json.loads(mlctl("runs", "artifacts", "peak", "-o", "json").out)
-    assert [one["path"] for one in listed] == ["history.csv", "plots", "plots/loss.txt"]
+    assert [artifact["path"] for artifact in listed] == ["history.csv", "plots", "plots/loss.txt"]
     answer = mlctl("runs", "artifacts", "peak", "--get", "history.csv", "--to", tmp_path, "-o", "json")
     assert Path(json.loads(answer.out)["file"]).read_text() == "epoch,val_f1\n1,0.7\n"
     assert mlctl("runs", "artifacts", "peak", "--get", "history.csv", "--to", tmp_path).code == 4
     assert mlctl("runs", "artifacts", "peak", "--get", "history.csv", "--to", tmp_path, "--yes").code == 0
     assert mlctl("runs", "artifacts", "peak", "--get", "plots/loss.txt", "--to", tmp_path / "deep").code == 0
     assert mlctl("runs", "artifacts", "peak", "--get", "plots", "--to", tmp_path).code == 0
-    found = {str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*.*")}
-    assert found >= {"history.csv", "deep/loss.txt", "plots/loss.txt"}
-    assert not any(".fetching" in one for one in found)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+    assert files >= {"history.csv", "deep/loss.txt", "plots/loss.txt"}
+    assert not any(".fetching" in file for file in files)
 
 
-def test_a_registered_run_is_not_deleted_and_another_is(mlctl: Mlctl, own_store: str) -> None:
+def test_delete_refuses_registered_runs(mlctl: Mlctl, own_store: str) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(own_store)
@@ -181,7 +183,7 @@ def test_a_registered_run_is_not_deleted_and_another_is(mlctl: Mlctl, own_store:
     assert mlctl("runs", "show", "steady").code == 0
 
 
-def test_watch_tells_each_epoch_once_and_ends_with_the_run(mlctl: Mlctl, own_store: str) -> None:
+def test_watch_prints_each_epoch_once_and_ends_with_the_run(mlctl: Mlctl, own_store: str) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(own_store)
@@ -208,7 +210,7 @@ def test_watch_tells_each_epoch_once_and_ends_with_the_run(mlctl: Mlctl, own_sto
     ]
 
 
-def test_an_interrupted_watch_ends_with_130(filled: Path) -> None:
+def test_interrupted_watch_exits_with_130(filled: Path) -> None:
     uri = f"sqlite:///{filled}/mlflow.db"
     watching = subprocess.Popen(
         [sys.executable, "-m", "mlctl", "runs", "watch", "stock", "--tracking-uri", uri],
@@ -219,4 +221,4 @@ def test_an_interrupted_watch_ends_with_130(filled: Path) -> None:
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate(timeout=20)
     assert watching.returncode == 130
-    assert "the run goes on" in err
+    assert "the run continues" in err

@@ -1,4 +1,4 @@
-"""Searches by the command itself: real processes, a real store, real kills."""
+"""mlctl tune in real processes: searches, interrupts and kills."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01")
 def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(TINY)
     (tmp_path / "slow.py").write_text(SLOW)
-    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, patience_s=600)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
 
 
 def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
     runs = mlctl.json("runs", "list", "--limit", "0")
-    found = {one["run_name"]: one for one in runs if one["tags"].get("mlflow.parentRunId") == parent}
-    assert len(found) == sum(one["tags"].get("mlflow.parentRunId") == parent for one in runs)
-    return found
+    children = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent]
+    by_name = {run["run_name"]: run for run in children}
+    assert len(by_name) == len(children)
+    return by_name
 
 
-def begun(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
+def start_tune(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "tune", *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.whole_environment(), text=True,
+        [*COMMAND, "tune", *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
@@ -51,7 +52,7 @@ def journal(mlctl: CommandLine) -> list[dict[str, Any]]:
     return []
 
 
-def until(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: int) -> None:
+def wait_for(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: int) -> None:
     end = time.monotonic() + 300
     while sum(entry["kind"] == kind for entry in journal(mlctl)) < count:
         assert time.monotonic() < end
@@ -59,27 +60,31 @@ def until(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: i
         time.sleep(0.05)
 
 
-def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl: CommandLine) -> None:
-    told = TINY.replace("        import keras\n", "        import keras\n\n        print('building')\n", 1)
-    (mlctl.cwd / "tiny.py").write_text(f"{told}\n\nprint('imported')\n")  # what a recipe prints is no answer
+def test_a_search_logs_one_run_with_its_trials_plots_and_model(mlctl: CommandLine) -> None:
+    printing = TINY.replace(
+        "        import keras\n", "        import keras\n\n        print('building')\n", 1
+    )
+    (mlctl.cwd / "tiny.py").write_text(
+        f"{printing}\n\nprint('imported')\n"
+    )  # prints of a recipe are not part of the answer
     answer = mlctl.json(
         "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "--trials", "9", "--register", "Tiny"
     )
     assert answer["status"] == "FINISHED"
     assert answer["ended"] == "4 of 4 combinations"
     assert answer["registered"] == "Tiny/1"
-    assert {one["params"]["units"] for one in answer["trials"]} == {4, 8, 12, 16}
-    scores = [one["score"] for one in answer["trials"]]
+    assert {trial["params"]["units"] for trial in answer["trials"]} == {4, 8, 12, 16}
+    scores = [trial["score"] for trial in answer["trials"]]
     assert scores == sorted(scores, reverse=True)
     assert answer["params"]["units"] == str(answer["trials"][0]["params"]["units"])
     assert answer["metrics"]["test_accuracy"] > 0.5
     runs = nested(mlctl, answer["run_id"])
-    assert {f"trial-{one['trial']}" for one in answer["trials"]} < set(runs)
+    assert {f"trial-{trial['trial']}" for trial in answer["trials"]} < set(runs)
     assert sum(name.startswith("trial-final") for name in runs) == 1
     first = runs[f"trial-{answer['trials'][0]['trial']}"]
     assert first["metrics"]["best_val_accuracy"] == scores[0]
     assert first["run_id"] == answer["trials"][0]["run_id"]
-    files = {one["path"] for one in mlctl.json("runs", "artifacts", answer["run_id"])}
+    files = {artifact["path"] for artifact in mlctl.json("runs", "artifacts", answer["run_id"])}
     assert {"search.jsonl", "space.json", "plots/importance.png", "plots/parallel_coordinates.png"} <= files
     watched = mlctl("runs", "watch", answer["run_id"]).stdout.splitlines()
     assert {line.split()[1] for line in watched if line.startswith("trial ")} == {
@@ -88,23 +93,21 @@ def test_a_search_ends_in_one_run_with_its_trials_its_pictures_and_a_model(mlctl
         "0003",
         "0004",
     }
-    assert mlctl.json("runs", "show", "last")["run_id"] == answer["run_id"]  # and not the trial begun last
+    assert mlctl.json("runs", "show", "last")["run_id"] == answer["run_id"]  # not the newest trial
     assert "is finished" in mlctl.fails(4, "resume", answer["run_id"], "--trials", "10")
 
 
-def test_what_cannot_be_is_told_before_anything_is_loaded(mlctl: CommandLine) -> None:
-    started = time.process_time()
-    for arguments, said in (
+def test_invalid_options_are_refused(mlctl: CommandLine) -> None:
+    for arguments, message in (
         (("--space", "unitz=1|2"), "declares no 'unitz'"),
         (("--algorithm", "hyperband", "--stop", "median"), "stops trials by itself"),
         (("--algorithm", "grid"), "a grid needs steps"),
         (("--stop", "bandit:slack=-1"), "too small"),
-        (("--timeout", "soon"), "is no duration"),
+        (("--timeout", "soon"), "is not a duration"),
         (("--timeout", "0s"), "no time to search"),
         (("--objective", "val_accuracy:max"), "has no direction"),
     ):
-        assert said in mlctl.fails(2, "tune", "./tiny.py", *arguments)
-    assert time.process_time() - started < 5
+        assert message in mlctl.fails(2, "tune", "./tiny.py", *arguments)
 
 
 def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> None:
@@ -115,93 +118,108 @@ def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> Non
     (mlctl.cwd / "mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\nunits = 16\n")
     plan = mlctl.json(
         "tune", "./tiny.py", *SPACE, "-n", "--trials", "3"
-    )  # a default is no wish not to search
+    )  # a default does not exclude a value from the search
     assert (plan["space"], plan["fixed"]["epochs"]) == ({"units": "4..16:4"}, 2)
     assert not (mlctl.cwd / "mlflow.db").exists()
 
 
 SPAWNED = """
-from mlctl.adapters import framework
+from mlctl.adapters.keras import runtime
 
-framework.fork_is_safe = lambda found: False  # as beside a GPU's driver, and on macOS
-framework.gpus_by_number = lambda: ["3", "5"]
+runtime.is_fork_safe = lambda hardware: False  # as with a GPU driver, and on macOS
+runtime.visible_gpus = lambda: ["3", "5"]
 from mlctl.__main__ import main
 
 main()
 """
 
 
-def test_workers_that_are_started_anew_have_a_gpu_each(mlctl: CommandLine) -> None:
-    told = "        from pathlib import Path\n\n        Path(f'gpu-{os.getpid()}').write_text(os.environ.get('CUDA_VISIBLE_DEVICES', ''))\n"
+def test_spawned_workers_get_one_gpu_each(mlctl: CommandLine) -> None:
+    write_gpu = "        from pathlib import Path\n\n        Path(f'gpu-{os.getpid()}').write_text(os.environ.get('CUDA_VISIBLE_DEVICES', ''))\n"
     (mlctl.cwd / "tiny.py").write_text(
-        TINY.replace("        import keras\n", f"        import os\n{told}        import keras\n", 1)
+        TINY.replace("        import keras\n", f"        import os\n{write_gpu}        import keras\n", 1)
     )
-    asked = ["tune", "./tiny.py", *SPACE, "--trials", "3", "-P", "2", "--finalists", "0", "-o", "json"]
-    done = subprocess.run(
-        [sys.executable, "-c", SPAWNED, *asked], cwd=mlctl.cwd, env=mlctl.whole_environment(),
+    arguments = ["tune", "./tiny.py", *SPACE, "--trials", "3", "-P", "2", "--finalists", "0", "-o", "json"]
+    result = subprocess.run(
+        [sys.executable, "-c", SPAWNED, *arguments], cwd=mlctl.cwd, env=mlctl.full_environment(),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert {one["state"] for one in json.loads(done.stdout)["trials"]} == {"done"}
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert {trial["state"] for trial in json.loads(result.stdout)["trials"]} == {"done"}
     assert {file.read_text() for file in mlctl.cwd.glob("gpu-*")} == {"", "3", "5"}  # and the final model's
 
 
-def test_three_failing_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) -> None:
+def test_three_failed_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) -> None:
     broken = TINY.replace("        import keras\n", "        if hp.units != 8:\n            raise ValueError('too wide')\n        import keras\n")  # fmt: skip
     (mlctl.cwd / "tiny.py").write_text(broken)
-    said = mlctl.fails(7, "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "-P", "1", "--finalists", "0")
-    assert "3 trials in a row failed" in said
-    assert "too wide" in said
-    assert "tiny.py, line" in said
-    failed = [one for one in mlctl.json("runs", "list") if one["status"] == "FAILED"]
-    assert sum("mlctl.trial" in one["tags"] for one in failed) == 3
+    message = mlctl.fails(
+        7, "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "-P", "1", "--finalists", "0"
+    )
+    assert "3 trials in a row failed" in message
+    assert "too wide" in message
+    assert "tiny.py, line" in message
+    failed = [run for run in mlctl.json("runs", "list") if run["status"] == "FAILED"]
+    assert sum("mlctl.trial" in run["tags"] for run in failed) == 3
 
 
 @pytest.mark.skipif(
-    not hasattr(signal, "SIGKILL") or not Path("/proc").exists(), reason="Linux's death signal"
+    not hasattr(signal, "SIGKILL") or not Path("/proc").exists(), reason="only Linux has parent death signals"
 )
-def test_killed_workers_and_a_killed_search_lose_and_repeat_nothing(mlctl: CommandLine) -> None:
-    asked = ("./slow.py", *SPACE, "--algorithm", "bayesian", "--trials", "4", "-P", "1", "--finalists", "0")
-    search = begun(mlctl, *asked)
-    until(mlctl, search, "start", 1)
+def test_killed_workers_and_a_killed_search_lose_no_trial(mlctl: CommandLine) -> None:
+    arguments = (
+        "./slow.py",
+        *SPACE,
+        "--algorithm",
+        "bayesian",
+        "--trials",
+        "4",
+        "-P",
+        "1",
+        "--finalists",
+        "0",
+    )
+    search = start_tune(mlctl, *arguments)
+    wait_for(mlctl, search, "start", 1)
     worker = psutil.Process(search.pid).children(recursive=True)[-1]
     worker.kill()
-    until(mlctl, search, "lost", 1)
-    until(mlctl, search, "end", 2)
+    wait_for(mlctl, search, "lost", 1)
+    wait_for(mlctl, search, "end", 2)
     processes = psutil.Process(search.pid).children(recursive=True)
     os.kill(search.pid, signal.SIGKILL)
     search.wait()
     _, alive = psutil.wait_procs(processes, timeout=1)
-    # a zombie is dead, and not yet reaped by whoever inherited it
-    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    # a zombie is dead, but its new parent has not reaped it yet
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
     ended = [entry for entry in journal(mlctl) if entry["kind"] == "end"]
     parent = next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name
     answer = mlctl.json("resume", parent)
     assert answer["run_id"] == parent
-    assert [one["state"] for one in answer["trials"]] == ["done"] * 4
+    assert [trial["state"] for trial in answer["trials"]] == ["done"] * 4
     runs = nested(mlctl, parent)
     assert sorted(runs) == ["trial-0001", "trial-0002", "trial-0003", "trial-0004"]
-    assert {one["status"] for one in runs.values()} == {"FINISHED"}
+    assert {run["status"] for run in runs.values()} == {"FINISHED"}
     before = {entry["trial"]: entry["score"] for entry in ended}
-    assert {one["trial"]: one["score"] for one in answer["trials"] if one["trial"] in before} == before
-    whole = mlctl.json("tune", *asked)
-    assert [(one["trial"], one["params"], one["score"]) for one in whole["trials"]] == [
-        (one["trial"], one["params"], one["score"]) for one in answer["trials"]
+    assert {
+        trial["trial"]: trial["score"] for trial in answer["trials"] if trial["trial"] in before
+    } == before
+    undisturbed = mlctl.json("tune", *arguments)
+    assert [(trial["trial"], trial["params"], trial["score"]) for trial in undisturbed["trials"]] == [
+        (trial["trial"], trial["params"], trial["score"]) for trial in answer["trials"]
     ]
 
 
-def test_an_interrupt_keeps_what_is_done_and_a_search_on_a_table_goes_on_with_its_own_objective(
+def test_an_interrupted_search_on_a_table_resumes_with_its_objective(
     mlctl: CommandLine,
 ) -> None:
     rng = random.Random(1)
     rows = [(rng.random(), rng.random(), rng.choice("ab")) for _ in range(300)]
     lines = [f"{x:.4f},{y:.4f},{kind},{10 * x + y + (kind == 'a'):.4f}" for x, y, kind in rows]
     (mlctl.cwd / "table.csv").write_text("\n".join(["x,y,kind,price", *lines]))
-    search = begun(
+    search = start_tune(
         mlctl, "table.csv", "--target", "price", "--trials", "8", "--epochs", "60", "-P", "2", "--finalists", "0",
         "--space", "units=16..64:16", "--set", "learning_rate=0.01", "--set", "layers=1",
     )  # fmt: skip
-    until(mlctl, search, "end", 1)
+    wait_for(mlctl, search, "end", 1)
     os.killpg(search.pid, signal.SIGINT)
     out, err = search.communicate(timeout=120)
     assert search.returncode == 130, err
@@ -232,12 +250,12 @@ PUBLISHED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_search_in_small(mlctl: CommandLine, name: str) -> None:
+def test_published_searches_at_a_small_scale(mlctl: CommandLine, name: str) -> None:
     arguments = PUBLISHED[name]
     answer = mlctl.json("tune", *arguments, "--data", "synthetic", "--rows", "600", "--seed", "1")
     wanted = int(arguments[arguments.index("--trials") + 1])
     assert len(answer["trials"]) == wanted
-    assert {one["state"] for one in answer["trials"]} <= {"done", "stopped"}
+    assert {trial["state"] for trial in answer["trials"]} <= {"done", "stopped"}
     assert answer["status"] == "FINISHED"
     assert any(name.startswith(("test_", "best_val_")) for name in answer["metrics"])
     assert answer["model_uri"]

@@ -1,4 +1,4 @@
-"""mlctl as its users run it: in a process of its own."""
+"""Run mlctl as its users do: in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,30 +16,40 @@ import psutil
 
 @dataclass
 class CommandLine:
-    """Runs mlctl as a user does; servers that it started are gone when it is."""
+    """Runs mlctl as a user does.
+
+    Attributes:
+        state: Folder of the state files.
+        cwd: Working directory.
+        environment: Additional environment variables.
+        timeout_s: Time limit of each command.
+        wrapper: Command that starts each mlctl process, such as setpriv.
+
+    """
 
     state: Path
     cwd: Path
     environment: dict[str, str] = field(default_factory=dict)
-    patience_s: float = 150
-    under: tuple[str, ...] = ()
+    timeout_s: float = 150
+    wrapper: tuple[str, ...] = ()
 
     def __call__(
         self,
         *arguments: str,
         code: int | None = 0,
-        given: str | None = None,
-        more: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
+        """Run mlctl; fail if it ends with another exit code than `code` (None accepts any)."""
         done = subprocess.run(
-            [*self.under, sys.executable, "-m", "mlctl", *arguments],
+            [*self.wrapper, sys.executable, "-m", "mlctl", *arguments],
             cwd=self.cwd,
-            env={**self.whole_environment(), **(more or {})},
-            input=given,
-            stdin=None if given is not None else subprocess.DEVNULL,
+            env={**self.full_environment(), **(env or {})},
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=self.patience_s,
+            timeout=self.timeout_s,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -47,30 +57,39 @@ class CommandLine:
             assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def json(self, *arguments: str, **rest: Any) -> Any:
-        return json.loads(self(*arguments, "-o", "json", **rest).stdout)
+    def json(self, *arguments: str, **options: Any) -> Any:
+        """Run mlctl and return its JSON answer."""
+        return json.loads(self(*arguments, "-o", "json", **options).stdout)
 
-    def fails(self, code: int, *arguments: str, **rest: Any) -> str:
-        """Run what must fail with this code; return its message, which is one line, beside one hint."""
-        done = self(*arguments, "-o", "json", code=code, **rest)
+    def fails(self, code: int, *arguments: str, **options: Any) -> str:
+        """Run a command that fails with this exit code; return its error message."""
+        message, _ = self.error(code, *arguments, **options)
+        return message
+
+    def error(self, code: int, *arguments: str, **options: Any) -> tuple[str, str]:
+        """Run a command that fails with this exit code; return its error message, which is one line, and its hint."""
+        done = self(*arguments, "-o", "json", code=code, **options)
         assert done.stdout == ""
         error = json.loads(done.stderr.strip().splitlines()[-1])["error"]
         assert "\n" not in error["message"]
-        return str(error["message"])
+        return str(error["message"]), str(error["hint"])
 
-    def whole_environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MLFLOW_", "PG"))}
-        return {**kept, "MLCTL_STATE_DIR": str(self.state), **self.environment}
+    def full_environment(self) -> dict[str, str]:
+        """Return the environment of the mlctl processes."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MLFLOW_", "PG"))}
+        return {**inherited, "MLCTL_STATE_DIR": str(self.state), **self.environment}
 
-    def notes(self) -> list[Path]:
+    def state_files(self) -> list[Path]:
+        """Return the state files of the servers."""
         return sorted((self.state / "servers").glob("*.json"))
 
-    def down(self) -> None:
-        for file in self.notes():
-            note = json.loads(file.read_text())
+    def kill_servers(self) -> None:
+        """Kill every server that a test has left running."""
+        for file in self.state_files():
+            state = json.loads(file.read_text())
             try:
-                process = psutil.Process(note["pid"])
+                server = psutil.Process(state["pid"])
             except psutil.NoSuchProcess:
                 continue
-            for one in [process, *process.children(recursive=True)]:
-                one.kill()
+            for process in [server, *server.children(recursive=True)]:
+                process.kill()

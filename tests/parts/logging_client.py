@@ -1,4 +1,4 @@
-"""Log values from many threads for a while, or until SIGTERM; print the steps that were acknowledged, by run."""
+"""Log values from many threads for some seconds, or until SIGTERM; print the acknowledged steps of each run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mlflow import MlflowClient
 def main(clients: int, seconds: float) -> None:
     runs = [MlflowClient().create_run("0").info.run_id for _ in range(clients)]
     acknowledged: dict[str, list[int]] = {run: [] for run in runs}
-    until = time.monotonic() + seconds
-    enough = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: enough.set())
+    deadline = time.monotonic() + seconds
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 
     def log(run: str) -> None:
         client, step = MlflowClient(), 0
-        while time.monotonic() < until and not enough.is_set():
+        while time.monotonic() < deadline and not stopped.is_set():
             step += 1
             try:
                 client.log_metric(run, "value", step, step=step)
-            except Exception:  # whatever it was: this value was not acknowledged
+            except Exception:  # for whatever reason, the server did not acknowledge this value
                 time.sleep(0.1)
                 continue
             acknowledged[run].append(step)

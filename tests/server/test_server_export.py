@@ -1,4 +1,4 @@
-"""What a team commits: checked by Kubernetes' own schemas and by a real nginx, both offline."""
+"""Exported files of a server, checked offline with Kubernetes' schemas and with a real nginx."""
 
 from __future__ import annotations
 
@@ -13,27 +13,33 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from mlctl.domain.server import Bucket, Exported
+from mlctl.domain.server import Bucket, ExportedFiles
 from mlctl.errors import UsageError
-from mlctl.services.server import export
+from mlctl.services.server.export import render_files
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 
 KINDS = {
-    "Deployment", "Service", "Ingress", "PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy",
+    "Deployment",
+    "Service",
+    "Ingress",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
+    "NetworkPolicy",
     "ServiceAccount",
-}  # fmt: skip
+}
 
 
-def test_manifests_are_what_kubernetes_takes(mlctl: CommandLine) -> None:
+def test_manifests_match_the_schemas_of_kubernetes(mlctl: CommandLine) -> None:
     import kubernetes_validate
 
-    told = mlctl.json(
-        "export", "server", "deploy", "--to", "kubernetes", "--host", "mlflow.example.com", "--bucket", "models",
-        "--prefix", "team", "--endpoint-url", "http://minio:9000",
-    )  # fmt: skip
+    exported = mlctl.json(
+        *("export", "server", "deploy", "--to", "kubernetes"),
+        *("--host", "mlflow.example.com", "--bucket", "models"),
+        *("--prefix", "team", "--endpoint-url", "http://minio:9000"),
+    )
     documents = {}
-    for name in told["files"]:
+    for name in exported["files"]:
         text = (mlctl.cwd / "deploy" / name).read_text()
         assert "$" not in text.replace("$$", ""), name
         if name.endswith(".yaml") and name != "kustomization.yaml":
@@ -57,57 +63,76 @@ def test_manifests_are_what_kubernetes_takes(mlctl: CommandLine) -> None:
     assert "service.yaml" in mlctl.fails(4, "export", "server", "deploy", "--to", "kubernetes")
 
 
+INVALID_VALUES = {
+    "--upstream": ("nginx", ["x; }", "host", ""]),
+    "--host": ("nginx", ["a.example.com\n", ""]),
+    "--prefix": ("kubernetes", ["a: b", "team:", "$HOME"]),
+    "--bucket": ("compose", ["a #b"]),
+    "--endpoint-url": ("compose", ["http://minio:", "minio:9000", "http://minio:65536"]),
+    "--region": ("kubernetes", ["eu west"]),
+    "--image": ("kubernetes", ["mlctl:"]),
+}
+
+
 @pytest.mark.parametrize(
     ("kind", "option", "value"),
-    [
-        ("nginx", "--upstream", "x; }"), ("nginx", "--upstream", "host"), ("nginx", "--upstream", ""),
-        ("kubernetes", "--prefix", "a: b"), ("kubernetes", "--prefix", "team:"), ("compose", "--prefix", "$HOME"),
-        ("compose", "--bucket", "a #b"), ("compose", "--endpoint-url", "http://minio:"),
-        ("compose", "--endpoint-url", "minio:9000"), ("kubernetes", "--endpoint-url", "http://minio:65536"), ("kubernetes", "--region", "eu west"),
-        ("kubernetes", "--image", "mlctl:"), ("nginx", "--host", "a.example.com\n"), ("nginx", "--host", ""),
-    ],
-)  # fmt: skip
+    [(kind, option, value) for option, (kind, values) in INVALID_VALUES.items() for value in values],
+)
 def test_a_value_that_would_break_a_file_is_refused(kind: str, option: str, value: str) -> None:
-    given = {"--host": "mlflow.example.com", "--image": "mlctl:1.0", "--upstream": "[::1]:5000"}
-    place = {
+    values = {
+        "--host": "mlflow.example.com",
+        "--image": "mlctl:1.0",
+        "--upstream": "[::1]:5000",
         "--bucket": "s3://models",
         "--prefix": "",
         "--endpoint-url": "http://minio:9000",
-        "--region": None,
+        "--region": "",
     }
+    assert render(kind, values).files
+    with pytest.raises(UsageError, match=f"for {option}$"):
+        render(kind, {**values, option: value})
 
-    def files() -> Exported:
-        bucket = Bucket(*(place[one] or "" for one in place))
-        return export(kind, Path(), given["--host"], given["--image"], bucket, 5432, given["--upstream"])
 
-    assert files().files
-    (given if option in given else place)[option] = value
-    with pytest.raises(UsageError, match=f"^{option} "):
-        files()
+def render(kind: str, values: dict[str, str]) -> ExportedFiles:
+    bucket = Bucket(
+        name=values["--bucket"],
+        prefix=values["--prefix"],
+        endpoint_url=values["--endpoint-url"],
+        region=values["--region"],
+    )
+    return render_files(
+        kind,
+        Path(),
+        host=values["--host"],
+        image=values["--image"],
+        bucket=bucket,
+        database_port=5432,
+        upstream=values["--upstream"],
+    )
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is absent")
-def test_kustomize_takes_the_folder(mlctl: CommandLine) -> None:
+def test_kustomize_reads_the_folder(mlctl: CommandLine) -> None:
     mlctl("export", "server", "deploy", "--to", "kubernetes")
     done = subprocess.run(["kubectl", "kustomize", "deploy"], cwd=mlctl.cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {one["kind"] for one in yaml.safe_load_all(done.stdout)} == KINDS
+    assert {document["kind"] for document in yaml.safe_load_all(done.stdout)} == KINDS
 
 
-def test_compose_is_the_command_that_server_up_takes(mlctl: CommandLine) -> None:
+def test_the_command_in_compose_yaml_is_valid(mlctl: CommandLine) -> None:
     mlctl("export", "server", "stack", "--to", "compose", "--bucket", "models", "--region", "eu-west-1")
     compose = yaml.safe_load((mlctl.cwd / "stack" / "compose.yaml").read_text())
     command = compose["services"]["mlflow"]["command"]
     assert {"--bucket=models", "--region=eu-west-1", "--auth"} <= set(command)
     assert (mlctl.cwd / "stack" / ".gitignore").read_text() == "secrets/\n"
-    # every option is one that server-up knows: what fails is the secret that is not here
-    assert "/run/secrets/backend is not there" in mlctl.fails(3, *command)
+    # server-up accepts every option: only the secret is missing on this machine
+    assert "there is no file /run/secrets/backend" in mlctl.fails(3, *command)
 
 
 @pytest.fixture
 def nginx(mlctl: CommandLine) -> Iterator[tuple[str, Path]]:
-    """A server, and the exported nginx before it with TLS and a user; yields its address and certificate."""
-    up = mlctl.json("server-up", "--port", "0", "--workers", "2", "--allowed-hosts", "localhost")
+    """A server behind the exported nginx with TLS and a user; yields nginx's address and certificate."""
+    up = mlctl.json("server-up", "--port", "0", "--workers", "2", "--allowed-host", "localhost")
     mlctl("export", "server", "proxy", "--to", "nginx", "--host", "localhost", "--upstream", up["url"][7:])
     folder, port = mlctl.cwd / "proxy", free_port()
     conf = (folder / "mlflow.conf").read_text()
@@ -117,22 +142,22 @@ def nginx(mlctl: CommandLine) -> Iterator[tuple[str, Path]]:
     (folder / "mlflow.conf").write_text(conf)
     (folder / "tls").mkdir()
     cert = folder / "tls" / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "tls" / "key.pem",
-         "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-keyout", folder / "tls" / "key.pem", "-out", cert),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
     secret = subprocess.run(
         ["openssl", "passwd", "-6", "pass-word"], check=True, capture_output=True, text=True
     )
     (folder / "users").write_text(f"ada:{secret.stdout.strip()}\n")
-    who = (
-        "user root;" if os.geteuid() == 0 else ""
-    )  # its workers would be somebody else, who sees no files here
+    # as another user, nginx's workers could not read these files
+    user = "user root;" if os.geteuid() == 0 else ""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "-p", folder, "-c", "nginx.conf", "-g", f"daemon off; {who}"], stdout=log, stderr=log
+            [program, "-p", folder, "-c", "nginx.conf", "-g", f"daemon off; {user}"], stdout=log, stderr=log
         )
     try:
         url = f"https://localhost:{port}"
@@ -144,6 +169,7 @@ def nginx(mlctl: CommandLine) -> Iterator[tuple[str, Path]]:
         process.wait()
 
 
+@pytest.mark.live
 @pytest.mark.needs("nginx")
 def test_a_large_artifact_passes_nginx(
     mlctl: CommandLine, nginx: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
@@ -161,9 +187,9 @@ def test_a_large_artifact_passes_nginx(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pass-word")
     run = client.create_run("0").info.run_id
     client.log_artifact(run, str(large))
-    (kept,) = (mlctl.cwd / "mlartifacts").rglob("large.bin")
-    assert kept.stat().st_size == 200 << 20
-    back = mlflow.artifacts.download_artifacts(
+    (stored,) = (mlctl.cwd / "mlartifacts").rglob("large.bin")
+    assert stored.stat().st_size == 200 << 20
+    downloaded = mlflow.artifacts.download_artifacts(
         run_id=run, artifact_path="large.bin", dst_path=str(mlctl.cwd / "back")
     )
-    assert Path(back).read_bytes() == large.read_bytes()
+    assert Path(downloaded).read_bytes() == large.read_bytes()

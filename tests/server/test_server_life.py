@@ -1,4 +1,4 @@
-"""A server's life on the embedded default: up, found, killed, back again, down; nothing left, nothing lost."""
+"""The life of a server with the embedded database: start, restart after a crash, stop. Nothing is lost or left over."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mlctl.tracking_server import launcher
-from mlctl.tracking_server.server_config import ServerConfig
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
-from tests.parts.noted import noted
+from tests.parts.fake_server import fake_server
 from tests.parts.postgres import PASSWORD, Postgres
+
+pytestmark = pytest.mark.live
 
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
 
 
-def family(pid: int) -> list[psutil.Process]:
-    whole = psutil.Process(pid)
-    return [whole, *whole.children(recursive=True)]
+def process_tree(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def is_running(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def port_is_free(port: int) -> bool:
@@ -43,8 +47,8 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def test_a_server_comes_up_is_found_and_goes(mlctl: CommandLine) -> None:
-    up = mlctl.json("server-up", "--port", "0", "--workers", "2", "--metrics")
+def test_a_server_starts_answers_and_stops(mlctl: CommandLine) -> None:
+    up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     assert {"name", "url", "pid", "log", "status", "tracking_uri", "backend", "bucket"} <= set(up)
     assert up["status"] == "up"
     again = mlctl.json("server-up", "--port", "0")
@@ -63,17 +67,19 @@ def test_a_server_comes_up_is_found_and_goes(mlctl: CommandLine) -> None:
 
     status = mlctl.json("server-status")
     assert (status["runs"], status["experiments"], status["status"]) == (1, 2, "up")
-    assert [one["name"] for one in mlctl.json("server-status", "--all")] == ["main"]
+    assert [server["name"] for server in mlctl.json("server-status", "--all")] == ["main"]
     import urllib.request
 
     counters = urllib.request.urlopen(up["url"] + "/metrics").read().decode()
     assert 'mlctl_server_requests_total{area="runs",method="POST",status="2xx"}' in counters
     assert "mlctl_server_database_up 1" in counters
-    processes = family(up["pid"])
+    processes = process_tree(up["pid"])
     assert mlctl.json("server-down")["how"] == "gracefully"
-    assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    assert mlctl.notes() == []
-    assert [file.name for file in mlctl.cwd.glob("mlflow.db*")] == ["mlflow.db"]  # one file, to be copied
+    assert not [process for process in processes if is_running(process)]
+    assert mlctl.state_files() == []
+    assert [file.name for file in mlctl.cwd.glob("mlflow.db*")] == [
+        "mlflow.db"
+    ]  # a single file, which users can copy
     assert "no server named" in mlctl.fails(3, "server-down")
     assert "no server named" in mlctl.fails(3, "server-status")
     assert mlctl("server-logs").stdout != ""
@@ -83,39 +89,39 @@ def test_a_server_comes_up_is_found_and_goes(mlctl: CommandLine) -> None:
 def test_three_first_starts_at_once_are_all_healthy(
     mlctl: CommandLine, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """Under three names, of one database that none of them has created yet."""
-    where: tuple[str, ...] = ()
+    """Under three names, with one database that none of them has created yet."""
+    backend: tuple[str, ...] = ()
     if kind == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        where = ("--backend", server.uri(server.new_database()))
+        backend = ("--backend", server.uri(server.new_database()))
         mlctl.environment = {"PGPASSWORD": PASSWORD}
-    up = ("server-up", "--port", "0", "--workers", "1", *where, "--name")
+    up = ("server-up", "--port", "0", "--workers", "1", *backend, "--name")
     with ThreadPoolExecutor(3) as pool:
         ups = list(pool.map(lambda number: mlctl.json(*up, f"s{number}"), range(3)))
     assert len({up["pid"] for up in ups}) == 3
-    assert [one["status"] for one in mlctl.json("server-status", "--all")] == ["up"] * 3
+    assert [server["status"] for server in mlctl.json("server-status", "--all")] == ["up"] * 3
 
 
-def test_one_name_at_once_is_one_server(mlctl: CommandLine) -> None:
+def test_three_starts_of_one_name_are_one_server(mlctl: CommandLine) -> None:
     with ThreadPoolExecutor(3) as pool:
         ups = list(pool.map(lambda _: mlctl.json("server-up", "--port", "0", "--workers", "1"), range(3)))
     assert len({up["pid"] for up in ups}) == 1
     assert sorted(up["already"] for up in ups) == [False, True, True]
 
 
-def test_another_server_is_not_up_already(mlctl: CommandLine) -> None:
-    with noted(mlctl):
-        other = mlctl.fails(4, "server-up", "--root", "other")
+def test_a_running_server_with_other_options_is_refused(mlctl: CommandLine) -> None:
+    with fake_server(mlctl):
         assert (
-            f"main is up already at http://127.0.0.1:9, with root {mlctl.cwd}, not {mlctl.cwd}/other" in other
+            f"main is up already at http://127.0.0.1:9, with root {mlctl.cwd}, not {mlctl.cwd}/other"
+            in mlctl.fails(4, "server-up", "--root", "other")
         )
         assert "bucket none, not models" in mlctl.fails(4, "server-up", "--bucket", "models")
         backend = mlctl.fails(4, "server-up", "--auth", "--backend", "postgresql://m@db/m")
-        assert "not postgresql://m@db/m; with no users and passwords, not --auth" in backend
+        assert "not postgresql://m@db/m; with no authentication, not --auth" in backend
         assert "is not ready: it does not answer" in mlctl.fails(6, "server-up", "--print-env")
 
 
-def send_slowly(url: str, begun: threading.Event, seconds: float) -> int:
+def upload_slowly(url: str, started: threading.Event, seconds: float) -> int:
     """Upload a small artifact over some seconds; return the status."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     connection.putrequest("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/slow.txt")
@@ -123,63 +129,62 @@ def send_slowly(url: str, begun: threading.Event, seconds: float) -> int:
     connection.endheaders()
     for _ in range(10):
         connection.send(b"x")
-        begun.set()
+        started.set()
         time.sleep(seconds / 10)
     return connection.getresponse().status
 
 
-def test_going_down_it_is_not_up_already(mlctl: CommandLine) -> None:
-    """An upload in flight ends well, and who wants it up meanwhile gets the next one."""
+def test_server_up_waits_for_a_server_that_stops(mlctl: CommandLine) -> None:
+    """An upload in flight succeeds, and server-up then starts a new server."""
     up = ("server-up", "--port", "0", "--workers", "1")
-    first, begun = mlctl.json(*up), threading.Event()
+    first, started = mlctl.json(*up), threading.Event()
     with ThreadPoolExecutor(3) as pool:
-        sent = pool.submit(send_slowly, first["url"], begun, 4)
-        assert begun.wait(10)
+        upload = pool.submit(upload_slowly, first["url"], started, 4)
+        assert started.wait(10)
         down = pool.submit(mlctl.json, "server-down")
-        note = mlctl.notes()[0]
-        eventually(lambda: "grace_s" in note.read_text(), 20, 0.01)
+        state_file = mlctl.state_files()[0]
+        eventually(lambda: "grace_s" in state_file.read_text(), 20, 0.01)
         again = mlctl.json(*up)
-        assert (sent.result(), down.result()["how"]) == (200, "gracefully")
+        assert (upload.result(), down.result()["how"]) == (200, "gracefully")
     assert (again["already"], again["status"]) == (False, "up")
     assert again["pid"] != first["pid"]
     assert mlctl.json("server-status")["status"] == "up"
 
 
-def test_the_server_grants_what_server_down_has_said(tmp_path: Path) -> None:
-    note = tmp_path / "main.json"
-    plan = ServerConfig("main", "x", "", 0, "", "", None, told=str(note))
-    assert launcher._grace_s(plan) == launcher.STOP_WITHIN_S
-    note.write_text('{"grace_s": 90.0}')
-    assert launcher._grace_s(plan) > 90
-
-
-def test_a_stale_note_and_a_reused_pid_are_no_server(mlctl: CommandLine) -> None:
-    """The noted pid is this test's own: it must be neither taken for the server nor stopped."""
+def test_a_stale_state_file_with_a_reused_pid_is_not_a_server(mlctl: CommandLine) -> None:
+    """The pid is that of this test, which must not be stopped."""
     folder = mlctl.state / "servers"
     folder.mkdir(parents=True)
-    where = {"root": str(mlctl.cwd), "backend": "sqlite:///x.db", "bucket": None}
-    note = {
-        "name": "main", "instance": "x", "pid": os.getpid(), "started": time.time() - 10_000, "url": "http://x",
-        "local_url": "http://127.0.0.1:9", "log": "x", "artifacts": "x", "workers": 1, "auth": False,
-        "place": where,
-    }  # fmt: skip
-    (folder / "main.json").write_text(json.dumps(note))
+    state = {
+        "name": "main",
+        "instance": "x",
+        "pid": os.getpid(),
+        "started": time.time() - 10_000,
+        "url": "http://x",
+        "local_url": "http://127.0.0.1:9",
+        "log": "x",
+        "artifacts": "x",
+        "workers": 1,
+        "auth": False,
+        "place": {"root": str(mlctl.cwd), "backend": "sqlite:///x.db", "bucket": None},
+    }
+    (folder / "main.json").write_text(json.dumps(state))
     assert mlctl.json("server-status")["status"] == "gone"
     assert mlctl.json("server-down")["how"] == "gone"
-    (folder / "main.json").write_text(json.dumps(note))
+    (folder / "main.json").write_text(json.dumps(state))
     up = mlctl.json("server-up", "--port", "0", "--workers", "1")
     assert (up["already"], up["status"]) == (False, "up")
     mlctl("server-down")
 
 
-def test_the_callers_streams_are_free_when_it_returns(mlctl: CommandLine) -> None:
-    """A reader at the other end of a pipe sees its end although the server goes on."""
+def test_the_server_does_not_hold_the_streams_of_server_up(mlctl: CommandLine) -> None:
+    """A program that reads the output of server-up sees its end although the server still runs."""
     command = f"{sys.executable} -m mlctl server-up --port 0 --workers 1 --print-env 2>&1 | cat"
     done = subprocess.run(
         command,
         shell=True,
         cwd=mlctl.cwd,
-        env=mlctl.whole_environment(),
+        env=mlctl.full_environment(),
         capture_output=True,
         text=True,
         timeout=100,
@@ -189,17 +194,17 @@ def test_the_callers_streams_are_free_when_it_returns(mlctl: CommandLine) -> Non
 
 
 @pytest.fixture
-def kept_alive(mlctl: CommandLine) -> Iterator[dict[str, object]]:
+def supervised_server(mlctl: CommandLine) -> Iterator[dict[str, object]]:
     yield mlctl.json("server-up", "--port", "0", "--workers", "2", "--supervise")
     mlctl("server-down", code=None)
 
 
-def test_nothing_acknowledged_is_lost_when_it_is_killed(
-    mlctl: CommandLine, kept_alive: dict[str, object]
+def test_a_crash_loses_no_acknowledged_value(
+    mlctl: CommandLine, supervised_server: dict[str, object]
 ) -> None:
-    """While 8 clients log, a worker is killed, then the whole server: it comes back, and all is there."""
-    pid, url = int(str(kept_alive["pid"])), str(kept_alive["url"])
-    environment = {**mlctl.whole_environment(), "MLFLOW_TRACKING_URI": url}
+    """While 8 clients log values, a worker is killed, then the server. The supervisor restarts it."""
+    pid, url = int(str(supervised_server["pid"])), str(supervised_server["url"])
+    environment = {**mlctl.full_environment(), "MLFLOW_TRACKING_URI": url}
     clients = subprocess.Popen(
         [sys.executable, LOGGING_CLIENT, "8", "12"], env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -212,23 +217,21 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(
     time.sleep(1)
     workers = launcher.children()
     launcher.kill()
-    eventually(
-        lambda: not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE], 2
-    )
+    eventually(lambda: not any(map(is_running, workers)), 2)
     eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
-    said = json.loads(clients.communicate(timeout=120)[0].splitlines()[-1])
+    acknowledged = json.loads(clients.communicate(timeout=120)[0].splitlines()[-1])
 
     from mlflow import MlflowClient
 
     client = MlflowClient(url)
-    for run_id, acknowledged in said.items():
-        steps = {point.step for point in client.get_metric_history(run_id, "value")}
-        assert set(acknowledged) <= steps
-    assert min(len(acknowledged) for acknowledged in said.values()) > 3
-    assert "starting it again" in mlctl("server-logs").stdout
+    for run_id, steps in acknowledged.items():
+        stored = {point.step for point in client.get_metric_history(run_id, "value")}
+        assert set(steps) <= stored
+    assert min(len(steps) for steps in acknowledged.values()) > 3
+    assert "restarting it" in mlctl("server-logs").stdout
 
 
-def test_killed_without_a_supervisor_nothing_holds_the_port(mlctl: CommandLine) -> None:
+def test_a_killed_server_frees_its_port(mlctl: CommandLine) -> None:
     up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     port = int(up["url"].rpartition(":")[2])
     os.kill(up["pid"], signal.SIGKILL)
@@ -238,20 +241,20 @@ def test_killed_without_a_supervisor_nothing_holds_the_port(mlctl: CommandLine) 
     mlctl("server-down")
 
 
-def test_in_the_foreground_it_is_the_process_that_was_started(mlctl: CommandLine) -> None:
-    """A container's first process: it gets the signal itself, writes to its own streams, and tidies up."""
+def test_in_the_foreground_server_up_becomes_the_server(mlctl: CommandLine) -> None:
+    """As a container's first process: it receives the signal, writes to its own streams, and deletes its state file."""
     command = [sys.executable, "-m", "mlctl", "server-up", "--port", "0", "--workers", "1", "--foreground"]
     process = subprocess.Popen(
-        command, cwd=mlctl.cwd, env=mlctl.whole_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        command, cwd=mlctl.cwd, env=mlctl.full_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        eventually(lambda: bool(mlctl.notes()), 60)
-        assert json.loads(mlctl.notes()[0].read_text())["pid"] == process.pid
+        eventually(lambda: bool(mlctl.state_files()), 60)
+        assert json.loads(mlctl.state_files()[0].read_text())["pid"] == process.pid
         eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
         process.terminate()
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0
         assert (out, b"in the foreground" in err) == (b"", True)
-        assert mlctl.notes() == []
+        assert mlctl.state_files() == []
     finally:
         process.kill()

@@ -6,18 +6,19 @@ import random
 
 import pytest
 
-from mlctl.domain.registry import Check
+from mlctl.domain.registry import GateCheck
+from mlctl.domain.tags import VOID_PREFIX
 from mlctl.services.models import history
-from mlctl.services.models.history import Record
+from mlctl.services.models.history import MoveRecord
 
 
-def said(*moves: str) -> history.Outcome:
+def said(*moves: str) -> history.HistoryState:
     """Replay moves such as "1 Production" and "rollback 2 Production"."""
     found = []
     for number, move in enumerate(moves):
         *action, version, stage = move.split()
         found.append(
-            Record(
+            MoveRecord(
                 f"2026-11-01T12:00:{number:02}+00:00", "ann", action[0] if action else "promote", stage, version,
                 key=f"key{number}",
             )
@@ -25,8 +26,8 @@ def said(*moves: str) -> history.Outcome:
     return history.replay(found)
 
 
-def replaced(outcome: history.Outcome) -> list[str | None]:
-    return [move.replaced for move in outcome.moves]
+def replaced(outcome: history.HistoryState) -> list[str | None]:
+    return [move.replaced for move in outcome.entries]
 
 
 def test_each_move_replaces_who_held_the_stage() -> None:
@@ -53,13 +54,13 @@ def test_after_a_rollback_a_promotion_goes_on_from_there() -> None:
 def test_staging_and_production_exclude_each_other() -> None:
     outcome = said("1 Staging", "1 Production")
     assert outcome.holders == {"Staging": None, "Production": "1"}
-    assert outcome.moves[1].released == ("Staging",)
+    assert outcome.entries[1].released == ("Staging",)
 
 
 @pytest.mark.parametrize("state", ["None", "Archived"])
 def test_none_and_archived_release_what_was_held(state: str) -> None:
     outcome = said("1 Production", "1 Canary", f"1 {state}", "2 Production")
-    assert outcome.moves[2].released == ("Production", "Canary")
+    assert outcome.entries[2].released == ("Production", "Canary")
     assert replaced(outcome) == [None, None, None, None]
     assert outcome.holders == {"Production": "2", "Canary": None}
     assert outcome.classic["1"] == state
@@ -72,7 +73,7 @@ def test_a_stage_of_ones_own_is_held_beside_and_archives_nobody() -> None:
 
 
 def test_what_other_tools_had_set_is_replaced_by_the_first_record() -> None:
-    outcome = history.replay([Record("2026-11-01T12:00+00:00", "a", "promote", "Production", "2",
+    outcome = history.replay([MoveRecord("2026-11-01T12:00+00:00", "a", "promote", "Production", "2",
                                    found={"Production": "1"}, key="k")])  # fmt: skip
     assert replaced(outcome) == ["1"]
     assert outcome.held["Production"] == ("1", "2")
@@ -80,8 +81,8 @@ def test_what_other_tools_had_set_is_replaced_by_the_first_record() -> None:
 
 
 def test_a_long_record_is_split_and_comes_back_whole() -> None:
-    record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="ü" * 9000,
-                    checks=(Check("require f1", ">= 0.9", 0.91, True),), run_id="r", found={"Staging": "2"})  # fmt: skip
+    record = MoveRecord("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="ü" * 9000,
+                    checks=(GateCheck(check="require f1", wanted=">= 0.9", found=0.91, holds=True),), run_id="r", found={"Staging": "2"})  # fmt: skip
     tags = history.tags_of(history.next_key({}), record)
     assert len(tags) > 2
     assert all(len(value) < 5000 for _, value in tags)
@@ -90,7 +91,7 @@ def test_a_long_record_is_split_and_comes_back_whole() -> None:
 
 
 def test_a_record_counts_only_when_it_is_whole() -> None:
-    record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="x" * 9000)
+    record = MoveRecord("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1", reason="x" * 9000)
     tags = history.tags_of(history.next_key({}), record)
     for killed_after in range(len(tags)):
         assert history.records(dict(tags[:killed_after])) == ()
@@ -103,11 +104,11 @@ def test_keys_order_writers_that_saw_the_same_and_come_after_what_was_seen() -> 
 
 
 def test_a_void_record_and_a_tag_of_somebody_else_say_nothing() -> None:
-    record = Record("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1")
+    record = MoveRecord("2026-11-01T12:00+00:00", "ann", "promote", "Production", "1")
     key = history.next_key({})
     tags = dict(history.tags_of(key, record))
     assert len(history.records(tags)) == 1
-    assert history.records({**tags, history.VOID + key: "why"}) == ()
+    assert history.records({**tags, VOID_PREFIX + key: "why"}) == ()
     assert history.records({key: "1:nonsense", "mlctl.log.x": "1:{}", "team": "vision"}) == ()
 
 
@@ -121,7 +122,7 @@ def test_any_course_of_moves_leaves_no_gap() -> None:
         ]
         outcome = said(*moves)
         holders: dict[str, str | None] = {}
-        for move in outcome.moves:
+        for move in outcome.entries:
             if move.stage not in ("Archived", "None"):
                 assert move.replaced == holders.get(move.stage)
                 holders[move.stage] = move.version

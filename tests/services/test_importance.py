@@ -1,4 +1,4 @@
-"""What columns are worth: those that decide are found, wherever in however wide a table they stand."""
+"""Importance of columns: those that decide are found, at any position in a table of any width."""
 
 from __future__ import annotations
 
@@ -14,102 +14,120 @@ import pytest
 from keras import layers
 
 from mlctl.data.dataset import Dataset, Split
-from mlctl.recipes import encoders as make
+from mlctl.domain.tune import RecordingListener
+from mlctl.recipes import encoders
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import importance
-from mlctl.serving.scoring import Table
-from tests.trained import Seen
+from mlctl.serving.scoring import TableEncoder
 
 ROWS, COLUMNS, DECIDING = 150, 130, ("f110", "f120")
 
 
-def wide() -> Split:
+def wide_split() -> Split:
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame(rng.normal(size=(ROWS, COLUMNS)), columns=[f"f{one}" for one in range(COLUMNS)])
+    names = [f"f{number}" for number in range(COLUMNS)]
+    rows = pd.DataFrame(rng.normal(size=(ROWS, COLUMNS)), columns=names)
     return Split(rows, (rows["f110"] + rows["f120"] > 0).to_numpy(np.int64))
 
 
-def prepared(split: Split, steps: Any, wrapped: bool = False) -> PreparedData:
-    encoder = make.table(split.inputs, steps)
+def prepare(split: Split, steps: Any, *, wrapped: bool = False) -> PreparedData:
+    """Return prepared data. With `wrapped`, its encoder is a function of which mlctl knows nothing."""
+    table = encoders.table(split.inputs, steps)
+    encoder: Any = (lambda rows: table(rows)) if wrapped else table
     recipe: Any = SimpleNamespace(name="made")
+    values: Any = {}
     data = Dataset("made", split, split, classes=("no", "yes"))
-    return PreparedData(recipe, {}, data, (lambda rows: encoder(rows)) if wrapped else encoder)  # type: ignore[arg-type]
+    return PreparedData(recipe=recipe, values=values, data=data, encoder=encoder)
 
 
-def sure(width: int, places: tuple[int, ...], functional: bool = False) -> keras.Model:
-    """Return a model that answers by the sum of these features alone."""
+def summing_model(width: int, features: tuple[int, ...], *, functional: bool = False) -> keras.Model:
+    """Return a model that predicts from the sum of these features alone."""
     kernel = np.zeros((width, 1), np.float32)
-    kernel[list(places)] = 5
+    kernel[list(features)] = 5
     if functional:
-        given = keras.Input((width,))
-        model = keras.Model(given, layers.Dense(1, activation="sigmoid")(given))
+        inputs = keras.Input((width,))
+        model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(inputs))
     else:
         model = keras.Sequential([keras.Input((width,)), layers.Dense(1, activation="sigmoid")])
     model.set_weights([kernel, np.zeros(1, np.float32)])
     return model
 
 
-class Folder:
-    """A recorder of files alone."""
+class FileRecorder:
+    """Records files only."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.kept = folder, []
+        self.folder, self.logged = folder, []
 
-    def artifact(self, path: str) -> Path:
+    def artifact_path(self, path: str) -> Path:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         return self.folder / path
 
-    def keep(self, path: str) -> None:
-        self.kept.append(path)
+    def log_artifact(self, path: str) -> None:
+        self.logged.append(path)
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "a recipe's own"])
-def test_the_last_columns_of_a_wide_table_are_found_and_what_is_left_out_is_said(
-    foreign: bool, tmp_path: Path
-) -> None:
-    split, seen, folder = wide(), Seen(), Folder(tmp_path)
-    asked = prepared(split, make.number(*split.inputs), wrapped=foreign)
-    importance.write(folder, asked, sure(COLUMNS, (110, 120), foreign), split, seen)  # type: ignore[arg-type]
+@pytest.mark.parametrize("unknown_encoder", [False, True], ids=["table encoder", "a recipe's own encoder"])
+def test_deciding_columns_at_the_end_of_a_wide_table_are_found(unknown_encoder: bool, tmp_path: Path) -> None:
+    split, listener, recorder = wide_split(), RecordingListener(), FileRecorder(tmp_path)
+    importance.write(
+        recorder,  # type: ignore[arg-type]
+        prepare(split, encoders.number(*split.inputs), wrapped=unknown_encoder),
+        model=summing_model(COLUMNS, (110, 120), functional=unknown_encoder),
+        split=split,
+        listener=listener,
+    )
     with (tmp_path / "importance.csv").open() as file:
-        found = list(csv.DictReader(file))
-    assert len(found) == importance.MOST_COLUMNS
-    assert {one["column"] for one in found[:2]} == set(DECIDING)
-    assert all(float(one["accuracy_lost"]) > 0.2 for one in found[:2])
-    assert all(float(one["accuracy_lost"]) == 0 for one in found[2:])
-    assert folder.kept == ["importance.csv", "plots/importance.png"]
-    assert seen.said == [
-        "importance.csv has the 100 of 130 columns whose shuffling moves the answers most; the others are left out"
+        rows = list(csv.DictReader(file))
+    assert len(rows) == importance.MAX_COLUMNS
+    assert {row["column"] for row in rows[:2]} == set(DECIDING)
+    assert all(float(row["accuracy_lost"]) > 0.2 for row in rows[:2])
+    assert all(float(row["accuracy_lost"]) == 0 for row in rows[2:])
+    assert recorder.logged == ["importance.csv", "plots/importance.png"]
+    assert listener.messages == [
+        "importance.csv has only the 100 of 130 columns that change the answers most"
     ]
 
 
-def test_only_a_columns_own_features_are_made_again_and_all_of_them() -> None:
-    split = wide()
+def test_all_features_of_a_column_and_no_others_are_encoded_again() -> None:
+    split = wide_split()
     rows = split.inputs[["f1", "f2", "f110", "f120"]]
     steps = [
-        *make.number("f110"), *make.ratio("f1", by="f120"), *make.bins("f120", most=4),
-        *make.waves("f110", "f2", 2, [0.5]),
-    ]  # fmt: skip
-    asked = prepared(Split(rows, split.targets), steps)
-    encoder, model = asked.encoder, sure(1 + 1 + 4 + 6, tuple(range(12)))
-    shuffled = importance._Shuffled(asked, model, Split(rows, split.targets))
+        *encoders.number("f110"),
+        *encoders.ratio("f1", by="f120"),
+        *encoders.bins("f120", most=4),
+        *encoders.waves("f110", "f2", 2, [0.5]),
+    ]
+    prepared = prepare(Split(rows, split.targets), steps)
+    encoder, model = prepared.encoder, summing_model(1 + 1 + 4 + 6, tuple(range(12)))
+    shuffled = importance._ShuffledAnswers(prepared, model, Split(rows, split.targets))
     order = np.random.default_rng(2).permutation(ROWS)
     for name in rows:
-        other = rows.assign(**{name: rows[name].to_numpy()[order]})
-        np.testing.assert_allclose(shuffled(name, order), model(encoder(other)), atol=1e-5)
-    parts = dict(importance._parts(encoder, rows))
-    assert {name: list(part.places) for name, part in parts.items()} == {
-        "f110": [0, 6, 7, 8, 9, 10, 11], "f1": [1], "f120": [1, 2, 3, 4, 5], "f2": [6, 7, 8, 9, 10, 11],
-    }  # fmt: skip
+        changed = rows.assign(**{name: rows[name].to_numpy()[order]})
+        np.testing.assert_allclose(shuffled(name, order), model(encoder(changed)), atol=1e-5)
+    parts = dict(importance._encoder_parts(encoder, rows))
+    assert {name: list(part.features) for name, part in parts.items()} == {
+        "f110": [0, 6, 7, 8, 9, 10, 11],
+        "f1": [1],
+        "f120": [1, 2, 3, 4, 5],
+        "f2": [6, 7, 8, 9, 10, 11],
+    }
 
 
-def test_a_table_of_few_columns_has_all_of_them_and_says_nothing(tmp_path: Path) -> None:
-    split, seen = wide(), Seen()
-    few = Split(split.inputs[["f1", *DECIDING]].assign(spare=0.0), split.targets)
-    asked = prepared(few, make.number("f1", *DECIDING))
-    importance.write(Folder(tmp_path), asked, sure(3, (1, 2)), few, seen)  # type: ignore[arg-type]
+def test_a_table_of_few_columns_has_all_of_them_and_sends_no_message(tmp_path: Path) -> None:
+    split, listener = wide_split(), RecordingListener()
+    narrow = Split(split.inputs[["f1", *DECIDING]].assign(spare=0.0), split.targets)
+    prepared = prepare(narrow, encoders.number("f1", *DECIDING))
+    importance.write(
+        FileRecorder(tmp_path),  # type: ignore[arg-type]
+        prepared,
+        model=summing_model(3, (1, 2)),
+        split=narrow,
+        listener=listener,
+    )
     lines = (tmp_path / "importance.csv").read_text().splitlines()
     assert lines[0] == "column,accuracy_lost,spread"
     assert {line.partition(",")[0] for line in lines[1:3]} == set(DECIDING)
     assert sorted(lines[3:]) == ["f1,0,0", "spare,0,0"]
-    assert not seen.said
-    assert isinstance(asked.encoder, Table)
+    assert not listener.messages
+    assert isinstance(prepared.encoder, TableEncoder)

@@ -1,4 +1,4 @@
-"""A killed run is taken up where it was: refused where that would not be the same run, whatever has been torn."""
+"""Resuming a killed run, with torn files and on another machine; it is refused if it would be another run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCHS = 12
 
 @dataclass
 class Killed:
-    """A run that was killed: a store, its artifacts, and the state folder of the machine that it ran on."""
+    """A killed run: a store, its artifacts, and the state folder of its machine."""
 
     zygote: Zygote
     folder: Path
@@ -48,16 +48,18 @@ class Killed:
         client(self.uri).set_tag(self.run_id, name, value)
 
     def histories(self) -> dict[str, Any]:
-        asked, run = client(self.uri), only_run(self.uri, "killed")
+        mlflow_client, run = client(self.uri), only_run(self.uri, "killed")
         return {
-            name: sorted((one.step, one.value) for one in asked.get_metric_history(run.info.run_id, name))
+            name: sorted(
+                (point.step, point.value) for point in mlflow_client.get_metric_history(run.info.run_id, name)
+            )
             for name in run.data.metrics
         }
 
 
 @pytest.fixture(scope="module")
 def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """digits, killed after its checkpoint was shared, begun in a folder of code with uncommitted changes."""
+    """Train digits in a folder of code with uncommitted changes; kill it after its checkpoint was uploaded."""
     killed = Killed(zygote, tmp_path_factory.mktemp("killed"))
     killed.state.mkdir()
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "-C", str(killed.state)]
@@ -70,7 +72,7 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
         "--checkpoint-every", "0.01s",
     )  # fmt: skip
 
-    def shared() -> bool:
+    def uploaded() -> bool:
         folder = record(killed.state)
         if folder is None or kinds(killed.state)["metrics"] < 4:
             return False
@@ -80,10 +82,10 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
             if line.endswith(b"\n")
         ]
         paths = [entry.get("path", "") for entry in entries]
-        done = int((folder / "sent").read_text() or 0) if (folder / "sent").exists() else 0
-        return sum("checkpoint/" in path and path.endswith(".ckpt") for path in paths[:done]) >= 4
+        sent = int((folder / "sent").read_text() or 0) if (folder / "sent").exists() else 0
+        return sum("checkpoint/" in path and path.endswith(".ckpt") for path in paths[:sent]) >= 4
 
-    eventually(lambda: shared() or run.poll() is not None, 120, 0.005)
+    eventually(lambda: uploaded() or run.poll() is not None, 120, 0.005)
     run.send(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL, run.said
     return killed
@@ -91,7 +93,7 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
 
 @pytest.fixture
 def killed(original: Killed, tmp_path: Path) -> Killed:
-    """A copy of the killed run that a test may do with as it likes."""
+    """A copy of the killed run that a test may change."""
     return copied(original, tmp_path / "copy")
 
 
@@ -108,16 +110,16 @@ def copied(original: Killed, folder: Path) -> Killed:
 
 
 @pytest.fixture(scope="module")
-def whole(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The histories of the same training, resumed on its own machine; two resumes were started at once."""
-    here = copied(original, tmp_path_factory.mktemp("whole") / "copy")
+def histories(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The histories of the same training, resumed on its own machine by one of two simultaneous resumes."""
+    here = copied(original, tmp_path_factory.mktemp("resumed") / "copy")
     first = here.mlctl("resume", "last")
     eventually(lambda: kinds(here.state)["resume"] == 1, 60, 0.005)
     second = here.mlctl("resume", "last")
     assert second.wait() == 4, second.said
     assert "being written by another process" in second.said
     assert first.wait() == 0, first.said
-    assert "going on after epoch" in first.said
+    assert "resuming after epoch" in first.said
     assert_whole(here.uri, "killed", EPOCHS)
     assert record(here.state) is None
 
@@ -128,11 +130,13 @@ def whole(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return here.histories()
 
 
-def test_two_at_once_and_again(whole: dict[str, Any]) -> None:
-    assert [step for step, _ in whole["loss"]] == list(range(1, EPOCHS + 1))
+def test_two_simultaneous_resumes_train_each_epoch_once(histories: dict[str, Any]) -> None:
+    assert [step for step, _ in histories["loss"]] == list(range(1, EPOCHS + 1))
 
 
-def test_on_another_machine(killed: Killed, whole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_lost_run_is_resumed_on_another_machine(
+    killed: Killed, histories: dict[str, Any], tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     killed.tag("mlctl.heartbeat", f"{time.time():.0f}")
     alive = killed.mlctl("resume", "last", state=elsewhere)
@@ -141,13 +145,15 @@ def test_on_another_machine(killed: Killed, whole: dict[str, Any], tmp_path: Pat
     killed.tag("mlctl.heartbeat", "1000")
     run = killed.mlctl("resume", "last", state=elsewhere)
     assert run.wait() == 0, run.said
-    assert "going on after epoch" in run.said
+    assert "resuming after epoch" in run.said
     assert_whole(killed.uri, "killed", EPOCHS)
-    assert killed.histories() == whole
+    assert killed.histories() == histories
     assert record(elsewhere) is None
 
 
-def test_torn_files_and_more_epochs(killed: Killed, whole: dict[str, Any]) -> None:
+def test_torn_files_and_more_epochs_do_not_change_earlier_epochs(
+    killed: Killed, histories: dict[str, Any]
+) -> None:
     folder = record(killed.state)
     assert folder
     newest = max((folder / "checkpoints").glob("0*.ckpt"))
@@ -156,19 +162,19 @@ def test_torn_files_and_more_epochs(killed: Killed, whole: dict[str, Any]) -> No
         file.write(b'{"kind":"metrics","val')
     run = killed.mlctl("resume", "last", "--epochs", str(EPOCHS + 2))
     assert run.wait() == 0, run.said
-    assert f"going on after epoch {int(newest.stem[:5]) - 1}" in run.said
+    assert f"resuming after epoch {int(newest.stem[:5]) - 1}" in run.said
     assert_whole(killed.uri, "killed", EPOCHS + 2)
-    assert killed.histories()["val_loss"][:EPOCHS] == whole["val_loss"]
+    assert killed.histories()["val_loss"][:EPOCHS] == histories["val_loss"]
 
 
-def test_what_has_changed_is_refused_and_recorded_with_force(killed: Killed) -> None:
+def test_changes_are_refused_and_recorded_with_force(killed: Killed) -> None:
     killed.tag("mlctl.version.keras", "0.1")
     killed.tag("mlctl.data.sha256", "0" * 64)
     killed.tag("mlctl.recipe_sha256", "0" * 64)
     refused = killed.mlctl("resume", "last")
     assert refused.wait() == 4, refused.said
-    for what in ("keras (0.1 then", "data (SHA-256 000000000000 then", "digits.py", "--force"):
-        assert what in refused.said
+    for change in ("keras (0.1 then", "data (SHA-256 000000000000 then", "digits.py", "--force"):
+        assert change in refused.said
     forced = killed.mlctl("resume", "last", "--force")
     assert forced.wait() == 0, forced.said
     assert (
@@ -176,15 +182,15 @@ def test_what_has_changed_is_refused_and_recorded_with_force(killed: Killed) -> 
     )
 
 
-def test_epochs_of_a_schedule_that_ends(killed: Killed) -> None:
+def test_a_cosine_schedule_takes_no_more_epochs(killed: Killed) -> None:
     request = only_run(killed.uri, "killed").data.tags["mlctl.request"]
     killed.tag("mlctl.request", request.replace('"constant"', '"cosine"'))
     refused = killed.mlctl("resume", "last", "--epochs", "20")
     assert refused.wait() == 4, refused.said
-    assert f"the cosine schedule was laid out over {EPOCHS} epochs" in refused.said
+    assert f"the cosine schedule spans {EPOCHS} epochs" in refused.said
 
 
-def test_a_damaged_line_is_said(killed: Killed) -> None:
+def test_a_damaged_line_is_reported(killed: Killed) -> None:
     folder = record(killed.state)
     assert folder
     lines = (folder / "journal.jsonl").read_bytes().splitlines(True)
@@ -196,7 +202,7 @@ def test_a_damaged_line_is_said(killed: Killed) -> None:
     assert "Traceback" not in run.said
 
 
-def test_code_and_requirements_can_be_taken_out(killed: Killed, tmp_path: Path) -> None:
+def test_code_and_requirements_can_be_downloaded(killed: Killed, tmp_path: Path) -> None:
     for name, part in (("code.diff", "+after"), ("requirements.txt", "tensorflow==")):
         run = killed.mlctl("runs", "artifacts", "last", "--get", name, "--to", str(tmp_path))
         assert run.wait() == 0, run.said
@@ -221,7 +227,7 @@ def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> N
     assert record(state) is None
 
 
-def test_reproduce(zygote: Zygote, tmp_path: Path) -> None:
+def test_reproduce_compares_metrics_and_refuses_changed_data(zygote: Zygote, tmp_path: Path) -> None:
     state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
 
     def mlctl(*arguments: str) -> Started:
@@ -238,9 +244,9 @@ def test_reproduce(zygote: Zygote, tmp_path: Path) -> None:
         )
     differs = mlctl("reproduce", run_id)
     assert differs.wait() == 4, differs.said
-    assert "the figures differ on the same versions" in differs.said
+    assert "metrics differ on the same versions" in differs.said
 
     client(uri).set_tag(run_id, "mlctl.data.sha256", "0" * 64)
     changed = mlctl("reproduce", run_id)
     assert changed.wait() == 4, changed.said
-    assert "no longer what the run was made from: data" in changed.said
+    assert "this has changed since the run was made: data" in changed.said

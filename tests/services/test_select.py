@@ -1,3 +1,5 @@
+"""RUN on the command line: the run that a selector selects."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -6,7 +8,7 @@ import pytest
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import NotFoundError, UsageError
-from mlctl.services.runs.select import find
+from mlctl.services.runs.select import find_run
 
 
 @pytest.mark.parametrize(
@@ -29,29 +31,29 @@ def test_a_selector_finds_its_run(
 ) -> None:
     if name is None:
         with pytest.raises(NotFoundError):
-            find(TrackingStore(store), selector, experiment)
+            find_run(TrackingStore(store), selector, experiment)
         return
-    assert find(TrackingStore(store), selector, experiment).run_name == name
+    assert find_run(TrackingStore(store), selector, experiment).run_name == name
 
 
-def test_the_kept_models_figure_decides_and_not_the_last_one(store: str) -> None:
-    peak, steady = find(TrackingStore(store), "peak"), find(TrackingStore(store), "steady")
+def test_the_metric_of_the_saved_model_decides_and_not_the_last_epoch(store: str) -> None:
+    peak, steady = find_run(TrackingStore(store), "peak"), find_run(TrackingStore(store), "steady")
     assert peak.metrics["val_f1"] < steady.metrics["val_f1"]
     assert peak.metrics["best_val_f1"] > steady.metrics["best_val_f1"]
 
 
 def test_an_id_and_its_prefix_find_the_run(store: str) -> None:
-    reader = TrackingStore(store)
-    wanted = find(reader, "peak").run_id
-    assert find(reader, wanted).run_id == wanted
-    assert find(reader, wanted.upper()[:12]).run_id == wanted
+    tracking = TrackingStore(store)
+    run_id = find_run(tracking, "peak").run_id
+    assert find_run(tracking, run_id).run_id == run_id
+    assert find_run(tracking, run_id.upper()[:12]).run_id == run_id
 
 
-def test_of_a_name_the_newest_run_is_meant(store: str) -> None:
-    assert find(TrackingStore(store), "twin").params["learning_rate"] == "0.1"
+def test_a_name_selects_the_newest_run_of_this_name(store: str) -> None:
+    assert find_run(TrackingStore(store), "twin").params["learning_rate"] == "0.1"
 
 
-def test_an_ambiguous_prefix_names_the_candidates(own_store: str) -> None:
+def test_an_ambiguous_prefix_lists_the_runs(own_store: str) -> None:
     with sqlite3.connect(own_store.removeprefix("sqlite:///")) as database:
         toy = "select experiment_id from experiments where name = 'toy'"
         (experiment,) = database.execute(toy).fetchone()
@@ -61,10 +63,10 @@ def test_an_ambiguous_prefix_names_the_candidates(own_store: str) -> None:
             [(f"aaaaaaa{number}" + "0" * 24, experiment) for number in (1, 2)],
         )
     with pytest.raises(UsageError, match=r"aaaaaaa10000 .*aaaaaaa20000"):
-        find(TrackingStore(own_store), "aaaaaaa")
+        find_run(TrackingStore(own_store), "aaaaaaa")
 
 
-def test_a_run_that_is_not_there_gets_a_suggestion(store: str) -> None:
+def test_an_unknown_run_gets_a_suggestion(store: str) -> None:
     with pytest.raises(NotFoundError, match="no run 'stedy'") as caught:
-        find(TrackingStore(store), "stedy")
+        find_run(TrackingStore(store), "stedy")
     assert caught.value.hint == "did you mean steady?"

@@ -1,20 +1,22 @@
+"""Search spaces: what a recipe declares, narrowed, widened and fixed."""
+
 import math
 
 import pytest
 
 from mlctl.errors import UsageError
 from mlctl.recipes import find
-from mlctl.services.tuning.space import size, space
+from mlctl.services.tuning.space import search_space, size
 
 
-def dimensions(recipe: str, given: dict[str, str], typed: dict[str, str]):
-    found, fixed = space(find(recipe), given, typed)
-    return {one.name: one.words for one in found}, fixed
+def texts(recipe: str, overrides: dict[str, str], typed: dict[str, str]):
+    dimensions, fixed = search_space(find(recipe), overrides, typed)
+    return {dimension.name: dimension.text for dimension in dimensions}, fixed
 
 
-def test_a_space_is_what_the_recipe_declares_with_epochs_batches_and_data_left_alone():
-    found, fixed = dimensions("mnist-mlp", {}, {})
-    assert found == {
+def test_a_space_is_what_the_recipe_declares_without_epochs_batch_size_and_data_options():
+    dimensions, fixed = texts("mnist-mlp", {}, {})
+    assert dimensions == {
         "learning_rate": "0.0001..0.01:log",
         "units": "16..512:16",
         "optimizer": "adam|rmsprop|sgd",
@@ -23,36 +25,34 @@ def test_a_space_is_what_the_recipe_declares_with_epochs_batches_and_data_left_a
     assert fixed == {"epochs": 10, "batch_size": 128, "schedule": "constant", "split_seed": 7}
 
 
-def test_a_space_is_narrowed_widened_and_fixed():
-    found, fixed = dimensions(
+def test_a_space_can_be_narrowed_widened_and_fixed():
+    dimensions, fixed = texts(
         "mnist-mlp",
         {"loss": "kl_divergence"},
         {"units": "16..64:16", "optimizer": "rmsprop|adam", "batch_size": "64|128", "learning_rate": "0.002"},
     )
-    assert found == {"batch_size": "64|128", "units": "16..64:16", "optimizer": "rmsprop|adam"}
+    assert dimensions == {"batch_size": "64|128", "units": "16..64:16", "optimizer": "rmsprop|adam"}
     assert (fixed["loss"], fixed["learning_rate"]) == ("kl_divergence", 0.002)
 
 
 def test_the_size_of_a_space_is_the_product_of_its_dimensions():
-    found, _ = space(
-        find("housing"), {"learning_rate": "0.003"}, {"units": "2..12:2", "units2": "2|4", "layers": "2"}
-    )
-    assert size(found) == 12
-    found, _ = space(find("housing"), {}, {})
-    assert size(found) == math.inf
+    housing = find("housing")
+    overrides, typed = {"learning_rate": "0.003"}, {"units": "2..12:2", "units2": "2|4", "layers": "2"}
+    assert size(search_space(housing, overrides, typed)[0]) == 12
+    assert size(search_space(housing, {}, {})[0]) == math.inf
 
 
 @pytest.mark.parametrize(
-    ("typed", "first"), [("8..128:16", 120), ("8..120:16", 8), ("16..64:16", 16), ("120..130:4", 128)]
+    ("typed", "default"), [("8..128:16", 120), ("8..120:16", 8), ("16..64:16", 16), ("120..130:4", 128)]
 )
-def test_a_default_between_steps_begins_at_the_nearest_that_is_in_the_range(typed, first):
-    found, _ = space(find("housing"), {}, {"units": typed})
-    units = next(one for one in found if one.name == "units")
-    assert units.default == first
+def test_a_default_between_steps_moves_to_the_nearest_step_in_the_range(typed, default):
+    dimensions, _ = search_space(find("housing"), {}, {"units": typed})
+    units = next(dimension for dimension in dimensions if dimension.name == "units")
+    assert units.default == default
 
 
 @pytest.mark.parametrize(
-    ("given", "typed", "said"),
+    ("overrides", "typed", "message"),
     [
         ({}, {"unitz": "16..64"}, "declares no 'unitz'"),
         ({"units": "64"}, {"units": "16..64"}, "both fixed"),
@@ -62,9 +62,13 @@ def test_a_default_between_steps_begins_at_the_nearest_that_is_in_the_range(type
         ({}, {"units": "16..64:0.5"}, "no step"),
         ({}, {"optimizer": "1..2"}, "is a range"),
         ({}, {"optimizer": "adam|lion"}, "not one of"),
-        ({"units": "64", "learning_rate": "1e-3", "loss": "kl_divergence"}, {"optimizer": "adam"}, "nothing is left"),
+        (
+            {"units": "64", "learning_rate": "1e-3", "loss": "kl_divergence"},
+            {"optimizer": "adam"},
+            "nothing is left",
+        ),
     ],
-)  # fmt: skip
-def test_a_space_that_cannot_be_is_refused_in_words(given, typed, said):
-    with pytest.raises(UsageError, match=said):
-        space(find("mnist-mlp"), given, typed)
+)
+def test_an_invalid_space_is_refused(overrides, typed, message):
+    with pytest.raises(UsageError, match=message):
+        search_space(find("mnist-mlp"), overrides, typed)

@@ -1,3 +1,5 @@
+"""Stop rules: when they stop a trial, and how many epochs they save on recorded curves."""
+
 import json
 import random
 from pathlib import Path
@@ -6,69 +8,97 @@ import pytest
 
 from mlctl.domain.objective import Objective
 from mlctl.errors import UsageError
-from mlctl.services.tuning.stopping import rule
+from mlctl.services.tuning.stopping import STOP_RULES, parse_stop_rule
 
 UP, DOWN = Objective("val_accuracy", True), Objective("val_mae", False)
 
 
-def test_a_bandit_looks_at_the_best_of_the_same_epoch_every_second_epoch_after_its_delay():
-    bandit = rule("bandit:slack=0.1,interval=2,delay=1", UP)
+def test_bandit_compares_with_the_best_of_the_same_epoch_every_second_epoch_after_its_delay():
+    bandit = parse_stop_rule("bandit:slack=0.1,interval=2,delay=1", UP)
     others = {"0001": [0.5, 0.8, 0.9, 0.95]}
-    assert bandit.verdict([0.1], others) == ""  # delay
-    assert bandit.verdict([0.1, 0.74], others) == ""  # 0.8 / 1.1 is 0.727
-    assert "0.72 at epoch 2, where the best had 0.8" in bandit.verdict([0.1, 0.72], others)
-    assert bandit.verdict([0.1, 0.74, 0.75], others) == ""  # not its turn
-    assert bandit.verdict([0.1, 0.74, 0.75, 0.8, 0.8, 0.8], others) == ""  # nobody has come so far
+    assert bandit.reason_to_stop([0.1], others) == ""  # delay
+    assert bandit.reason_to_stop([0.1, 0.74], others) == ""  # 0.8 / 1.1 is 0.727
+    assert "0.72 at epoch 2, the best had 0.8" in bandit.reason_to_stop([0.1, 0.72], others)
+    assert bandit.reason_to_stop([0.1, 0.74, 0.75], others) == ""  # between intervals
+    assert bandit.reason_to_stop([0.1, 0.74, 0.75, 0.8, 0.8, 0.8], others) == ""  # no other has 6 epochs
 
 
-def test_a_bandit_minimises_by_factor_and_by_amount():
-    assert rule("bandit:slack=0.1", DOWN).verdict([9, 112], {"a": [9, 9.9]}) == ""  # its best was 9
-    assert rule("bandit:slack=0.1", DOWN).verdict([130, 112], {"a": [150, 100]}) != ""
-    assert rule("bandit:amount=15", DOWN).verdict([130, 112], {"a": [150, 100]}) == ""
-    assert rule("bandit:amount=11", DOWN).verdict([130, 112], {"a": [150, 100]}) != ""
+def test_bandit_minimizes_by_factor_and_by_amount():
+    assert parse_stop_rule("bandit:slack=0.1", DOWN).reason_to_stop([9, 112], {"a": [9, 9.9]}) == ""
+    assert parse_stop_rule("bandit:slack=0.1", DOWN).reason_to_stop([130, 112], {"a": [150, 100]}) != ""
+    assert parse_stop_rule("bandit:amount=15", DOWN).reason_to_stop([130, 112], {"a": [150, 100]}) == ""
+    assert parse_stop_rule("bandit:amount=11", DOWN).reason_to_stop([130, 112], {"a": [150, 100]}) != ""
 
 
-def test_rivals_that_are_no_numbers_count_for_nothing_and_one_that_is_none_is_stopped():
+@pytest.mark.parametrize("text", ["bandit:slack=0.1", "median"])
+def test_nan_of_others_is_ignored_and_nan_of_a_trial_stops_it(text):
     nan = float("nan")
-    for text in ("bandit:slack=0.1", "median"):
-        judge = rule(text, UP)
-        assert judge.verdict([0.1, 0.2], {"a": [nan, nan], "b": [nan, nan]}) == ""
-        assert judge.verdict([0.8, 0.9], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) == ""
-        assert judge.verdict([0.1, 0.2], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) != ""
-        assert judge.verdict([nan, nan], {"b": [0.5, 0.6], "c": [0.5, 0.6]}) != ""
+    rule = parse_stop_rule(text, UP)
+    assert rule.reason_to_stop([0.1, 0.2], {"a": [nan, nan], "b": [nan, nan]}) == ""
+    assert rule.reason_to_stop([0.8, 0.9], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) == ""
+    assert rule.reason_to_stop([0.1, 0.2], {"a": [nan, nan], "b": [0.5, 0.6], "c": [nan, 0.6]}) != ""
+    assert rule.reason_to_stop([nan, nan], {"b": [0.5, 0.6], "c": [0.5, 0.6]}) != ""
 
 
 def test_a_factor_on_a_metric_that_may_be_negative_is_refused_at_the_start():
+    objective = Objective("val_r2", True)
     with pytest.raises(UsageError, match="val_r2 may be negative") as caught:
-        rule("bandit:slack=0.1", Objective("val_r2", True))
+        parse_stop_rule("bandit:slack=0.1", objective)
     assert "bandit:amount" in caught.value.hint
-    assert rule("bandit:amount=0.5", Objective("val_r2", True)).verdict([-1, -0.5], {"a": [-2, 0.4]})
+    assert parse_stop_rule("bandit:amount=0.5", objective).reason_to_stop([-1, -0.5], {"a": [-2, 0.4]})
 
 
-def test_a_factor_that_meets_a_negative_number_compares_nothing_and_says_so_once():
-    said = []
-    bandit = rule("bandit:slack=0.1", Objective("val_gain", True), said.append)
-    assert bandit.verdict([-1, -0.5], {"a": [-2, 0.4]}) == ""
-    assert bandit.verdict([-1, -0.6], {"a": [-2, 0.7]}) == ""
-    assert len(said) == 1
-    assert "val_gain" in said[0]
-    assert bandit.verdict([0.1, 0.2], {"a": [0.1, 0.7]})  # above 0 it goes on
+def test_a_factor_is_not_applied_to_a_negative_number_and_the_user_is_notified_once():
+    messages = []
+    bandit = parse_stop_rule("bandit:slack=0.1", Objective("val_gain", True), messages.append)
+    assert bandit.reason_to_stop([-1, -0.5], {"a": [-2, 0.4]}) == ""
+    assert bandit.reason_to_stop([-1, -0.6], {"a": [-2, 0.7]}) == ""
+    assert len(messages) == 1
+    assert "val_gain" in messages[0]
+    assert bandit.reason_to_stop([0.1, 0.2], {"a": [0.1, 0.7]})  # it still compares positive numbers
 
 
-def test_the_median_stops_the_worse_half():
-    median = rule("median:delay=1", UP)
+def test_median_stops_the_worse_half():
+    median = parse_stop_rule("median:delay=1", UP)
     others = {"a": [0.5, 0.9], "b": [0.4, 0.8], "c": [0.2, 0.3]}  # running means .7, .6, .25
-    assert median.verdict([0.1], others) == ""
-    assert median.verdict([0.1, 0.65], others) == ""
-    assert "median 0.6" in median.verdict([0.1, 0.5], others)
-    assert median.verdict([0.1, 0.5], {"a": [0.5, 0.9]}) == ""  # one other is no median
+    assert median.reason_to_stop([0.1], others) == ""
+    assert median.reason_to_stop([0.1, 0.65], others) == ""
+    assert "median 0.6" in median.reason_to_stop([0.1, 0.5], others)
+    assert median.reason_to_stop([0.1, 0.5], {"a": [0.5, 0.9]}) == ""  # one other trial has no median
 
 
-@pytest.mark.parametrize("text", ["bandit", "bandit:slack=0.1,amount=1", "bandit:slack=-1", "bandit:slack=x",
-                                  "bandid:slack=1", "median:slack=1", "median:interval=0"])  # fmt: skip
-def test_a_rule_that_cannot_be_is_refused(text):
-    with pytest.raises(UsageError):
-        rule(text, UP)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bandit",
+        "bandit:slack=0.1,amount=1",
+        "bandit:slack=-1",
+        "bandit:slack=x",
+        "bandid:slack=1",
+        "median:slack=1",
+        "median:interval=0",
+    ],
+)
+def test_an_invalid_rule_is_refused(text):
+    with pytest.raises(UsageError, match=f"--stop {text}"):
+        parse_stop_rule(text, UP)
+
+
+def test_a_new_rule_needs_one_class_and_one_line(monkeypatch):
+    class Never:
+        OPTIONS = {"delay": 0}  # noqa: RUF012
+
+        @classmethod
+        def from_options(cls, options, objective, notify):
+            return cls()
+
+        def reason_to_stop(self, curve, others):
+            return ""
+
+    monkeypatch.setitem(STOP_RULES, "never", Never)
+    assert parse_stop_rule("never:delay=3", UP).reason_to_stop([0.1], {"a": [0.9]}) == ""
+    with pytest.raises(UsageError, match="never has no option 'slack'"):
+        parse_stop_rule("never:slack=3", UP)
 
 
 # what `mlctl tune` recorded on real data, 24 random trials each: mnist-mlp (units, optimizer, learning rate
@@ -80,21 +110,21 @@ ORDERS = 200
 @pytest.mark.parametrize(
     ("search", "text"),
     [
-        ("mnist-mlp", "bandit:slack=0.05,interval=2,delay=1"),  # accuracies near 1 lie close to each other
+        ("mnist-mlp", "bandit:slack=0.05,interval=2,delay=1"),  # accuracies near 1 are close to each other
         ("mnist-mlp", "median:delay=1"),
         ("housing", "bandit:slack=0.1,interval=2,delay=1"),
         ("housing", "median:delay=1"),
     ],
 )
-def test_rules_save_a_third_of_recorded_epochs_and_keep_the_best_in_any_order(search, text):
-    way, metric = RECORDED[search]["objective"].split(":")
-    objective = Objective(metric, way == "max")
+def test_rules_save_a_third_of_recorded_epochs_and_keep_the_best_trial_in_any_order(search, text):
+    direction, metric = RECORDED[search]["objective"].split(":")
+    objective = Objective(metric, direction == "max")
     best_of = max if objective.maximize else min
     curves = {str(number): curve for number, curve in enumerate(RECORDED[search]["curves"])}
     best = best_of(curves, key=lambda name: best_of(curves[name]))
     spent = 0
     for order in range(ORDERS):
-        epochs, stopped = replayed(rule(text, objective), curves, random.Random(order))
+        epochs, stopped = replayed(parse_stop_rule(text, objective), curves, random.Random(order))
         assert best not in stopped, order
         spent += epochs
     saved = 1 - spent / ORDERS / sum(map(len, curves.values()))
@@ -102,20 +132,20 @@ def test_rules_save_a_third_of_recorded_epochs_and_keep_the_best_in_any_order(se
     assert saved >= 0.3
 
 
-def replayed(stop, curves, draw):
-    """Return the epochs that were trained and the trials that were stopped, two trials at a time."""
-    waiting, running, seen, spent, stopped = list(curves), [], {}, 0, set()
-    draw.shuffle(waiting)
+def replayed(rule, curves, rng):
+    """Return the number of trained epochs and the stopped trials, with two trials at a time."""
+    waiting, running, trained, spent, stopped = list(curves), [], {}, 0, set()
+    rng.shuffle(waiting)
     while waiting or running:
         while waiting and len(running) < 2:
             running.append(waiting.pop())
         for name in list(running):
-            seen.setdefault(name, []).append(curves[name][len(seen.get(name, ()))])
+            trained.setdefault(name, []).append(curves[name][len(trained.get(name, ()))])
             spent += 1
-            others = {other: curve for other, curve in seen.items() if other != name}
-            if len(seen[name]) == len(curves[name]):
+            others = {other: curve for other, curve in trained.items() if other != name}
+            if len(trained[name]) == len(curves[name]):
                 running.remove(name)
-            elif stop.verdict(seen[name], others):
+            elif rule.reason_to_stop(trained[name], others):
                 stopped.add(name)
                 running.remove(name)
     return spent, stopped

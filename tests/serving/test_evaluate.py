@@ -1,4 +1,4 @@
-"""A model is scored by its own classes' names, and on every row of a file that it never saw."""
+"""`mlctl evaluate` matches classes by name, and scores every row of a file that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -10,113 +10,112 @@ import pandas as pd
 import pytest
 
 from mlctl import settings
-from mlctl.domain.serving import Comparison
+from mlctl.domain.serving import ModelComparison
 from mlctl.errors import BadDataError, UsageError
-from mlctl.services.evaluation.compare import compare
+from mlctl.services.evaluation.compare import compare_models
 from mlctl.services.registry.gates import Gates
 from mlctl.services.registry.promote import PromotionRequest, promote
 from mlctl.settings import Settings
 from tests.trained import Trained, train_here
 
-WHERE = {"a": 0.0, "b": 5.0, "c": 10.0, "d": 15.0}
+CENTERS = {"a": 0.0, "b": 5.0, "c": 10.0, "d": 15.0}
 
 
 def table(kinds: str, rows: int, seed: int = 0) -> pd.DataFrame:
-    """Made up: the kind of a row is plain to see in x."""
+    """Return synthetic data in which x determines the kind of a row."""
     rng = np.random.default_rng(seed)
     kind = rng.choice(list(kinds), rows)
-    x = np.array([WHERE[one] for one in kind]) + rng.normal(0, 0.3, rows)
+    x = np.array([CENTERS[name] for name in kind]) + rng.normal(0, 0.3, rows)
     return pd.DataFrame({"x": x, "y": rng.normal(0, 1, rows).round(2), "kind": kind})
 
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A model of the kinds a, b, c, and one of b and c."""
+    """A model of the kinds a, b and c, and another one of b and c."""
     folder = tmp_path_factory.mktemp("kinds")
     table("abc", 240).to_csv(folder / "abc.csv", index=False)
     table("bc", 160).to_csv(folder / "bc.csv", index=False)
-    given = {"target": "kind", "epochs": "12"}
-    first = train_here(folder, "abc.csv", given=given, register="Abc")
-    train_here(folder, "bc.csv", given=given, register="Bc")
+    overrides = {"target": "kind", "epochs": "12"}
+    first = train_here(folder, "abc.csv", overrides=overrides, register="Abc")
+    train_here(folder, "bc.csv", overrides=overrides, register="Bc")
     return first
 
 
-def opened(folder: Path) -> Settings:
+def settings_of(folder: Path) -> Settings:
     return settings.load({"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"})
 
 
-def scored(folder: Path, source: Path | str, *models: str, target: str | None = None) -> Comparison:
+def compare(folder: Path, source: Path | str, *models: str, target: str | None = None) -> ModelComparison:
     model, against = (*models, None)[:2]
     with contextlib.chdir(folder):
-        return compare(opened(folder), model or "", str(source), against, target=target)
+        return compare_models(settings_of(folder), model or "", str(source), against=against, target=target)
 
 
-def test_classes_are_compared_by_name(kinds: Trained, tmp_path: Path) -> None:
+def test_classes_are_matched_by_name(kinds: Trained, tmp_path: Path) -> None:
     table("bc", 60, 1).to_csv(tmp_path / "new.csv", index=False)
-    found = scored(
-        kinds.folder, tmp_path / "new.csv", "Abc/1", "Bc/1"
-    )  # b is 1 to the one and 0 to the other
-    assert (found.split, found.rows) == ("all", 60)
-    assert min(found.metrics["accuracy"]) > 0.95
-    assert min(found.metrics["f1"]) > 0.95
+    # class b has index 1 in the first model and 0 in the second
+    comparison = compare(kinds.folder, tmp_path / "new.csv", "Abc/1", "Bc/1")
+    assert (comparison.split, comparison.rows) == ("all", 60)
+    assert min(comparison.metrics["accuracy"]) > 0.95
+    assert min(comparison.metrics["f1"]) > 0.95
 
 
-def test_the_split_is_that_of_whichever_model_was_trained_on_the_file(kinds: Trained) -> None:
-    found = scored(kinds.folder, "bc.csv", "Abc/1", "Bc/1")
-    assert (found.split, found.rows) == ("test", 32)
-    assert min(found.metrics["accuracy"]) > 0.95
+def test_the_split_is_that_of_the_model_that_was_trained_on_the_file(kinds: Trained) -> None:
+    comparison = compare(kinds.folder, "bc.csv", "Abc/1", "Bc/1")
+    assert (comparison.split, comparison.rows) == ("test", 32)
+    assert min(comparison.metrics["accuracy"]) > 0.95
 
 
-def test_a_class_that_the_model_does_not_know_is_named(kinds: Trained, tmp_path: Path) -> None:
+def test_an_unknown_class_is_an_error(kinds: Trained, tmp_path: Path) -> None:
     table("bcd", 30, 2).to_csv(tmp_path / "bcd.csv", index=False)
-    with pytest.raises(BadDataError, match="Abc 1 does not know the class 'd'") as told:
-        scored(kinds.folder, tmp_path / "bcd.csv", "Abc/1")
-    assert told.value.hint == "its classes are a, b, c"
-    with pytest.raises(BadDataError, match="Bc/1 does not know the class 'a'"):  # the test split of Abc's own
-        scored(kinds.folder, "abc.csv", "Abc/1", "Bc/1")
+    with pytest.raises(BadDataError, match="Abc 1 does not know the class 'd'") as caught:
+        compare(kinds.folder, tmp_path / "bcd.csv", "Abc/1")
+    assert caught.value.hint == "its classes are a, b, c"
+    with pytest.raises(BadDataError, match="Bc/1 does not know the class 'a'"):  # on the test split of Abc
+        compare(kinds.folder, "abc.csv", "Abc/1", "Bc/1")
 
 
-def test_the_file_that_it_was_trained_on_is_scored_on_its_test_split(kinds: Trained, tmp_path: Path) -> None:
+def test_the_training_file_is_evaluated_on_its_test_split(kinds: Trained, tmp_path: Path) -> None:
     same = tmp_path / "copy.csv"
     same.write_bytes((kinds.folder / "abc.csv").read_bytes())
-    found = scored(kinds.folder, same, "Abc/1")
-    assert (found.split, found.rows) == ("test", 48)
-    assert found.metrics["accuracy"] == (kinds.answer["metrics"]["test_accuracy"],)
+    comparison = compare(kinds.folder, same, "Abc/1")
+    assert (comparison.split, comparison.rows) == ("test", 48)
+    assert comparison.metrics["accuracy"] == (kinds.answer["metrics"]["test_accuracy"],)
 
 
-def test_few_rows_of_one_class_have_an_accuracy_alone(kinds: Trained, tmp_path: Path) -> None:
+def test_rows_of_a_single_class_have_only_an_accuracy(kinds: Trained, tmp_path: Path) -> None:
     rows = table("b", 4, 3)
-    rows.loc[4] = [5.0, 0.0, None]  # not labelled: it does not count
+    rows.loc[4] = [5.0, 0.0, None]  # a row without a label does not count
     rows.rename(columns={"kind": "truth"}).to_csv(tmp_path / "one.csv", index=False, sep=";")
-    with pytest.raises(UsageError, match="--target kind"):  # as the model's run has it
-        scored(kinds.folder, tmp_path / "one.csv", "Abc/1")
-    found = scored(kinds.folder, tmp_path / "one.csv", "Abc/1", target="truth")
-    assert found.metrics == {"accuracy": (1.0,)}
-    assert found.rows == 4
-    assert found.data is not None
-    assert found.data.rows == 4
+    with pytest.raises(UsageError, match="--target kind"):  # the label column of the training data
+        compare(kinds.folder, tmp_path / "one.csv", "Abc/1")
+    comparison = compare(kinds.folder, tmp_path / "one.csv", "Abc/1", target="truth")
+    assert comparison.metrics == {"accuracy": (1.0,)}
+    assert comparison.rows == 4
+    assert comparison.data is not None
+    assert comparison.data.rows == 4
 
 
-def test_a_gate_scores_on_all_rows_by_name(kinds: Trained, tmp_path: Path) -> None:
+def test_a_gate_evaluates_all_rows(kinds: Trained, tmp_path: Path) -> None:
     table("bc", 30, 4).to_csv(tmp_path / "bc.csv", index=False)
     gates = Gates(require=("test_accuracy>=0.95",), evaluate=str(tmp_path / "bc.csv"))
     with contextlib.chdir(kinds.folder):
-        done = promote(opened(kinds.folder), "Abc", "1", "Production", PromotionRequest(gates=gates))
+        done = promote(settings_of(kinds.folder), "Abc", "1", "Production", PromotionRequest(gates=gates))
     assert not done.refused
-    assert {one.check for one in done.checks} >= {"require test_accuracy"}
+    assert {check.check for check in done.checks} >= {"require test_accuracy"}
 
 
-def test_values_are_scored_whole(tmp_path: Path) -> None:
+def test_a_regression_is_evaluated_on_all_rows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, 120)
     pd.DataFrame({"x": x, "price": 3 * x + 7}).to_csv(tmp_path / "prices.csv", index=False)
     pd.DataFrame({"x": [0.5], "price": [8.5]}).to_parquet(tmp_path / "one.parquet")
-    train_here(tmp_path, "prices.csv", given={"target": "price", "epochs": "1"}, register="Price")
-    found = scored(tmp_path, "one.parquet", "Price/1")
-    assert found.metrics.keys() == {"mae", "rmse"}
+    train_here(tmp_path, "prices.csv", overrides={"target": "price", "epochs": "1"}, register="Price")
+    comparison = compare(tmp_path, "one.parquet", "Price/1")
+    assert comparison.metrics.keys() == {"mae", "rmse"}
 
 
-def test_texts_are_scored_by_the_names_of_their_folders(tmp_path: Path) -> None:
+def test_texts_are_labelled_by_their_folders(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = {"bad": "poor cold dull", "good": "fine warm kind", "odd": "weird strange queer"}
     for folder, names, count in (("reviews", words, 12), ("later", ("good", "odd"), 3)):
@@ -125,29 +124,29 @@ def test_texts_are_scored_by_the_names_of_their_folders(tmp_path: Path) -> None:
             for number in range(count):
                 text = "a film " + " ".join(rng.choice(words[name].split(), 6))
                 (tmp_path / folder / name / f"{number}.txt").write_text(text)
-    given = {"epochs": "30", "units": "16", "learning_rate": "0.01", "dropout": "0"}
-    train_here(tmp_path, "reviews", given=given, register="Reviews")
-    found = scored(tmp_path, "later", "Reviews/1")
-    assert (found.recipe, found.split, found.rows) == ("texts", "all", 6)
-    assert found.metrics["accuracy"] == (1.0,)
-    assert scored(tmp_path, "reviews", "Reviews/1").split == "test"
+    overrides = {"epochs": "30", "units": "16", "learning_rate": "0.01", "dropout": "0"}
+    train_here(tmp_path, "reviews", overrides=overrides, register="Reviews")
+    comparison = compare(tmp_path, "later", "Reviews/1")
+    assert (comparison.recipe, comparison.split, comparison.rows) == ("texts", "all", 6)
+    assert comparison.metrics["accuracy"] == (1.0,)
+    assert compare(tmp_path, "reviews", "Reviews/1").split == "test"
 
 
-def test_pictures_are_scored_by_the_names_of_their_folders(tmp_path: Path) -> None:
+def test_images_are_labelled_by_their_folders(tmp_path: Path) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    lit = {"blue": 2, "green": 1, "red": 0}
-    for folder, names, count in (("album", lit, 8), ("later", ("green", "red"), 3)):
+    channels = {"blue": 2, "green": 1, "red": 0}
+    for folder, names, count in (("album", channels, 8), ("later", ("green", "red"), 3)):
         for name in names:
             (tmp_path / folder / name).mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 40, (20, 24, 3), np.uint8)
-                pixels[..., lit[name]] += 200
+                pixels[..., channels[name]] += 200
                 Image.fromarray(pixels).save(tmp_path / folder / name / f"{number}.png")
-    given = {"image_size": "16x16", "epochs": "12", "filters": "8", "units": "16", "dropout": "0"}
-    train_here(tmp_path, "album", given=given, precision="float32", register="Album")
-    found = scored(tmp_path, "later", "Album/1")
-    assert (found.recipe, found.split, found.rows) == ("images", "all", 6)
-    assert found.metrics["accuracy"] == (1.0,)
-    assert scored(tmp_path, "album", "Album/1").split == "test"
+    overrides = {"image_size": "16x16", "epochs": "12", "filters": "8", "units": "16", "dropout": "0"}
+    train_here(tmp_path, "album", overrides=overrides, precision="float32", register="Album")
+    comparison = compare(tmp_path, "later", "Album/1")
+    assert (comparison.recipe, comparison.split, comparison.rows) == ("images", "all", 6)
+    assert comparison.metrics["accuracy"] == (1.0,)
+    assert compare(tmp_path, "album", "Album/1").split == "test"

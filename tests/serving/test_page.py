@@ -1,4 +1,4 @@
-"""The page, in a real browser: a digit is drawn and named, a text judged, a row priced."""
+"""The web page in a real browser: draw a digit, classify a text, predict a row's price."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from mlctl.services.serving import keys
 
-from .conftest import Serve, Served
+from .conftest import RunningEndpoint, StartEndpoint
 
 pytestmark = pytest.mark.needs("browser")
 
@@ -30,13 +30,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train the real digits recipe, and return its model's folder."""
-    where = tmp_path_factory.mktemp("trained")
+    """Train the digits recipe and return the folder of its model."""
+    folder = tmp_path_factory.mktemp("trained")
     command = [sys.executable, "-m", "mlctl", "train", "digits", "--epochs", "12", "--tracking-uri",
-               f"sqlite:///{where}/mlflow.db"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=where)
-    (found,) = where.glob("mlruns/*/models/*/artifacts")
-    return found
+               f"sqlite:///{folder}/mlflow.db"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=folder)
+    (model,) = folder.glob("mlruns/*/models/*/artifacts")
+    return model
 
 
 def circle(x: float, y: float, wide: float, high: float) -> list[tuple[float, float]]:
@@ -52,33 +52,33 @@ STROKES = {
 }
 
 
-def test_a_digit_is_drawn_and_named(browser, serve: Serve, digits: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    served = serve(digits)
-    browser.open(served.url)
-    named = {}
+def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    endpoint = serve(digits)
+    browser.open(endpoint.url)
+    answers = {}
     for digit, strokes in STROKES.items():
         browser.run("document.getElementById('clear').click()")
         for stroke in strokes:
             browser.draw(*stroke)
             browser.until("document.querySelectorAll('.bar').length === 10")
         browser.until("/This number/.test(document.getElementById('answer').innerText)")
-        named[digit] = browser.run("document.getElementById('answer').innerText")[-1]
+        answers[digit] = browser.run("document.getElementById('answer').innerText")[-1]
     browser.picture(tmp_path / "page.png")
-    assert sum(drawn == said for drawn, said in named.items()) >= 3, named
+    assert sum(drawn == answer for drawn, answer in answers.items()) >= 3, answers
     assert "version 1" in browser.run("document.querySelector('h1').innerText")
-    shown = browser.run("curl.textContent")
-    assert f"{served.url}/invocations" in shown
-    answered = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True)
-    assert json.loads(answered.stdout)["predictions"]
-    programmed = subprocess.run(
+    command = browser.run("curl.textContent")
+    assert f"{endpoint.url}/invocations" in command
+    curl = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert json.loads(curl.stdout)["predictions"]
+    python = subprocess.run(
         [sys.executable, "-c", browser.run("python.textContent")], capture_output=True, text=True, check=True
     )
-    assert programmed.stdout.startswith("[[")
+    assert python.stdout.startswith("[[")
     assert browser.problems == []
-    served.stop()
+    endpoint.stop()
 
 
-def test_a_text_and_a_row(browser, texts: Served, table: Served) -> None:  # type: ignore[no-untyped-def]
+def test_forms_for_a_text_and_a_row(browser, texts: RunningEndpoint, table: RunningEndpoint) -> None:  # type: ignore[no-untyped-def]
     browser.open(texts.url)
     browser.run("text.value = 'a very good film'; predict.click()")
     browser.until("document.querySelectorAll('.bar').length === 2")
@@ -91,16 +91,18 @@ def test_a_text_and_a_row(browser, texts: Served, table: Served) -> None:  # typ
     assert "rooms" in browser.run("document.getElementById('answer').innerText")
 
 
-def test_with_a_key(browser, serve: Serve, models: dict[str, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    secret = keys.new(tmp_path / "keys", "me").secret
-    served = serve(models["texts"], key_file=str(tmp_path / "keys"))
-    address = f"http://user:{secret}@127.0.0.1:{served.port}/"
-    assert served.ask("/").status == 401
+def test_an_endpoint_with_keys(
+    browser, serve: StartEndpoint, models: dict[str, Path], tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    secret = keys.create_key(tmp_path / "keys", "me").secret
+    endpoint = serve(models["texts"], key_file=str(tmp_path / "keys"))
+    address = f"http://user:{secret}@127.0.0.1:{endpoint.port}/"
+    assert endpoint.request("/").status == 401
     basic = base64.b64encode(f"user:{secret}".encode()).decode()
-    assert served.ask("/", authorization=f"Basic {basic}").status == 200
+    assert endpoint.request("/", authorization=f"Basic {basic}").status == 200
     browser.open(address)
-    # a browser that was asked for a password sends it by itself; one that got it in the address must not show it
+    # the browser sends the key of the address with each request, but the page must not show it
     browser.run("history.replaceState(null, '', '/')")
     assert "Authorization: Bearer $API_KEY" in browser.run("curl.textContent")
     assert secret not in browser.run("document.documentElement.outerHTML")
-    served.stop()
+    endpoint.stop()

@@ -1,4 +1,4 @@
-"""Asking models and endpoints, from files of every kind, in batches that can be resumed."""
+"""`mlctl predict` with models and endpoints, files of every kind, and batches that can be resumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,26 @@ from PIL import Image
 
 from mlctl import settings as configuration
 from mlctl.adapters.predict import image_input, prediction_file
+from mlctl.domain.serving import Prediction
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError
 from mlctl.output.views import document
 from mlctl.services.evaluation.predict import predict, predict_to_file
 
-from .conftest import Serve, Served
+from .conftest import RunningEndpoint, StartEndpoint
 
 RANDOM = np.random.default_rng(3)
+
+
+def labels(predictions: Sequence[Prediction]) -> list[str | None]:
+    return [prediction.label for prediction in predictions]
+
+
+def probabilities(predictions: Sequence[Prediction]) -> list[Any]:
+    return [prediction.probability for prediction in predictions]
+
+
+def values(predictions: Sequence[Prediction]) -> list[Any]:
+    return [prediction.value for prediction in predictions]
 
 
 @pytest.fixture
@@ -32,10 +46,10 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> configuration.S
     return configuration.load()
 
 
-def test_every_kind_of_input_to_a_model_of_pictures(
-    models: dict[str, Path], pictures: Served, settings: Any, tmp_path: Path
+def test_every_kind_of_input_of_an_image_model(
+    models: dict[str, Path], pictures: RunningEndpoint, settings: Any, tmp_path: Path
 ) -> None:
-    """A local model and its endpoint say the same about the same picture, in whatever file it comes."""
+    """A local model and its endpoint predict the same for the same image, whatever the file format."""
     pixels = RANDOM.integers(0, 256, (3, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "three.npy", pixels)
     np.save(tmp_path / "one.npy", pixels[0])
@@ -44,21 +58,21 @@ def test_every_kind_of_input_to_a_model_of_pictures(
     (tmp_path / "three.json").write_text(json.dumps({"inputs": pixels.tolist()}))
     (tmp_path / "one.json").write_text(json.dumps(pixels[0].tolist()))
     folder = str(models["pictures"])
-    whole = predict(settings, folder, ["three.npy"]).predictions
-    assert len(whole) == 3
-    assert sum(one.probability or 0 for one in whole) > 0.3
+    expected = predict(settings, folder, ["three.npy"]).predictions
+    assert len(expected) == 3
+    assert sum(prediction.probability or 0 for prediction in expected) > 0.3
     for model in (folder, pictures.url):
         for name in ("three.npy", "three.npz", "three.json"):
-            found = predict(settings, model, [name]).predictions
-            assert [one.label for one in found] == [one.label for one in whole]
-            assert np.allclose([one.probability for one in found], [one.probability for one in whole])
+            predictions = predict(settings, model, [name]).predictions
+            assert labels(predictions) == labels(expected)
+            assert np.allclose(probabilities(predictions), probabilities(expected))
         for name in ("one.npy", "one.png", "one.json"):
-            found = predict(settings, model, [name])
-            assert found.predictions[0].label == whole[0].label
-            assert np.allclose(np.array(found.pictures[0]), pixels[0] / 255)
+            answer = predict(settings, model, [name])
+            assert answer.predictions[0].label == expected[0].label
+            assert np.allclose(np.array(answer.pictures[0]), pixels[0] / 255)
 
 
-def test_texts_and_tables(models: dict[str, Path], texts: Served, settings: Any, tmp_path: Path) -> None:
+def test_texts_and_tables(models: dict[str, Path], texts: RunningEndpoint, settings: Any, tmp_path: Path) -> None:
     for model in (str(models["texts"]), texts.url):
         good = predict(settings, model, ["a very good film"])
         assert good.task in ("binary", "")
@@ -70,14 +84,14 @@ def test_texts_and_tables(models: dict[str, Path], texts: Served, settings: Any,
     rows.to_parquet(tmp_path / "rows.parquet")
     by_csv = predict(settings, str(models["table"]), ["rows.csv"])
     by_parquet = predict(settings, str(models["table"]), ["rows.parquet"])
-    assert [one.value for one in by_csv.predictions] == [one.value for one in by_parquet.predictions]
+    assert values(by_csv.predictions) == values(by_parquet.predictions)
     assert by_csv.unit == "USD"
     rows[["rooms"]].to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(BadDataError, match="missing columns: place"):
         predict(settings, str(models["table"]), ["bad.csv"])
 
 
-def test_what_cannot_be_asked_is_said(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
+def test_inputs_that_cannot_be_predicted(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
     folder = str(models["pictures"])
     with pytest.raises(NotFoundError):
         predict(settings, folder, ["nowhere.png"])
@@ -92,69 +106,73 @@ def test_what_cannot_be_asked_is_said(models: dict[str, Path], settings: Any, tm
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-@pytest.mark.parametrize("broken_after", [0, 1, 3])
-def test_a_file_of_answers_is_resumed_without_losing_or_doubling_a_row(
-    models: dict[str, Path], settings: Any, tmp_path: Path, suffix: str, broken_after: int,
+@pytest.mark.parametrize("batches_before_stop", [0, 1, 3])
+def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
+    models: dict[str, Path],
+    settings: Any,
+    tmp_path: Path,
+    suffix: str,
+    batches_before_stop: int,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     np.save(tmp_path / "many.npy", RANDOM.integers(0, 256, (95, 8, 8), dtype=np.uint8))
     model, out = str(models["pictures"]), tmp_path / f"answers.{suffix}"
-    whole = predict(settings, model, ["many.npy"]).predictions
-    kind = prediction_file._Csv if suffix == "csv" else prediction_file._Parquet
-    write, calls = kind.write, []
+    expected = predict(settings, model, ["many.npy"]).predictions
+    writer = prediction_file._Csv if suffix == "csv" else prediction_file._Parquet
+    write, calls = writer.write, []
 
-    def breaking(self: Any, first: int, columns: Any) -> None:
-        if len(calls) == broken_after:
+    def write_or_stop(self: Any, first: int, columns: Any) -> None:
+        if len(calls) == batches_before_stop:
             raise KeyboardInterrupt
         calls.append(first)
         write(self, first, columns)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kind, "write", breaking)
+        patch.setattr(writer, "write", write_or_stop)
         with pytest.raises(KeyboardInterrupt):
-            predict_to_file(settings, model, ["many.npy"], out, batch_size=10)
-    if suffix == "csv" and broken_after:
+            predict_to_file(settings, model, ["many.npy"], out=out, batch_size=10)
+    if suffix == "csv" and batches_before_stop:
         with open(f"{out}.part", "a") as part:
-            part.write("30,7")  # the line that a kill cut off
+            part.write("30,7")  # a line that a kill has cut off
     with pytest.raises(RefusedError):
-        predict_to_file(settings, model, ["many.npy"], out, batch_size=7)
-    done = predict_to_file(settings, model, ["many.npy"], out, batch_size=10)
-    assert (done.rows, done.resumed) == (95, broken_after * 10)
+        predict_to_file(settings, model, ["many.npy"], out=out, batch_size=7)
+    done = predict_to_file(settings, model, ["many.npy"], out=out, batch_size=10)
+    assert (done.rows, done.resumed) == (95, batches_before_stop * 10)
     if suffix == "csv":
         rows = list(csv.DictReader(out.open()))
-        assert sorted(one.name for one in tmp_path.glob("answers*")) == ["answers.csv"]
+        assert sorted(file.name for file in tmp_path.glob("answers*")) == ["answers.csv"]
     else:
         rows = pd.read_parquet(out).to_dict("records")
     assert [int(row["row"]) for row in rows] == list(range(95))
-    assert [row["label"] for row in rows] == [one.label for one in whole]
-    assert np.allclose([float(row["probability"]) for row in rows], [one.probability for one in whole])
+    assert [row["label"] for row in rows] == labels(expected)
+    assert np.allclose([float(row["probability"]) for row in rows], probabilities(expected))
 
 
-def test_a_drawing_is_cut_out_turned_and_fitted(tmp_path: Path) -> None:
-    """Dark on white, light on black and dark on transparent are one drawing, wherever it stands."""
+def test_a_drawing_is_cropped_inverted_and_scaled(tmp_path: Path) -> None:
+    """Dark on white, light on black and dark on transparent are the same drawing, at any position."""
     page = np.full((120, 90), 255, np.uint8)
     page[20:80, 50:60] = 0
     Image.fromarray(page).save(tmp_path / "dark.png")
     Image.fromarray(255 - page).save(tmp_path / "light.png")
-    clear = Image.fromarray(np.zeros((120, 90), np.uint8)).convert("RGBA")
-    clear.putalpha(Image.fromarray(255 - page))
-    clear.save(tmp_path / "clear.png")
+    transparent = Image.fromarray(np.zeros((120, 90), np.uint8)).convert("RGBA")
+    transparent.putalpha(Image.fromarray(255 - page))
+    transparent.save(tmp_path / "transparent.png")
     for shape, scale, dtype in (((8, 8), 16.0, "float64"), ((28, 28, 1), 255.0, "uint8")):
-        found = [
-            image_input.read(tmp_path / f"{name}.png", shape, scale, dtype)
-            for name in ("dark", "light", "clear")
+        images = [
+            image_input.read_image(tmp_path / f"{name}.png", shape, scale, dtype)
+            for name in ("dark", "light", "transparent")
         ]
-        assert found[0].shape == (1, *shape)
-        assert found[0].dtype == dtype
-        assert found[0].max() == scale
-        assert np.array_equal(found[0], found[1])
-        assert np.array_equal(found[0], found[2])
-        columns = found[0].reshape(shape[:2]).sum(axis=0)
+        assert images[0].shape == (1, *shape)
+        assert images[0].dtype == dtype
+        assert images[0].max() == scale
+        assert np.array_equal(images[0], images[1])
+        assert np.array_equal(images[0], images[2])
+        columns = images[0].reshape(shape[:2]).sum(axis=0)
         assert abs(np.average(np.arange(shape[1]), weights=columns) - shape[1] / 2) <= 1
 
 
-def test_stock_is_asked_too(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
-    """What `mlflow models serve` runs is asked over a real socket, and says nothing of classes."""
+def test_an_endpoint_of_mlflow_models_serve(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
+    """It runs behind a real socket, and does not describe its classes."""
     import threading
 
     import mlflow.pyfunc
@@ -170,35 +188,37 @@ def test_stock_is_asked_too(models: dict[str, Path], settings: Any, tmp_path: Pa
     port = server.servers[0].sockets[0].getsockname()[1]
     np.save(tmp_path / "two.npy", RANDOM.integers(0, 256, (2, 8, 8), dtype=np.uint8))
     try:
-        found = predict(settings, f"http://127.0.0.1:{port}", ["two.npy"]).predictions
+        predictions = predict(settings, f"http://127.0.0.1:{port}", ["two.npy"]).predictions
     finally:
         server.should_exit = True
         thread.join(10)
-    assert [one.label for one in found] == [
-        one.label for one in predict(settings, str(models["pictures"]), ["two.npy"]).predictions
-    ]
+    expected = predict(settings, str(models["pictures"]), ["two.npy"]).predictions
+    assert labels(predictions) == labels(expected)
 
 
-def test_the_command_says_it_in_a_sentence_and_draws(models: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_shows_a_sentence_and_the_image(models: dict[str, Path], tmp_path: Path) -> None:
     pixels = np.zeros((8, 8), np.uint8)
     pixels[1:7, 3:5] = 255
     Image.fromarray(pixels).save(tmp_path / "one.png")
     command = [sys.executable, "-m", "mlctl", "predict", str(models["pictures"]), str(tmp_path / "one.png")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path,
-                          env={**os.environ, "PYTHONIOENCODING": "utf-8",
-                               "PYTHONPATH": str(Path(__file__).parents[2])})  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert "This number is a" in done.stdout
     assert "████" in done.stdout
 
 
 def test_a_key_is_read_from_its_file(
-    models: dict[str, Path], serve: Serve, settings: Any, tmp_path: Path
+    models: dict[str, Path], serve: StartEndpoint, settings: Any, tmp_path: Path
 ) -> None:
     from mlctl.services.serving import keys
 
-    made = keys.new(tmp_path / "keys", "me")
-    (tmp_path / "my.key").write_text(made.secret + "\n")
+    key = keys.new(tmp_path / "keys", "me")
+    (tmp_path / "my.key").write_text(key.secret + "\n")
     served = serve(models["pictures"], key_file=str(tmp_path / "keys"))
     np.save(tmp_path / "two.npy", np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(RefusedError, match="key"):

@@ -1,9 +1,10 @@
-"""The same answers as `mlflow models serve` gives to the same good input, whatever the payload."""
+"""For correct input, an endpoint gives the same answers as `mlflow models serve`, whatever the payload."""
 
 from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from .conftest import Served
+import mlctl
+
+from .conftest import RunningEndpoint
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 ROWS = pd.DataFrame({
@@ -19,8 +22,8 @@ ROWS = pd.DataFrame({
 })  # fmt: skip
 
 
-def stock(folder: Path, body: bytes, content_type: str) -> Any:
-    """Return what MLflow's own scoring server answers."""
+def mlflow_answer(folder: Path, body: bytes, content_type: str) -> Any:
+    """Return the answer of MLflow's own scoring server."""
     import mlflow.pyfunc
     from mlflow.pyfunc import scoring_server
 
@@ -30,25 +33,25 @@ def stock(folder: Path, body: bytes, content_type: str) -> Any:
     return json.loads(reply.response)
 
 
-def same(served: Served, folder: Path, body: bytes, content_type: str = JSON) -> None:
-    reply = served.ask(body=body, content_type=content_type)
+def check_same(endpoint: RunningEndpoint, folder: Path, body: bytes, content_type: str = JSON) -> None:
+    reply = endpoint.request(body=body, content_type=content_type)
     assert reply.status == 200, reply.body
     assert reply.headers["content-type"] == JSON
-    assert reply.json == stock(folder, body, content_type)
+    assert reply.json == mlflow_answer(folder, body, content_type)
 
 
 @pytest.mark.parametrize("key", ["inputs", "instances"])
 @pytest.mark.parametrize("rows", [1, 3, 300])
-def test_pictures(pictures: Served, models: dict[str, Path], key: str, rows: int) -> None:
+def test_pictures(pictures: RunningEndpoint, models: dict[str, Path], key: str, rows: int) -> None:
     pixels = np.random.default_rng(rows).integers(0, 256, (rows, 8, 8))
-    same(pictures, models["pictures"], json.dumps({key: pixels.tolist()}).encode())
+    check_same(pictures, models["pictures"], json.dumps({key: pixels.tolist()}).encode())
 
 
-def test_whole_floats_are_taken_for_integers(pictures: Served) -> None:
+def test_whole_floats_count_as_integers(pictures: RunningEndpoint) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (2, 8, 8))
-    whole = pictures.send({"inputs": pixels.astype(float).tolist()})
+    whole = pictures.post({"inputs": pixels.astype(float).tolist()})
     assert whole.status == 200
-    assert whole.json == pictures.send({"inputs": pixels.tolist()}).json
+    assert whole.json == pictures.post({"inputs": pixels.tolist()}).json
 
 
 def split(frame: pd.DataFrame) -> dict[str, Any]:
@@ -67,49 +70,67 @@ def split(frame: pd.DataFrame) -> dict[str, Any]:
         {"inputs": {"rooms": [3.0, 4.5], "age": [1.0, 2.0], "place": ["INLAND", "x"]}},
     ],
 )
-def test_tables(table: Served, models: dict[str, Path], body: Any) -> None:
-    same(table, models["table"], json.dumps(body).encode())
+def test_tables(table: RunningEndpoint, models: dict[str, Path], body: Any) -> None:
+    check_same(table, models["table"], json.dumps(body).encode())
 
 
-def test_a_gap_as_python_writes_it(table: Served, models: dict[str, Path]) -> None:
+def test_nan_as_python_writes_it(table: RunningEndpoint, models: dict[str, Path]) -> None:
     body = json.dumps({"dataframe_records": ROWS.to_dict(orient="records")}).encode()
     assert b"NaN" in body
-    same(table, models["table"], body)
+    check_same(table, models["table"], body)
 
 
-def test_csv_and_parquet(table: Served, models: dict[str, Path]) -> None:
-    same(table, models["table"], ROWS.to_csv(index=False).encode(), CSV)
+def test_csv_and_parquet(table: RunningEndpoint, models: dict[str, Path]) -> None:
+    check_same(table, models["table"], ROWS.to_csv(index=False).encode(), CSV)
     file = io.BytesIO()
     ROWS.to_parquet(file)
-    same(table, models["table"], file.getvalue(), PARQUET)
+    check_same(table, models["table"], file.getvalue(), PARQUET)
 
 
-def test_texts(texts: Served, models: dict[str, Path]) -> None:
+def test_texts(texts: RunningEndpoint, models: dict[str, Path]) -> None:
     rows = pd.DataFrame({"text": ["a very good film", "", "bad; BAD!", "unknown words"]})
-    same(texts, models["texts"], json.dumps({"dataframe_split": split(rows)}).encode())
-    same(texts, models["texts"], json.dumps({"instances": rows.to_dict("records")}).encode())
-    same(texts, models["texts"], rows.iloc[[0, 2]].to_csv(index=False).encode(), CSV)
+    check_same(texts, models["texts"], json.dumps({"dataframe_split": split(rows)}).encode())
+    check_same(texts, models["texts"], json.dumps({"instances": rows.to_dict("records")}).encode())
+    check_same(texts, models["texts"], rows.iloc[[0, 2]].to_csv(index=False).encode(), CSV)
 
 
-def test_ping_health_version(pictures: Served) -> None:
+def test_ping_and_health(pictures: RunningEndpoint) -> None:
+    assert (pictures.request("/ping").status, pictures.request("/health").body) == (200, b"\n")
+
+
+def test_version_names_the_model_and_its_run(serve: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    """Unlike `mlflow models serve`, whose /version is MLflow's version as plain text."""
     import mlflow
 
-    assert (pictures.ask("/ping").status, pictures.ask("/health").body) == (200, b"\n")
-    assert pictures.ask("/version").body == mlflow.__version__.encode()
+    shutil.copytree(models["pictures"], tmp_path / "logged")
+    with (tmp_path / "logged" / "MLmodel").open("a") as mlmodel:
+        mlmodel.write("run_id: 0123abcd\n")
+    endpoint = serve(tmp_path / "logged", version="7")
+    reply = endpoint.request("/version")
+    assert reply.headers["content-type"] == JSON
+    assert reply.json == {
+        "mlflow": mlflow.__version__,
+        "mlctl": mlctl.__version__,
+        "name": "pictures",
+        "version": "7",
+        "run_id": "0123abcd",
+        "model_uri": "models:/pictures/1",
+    }
+    endpoint.stop()
 
 
 def test_integers_for_floats(serve: Any, models: dict[str, Path]) -> None:
     floats = serve(models["floats"])
     pixels = np.random.default_rng(1).integers(0, 17, (2, 8, 8))
-    same(floats, models["floats"], json.dumps({"inputs": pixels.tolist()}).encode())
-    reply = floats.send({"inputs": (pixels / 17).tolist()})
+    check_same(floats, models["floats"], json.dumps({"inputs": pixels.tolist()}).encode())
+    reply = floats.post({"inputs": (pixels / 17).tolist()})
     assert reply.status == 400
     assert "0 to 16" in reply.json["message"]
     floats.stop()
 
 
 def test_a_model_of_another_team(serve: Any, tmp_path: Path) -> None:
-    """A scikit-learn model with MLflow's own flavor, with a signature and without, is served all the same."""
+    """A scikit-learn model with MLflow's own flavor is endpoint with a signature and without."""
     import mlflow
     from sklearn.linear_model import LinearRegression
 
@@ -117,25 +138,29 @@ def test_a_model_of_another_team(serve: Any, tmp_path: Path) -> None:
     model = LinearRegression().fit(frame, [1.0, 2.0, 4.0])
     requirements = ["scikit-learn"]
     signature = mlflow.models.infer_signature(frame, model.predict(frame))
-    for name, named in (("named", {"signature": signature}), ("bare", {})):
+    for name, options in (("signed", {"signature": signature}), ("unsigned", {})):
         mlflow.sklearn.save_model(
-            model, tmp_path / name, pip_requirements=requirements, serialization_format="cloudpickle", **named
+            model,
+            tmp_path / name,
+            pip_requirements=requirements,
+            serialization_format="cloudpickle",
+            **options,
         )
-        served = serve(tmp_path / name)
+        endpoint = serve(tmp_path / name)
         body = json.dumps({"dataframe_split": split(frame)}).encode()
-        same(served, tmp_path / name, body)
-        bad = served.send({"dataframe_split": {"columns": ["a"], "data": [[1.0]]}})
+        check_same(endpoint, tmp_path / name, body)
+        bad = endpoint.post({"dataframe_split": {"columns": ["a"], "data": [[1.0]]}})
         assert bad.status == 400
         assert len(bad.body) < 500
         assert b"Traceback" not in bad.body
-        broken = served.ask(body=b"{", content_type=JSON)
+        broken = endpoint.request(body=b"{", content_type=JSON)
         assert (broken.status, "breaks" in broken.json["message"]) == (400, True)
-        served.stop()
+        endpoint.stop()
 
 
-def test_blanks_and_words_of_a_gap_in_a_csv_are_nothing(table: Served) -> None:
-    plain = table.ask(body="rooms,age,place\n3,,INLAND\n4,20,NEAR BAY\n", content_type=CSV)
-    spaced = table.ask(body="rooms, age, place\n3, ?, INLAND\n4, 20, NEAR BAY \n", content_type=CSV)
+def test_spaces_and_missing_words_in_a_csv(table: RunningEndpoint) -> None:
+    plain = table.request(body="rooms,age,place\n3,,INLAND\n4,20,NEAR BAY\n", content_type=CSV)
+    spaced = table.request(body="rooms, age, place\n3, ?, INLAND\n4, 20, NEAR BAY \n", content_type=CSV)
     assert plain.status == spaced.status == 200, spaced.body
     assert plain.json == spaced.json
     assert plain.json["predictions"][1] != plain.json["predictions"][0]

@@ -1,4 +1,4 @@
-"""scoring.py serves a model alone: without mlctl, without TensorFlow, and under stock MLflow."""
+"""scoring.py serves a model without mlctl and TensorFlow, and with stock MLflow."""
 
 from __future__ import annotations
 
@@ -22,73 +22,73 @@ from mlctl.data.builtin import synthetic
 from mlctl.serving import scoring
 from tests.trained import Trained, environment
 
-ALONE = """
+PREDICT_WITHOUT_MLCTL = """
 import json, sys
-class Absent:
+class BlockedImports:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"mlctl", "tensorflow", "keras"}:
-            raise ModuleNotFoundError(f"{name} is absent here", name=name)
-sys.meta_path.insert(0, Absent())
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+sys.meta_path.insert(0, BlockedImports())
 import mlflow.pyfunc, numpy as np, pandas as pd
-given = np.load(sys.argv[3])
-pictures = mlflow.pyfunc.load_model(sys.argv[1])
-answers = {str(rows): pictures.predict(given[:rows]) for rows in (1, 7, 64)}
-texts = mlflow.pyfunc.load_model(sys.argv[2])
-answers["texts"] = texts.predict(pd.DataFrame({"text": ["ba be bi", ""]}))
+images = np.load(sys.argv[3])
+image_model = mlflow.pyfunc.load_model(sys.argv[1])
+answers = {str(rows): image_model.predict(images[:rows]) for rows in (1, 7, 64)}
+text_model = mlflow.pyfunc.load_model(sys.argv[2])
+answers["texts"] = text_model.predict(pd.DataFrame({"text": ["ba be bi", ""]}))
 for name in ("mlctl", "tensorflow", "keras"):
     assert name not in sys.modules, name
 np.savez(sys.argv[4], **answers)
 """
 
 
-def wanted(digits: Trained, rows: int) -> np.ndarray:
-    pictures, _ = synthetic.digits(100)
+def keras_answers(digits: Trained, rows: int) -> np.ndarray:
+    images, _ = synthetic.make_digits(100)
     core = mlflow.keras.load_model(str(digits.model))
-    return np.asarray(core(scoring.Pixels((8, 8), 16)(pictures[:rows])))
+    return np.asarray(core(scoring.PixelEncoder((8, 8), 16)(images[:rows])))
 
 
-def test_a_model_answers_where_mlctl_and_tensorflow_are_absent(
+def test_a_model_answers_without_mlctl_and_tensorflow(
     digits: Trained, small: dict[str, Trained], tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "given.npy", synthetic.digits(100)[0])
-    places = [digits.model, small["imdb"].model, tmp_path / "given.npy", tmp_path / "answers.npz"]
+    np.save(tmp_path / "images.npy", synthetic.make_digits(100)[0])
+    paths = [digits.model, small["imdb"].model, tmp_path / "images.npy", tmp_path / "answers.npz"]
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, *map(str, places)], cwd=tmp_path, env=environment(tmp_path),
+        [sys.executable, "-c", PREDICT_WITHOUT_MLCTL, *map(str, paths)], cwd=tmp_path, env=environment(tmp_path),
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Type hint" not in done.stderr
     with np.load(tmp_path / "answers.npz") as answers:
         for rows in (1, 7, 64):
-            np.testing.assert_allclose(answers[str(rows)], wanted(digits, rows), atol=1e-4)
+            np.testing.assert_allclose(answers[str(rows)], keras_answers(digits, rows), atol=1e-4)
         assert answers["texts"].shape == (2, 1)
 
 
-def test_stock_mlflow_serves_it(digits: Trained, tmp_path: Path) -> None:
+def test_mlflow_serves_the_model(digits: Trained, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["models", "serve", "-m", str(digits.model), "--env-manager", "local", "-p", str(port)]
     log = (tmp_path / "log.txt").open("w")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where it looks for uvicorn
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow searches uvicorn in PATH
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *command], cwd=tmp_path, env=environment(tmp_path, PATH=path),
         stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     try:
-        pictures, _ = synthetic.digits(100)
-        body = json.dumps({"inputs": pictures[:7].tolist()}).encode()
-        answer = asked(f"http://127.0.0.1:{port}/invocations", body, server)
+        images, _ = synthetic.make_digits(100)
+        body = json.dumps({"inputs": images[:7].tolist()}).encode()
+        answer = post_when_ready(f"http://127.0.0.1:{port}/invocations", body, server)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
-    np.testing.assert_allclose(answer["predictions"], wanted(digits, 7), atol=1e-4)
+    np.testing.assert_allclose(answer["predictions"], keras_answers(digits, 7), atol=1e-4)
 
 
-def asked(url: str, body: bytes, server: subprocess.Popen[bytes]) -> dict[str, list[list[float]]]:
-    """Ask as soon as the server answers at all."""
+def post_when_ready(url: str, body: bytes, server: subprocess.Popen[bytes]) -> dict[str, list[list[float]]]:
+    """Post a request as soon as the server accepts connections."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     for _ in range(240):
         assert server.poll() is None, "the server ended"
@@ -108,37 +108,39 @@ def asked(url: str, body: bytes, server: subprocess.Popen[bytes]) -> dict[str, l
 @pytest.mark.parametrize(
     "encoder",
     [
-        scoring.Pixels((2, 2), 16),
-        scoring.Words(["the", "film", "don't"]),
-        scoring.Table.fitted(
-            synthetic.housing(100),
+        scoring.PixelEncoder((2, 2), 16),
+        scoring.TextEncoder(["the", "film", "don't"]),
+        scoring.TableEncoder.fitted(
+            synthetic.make_housing(100),
             [{"make": "number", "of": "total_bedrooms"}, {"make": "category", "of": "ocean_proximity"}],
         ),
     ],
-    ids=lambda one: one.kind,
+    ids=lambda encoder: encoder.kind,
 )
-def test_an_encoder_comes_back_from_its_json(encoder: scoring.Pixels | scoring.Words | scoring.Table) -> None:
-    given = {
+def test_an_encoder_is_restored_from_its_json(
+    encoder: scoring.PixelEncoder | scoring.TextEncoder | scoring.TableEncoder,
+) -> None:
+    raw = {
         "pixels": np.arange(8).reshape(2, 2, 2),
         "words": ["The film", "don't!"],
-        "table": synthetic.housing(120),
+        "table": synthetic.make_housing(120),
     }[encoder.kind]
-    again = scoring.encoder_from(json.loads(json.dumps({"kind": encoder.kind, **encoder.state()})))
-    np.testing.assert_array_equal(encoder(given), again(given))
+    restored = scoring.encoder_from_state(json.loads(json.dumps({"kind": encoder.kind, **encoder.state()})))
+    np.testing.assert_array_equal(encoder(raw), restored(raw))
 
 
-def test_words_are_found_as_keras_tokenizer_finds_them() -> None:
-    words = scoring.Words(["the", "film", "don't", "a"])
+def test_words_are_split_as_by_the_keras_tokenizer() -> None:
+    words = scoring.TextEncoder(["the", "film", "don't", "a"])
     encoded = words(["The film, the FILM!", "don't\tdo\na", "x.the", ""])
     assert encoded.tolist() == [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
     assert encoded.dtype == np.float32
 
 
-def test_pixels_are_scaled_and_their_shape_is_demanded() -> None:
-    pixels = scoring.Pixels((2, 2), 16)
+def test_pixels_are_scaled_and_their_shape_is_checked() -> None:
+    pixels = scoring.PixelEncoder((2, 2), 16)
     encoded = pixels(np.full((3, 2, 2), 8, np.uint8))
     assert encoded.shape == (3, 2, 2, 1)
     assert encoded.dtype == np.float32
     assert (encoded == 0.5).all()
-    with pytest.raises(ValueError, match=r"\(2, 2\) are wanted, found \(4,\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(2, 2\), not \(4,\)"):
         pixels(np.zeros((3, 4)))

@@ -189,7 +189,7 @@ def served(store: str, folder: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        eventually(lambda: _healthy(f"http://127.0.0.1:{port}/health"), within_s=120, every_s=0.3)
+        eventually(lambda: _healthy(f"http://127.0.0.1:{port}/health"), timeout_s=120, interval_s=0.3)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)

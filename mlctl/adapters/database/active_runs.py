@@ -1,35 +1,35 @@
-"""The runs of a database that somebody is writing now, asked directly, without loading MLflow."""
+"""The runs of a database that a living process is writing, read without importing MLflow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlctl.adapters.database import connection as database
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, heard_lately
+from mlctl.adapters.database.connection import open_connection, select
+from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.server import Backend
 
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that is RUNNING and has left a sign of life lately."""
+    """A run with status RUNNING and a recent heartbeat."""
 
     run_id: str
     experiment_id: str
 
 
-def active_runs(backend: Backend) -> tuple[ActiveRun, ...]:
-    """Return the active runs that are alive; one of a program that leaves no heartbeat cannot be told."""
-    with database.opened(backend) as connection:
-        rows = database.select(
+def list_active_runs(backend: Backend) -> tuple[ActiveRun, ...]:
+    """Return the running runs with a recent heartbeat; runs of programs that write no heartbeat are left out."""
+    with open_connection(backend) as connection:
+        rows = select(
             connection,
             "SELECT r.run_uuid, r.experiment_id, t.value FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid"  # noqa: S608  # HEARTBEAT is a constant
             f" WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' AND t.key = '{HEARTBEAT}'",
         )
-    return tuple(ActiveRun(row[0], str(row[1])) for row in rows if _lately(row[2]))
+    return tuple(
+        ActiveRun(run_id, str(experiment_id)) for run_id, experiment_id, value in rows if _is_recent(value)
+    )
 
 
-def _lately(last_beat: str) -> bool:
-    try:
-        return heard_lately(last_beat)
-    except ValueError:  # a tag is anyone's to edit
-        return False
+def _is_recent(heartbeat: str) -> bool:
+    age_s = heartbeat_age_s(heartbeat)
+    return age_s is not None and age_s <= LOST_AFTER_S

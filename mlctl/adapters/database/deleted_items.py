@@ -1,18 +1,19 @@
-"""Deleted runs, experiments and models: which are nobody's any more, and taking them away for ever."""
+"""Deleted runs, experiments and models: find those that nothing uses any more, and purge them."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from mlctl.adapters.database.connection import opened, select
+from mlctl.adapters.database.connection import open_connection, select
 from mlctl.domain.server import Backend
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeletedItem:
-    """One deleted thing: what it is, its id, where its artifacts are, and its experiment."""
+    """A deleted run, model or experiment (`kind`) and the location of its artifacts."""
 
     kind: str
     id: str
@@ -22,20 +23,26 @@ class DeletedItem:
 
 @dataclass(frozen=True)
 class DeletedItems:
-    """What can be taken away; in words, what is deleted but held by a version; where all that stays is."""
+    """The deleted items of a database.
 
-    graves: list[DeletedItem]
-    held: list[str]
-    living: list[str]
-
-
-def deleted(backend: Backend) -> DeletedItems:
-    """Return what can be taken away, what is still held by a registered version, and the places of all that stays.
-
-    A run goes with the models that it made; an experiment with all that is in it. Held is a run that a version
-    names as its own or as its source, and a model that a version was made from.
+    Args:
+        items: What can be purged.
+        held: Texts that name a deleted run or model and the registered version that still needs it.
+        kept_locations: Artifact locations of everything that stays.
     """
-    with opened(backend) as connection:
+
+    items: list[DeletedItem]
+    held: list[str]
+    kept_locations: list[str]
+
+
+def find_deleted_items(backend: Backend) -> DeletedItems:
+    """Return what can be purged, what a registered version still needs, and the locations of all that stays.
+
+    A deleted run goes with the models that it made, a deleted experiment with everything in it. A version needs the
+    run that it names as its own or as its source, and the model that it was made from.
+    """
+    with open_connection(backend) as connection:
         versions = select(
             connection,
             "SELECT name, version, coalesce(source, ''), coalesce(storage_location, ''), coalesce(run_id, '')"
@@ -55,62 +62,64 @@ def deleted(backend: Backend) -> DeletedItems:
             "SELECT model_id, artifact_location, experiment_id, lifecycle_stage, coalesce(source_run_id, '')"
             " FROM logged_models",
         )
-    holders: dict[str, str] = {}
-    for name, number, source, storage, run in versions:
-        for one in {run, *re.findall(r"m-[0-9a-f]{32}|[0-9a-f]{32}", f"{source} {storage}")}:
-            holders.setdefault(one, f"{name}/{number}")
-    dead = {str(one[0]) for one in experiments if one[2] == "deleted"}
-    dead_runs = {one[0] for one in runs if "deleted" in one[3:]}
-    dead_models = {
-        one[0]
-        for one in models
-        if one[3] == "deleted" or str(one[2]) in dead or one[4] in dead_runs - holders.keys()
+    version_of = _needed_ids(versions)
+    needed = version_of.keys()
+    deleted_experiments = {str(row[0]) for row in experiments if row[2] == "deleted"}
+    deleted_runs = {row[0] for row in runs if "deleted" in row[3:]}
+    deleted_models = {
+        row[0]
+        for row in models
+        if row[3] == "deleted" or str(row[2]) in deleted_experiments or row[4] in deleted_runs - needed
     }
-    graves = [
-        DeletedItem("run", one[0], one[1] or "", str(one[2]))
-        for one in runs
-        if one[0] in dead_runs - holders.keys()
-    ]
-    graves += [
-        DeletedItem("model", one[0], one[1] or "", str(one[2]))
-        for one in models
-        if one[0] in dead_models - holders.keys()
-    ]
-    held = {one: holders[one] for one in (dead_runs | dead_models) & holders.keys()}
-    occupied = {str(one[2]) for one in (*runs, *models) if one[0] in held}
-    graves += [
-        DeletedItem("experiment", str(one[0]), one[1] or "", str(one[0]))
-        for one in experiments
-        if str(one[0]) in dead - occupied
-    ]
-    gone = {(one.kind, one.id) for one in graves}
-    living = [
-        one[1]
-        for kind, rows in (("experiment", experiments), ("run", runs), ("model", models))
-        for one in rows
-        if (kind, str(one[0])) not in gone
-    ]
-    living += [place for one in versions for place in one[2:4]]
+    held_ids = (deleted_runs | deleted_models) & needed
+    experiments_in_use = {str(row[2]) for row in (*runs, *models) if row[0] in held_ids}
+    purgeable = {
+        "run": deleted_runs - needed,
+        "model": deleted_models - needed,
+        "experiment": deleted_experiments - experiments_in_use,
+    }
+    rows_by_kind = {"run": runs, "model": models, "experiment": experiments}
+    items, kept_locations = [], []
+    for kind, rows in rows_by_kind.items():
+        for row in rows:
+            item_id, location = str(row[0]), row[1] or ""
+            if item_id in purgeable[kind]:
+                experiment_id = item_id if kind == "experiment" else str(row[2])
+                items.append(
+                    DeletedItem(kind=kind, id=item_id, location=location, experiment_id=experiment_id)
+                )
+            else:
+                kept_locations.append(location)
+    kept_locations += [location for row in versions for location in row[2:4]]
     return DeletedItems(
-        graves,
-        sorted(f"{one}, for {version}" for one, version in held.items()),
-        [place for place in living if place],
+        items,
+        sorted(f"{item_id}, for {version_of[item_id]}" for item_id in held_ids),
+        [location for location in kept_locations if location],
     )
 
 
-def purge(backend: Backend, graves: list[DeletedItem]) -> None:
-    """Take the rows of these away for ever; experiments go last, since the others are in them."""
+def purge(backend: Backend, items: list[DeletedItem]) -> None:
+    """Delete the rows of these items permanently; experiments go last, because the others refer to them."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if backend.password:
-        os.environ["PGPASSWORD"] = backend.password  # where libpq looks; MLflow takes only a URI
+        os.environ["PGPASSWORD"] = backend.password  # libpq reads it; MLflow takes only a URI
     store = SqlAlchemyStore(backend.uri, "mlflow-artifacts:/")
-    for kind, remove in (
+    for kind, delete in (
         ("run", store._hard_delete_run),
         ("model", store._hard_delete_logged_model),
         ("experiment", store._hard_delete_experiment),
     ):
-        for grave in graves:
-            if grave.kind == kind:
-                remove(grave.id)
+        for item in items:
+            if item.kind == kind:
+                delete(item.id)
     store.engine.dispose()
+
+
+def _needed_ids(versions: list[Any]) -> dict[str, str]:
+    """Return the ids of runs and models that registered versions need, each with one "NAME/VERSION"."""
+    version_of: dict[str, str] = {}
+    for name, number, source, storage, run_id in versions:
+        for item_id in {run_id, *re.findall(r"m-[0-9a-f]{32}|[0-9a-f]{32}", f"{source} {storage}")}:
+            version_of.setdefault(item_id, f"{name}/{number}")
+    return version_of

@@ -1,7 +1,7 @@
-"""A tracking database as plain rows: out of one in a single moment, into an empty one of either kind.
+"""A tracking database as plain rows: read from one database at one moment, written into an empty one of either kind.
 
-Written in JSON lines rather than by pg_dump, so that sqlite can become PostgreSQL, and no client programs of
-the right version are wanted.
+The rows are JSON lines rather than the output of pg_dump, so that SQLite can become PostgreSQL, and so that no client
+programs of the right version are needed.
 """
 
 from __future__ import annotations
@@ -20,37 +20,38 @@ import sqlalchemy
 from sqlalchemy import MetaData, text
 
 from mlctl.adapters.database import schema
-from mlctl.adapters.database.connection import NAMED
+from mlctl.adapters.database.connection import LOCATION_COLUMNS
 from mlctl.domain.server import Backend
 from mlctl.errors import BadDataError, RefusedError
 
-AT_ONCE = 1000
-VERSIONS = {"alembic_version": schema.TRACKING, "alembic_version_auth": schema.AUTH}
-PASSING = {"job_locks", "scheduler_leases"}  # what servers that are up hold for a moment
-MADE_BY_HAND = {  # in tables that migrations put a row into, which rows are not theirs
+BATCH_SIZE = 1000
+VERSION_TABLES = {"alembic_version": schema.TRACKING, "alembic_version_auth": schema.AUTH}
+TRANSIENT_TABLES = {"job_locks", "scheduler_leases"}  # what running servers hold for a moment
+USER_ROWS = {  # in tables into which migrations put a row: which rows are not theirs
     "experiments": "experiment_id <> 0 OR name <> 'Default'",
     "workspaces": "name <> 'default'",
 }
-LOCATED = {  # by table: what a row is, what it is called, where its artifacts are, and whether it is deleted
+LOCATED = {  # by table: kind of a row, columns of its name, columns of its location, column that tells if it is deleted
     "experiments": ("experiment", ("name",), ("artifact_location",), "lifecycle_stage"),
     "runs": ("run", ("run_uuid",), ("artifact_uri",), "lifecycle_stage"),
     "logged_models": ("model", ("model_id",), ("artifact_location",), "lifecycle_stage"),
     "model_versions": ("version", ("name", "version"), ("storage_location", "source"), "current_stage"),
 }
-GONE = ("deleted", "Deleted_Internal")
+DELETED_STAGES = ("deleted", "Deleted_Internal")
 
 
 @contextlib.contextmanager
-def engine_of(backend: Backend) -> Iterator[sqlalchemy.Engine]:
-    """Yield an engine; the password goes in beside the URI, so that no message can show it."""
-    given = {"password": backend.password} if backend.password else {}
-    engine = sqlalchemy.create_engine(backend.uri, connect_args={} if backend.sqlite_file else given)
+def open_engine(backend: Backend) -> Iterator[sqlalchemy.Engine]:
+    """Yield an engine; the password is passed beside the URI, so that no message can show it."""
+    password = {"password": backend.password} if backend.password and not backend.sqlite_file else {}
+    engine = sqlalchemy.create_engine(backend.uri, connect_args=password)
     try:
         yield engine
     except sqlalchemy.exc.DBAPIError as exc:
-        said = str(exc.orig).strip().partition("\n")[0]
+        reason = str(exc.orig).strip().partition("\n")[0]
         raise RefusedError(
-            f"{backend.shown} does not take this: {said}", "look at its rights and space"
+            f"{backend.display_uri} refuses the request: {reason}",
+            "check the user's rights and the disk space",
         ) from exc
     finally:
         engine.dispose()
@@ -58,7 +59,7 @@ def engine_of(backend: Backend) -> Iterator[sqlalchemy.Engine]:
 
 @contextlib.contextmanager
 def snapshot(backend: Backend) -> Iterator[sqlalchemy.Connection]:
-    """Open a database as it is at this moment, whatever is written to it meanwhile."""
+    """Yield a connection that reads the database as it is now, whatever others write to it meanwhile."""
     with contextlib.ExitStack() as stack:
         if backend.sqlite_file:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlctl-backup-")))
@@ -71,153 +72,158 @@ def snapshot(backend: Backend) -> Iterator[sqlalchemy.Connection]:
             stack.callback(engine.dispose)
             yield stack.enter_context(engine.connect())
             return
-        engine = stack.enter_context(engine_of(backend))
+        engine = stack.enter_context(open_engine(backend))
         connection = stack.enter_context(engine.connect())
         yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def revisions(connection: sqlalchemy.Connection) -> dict[str, str]:
-    """Return the schema's revision, and that of basic-auth's tables; neither where there are no tables."""
+def read_revisions(connection: sqlalchemy.Connection) -> dict[str, str]:
+    """Return the schema revision by version table, also that of basic-auth's tables; {} without tables."""
     present = set(sqlalchemy.inspect(connection).get_table_names())
     found = {
         table: connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608  # constants
-        for table in VERSIONS
+        for table in VERSION_TABLES
         if table in present
     }
     return {table: str(revision) for table, revision in found.items() if revision}
 
 
-def tables(connection: sqlalchemy.Connection) -> list[sqlalchemy.Table]:
-    """Return MLflow's tables of data, each after those that it refers to; another program's are none of ours."""
-    ours = schema.tables() - PASSING
+def reflect_tables(connection: sqlalchemy.Connection) -> list[sqlalchemy.Table]:
+    """Return MLflow's tables, each after those that it refers to; other programs' tables are left out."""
+    own = schema.mlflow_tables() - TRANSIENT_TABLES
     metadata = MetaData()
-    metadata.reflect(connection, only=lambda name, _: name in ours)
-    return [table for table in metadata.sorted_tables if table.name in ours]
+    metadata.reflect(connection, only=lambda name, _: name in own)
+    return [table for table in metadata.sorted_tables if table.name in own]
 
 
-def locations(
-    connection: sqlalchemy.Connection, among: Iterable[sqlalchemy.Table]
+def artifact_locations(
+    connection: sqlalchemy.Connection, tables: Iterable[sqlalchemy.Table]
 ) -> list[tuple[str, str, str]]:
-    """Return where artifacts of all that is not deleted are: of what kind it is, its id or name, and a location."""
-    found = []
-    for table in among:
+    """Return (kind, id or name, artifact location) of everything that is not deleted."""
+    locations = []
+    for table in tables:
         if table.name in LOCATED:
-            kind, whose, columns, stage = LOCATED[table.name]
-            for row in connection.execute(table.select().where(table.c[stage].not_in(GONE))).mappings():
-                location = next((row[column] for column in columns if row.get(column)), None)
+            kind, name_columns, location_columns, stage = LOCATED[table.name]
+            query = table.select().where(table.c[stage].not_in(DELETED_STAGES))
+            for row in connection.execute(query).mappings():
+                location = next((row[column] for column in location_columns if row.get(column)), None)
                 if location:
-                    found.append((kind, "/".join(str(row[column]) for column in whose), location))
-    return found
+                    locations.append((kind, "/".join(str(row[column]) for column in name_columns), location))
+    return locations
 
 
-def rows(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Iterator[bytes]:
-    """Yield a table's rows, a line of JSON each, in the order of its key."""
+def dump_rows(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Iterator[bytes]:
+    """Yield a table's rows in the order of its key, each as a line of JSON."""
     query = sqlalchemy.select(table).order_by(*table.primary_key.columns)
-    for row in connection.execution_options(yield_per=AT_ONCE).execute(query):
-        yield json.dumps([_plain(value) for value in row], ensure_ascii=False).encode() + b"\n"
+    for row in connection.execution_options(yield_per=BATCH_SIZE).execute(query):
+        yield json.dumps([_to_json(value) for value in row], ensure_ascii=False).encode() + b"\n"
 
 
-def demand_fit(backend: Backend, wanted: Mapping[str, str], named: Iterable[str]) -> None:
-    """Raise where rows of these revisions and tables cannot go into a database, before anything is changed.
+def require_restorable(backend: Backend, revisions: Mapping[str, str], table_names: Iterable[str]) -> None:
+    """Check, before anything changes, that rows of these revisions and tables can be loaded into a database.
 
-    Raises BadDataError for tables that are not MLflow's; RefusedError where the database holds anything that
-    somebody made, or where its schema is another.
+    Raises BadDataError for tables that are not MLflow's; RefusedError if the database contains something that a user
+    made, or has another schema.
     """
-    if unknown := set(named) - schema.tables():
+    if unknown := set(table_names) - schema.mlflow_tables():
         raise BadDataError(f"the backup has tables that are not MLflow's: {', '.join(sorted(unknown))}")
-    for table, folder in VERSIONS.items():
-        if table in wanted and wanted[table] not in schema.revisions(folder):
+    for version, folder in VERSION_TABLES.items():
+        if version in revisions and revisions[version] not in schema.revisions(folder):
             raise RefusedError(
-                f"the backup's schema ({wanted[table]}) was made by a newer MLflow than this one",
+                f"a newer MLflow than this one made the backup's schema ({revisions[version]})",
                 "upgrade mlflow here",
             )
     if (file := backend.sqlite_file) and not file.exists():
         return
-    with engine_of(backend) as engine, engine.connect() as connection:
-        present, found = tables(connection), revisions(connection)
+    with open_engine(backend) as engine, engine.connect() as connection:
+        present, found = reflect_tables(connection), read_revisions(connection)
         if present and "alembic_version" not in found:
             raise RefusedError(
-                f"{backend.shown} is not empty: it has another program's {present[0].name}",
+                f"{backend.display_uri} is not empty: it has the table {present[0].name} of another program",
                 "restore into an empty database",
             )
-        for version in VERSIONS:
-            if version in found and wanted.get(version, found[version]) != found[version]:
+        for version in VERSION_TABLES:
+            if version in found and revisions.get(version, found[version]) != found[version]:
                 raise RefusedError(
-                    f"the backup's schema ({wanted[version]}) is not that of {backend.shown} ({found[version]})",
-                    "restore into a database without tables, then say mlctl server-up --upgrade-db",
+                    f"the backup's schema ({revisions[version]}) is not that of {backend.display_uri} ({found[version]})",
+                    "restore into a database without tables, then run: mlctl server-up --upgrade-db",
                 )
-        for one in present:
-            rows = sqlalchemy.select(sqlalchemy.literal(1)).select_from(one).limit(1)
-            if connection.execute(rows.where(text(MADE_BY_HAND.get(one.name, "1 = 1")))).first():
+        for table in present:
+            query = sqlalchemy.select(sqlalchemy.literal(1)).select_from(table).limit(1)
+            if connection.execute(query.where(text(USER_ROWS.get(table.name, "1 = 1")))).first():
                 raise RefusedError(
-                    f"{backend.shown} is not empty: it has {one.name}", "restore into an empty database"
+                    f"{backend.display_uri} is not empty: it has {table.name}",
+                    "restore into an empty database",
                 )
 
 
-def create_schema(backend: Backend, wanted: Mapping[str, str]) -> None:
-    """Create the tables of these revisions, where there are none."""
+def create_schema(backend: Backend, revisions: Mapping[str, str]) -> None:
+    """Create the tables of these revisions, if the database has none."""
     from alembic import command
     from mlflow.store.db import utils
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
     if file := backend.sqlite_file:
         file.parent.mkdir(parents=True, exist_ok=True)
-    with engine_of(backend) as engine:
+    with open_engine(backend) as engine:
         with engine.connect() as connection:
-            there = "alembic_version" in revisions(connection)
-        if not there:
+            exists = "alembic_version" in read_revisions(connection)
+        if not exists:
             Base.metadata.create_all(engine)
             config = utils._get_alembic_config(backend.uri)
             with engine.begin() as connection:
                 config.attributes["connection"] = connection
-                command.upgrade(config, wanted["alembic_version"])
-        if "alembic_version_auth" in wanted:
+                command.upgrade(config, revisions["alembic_version"])
+        if "alembic_version_auth" in revisions:
             from mlflow.server.auth.db import utils as auth
 
-            auth.migrate(engine, wanted["alembic_version_auth"])
+            auth.migrate(engine, revisions["alembic_version_auth"])
 
 
-def load(
+def load_rows(
     backend: Backend, lines: Mapping[str, Iterable[bytes]], moved: tuple[str, str] | None = None
 ) -> None:
-    """Fill these tables of an empty schema, all or nothing: what migrations put there is replaced.
+    """Fill these tables of an empty schema in one transaction, and replace rows that migrations put there.
 
-    Where artifacts were `moved` from one place to another, what names the one names the other afterwards.
+    If artifacts `moved` from one location to another, rows that name the old one name the new one afterwards.
     """
-    with engine_of(backend) as engine, engine.begin() as connection:
-        named = [table for table in tables(connection) if table.name in lines]
-        if missing := set(lines) - {table.name for table in named}:
+    with open_engine(backend) as engine, engine.begin() as connection:
+        tables = [table for table in reflect_tables(connection) if table.name in lines]
+        if missing := set(lines) - {table.name for table in tables}:
             raise BadDataError(
-                f"the backup has tables that this database has not: {', '.join(sorted(missing))}"
+                f"the backup has tables that this database does not have: {', '.join(sorted(missing))}"
             )
-        for table in reversed(named):
+        for table in reversed(tables):
             connection.execute(table.delete())
-        for table in named:
-            _fill(connection, table, lines[table.name])
+        for table in tables:
+            _insert_rows(connection, table, lines[table.name])
         if moved:
-            _rename(connection, named, *moved)
+            _change_locations(connection, tables, *moved)
 
 
-def _rename(connection: sqlalchemy.Connection, among: list[sqlalchemy.Table], old: str, new: str) -> None:
-    known = {table.name: table for table in among}
-    for name, column in NAMED:
-        if name in known:
-            here = known[name].c[column]
-            begins = sqlalchemy.func.substr(here, 1, len(old) + 1) == f"{old}/"
-            rest = sqlalchemy.literal(new).concat(sqlalchemy.func.substr(here, len(old) + 1))
+def _change_locations(
+    connection: sqlalchemy.Connection, tables: list[sqlalchemy.Table], old: str, new: str
+) -> None:
+    tables_by_name = {table.name: table for table in tables}
+    for name, column_name in LOCATION_COLUMNS:
+        if name in tables_by_name:
+            table = tables_by_name[name]
+            column = table.c[column_name]
+            is_below = sqlalchemy.func.substr(column, 1, len(old) + 1) == f"{old}/"
+            rest = sqlalchemy.literal(new).concat(sqlalchemy.func.substr(column, len(old) + 1))
             connection.execute(
-                known[name].update().where(sqlalchemy.or_(here == old, begins)).values({column: rest})
+                table.update().where(sqlalchemy.or_(column == old, is_below)).values({column_name: rest})
             )
 
 
-def _fill(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Iterable[bytes]) -> None:
+def _insert_rows(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Iterable[bytes]) -> None:
     columns = [column for column in table.columns if column.computed is None]
     positions = [(list(table.columns).index(column), column.name) for column in columns]
     batch: list[dict[str, Any]] = []
     for line in lines:
         values = json.loads(line)
-        batch.append({name: _restored(values[position]) for position, name in positions})
-        if len(batch) == AT_ONCE:
+        batch.append({name: _from_json(values[position]) for position, name in positions})
+        if len(batch) == BATCH_SIZE:
             connection.execute(table.insert(), batch)
             batch = []
     if batch:
@@ -227,19 +233,19 @@ def _fill(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Ite
 
 
 def _advance_sequences(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> None:
-    """Let PostgreSQL count on from the restored keys: rows that bring a key do not move its sequence."""
+    """Let PostgreSQL continue after the restored keys: rows that bring a key do not advance its sequence."""
     for column in table.primary_key.columns:
         name = {"table": f'"{table.name}"', "column": column.name}
         sequence = connection.execute(text("SELECT pg_get_serial_sequence(:table, :column)"), name).scalar()
         if sequence:
             last = connection.execute(sqlalchemy.select(sqlalchemy.func.max(column))).scalar()
-            if last:  # a sequence cannot be set to 0, which is the first experiment's
+            if last:  # a sequence cannot be set to 0, which is the key of the first experiment
                 connection.execute(
                     text("SELECT setval(:sequence, :last)"), {"sequence": sequence, "last": last}
                 )
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, (bytes, memoryview)):
         return {"bytes": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, datetime.datetime):
@@ -249,7 +255,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restored(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, inner),) = value.items()

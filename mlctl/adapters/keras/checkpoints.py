@@ -1,9 +1,9 @@
-"""Where a training stands, on disk after every epoch: whole or not at all, and known by its digest.
+"""Checkpoints of a training: written after every epoch, complete or not at all, and checked by a digest.
 
     checkpoints/00007-00005.ckpt   all variables of model and optimizer, and every epoch's metrics, after epoch 7
-    checkpoints/best-00005.ckpt    the weights of the best epoch so far, kept apart
+    checkpoints/best-00005.ckpt    weights of the best epoch so far, epoch 5, in a file of their own
 
-Each file begins with the SHA-256 of the rest, so that a torn one is seen, and the one before is taken.
+Each file begins with the SHA-256 of the rest. A damaged file is detected, and the one before it is used.
 """
 
 from __future__ import annotations
@@ -20,116 +20,131 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.runlog.journal import write_atomically
-from mlctl.domain.run_queries import CHECKPOINT
+from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.errors import BadDataError, MlctlError
+from mlctl.files import write_atomically
+
+ARTIFACT_FOLDER = CHECKPOINT_FOLDER  # where a run's artifacts have a copy of the newest checkpoint
+KEPT_CHECKPOINTS = 2
+PATTERN = "[0-9]*-[0-9]*.ckpt"
+DIGEST_BYTES = 32
+HEADER = "about"  # name of the array that holds the JSON header
 
 Array = np.ndarray[Any, Any]
-SHARED = CHECKPOINT
-KEPT = 2
-EVERY = "[0-9]*-[0-9]*.ckpt"
-DIGEST_BYTES = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """State after an epoch: `variables` of model and optimizer in Keras's order, `best` weights and epoch.
+    """The state of a training after an epoch.
 
-    `epochs` are [number, metrics, seconds] of every finished epoch.
+    Attributes:
+        epoch: number of the last epoch; epochs count from 1.
+        variables: those of model and optimizer, in Keras's order.
+        epochs: [number, metrics, seconds] of every epoch.
+        best_epoch: number of the best epoch.
+        best_weights: the model's weights after the best epoch.
     """
 
     epoch: int
     variables: Sequence[Array]
     epochs: Sequence[Sequence[Any]]
-    best: int
+    best_epoch: int
     best_weights: Sequence[Array]
 
 
 class CheckpointWriter:
-    """Writes checkpoints behind the training's back: only the newest matters, so a slow disk skips some.
+    """Writes checkpoints in a thread; if the disk is slow, only the newest one is written.
 
-    Every `share_every_s` seconds at most, `share` is called with the files that the newest is made of.
+    `upload` is called at most every `upload_every_s` seconds, with the files of the newest checkpoint. `failure`
+    is the last error of the thread; training goes on without checkpoints.
     """
 
-    def __init__(self, folder: Path, share: Callable[[list[Path]], None], share_every_s: float) -> None:
+    def __init__(self, folder: Path, upload: Callable[[list[Path]], None], upload_every_s: float) -> None:
         self.folder = folder
-        self._share = share
-        self._share_every_s = share_every_s
-        self._shared_at = time.monotonic()
-        self._best_on_disk = 0
         self.failure: Exception | None = None
+        self._upload = upload
+        self._upload_every_s = upload_every_s
+        self._uploaded_at = time.monotonic()
+        self._best_on_disk = 0
         self._next: Checkpoint | None = None
         self._closing = False
-        self._wake = threading.Condition()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="mlctl-checkpoints", daemon=True)
         self._thread.start()
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Have a checkpoint written soon; its arrays must not change any more."""
-        with self._wake:
+        """Write a checkpoint soon; its arrays must not change any more."""
+        with self._changed:
             self._next = checkpoint
-            self._wake.notify()
+            self._changed.notify()
 
     def close(self) -> None:
         """Wait until the newest checkpoint is on disk."""
-        with self._wake:
+        with self._changed:
             self._closing = True
-            self._wake.notify()
+            self._changed.notify()
         self._thread.join()
 
     def _work(self) -> None:
         while True:
-            with self._wake:
+            with self._changed:
                 while self._next is None:
                     if self._closing:
                         return
-                    self._wake.wait()
+                    self._changed.wait()
                 checkpoint, self._next = self._next, None
             try:
-                written = self._save(checkpoint)
-                if time.monotonic() - self._shared_at >= self._share_every_s:
-                    self._shared_at = time.monotonic()
-                    self._share(written)
-            except (OSError, MlctlError) as error:  # a full disk: training goes on, and its end will tell
+                files = self._save(checkpoint)
+                if time.monotonic() - self._uploaded_at >= self._upload_every_s:
+                    self._uploaded_at = time.monotonic()
+                    self._upload(files)
+            except (OSError, MlctlError) as error:  # a full disk, for example: the caller reads `failure`
                 self.failure = error
 
     def _save(self, checkpoint: Checkpoint) -> list[Path]:
-        """Write a checkpoint, take away all but the newest two, and return the files of the new one."""
+        """Write a checkpoint, delete all but the newest two, and return the files of the new one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        best = best_of(path := self.folder / f"{checkpoint.epoch:05}-{checkpoint.best:05}.ckpt")
-        if checkpoint.best != self._best_on_disk:  # one that an earlier process has left may be torn
-            _write(best, {"epoch": checkpoint.best}, checkpoint.best_weights)
-            self._best_on_disk = checkpoint.best
+        path = self.folder / f"{checkpoint.epoch:05}-{checkpoint.best_epoch:05}.ckpt"
+        best = best_weights_path(path)
+        if checkpoint.best_epoch != self._best_on_disk:  # a file that an earlier process left may be damaged
+            _write(best, {"epoch": checkpoint.best_epoch}, checkpoint.best_weights)
+            self._best_on_disk = checkpoint.best_epoch
         _write(path, {"epoch": checkpoint.epoch, "epochs": checkpoint.epochs}, checkpoint.variables)
-        kept = sorted(self.folder.glob(EVERY))[-KEPT:]
-        wanted = {*kept, *(best_of(one) for one in kept)}
-        for one in self.folder.glob("*.ckpt"):
-            if one not in wanted:
-                one.unlink(missing_ok=True)
+        newest = sorted(self.folder.glob(PATTERN))[-KEPT_CHECKPOINTS:]
+        needed = {*newest, *(best_weights_path(file) for file in newest)}
+        for file in self.folder.glob("*.ckpt"):
+            if file not in needed:
+                file.unlink(missing_ok=True)
         return [best, path]
 
 
-def best_of(path: Path) -> Path:
+def best_weights_path(path: Path) -> Path:
     """Return the file of the best weights that belongs to a checkpoint's file."""
     return path.with_name(f"best-{path.stem.rpartition('-')[2]}.ckpt")
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """Return the newest whole checkpoint, or None where there is none."""
-    for path in sorted(folder.glob(EVERY), reverse=True):
+def load_newest(folder: Path) -> Checkpoint | None:
+    """Return the newest undamaged checkpoint, or None if there is none."""
+    for path in sorted(folder.glob(PATTERN), reverse=True):
         try:
-            about, variables = _read(path)
-            best, best_weights = _read(best_of(path))
+            header, variables = _read(path)
+            best_header, best_weights = _read(best_weights_path(path))
         except (BadDataError, OSError):
             continue
-        return Checkpoint(about["epoch"], variables, about["epochs"], best["epoch"], best_weights)
+        return Checkpoint(
+            epoch=header["epoch"],
+            variables=variables,
+            epochs=header["epochs"],
+            best_epoch=best_header["epoch"],
+            best_weights=best_weights,
+        )
     return None
 
 
-def _write(path: Path, about: dict[str, Any], arrays: Sequence[Array]) -> None:
+def _write(path: Path, header: dict[str, Any], arrays: Sequence[Array]) -> None:
     buffer = io.BytesIO()
     named: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays)}
-    named["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    named[HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(buffer, **named)
     content = buffer.getvalue()
     write_atomically(path, hashlib.sha256(content).digest() + content)
@@ -138,7 +153,7 @@ def _write(path: Path, about: dict[str, Any], arrays: Sequence[Array]) -> None:
 def _read(path: Path) -> tuple[dict[str, Any], list[Array]]:
     content = path.read_bytes()
     if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
-        raise BadDataError(f"{path} is torn", "the checkpoint before it will do")
-    with np.load(io.BytesIO(content[DIGEST_BYTES:]), allow_pickle=False) as found:
-        about = json.loads(found["about"].tobytes())
-        return about, [found[f"a{number}"] for number in range(len(found.files) - 1)]
+        raise BadDataError(f"the checkpoint {path} is damaged", "use the checkpoint before it")
+    with np.load(io.BytesIO(content[DIGEST_BYTES:]), allow_pickle=False) as arrays:
+        header = json.loads(arrays[HEADER].tobytes())
+        return header, [arrays[f"a{number}"] for number in range(len(arrays.files) - 1)]

@@ -1,8 +1,8 @@
-"""Training on several devices at once: each has the model's weights and a share of every batch.
+"""Data-parallel training on several devices: each has the model's weights, and a shard of every batch.
 
-The gradient of a batch is the mean over its shares, so that a step is that of one device, up to rounding and to
-what a layer learns from its share alone (BatchNormalization). Shares are equal: where a batch does not divide,
-its first rows count twice.
+The gradient of a batch is the mean over its shards. A step therefore equals that of one device, except for
+rounding and for layers that compute statistics of their shard alone (BatchNormalization). Shards have equal
+size: if a batch cannot be divided equally, its first rows count twice.
 """
 
 from __future__ import annotations
@@ -15,40 +15,44 @@ import tensorflow as tf
 from mlctl.data.dataset import Dataset
 from mlctl.data.sparse_bags import SparseBags
 
-LEAST_ROWS = 32  # of a batch, for each device: with fewer they wait for each other longer than they compute
+MIN_ROWS_PER_DEVICE = 32  # of a batch: with fewer, devices wait for each other longer than they compute
 
 
-def scope_for(data: Dataset, batch_size: int) -> AbstractContextManager[object]:
-    """Return what a model is to be built in: on as many GPUs as a batch keeps busy, if that is more than one."""
-    gpus = [one.name for one in tf.config.list_logical_devices("GPU")]
-    return scope(gpus[: 1 if isinstance(data.train.inputs, SparseBags) else batch_size // LEAST_ROWS])
+def distribution_scope(data: Dataset, batch_size: int) -> AbstractContextManager[object]:
+    """Return the scope to build a model in: all GPUs that a batch keeps busy, if that is more than one."""
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    is_sparse = isinstance(data.train.inputs, SparseBags)
+    return mirrored_scope(gpus[: 1 if is_sparse else batch_size // MIN_ROWS_PER_DEVICE])
 
 
-def scope(devices: list[str]) -> AbstractContextManager[object]:
-    """Return what a model is to be built in, to be trained on these devices."""
+def mirrored_scope(devices: list[str]) -> AbstractContextManager[object]:
+    """Return the scope to build a model in that trains on these devices."""
     if len(devices) < 2:
         return nullcontext()
-    found: AbstractContextManager[object] = tf.distribute.MirroredStrategy(devices).scope()
-    return found
+    scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy(devices).scope()
+    return scope
 
 
-def count(model: keras.Model) -> int:
-    """Return on how many devices a model trains."""
+def count_devices(model: keras.Model) -> int:
+    """Return the number of devices that a model trains on."""
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
 def train_step(model: keras.Model, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-    """Train on one batch, with the model's own `train_step`; to be called inside a graph."""
-    shares = count(model)
-    if shares == 1:
+    """Train on one batch with the model's own `train_step`; call this in a graph.
+
+    `inputs` (n, …) and `targets` (n, …) are the whole batch.
+    """
+    devices = count_devices(model)
+    if devices == 1:
         model.train_step((inputs, targets))
         return
     rows = tf.shape(targets)[0]
-    each = -(-rows // shares)
+    shard_size = -(-rows // devices)
 
-    def share(inputs: tf.Tensor, targets: tf.Tensor) -> None:
-        number = tf.distribute.get_replica_context().replica_id_in_sync_group
-        own = (number * each + tf.range(each)) % rows
-        model.train_step((tf.gather(inputs, own), tf.gather(targets, own)))
+    def train_shard(inputs: tf.Tensor, targets: tf.Tensor) -> None:
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group
+        shard = (device * shard_size + tf.range(shard_size)) % rows
+        model.train_step((tf.gather(inputs, shard), tf.gather(targets, shard)))
 
-    model.distribute_strategy.run(share, args=(inputs, targets))
+    model.distribute_strategy.run(train_shard, args=(inputs, targets))

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported the cheap way and set up once: seed, precision, threads, hardware."""
+"""TensorFlow and Keras: fast imports, seeds, precision, threads, and the hardware that they run on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mlctl.errors import ConfigurationError
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What training runs on: GPUs by name, or a CPU with or without bfloat16 arithmetic."""
+    """Hardware of this machine: names of its GPUs, CPU, number of cores, and whether it supports bfloat16."""
 
     gpus: tuple[str, ...]
     cpu: str
@@ -27,87 +27,99 @@ class Hardware:
 
 
 @contextmanager
-def frugal_imports() -> Iterator[None]:
-    """Import heavy libraries with the collector off, then freeze them: it would walk half a million objects."""
-    was_on = gc.isenabled()
+def fast_imports() -> Iterator[None]:
+    """Disable garbage collection during imports, and exempt the imported objects from it afterwards.
+
+    Heavy libraries create half a million objects, which every collection would traverse.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if was_on:
+        if was_enabled:
             gc.enable()
 
 
 def import_keras() -> None:
-    """Import Keras on TensorFlow, quietly; raises ConfigurationError where another backend is set."""
+    """Import Keras on TensorFlow without its messages; raise ConfigurationError if another backend is set."""
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise ConfigurationError(
-            f"KERAS_BACKEND is {backend}, and mlctl trains on TensorFlow", "unset KERAS_BACKEND"
+            f"KERAS_BACKEND is {backend}, but mlctl trains on TensorFlow", "unset KERAS_BACKEND"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with (
-        frugal_imports(),
-        silent_stderr(),
-    ):  # TensorFlow's C++ writes to the descriptor before any level counts
+    # TensorFlow's C++ code writes to stderr before it reads its log level
+    with fast_imports(), silent_stderr():
         import keras
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")
         for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)  # leave room for whoever else uses it
+            tf.config.experimental.set_memory_growth(gpu, True)  # leave memory for other programs
         keras.utils.disable_interactive_logging()
 
 
-def hardware() -> Hardware:
-    """Return what this machine trains on."""
+def detect_hardware() -> Hardware:
+    """Return the hardware of this machine."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    names = tuple(detail.get("device_name", "GPU") for detail in details)
-    capable = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    model, flags = cpu()
-    cpu_can = bool({"avx512_bf16", "amx_bf16"} & flags)
-    return Hardware(names, model, os.cpu_count() or 1, capable if gpus else cpu_can)
+    if gpus:
+        bfloat16 = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+    else:
+        bfloat16 = bool({"avx512_bf16", "amx_bf16"} & read_cpu()[1])
+    return Hardware(
+        gpus=tuple(detail.get("device_name", "GPU") for detail in details),
+        cpu=read_cpu()[0],
+        cores=os.cpu_count() or 1,
+        bfloat16=bfloat16,
+    )
 
 
-def gpus_by_number() -> list[str]:
-    """Return the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them to another."""
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process sees, in the form of CUDA_VISIBLE_DEVICES."""
     import tensorflow as tf
 
     count = len(tf.config.list_physical_devices("GPU"))
-    told = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return told.split(",")[:count] if told else [str(number) for number in range(count)]
+    selected = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return selected.split(",")[:count] if selected else [str(number) for number in range(count)]
 
 
-def fork_is_safe(found: Hardware) -> bool:
-    """Whether a process that has imported TensorFlow may be forked: not on macOS, nor beside a GPU's driver."""
-    return sys.platform == "linux" and not found.gpus
+def is_fork_safe(hardware: Hardware) -> bool:
+    """Return whether a process that has imported TensorFlow may fork: not on macOS, and not with a GPU."""
+    return sys.platform == "linux" and not hardware.gpus
 
 
-def precision_for(wanted: str, worthwhile: bool, found: Hardware) -> str:
-    """Return the precision to train in: `auto` takes bfloat16 where the recipe gains and the hardware has it."""
-    if wanted != "auto":
-        return wanted
-    return BFLOAT16 if worthwhile and found.bfloat16 else FLOAT32
+def choose_precision(precision: str, *, prefer_bfloat16: bool, hardware: Hardware) -> str:
+    """Return the precision to train in; "auto" is bfloat16 if the recipe prefers it and the hardware supports it."""
+    if precision != "auto":
+        return precision
+    return BFLOAT16 if prefer_bfloat16 and hardware.bfloat16 else FLOAT32
 
 
-def keep_to_one_thread() -> None:
-    """Let TensorFlow compute in one thread; it counts only before the first computation of the process.
+def use_one_thread() -> None:
+    """Make TensorFlow compute in one thread. This has an effect only before the process's first computation.
 
-    A small network's steps are shorter than handing them to other threads: a third less CPU, and sooner done.
+    Steps of a small network are shorter than passing them to other threads: training takes a third less CPU
+    time, and ends sooner.
     """
+    with suppress(RuntimeError):  # TensorFlow has computed already
+        set_threads(1)
+
+
+def set_threads(threads: int) -> None:
+    """Set the number of threads within an operation; operations run one after another."""
     import tensorflow as tf
 
-    with suppress(RuntimeError):  # it has computed already
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def begin(seed: int, precision: str) -> None:
-    """Forget earlier models, seed everything, and set the precision that layers are built in."""
+def start_session(seed: int, precision: str) -> None:
+    """Forget earlier models, seed all random generators, and set the precision of layers that are built next."""
     import keras
 
     keras.utils.clear_session(free_memory=False)
@@ -115,27 +127,27 @@ def begin(seed: int, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
-def cpu() -> tuple[str, set[str]]:
-    """Return the processor's name and its flags (Linux; elsewhere no flags are known)."""
+def read_cpu() -> tuple[str, set[str]]:
+    """Return the processor's name and its flags (no flags except on Linux)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine(), set()
-    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return found.get("model name", platform.machine()), set(found.get("flags", "").split())
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return fields.get("model name", platform.machine()), set(fields.get("flags", "").split())
 
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Send what C++ libraries write to descriptor 2 nowhere, unless TF_CPP_MIN_LOG_LEVEL asks for it."""
+    """Discard what C++ libraries write to file descriptor 2, unless TF_CPP_MIN_LOG_LEVEL is set to show it."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
         yield
         return
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)

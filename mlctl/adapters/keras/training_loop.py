@@ -1,4 +1,4 @@
-"""The training loop: epochs in pieces, one validation pass, the best epoch kept."""
+"""The training loop: epochs in pieces, one validation pass after each, and the weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import keras
 import numpy as np
 
 from mlctl.adapters.keras.checkpoints import Checkpoint
-from mlctl.adapters.keras.programs import Predictor, Program, predict, results
+from mlctl.adapters.keras.programs import BatchPredictor, EpochProgram, current_metrics, predict
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, RefusedError, UsageError
 
-PIECE_S = 0.2  # how long a piece should take: progress is shown, and Ctrl-C heard, between pieces
+PIECE_S = 0.2  # target duration of a piece: progress is shown and Ctrl-C is handled between pieces
+MAX_PIECE_GROWTH = 8.0
 
 Array = np.ndarray[Any, Any]
-Scores = Callable[[Array], Mapping[str, float]]
+ScoreFunction = Callable[[Array], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch; `number` counts from 1."""
+    """One finished epoch. `number` counts from 1; `seconds` is its wall time, validation included."""
 
     number: int
     metrics: Mapping[str, float]
@@ -33,127 +34,146 @@ class Epoch:
 
 @dataclass
 class TrainingProgress:
-    """How far a training has come: every epoch, and the weights of the best by the objective."""
+    """Every epoch of a training, and the weights of the best one by the objective."""
 
     objective: Objective
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_weights: list[Array] = field(default_factory=list)
 
-    def add(self, epoch: Epoch, weights: Callable[[], list[Array]]) -> None:
-        """Add an epoch; where it is the best so far, keep its weights."""
+    def add(self, epoch: Epoch, get_weights: Callable[[], list[Array]]) -> None:
+        """Add an epoch; keep its weights if it is the best so far.
+
+        Raises UsageError if training does not measure the objective.
+        """
         if self.objective.metric not in epoch.metrics:
             raise UsageError(
-                f"the objective {self.objective.metric!r} is none of what training measures",
-                f"there are: {', '.join(epoch.metrics)}",
+                f"training does not measure the objective {self.objective.metric!r}",
+                f"metrics: {', '.join(epoch.metrics)}",
             )
         value = epoch.metrics[self.objective.metric]
         self.epochs.append(epoch)
-        if self.best is None or self.objective.better(value, self.best.metrics[self.objective.metric]):
-            self.best, self.best_weights = epoch, weights()
+        if self.best is None or self.objective.is_better(value, self.best.metrics[self.objective.metric]):
+            self.best, self.best_weights = epoch, get_weights()
 
-    def state(self, model: keras.Model) -> Checkpoint:
-        """Return all that going on from here needs."""
+    def make_checkpoint(self, model: keras.Model) -> Checkpoint:
+        """Return everything that is needed to resume after the last epoch."""
         assert self.best is not None
         return Checkpoint(
-            self.epochs[-1].number,
-            [np.array(variable) for variable in _variables(model)],
-            [[epoch.number, dict(epoch.metrics), epoch.seconds] for epoch in self.epochs],
-            self.best.number,
-            self.best_weights,
+            epoch=self.epochs[-1].number,
+            variables=[np.array(variable) for variable in _variables(model)],
+            epochs=[[epoch.number, dict(epoch.metrics), epoch.seconds] for epoch in self.epochs],
+            best_epoch=self.best.number,
+            best_weights=self.best_weights,
         )
 
     def restore(self, checkpoint: Checkpoint, model: keras.Model) -> None:
-        """Go back to where a checkpoint was written; raises RefusedError where the model is another."""
+        """Set progress and model to a checkpoint; raise RefusedError if the model has other shapes."""
         variables = _variables(model)
-        if [tuple(one.shape) for one in variables] != [one.shape for one in checkpoint.variables]:
+        if [tuple(variable.shape) for variable in variables] != [
+            array.shape for array in checkpoint.variables
+        ]:
             raise RefusedError(
-                "the checkpoint is of another model than the recipe builds now", "train anew: mlctl train"
+                "the recipe builds another model than the one in the checkpoint",
+                "start a new training: mlctl train",
             )
         for variable, value in zip(variables, checkpoint.variables, strict=True):
             variable.assign(value)
         self.epochs = [Epoch(number, metrics, seconds) for number, metrics, seconds in checkpoint.epochs]
-        self.best = next(epoch for epoch in self.epochs if epoch.number == checkpoint.best)
+        self.best = next(epoch for epoch in self.epochs if epoch.number == checkpoint.best_epoch)
         self.best_weights = list(checkpoint.best_weights)
 
-    def stalled(self, patience: int | None) -> bool:
-        """Whether `patience` epochs have passed without a better one."""
+    def has_stalled(self, patience: int | None) -> bool:
+        """Return whether `patience` epochs have passed without a better one."""
         return bool(patience and self.best and self.epochs[-1].number - self.best.number >= patience)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
-    """Return weights, dropout's seeds and the optimizer's state; metrics begin anew with every epoch."""
+    """Return weights, seeds of random layers and the optimizer's state; metrics restart with every epoch."""
     return [*model.variables, *model.optimizer.variables]
 
 
-class Loop:
-    """Training of one model by one program; `run` goes on from wherever `progress` is."""
+@dataclass(kw_only=True)
+class TrainingLoop:
+    """Trains one model.
 
-    def __init__(
-        self, model: keras.Model, program: Program, predictor: Predictor, validation: tuple[Any, Array] | None,
-        scores: Scores, seed: int, listener: ProgressListener,
-    ) -> None:  # fmt: skip
-        self.model = model
-        self.program = program
-        self.predictor = predictor
-        self.validation = validation
-        self.scores = scores
-        self.seed = seed
-        self.listener = listener
-        self._piece = 1
+    Attributes:
+        model: the compiled model.
+        program: trains on the data, in batches.
+        predictor: predicts validation inputs.
+        validation: encoded inputs and targets of the validation rows, or None.
+        score: returns metrics of the predictions (n, k) for the validation rows.
+        seed: determines, with the epoch's number, the order of the rows.
+        listener: is told about progress.
+    """
+
+    model: keras.Model
+    program: EpochProgram
+    predictor: BatchPredictor
+    validation: tuple[Any, Array] | None
+    score: ScoreFunction
+    seed: int
+    listener: ProgressListener
+    _piece: int = 1  # number of batches that are trained without a break
 
     def run(
-        self, progress: TrainingProgress, epochs: int, patience: int | None, ended: Callable[[Epoch], None]
+        self,
+        progress: TrainingProgress,
+        *,
+        epochs: int,
+        patience: int | None,
+        on_epoch_end: Callable[[Epoch], None],
     ) -> TrainingProgress:
-        """Train up to epoch `epochs`, telling of each as it ends; the data's order is set by seed and epoch.
+        """Train from the end of `progress` up to epoch `epochs`, or until `patience` epochs bring nothing better.
 
-        Raises BadDataError where the loss is no longer a number.
+        Raises BadDataError if the loss is not finite.
         """
-        while len(progress.epochs) < epochs and not progress.stalled(patience):
-            epoch = self._epoch(len(progress.epochs) + 1)
+        while len(progress.epochs) < epochs and not progress.has_stalled(patience):
+            epoch = self._run_epoch(len(progress.epochs) + 1)
             if not np.isfinite(epoch.metrics["loss"]):
                 raise BadDataError(
                     f"the loss is {epoch.metrics['loss']} in epoch {epoch.number}: training has diverged",
-                    "lower --learning-rate, or look for absurd values in the data",
+                    "lower --learning-rate, or check the data for extreme values",
                 )
             progress.add(epoch, self.model.get_weights)
-            ended(epoch)
+            on_epoch_end(epoch)
             best = progress.best.number if progress.best else epoch.number
             self.listener.epoch_ended(epoch.number, epoch.metrics, best, epoch.seconds)
         return progress
 
-    def _epoch(self, number: int) -> Epoch:
+    def _run_epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
-        rate = float(self.model.optimizer.learning_rate)
+        learning_rate = float(self.model.optimizer.learning_rate)
         order = np.random.default_rng([self.seed, number]).permutation(self.program.rows)
         self.program.begin_epoch(order)
         self.model.reset_metrics()
         self._train(number)
-        metrics = dict(results(self.model))
+        metrics = dict(current_metrics(self.model))
         if self.validation is not None:
-            metrics.update(self._validated(*self.validation))
-        metrics["learning_rate"] = rate
+            metrics.update(self._validate(*self.validation))
+        metrics["learning_rate"] = learning_rate
         return Epoch(number, metrics, time.perf_counter() - started)
 
     def _train(self, number: int) -> None:
         done, steps = 0, self.program.steps
         while done < steps:
-            until = min(done + self._piece, steps)
+            stop = min(done + self._piece, steps)
             started = time.perf_counter()
-            self.program.train(done, until)
-            spent = time.perf_counter() - started
-            done = until
+            self.program.train(done, stop)
+            seconds = time.perf_counter() - started
+            done = stop
             self.listener.step(number, done, steps)
-            # the first piece holds the compilation, so that pieces only grow
-            if spent < PIECE_S:
-                self._piece = min(steps, max(self._piece + 1, int(self._piece * min(8.0, PIECE_S / spent))))
+            # pieces only grow: the first one includes the compilation, and would shrink the following ones
+            if seconds < PIECE_S:
+                growth = min(MAX_PIECE_GROWTH, PIECE_S / seconds)
+                self._piece = min(steps, max(self._piece + 1, int(self._piece * growth)))
 
-    def _validated(self, inputs: Any, targets: Array) -> dict[str, float]:
-        """Return val_ metrics: the model's own, and those of the task, from one pass."""
+    def _validate(self, inputs: Any, targets: Array) -> dict[str, float]:
+        """Return `val_` metrics from one pass: the model's own, and those of `score`."""
         self.model.reset_metrics()
         predictions, loss = predict(self.predictor, inputs, targets)
-        own = {f"val_{name}": value for name, value in results(self.model).items()}
-        own["val_loss"] = loss
-        for name, value in self.scores(predictions).items():
-            own.setdefault(f"val_{name}", value)
-        return own
+        metrics = {f"val_{name}": value for name, value in current_metrics(self.model).items()}
+        metrics["val_loss"] = loss
+        for name, value in self.score(predictions).items():
+            metrics.setdefault(f"val_{name}", value)
+        return metrics

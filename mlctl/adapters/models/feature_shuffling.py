@@ -1,4 +1,4 @@
-"""A model's answers to the same rows again and again, a few features of them changed each time."""
+"""Repeated predictions for the same rows with a few features changed, for permutation importance."""
 
 from __future__ import annotations
 
@@ -12,43 +12,40 @@ import tensorflow as tf
 Array = np.ndarray[Any, Any]
 
 
-class Changed:
-    """Answers to rows (n, width) of which some features are other than they were.
+class PerturbedPredictor:
+    """Predicts rows (n, width) in which some features are replaced.
 
-    Where a model begins with a Dense layer, the sums of that layer are kept, and what changes of them is added:
-    an answer then costs what the changed features cost, and not what the width does.
+    If the model begins with a Dense layer, the sums of that layer are kept, and only their change is added. A
+    prediction then costs what the changed features cost, not what the width costs.
     """
 
     def __init__(self, model: keras.Model, inputs: Array) -> None:
         self._inputs = inputs
         self._kernel: Array | None = None
-        self._before = inputs
+        self._first_values = inputs
         layers: Sequence[Any] = [model]
-        if (
-            isinstance(model, keras.Sequential)
-            and model.layers
-            and type(model.layers[0]) is keras.layers.Dense
-        ):
+        is_sequential = isinstance(model, keras.Sequential) and model.layers
+        if is_sequential and type(model.layers[0]) is keras.layers.Dense:
             first, *layers = model.layers
             self._kernel = keras.ops.convert_to_numpy(first.kernel).astype(np.float32)
-            self._before = inputs @ self._kernel
+            self._first_values = inputs @ self._kernel
             if first.bias is not None:
-                self._before += keras.ops.convert_to_numpy(first.bias)
+                self._first_values += keras.ops.convert_to_numpy(first.bias)
             layers = [keras.layers.Activation(first.activation, dtype=first.dtype_policy), *layers]
         self._layers = layers
-        self._piece = tf.function(self._traced, reduce_retracing=True)
+        self._predict = tf.function(self._predict_graph, reduce_retracing=True)
 
-    def __call__(self, places: Sequence[int] = (), features: Array | None = None) -> Array:
-        """Return predictions (n, k) where the features at these places are those, (n, places)."""
-        given = self._before
+    def __call__(self, columns: Sequence[int] = (), features: Array | None = None) -> Array:
+        """Return predictions (n, k); `features` (n, len(columns)) replaces these columns of the rows."""
+        values = self._first_values
         if features is not None and self._kernel is not None:
-            given = given + (features - self._inputs[:, places]) @ self._kernel[places]
+            values = values + (features - self._inputs[:, columns]) @ self._kernel[columns]
         elif features is not None:
-            given = given.copy()
-            given[:, places] = features
-        return np.asarray(self._piece(given), np.float32)
+            values = values.copy()
+            values[:, columns] = features
+        return np.asarray(self._predict(values), np.float32)
 
-    def _traced(self, given: tf.Tensor) -> tf.Tensor:
+    def _predict_graph(self, values: tf.Tensor) -> tf.Tensor:
         for layer in self._layers:
-            given = layer(given, training=False)
-        return given
+            values = layer(values, training=False)
+        return values

@@ -1,4 +1,4 @@
-"""Loading a logged model as any MLflow client does, and asking it; TensorFlow comes only with what needs it."""
+"""Loading logged models as any MLflow client does. TensorFlow is imported only for models that need it."""
 
 from __future__ import annotations
 
@@ -28,114 +28,129 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model in memory with what its MLmodel file says; `model` has MLflow's `predict`."""
+class LoadedModel:
+    """A model in memory, with its MLmodel file. `model` has MLflow's `predict`."""
 
     model: Any
-    about: Model
+    mlmodel: Model
     folder: Path
 
-    def answer(self, raw: Any) -> Array:
-        """Return the answers to raw input as an array; raises BadDataError where the model refuses it."""
+    def predict(self, raw: Any) -> Array:
+        """Return the predictions for raw input as an array; raise BadDataError if the model refuses it."""
         try:
-            with quiet():
-                return np.asarray(self.model.predict(raw))
+            return predict_raw(self.model, raw)
         except Exception as exc:
             raise BadDataError(
-                f"the model does not answer: {_said(exc)}", "its log, or --debug, says more"
+                f"the model cannot predict this input: {_describe(exc)}", "see its log, or use --debug"
             ) from exc
 
-    def example(self) -> Any:
+    def input_example(self) -> Any:
         """Return the input example that was logged with the model, or None."""
-        with quiet():
-            return self.about.load_input_example(str(self.folder))
+        with suppress_output():
+            return self.mlmodel.load_input_example(str(self.folder))
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What mlctl noted in the model: recipe, task, classes, unit; empty for a model of another program."""
-        return dict((self.about.metadata or {}).get("mlctl", {}))
+    def metadata(self) -> dict[str, Any]:
+        """What mlctl recorded in the model: recipe, task, classes, unit; empty for a model of another program."""
+        return dict((self.mlmodel.metadata or {}).get("mlctl", {}))
 
 
 @contextmanager
-def loaded(store: TrackingStore, uri: str) -> Iterator[Loaded]:
-    """Load the model at this URI for a while.
+def open_model(store: TrackingStore, uri: str) -> Iterator[LoadedModel]:
+    """Load the model at a URI; its files are deleted when the block ends.
 
-    Raises NotFoundError and the like where its files are gone, BadDataError where they cannot be loaded.
+    Raises NotFoundError and similar errors if its files are gone, BadDataError if they cannot be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
-        folder = fetched(store, uri, Path(temporary))
+        folder = fetch_files(store, uri, Path(temporary))
         try:
-            with quiet():
-                found = Loaded(mlflow.pyfunc.load_model(str(folder)), Model.load(str(folder)), folder)
+            with suppress_output():
+                loaded = LoadedModel(mlflow.pyfunc.load_model(str(folder)), Model.load(str(folder)), folder)
         except Exception as exc:
             raise BadDataError(
-                f"the model {uri} cannot be loaded: {_said(exc)}", "log it again, or register another"
+                f"the model {uri} cannot be loaded: {_describe(exc)}", "log it again, or register another one"
             ) from exc
-        yield found
+        yield loaded
 
 
-def fetched(store: TrackingStore, uri: str, to: Path) -> Path:
-    """Return a folder on this disk with the model's files: its own where it lies here, else a copy in `to`."""
+def fetch_files(store: TrackingStore, uri: str, folder: Path) -> Path:
+    """Return a local path with the model's files: its own folder if it is on this disk, else a copy in `folder`."""
     if (Path(uri) / "MLmodel").is_file():
         return Path(uri)
-    as_default(store)
+    set_default_store(store)
     try:
-        with store.asking(), quiet():
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(to)))
+        with store.translate_errors(), suppress_output():
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except MlctlError:
         raise
-    except Exception as exc:  # a bucket's, a disk's: each artifact store has its own
+    except Exception as exc:  # each artifact store has its own exceptions
         raise BadDataError(
-            f"the files of {uri} cannot be fetched: {_said(exc)}", "look at where its artifacts are kept"
+            f"the files of {uri} cannot be downloaded: {_describe(exc)}", "check the run's artifact store"
         ) from exc
 
 
-def copied(store: TrackingStore, uri: str, folder: Path) -> int:
-    """Copy the model's files to a folder that is not there, or is empty; return their size in bytes."""
-    folder = folder.resolve()  # as MLflow answers
+def download_model(store: TrackingStore, uri: str, folder: Path) -> int:
+    """Copy a model's files to a folder that does not exist or is empty; return their size in bytes."""
+    folder = folder.resolve()  # MLflow returns resolved paths
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # a temporary folder on the same disk, so that the complete model appears in one step
     with tempfile.TemporaryDirectory(prefix=".mlctl-", dir=folder.parent) as temporary:
-        place = Path(temporary) / "model"  # beside its goal, so that a whole model appears there at once
-        place.mkdir()
-        found = fetched(store, uri, place)
-        if not found.is_relative_to(temporary):
-            found = Path(shutil.copytree(found, place, dirs_exist_ok=True))
+        part = Path(temporary) / "model"
+        part.mkdir()
+        fetched = fetch_files(store, uri, part)
+        if not fetched.is_relative_to(temporary):
+            fetched = Path(shutil.copytree(fetched, part, dirs_exist_ok=True))
         if folder.exists():
             folder.rmdir()
-        found.rename(folder)
+        fetched.rename(folder)
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def as_default(store: TrackingStore) -> None:
-    """Make this store MLflow's default: its loading of models asks no client, but the default."""
+def set_default_store(store: TrackingStore) -> None:
+    """Make this store MLflow's default, because MLflow loads models from its default store only."""
     mlflow.set_tracking_uri(store.tracking_uri)
-    if os.environ.get("MLFLOW_REGISTRY_URI"):  # unset, the registry is where the runs are, as it is for us
+    if os.environ.get("MLFLOW_REGISTRY_URI"):  # if it is not set, MLflow uses the tracking URI, as mlctl does
         mlflow.set_registry_uri(store.tracking_uri)
 
 
-def client_input(raw: Any, encoder: Any) -> Any:
-    """Return raw inputs in the form that a client sends: texts become a table with the encoder's column."""
+def load_model(folder: Path | str) -> Any:
+    """Load a saved model as any MLflow client does; the folder is not changed."""
+    with suppress_output():
+        loaded = mlflow.pyfunc.load_model(str(folder))
+    for compiled in Path(folder).rglob("__pycache__"):  # loading compiles the model's scoring.py
+        shutil.rmtree(compiled, ignore_errors=True)
+    return loaded
+
+
+def predict_raw(model: Any, raw: Any) -> Array:
+    """Return a loaded model's predictions for raw input as an array."""
+    with suppress_output():
+        return np.asarray(model.predict(raw))
+
+
+def to_client_input(raw: Any, encoder: Any) -> Any:
+    """Return raw inputs in the form that clients send: a list of texts becomes a table with one column."""
     return pd.DataFrame({encoder.column: raw}) if isinstance(raw, list) else raw
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
-    """Keep the chatter of exporters and MLflow off the streams; what other threads tell gets through."""
+def suppress_output() -> Any:
+    """Suppress warnings, and what this thread writes to stdout and stderr; other threads can still write."""
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(_Muted(sys.stdout)),
-        contextlib.redirect_stderr(_Muted(sys.stderr)),
+        contextlib.redirect_stdout(_MutedStream(sys.stdout)),
+        contextlib.redirect_stderr(_MutedStream(sys.stderr)),
     ):
         warnings.simplefilter("ignore")
         yield
 
 
-class _Muted(io.TextIOBase):
-    """A stream on which the thread that made it is not heard."""
+class _MutedStream(io.TextIOBase):
+    """A stream that discards what the thread that created it writes."""
 
     def __init__(self, stream: TextIO) -> None:
-        # under a live view the stream is a proxy that prints through the view's console, which asks for
-        # sys.stderr again: that is this object, and the view would print its own frames for ever
+        # with a live view, the stream is a proxy that prints through the view's console. The console looks up
+        # sys.stderr, which is this object: the view would print its own frames without end
         self._stream = getattr(stream, "rich_proxied_file", stream)
         self._thread = threading.get_ident()
 
@@ -153,6 +168,6 @@ class _Muted(io.TextIOBase):
         return self._stream.encoding
 
 
-def _said(exc: Exception) -> str:
+def _describe(exc: Exception) -> str:
     text = " ".join(f"{type(exc).__name__}: {exc}".split())
     return text if len(text) <= 200 else text[:199] + "…"

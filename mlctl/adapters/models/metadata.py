@@ -1,4 +1,4 @@
-"""What a logged model's own files say of it, read without loading the model."""
+"""What a logged model's MLmodel file records, read without loading the model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mlctl.adapters.models import load
 from mlctl.adapters.tracking.store import TrackingStore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """Signature as words, flavors with their versions, and the size of all files."""
+    """Inputs and outputs of the signature as text, flavors with their versions, and the size of all files."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -24,34 +24,32 @@ class ModelMetadata:
     size_bytes: int | None
 
 
-def facts(store: TrackingStore, uri: str) -> ModelMetadata:
-    """Return what MLmodel says; only that file is fetched. Raises as `with_common_options.fetched` does."""
+def read_metadata(store: TrackingStore, uri: str) -> ModelMetadata:
+    """Read a model's MLmodel file; only this file is downloaded. Raises as `load.fetch_files` does."""
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
-        about = Model.load(str(load.fetched(store, f"{uri}/MLmodel", Path(temporary))))
-    signature = about.signature
-    flavors = {name: _release(name, said) for name, said in about.flavors.items()}
-    size = about.model_size_bytes if about.model_size_bytes else _listed(store, uri)
+        mlmodel = Model.load(str(load.fetch_files(store, f"{uri}/MLmodel", Path(temporary))))
+    signature = mlmodel.signature
     return ModelMetadata(
-        tuple(str(one) for one in (signature.inputs or ())) if signature else (),
-        tuple(str(one) for one in (signature.outputs or ())) if signature else (),
-        flavors,
-        size,
+        inputs=tuple(str(column) for column in (signature.inputs or ())) if signature else (),
+        outputs=tuple(str(column) for column in (signature.outputs or ())) if signature else (),
+        flavors={name: _flavor_version(name, flavor) for name, flavor in mlmodel.flavors.items()},
+        size_bytes=mlmodel.model_size_bytes or _sum_file_sizes(store, uri),
     )
 
 
-def _release(name: str, said: Mapping[str, object]) -> str:
-    return str(said.get(f"{name}_version") or said.get("python_version") or "")
+def _flavor_version(name: str, flavor: Mapping[str, object]) -> str:
+    return str(flavor.get(f"{name}_version") or flavor.get("python_version") or "")
 
 
-def _listed(store: TrackingStore, uri: str) -> int | None:
-    """Return the sum of the sizes that the artifact store tells; None where it tells none."""
-    waiting, total = [""], 0
-    with store.asking():
-        while waiting:
-            path = waiting.pop()
-            for one in mlflow.artifacts.list_artifacts(f"{uri}/{path}" if path else uri) or ():
-                if one.is_dir:
-                    waiting.append(one.path)
+def _sum_file_sizes(store: TrackingStore, uri: str) -> int | None:
+    """Return the sum of the sizes that the artifact store lists; None if it lists none."""
+    folders, total = [""], 0
+    with store.translate_errors():
+        while folders:
+            path = folders.pop()
+            for file in mlflow.artifacts.list_artifacts(f"{uri}/{path}" if path else uri) or ():
+                if file.is_dir:
+                    folders.append(file.path)
                 else:
-                    total += one.file_size or 0
+                    total += file.file_size or 0
     return total or None

@@ -1,7 +1,8 @@
-"""Models of every family as ONNX graphs of one form, and several of them blended into one.
+"""ONNX graphs: export of Keras models, models of other families as graphs of one form, and blends of them.
 
-A graph takes `encoded` (n, width) float32 and gives `answer`: (n, 1) in the target's unit or of the positive
-class, or (n, classes) probabilities. What scores it is ONNX Runtime alone: no library that trained a part of it.
+A graph of that form takes `encoded` (n, width) float32 and returns `answer`: (n, 1) values in the target's unit,
+(n, 1) probabilities of the positive class, or (n, classes) probabilities. ONNX Runtime alone runs it, without the
+libraries that trained its parts.
 """
 
 from __future__ import annotations
@@ -16,183 +17,243 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from mlctl.adapters.models.tree_ensembles import Ensemble
+from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.tree_ensembles import TreeEnsemble
 from mlctl.errors import ChildFailedError
-from mlctl.serving.scoring import onnx_runner
+from mlctl.serving import scoring
 
-OPSET, TREES_OPSET, FORMAT = 18, 3, 10  # what ONNX Runtime 1.20, the oldest that we ask for, reads
-GIVEN, ANSWER = "encoded", "answer"
+OPSET, ML_OPSET, IR_VERSION = (
+    18,
+    3,
+    10,
+)  # supported by ONNX Runtime 1.20, the oldest version that mlctl requires
+INPUT, OUTPUT = "encoded", "answer"  # saved models contain these names
 TOLERANCE = 1e-4
-CHECKED_ROWS = 512
+MAX_CHECKED_ROWS = 512
+CHECKED_BATCH_SIZES = (1, 7, 64)  # an exported model can be right for one batch size and wrong for another
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Link:
-    """From a model's raw sums to answers: "identity", "sigmoid" or "softmax"; or x * scale + mean, then exp."""
+class OutputTransform:
+    """Maps a model's raw sums (n, k) to its predictions.
 
-    name: str = "identity"
+    `kind` is "sigmoid", "softmax" or "identity". The last one returns raw * scale + mean, or its exponential if
+    `exp` is set.
+    """
+
+    kind: str = "identity"
     scale: float = 1.0
     mean: float = 0.0
     exp: bool = False
 
     def __call__(self, raw: Array) -> Array:
-        """Return what the graph's nodes make of raw (n, k)."""
-        if self.name == "sigmoid":
+        """Return the predictions (n, k), as the graph's nodes compute them."""
+        if self.kind == "sigmoid":
             return np.asarray(1 / (1 + np.exp(-raw)))
-        if self.name == "softmax":
+        if self.kind == "softmax":
             powers = np.exp(raw - raw.max(axis=1, keepdims=True))
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
         values = raw * self.scale + self.mean
         return np.asarray(np.exp(values) if self.exp else values)
 
 
-def of_trees(ensemble: Ensemble, width: int, columns: Sequence[int], link: Link) -> bytes:
-    """Return trees as a graph; they know the features `columns` of the `width` by their place among those."""
-    places = np.asarray(columns, np.int64)
+def export_keras(model: Any, encoded: Array, path: Path) -> bool:
+    """Export a Keras model to ONNX; return whether the file predicts what Keras does.
+
+    `encoded` are up to 64 rows to compare. If the export fails or predicts other values, there is no file.
+    """
+    try:
+        with suppress_output():
+            model(encoded[:1], training=False)  # a model that was never called cannot be exported
+            model.export(str(path), format="onnx", verbose=False)
+        run = scoring.onnx_runner(str(path))
+        for rows in CHECKED_BATCH_SIZES:
+            expected = np.asarray(model(encoded[:rows], training=False))
+            scale = max(1.0, float(np.abs(expected).max()))
+            if np.abs(run(encoded[:rows]) - expected).max() > TOLERANCE * scale:
+                break
+        else:
+            return True
+    except Exception:  # noqa: S110 - exporters fail in as many ways as there are layers; Keras serves then
+        pass
+    path.unlink(missing_ok=True)
+    return False
+
+
+def from_trees(
+    ensemble: TreeEnsemble, width: int, columns: Sequence[int], transform: OutputTransform
+) -> bytes:
+    """Return trees as a graph. Their feature i is the input's column `columns[i]` of `width`."""
     trees, outputs = ensemble.trees, len(ensemble.base)
     sizes = np.array([len(tree.left) for tree in trees])
-    leaf = np.concatenate([tree.left < 0 for tree in trees])
-    number = np.concatenate([np.arange(size) for size in sizes])
-    tree_of = np.repeat(np.arange(len(trees)), sizes)
+    is_leaf = np.concatenate([tree.left < 0 for tree in trees])
+    node_ids = np.concatenate([np.arange(size) for size in sizes])
+    tree_ids = np.repeat(np.arange(len(trees)), sizes)
     values = np.concatenate([tree.values for tree in trees])
-    kept = (values != 0) & leaf[:, None]
-    kept[leaf & ~kept.any(axis=1), 0] = True  # every leaf says something, if it is nothing
-    at, output = np.nonzero(kept)
-    feature = np.concatenate([tree.feature for tree in trees])
-
-    def joined(name: str) -> Array:
-        return np.concatenate([getattr(tree, name) for tree in trees])
-
+    has_value = (values != 0) & is_leaf[:, None]
+    has_value[is_leaf & ~has_value.any(axis=1), 0] = (
+        True  # ONNX requires a value for every leaf, even if it is 0
+    )
+    nodes, outputs_of_values = np.nonzero(has_value)
+    features = np.concatenate([tree.feature for tree in trees])
+    thresholds = np.concatenate([tree.threshold for tree in trees])
+    left = np.concatenate([tree.left for tree in trees])
+    right = np.concatenate([tree.right for tree in trees])
     node = helper.make_node(
-        "TreeEnsembleRegressor", [GIVEN], ["raw"], domain="ai.onnx.ml",
-        n_targets=outputs, aggregate_function="SUM", base_values=list(ensemble.base),
-        nodes_treeids=tree_of.tolist(), nodes_nodeids=number.tolist(),
-        nodes_featureids=np.where(leaf, 0, places[np.where(leaf, 0, feature)]).tolist(),
-        nodes_values=joined("threshold").tolist(),
-        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
-        nodes_truenodeids=np.where(leaf, 0, joined("left")).tolist(),
-        nodes_falsenodeids=np.where(leaf, 0, joined("right")).tolist(),
-        target_treeids=tree_of[at].tolist(), target_nodeids=number[at].tolist(),
-        target_ids=output.tolist(), target_weights=values[at, output].tolist(),
-    )  # fmt: skip
-    return _model([node, *_linked(link)], [], width, outputs)
+        "TreeEnsembleRegressor",
+        [INPUT],
+        ["raw"],
+        domain="ai.onnx.ml",
+        n_targets=outputs,
+        aggregate_function="SUM",
+        base_values=list(ensemble.base),
+        nodes_treeids=tree_ids.tolist(),
+        nodes_nodeids=node_ids.tolist(),
+        nodes_featureids=np.where(
+            is_leaf, 0, np.asarray(columns, np.int64)[np.where(is_leaf, 0, features)]
+        ).tolist(),
+        nodes_values=thresholds.tolist(),
+        nodes_modes=np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist(),
+        nodes_truenodeids=np.where(is_leaf, 0, left).tolist(),
+        nodes_falsenodeids=np.where(is_leaf, 0, right).tolist(),
+        target_treeids=tree_ids[nodes].tolist(),
+        target_nodeids=node_ids[nodes].tolist(),
+        target_ids=outputs_of_values.tolist(),
+        target_weights=values[nodes, outputs_of_values].tolist(),
+    )
+    return _serialize([node, *_transform_nodes(transform)], [], width=width, outputs=outputs)
 
 
-def of_linear(weights: Array, bias: Array, width: int, columns: Sequence[int], link: Link) -> bytes:
-    """Return a linear model, weights (features, outputs), as a graph."""
-    whole = np.zeros((width, weights.shape[1]), np.float32)
-    whole[list(columns)] = weights
-    node = helper.make_node("Gemm", [GIVEN, "weights", "bias"], ["raw"])
+def from_linear(
+    weights: Array, bias: Array, width: int, columns: Sequence[int], transform: OutputTransform
+) -> bytes:
+    """Return a linear model as a graph: weights (len(columns), outputs), bias (outputs,)."""
+    full_weights = np.zeros((width, weights.shape[1]), np.float32)
+    full_weights[list(columns)] = weights
+    node = helper.make_node("Gemm", [INPUT, "weights", "bias"], ["raw"])
     constants = [
-        numpy_helper.from_array(whole, "weights"),
+        numpy_helper.from_array(full_weights, "weights"),
         numpy_helper.from_array(bias.astype(np.float32), "bias"),
     ]
-    return _model([node, *_linked(link)], constants, width, weights.shape[1])
+    nodes = [node, *_transform_nodes(transform)]
+    return _serialize(nodes, constants, width=width, outputs=weights.shape[1])
 
 
-def of_exported(path: Path, width: int, columns: Sequence[int]) -> bytes:
-    """Return a graph that Keras has exported, fed with some of the features."""
+def from_keras_export(path: Path, width: int, columns: Sequence[int]) -> bytes:
+    """Return a graph that feeds `columns` of the input to a model that `export_keras` wrote."""
     inner = compose.add_prefix(onnx.load(str(path)), "keras_")
-    given, made = inner.graph.input[0].name, inner.graph.output[0].name
+    input_name, output_name = inner.graph.input[0].name, inner.graph.output[0].name
     outputs = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     nodes = [
-        helper.make_node("Gather", [GIVEN, "columns"], [given], axis=1),
+        helper.make_node("Gather", [INPUT, "columns"], [input_name], axis=1),
         *inner.graph.node,
-        helper.make_node("Identity", [made], [ANSWER]),
+        helper.make_node("Identity", [output_name], [OUTPUT]),
     ]
     constants = [numpy_helper.from_array(np.asarray(columns, np.int64), "columns"), *inner.graph.initializer]
-    return _model(nodes, constants, width, outputs, list(inner.opset_import))
+    return _serialize(nodes, constants, width=width, outputs=outputs, opsets=list(inner.opset_import))
 
 
-def blended(parts: Sequence[tuple[float, bytes]], offset: float = 0.0) -> bytes:
-    """Return the weighted sum of graphs of one form as a graph of that form.
+def blend_graphs(parts: Sequence[tuple[float, bytes]], offset: float = 0.0) -> bytes:
+    """Return the sum of graphs, each times its weight, as a graph of the same form.
 
-    With an `offset`, which is added in the end, answers are float64.
+    If `offset` is not 0, it is added to the sum, and the output is float64.
     """
     nodes: list[Any] = []
     constants: list[Any] = []
     terms: list[str] = []
-    opsets: dict[str, int] = {}
+    versions: dict[str, int] = {}
     width = outputs = 0
     for number, (weight, part) in enumerate(parts):
         prefix = f"m{number}_"
-        one = compose.add_prefix(onnx.load_from_string(part), prefix)
-        for used in one.opset_import:
-            opsets[used.domain] = max(used.version, opsets.get(used.domain, 0))
-        nodes.append(helper.make_node("Identity", [GIVEN], [prefix + GIVEN]))
-        nodes += one.graph.node
-        constants += one.graph.initializer
+        model = compose.add_prefix(onnx.load_from_string(part), prefix)
+        for opset in model.opset_import:
+            versions[opset.domain] = max(opset.version, versions.get(opset.domain, 0))
+        nodes.append(helper.make_node("Identity", [INPUT], [prefix + INPUT]))
+        nodes += model.graph.node
+        constants += model.graph.initializer
         constants.append(numpy_helper.from_array(np.float32(weight), prefix + "weight"))
-        nodes.append(helper.make_node("Mul", [prefix + ANSWER, prefix + "weight"], [prefix + "term"]))
+        nodes.append(helper.make_node("Mul", [prefix + OUTPUT, prefix + "weight"], [prefix + "term"]))
         terms.append(prefix + "term")
         width, outputs = (
-            side[0].type.tensor_type.shape.dim[1].dim_value for side in (one.graph.input, one.graph.output)
+            tensors[0].type.tensor_type.shape.dim[1].dim_value
+            for tensors in (model.graph.input, model.graph.output)
         )
-    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     if not offset:
-        nodes.append(helper.make_node("Sum", terms, [ANSWER]))
-        return _model(nodes, constants, width, outputs, imports)
+        nodes.append(helper.make_node("Sum", terms, [OUTPUT]))
+        return _serialize(nodes, constants, width=width, outputs=outputs, opsets=opsets)
     nodes += [
-        helper.make_node("Sum", terms, ["apart"]),
-        helper.make_node("Cast", ["apart"], ["apart64"], to=TensorProto.DOUBLE),
-        helper.make_node("Add", ["apart64", "offset"], [ANSWER]),
+        helper.make_node("Sum", terms, ["sum"]),
+        helper.make_node("Cast", ["sum"], ["sum64"], to=TensorProto.DOUBLE),
+        helper.make_node("Add", ["sum64", "offset"], [OUTPUT]),
     ]
     constants.append(numpy_helper.from_array(np.float64(offset), "offset"))
-    return _model(nodes, constants, width, outputs, imports, TensorProto.DOUBLE)
+    return _serialize(
+        nodes, constants, width=width, outputs=outputs, opsets=opsets, output_type=TensorProto.DOUBLE
+    )
 
 
-def answers(graph: bytes, encoded: Array) -> Array:
-    """Return what ONNX Runtime answers for encoded (n, width), as a served model does."""
+def run_graph(graph: bytes, encoded: Array) -> Array:
+    """Return what ONNX Runtime predicts for encoded rows (n, width), as a served model does."""
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(graph)
         file.flush()
-        run = onnx_runner(file.name)
+        run = scoring.onnx_runner(file.name)
     return run(np.ascontiguousarray(encoded, np.float32))
 
 
-def check(graph: bytes, encoded: Array, wanted: Array, spread: float) -> None:
-    """Raise ChildFailedError where a graph answers other than (n, k) `wanted`, which its library answers.
+def check_graph(graph: bytes, encoded: Array, expected: Array, target_deviation: float) -> None:
+    """Raise ChildFailedError if a graph does not predict `expected` (n, k), the predictions of its library.
 
-    They may differ by a small share of the targets' `spread`, or of the answers' own where that is greater.
+    The tolerance is relative to the targets' deviation, or to the range of the predictions if that is greater.
     """
-    found = answers(graph, encoded[:CHECKED_ROWS])
-    scale = max(spread, float(np.ptp(wanted))) or 1.0  # all targets are one
-    apart = float(np.abs(found - wanted[:CHECKED_ROWS]).max()) / scale
-    if not apart <= TOLERANCE:
+    predictions = run_graph(graph, encoded[:MAX_CHECKED_ROWS])
+    scale = max(target_deviation, float(np.ptp(expected))) or 1.0  # 0: all targets are equal
+    difference = float(np.abs(predictions - expected[:MAX_CHECKED_ROWS]).max()) / scale
+    if not difference <= TOLERANCE:
         raise ChildFailedError(
-            f"its export answers otherwise by {apart:.2g}", "leave the family out with --families"
+            f"the exported model's predictions differ by {difference:.2g}",
+            "leave the family out of --families",
         )
 
 
-def _linked(link: Link) -> list[Any]:
-    if link.name == "sigmoid":
-        return [helper.make_node("Sigmoid", ["raw"], [ANSWER])]
-    if link.name == "softmax":
-        return [helper.make_node("Softmax", ["raw"], [ANSWER], axis=1)]
-    values = ANSWER if not link.exp else "logarithm"
+def _transform_nodes(transform: OutputTransform) -> list[Any]:
+    """Return the nodes from the tensor `raw` to the output."""
+    if transform.kind == "sigmoid":
+        return [helper.make_node("Sigmoid", ["raw"], [OUTPUT])]
+    if transform.kind == "softmax":
+        return [helper.make_node("Softmax", ["raw"], [OUTPUT], axis=1)]
+    values = "logarithm" if transform.exp else OUTPUT
     nodes = [
-        _constant("scale", link.scale), _constant("mean", link.mean),
+        _constant("scale", transform.scale),
+        _constant("mean", transform.mean),
         helper.make_node("Mul", ["raw", "scale"], ["scaled"]),
         helper.make_node("Add", ["scaled", "mean"], [values]),
-    ]  # fmt: skip
-    return nodes + ([helper.make_node("Exp", [values], [ANSWER])] if link.exp else [])
+    ]
+    return nodes + ([helper.make_node("Exp", [values], [OUTPUT])] if transform.exp else [])
 
 
 def _constant(name: str, value: float) -> Any:
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.float32(value), name))
 
 
-def _model(
-    nodes: Sequence[Any], constants: Sequence[Any], width: int, outputs: int, opsets: Sequence[Any] = (),
-    kind: int = TensorProto.FLOAT,
-) -> bytes:  # fmt: skip
+def _serialize(
+    nodes: Sequence[Any],
+    constants: Sequence[Any],
+    *,
+    width: int,
+    outputs: int,
+    opsets: Sequence[Any] = (),
+    output_type: int = TensorProto.FLOAT,
+) -> bytes:
     graph = helper.make_graph(
-        list(nodes), "mlctl",
-        [helper.make_tensor_value_info(GIVEN, TensorProto.FLOAT, ["n", width])],
-        [helper.make_tensor_value_info(ANSWER, kind, ["n", outputs])],
+        list(nodes),
+        "mlctl",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", width])],
+        [helper.make_tensor_value_info(OUTPUT, output_type, ["n", outputs])],
         list(constants),
-    )  # fmt: skip
-    known = list(opsets) or [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", TREES_OPSET)]
-    return bytes(helper.make_model(graph, opset_imports=known, ir_version=FORMAT).SerializeToString())
+    )
+    imports = list(opsets) or [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    return bytes(helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION).SerializeToString())

@@ -1,17 +1,17 @@
-"""A trained model as one MLflow folder of two flavors: Keras to go on with, and scoring.py to serve.
+"""A trained model as one MLflow folder of two flavors: Keras for further training, scoring.py for serving.
 
 MLmodel                 flavors, signature, classes or unit, requirements
-scoring.py              raw input -> encoder -> ONNX Runtime -> answers; needs no mlctl
-artifacts/model/        model.keras, model.onnx (where the export answers as Keras does), encoder.json
+scoring.py              raw input -> encoder -> ONNX Runtime -> predictions; needs no mlctl
+artifacts/model/        model.keras, model.onnx (if the export predicts what Keras does), encoder.json
 input_example.json
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,168 +24,143 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 import mlctl
-from mlctl.adapters.models.load import client_input, quiet
+from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.onnx_graphs import export_keras
 from mlctl.serving import scoring
 
-__all__ = ["answer", "client_input", "load", "save"]
-
-CHECKED_BATCHES = (1, 7, 64)  # an export can answer one row well and refuse four
-EXPORT_TOLERANCE = 1e-4
+KERAS_FILE, ONNX_FILE, ENCODER_FILE = "model.keras", "model.onnx", "encoder.json"  # scoring.py reads these
 
 Array = np.ndarray[Any, Any]
 
 
-def save(
+def save_model(
     folder: Path,
     model: keras.Model,
+    *,
     encoder: Any,
     raw: Any,
     encoded: Array,
-    about: Mapping[str, Any],
-    gaps: Sequence[str] = (),
+    metadata: Mapping[str, Any],
+    optional_columns: Sequence[str] = (),
 ) -> str:
-    """Write the model to an empty folder; return the runtime that serves it: "onnxruntime" or "keras".
+    """Write a Keras model to an empty folder.
 
-    `raw` are a few dozen client inputs (an array, or a DataFrame), `encoded` the same as the model takes them,
-    `about` says what a client must know: task, classes, unit, recipe; `gaps` are the table's columns that had
-    gaps in training, and may have them in a request.
+    Args:
+        folder: where the MLflow model is written.
+        model: the trained model, in float32.
+        encoder: maps raw input to the model's input; None if there is nothing to encode.
+        raw: a few dozen client inputs: an array, or a DataFrame.
+        encoded: the same inputs as the model takes them, (n, …).
+        metadata: what clients need to know: task, classes, unit, recipe.
+        optional_columns: columns that had gaps in training; a request may leave them out or have gaps in them.
+
+    Returns:
+        The runtime that serves the model: "onnxruntime" or "keras".
     """
-    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
-        parts = Path(temporary) / "model"
-        parts.mkdir()
-        model.save(parts / "model.keras", include_optimizer=False)
-        state = None if encoder is None else {"kind": encoder.kind, **encoder.state()}
-        saved = {"encoder": state, "input_dtype": str(encoded.dtype)}
-        (parts / "encoder.json").write_text(json.dumps(saved), encoding="utf-8")
-        runtime = "onnxruntime" if exported(model, encoded, parts / "model.onnx") else "keras"
-        answers = np.asarray(model(encoded[:1], training=False))
-        signature = signature_of(raw, answers, gaps)
-        _save_flavors(folder, parts, raw, signature, {**about, "runtime": runtime})
+    with _parts_folder(encoder, str(encoded.dtype)) as parts:
+        model.save(parts / KERAS_FILE, include_optimizer=False)
+        runtime = "onnxruntime" if export_keras(model, encoded, parts / ONNX_FILE) else "keras"
+        predictions = np.asarray(model(encoded[:1], training=False))
+        signature = make_signature(raw, predictions, optional_columns)
+        _save_flavors(folder, parts, raw=raw, signature=signature, metadata={**metadata, "runtime": runtime})
     return runtime
 
 
-def save_graph(
-    folder: Path, graph: bytes, encoder: Any, raw: Any, answers: Array, about: Mapping[str, Any], gaps: Sequence[str]
-) -> None:  # fmt: skip
-    """Write a model that is an ONNX graph to an empty folder: as `save`, but for Keras's flavor.
+def save_onnx_model(
+    folder: Path,
+    graph: bytes,
+    *,
+    encoder: Any,
+    raw: Any,
+    predictions: Array,
+    metadata: Mapping[str, Any],
+    optional_columns: Sequence[str],
+) -> None:
+    """Write a model that is an ONNX graph to an empty folder: as `save_model`, without the Keras flavor.
 
-    `answers` are the graph's, for their type and shape.
+    `predictions` are some of the graph's, for their type and shape.
     """
-    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
-        parts = Path(temporary) / "model"
-        parts.mkdir()
-        (parts / "model.onnx").write_bytes(graph)
-        saved = {"encoder": {"kind": encoder.kind, **encoder.state()}, "input_dtype": "float32"}
-        (parts / "encoder.json").write_text(json.dumps(saved), encoding="utf-8")
-        signature = signature_of(raw, answers, gaps)
-        _save_flavors(folder, parts, raw, signature, {**about, "runtime": "onnxruntime"})
+    with _parts_folder(encoder, "float32") as parts:
+        (parts / ONNX_FILE).write_bytes(graph)
+        signature = make_signature(raw, predictions, optional_columns)
+        metadata = {**metadata, "runtime": "onnxruntime"}
+        _save_flavors(folder, parts, raw=raw, signature=signature, metadata=metadata)
 
 
-def load(folder: Path | str) -> Any:
-    """Load a saved model as any MLflow client would, and return it; the folder stays as it was."""
-    with quiet():
-        loaded = mlflow.pyfunc.load_model(str(folder))
-    for compiled in Path(folder).rglob("__pycache__"):  # of scoring.py, by the interpreter that tried it
-        shutil.rmtree(compiled, ignore_errors=True)
-    return loaded
-
-
-def answer(loaded: Any, raw: Any) -> Array:
-    """Return a loaded model's answers to raw input as a float array."""
-    with quiet():
-        return np.asarray(loaded.predict(raw))
-
-
-def signature_of(raw: Any, answers: Array, gaps: Sequence[str]) -> ModelSignature:
-    """Return the signature of raw input: a tensor of the data's own type, or a table's columns.
-
-    A column may be left out, or hold gaps, where training had gaps in it.
-    """
-    outputs = Schema([TensorSpec(answers.dtype, (-1, *answers.shape[1:]))])
+def make_signature(raw: Any, predictions: Array, optional_columns: Sequence[str]) -> ModelSignature:
+    """Return the signature of raw input: a tensor of the data's own dtype, or a table's columns."""
+    outputs = Schema([TensorSpec(predictions.dtype, (-1, *predictions.shape[1:]))])
     if not isinstance(raw, pd.DataFrame):
         return ModelSignature(Schema([TensorSpec(raw.dtype, (-1, *raw.shape[1:]))]), outputs)
-    columns = []
-    for name in raw:
-        columns.append(ColSpec(_kind(raw[name]), str(name), required=name not in gaps))
+    columns = [
+        ColSpec(_column_type(raw[name]), str(name), required=name not in optional_columns) for name in raw
+    ]
     return ModelSignature(Schema(columns), outputs)
 
 
-def _kind(values: pd.Series[Any]) -> str:
+def pip_requirements(runtime: str, with_keras: bool = True) -> list[str]:
+    """Return what scoring.py and the Keras flavor need, pinned to the installed versions."""
+    names = ["mlflow", "numpy", "pandas", *(["keras", "tensorflow"] if with_keras else [])]
+    names += ["onnxruntime"] if runtime == "onnxruntime" else []
+    return [f"{name}=={version(name)}" for name in names]
+
+
+def rebuild_in_float32(build: Callable[[], keras.Model], weights: Sequence[Array]) -> keras.Model:
+    """Return a new model in float32 with these weights: bfloat16 is for training only."""
+    keras.config.set_dtype_policy("float32")
+    model = build()
+    model.set_weights(weights)
+    return model
+
+
+@contextmanager
+def _parts_folder(encoder: Any, input_dtype: str) -> Iterator[Path]:
+    """Yield a temporary folder for the model's files, which has the encoder's state already."""
+    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
+        parts = Path(temporary) / "model"
+        parts.mkdir()
+        state = None if encoder is None else {"kind": encoder.kind, **encoder.state()}
+        content = json.dumps({"encoder": state, "input_dtype": input_dtype})
+        (parts / ENCODER_FILE).write_text(content, encoding="utf-8")
+        yield parts
+
+
+def _column_type(values: pd.Series[Any]) -> str:
     if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
         return "boolean"
     return "double" if values.dtype.kind in "iuf" else "string"
 
 
-def requirements(runtime: str, keras_too: bool = True) -> list[str]:
-    """Return what scoring.py and the Keras flavor need, each pinned to what is installed here."""
-    names = ["mlflow", "numpy", "pandas", *(["keras", "tensorflow"] if keras_too else [])]
-    names += ["onnxruntime"] if runtime == "onnxruntime" else []
-    return [f"{name}=={version(name)}" for name in names]
-
-
-def exported(model: keras.Model, encoded: Array, path: Path) -> bool:
-    """Export to ONNX; False, and no file, where that is refused or answers other than Keras."""
-    try:
-        with quiet():
-            model(encoded[:1], training=False)  # a model that was never called cannot be exported
-            model.export(str(path), format="onnx", verbose=False)
-        run = scoring.onnx_runner(str(path))
-        for rows in CHECKED_BATCHES:
-            wanted = np.asarray(model(encoded[:rows], training=False))
-            scale = max(1.0, float(np.abs(wanted).max()))
-            if np.abs(run(encoded[:rows]) - wanted).max() > EXPORT_TOLERANCE * scale:
-                break
-        else:
-            return True
-    except Exception:  # noqa: S110 - exporters fail in as many ways as there are layers; Keras serves then
-        pass
-    path.unlink(missing_ok=True)
-    return False
-
-
 def _save_flavors(
-    folder: Path, parts: Path, raw: Any, signature: ModelSignature, about: Mapping[str, Any]
+    folder: Path, parts: Path, *, raw: Any, signature: ModelSignature, metadata: Mapping[str, Any]
 ) -> None:
-    made = Model(metadata={"mlctl": {**about, "version": mlctl.__version__}})
-    has_keras = (parts / "model.keras").exists()
+    mlmodel = Model(metadata={"mlctl": {**metadata, "version": mlctl.__version__}})
+    has_keras = (parts / KERAS_FILE).exists()
     if has_keras:
-        made.add_flavor(
+        mlmodel.add_flavor(
             "keras",
             data="artifacts/model",
             keras_version=keras.__version__,
             keras_backend=keras.backend.backend(),
             save_exported_model=False,
         )
-    with quiet():
+    with suppress_output():
         mlflow.pyfunc.save_model(
             path=str(folder),
-            mlflow_model=made,
+            mlflow_model=mlmodel,
             python_model=scoring.__file__,
             artifacts={"model": str(parts)},
             signature=signature,
-            input_example=example(raw),
-            pip_requirements=requirements(about["runtime"], has_keras),
+            input_example=raw.iloc[:1] if isinstance(raw, pd.DataFrame) else raw[:1],
+            pip_requirements=pip_requirements(metadata["runtime"], has_keras),
         )
-    _forget_where_it_was_made(folder)
+    _remove_local_paths(folder)
 
 
-def example(raw: Any) -> Any:
-    """Return the first row of raw input, as an input example."""
-    return raw.iloc[:1] if isinstance(raw, pd.DataFrame) else raw[:1]
-
-
-def _forget_where_it_was_made(folder: Path) -> None:
-    """Take the training machine's paths out of MLmodel: they mean nothing elsewhere."""
-    saved = Model.load(str(folder))
-    for artifact in saved.flavors["python_function"].get("artifacts", {}).values():
+def _remove_local_paths(folder: Path) -> None:
+    """Replace this machine's paths in MLmodel by relative ones."""
+    mlmodel = Model.load(str(folder))
+    for artifact in mlmodel.flavors["python_function"].get("artifacts", {}).values():
         artifact["uri"] = artifact["path"]
-    saved.flavors["python_function"]["model_code_path"] = "scoring.py"
-    saved.save(str(folder / "MLmodel"))
-
-
-def rebuilt_in_float32(make: Any, weights: Sequence[Array]) -> keras.Model:
-    """Return the model that `make` builds, in float32 and with these weights: bfloat16 is for training."""
-    keras.config.set_dtype_policy("float32")
-    model = make()
-    model.set_weights(weights)
-    return model
+    mlmodel.flavors["python_function"]["model_code_path"] = "scoring.py"
+    mlmodel.save(str(folder / "MLmodel"))

@@ -1,7 +1,7 @@
-"""Ensembles of decision trees as plain arrays, whichever library has grown them.
+"""Ensembles of decision trees as plain arrays, from LightGBM and scikit-learn.
 
-Features are float32 when a model is trained and when it answers, thresholds are float64 in the libraries and
-float32 in ONNX: each is rounded down to float32, and then `x <= threshold` says the same of every x.
+Features are float32 in training and in serving. Thresholds are float64 in the libraries and float32 in ONNX. Each
+threshold is rounded down to float32; `x <= threshold` then has the same result for every float32 x.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tree:
-    """One tree, node 0 its root: each array has an element a node.
+    """One tree with nodes numbered from 0, the root.
 
-    A node with `left` -1 is a leaf, which adds `values` (one an output) to the answer; another sends a row left
-    where its `feature` is <= `threshold`.
+    Attributes:
+        feature: (nodes,) feature that a node tests.
+        threshold: (nodes,) float32; a row goes left if its feature is <= the threshold.
+        left: (nodes,) number of the left child; -1 for a leaf.
+        right: (nodes,) number of the right child; -1 for a leaf.
+        values: (nodes, outputs) what a leaf adds to the prediction.
     """
 
     feature: Array
@@ -31,52 +35,59 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Trees whose leaves are summed, on top of `base`; each tree adds to the outputs that its leaves name."""
+class TreeEnsemble:
+    """Trees whose leaves are added to `base` (outputs,)."""
 
     trees: Sequence[Tree]
     base: tuple[float, ...]
 
 
-def of_lightgbm(booster: Any, rounds: int, outputs: int) -> Ensemble:
-    """Return the first `rounds` rounds of a LightGBM model; its boosting start is in the first trees."""
+def from_lightgbm(booster: Any, rounds: int, outputs: int) -> TreeEnsemble:
+    """Return the first `rounds` rounds of a LightGBM model. Its first trees include the initial score."""
     text = booster.model_to_string(num_iteration=rounds)
     trees = [
         _lightgbm_tree(fields, number % outputs, outputs)
         for number, fields in enumerate(_lightgbm_blocks(text))
     ]
-    return Ensemble(trees, (0.0,) * outputs)
+    return TreeEnsemble(trees, (0.0,) * outputs)
 
 
-def of_histogram(model: Any) -> Ensemble:
-    """Return a fitted HistGradientBoosting model, as scikit-learn holds it."""
+def from_histogram_boosting(model: Any) -> TreeEnsemble:
+    """Return a fitted HistGradientBoosting model of scikit-learn."""
     base = tuple(np.asarray(model._baseline_prediction, np.float64).ravel())
     trees = []
-    for grown in model._predictors:
-        for output, one in enumerate(grown):
-            nodes = one.nodes
-            leaf = nodes["is_leaf"].astype(bool)
+    for predictors in model._predictors:
+        for output, predictor in enumerate(predictors):
+            nodes = predictor.nodes
+            is_leaf = nodes["is_leaf"].astype(bool)
             values = np.zeros((len(nodes), len(base)))
             values[:, output] = nodes["value"]
-            trees.append(Tree(
-                nodes["feature_idx"].astype(np.int64), _rounded_down(np.where(leaf, 0.0, nodes["num_threshold"])),
-                np.where(leaf, -1, nodes["left"].astype(np.int64)), np.where(leaf, -1, nodes["right"].astype(np.int64)),
-                values,
-            ))  # fmt: skip
-    return Ensemble(trees, base)
+            trees.append(
+                Tree(
+                    feature=nodes["feature_idx"].astype(np.int64),
+                    threshold=_round_down(np.where(is_leaf, 0.0, nodes["num_threshold"])),
+                    left=np.where(is_leaf, -1, nodes["left"].astype(np.int64)),
+                    right=np.where(is_leaf, -1, nodes["right"].astype(np.int64)),
+                    values=values,
+                )
+            )
+    return TreeEnsemble(trees, base)
 
 
-def of_forest(model: Any) -> Ensemble:
-    """Return a fitted forest of scikit-learn: the mean of its trees."""
+def from_forest(model: Any) -> TreeEnsemble:
+    """Return a fitted forest of scikit-learn, which predicts the mean of its trees."""
     share = 1.0 / len(model.estimators_)
-    trees = []
-    for one in model.estimators_:
-        grown = one.tree_
-        trees.append(Tree(
-            grown.feature, _rounded_down(grown.threshold), grown.children_left, grown.children_right,
-            grown.value[:, 0, :] * share,
-        ))  # fmt: skip
-    return Ensemble(trees, (0.0,) * trees[0].values.shape[1])
+    trees = [
+        Tree(
+            feature=estimator.tree_.feature,
+            threshold=_round_down(estimator.tree_.threshold),
+            left=estimator.tree_.children_left,
+            right=estimator.tree_.children_right,
+            values=estimator.tree_.value[:, 0, :] * share,
+        )
+        for estimator in model.estimators_
+    ]
+    return TreeEnsemble(trees, (0.0,) * trees[0].values.shape[1])
 
 
 def _lightgbm_blocks(text: str) -> Iterator[Mapping[str, str]]:
@@ -87,29 +98,38 @@ def _lightgbm_blocks(text: str) -> Iterator[Mapping[str, str]]:
 
 
 def _lightgbm_tree(fields: Mapping[str, str], output: int, outputs: int) -> Tree:
-    """Return a tree; LightGBM numbers inner nodes and leaves apart, a child < 0 is the leaf ~child."""
-    leaves = _numbers(fields["leaf_value"])
-    inner = int(fields["num_leaves"]) - 1
-    values = np.zeros((inner + len(leaves), outputs))
-    values[inner:, output] = leaves
-    none = np.full(len(leaves), -1)
-    if not inner:  # nothing was worth a split
-        return Tree(np.zeros(1, np.int64), np.zeros(1, np.float32), none, none, values)
-    left, right = (_numbers(fields[side]).astype(np.int64) for side in ("left_child", "right_child"))
+    """Return a tree. LightGBM numbers inner nodes and leaves separately: a child < 0 is the leaf ~child."""
+    leaf_values = _parse_numbers(fields["leaf_value"])
+    leaves, inner = len(leaf_values), int(fields["num_leaves"]) - 1
+    values = np.zeros((inner + leaves, outputs))
+    values[inner:, output] = leaf_values
+    no_children = np.full(leaves, -1)
+    if not inner:  # LightGBM found no split
+        return Tree(
+            feature=np.zeros(1, np.int64),
+            threshold=np.zeros(1, np.float32),
+            left=no_children,
+            right=no_children,
+            values=values,
+        )
+    left, right = (_parse_numbers(fields[side]).astype(np.int64) for side in ("left_child", "right_child"))
+    features = _parse_numbers(fields["split_feature"]).astype(np.int64)
+    thresholds = _parse_numbers(fields["threshold"])
     return Tree(
-        np.concatenate((_numbers(fields["split_feature"]).astype(np.int64), np.zeros(len(leaves), np.int64))),
-        _rounded_down(np.concatenate((_numbers(fields["threshold"]), np.zeros(len(leaves))))),
-        np.concatenate((np.where(left < 0, inner + ~left, left), none)),
-        np.concatenate((np.where(right < 0, inner + ~right, right), none)),
-        values,
+        feature=np.concatenate((features, np.zeros(leaves, np.int64))),
+        threshold=_round_down(np.concatenate((thresholds, np.zeros(leaves)))),
+        left=np.concatenate((np.where(left < 0, inner + ~left, left), no_children)),
+        right=np.concatenate((np.where(right < 0, inner + ~right, right), no_children)),
+        values=values,
     )
 
 
-def _numbers(text: str) -> Array:
+def _parse_numbers(text: str) -> Array:
     return np.array(text.split(), np.float64)
 
 
-def _rounded_down(thresholds: Array) -> Array:
-    """Return the greatest float32 that is not above each threshold."""
-    near = thresholds.astype(np.float32)
-    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
+def _round_down(thresholds: Array) -> Array:
+    """Return the greatest float32 that is not greater than each threshold."""
+    nearest = thresholds.astype(np.float32)
+    below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest > thresholds, below, nearest).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pictures of curves, by matplotlib."""
+"""Image files of metric curves, by Matplotlib."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from mlctl.domain.run_queries import Curves
 from mlctl.errors import UsageError
 
 
-def draw(curves: Curves, file: Path) -> None:
-    """Write the curves to `file`, whose ending says the format (png, svg, pdf)."""
-    ending = file.suffix.removeprefix(".").lower()
-    known = FigureCanvasAgg.get_supported_filetypes()
-    if ending not in known:
-        raise UsageError(f"{file} has no known ending for a picture", f"name it {file.stem or 'curves'}.png")
+def plot_curves(curves: Curves, file: Path) -> None:
+    """Write the curves to a file; its extension sets the format (png, svg, pdf)."""
+    extension = file.suffix.removeprefix(".").lower()
+    if extension not in FigureCanvasAgg.get_supported_filetypes():
+        raise UsageError(
+            f"{file} does not have the extension of an image format", f"use {file.stem or 'curves'}.png"
+        )
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    for one in curves.curves:
-        axes.plot(one.steps, one.values, marker="o", markersize=3, label=f"{one.run_name} ({one.run_id[:8]})")
+    for curve in curves.curves:
+        label = f"{curve.run_name} ({curve.run_id[:8]})"
+        axes.plot(curve.steps, curve.values, marker="o", markersize=3, label=label)
     axes.set(xlabel="epoch", ylabel=curves.metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)

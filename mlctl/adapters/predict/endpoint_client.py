@@ -1,4 +1,4 @@
-"""Asking a served model over HTTP: one of ours, or any of `mlflow models serve`."""
+"""HTTP client of a served model: an mlctl endpoint, or any server of `mlflow models serve`."""
 
 from __future__ import annotations
 
@@ -7,89 +7,91 @@ import time
 from pathlib import Path
 from typing import Any
 
-import requests
-
+from mlctl.adapters.system.http import CertificateError, HttpClient, HttpError, InvalidUrlError, Response
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, RefusedError, UnreachableError
+from mlctl.files import read_secret
 
-CONNECT_S, ANSWER_S = 3.0, 120.0
-AGAIN = 1  # a worker that is replaced resets its connections; asking once more cures that
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 3.0, 120.0
+RETRIES, RETRY_PAUSE_S = 1, 0.2  # a worker that is being replaced resets its connections
+URL_HINT = "use http://HOST:PORT, without a path"
 
 
-class Remote:
-    """An endpoint's URL, with the key that it asks for."""
+class EndpointClient:
+    """Sends requests to the endpoint at a URL, with the API key of a file."""
 
     def __init__(self, url: str, key_file: Path | None = None) -> None:
         self.url = url.rstrip("/").removesuffix("/invocations")
-        self._session = requests.Session()
-        if key_file is not None:
-            self._session.headers["Authorization"] = f"Bearer {_key(key_file)}"
+        token = _read_key(key_file) if key_file is not None else ""
+        timeout = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
+        self._client = HttpClient(self.url, timeout_s=timeout, token=token)
 
-    def about(self) -> dict[str, Any] | None:
-        """Return what an endpoint of ours says of its model; None where it is another server."""
-        reply = self._ask("GET", "/model")
-        if reply.status_code == 404:
+    def get_metadata(self) -> dict[str, Any] | None:
+        """Return what an mlctl endpoint reports about its model; None for another server."""
+        response = self._request("GET", "/model")
+        if response.status_code == 404:
             return None
-        self._check(reply)
+        self._check(response)
         try:
-            return dict(reply.json())
+            return dict(response.json())
         except ValueError:
             return None
 
     def predict(self, payload: dict[str, Any]) -> tuple[Any, str]:
-        """Return the predictions and the version that made them ("" where the server does not say)."""
-        body = json.dumps(payload)
-        reply = self._ask("POST", "/invocations", data=body, headers={"Content-Type": "application/json"})
-        self._check(reply)
+        """Return the predictions, and the model's version ("" if the server does not report it)."""
+        headers = {"Content-Type": "application/json"}
+        response = self._request("POST", "/invocations", data=json.dumps(payload), headers=headers)
+        self._check(response)
         try:
-            return reply.json()["predictions"], reply.headers.get("x-model-version", "")
+            return response.json()["predictions"], response.headers.get("x-model-version", "")
         except (ValueError, KeyError, TypeError) as exc:
-            raise BadDataError(f"{self.url} answers no predictions", "is it a model's endpoint?") from exc
+            raise BadDataError(f"{self.url} returned no predictions", "check that it serves a model") from exc
 
-    def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
-        for attempt in range(AGAIN + 1):
+    def _request(self, method: str, path: str, **options: Any) -> Response:
+        for attempt in range(RETRIES + 1):
             try:
-                return self._session.request(method, self.url + path, timeout=(CONNECT_S, ANSWER_S), **more)
-            except requests.exceptions.SSLError as exc:
+                return self._client.request(method, path, **options)
+            except CertificateError as exc:
                 raise ConfigurationError(
-                    f"{self.url} shows a certificate that is not trusted here",
-                    "name its authority in REQUESTS_CA_BUNDLE",
+                    f"the certificate of {self.url} is not trusted on this machine",
+                    "set REQUESTS_CA_BUNDLE to a file with its certificate authority",
                 ) from exc
-            except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as exc:
-                if attempt == AGAIN:
+            except InvalidUrlError as exc:
+                raise BadDataError(f"{self.url} is not a valid URL: {exc}", URL_HINT) from exc
+            except HttpError as exc:
+                if attempt == RETRIES:
                     raise UnreachableError(
-                        f"{self.url} does not answer", "mlctl endpoints list shows what is served here"
+                        f"{self.url} does not answer",
+                        "mlctl endpoints list shows the endpoints of this machine",
                     ) from exc
-                time.sleep(0.2)
-            except requests.exceptions.RequestException as exc:
-                raise BadDataError(f"{self.url} cannot be asked: {exc}", "http://HOST:PORT") from exc
+                time.sleep(RETRY_PAUSE_S)
         raise AssertionError("unreachable")
 
-    def _check(self, reply: requests.Response) -> None:
-        if reply.ok:
+    def _check(self, response: Response) -> None:
+        """Raise the error that an unsuccessful response stands for."""
+        if response.ok:
             return
         try:
-            said = reply.json()
-            message, hint = str(said.get("message", ""))[:300], str(said.get("hint", ""))
+            answer = response.json()
+            message, hint = str(answer.get("message", ""))[:300], str(answer.get("hint", ""))
         except (ValueError, AttributeError):
-            message, hint = reply.text[:200], ""
-        if reply.status_code in (401, 403):
+            message, hint = response.text[:200], ""
+        if response.status_code in (401, 403):
             raise RefusedError(
-                f"{self.url} refuses: {message or reply.reason}", "--api-key-file names a file with your key"
+                f"{self.url} refuses access: {message or response.reason}",
+                "pass a file with your API key: --api-key-file FILE",
             )
-        if reply.status_code == 404:
-            raise NotFoundError(f"{self.url} has no model's endpoint", "http://HOST:PORT, without a path")
-        if reply.status_code >= 500:
-            raise UnreachableError(f"{self.url} failed: {message}", hint or "its log says more")
+        if response.status_code == 404:
+            raise NotFoundError(f"there is no model endpoint at {self.url}", URL_HINT)
+        if response.status_code >= 500:
+            raise UnreachableError(f"{self.url} failed: {message}", hint or "see the endpoint's log")
         raise BadDataError(f"{self.url} refuses the input: {message}", hint)
 
 
-def _key(file: Path) -> str:
-    try:
-        lines = file.read_text(encoding="utf-8").split()
-    except OSError as exc:
-        raise NotFoundError(f"there is no key file {file}", "the key alone, on one line") from exc
-    if len(lines) != 1 or not lines[0].isascii():
+def _read_key(file: Path) -> str:
+    key = read_secret(str(file), content="an API key")
+    if len(key.split()) != 1 or not key.isascii():
         raise BadDataError(
-            f"{file} is not a key: one word is wanted", "mlctl keys new NAME > FILE writes one for you"
+            f"{file} does not hold an API key: a single word is expected",
+            "mlctl keys new NAME > FILE writes a new key",
         )
-    return lines[0]
+    return key

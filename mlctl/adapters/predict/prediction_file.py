@@ -1,8 +1,8 @@
-"""A file of answers that grows by batches, and can be gone on with after any interruption.
+"""Files of predictions that are written in batches, and can be continued after an interruption.
 
-A CSV grows as FILE.part beside FILE.job, which says what it is made from, and gets its name when it is whole; a
-line that was cut off is taken back. A Parquet data set is a folder of parts, each named after its first and
-last row and written all or nothing; its job is noted in it until it is whole.
+A CSV file is written as FILE.part. FILE.job beside it records the job. The file gets its name when it is
+complete; an incomplete last line is removed. A Parquet data set is a folder of parts. Each part is named after
+its first and last row, and written completely or not at all. The folder records the job until it is complete.
 """
 
 from __future__ import annotations
@@ -21,49 +21,56 @@ import pyarrow
 import pyarrow.parquet
 
 from mlctl.errors import RefusedError, UsageError
+from mlctl.files import atomic_writer
 
-JOB = "_job.json"  # Parquet readers leave files with an underscore out
+JOB_FILE = "_job.json"  # Parquet readers ignore files that begin with an underscore
+CHUNK_BYTES = 1 << 20
+OTHER_FILE_HINT = "delete it, or choose another name"
 
 
-class BatchFile(Protocol):
-    """`rows` counts what is in it already."""
+class PredictionFile(Protocol):
+    """A file that is being written; `rows` is the number of rows in it."""
 
     rows: int
 
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add rows, the first of which has this number."""
+        """Append rows; `first` is the number of the first one."""
 
     def finish(self) -> None:
-        """Say that it is whole."""
+        """Mark the file as complete."""
 
 
 @contextmanager
-def opened(file: Path, job: dict[str, Any]) -> Iterator[BatchFile]:
-    """Open a file of answers to begin or to go on; raises RefusedError where another job's is in its place."""
+def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[PredictionFile]:
+    """Open a file of predictions to start or to continue it.
+
+    Raises RefusedError if the file is complete, or if it was started by another job.
+    """
     suffix = file.suffix.lower()
     if suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"{file} is neither CSV nor Parquet", "--out answers.csv, or --out answers.parquet")
+        raise UsageError(
+            f"{file} is neither CSV nor Parquet", "use --out answers.csv, or --out answers.parquet"
+        )
     if suffix == ".parquet":
         yield _Parquet(file, job)
         return
-    found = _Csv(file, job)
-    with contextlib.closing(found.output):
-        yield found
+    csv_file = _Csv(file, job)
+    with contextlib.closing(csv_file.output):
+        yield csv_file
 
 
 class _Csv:
     def __init__(self, file: Path, job: dict[str, Any]) -> None:
-        self._file, self._part, self._job = file, Path(f"{file}.part"), Path(f"{file}.job")
+        self._file, self._part, self._job_file = file, Path(f"{file}.part"), Path(f"{file}.job")
         if file.exists():
-            raise RefusedError(f"{file} is there already", "take another name, or take it away")
+            raise RefusedError(f"{file} already exists", OTHER_FILE_HINT)
         if self._part.exists():
-            _same(self._job, job, self._part)
+            _check_job(self._job_file, job, self._part)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._job.write_text(json.dumps(job), encoding="utf-8")
-        self.output = open(self._part, "a+b")  # noqa: SIM115 - closed by opened()
-        whole = _whole_lines(self.output)
-        self.rows = max(0, whole - 1)
+            self._job_file.write_text(json.dumps(job), encoding="utf-8")
+        self.output = open(self._part, "a+b")  # noqa: SIM115 - closed by open_prediction_file()
+        self.rows = max(0, _keep_complete_lines(self.output) - 1)  # without the header
 
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
         text = io.StringIO()
@@ -71,62 +78,62 @@ class _Csv:
         if self.output.seek(0, os.SEEK_END) == 0:
             writer.writerow(["row", *columns])
         for number, values in enumerate(zip(*columns.values(), strict=True), first):
-            writer.writerow([number, *(repr(one) if isinstance(one, float) else one for one in values)])
+            writer.writerow(
+                [number, *(repr(value) if isinstance(value, float) else value for value in values)]
+            )
         self.output.write(text.getvalue().encode())
         self.output.flush()
 
     def finish(self) -> None:
         os.fsync(self.output.fileno())
         self._part.replace(self._file)
-        self._job.unlink(missing_ok=True)
+        self._job_file.unlink(missing_ok=True)
 
 
 class _Parquet:
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
-        self._folder, self._job = folder, folder / JOB
+        self._folder, self._job_file = folder, folder / JOB_FILE
         if folder.exists():
-            if not folder.is_dir() or not self._job.exists():
-                raise RefusedError(f"{folder} is there already", "take another name, or take it away")
-            _same(self._job, job, folder)
+            if not folder.is_dir() or not self._job_file.exists():
+                raise RefusedError(f"{folder} already exists", OTHER_FILE_HINT)
+            _check_job(self._job_file, job, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._job.write_text(json.dumps(job), encoding="utf-8")
+        self._job_file.write_text(json.dumps(job), encoding="utf-8")
         self.rows = 0
         for part in sorted(folder.glob("part-*.parquet")):
             first, last = map(int, part.stem.split("-")[1:])
             if first != self.rows:
-                part.unlink()  # behind a gap: it is made again
+                part.unlink()  # rows before it are missing: it is written again
                 continue
             self.rows = last
 
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
         count = len(next(iter(columns.values())))
         table = pyarrow.table({"row": range(first, first + count), **columns})
-        whole = self._folder / f"part-{first:012}-{first + count:012}.parquet"
-        part = whole.with_suffix(".writing")
-        pyarrow.parquet.write_table(table, part)
-        part.replace(whole)
+        with atomic_writer(self._folder / f"part-{first:012}-{first + count:012}.parquet") as file:
+            pyarrow.parquet.write_table(table, file)
 
     def finish(self) -> None:
-        self._job.unlink()
+        self._job_file.unlink()
 
 
-def _same(noted: Path, job: dict[str, Any], place: Path) -> None:
+def _check_job(job_file: Path, job: dict[str, Any], output: Path) -> None:
+    """Raise RefusedError if another job started the output."""
     try:
-        before = json.loads(noted.read_text(encoding="utf-8"))
+        earlier_job = json.loads(job_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        before = None
-    if before != job:
+        earlier_job = None
+    if earlier_job != job:
         raise RefusedError(
-            f"{place} was begun with another model, version, input or batch size",
-            "take it away, or another name",
+            f"{output} was started with another model, version, input or batch size", OTHER_FILE_HINT
         )
 
 
-def _whole_lines(file: io.BufferedRandom) -> int:
-    """Return how many lines are whole, having cut off what follows them."""
+def _keep_complete_lines(file: io.BufferedRandom) -> int:
+    """Remove an incomplete last line; return the number of complete lines."""
     file.seek(0)
     lines = end = 0
-    while chunk := file.read(1 << 20):
+    while chunk := file.read(CHUNK_BYTES):
         if (last := chunk.rfind(b"\n")) >= 0:
             lines += chunk.count(b"\n")
             end = file.tell() - len(chunk) + last + 1

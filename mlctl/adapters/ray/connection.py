@@ -1,4 +1,4 @@
-"""The one connection to a Ray cluster: made, asked what there is, and closed."""
+"""The connection to a Ray cluster: submits tasks, passes messages, and detects failures."""
 
 from __future__ import annotations
 
@@ -12,145 +12,156 @@ import ray
 from ray._private import worker
 from ray.exceptions import AuthenticationError, RayError
 
-from mlctl.adapters.ray import task as ray_task
-from mlctl.adapters.ray.local_cluster import LocalNodes
+from mlctl.adapters.ray.local_cluster import LocalCluster
 from mlctl.adapters.ray.message_actor import Message, MessageActor
+from mlctl.adapters.ray.task import run_task
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.domain.cluster import Cluster
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 
-LOOK_S = 1.0  # how often the nodes are looked at
-HEAD = {"node:__internal_head__": 0.001}  # what keeps the mailbox off the nodes that may go
+NODE_CHECK_S = 1.0
+HEAD_NODE = {"node:__internal_head__": 0.001}  # the message actor must not be on a node that may leave
+AUTHENTICATION_HINT = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE"
 
 
-class Connection:
-    """A cluster, and the mailbox of what is run on it."""
+class RayConnection:
+    """A connected cluster, and the message actor of the tasks that run on it."""
 
-    def __init__(self, cluster: Cluster, own: LocalNodes | None) -> None:
-        """Connect, to `own` nodes where they were started for it; they end with the connection.
+    def __init__(self, cluster: Cluster, local_cluster: LocalCluster | None) -> None:
+        """Connect, to `local_cluster` if it is set; `close` ends it.
 
-        Raises UnreachableError where nobody answers, ConfigurationError where the token or a version is wrong.
+        Raises UnreachableError if the cluster does not answer, ConfigurationError if the token or a version is
+        wrong.
         """
         self.cluster = cluster
-        self._looked = 0.0
-        self._dead: set[str] = set()
-        self._own = own
-        self._connect(own.address if own else cluster.address)
-        self.mailbox: Any = (
-            ray.remote(MessageActor).options(num_cpus=0, resources=HEAD, max_restarts=0).remote()
-        )
+        self._nodes_checked_at = 0.0
+        self._dead_nodes: set[str] = set()
+        self._local_cluster = local_cluster
+        self._connect(local_cluster.address if local_cluster else cluster.address)
+        actor_class = ray.remote(MessageActor).options(num_cpus=0, resources=HEAD_NODE, max_restarts=0)
+        self._actor: Any = actor_class.remote()
 
     @property
     def storage(self) -> SharedStorage:
-        """The place that all nodes reach."""
-        return SharedStorage.at(self.cluster.storage or str(self._own.folder if self._own else ""))
+        """The storage that all nodes can reach."""
+        return SharedStorage.parse(
+            self.cluster.storage or str(self._local_cluster.folder if self._local_cluster else "")
+        )
 
     @property
     def slots(self) -> int:
-        """How many tasks the cluster has room for, as it is now."""
-        there = ray.cluster_resources()
-        wanted = {"CPU": self.cluster.cpu, "GPU": self.cluster.gpu}
-        fits = [int(there.get(name, 0) // amount) for name, amount in wanted.items() if amount]
+        """How many tasks the cluster has room for now, at least 1."""
+        resources = ray.cluster_resources()
+        needed = {"CPU": self.cluster.cpu, "GPU": self.cluster.gpu}
+        fits = [int(resources.get(name, 0) // amount) for name, amount in needed.items() if amount]
         return max(1, min(fits, default=1))
 
-    def submit(self, task: str, attempt: int, work: Callable[..., Any], *given: Any) -> Any:
-        """Run a module's function on the cluster, once, with a `Line` and what it is given; return Ray's reference.
+    def submit(self, task: str, attempt: int, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function of a module on the cluster, once, with a `TaskChannel` and the arguments.
 
-        From now on no earlier attempt of this task is heard.
+        Messages of earlier attempts of this task are ignored from now on. Returns Ray's reference.
         """
-        self._asked(self.mailbox.expect.remote(task, attempt))
-        demands: dict[str, Any] = {
+        self._get(self._actor.accept.remote(task, attempt))
+        options: dict[str, Any] = {
+            "name": task,
             "num_cpus": self.cluster.cpu,
             "num_gpus": self.cluster.gpu,
             "max_retries": 0,
         }
         if self.cluster.memory:
-            demands["memory"] = self.cluster.memory
+            options["memory"] = self.cluster.memory
         return (
-            ray.remote(ray_task.run)
-            .options(name=task, **demands)
-            .remote(self.mailbox, task, attempt, work.__module__, work.__name__, pickle.dumps(given))
+            ray.remote(run_task)
+            .options(**options)
+            .remote(
+                self._actor,
+                task,
+                attempt,
+                function.__module__,
+                function.__name__,
+                pickle.dumps(arguments),
+            )
         )
 
-    def answer(self, task: str, go_on: bool) -> None:
+    def answer(self, task: str, proceed: bool) -> None:
         """Answer a task that waits."""
-        self.mailbox.answer.remote(task, go_on)
+        self._actor.answer.remote(task, proceed)
 
     def messages(self, timeout_s: float) -> list[Message]:
-        """Return what tasks have said, at the latest after `timeout_s`."""
-        found: list[Message] = self._asked(self.mailbox.take.remote(timeout_s))
-        return found
+        """Return the tasks' messages; wait for the first one up to `timeout_s` seconds."""
+        messages: list[Message] = self._get(self._actor.receive.remote(timeout_s))
+        return messages
 
     def failures(self, tasks: Mapping[Any, str]) -> dict[Any, RayError | None]:
-        """Return those of these tasks that are over, with what ended them: None where they ended by themselves.
+        """Return the tasks that have ended, each with its error; None for a task that returned.
 
-        `tasks` says on which node each is ("" while it waits for one). A node counts as dead once the cluster
-        says so: its processes may still be alive, and Ray then goes on waiting for them.
+        Args:
+            tasks: the node of each task; "" for a task that has no node yet.
+
+        A task on a node that the cluster declares dead has failed. Its processes may still be alive, and Ray
+        would wait for them.
         """
-        found: dict[Any, RayError | None] = {}
-        over, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0) if tasks else ([], [])
-        for one in over:
+        failures: dict[Any, RayError | None] = {}
+        ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0) if tasks else ([], [])
+        for task in ended:
             try:
-                ray.get(one)
-                found[one] = None
+                ray.get(task)
+                failures[task] = None
             except RayError as error:
-                found[one] = error
-        dead = self._dead_nodes()
-        found |= {
-            one: RayError("its node died") for one, node in tasks.items() if node in dead and one not in found
-        }
-        return found
+                failures[task] = error
+        dead_nodes = self._find_dead_nodes()
+        for task, node in tasks.items():
+            if node in dead_nodes and task not in failures:
+                failures[task] = RayError("its node died")
+        return failures
 
     def close(self) -> None:
-        """Leave the cluster, and end what was started for it."""
+        """Disconnect, and end the local cluster."""
         if ray.is_initialized():
             ray.shutdown()
-        if self._own:
-            self._own.close()
-            self._own = None
+        if self._local_cluster:
+            self._local_cluster.close()
+            self._local_cluster = None
 
     def _connect(self, address: str) -> None:
-        # Ray prints what happens to nodes on stdout, which is the answer's; the pool notices by itself
+        # Ray prints messages about nodes to stdout, which is for the command's answer only
         worker.listen_error_messages = lambda *_: None
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
         except AuthenticationError as exc:
             raise ConfigurationError(
-                f"the Ray cluster {address} wants another token",
-                "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE",
+                f"the Ray cluster {address} requires another token", AUTHENTICATION_HINT
             ) from exc
         except (ConnectionError, RuntimeError, ValueError, RayError) as exc:
-            raise _translated(address, exc) from exc
+            raise _translate_error(address, exc) from exc
 
-    def _asked(self, reference: Any) -> Any:
+    def _get(self, reference: Any) -> Any:
         try:
             return ray.get(reference)
         except RayError as exc:
             raise UnreachableError(
-                f"the Ray cluster {self.cluster.address} has gone away: {type(exc).__name__}",
-                "when it is back: mlctl resume RUN",
+                f"the connection to the Ray cluster {self.cluster.address} is lost: {type(exc).__name__}",
+                "when the cluster is back: mlctl resume RUN",
             ) from exc
 
-    def _dead_nodes(self) -> set[str]:
+    def _find_dead_nodes(self) -> set[str]:
         now = time.monotonic()
-        if now - self._looked > LOOK_S:
-            self._looked = now
-            self._dead = {one["NodeID"] for one in ray.nodes() if not one["Alive"]}
-        return self._dead
+        if now - self._nodes_checked_at > NODE_CHECK_S:
+            self._nodes_checked_at = now
+            self._dead_nodes = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+        return self._dead_nodes
 
 
-def _translated(address: str, exc: Exception) -> MlctlError:
-    said = " ".join(str(exc).split())[:200]
-    if "ersion" in said and "mismatch" in said.lower():
+def _translate_error(address: str, exc: Exception) -> MlctlError:
+    text = " ".join(str(exc).split())[:200]
+    if "ersion" in text and "mismatch" in text.lower():
         return ConfigurationError(
-            f"the Ray cluster {address} has other versions: {said}",
-            "use its version of Ray and of Python here",
+            f"the Ray cluster {address} has other versions: {text}",
+            "install the cluster's versions of Ray and Python here",
         )
-    if "token" in said.lower() or "authenticat" in said.lower():
-        return ConfigurationError(
-            f"the Ray cluster {address} wants a token", "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE"
-        )
+    if "token" in text.lower() or "authenticat" in text.lower():
+        return ConfigurationError(f"the Ray cluster {address} requires a token", AUTHENTICATION_HINT)
     return UnreachableError(
-        f"the Ray cluster {address} does not take us: {said}",
-        "does it want a token? RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH=FILE. HOST:6379 is for its own nodes alone",
+        f"the Ray cluster {address} refuses the connection: {text}",
+        f"if it requires a token, {AUTHENTICATION_HINT}. Use ray://HOST:10001; HOST:6379 is for the cluster's own nodes",
     )

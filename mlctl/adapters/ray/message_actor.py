@@ -1,59 +1,59 @@
-"""Where tasks on a cluster leave word, and wait for an answer: an actor beside the cluster's head.
+"""A Ray actor on the cluster's head node that passes messages between tasks and the process that started them.
 
-It imports nothing of ours and looks into no message, so that it stays a small process.
+It imports nothing of mlctl and does not read the messages, so that its process stays small.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-Message = tuple[str, int, str, bytes]  # task, attempt, node, and what it says
+Message = tuple[str, int, str, bytes]  # task, attempt, node, content
 
 
 class MessageActor:
-    """Messages of tasks, each known by its name and attempt; only the newest attempt of a task is heard."""
+    """Messages of tasks, which are identified by name and attempt. Only the newest attempt of a task counts."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._arrived = asyncio.Event()
-        self._current: dict[str, int] = {}
-        self._waiting: dict[tuple[str, int], asyncio.Future[bool]] = {}
+        self._attempts: dict[str, int] = {}
+        self._answers: dict[tuple[str, int], asyncio.Future[bool]] = {}
 
-    async def expect(self, task: str, attempt: int) -> None:
-        """Hear this attempt from now on, and send any earlier one away."""
-        self._current[task] = attempt
-        for (name, number), answer in list(self._waiting.items()):
+    async def accept(self, task: str, attempt: int) -> None:
+        """Accept messages of this attempt from now on, and tell earlier attempts to stop."""
+        self._attempts[task] = attempt
+        for (name, number), answer in list(self._answers.items()):
             if name == task and number != attempt and not answer.done():
                 answer.set_result(False)
 
-    async def tell(self, message: Message, waits: bool) -> bool:
-        """Leave a message; return whether to go on, which `waits` has somebody else say."""
+    async def post(self, message: Message, waits: bool) -> bool:
+        """Add a message; return whether the task should continue. With `waits`, wait for `answer` to decide."""
         task, attempt, _, _ = message
-        if self._current.get(task) != attempt:
+        if self._attempts.get(task) != attempt:
             return False
         self._messages.append(message)
         self._arrived.set()
         if not waits:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[task, attempt] = answer
+        self._answers[task, attempt] = answer
         try:
             return await answer
         finally:
-            self._waiting.pop((task, attempt), None)
+            self._answers.pop((task, attempt), None)
 
-    async def answer(self, task: str, go_on: bool) -> None:
+    async def answer(self, task: str, proceed: bool) -> None:
         """Answer a task that waits."""
-        answer = self._waiting.get((task, self._current.get(task, 0)))
+        answer = self._answers.get((task, self._attempts.get(task, 0)))
         if answer is not None and not answer.done():
-            answer.set_result(go_on)
+            answer.set_result(proceed)
 
-    async def take(self, timeout_s: float) -> list[Message]:
-        """Return the messages that have come, at the latest after `timeout_s`."""
+    async def receive(self, timeout_s: float) -> list[Message]:
+        """Return the messages that have arrived; wait for the first one up to `timeout_s` seconds."""
         try:
             await asyncio.wait_for(self._arrived.wait(), timeout_s)
         except TimeoutError:
             return []
         self._arrived.clear()
-        found, self._messages = self._messages, []
-        return found
+        messages, self._messages = self._messages, []
+        return messages

@@ -1,7 +1,7 @@
-"""What every task on a cluster begins with, what it finds its recipe by, and what its end means.
+"""What every task on a cluster needs: a channel to the process that started it, its recipe, and its failure.
 
-A task says where it is before anything heavy is imported: a node that dies in the seconds of TensorFlow's import
-would else be one that nobody knows to have had the task.
+A task reports its node before it imports anything heavy. If a node dies during TensorFlow's import, which takes
+seconds, the task is known to be lost.
 """
 
 from __future__ import annotations
@@ -20,59 +20,64 @@ from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.recipes import Recipe
 
 
-@dataclass(frozen=True)
-class Line:
-    """From a task to whoever began it, by way of the mailbox."""
+@dataclass(frozen=True, kw_only=True)
+class TaskChannel:
+    """Sends messages from a task to the process that started it, through the message actor."""
 
-    mailbox: Any
+    actor: Any
     task: str
     attempt: int
     node: str
 
-    def say(self, what: Any, waits: bool = False) -> bool:
-        """Leave word; return whether to go on, which `waits` has the other side say. Not, where nobody hears."""
-        said = b"" if what is None else pickle.dumps(what)
+    def send(self, message: Any, waits: bool = False) -> bool:
+        """Send a message (None: only the node); return whether to continue, False if nobody receives it.
+
+        With `waits`, the receiver decides.
+        """
+        content = b"" if message is None else pickle.dumps(message)
         try:
-            return bool(ray.get(self.mailbox.tell.remote((self.task, self.attempt, self.node, said), waits)))
+            return bool(ray.get(self.actor.post.remote((self.task, self.attempt, self.node, content), waits)))
         except RayError:
             return False
 
 
-def run(mailbox: Any, task: str, attempt: int, module: str, name: str, given: bytes) -> Any:
-    """Call a function with a line and what it was given, unless another attempt has begun meanwhile."""
-    line = Line(mailbox, task, attempt, str(ray.get_runtime_context().get_node_id()))
-    if not line.say(None):
+def run_task(actor: Any, task: str, attempt: int, module: str, name: str, arguments: bytes) -> Any:
+    """Call the function `name` of a module with a channel and its arguments, unless the attempt is outdated."""
+    node = str(ray.get_runtime_context().get_node_id())
+    channel = TaskChannel(actor=actor, task=task, attempt=attempt, node=node)
+    if not channel.send(None):
         return None
-    return getattr(import_module(module), name)(line, *pickle.loads(given))  # noqa: S301 - ours, see Connection
+    function = getattr(import_module(module), name)
+    return function(channel, *pickle.loads(arguments))  # noqa: S301 - from our own RayConnection.submit
 
 
-def carried(storage: SharedStorage, recipe: Recipe, source: str) -> str:
-    """Store a recipe's own file; return what `found_there` finds the recipe by, on any node."""
+def upload_recipe(storage: SharedStorage, recipe: Recipe, source: str) -> str:
+    """Upload a user's recipe file; return the source from which `resolve_recipe` finds the recipe on any node."""
     if ".py" not in source:
-        return recipe.name  # one that is installed there, too, whatever data of a user's it was found for
+        return recipe.name  # nodes have the built-in recipes
     file = recipe.source_file()
     storage.put(file.name, file)
     return f"{file.name}:{type(recipe).__name__}"
 
 
-def found_there(storage: SharedStorage, source: str) -> str:
-    """Return where this node finds what `carried` has stored."""
+def resolve_recipe(storage: SharedStorage, source: str) -> str:
+    """Return this node's source of a recipe that `upload_recipe` uploaded."""
     file, colon, name = source.partition(":")
     return f"{storage.fetch(file)}:{name}" if colon else source
 
 
 @functools.cache
 def prepare_process(threads: int) -> None:
-    """Set up Keras and TensorFlow, once a process."""
+    """Import Keras and set the number of threads, once in each process."""
     runtime.import_keras()
-    import tensorflow as tf  # quiet only now
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    runtime.set_threads(threads)
 
 
-def why(error: Exception | None) -> tuple[str, bool]:
-    """Return why a task ended without a word of its own, and whether it raised: no storage, no mlctl on its node."""
+def describe_failure(error: Exception | None) -> tuple[str, bool]:
+    """Return why a task ended without a message, and whether its function raised an exception.
+
+    It raises if the node has no access to the storage, or no mlctl.
+    """
     if error is None:
         return "its process ended without an answer", False
     if cause := getattr(error, "cause", None):

@@ -1,1 +1,1 @@
-"""The on-disk record of runs and searches, and sending it to the tracking store."""
+"""The record of runs and searches on disk, and sending it to the tracking store."""

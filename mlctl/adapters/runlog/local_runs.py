@@ -1,4 +1,4 @@
-"""The records of runs on this machine: found by id, and read as runs where the store is away."""
+"""The records of runs on this machine, by run id, and as runs while the store does not answer."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.runlog.journal import Entry, Journal, read_about
-from mlctl.adapters.tracking.convert import data_of
+from mlctl.adapters.runlog.journal import Journal, read_header
+from mlctl.adapters.tracking.convert import to_data_reference
 from mlctl.domain.run import Run
+from mlctl.domain.tags import RECIPE_TAG
 
 
-def folders(state: Path) -> Iterator[Path]:
-    """Return the folders of all records, oldest first."""
-    found = [path for path in (state / "runs").glob("*") if (path / "run.json").exists()]
-    yield from sorted(found, key=lambda path: read_about(path).get("began", 0))
+def record_folders(state_dir: Path) -> Iterator[Path]:
+    """Yield the folders of all records, oldest first."""
+    folders = [path for path in (state_dir / "runs").glob("*") if (path / "run.json").exists()]
+    yield from sorted(folders, key=lambda folder: read_header(folder).get("began", 0))
 
 
-def folder_of(state: Path, run_id: str) -> Path:
-    """Return where a run's record is, or would be: that of an offline run is named before it has its id."""
-    for path in folders(state):
-        if read_about(path).get("run_id") == run_id:
-            return path
-    return state / "runs" / run_id
+def record_folder(state_dir: Path, run_id: str) -> Path:
+    """Return the folder of a run's record, whether it exists or not.
+
+    The name of the folder is the run's id, except for an offline run, which has no id when its record is created.
+    """
+    for folder in record_folders(state_dir):
+        if read_header(folder).get("run_id") == run_id:
+            return folder
+    return state_dir / "runs" / run_id
 
 
-def as_run(journal: Journal) -> Run:
-    """Return a record as a run, as the store would have it were it sent."""
-    about = journal.about
-    gathered: dict[str, dict[str, Any]] = {"params": {}, "tags": dict(about["tags"]), "metrics": {}}
-    status, ended = "RUNNING", None
+def to_run(journal: Journal) -> Run:
+    """Return a record as the run that the store would have if everything was sent."""
+    header = journal.header
+    values: dict[str, dict[str, Any]] = {"params": {}, "tags": dict(header["tags"]), "metrics": {}}
+    status, end_ms, has_model = "RUNNING", None, False
     for entry in journal.entries():
-        if entry["kind"] in gathered:
-            gathered[entry["kind"]].update(entry["values"])
-        elif entry["kind"] == "finish":
-            status, ended = entry["status"], entry["at"]
-        elif entry["kind"] == "resume":
-            status, ended = "RUNNING", None
-    has_model = any(_is_model(entry) for entry in journal.entries())
-    tags = gathered["tags"]
+        kind = entry["kind"]
+        if kind in values:
+            values[kind].update(entry["values"])
+        elif kind == "finish":
+            status, end_ms = entry["status"], entry["at"]
+        elif kind == "resume":
+            status, end_ms = "RUNNING", None
+        elif kind == "model":
+            has_model = True
+    tags = values["tags"]
     return Run(
-        run_id=about.get("run_id") or journal.folder.name,
-        run_name=about.get("run_name") or "",
-        experiment=about["experiment"],
+        run_id=header.get("run_id") or journal.folder.name,
+        run_name=header.get("run_name") or "",
+        experiment=header["experiment"],
         status=status,
-        tracking_uri=about["tracking_uri"],
-        recipe=tags.get("mlctl.recipe", ""),
-        params=gathered["params"],
-        metrics=gathered["metrics"],
+        tracking_uri=header["tracking_uri"],
+        recipe=tags.get(RECIPE_TAG, ""),
+        params=values["params"],
+        metrics=values["metrics"],
         tags={**tags, "mlctl.unsent": "true"},
-        data=data_of(tags),
+        data=to_data_reference(tags),
         model_uri=str(journal.model) if has_model else None,
-        started_at=datetime.fromtimestamp(about["began"] / 1000, UTC),
-        duration_s=(ended - about["began"]) / 1000 if ended else None,
+        started_at=datetime.fromtimestamp(header["began"] / 1000, UTC),
+        duration_s=(end_ms - header["began"]) / 1000 if end_ms else None,
     )
-
-
-def _is_model(entry: Entry) -> bool:
-    return bool(entry["kind"] == "model")

@@ -1,15 +1,13 @@
-"""The nested runs of a search: noted on disk, written by one thread, and found again where a search is resumed.
+"""The nested runs of a search, one per trial: written to disk, sent in the background, found again on resume.
 
-<a run's own record>/
-    trials.jsonl    what the trials' runs are to be told, a line each, in order; the first says whose they are
-    trials.sent     how many of these lines the store has taken
+<record of the parent run>/
+    trials.jsonl    updates of the trials' runs, one per line, in order; the first line is the header of all of them
+    trials.sent     how many of these lines, the header included, the store has acknowledged
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,271 +15,280 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from mlctl.adapters.runlog.journal import write_atomically
-from mlctl.adapters.runlog.search_journal import SearchJournal, read
-from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.tune import INTERRUPTED, TRIAL_TAG
+from mlctl.adapters.runlog.journal import read_count, write_count
+from mlctl.adapters.runlog.json_lines import Entry, JsonLines, read_lines
+from mlctl.adapters.runlog.outbox import BackgroundSender
+from mlctl.adapters.tracking.health import check_reachable
+from mlctl.adapters.tracking.store import TrackingStore, paged
+from mlctl.domain.tags import STATE_TAG, TRIAL_TAG
+from mlctl.domain.tune import INTERRUPTED
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
 
-NAME, SENT = "trials.jsonl", "trials.sent"
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
-SILENCE_S = 10.0  # a store that says neither yes nor no for so long is not waited for at the end
-PERMANENT = (UsageError, NotFoundError, RefusedError)  # of this run alone, and the same at any time
-
-Entry = Mapping[str, Any]
+NAME, SENT_NAME = "trials.jsonl", "trials.sent"
+PERMANENT_ERRORS = (
+    UsageError,
+    NotFoundError,
+    RefusedError,
+)  # they concern one run, and repeating does not help
+DAMAGED_HINT = "restore the file from a copy, or start a new search"
 
 
 class TrialRuns:
-    """One nested run a trial, under one parent run. Nothing here waits for the store but `finish`.
+    """Writes one nested run per trial. No method waits for the store, except `find` and `finish`.
 
-    What is told twice counts once: a run is found again by its tag, and MLflow drops a point that it has.
+    An update that is sent twice counts once: a run is found again by its tag, and MLflow ignores a point that it has.
     """
 
     def __init__(
-        self, store: TrackingStore, experiment_id: str, parent: str, tags: Mapping[str, Any], folder: Path,
-        trouble: Callable[[MlctlError], None], prefix: str = "trial-",
-    ) -> None:  # fmt: skip
-        """Take up what an earlier process has left unsent in `folder`, the parent's record.
+        self,
+        store: TrackingStore,
+        *,
+        experiment_id: str,
+        parent_id: str,
+        folder: Path,
+        tags: Mapping[str, Any],
+        report_error: Callable[[MlctlError], None],
+        name_prefix: str = "trial-",
+    ) -> None:
+        """Open the updates in `folder`, and send those that an earlier process left unsent.
 
-        `tags` are what every trial's run carries; a run's name is `prefix` and the trial's. `trouble` is told, once,
-        that the store is away, or that it refuses a trial.
+        Args:
+            store: Tracking store.
+            experiment_id: Experiment of the runs.
+            parent_id: Id of the parent run.
+            folder: Record of the parent run.
+            tags: Tags of every trial's run.
+            report_error: Called when the store does not answer, and once per trial that it refuses.
+            name_prefix: A run's name is this and the name of its trial.
         """
-        self._outbox = _Outbox(folder)
-        if self._outbox.new:
-            self._outbox.add("of", tags=tags, prefix=prefix)
-        self._sender = _Sender(store, experiment_id, parent, self._outbox.of)
-        self._trouble = trouble
-        self._closing, self._left = threading.Event(), threading.Event()
-        self._away = False
+        self._log = _TrialLog(folder)
+        if self._log.is_new:
+            self._log.write_header(tags=tags, prefix=name_prefix)
+        self._sender = _TrialSender(
+            store, experiment_id, parent_id, header=self._log.header, report=report_error
+        )
+        unsent = list(self._log.entries(self._log.sent))
+        self._sender.may_lack_ids = bool(unsent)
+        self._ended_on_disk = {entry["trial"] for entry in unsent if entry["kind"] == "end"}
         self._open: set[str] = set()
-        self._ending: set[str] = set()  # by an earlier process, and the store does not know it
-        self._tasks: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
-        for entry in self._outbox.unsent():
-            self._sender.unsure = True
-            self._tasks.put(entry)
-            if entry["kind"] == "end":
-                self._ending.add(entry["trial"])
-        self._thread = threading.Thread(target=self._work, name="mlctl-trials", daemon=True)
-        self._thread.start()
+        self._background = BackgroundSender(
+            self._log,
+            self._sender.send,
+            check_reachable=lambda: check_reachable(store.tracking_uri),
+            report_outage=report_error,
+        )
 
     @property
     def ids(self) -> Mapping[str, str]:
-        """The ids of the runs by trial, as far as they are made."""
+        """The ids of the runs by trial, as far as they are known."""
         return self._sender.ids
 
     @property
     def ended(self) -> set[str]:
-        """The trials that `find` has found ended."""
+        """The trials whose runs had ended when `find` was called."""
         return self._sender.ended
 
     def find(self) -> None:
-        """Look up the runs that this search has made before it was resumed; those left running are its to end."""
+        """Find the runs of an earlier session of this search; `finish` ends those that are still running."""
         self._sender.find()
-        self._open |= self._sender.running - self._ending
+        self._open |= self._sender.running - self._ended_on_disk
 
     def begin(self, trial: str, params: Mapping[str, Any], at: int) -> None:
-        """Have a trial's run made, unless it is there already."""
+        """Create a trial's run, or set it to RUNNING again; `at` is in milliseconds since 1970."""
         self._open.add(trial)
-        said = {name: str(value) for name, value in params.items()}
-        self._tasks.put(self._outbox.add("begin", trial=trial, params=said, at=at))
+        self._add("begin", trial=trial, params=_as_text(params), at=at)
 
     def epoch(self, trial: str, step: int, metrics: Mapping[str, float], at: int) -> None:
-        """Have an epoch's metrics recorded."""
-        self._tasks.put(self._outbox.add("epoch", trial=trial, step=step, metrics=dict(metrics), at=at))
+        """Log the metrics of an epoch."""
+        self._add("epoch", trial=trial, step=step, metrics=dict(metrics), at=at)
 
     def end(
-        self, trial: str, status: str, metrics: Mapping[str, float], step: int, tags: Mapping[str, Any], at: int
-    ) -> None:  # fmt: skip
-        """Have a trial's run ended."""
+        self,
+        trial: str,
+        status: str,
+        metrics: Mapping[str, float],
+        step: int,
+        tags: Mapping[str, Any],
+        at: int,
+    ) -> None:
+        """End a trial's run."""
         self._open.discard(trial)
-        said = {name: str(value) for name, value in tags.items()}
-        self._tasks.put(
-            self._outbox.add(
-                "end", trial=trial, status=status, metrics=dict(metrics), step=step, tags=said, at=at
-            )
+        self._add(
+            "end", trial=trial, status=status, metrics=dict(metrics), step=step, tags=_as_text(tags), at=at
         )
 
     def finish(self, patience_s: float) -> bool:
-        """End what is still open as KILLED, and wait until all is written; return whether it is.
+        """End runs that are still open as KILLED, and wait until everything is sent; return whether it is.
 
-        A store that is away is waited for for `patience_s`; what it has not taken stays on disk for `send_unsent`.
+        If the store does not answer for `patience_s` seconds, the rest stays on disk for `send_unsent`.
         """
         for trial in sorted(self._open):
-            self.end(trial, "KILLED", {}, 0, {"mlctl.state": INTERRUPTED}, time.time_ns() // 1_000_000)
-        self._closing.set()
-        self._tasks.put(None)
-        done, since = self._outbox.sent, time.monotonic()
-        while self._thread.is_alive():
-            self._thread.join(0.05)
-            if self._outbox.sent != done:
-                done, since = self._outbox.sent, time.monotonic()
-            if time.monotonic() - since > (patience_s if self._away else max(patience_s, SILENCE_S)):
-                break
-        whole = not self._thread.is_alive()  # before it is told to leave, which ends it, too
-        self._left.set()
-        self._outbox.close()
-        return whole
+            self.end(trial, "KILLED", {}, 0, {STATE_TAG: INTERRUPTED}, time.time_ns() // 1_000_000)
+        is_complete = self._background.finish(patience_s)
+        self._log.close()
+        return is_complete
 
-    def _work(self) -> None:
-        while (entry := self._tasks.get()) is not None:
-            pause = FIRST_PAUSE_S
-            while not self._left.is_set() and not self._sent(entry):
-                if self._closing.wait(pause):
-                    self._left.wait(FIRST_PAUSE_S)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            if self._left.is_set():
-                return
-            self._outbox.acknowledge()
-
-    def _sent(self, entry: Entry) -> bool:
-        try:
-            self._sender.send(entry, self._trouble)
-        except MlctlError as error:
-            if not self._away:
-                self._trouble(error)
-            self._away = self._sender.unsure = True
-            return False
-        self._away = False
-        return True
+    def _add(self, kind: str, **values: Any) -> None:
+        self._log.add(kind, **values)
+        self._background.notify()
 
 
-class _Outbox:
-    """What is to be told and what of it the store has taken, on disk."""
+def count_unsent(folder: Path) -> int:
+    """Return how many trial updates in this record the store has not acknowledged."""
+    written = sum(1 for _ in read_lines(folder / NAME, hint=DAMAGED_HINT))
+    return written - _read_sent(folder) if written else 0
+
+
+def send_unsent(
+    store: TrackingStore,
+    *,
+    experiment_id: str,
+    parent_id: str,
+    folder: Path,
+    report: Callable[[str], None],
+) -> int:
+    """Send the updates that an earlier process could not send; return how many there were.
+
+    `report` is called with a message for each trial that the store refuses. Raises an MlctlError if the store does not
+    answer.
+    """
+    if not count_unsent(folder):
+        return 0
+    with contextlib.closing(_TrialLog(folder)) as log:
+        sender = _TrialSender(
+            store, experiment_id, parent_id, header=log.header, report=lambda error: report(error.message)
+        )
+        sender.find()
+        first = log.sent
+        sent = first
+        for entry in log.entries(first):
+            sender.send(entry)
+            sent += 1
+            log.acknowledge(sent)
+    return sent - first
+
+
+class _TrialLog:
+    """The updates on disk. They are not synced: a search's own journal can restore them."""
 
     def __init__(self, folder: Path) -> None:
-        self._path, self._note = folder / NAME, folder / SENT
-        self._file = SearchJournal(folder, NAME, synced=False)
-        entries = list(read(self._path))
-        self.new = not entries
-        self.of: Entry = entries[0] if entries else {}
-        self.sent = _noted(self._note)
+        self._folder = folder
+        self._lines = JsonLines(folder / NAME)
+        self.header = next(self.entries(), {})
+        self.is_new = not self.header
 
-    def add(self, kind: str, **entry: Any) -> Entry:
-        whole = self._file.add(kind, **entry)
-        if kind == "of":
-            self.of, self.sent = whole, 1
-            write_atomically(self._note, b"1", durable=False)
-        return whole
+    @property
+    def sent(self) -> int:
+        return _read_sent(self._folder)
 
-    def unsent(self) -> Iterator[Entry]:
-        yield from list(read(self._path))[self.sent :]
+    def write_header(self, **values: Any) -> None:
+        self.header = self.add("of", **values)
+        self.acknowledge(1)  # the header itself is not sent
 
-    def acknowledge(self) -> None:
-        self.sent += 1
-        with contextlib.suppress(OSError):  # a full disk: sending again is harmless
-            write_atomically(self._note, str(self.sent).encode(), durable=False)
+    def add(self, kind: str, **values: Any) -> Entry:
+        entry = {"kind": kind, **values}
+        self._lines.append(entry, durable=False)
+        return entry
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        return read_lines(self._folder / NAME, start, hint=DAMAGED_HINT)
+
+    def acknowledge(self, count: int) -> None:
+        write_count(self._folder / SENT_NAME, count)
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
 
-class _Sender:
-    """Tells the store of trials' runs."""
+class _TrialSender:
+    """Sends updates of trials' runs. `may_lack_ids` tells that runs may exist that `ids` does not contain."""
 
-    def __init__(self, store: TrackingStore, experiment_id: str, parent: str, of: Entry) -> None:
+    def __init__(
+        self,
+        store: TrackingStore,
+        experiment_id: str,
+        parent_id: str,
+        *,
+        header: Entry,
+        report: Callable[[MlctlError], None],
+    ) -> None:
         self._store = store
         self._experiment_id = experiment_id
-        self._parent = parent
-        self._of = of
+        self._parent_id = parent_id
+        self._header = header
+        self._report = report
         self._refused: set[str] = set()
-        self.unsure = False  # whether runs may have been made that `ids` does not know: an answer was lost
+        self.may_lack_ids = False
         self.ids: dict[str, str] = {}
         self.ended: set[str] = set()
         self.running: set[str] = set()
 
     def find(self) -> None:
-        """Look up the runs that there are."""
-        with self._store.asking():
-            token = None
-            while True:
-                page = self._store.client.search_runs(
-                    [self._experiment_id], f"tags.`mlflow.parentRunId` = '{self._parent}'", page_token=token
-                )
-                for run in page:
-                    if trial := run.data.tags.get(TRIAL_TAG):
-                        self.ids[trial] = run.info.run_id
-                        if run.info.status in {"FINISHED", "FAILED"}:
-                            self.ended.add(trial)
-                        elif run.info.status == "RUNNING":
-                            self.running.add(trial)
-                token = page.token
-                if not token:
-                    break
-        self.unsure = False
+        """Read the runs that exist."""
+        with self._store.translate_errors():
+            for run in paged(
+                self._store.client.search_runs,
+                experiment_ids=[self._experiment_id],
+                filter_string=f"tags.`mlflow.parentRunId` = '{self._parent_id}'",
+            ):
+                if trial := run.data.tags.get(TRIAL_TAG):
+                    self.ids[trial] = run.info.run_id
+                    if run.info.status in {"FINISHED", "FAILED"}:
+                        self.ended.add(trial)
+                    elif run.info.status == "RUNNING":
+                        self.running.add(trial)
+        self.may_lack_ids = False
 
-    def send(self, entry: Entry, refused: Callable[[MlctlError], None]) -> None:
-        """Tell one entry; `refused` hears, once a trial, of what the store will never take.
+    def send(self, entry: Entry) -> None:
+        """Send one update, or report, once per trial, that the store will never take it.
 
-        Raises an MlctlError where the store is away.
+        Raises an MlctlError if the store does not answer.
         """
         trial = entry["trial"]
         try:
-            with self._store.making():
-                if trial not in self.ids and self.unsure:
+            with self._store.without_retries():
+                if trial not in self.ids and self.may_lack_ids:
                     self.find()
-                getattr(self, "_" + entry["kind"])(entry)
-        except PERMANENT as error:  # what comes after it must not wait
+                getattr(self, "_send_" + entry["kind"])(entry)
+        except PERMANENT_ERRORS as error:  # the following updates must not wait
             if trial not in self._refused:
                 self._refused.add(trial)
-                refused(type(error)(f"the store refuses what trial {trial} has to tell: {error.message}"))
+                self._report(type(error)(f"the store refuses updates of trial {trial}: {error.message}"))
+        except MlctlError:
+            self.may_lack_ids = True  # the store may have done it, and the answer was lost
+            raise
 
-    def _begin(self, entry: Entry) -> None:
+    def _send_begin(self, entry: Entry) -> None:
         trial = entry["trial"]
         if trial in self.ids:
             self._store.client.update_run(self.ids[trial], status="RUNNING")
         else:
-            tags = {**self._of["tags"], "mlflow.parentRunId": self._parent, TRIAL_TAG: trial}
+            tags = {**self._header["tags"], "mlflow.parentRunId": self._parent_id, TRIAL_TAG: trial}
             run = self._store.client.create_run(
-                self._experiment_id,
-                entry["at"],
-                {name: str(value) for name, value in tags.items()},
-                self._of["prefix"] + trial,
+                self._experiment_id, entry["at"], _as_text(tags), self._header["prefix"] + trial
             )
             self.ids[trial] = run.info.run_id
         params = [Param(name, value) for name, value in entry["params"].items()]
         self._store.client.log_batch(self.ids[trial], params=params)
 
-    def _epoch(self, entry: Entry) -> None:
-        points = [Metric(name, value, entry["at"], entry["step"]) for name, value in entry["metrics"].items()]
-        if run_id := self.ids.get(entry["trial"]):  # none: its beginning was refused, and that was told
-            self._store.client.log_batch(run_id, metrics=points)
+    def _send_epoch(self, entry: Entry) -> None:
+        if run_id := self.ids.get(entry["trial"]):  # there is none if the store refused to create it
+            self._store.client.log_batch(run_id, metrics=_to_metrics(entry))
 
-    def _end(self, entry: Entry) -> None:
-        points = [Metric(name, value, entry["at"], entry["step"]) for name, value in entry["metrics"].items()]
-        said = [RunTag(name, value) for name, value in entry["tags"].items()]
+    def _send_end(self, entry: Entry) -> None:
+        tags = [RunTag(name, value) for name, value in entry["tags"].items()]
         if run_id := self.ids.get(entry["trial"]):
-            self._store.client.log_batch(run_id, metrics=points, tags=said)
+            self._store.client.log_batch(run_id, metrics=_to_metrics(entry), tags=tags)
             self._store.client.set_terminated(run_id, entry["status"], entry["at"])
 
 
-def waiting(folder: Path) -> int:
-    """Return how many lines about trials of the search recorded in this folder the store has not taken."""
-    path = folder / NAME
-    return sum(1 for _ in read(path)) - _noted(folder / SENT) if path.exists() else 0
+def _to_metrics(entry: Entry) -> list[Metric]:
+    return [Metric(name, value, entry["at"], entry["step"]) for name, value in entry["metrics"].items()]
 
 
-def send_unsent(
-    store: TrackingStore, experiment_id: str, parent: str, folder: Path, say: Callable[[str], None]
-) -> int:
-    """Tell the store what an earlier process could not, and return how many lines that were.
-
-    `say` hears of what it refuses. Raises an MlctlError where the store is away.
-    """
-    if not waiting(folder):
-        return 0
-    outbox = _Outbox(folder)
-    with contextlib.closing(outbox):
-        sender = _Sender(store, experiment_id, parent, outbox.of)
-        sender.find()
-        count = 0
-        for count, entry in enumerate(outbox.unsent(), 1):  # noqa: B007 - the last one counts
-            sender.send(entry, lambda error: say(error.message))
-            outbox.acknowledge()
-    return count
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
 
 
-def _noted(note: Path) -> int:
-    try:
-        return int(note.read_text() or 0)
-    except (OSError, ValueError):
-        return 1  # the first line is not for the store; sending others again is harmless
+def _read_sent(folder: Path) -> int:
+    return read_count(folder / SENT_NAME, default=1)  # the header itself is not sent

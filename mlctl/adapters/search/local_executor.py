@@ -1,16 +1,15 @@
-"""Worker processes on this machine: one process that has imported everything, and forks a worker a slot.
+"""Worker processes on this machine, forked by a process that has imported everything.
 
     this process --fork--> zygote (one thread, no TensorFlow operation run) --fork--> worker, worker, …
 
-A fork shares what was imported and the encoded data, so that a worker is there in a tenth of a second, and a
-killed one is replaced as quickly. Each dies with its parent (Linux's PR_SET_PDEATHSIG). Where a fork is not
-safe (macOS, or a GPU whose driver is up) workers are started anew, and die when their connection closes.
+A fork shares the imported modules and the encoded data. A worker therefore starts in a tenth of a second, and a
+killed one is replaced as quickly. Each process dies with its parent. If forking is not safe (macOS, or a GPU
+whose driver is in use), workers are started as new processes, and end when their connection closes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -22,41 +21,20 @@ import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Protocol
 
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.search.messages import (
     EpochEnded,
     Event,
-    Setup,
-    Train,
+    SearchSetup,
+    TrainTrial,
     TrialEnded,
     TrialFailed,
     TrialJob,
     WorkerLost,
 )
 from mlctl.errors import ChildFailedError
-
-PR_SET_PDEATHSIG = 1
-
-
-class Executor(Protocol):
-    """What trains trials: processes here, or tasks on a cluster."""
-
-    def free(self) -> int:
-        """Return how many trials could be started now."""
-
-    def start(self, job: TrialJob) -> None:
-        """Have a trial trained."""
-
-    def answer(self, trial: str, go_on: bool) -> None:
-        """Tell a trial that waits after an epoch whether to go on."""
-
-    def events(self, timeout_s: float) -> list[Event]:
-        """Return what has happened, at the latest after `timeout_s`."""
-
-    def close(self) -> None:
-        """End every trial and every process, at once."""
+from mlctl.machine import die_with_parent
 
 
 class Worker:
@@ -71,36 +49,39 @@ class Worker:
 class LocalExecutor:
     """Executor of this machine: `slots` workers with `threads` threads each."""
 
-    def __init__(self, setup: Setup, train: Train, slots: int, threads: int, fork: bool) -> None:
-        """Make the pool before this process starts threads or runs a TensorFlow operation.
+    def __init__(
+        self, setup: SearchSetup, train_trial: TrainTrial, *, slots: int, threads: int, fork: bool
+    ) -> None:
+        """Start the workers. Call this before this process starts threads or runs a TensorFlow operation.
 
-        `train` trains a trial; where workers are started anew, its module is what they run.
+        Without `fork`, workers run the module of `train_trial`, which must call `run_worker`.
         """
-        self._starter: _Zygote | _Spawner = (_Zygote if fork else _Spawner)(setup, train, threads)
-        self._workers = [self._starter.worker() for _ in range(slots)]
+        starter = _Zygote if fork else _Spawner
+        self._starter: _Zygote | _Spawner = starter(setup, train_trial, threads)
+        self._workers = [self._starter.start_worker() for _ in range(slots)]
 
-    def free(self) -> int:
-        """Return how many workers have nothing to do."""
-        return sum(one.job is None for one in self._workers)
+    def free_slots(self) -> int:
+        """Return how many workers are idle."""
+        return sum(worker.job is None for worker in self._workers)
 
     def start(self, job: TrialJob) -> None:
-        """Give a trial to a free worker."""
-        worker = next(one for one in self._workers if one.job is None)
+        """Send a trial to an idle worker."""
+        worker = next(worker for worker in self._workers if worker.job is None)
         worker.job = job
-        with contextlib.suppress(OSError):  # a worker that is gone is found by `events`
+        with contextlib.suppress(OSError):  # `events` detects a worker that has died
             worker.connection.send(job)
 
-    def answer(self, trial: str, go_on: bool) -> None:
-        """Tell a waiting trial whether to go on."""
+    def answer(self, trial: str, proceed: bool) -> None:
+        """Tell a waiting trial whether to continue."""
         for worker in self._workers:
             if worker.job and worker.job.trial == trial:
                 with contextlib.suppress(OSError):
-                    worker.connection.send(go_on)
+                    worker.connection.send(proceed)
 
     def events(self, timeout_s: float) -> list[Event]:
-        """Return what workers have told; a worker that died is replaced, and its trial is Lost."""
-        found: list[Event] = []
-        ready = wait([one.connection for one in self._workers], timeout_s)
+        """Return the workers' events; replace a worker that died, and report its trial as WorkerLost."""
+        events: list[Event] = []
+        ready = wait([worker.connection for worker in self._workers], timeout_s)
         for number, worker in enumerate(self._workers):
             if worker.connection not in ready:
                 continue
@@ -108,16 +89,14 @@ class LocalExecutor:
                 event: Event = worker.connection.recv()
             except (EOFError, OSError):
                 worker.connection.close()
-                self._workers[number] = self._starter.worker()
-                if worker.job:
-                    found.append(
-                        WorkerLost(worker.job.trial, worker.job.attempt, f"process {worker.pid} died")
-                    )
+                self._workers[number] = self._starter.start_worker()
+                if job := worker.job:
+                    events.append(WorkerLost(job.trial, job.attempt, f"process {worker.pid} died"))
                 continue
             if isinstance(event, (TrialEnded, TrialFailed)):
                 worker.job = None
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
     def close(self) -> None:
         """End every process at once."""
@@ -129,25 +108,25 @@ class LocalExecutor:
 class _Zygote:
     """The process that forks workers."""
 
-    def __init__(self, setup: Setup, train: Train, threads: int) -> None:
+    def __init__(self, setup: SearchSetup, train_trial: TrainTrial, threads: int) -> None:
         gc.collect()
-        gc.freeze()  # else the collector would write to every page, and nothing would be shared
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._pid = _forked(lambda: self._serve(theirs, setup, train, threads))
+        gc.freeze()  # otherwise the collector writes to every page, and forks share none of them
+        self._control, child_control = socket.socketpair()
+        with child_control:
+            self._pid = _fork(lambda: self._fork_workers(child_control, setup, train_trial, threads))
 
-    def worker(self) -> Worker:
+    def start_worker(self) -> Worker:
         """Return a new worker."""
         try:
             self._control.send(b"f")
-            said, descriptors, _, _ = socket.recv_fds(self._control, 16, 1)
+            pid, descriptors, _, _ = socket.recv_fds(self._control, 16, 1)
         except OSError:
-            said, descriptors = b"", []
+            pid, descriptors = b"", []
         if not descriptors:
             raise ChildFailedError(
-                "the process that starts workers died", "mlctl resume goes on with the search"
+                "the process that starts workers died", "resume the search: mlctl resume RUN"
             )
-        return Worker(int(said), Connection(descriptors[0]))
+        return Worker(int(pid), Connection(descriptors[0]))
 
     def close(self) -> None:
         """Kill the zygote; its workers die with it."""
@@ -159,49 +138,65 @@ class _Zygote:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
-    def _serve(self, control: socket.socket, setup: Setup, train: Train, threads: int) -> None:
+    def _fork_workers(
+        self, control: socket.socket, setup: SearchSetup, train_trial: TrainTrial, threads: int
+    ) -> None:
+        """Fork a worker for each byte that arrives, and send its pid and its connection back."""
         self._control.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps dead workers
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps dead workers
         while control.recv(1):
-            ours, theirs = socket.socketpair()
+            search_end, worker_end = socket.socketpair()
 
-            def work(mine: socket.socket = theirs, other: socket.socket = ours) -> None:
+            def work(own: socket.socket = worker_end, other: socket.socket = search_end) -> None:
                 control.close()
                 other.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                serve(setup, train, Connection(mine.detach()), threads)
+                _train_trials(setup, train_trial, Connection(own.detach()), threads)
 
-            pid = _forked(work)
-            theirs.close()
-            socket.send_fds(control, [str(pid).encode()], [ours.fileno()])
-            ours.close()
+            pid = _fork(work)
+            worker_end.close()
+            socket.send_fds(control, [str(pid).encode()], [search_end.fileno()])
+            search_end.close()
 
 
 class _Spawner:
-    """Workers as fresh processes, which map the encoded data from a file; each has one of the GPUs to itself."""
+    """Starts workers as new processes, which map the encoded data from a file. Each uses one GPU."""
 
-    def __init__(self, setup: Setup, train: Train, threads: int) -> None:
+    def __init__(self, setup: SearchSetup, train_trial: TrainTrial, threads: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mlctl-search-")
-        self._file = Path(self._folder.name) / "setup"
+        self._setup_file = Path(self._folder.name) / "setup"
         self._threads = threads
-        self._module = train.__module__
-        self._gpus = runtime.gpus_by_number()
+        self._module = train_trial.__module__
+        self._gpus = runtime.visible_gpus()
         self._processes: list[tuple[subprocess.Popen[bytes], str]] = []
-        setup.save(self._file)
+        setup.save(self._setup_file)
 
-    def worker(self) -> Worker:
-        """Return a new worker."""
-        ours, theirs = socket.socketpair()
-        at_work = [gpu for process, gpu in self._processes if process.poll() is None]
-        gpu = min(self._gpus, key=at_work.count, default="")
-        with theirs:
+    def start_worker(self) -> Worker:
+        """Return a new worker, on the GPU with the fewest workers."""
+        search_end, worker_end = socket.socketpair()
+        used_gpus = [gpu for process, gpu in self._processes if process.poll() is None]
+        gpu = min(self._gpus, key=used_gpus.count, default="")
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        if gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        descriptor = worker_end.fileno()
+        with worker_end:
             process = subprocess.Popen(
-                [sys.executable, "-m", self._module, str(self._file), str(theirs.fileno()), str(self._threads)],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})},
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    self._module,
+                    str(self._setup_file),
+                    str(descriptor),
+                    str(self._threads),
+                ],
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
         self._processes.append((process, gpu))
-        return Worker(process.pid, Connection(ours.detach()))
+        return Worker(process.pid, Connection(search_end.detach()))
 
     def close(self) -> None:
         """Kill every worker."""
@@ -212,54 +207,44 @@ class _Spawner:
         self._folder.cleanup()
 
 
-def _forked(work: Callable[[], None]) -> int:
-    """Fork a child that does `work` and leaves, deaf to Ctrl-C and never outliving its parent; return its pid."""
+def _fork(work: Callable[[], None]) -> int:
+    """Fork a child that runs `work` and exits; return its pid. The child ignores Ctrl-C and dies with this process."""
     parent = os.getpid()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads of BLAS libraries, which fork well
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is about the threads of BLAS, which can fork
         pid = os.fork()
     if pid:
         return pid
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search hears it, and ends its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search handles it, and ends its workers
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _die_with(parent)
+        die_with_parent(parent)
         work()
     finally:
         os._exit(0)
 
 
-def serve(setup: Setup, train: Train, connection: Connection, threads: int) -> None:
-    """Train what comes down the connection until it closes."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+def _train_trials(setup: SearchSetup, train_trial: TrainTrial, connection: Connection, threads: int) -> None:
+    """Train the jobs that arrive until the connection closes."""
+    runtime.set_threads(threads)
     gc.enable()
     with contextlib.suppress(EOFError, OSError):
         while True:
             job: TrialJob = connection.recv()
 
-            def tell(event: EpochEnded, job: TrialJob = job) -> bool:
+            def report_epoch(event: EpochEnded, job: TrialJob = job) -> bool:
                 connection.send(event)
                 return bool(connection.recv()) if job.waits else True
 
-            connection.send(train(setup, job, tell))
-            gc.collect()  # the last model's graphs are full of cycles
+            connection.send(train_trial(setup, job, report_epoch))
+            gc.collect()  # the graphs of the last model have reference cycles
 
 
-def be_worker(train: Train, file: str, descriptor: str, threads: str) -> None:
-    """Be a worker that was started anew: what a worker's own module runs."""
+def run_worker(train_trial: TrainTrial, setup_file: str, descriptor: str, threads: str) -> None:
+    """Run a worker in a new process; the module of `train_trial` calls this with its command line arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with(os.getppid())
+    die_with_parent(os.getppid())
     runtime.import_keras()
-    serve(Setup.load(Path(file)), train, Connection(int(descriptor)), int(threads))
+    setup = SearchSetup.load(Path(setup_file))
+    _train_trials(setup, train_trial, Connection(int(descriptor)), int(threads))
     os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    """Have the system kill this process when its parent dies; where it cannot, a closed connection does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)

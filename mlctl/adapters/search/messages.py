@@ -1,4 +1,4 @@
-"""What a search and its workers say to each other: what all trials share, a trial to train, what became of it."""
+"""What a search and its workers exchange: what all trials share, a trial to train, and what happened to it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.data.dataset import Dataset
 from mlctl.domain.objective import Objective
 from mlctl.recipes import Recipe, find
 
-ALIGNED = 64  # bytes: where an array begins in the file, so that TensorFlow can use it as it lies
+ALIGNMENT = 64  # bytes: TensorFlow uses an array in place only if it begins at a multiple of this
+LENGTH_BYTES = 8
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What all trials share: the recipe, its data, encoded once, and the arithmetic."""
+@dataclass(frozen=True, kw_only=True)
+class SearchSetup:
+    """What all trials share.
+
+    Attributes:
+        source: finds the recipe in another process.
+        recipe: the recipe.
+        data: the dataset.
+        train_inputs: encoded inputs of the training rows.
+        validation_inputs: encoded inputs of the validation rows.
+        precision: "float32" or "mixed_bfloat16".
+    """
 
     source: str
     recipe: Recipe
@@ -30,52 +40,79 @@ class Setup:
     precision: str
 
     def save(self, path: Path) -> None:
-        """Write everything but the recipe's code, arrays apart, so that `load` can map them into memory."""
+        """Write everything but the recipe's code. Arrays are aligned, so that `load` can map them into memory.
+
+        The file is: length of the index (8 bytes), index, padding, arrays.
+        """
         buffers: list[pickle.PickleBuffer] = []
         data = dataclasses.replace(
             self.data, as_raw=None
-        )  # a function of the recipe's, which training never calls
-        parts = (data, self.train_inputs, self.validation_inputs, self.precision)
-        head = pickle.dumps(parts, protocol=5, buffer_callback=buffers.append)
-        raw = [one.raw() for one in buffers]
-        places, at = [], 0
-        for one in raw:
-            places.append((at, one.nbytes))
-            at += -(-one.nbytes // ALIGNED) * ALIGNED
-        index = pickle.dumps((self.source, head, places))
-        start = -(-(8 + len(index)) // ALIGNED) * ALIGNED
+        )  # a function of the recipe that training never calls
+        shared = (data, self.train_inputs, self.validation_inputs, self.precision)
+        head = pickle.dumps(shared, protocol=5, buffer_callback=buffers.append)
+        arrays = [buffer.raw() for buffer in buffers]
+        positions, end = [], 0
+        for array in arrays:
+            positions.append((end, array.nbytes))
+            end += _aligned(array.nbytes)
+        index = pickle.dumps((self.source, head, positions))
+        start = _aligned(LENGTH_BYTES + len(index))
         with path.open("wb") as file:
-            file.write(len(index).to_bytes(8, "little") + index)
-            for (place, _), one in zip(places, raw, strict=True):
-                file.seek(start + place)
-                file.write(one)
-            file.truncate(start + at)
+            file.write(len(index).to_bytes(LENGTH_BYTES, "little") + index)
+            for (position, _), array in zip(positions, arrays, strict=True):
+                file.seek(start + position)
+                file.write(array)
+            file.truncate(start + end)
 
     @classmethod
-    def load(cls, path: Path, source: str | None = None) -> Setup:
-        """Return what `save` wrote, its arrays read as they are touched; the recipe is found again.
+    def load(cls, path: Path, source: str | None = None) -> SearchSetup:
+        """Return what `save` wrote; arrays are read when they are used.
 
-        Arrays may be written to, and the file stays as it is: TensorFlow shares no memory that is read-only.
-        `source` says where, on another machine than the one that wrote it.
+        Arrays are writable because TensorFlow shares no read-only memory; writing does not change the file.
+        `source` finds the recipe on a machine other than the one that wrote the file.
         """
         with path.open("rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-        length = int.from_bytes(whole[:8], "little")
-        said, head, places = pickle.loads(whole[8 : 8 + length])  # noqa: S301 - written by our own parent process
-        source = source or str(said)
-        recipe = find(source)  # before the data: a recipe's file may define what is in it
-        start = -(-(8 + length) // ALIGNED) * ALIGNED
-        buffers = [whole[start + at : start + at + size] for at, size in places]
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        length = int.from_bytes(content[:LENGTH_BYTES], "little")
+        index = content[LENGTH_BYTES : LENGTH_BYTES + length]
+        saved_source, head, positions = pickle.loads(index)  # noqa: S301 - written by our own parent process
+        source = source or str(saved_source)
+        recipe = find(source)  # before the data: a recipe's file may define classes that the data uses
+        start = _aligned(LENGTH_BYTES + length)
+        buffers = [content[start + position : start + position + size] for position, size in positions]
         data, train, validation, precision = pickle.loads(head, buffers=buffers)  # noqa: S301 - as above
-        return cls(source, recipe, data, train, validation, precision)
+        return cls(
+            source=source,
+            recipe=recipe,
+            data=data,
+            train_inputs=train,
+            validation_inputs=validation,
+            precision=precision,
+        )
 
 
-@dataclass(frozen=True)
+def _aligned(size: int) -> int:
+    """Return the smallest multiple of ALIGNMENT that is not less than a size."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialJob:
-    """One trial to train: up to `epochs`, `executions` times with seeds that count from `seed`.
+    """One trial to train.
 
-    `waits` has it wait for a word after each epoch; `after` are the epochs that the trial whose weights lie in
-    `weights_from` had; `patience` stops where `objective` has not bettered for so many epochs.
+    Attributes:
+        trial: the trial's name.
+        attempt: counts from 1; a trial whose worker died is trained again.
+        values: hyperparameters by name.
+        objective: what the best epoch is chosen by.
+        epochs: number of the last epoch.
+        seed: seed of the first execution; each further one has the next.
+        executions: how often the trial is trained.
+        waits: after each epoch, the trial waits for the search's answer.
+        patience: stop after so many epochs without a better objective; None: train all epochs.
+        earlier_epochs: epochs of the trial that this one continues.
+        load_weights_from: file with that trial's weights.
+        save_weights_to: file for this trial's weights.
     """
 
     trial: str
@@ -87,14 +124,14 @@ class TrialJob:
     executions: int = 1
     waits: bool = False
     patience: int | None = None
-    after: tuple[Epoch, ...] = ()
-    weights_from: str | None = None
-    weights_to: str | None = None
+    earlier_epochs: tuple[Epoch, ...] = ()
+    load_weights_from: str | None = None
+    save_weights_to: str | None = None
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch of one execution, which counts from 1."""
+    """An epoch ended; `execution` counts from 1."""
 
     trial: str
     attempt: int
@@ -104,7 +141,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial that ended by itself or was stopped."""
+    """A trial ended by itself, or was stopped."""
 
     trial: str
     attempt: int
@@ -113,7 +150,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class TrialFailed:
-    """A trial that raised; `error` is one line."""
+    """A trial raised an exception; `error` is one line."""
 
     trial: str
     attempt: int
@@ -122,13 +159,32 @@ class TrialFailed:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A trial whose process is gone."""
+    """A trial's process or node died."""
 
     trial: str
     attempt: int
-    why: str
+    reason: str
 
 
 Event = EpochEnded | TrialEnded | TrialFailed | WorkerLost
-Tell = Callable[[EpochEnded], bool]
-Train = Callable[[Setup, TrialJob, Tell], TrialEnded | TrialFailed]
+ReportEpoch = Callable[[EpochEnded], bool]  # returns whether to continue
+TrainTrial = Callable[[SearchSetup, TrialJob, ReportEpoch], TrialEnded | TrialFailed]
+
+
+class Executor(Protocol):
+    """Trains trials: in processes on this machine, or in tasks on a cluster."""
+
+    def free_slots(self) -> int:
+        """Return how many trials can be started now."""
+
+    def start(self, job: TrialJob) -> None:
+        """Start a trial."""
+
+    def answer(self, trial: str, proceed: bool) -> None:
+        """Tell a trial that waits after an epoch whether to continue."""
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """Return new events; wait for the first one up to `timeout_s` seconds."""
+
+    def close(self) -> None:
+        """End every trial and every process at once."""

@@ -1,7 +1,7 @@
-"""KerasTuner's oracles, asked and told by one process: no files, and the same answers after a replay.
+"""KerasTuner's search algorithms in one process, without files, so that a search can be replayed.
 
-What an oracle draws depends on the seed and on how many trials there are, and on nothing else that it has
-done before; so a search that is rebuilt from its journal goes on as if it had never been interrupted.
+What an oracle draws depends only on the seed and on the number of trials. A search that is rebuilt from its
+journal therefore continues as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -16,186 +16,199 @@ from typing import Any
 
 import keras_tuner
 import numpy as np
-from keras_tuner.src.engine import trial as trials
+from keras_tuner.src.engine.trial import TrialStatus
 
-from mlctl.domain.hyperband import FACTOR, brackets, trials_of
+from mlctl.domain.hyperband import REDUCTION_FACTOR, count_trials, hyperband_brackets
 from mlctl.domain.objective import Objective
 from mlctl.domain.tune import Dimension
 from mlctl.errors import BadDataError
 
 IDLE, EXHAUSTED = "idle", "exhausted"
-MOST_COLLISIONS = 20  # draws for each combination of a finite space before it counts as exhausted
+DRAWS_PER_COMBINATION = 20  # of a finite space, before it counts as exhausted
+MAX_COLLISIONS = 100_000
 
 
 class _Replayable:
-    """Mixed into an oracle: its draws depend on seed and number of trials alone, and it writes no files."""
+    """Mixin for an oracle: draws depend on the seed and the number of trials alone, and nothing is written."""
 
     def populate_space(self: Any, trial_id: str) -> Any:
-        drawn = hashlib.sha256(f"{self.seed}/{len(self.trials)}".encode()).digest()
-        self._seed_state = int.from_bytes(drawn[:4], "big") % (1 << 30)
+        digest = hashlib.sha256(f"{self.seed}/{len(self.trials)}".encode()).digest()
+        self._seed_state = int.from_bytes(digest[:4], "big") % (1 << 30)
         if hasattr(self, "gpr"):
             self._random_state = np.random.RandomState(self._seed_state)
             self.gpr = self._make_gpr()
         return super().populate_space(trial_id)  # type: ignore[misc]
 
     def save(self) -> None:
-        """Write nothing: the journal is the truth."""
+        """Write nothing: the journal has everything."""
 
     def _save_trial(self, trial: Any) -> None:
         """Write nothing."""
 
 
-class _Random(_Replayable, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc] # KerasTuner ships no types
+class _Random(_Replayable, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc] # KerasTuner has no types
     pass
 
 
-class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc] # the same
+class _Grid(_Replayable, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc] # as above
     def populate_space(self, trial_id: str) -> Any:
         response = super().populate_space(trial_id)
         if response["values"] is not None:
-            # KerasTuner waits for a trial's end before it asks for the next combination, since a trial might
-            # declare more hyperparameters; here all are known, so that a grid can run in parallel
+            # KerasTuner waits for the end of a trial before it continues, because a trial may declare more
+            # hyperparameters. Here all of them are known, so that a grid can run in parallel
             self._populate_next.append(trial_id)
         return response
 
 
-class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc] # the same
+class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc] # as above
     trials: dict[str, Any]
 
     def populate_space(self, trial_id: str) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn tells of every bound that a kernel's fit touches
+            warnings.simplefilter(
+                "ignore"
+            )  # scikit-learn warns about every bound that a kernel's fit reaches
             response = super().populate_space(trial_id)
         if response["values"] is not None and self._duplicate(response["values"]):
-            return self._random_populate_space()  # small spaces: the same point again teaches nothing
+            return self._random_populate_space()  # in a small space; the same point again is no information
         return response
 
     def _vectorize_trials(self) -> Any:
-        # trials that still run are given the score that the process expects of them: it must be a process that
-        # has seen the finished ones, and not one left from the ask before, which a resumed search has not
-        everything = self.trials
-        self.trials = {key: one for key, one in everything.items() if one.status == "COMPLETED"}
+        # running trials get the score that the Gaussian process expects. The process must be fitted to the
+        # finished trials first: a resumed search does not have the one of the request before
+        all_trials = self.trials
+        self.trials = {key: trial for key, trial in all_trials.items() if trial.status == "COMPLETED"}
         try:
             self.gpr.fit(*super()._vectorize_trials())
         finally:
-            self.trials = everything
+            self.trials = all_trials
         return super()._vectorize_trials()
 
 
-class _Hyperband(_Replayable, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc] # the same
+class _Hyperband(_Replayable, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc] # as above
     pass
 
 
 class Oracle:
-    """One search's oracle: `ask` for the values of the next trial, `tell` how a trial ended."""
+    """One search's algorithm: `ask` returns the values of the next trial, `tell` reports how a trial ended."""
 
     def __init__(
-        self, algorithm: str, dimensions: Sequence[Dimension], objective: Objective, trials: int, seed: int,
+        self,
+        algorithm: str,
+        dimensions: Sequence[Dimension],
+        objective: Objective,
+        *,
+        trials: int,
+        seed: int,
         epochs: int,
-    ) -> None:  # fmt: skip
-        """`epochs` is the most that hyperband trains a trial."""
-        wanted = {
+    ) -> None:
+        """`epochs` is the largest number of epochs of a trial; only hyperband uses it."""
+        options = {
             "objective": keras_tuner.Objective(objective.metric, "max" if objective.maximize else "min"),
             "seed": seed + 1,  # an oracle takes 0 for no seed
             "hyperparameters": _hyperparameters(dimensions),
             "allow_new_entries": False,
             "tune_new_entries": False,
-            "max_consecutive_failed_trials": 1 << 30,  # the search counts them itself
+            "max_consecutive_failed_trials": 1 << 30,  # the search counts failures itself
         }
         self.objective = objective
-        self._stepped = {one.name: one for one in dimensions if _by_number(one)}
+        self._numbered = {dimension.name: dimension for dimension in dimensions if _is_numbered(dimension)}
         self._oracle: Any
-        self._sweep = trials_of(brackets(epochs)) if algorithm == "hyperband" else 0
-        if self._sweep:
-            self._oracle = _Hyperband(max_epochs=epochs, factor=FACTOR, **wanted)
+        self._hyperband_trials = count_trials(hyperband_brackets(epochs)) if algorithm == "hyperband" else 0
+        if self._hyperband_trials:
+            self._oracle = _Hyperband(max_epochs=epochs, factor=REDUCTION_FACTOR, **options)
         else:
-            kinds = {"random": _Random, "grid": _Grid, "bayesian": _Bayesian}
-            self._oracle = kinds[algorithm](max_trials=trials, **wanted)
-        self._size = math.prod(one.size for one in dimensions)
+            classes = {"random": _Random, "grid": _Grid, "bayesian": _Bayesian}
+            self._oracle = classes[algorithm](max_trials=trials, **options)
+        self._size = math.prod(dimension.size for dimension in dimensions)
         if math.isfinite(self._size):
-            self._oracle._max_collisions = min(100_000, int(self._size * MOST_COLLISIONS))
+            self._oracle._max_collisions = min(MAX_COLLISIONS, int(self._size * DRAWS_PER_COMBINATION))
         self._oracle.verbose = 0
         self._oracle._set_project_dir(tempfile.gettempdir(), "mlctl-unused")
-        self._limit = trials
+        self._max_trials = trials
 
     def ask(self) -> tuple[str, dict[str, Any]] | str:
-        """Return the next trial's id and values; IDLE where one must end first, EXHAUSTED where none is left."""
-        if len(self._oracle.trials) >= self._limit:
-            return EXHAUSTED
+        """Return the next trial's name and values; IDLE if a trial must end first, EXHAUSTED if none is left."""
         number = len(self._oracle.trials)
-        asked = self._oracle.create_trial(f"{number}")
-        if asked.status == trials.TrialStatus.RUNNING:
-            values = _plain(asked.hyperparameters.values)
-            values |= {name: one.stepped(values[name]) for name, one in self._stepped.items()}
+        if number >= self._max_trials:
+            return EXHAUSTED
+        trial = self._oracle.create_trial(f"{number}")
+        if trial.status == TrialStatus.RUNNING:
+            values = _to_python(trial.hyperparameters.values)
+            values |= {
+                name: dimension.value_at_step(values[name]) for name, dimension in self._numbered.items()
+            }
             return f"{number + 1:04d}", values
-        return IDLE if asked.status == trials.TrialStatus.IDLE else EXHAUSTED
+        return IDLE if trial.status == TrialStatus.IDLE else EXHAUSTED
 
     def replay(self, trial: str, values: Mapping[str, Any]) -> None:
-        """Ask again for what the journal says was asked; raises BadDataError where the answer is another."""
-        asked = self.ask()
-        if asked != (trial, dict(values)):
-            said = asked if isinstance(asked, str) else f"trial {asked[0]} {json.dumps(asked[1])}"
+        """Ask for a trial of the journal again; raise BadDataError if the answer differs from the journal."""
+        answer = self.ask()
+        if answer != (trial, dict(values)):
+            text = answer if isinstance(answer, str) else f"trial {answer[0]} {json.dumps(answer[1])}"
             raise BadDataError(
-                f"the journal's trial {trial} {json.dumps(dict(values))} cannot be asked again: now {said}",
-                "resume with the versions of mlctl and keras-tuner that began the search",
+                f"trial {trial} {json.dumps(dict(values))} of the journal cannot be replayed: now it is {text}",
+                "resume with the versions of mlctl and keras-tuner that started the search",
             )
 
     def tell(self, trial: str, score: float | None) -> None:
-        """Tell a trial's score; None for one that failed."""
-        asked = self._oracle.trials[self._own_id(trial)]
+        """Report a trial's score; None if it failed."""
+        state = self._oracle.trials[list(self._oracle.trials)[int(trial) - 1]]
         if score is None or not math.isfinite(score):
-            asked.status = trials.TrialStatus.FAILED
+            state.status = TrialStatus.FAILED
         else:
-            self._oracle.update_trial(asked.trial_id, {self.objective.metric: score})
-            asked.status = trials.TrialStatus.COMPLETED
-        self._oracle.end_trial(asked)
+            self._oracle.update_trial(state.trial_id, {self.objective.metric: score})
+            state.status = TrialStatus.COMPLETED
+        self._oracle.end_trial(state)
 
-    def ended(self, done: int, exhausted: bool) -> str:
-        """Say what so many trials are of all there could be; `exhausted`: there was nothing more to ask for."""
-        finite = math.isfinite(self._size)
-        if self._sweep and (done >= self._sweep or (exhausted and not finite)):
+    def describe_end(self, done: int, exhausted: bool) -> str:
+        """Return how many trials were done out of all that are possible.
+
+        `exhausted` means that the oracle had no further trial.
+        """
+        is_finite = math.isfinite(self._size)
+        if self._hyperband_trials and (done >= self._hyperband_trials or (exhausted and not is_finite)):
             return f"{done} trials, all brackets"
-        if exhausted and finite:
-            return (
-                f"{done} trials, no fresh combination left"
-                if self._sweep
-                else f"{done} of {self._size:.0f} combinations"
-            )
+        if exhausted and is_finite:
+            if self._hyperband_trials:
+                return f"{done} trials, no new combination left"
+            return f"{done} of {self._size:.0f} combinations"
         return f"{done} trials"
 
-    def name_of(self, own_id: str) -> str:
-        """Return our name of the trial that hyperband goes on from."""
-        return f"{list(self._oracle.trials).index(own_id) + 1:04d}"
-
-    def _own_id(self, trial: str) -> str:
-        return str(list(self._oracle.trials)[int(trial) - 1])
+    def trial_name(self, oracle_id: str) -> str:
+        """Return our name of the trial that the oracle knows by this id."""
+        return f"{list(self._oracle.trials).index(oracle_id) + 1:04d}"
 
 
 def _hyperparameters(dimensions: Sequence[Dimension]) -> keras_tuner.HyperParameters:
     space = keras_tuner.HyperParameters()
-    for one in dimensions:
-        if one.choices:
-            # an order is what numbers have, and what a Gaussian process can use
-            numbers = all(type(choice) in {int, float} for choice in one.choices)
-            space.Choice(one.name, list(one.choices), ordered=numbers, default=one.default)
+    for dimension in dimensions:
+        if dimension.choices:
+            # numbers have an order, which a Gaussian process can use
+            ordered = all(type(choice) in {int, float} for choice in dimension.choices)
+            space.Choice(dimension.name, list(dimension.choices), ordered=ordered, default=dimension.default)
             continue
-        sampling = "log" if one.log else "linear"
-        if _by_number(one):
-            first = round((float(one.default) - one.low) / float(one.step or 1))
-            space.Int(one.name, 0, int(one.size) - 1, default=first)
-        elif one.integer:
-            step = None if one.log else int(one.step or 1)
-            space.Int(one.name, int(one.low), int(one.high), step, sampling, default=int(one.default))
+        low, high, default = dimension.low, dimension.high, dimension.default
+        sampling = "log" if dimension.log else "linear"
+        if _is_numbered(dimension):
+            default = round((float(default) - low) / float(dimension.step or 1))
+            space.Int(dimension.name, 0, int(dimension.size) - 1, default=default)
+        elif dimension.integer:
+            step = None if dimension.log else int(dimension.step or 1)
+            space.Int(dimension.name, int(low), int(high), step, sampling, default=int(default))
         else:
-            space.Float(one.name, one.low, one.high, None, sampling, default=float(one.default))
+            space.Float(dimension.name, low, high, None, sampling, default=float(default))
     return space
 
 
-def _by_number(one: Dimension) -> bool:
-    """Whether a dimension's values are told to KerasTuner by their numbers: its own steps lose the end of 0..0.6."""
-    return one.step is not None and not (one.choices or one.log or one.integer)
+def _is_numbered(dimension: Dimension) -> bool:
+    """Return whether KerasTuner gets the numbers of a dimension's values in place of the values.
+
+    KerasTuner's own steps of floats miss the end of a range such as 0..0.6.
+    """
+    return dimension.step is not None and not (dimension.choices or dimension.log or dimension.integer)
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON has them: NumPy's numbers as Python's."""
+def _to_python(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with NumPy's numbers converted to Python's, as JSON has them."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Executor whose trials are tasks on a Ray cluster; what they share lies in a storage that all nodes reach."""
+"""Trials as tasks on a Ray cluster. What they share is in a storage that all nodes can reach."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.ray import task as ray_task
-from mlctl.adapters.ray.connection import Connection
-from mlctl.adapters.ray.task import Line, carried, found_there, prepare_process
+from mlctl.adapters.ray.connection import RayConnection
+from mlctl.adapters.ray.task import (
+    TaskChannel,
+    describe_failure,
+    prepare_process,
+    resolve_recipe,
+    upload_recipe,
+)
 from mlctl.adapters.search.messages import (
     EpochEnded,
     Event,
-    Setup,
-    Train,
+    SearchSetup,
+    TrainTrial,
     TrialEnded,
     TrialFailed,
     TrialJob,
@@ -30,120 +35,133 @@ from mlctl.adapters.search.messages import (
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.errors import NotFoundError
 
-SETUP = "setup"
+SETUP = "setup"  # storage key
 
 
 class RayExecutor:
-    """Executor: up to `slots` trials at once (0: as many as the cluster has room for), `threads` threads each."""
+    """Executor of a cluster: up to `slots` trials at once, with `threads` threads each."""
 
-    def __init__(self, connection: Connection, setup: Setup, train: Train, slots: int, threads: int) -> None:
-        """Store what trials share, in a folder of its own; the connection is closed with the pool.
+    def __init__(
+        self,
+        connection: RayConnection,
+        setup: SearchSetup,
+        train_trial: TrainTrial,
+        *,
+        slots: int,
+        threads: int,
+    ) -> None:
+        """Upload what trials share to a folder of its own. `close` closes the connection, too.
 
-        Raises what `SharedStorage.put` raises.
+        `slots` 0 means as many as the cluster has room for. Raises what `SharedStorage.put` raises.
         """
         self._running: dict[str, tuple[TrialJob, Any]] = {}
         self._nodes: dict[str, str] = {}
         self._connection = connection
-        self._storage = connection.storage.below(f"mlctl-{uuid.uuid4().hex[:12]}")
+        self._storage = connection.storage.subfolder(f"mlctl-{uuid.uuid4().hex[:12]}")
         self.slots = slots or connection.slots
         try:
             with tempfile.TemporaryDirectory() as folder:
                 setup.save(Path(folder) / SETUP)
                 self._storage.put(SETUP, Path(folder) / SETUP)
-            source = carried(self._storage, setup.recipe, setup.source)
+            source = upload_recipe(self._storage, setup.recipe, setup.source)
         except BaseException:
             self.close()
             raise
-        self._given = (self._storage, source, f"{train.__module__}:{train.__name__}", threads)
+        function = f"{train_trial.__module__}:{train_trial.__name__}"
+        self._task_arguments = (self._storage, source, function, threads)
 
-    def free(self) -> int:
-        """Return how many more trials may be handed to the cluster."""
+    def free_slots(self) -> int:
+        """Return how many more trials can be submitted to the cluster."""
         return self.slots - len(self._running)
 
     def start(self, job: TrialJob) -> None:
-        """Have the cluster train a trial."""
-        if job.weights_from:
-            self._storage.put(Path(job.weights_from).name, Path(job.weights_from))
-        away = dataclasses.replace(
+        """Submit a trial to the cluster."""
+        if job.load_weights_from:
+            self._storage.put(Path(job.load_weights_from).name, Path(job.load_weights_from))
+        remote_job = dataclasses.replace(
             job,
-            weights_from=job.weights_from and Path(job.weights_from).name,
-            weights_to=job.weights_to and Path(job.weights_to).name,
+            load_weights_from=job.load_weights_from and Path(job.load_weights_from).name,
+            save_weights_to=job.save_weights_to and Path(job.save_weights_to).name,
         )
         self._nodes[job.trial] = ""
-        task = self._connection.submit(job.trial, job.attempt, train_there, *self._given, away)
+        task = self._connection.submit(
+            job.trial, job.attempt, train_on_node, *self._task_arguments, remote_job
+        )
         self._running[job.trial] = job, task
 
-    def answer(self, trial: str, go_on: bool) -> None:
-        """Tell a waiting trial whether to go on."""
-        self._connection.answer(trial, go_on)
+    def answer(self, trial: str, proceed: bool) -> None:
+        """Tell a waiting trial whether to continue."""
+        self._connection.answer(trial, proceed)
 
     def events(self, timeout_s: float) -> list[Event]:
-        """Return what trials have told; one whose node or process is gone is Lost."""
+        """Return the trials' events; report a trial whose node or process died as WorkerLost."""
         connection = self._connection
         tasks = {task: self._nodes[trial] for trial, (_, task) in self._running.items()}
-        failures = connection.failures(tasks)  # before the messages: what an ended one has said is then there
-        found: list[Event] = []
-        for trial, attempt, node, said in connection.messages(0 if failures else timeout_s):
+        failures = connection.failures(
+            tasks
+        )  # before the messages, so that those of ended tasks have arrived
+        events: list[Event] = []
+        for trial, attempt, node, content in connection.messages(0 if failures else timeout_s):
             running = self._running.get(trial)
             if running is None or running[0].attempt != attempt:
                 continue
             self._nodes[trial] = node
-            if not said:
+            if not content:
                 continue
-            event: Event = pickle.loads(said)  # noqa: S301 - a task of ours has said it
+            event: Event = pickle.loads(content)  # noqa: S301 - sent by our own task
             if isinstance(event, (TrialEnded, TrialFailed)):
-                self._bring_weights(self._running.pop(trial)[0])
-            found.append(event)
+                self._download_weights(self._running.pop(trial)[0])
+            events.append(event)
         for trial, (job, task) in list(self._running.items()):
             if task in failures:
                 del self._running[trial]
-                found.append(_ending(job, failures[task]))
-        return found
+                reason, raised = describe_failure(failures[task])
+                events.append((TrialFailed if raised else WorkerLost)(job.trial, job.attempt, reason))
+        return events
 
     def close(self) -> None:
-        """End every trial, leave the cluster, and take away what was stored."""
+        """End every trial, leave the cluster, and delete what was uploaded."""
         self._running.clear()
         self._connection.close()
-        self._storage.remove()
+        self._storage.delete()
 
-    def _bring_weights(self, job: TrialJob) -> None:
-        if job.weights_to:
-            with contextlib.suppress(NotFoundError):  # it was stopped before its last epoch
-                shutil.copyfile(self._storage.fetch(Path(job.weights_to).name), job.weights_to)
+    def _download_weights(self, job: TrialJob) -> None:
+        if job.save_weights_to:
+            with contextlib.suppress(NotFoundError):  # the trial was stopped before its last epoch
+                shutil.copyfile(self._storage.fetch(Path(job.save_weights_to).name), job.save_weights_to)
 
 
-def train_there(
-    line: Line, storage: SharedStorage, source: str, train: str, threads: int, job: TrialJob
+def train_on_node(
+    channel: TaskChannel,
+    storage: SharedStorage,
+    source: str,
+    function: str,
+    threads: int,
+    job: TrialJob,
 ) -> None:
-    """Train a trial: what a task on a node does."""
+    """Train a trial in a task on a node. `function` is MODULE:NAME of a TrainTrial."""
     prepare_process(threads)
-    module, _, name = train.partition(":")
-    work: Train = getattr(import_module(module), name)
-    setup = _setup(storage, source)
+    module, _, name = function.partition(":")
+    train_trial: TrainTrial = getattr(import_module(module), name)
+    setup = _load_setup(storage, source)
     with tempfile.TemporaryDirectory() as folder:
-        to = Path(folder) / "weights.npz"
-        mine = dataclasses.replace(
+        weights = Path(folder) / "weights.npz"
+        local_job = dataclasses.replace(
             job,
-            weights_from=str(storage.fetch(job.weights_from)) if job.weights_from else None,
-            weights_to=str(to) if job.weights_to else None,
+            load_weights_from=str(storage.fetch(job.load_weights_from)) if job.load_weights_from else None,
+            save_weights_to=str(weights) if job.save_weights_to else None,
         )
 
-        def ended(event: EpochEnded) -> bool:
-            return line.say(event, job.waits)
+        def report_epoch(event: EpochEnded) -> bool:
+            return channel.send(event, job.waits)
 
-        result = work(setup, mine, ended)
-        if job.weights_to and to.exists():
-            storage.put(job.weights_to, to)
-    gc.collect()  # the next trial may be trained in this process, and graphs are full of cycles
-    line.say(result)
+        result = train_trial(setup, local_job, report_epoch)
+        if job.save_weights_to and weights.exists():
+            storage.put(job.save_weights_to, weights)
+    gc.collect()  # this process may train the next trial, and graphs have reference cycles
+    channel.send(result)
 
 
 @functools.lru_cache(maxsize=1)
-def _setup(storage: SharedStorage, source: str) -> Setup:
-    return Setup.load(storage.fetch(SETUP), found_there(storage, source))
-
-
-def _ending(job: TrialJob, error: Exception | None) -> WorkerLost | TrialFailed:
-    """Return what has become of a task that ended without a word of its own."""
-    why, raised = ray_task.why(error)
-    return (TrialFailed if raised else WorkerLost)(job.trial, job.attempt, why)
+def _load_setup(storage: SharedStorage, source: str) -> SearchSetup:
+    return SearchSetup.load(storage.fetch(SETUP), resolve_recipe(storage, source))

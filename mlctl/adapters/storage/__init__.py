@@ -1,1 +1,1 @@
-"""S3 and folders as storage for artifacts and shared files."""
+"""Folders and S3 buckets as storage for artifacts and for files that a cluster shares."""

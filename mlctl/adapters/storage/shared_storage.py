@@ -1,4 +1,4 @@
-"""A place that all nodes of a cluster reach: a shared folder, or a bucket's folder."""
+"""Files that all nodes of a cluster can reach: a shared folder, or a folder of a bucket."""
 
 from __future__ import annotations
 
@@ -8,83 +8,78 @@ import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from mlctl.adapters.storage import s3
-from mlctl.domain.server import Bucket
 from mlctl.errors import ConfigurationError, NotFoundError
+from mlctl.files import atomic_writer
+from mlctl.s3 import S3Bucket, bucket_of_url
 
 
 @dataclass(frozen=True)
 class SharedStorage:
-    """Files by key below `place`, an absolute folder or s3://BUCKET/FOLDER. It is sent to nodes as it is.
+    """Files by key. Each node receives a copy of this value, and uses its own S3 credentials and endpoint.
 
-    A file is there whole or not at all. Credentials and endpoint of S3 are each node's own.
+    Args:
+        uri: Absolute path of a folder, or s3://BUCKET/FOLDER.
     """
 
-    place: str
+    uri: str
 
     @classmethod
-    def at(cls, place: str) -> SharedStorage:
-        """Return the storage of what was typed."""
-        return cls(
-            place.rstrip("/") if place.startswith("s3://") else str(Path(place).expanduser().absolute())
-        )
+    def parse(cls, text: str) -> SharedStorage:
+        """Return the storage that a user named."""
+        return cls(text.rstrip("/") if text.startswith("s3://") else str(Path(text).expanduser().absolute()))
 
-    def below(self, name: str) -> SharedStorage:
-        """Return a folder of it."""
-        return SharedStorage(f"{self.place}/{name}")
+    def subfolder(self, name: str) -> SharedStorage:
+        """Return a folder of this storage."""
+        return SharedStorage(f"{self.uri}/{name}")
 
     @property
     def folder(self) -> Path | None:
         """The shared folder; None for a bucket."""
-        return None if self.place.startswith("s3://") else Path(self.place)
+        return None if self.uri.startswith("s3://") else Path(self.uri)
 
     def put(self, key: str, file: Path) -> None:
-        """Store a file; raises what S3 does, ConfigurationError where the folder takes nothing."""
+        """Store a file atomically; raises ConfigurationError if the folder cannot be written, or S3Bucket's errors."""
         if self.folder is None:
             self._bucket().put_file(key, file)
             return
         target = self.folder / key
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, part)
-            part.replace(target)
+            with file.open("rb") as source, atomic_writer(target) as output:
+                shutil.copyfileobj(source, output)
         except OSError as exc:
             raise ConfigurationError(
-                f"--storage {self.folder} takes no file: {exc.strerror}",
-                "name a folder that can be written to",
+                f"cannot write to --storage {self.folder}: {exc.strerror}", "name a writable folder"
             ) from exc
 
     def fetch(self, key: str) -> Path:
-        """Return a file to read from: the shared one itself, or a copy that this node's processes share.
+        """Return a file for reading: the shared file itself, or a copy that the processes of this node share.
 
-        Raises NotFoundError where this node does not see it.
+        Raises NotFoundError if this node does not see the file.
         """
         if self.folder is not None:
-            if not (self.folder / key).is_file():
+            path = self.folder / key
+            if not path.is_file():
                 raise NotFoundError(
-                    f"{self.folder / key} is not there", "is --storage mounted at this path on every node?"
+                    f"there is no file {path}", "mount --storage at the same path on every node"
                 )
-            return self.folder / key
-        target = self._copies / key
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, part = tempfile.mkstemp(dir=target.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                shutil.copyfileobj(self._bucket().open(key), file)
-            Path(part).replace(target)
-        return target
+            return path
+        copy = self._copies / key
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with atomic_writer(copy, mode=0o600) as output:
+                shutil.copyfileobj(self._bucket().open(key), output)
+        return copy
 
-    def forget(self) -> None:
-        """Take this node's copies away."""
+    def delete_copies(self) -> None:
+        """Delete the copies on this node."""
         if self.folder is None:
             shutil.rmtree(self._copies, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Take away all that is below this place."""
-        self.forget()
+    def delete(self) -> None:
+        """Delete everything in this storage, and the copies on this node."""
+        self.delete_copies()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
@@ -93,10 +88,8 @@ class SharedStorage:
 
     @property
     def _copies(self) -> Path:
-        name = sha256(self.place.encode()).hexdigest()[:16]
+        name = sha256(self.uri.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"mlctl-{os.getuid()}" / name
 
-    def _bucket(self) -> s3.S3Storage:
-        parts = urlsplit(self.place)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return s3.S3Storage(Bucket(parts.netloc, parts.path.strip("/"), endpoint))
+    def _bucket(self) -> S3Bucket:
+        return S3Bucket(bucket_of_url(self.uri))

@@ -1,1 +1,1 @@
-"""Processes, files and packages of this machine."""
+"""Processes, files, packages and HTTP requests of this machine."""

@@ -1,4 +1,4 @@
-"""Optional parts: whether one is installed, and what installs it."""
+"""Optional dependencies: whether one is installed, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from mlctl.adapters.system.packaging import NAME
 from mlctl.errors import ConfigurationError
 
 
-def demand(module: str, extra: str, wanted_for: str) -> None:
-    """Raise ConfigurationError where this module, which the extra brings, is not installed.
+def require_extra(module: str, extra: str, feature: str) -> None:
+    """Raise ConfigurationError if a module that belongs to an extra is not installed.
 
-    The hint names the packages themselves: an extra can be named only where mlctl's checkout or wheel is at hand.
+    The hint names the packages, because pip can install an extra by name only from mlctl's checkout or wheel.
     """
     if find_spec(module) is None:
         raise ConfigurationError(
-            f"{wanted_for} needs {module}, which is not installed", f"pip install {' '.join(_wanted(extra))}"
+            f"{feature} needs {module}, which is not installed",
+            f"Run: pip install {' '.join(_packages_of(extra))}",
         )
 
 
-def _wanted(extra: str) -> list[str]:
+def _packages_of(extra: str) -> list[str]:
     try:
-        declared = [Requirement(text) for text in requires(NAME) or ()]
-    except PackageNotFoundError:  # it runs from a folder that was never installed
+        requirements = [Requirement(text) for text in requires(NAME) or ()]
+    except PackageNotFoundError:  # mlctl runs from a folder that was never installed
         return [f"'.[{extra}]'"]
     return [
-        f"'{one.name}{'[' + ','.join(one.extras) + ']' if one.extras else ''}{one.specifier}'"
-        for one in declared
-        if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""})
-        and one.name != NAME
-    ]  # fmt: skip
+        f"'{requirement.name}{'[' + ','.join(requirement.extras) + ']' if requirement.extras else ''}"
+        f"{requirement.specifier}'"
+        for requirement in requirements
+        if requirement.marker
+        and requirement.marker.evaluate({"extra": extra})
+        and not requirement.marker.evaluate({"extra": ""})
+        and requirement.name != NAME
+    ]

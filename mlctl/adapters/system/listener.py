@@ -1,4 +1,4 @@
-"""The listening socket of a server, made before anything heavy, so that a port in use is told at once."""
+"""A server's listening socket, opened before anything slow, so that a port in use is reported at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from mlctl.errors import RefusedError, UsageError
 BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises RefusedError for a port in use, UsageError for no address of ours."""
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises RefusedError if the port is in use or needs privileges, UsageError if the host is no address of this
+    machine.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except socket.gaierror as exc:
-        raise UsageError(f"there is no address {host!r}", "--host takes an address of this machine") from exc
-    # with its protocol said, asyncio knows that it is TCP, and sends small answers at once
+        raise UsageError(f"unknown address {host!r}", "Pass --host an address of this machine.") from exc
+    # asyncio recognises TCP by the explicit protocol, and then sends small answers without delay
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -27,16 +31,19 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if exc.errno == errno.EADDRINUSE:
             raise RefusedError(
-                f"port {port} on {host} is in use", "take another with --port; 0 finds a free one"
+                f"port {port} on {host} is in use",
+                "Choose another port with --port; --port 0 picks a free one.",
             ) from exc
         if exc.errno == errno.EACCES:
-            raise RefusedError(f"port {port} is not for you to take", "take one above 1023") from exc
-        raise UsageError(f"{host} cannot be listened on: {exc.strerror}", "--host 127.0.0.1") from exc
+            raise RefusedError(
+                f"this user may not listen on port {port}", "Choose a port above 1023 with --port."
+            ) from exc
+        raise UsageError(f"cannot listen on {host}: {exc.strerror}", "Use --host 127.0.0.1.") from exc
     return listener
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Return whether only this machine can reach the address."""
     if host == "localhost":
         return True
     try:
@@ -46,5 +53,5 @@ def is_loopback(host: str) -> bool:
 
 
 def port_of(listener: socket.socket) -> int:
-    """Return the port that a socket got."""
+    """Return the port that a socket listens on."""
     return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The tracking servers that were started on this machine: their notes, their processes, their databases."""
+"""The tracking servers that were started on this machine: their state files, processes and databases."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from mlctl.adapters.system.daemon import DaemonProcess
 from mlctl.adapters.system.state_files import StateFiles
 
 
-def notes(state_dir: Path) -> StateFiles:
-    """Return where servers are noted."""
+def server_files(state_dir: Path) -> StateFiles:
+    """Return the state files of the servers of this machine."""
     return StateFiles(state_dir / "servers")
 
 
-def process_of(note: Mapping[str, Any]) -> DaemonProcess:
-    """Return the noted process."""
-    return DaemonProcess.noted(note)
+def server_process(state: Mapping[str, Any]) -> DaemonProcess:
+    """Return the process of a server's state."""
+    return DaemonProcess.from_state(state)
 
 
-def live_on(state_dir: Path, uri: str) -> list[dict[str, Any]]:
-    """Return the notes of the servers that run here on the database of this URI."""
-    book, wanted = notes(state_dir), _database(uri)
-    found = [note for name in book.names() if (note := book.read(name))]
-    return [one for one in found if _database(one["place"]["backend"]) == wanted and process_of(one).alive()]
+def running_servers(state_dir: Path, database_uri: str) -> list[dict[str, Any]]:
+    """Return the state of each running server of this machine that uses this database."""
+    files, wanted = server_files(state_dir), _database_identity(database_uri)
+    states = [state for name in files.names() if (state := files.read(name))]
+    return [
+        state
+        for state in states
+        if _database_identity(state["place"]["backend"]) == wanted and server_process(state).is_alive()
+    ]
 
 
-def _database(uri: str) -> str:
-    """Return what tells a database from others: a file, or host, port and name, whoever the user is."""
+def _database_identity(uri: str) -> str:
+    """Return what distinguishes a database from others: its file, or host, port and name without the user."""
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         return str(Path(uri.partition(":///")[2].partition("?")[0]).expanduser().resolve())

@@ -1,4 +1,4 @@
-"""Where and from what a run was made: code, versions, machine, memory."""
+"""What a run was made from: code, package versions, user and machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 KEY_PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "scikit-learn", "onnxruntime")
 
 
-def code(folder: Path) -> tuple[dict[str, str], str]:
-    """Return git tags of the checkout that `folder` is in, and its uncommitted diff; empty where there is none."""
+def git_state(folder: Path) -> tuple[dict[str, str], str]:
+    """Return tags of the git checkout that contains the folder, and its uncommitted diff; empty without one."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}, ""
@@ -28,42 +28,42 @@ def code(folder: Path) -> tuple[dict[str, str], str]:
     return tags, diff
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that decide what a training computes, as tags."""
-    found = {f"mlctl.version.{name}": version(name) for name in KEY_PACKAGES}
-    return {"mlctl.version.python": platform.python_version(), **found}
+def version_tags() -> dict[str, str]:
+    """Return tags with the versions of Python and of the packages that decide a training's result."""
+    versions = {f"mlctl.version.{name}": version(name) for name in KEY_PACKAGES}
+    return {"mlctl.version.python": platform.python_version(), **versions}
 
 
-def requirements() -> str:
-    """Return every installed distribution, pinned, one a line."""
-    found = {one.metadata["Name"]: one.version for one in distributions()}
-    return "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower) if name)
+def pinned_requirements() -> str:
+    """Return every installed distribution with its version, one per line."""
+    versions = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
+    return "".join(f"{name}=={versions[name]}\n" for name in sorted(versions, key=str.lower) if name)
 
 
-def user() -> str:
-    """Return who runs this, or "unknown"."""
+def user_name() -> str:
+    """Return the name of the user who runs this process, or "unknown"."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the peak memory of this process in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes here
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # macOS reports bytes, Linux kilobytes
 
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        outcome = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return outcome.stdout if outcome.returncode == 0 else ""

@@ -1,41 +1,39 @@
-"""A quick look into a tracking store, for completion alone: read-only, and without importing MLflow.
+"""Read names from a tracking store for completion: read-only, and without importing MLflow.
 
-`import mlflow` takes seconds and a TAB press has one. A SQLite store is read with three queries over MLflow's
-own tables, a server over its REST API; other stores show nothing. A failure is the caller's to swallow.
+Importing MLflow takes seconds, and completion must answer within one. A SQLite store is read with queries on
+MLflow's own tables, a server through its REST API; other stores offer nothing. The caller ignores errors.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-NEWEST = 2000  # runs that are offered at most
-NEWEST_OF_SERVER = 100  # a server sends each run with all its params, metrics and tags
-CONNECT_S, READ_S = 0.5, 2.0
+MAX_RUNS = 2000
+MAX_SERVER_RUNS = 100  # a server sends each run with all its params, metrics and tags
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 0.5, 2.0
 
 RunRow = tuple[str, str, str]  # id, name, experiment
 
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version: its number as text, its aliases, and a few words about it."""
+    """A registered version: its number, its aliases, and a short description (aliases and stage)."""
 
     version: str
     aliases: tuple[str, ...]
-    about: str
+    description: str
 
 
 class CompletionStore(Protocol):
-    """What completion asks of a store: names, the newest first, deleted ones left out."""
+    """The names that completion offers, newest first, without deleted ones."""
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
-        """Return the runs whose id or name begins with the prefix."""
+        """Return the runs whose id or name starts with the prefix."""
 
     def experiments(self) -> Sequence[str]:
         """Return the names of the experiments."""
@@ -47,34 +45,34 @@ class CompletionStore(Protocol):
         """Return the versions of a registered model."""
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the connection."""
 
 
-def opened(uri: str) -> CompletionStore:
-    """Return a look into the store at this tracking URI; raises where it cannot be looked into quickly."""
+def open_completion_store(uri: str) -> CompletionStore:
+    """Return the store at this tracking URI; raises LookupError if it cannot be read quickly."""
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":
         return SqliteStore(uri.partition(":///")[2].partition("?")[0])
     if scheme in {"http", "https"}:
         return ServerStore(uri)
-    raise LookupError(f"no quick look into a {scheme} store")
+    raise LookupError(f"completion does not read {scheme} stores")
 
 
 class SqliteStore:
-    """MLflow's own tables in a SQLite file, opened read-only."""
+    """MLflow's tables in a SQLite file, opened read-only."""
 
     def __init__(self, path: str) -> None:
-        self._file = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=0.3)
+        self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=0.3)
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
-        """Return the runs whose id or name begins with the prefix."""
+        """Return the runs whose id or name starts with the prefix."""
         return self._rows(
             "SELECT r.run_uuid, coalesce(r.name, ''), e.name FROM runs r"
             " JOIN experiments e ON e.experiment_id = r.experiment_id"
             " WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'"
             " AND (substr(r.name, 1, ?) = ? OR substr(r.run_uuid, 1, ?) = ?)"
             " ORDER BY r.start_time DESC LIMIT ?",
-            (*(len(prefix), prefix) * 2, NEWEST),
+            (*(len(prefix), prefix) * 2, MAX_RUNS),
         )
 
     def experiments(self) -> Sequence[str]:
@@ -94,115 +92,112 @@ class SqliteStore:
             " AND current_stage IS NOT 'Deleted_Internal' ORDER BY version DESC"
         )
         return [
-            _version(str(number), [alias for alias, of in aliases if str(of) == str(number)], stage)
+            _to_version(str(number), [alias for alias, of in aliases if str(of) == str(number)], stage)
             for number, stage in self._rows(query, (model,))
         ]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Close the file."""
+        self._connection.close()
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._file.execute(query, values).fetchall()
+        return self._connection.execute(query, values).fetchall()
 
 
 class ServerStore:
-    """An MLflow server's REST API, over one connection that gives up soon."""
+    """An MLflow server's REST API, with short timeouts."""
 
     def __init__(self, uri: str) -> None:
-        from http.client import HTTPConnection, HTTPSConnection  # 30 ms that a SQLite store need not pay
+        # a SQLite store need not wait for this import
+        from mlctl.adapters.system.http import tracking_server_client
 
-        place = urlsplit(uri)
-        connection = HTTPSConnection if place.scheme == "https" else HTTPConnection
-        self._connection = connection(place.hostname or "", place.port, timeout=CONNECT_S)
-        self._base = place.path.rstrip("/") + "/api/2.0/mlflow/"
-        self._headers = {"Content-Type": "application/json", **_authorization(place.username, place.password)}
+        parts = urlsplit(uri)
+        user, token = _credentials(parts.username, parts.password)
+        self._client = tracking_server_client(
+            urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
+            timeout_s=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+            user=user,
+            token=token,
+        )
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
-        """Return the newest of the runs whose id or name begins with the prefix."""
-        experiments = {one["experiment_id"]: one["name"] for one in self._experiments()}
+        """Return the newest of the runs whose id or name starts with the prefix."""
+        experiments = {found["experiment_id"]: found["name"] for found in self._experiments()}
         rows = []
-        for wanted in _filters(prefix):
-            asked = {
+        for filter_string in _run_filters(prefix):
+            query = {
                 "experiment_ids": list(experiments),
-                "max_results": NEWEST_OF_SERVER,
+                "max_results": MAX_SERVER_RUNS,
                 "order_by": ["attributes.start_time DESC"],
-                "filter": wanted,
+                "filter": filter_string,
             }
-            found = [one["info"] for one in self._call("POST", "runs/search", asked).get("runs", [])]
+            infos = [found["info"] for found in self._post("runs/search", query).get("runs", [])]
             rows += [
-                (one["run_id"], one.get("run_name", ""), experiments[one["experiment_id"]]) for one in found
+                (info["run_id"], info.get("run_name", ""), experiments[info["experiment_id"]])
+                for info in infos
             ]
         return [row for row in rows if row[0].startswith(prefix) or row[1].startswith(prefix)]
 
     def experiments(self) -> Sequence[str]:
         """Return the names of the experiments."""
-        return [one["name"] for one in self._experiments()]
+        return [found["name"] for found in self._experiments()]
 
     def models(self) -> Sequence[str]:
         """Return the names of the registered models."""
-        found = self._call("GET", "registered-models/search", {"max_results": 1000})
-        return [one["name"] for one in found.get("registered_models", [])]
+        answer = self._get("registered-models/search", {"max_results": 1000})
+        return [found["name"] for found in answer.get("registered_models", [])]
 
     def versions(self, model: str) -> Sequence[Version]:
         """Return the versions of a registered model."""
-        quoted = model.replace("'", "")
-        asked = {"filter": f"name='{quoted}'", "max_results": 1000}
-        found = self._call("GET", "model-versions/search", asked).get("model_versions", [])
-        aliases = self._call("GET", "registered-models/get", {"name": model})["registered_model"].get(
-            "aliases", []
-        )
+        name = model.replace("'", "")
+        query = {"filter": f"name='{name}'", "max_results": 1000}
+        versions = self._get("model-versions/search", query).get("model_versions", [])
+        registered_model = self._get("registered-models/get", {"name": model})["registered_model"]
+        aliases = registered_model.get("aliases", [])
         return [
-            _version(
-                one["version"],
-                [alias["alias"] for alias in aliases if alias["version"] == one["version"]],
-                one.get("current_stage"),
+            _to_version(
+                found["version"],
+                [alias["alias"] for alias in aliases if alias["version"] == found["version"]],
+                found.get("current_stage"),
             )
-            for one in found
+            for found in versions
         ]
 
     def close(self) -> None:
-        """Hang up."""
-        self._connection.close()
+        """Close the connection."""
+        self._client.close()
 
     def _experiments(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._call("POST", "experiments/search", {"max_results": 1000}).get(
+        experiments: list[dict[str, Any]] = self._post("experiments/search", {"max_results": 1000}).get(
             "experiments", []
         )
-        return found
+        return experiments
 
-    def _call(self, method: str, path: str, asked: dict[str, Any]) -> dict[str, Any]:
-        if self._connection.sock is None:
-            self._connection.connect()
-            socket: Any = self._connection.sock
-            socket.settimeout(READ_S)
-        if method == "GET":
-            self._connection.request("GET", f"{self._base}{path}?{urlencode(asked)}", headers=self._headers)
-        else:
-            self._connection.request("POST", self._base + path, json.dumps(asked), self._headers)
-        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
-        return answer
+    def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._client.request("GET", f"/api/2.0/mlflow/{path}", params=query).json())
+
+    def _post(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._client.request("POST", f"/api/2.0/mlflow/{path}", json=query).json())
 
 
-def _filters(prefix: str) -> list[str]:
-    """Return MLflow's filters that find all runs of this prefix, and more where LIKE's wildcards are in it."""
+def _run_filters(prefix: str) -> list[str]:
+    """Return MLflow filters that find all runs with this prefix, and more if it contains wildcards of LIKE."""
     if not prefix or "'" in prefix:
         return [""]
-    names = f"attributes.run_name LIKE '{prefix}%'"
+    by_name = f"attributes.run_name LIKE '{prefix}%'"
     is_hex = all(letter in "0123456789abcdef" for letter in prefix)
-    return [names, f"attributes.run_id LIKE '{prefix}%'"] if is_hex else [names]
+    return [by_name, f"attributes.run_id LIKE '{prefix}%'"] if is_hex else [by_name]
 
 
-def _authorization(user: str | None, password: str | None) -> dict[str, str]:
-    """Return the header that MLflow's own client would send: what the URI or the environment holds."""
-    user = unquote(user) if user else os.environ.get("MLFLOW_TRACKING_USERNAME")
+def _credentials(username: str | None, password: str | None) -> tuple[tuple[str, str] | None, str]:
+    """Return (user, token) as MLflow's own client takes them from the URI or the environment."""
+    username = unquote(username) if username else os.environ.get("MLFLOW_TRACKING_USERNAME")
     password = unquote(password) if password else os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if user and password:
-        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    if username and password:
+        return (username, password), ""
+    return None, os.environ.get("MLFLOW_TRACKING_TOKEN", "")
 
 
-def _version(number: str, aliases: list[str], stage: str | None) -> Version:
+def _to_version(number: str, aliases: list[str], stage: str | None) -> Version:
     words = [f"@{alias}" for alias in aliases] + ([stage] if stage and stage != "None" else [])
     return Version(number, tuple(aliases), " ".join(words))

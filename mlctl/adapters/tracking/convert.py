@@ -1,4 +1,4 @@
-"""MLflow's run -> ours: what `mlctl train` writes as tags, and what any other program left."""
+"""Convert MLflow's runs to mlctl's: runs that mlctl tagged, and runs that any other program logged."""
 
 from __future__ import annotations
 
@@ -8,69 +8,84 @@ from datetime import UTC, datetime
 
 from mlflow.entities import Run as MlflowRun
 
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, heard_lately
+from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.run import DataReference, Run
+from mlctl.domain.tags import (
+    DATA_NAME_TAG,
+    DATA_ROWS_TAG,
+    DATA_SEED_TAG,
+    DATA_SHA256_TAG,
+    DATA_SIZE_TAG,
+    DATA_SPLITS_TAG,
+    DATA_TAG,
+    DURATION_TAG,
+    MODEL_URI_TAG,
+    RECIPE_TAG,
+)
 
 
-def to_run(found: MlflowRun, experiment: str, tracking_uri: str) -> Run:
-    """Return MLflow's run as ours; a run that mlctl did not make lacks its tags and is shown without."""
-    info, tags = found.info, found.data.tags
+def to_run(mlflow_run: MlflowRun, experiment: str, tracking_uri: str) -> Run:
+    """Return MLflow's run as an mlctl run; what mlctl's tags would tell is empty for other programs' runs."""
+    info, tags = mlflow_run.info, mlflow_run.data.tags
     return Run(
         run_id=info.run_id,
         run_name=info.run_name or tags.get("mlflow.runName", ""),
         experiment=experiment,
-        status=_status(info.status, tags),
+        status=run_status(info.status, tags),
         tracking_uri=tracking_uri,
-        recipe=tags.get("mlctl.recipe", ""),
-        params=found.data.params,
-        metrics=found.data.metrics,
+        recipe=tags.get(RECIPE_TAG, ""),
+        params=mlflow_run.data.params,
+        metrics=mlflow_run.data.metrics,
         tags=tags,
-        data=data_of(tags) or _logged_input(found),
-        model_uri=tags.get("mlctl.model_uri") or _logged_model(found),
-        started_at=datetime.fromtimestamp(info.start_time / 1000, UTC) if info.start_time else None,
-        duration_s=_duration(info.start_time, info.end_time, tags),
+        data=to_data_reference(tags) or _logged_input(mlflow_run),
+        model_uri=tags.get(MODEL_URI_TAG) or _logged_model_uri(mlflow_run),
+        started_at=to_datetime(info.start_time),
+        duration_s=_duration_s(info.start_time, info.end_time, tags),
         parent_run_id=tags.get("mlflow.parentRunId"),
     )
 
 
-def _status(status: str, tags: Mapping[str, str]) -> str:
-    """Return the status, LOST for a run whose process has not been heard of for a minute."""
-    last = tags.get(HEARTBEAT)
-    if status != "RUNNING" or last is None:
+def run_status(status: str, tags: Mapping[str, str]) -> str:
+    """Return MLflow's status, or LOST for a running run without a heartbeat in the last minute."""
+    heartbeat = tags.get(HEARTBEAT)
+    if status != "RUNNING" or heartbeat is None:
         return status
-    try:
-        return status if heard_lately(last) else "LOST"
-    except ValueError:
-        return status
+    age_s = heartbeat_age_s(heartbeat)
+    return "LOST" if age_s is not None and age_s > LOST_AFTER_S else status
 
 
-def data_of(tags: Mapping[str, str]) -> DataReference | None:
-    """Return the data that a run's tags name, or None."""
-    source = tags.get("mlctl.data")
+def to_data_reference(tags: Mapping[str, str]) -> DataReference | None:
+    """Return the data that a run's tags describe, or None."""
+    source = tags.get(DATA_TAG)
     if not source:
         return None
     return DataReference(
-        name=tags.get("mlctl.data.name", ""),
+        name=tags.get(DATA_NAME_TAG, ""),
         source=source,
-        sha256=tags.get("mlctl.data.sha256", ""),
-        rows=_whole(tags.get("mlctl.data.rows")) or 0,
-        size_bytes=_whole(tags.get("mlctl.data.size_bytes")) or 0,
-        splits=_splits(tags.get("mlctl.data.splits")),
-        seed=_whole(tags.get("mlctl.data.seed")),
+        sha256=tags.get(DATA_SHA256_TAG, ""),
+        rows=_to_int(tags.get(DATA_ROWS_TAG)) or 0,
+        size_bytes=_to_int(tags.get(DATA_SIZE_TAG)) or 0,
+        splits=_to_splits(tags.get(DATA_SPLITS_TAG)),
+        seed=_to_int(tags.get(DATA_SEED_TAG)),
     )
 
 
-def _splits(text: str | None) -> dict[str, int]:
+def to_datetime(milliseconds: int | None) -> datetime | None:
+    """Return MLflow's milliseconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+
+
+def _to_splits(text: str | None) -> dict[str, int]:
     try:
-        found = json.loads(text or "{}")
-        return {str(key): int(value) for key, value in found.items()}
-    except (ValueError, AttributeError, TypeError):  # a tag is anyone's to edit
+        splits = json.loads(text or "{}")
+        return {str(name): int(rows) for name, rows in splits.items()}
+    except (ValueError, AttributeError, TypeError):  # anyone can edit a tag
         return {}
 
 
-def _logged_input(found: MlflowRun) -> DataReference | None:
-    """Return what `mlflow.log_input` recorded; its digest, of the first elements only, is left out."""
-    inputs = found.inputs.dataset_inputs if found.inputs else []
+def _logged_input(mlflow_run: MlflowRun) -> DataReference | None:
+    """Return the dataset of `mlflow.log_input`, without its digest, which covers its first elements only."""
+    inputs = mlflow_run.inputs.dataset_inputs if mlflow_run.inputs else []
     if not inputs:
         return None
     dataset = inputs[0].dataset
@@ -81,19 +96,19 @@ def _logged_input(found: MlflowRun) -> DataReference | None:
     return DataReference(name=dataset.name, source=dataset.source_type, sha256="", rows=rows)
 
 
-def _logged_model(found: MlflowRun) -> str | None:
-    outputs = found.outputs.model_outputs if found.outputs else []
-    return f"models:/{outputs[-1].model_id}" if outputs else None
+def _logged_model_uri(mlflow_run: MlflowRun) -> str | None:
+    models = mlflow_run.outputs.model_outputs if mlflow_run.outputs else []
+    return f"models:/{models[-1].model_id}" if models else None
 
 
-def _duration(start: int | None, end: int | None, tags: Mapping[str, str]) -> float | None:
+def _duration_s(start_ms: int | None, end_ms: int | None, tags: Mapping[str, str]) -> float | None:
     try:
-        return float(tags["mlctl.duration_s"])
+        return float(tags[DURATION_TAG])
     except (KeyError, ValueError):
-        return (end - start) / 1000 if start and end else None
+        return (end_ms - start_ms) / 1000 if start_ms and end_ms else None
 
 
-def _whole(text: str | None) -> int | None:
+def _to_int(text: str | None) -> int | None:
     try:
         return int(float(text)) if text else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What MLflow, its database or its server raise, as errors of ours."""
+"""Translate the errors of MLflow, its database and its server into mlctl's errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from mlctl.adapters.tracking.health import unreachable
+from mlctl.adapters.tracking.health import unreachable_error
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -19,63 +19,65 @@ from mlctl.errors import (
     UnreachableError,
     UsageError,
 )
-from mlctl.settings import masked
+from mlctl.settings import mask_passwords
+
+MAX_MESSAGE_LENGTH = 200
 
 
 @contextmanager
-def asking(tracking_uri: str) -> Iterator[None]:
-    """Turn what a question to this store raises into errors of ours."""
+def translate_errors(tracking_uri: str) -> Iterator[None]:
+    """Raise mlctl's errors for those that a request to this store raises in the block."""
     try:
         yield
     except MlctlError:
         raise
     except MlflowException as exc:
-        raise _translated(exc, tracking_uri) from exc
+        raise _to_mlctl_error(exc, tracking_uri) from exc
     except sqlalchemy.exc.SQLAlchemyError as exc:
         raise UnreachableError(
-            f"the tracking database {masked(tracking_uri)} fails: {_first_line(exc)}", "try again"
+            f"the tracking database {mask_passwords(tracking_uri)} fails: {_first_line(exc)}", "try again"
         ) from exc
     except requests.exceptions.RequestException as exc:
-        raise unreachable(tracking_uri) from exc
+        raise unreachable_error(tracking_uri) from exc
 
 
-def _translated(exc: MlflowException, tracking_uri: str) -> MlctlError:
-    place = masked(tracking_uri)
-    said = _first_line(exc)
-    if "out-of-date database schema" in said:
+def _to_mlctl_error(exc: MlflowException, tracking_uri: str) -> MlctlError:
+    uri = mask_passwords(tracking_uri)
+    message = _first_line(exc)
+    if "out-of-date database schema" in message:
         return ConfigurationError(
-            f"{place} was written by another MLflow version",
-            f"make a copy, then: mlflow db upgrade {place}",
+            f"{uri} has the schema of another MLflow version",
+            f"make a copy, then run: mlflow db upgrade {uri}",
         )
     if exc.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return NotFoundError(said.rstrip("."), "mlctl runs list shows what is there")
+        return NotFoundError(message.rstrip("."), "see what exists: mlctl runs list")
     if "Invalid Host header" in str(exc):
         return ConfigurationError(
-            f"the tracking server {place} does not answer to this name",
-            f"start it with the name: mlctl server-up --allowed-hosts {urlsplit(tracking_uri).hostname}",
+            f"the tracking server {uri} does not accept this host name",
+            f"start it with the name: mlctl server-up --allowed-host {urlsplit(tracking_uri).hostname}",
         )
     if exc.error_code in {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}:
         return ConfigurationError(
-            f"the tracking server {place} wants other credentials",
+            f"the tracking server {uri} refuses these credentials",
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         )
-    if "valid JSON format" in said or exc.error_code == "ENDPOINT_NOT_FOUND":
-        return ConfigurationError(f"what answers at {place} is no MLflow server", "check --tracking-uri")
-    if "proxy mlflow-artifact scheme" in said:
+    if "valid JSON format" in message or exc.error_code == "ENDPOINT_NOT_FOUND":
+        return ConfigurationError(f"the server at {uri} is no MLflow server", "check --tracking-uri")
+    if "proxy mlflow-artifact scheme" in message:
         return RefusedError(
-            f"the artifacts are behind a server, which {place} goes past",
+            f"the artifacts are behind a tracking server, but {uri} bypasses the server",
             "name that server: --tracking-uri http://…, or in MLFLOW_TRACKING_URI",
         )
     if exc.error_code == "INVALID_PARAMETER_VALUE":
-        return UsageError(said, "mlctl runs list --help")
+        return UsageError(message, "see the allowed values: mlctl runs list --help")
     if exc.error_code == "INVALID_STATE":
-        return RefusedError(said, "mlctl runs show tells its state")
+        return RefusedError(message, "see its state: mlctl runs show")
     if isinstance(exc.__cause__ or exc.__context__, requests.exceptions.RequestException):
-        return unreachable(tracking_uri)
-    return UnreachableError(f"the tracking store {place} fails: {said}", "look at its log, then try again")
+        return unreachable_error(tracking_uri)
+    return UnreachableError(f"the tracking store {uri} fails: {message}", "check its log, then try again")
 
 
 def _first_line(exc: Exception) -> str:
     text = str(getattr(exc, "message", None) or exc)
     line = " ".join(text.splitlines()[:1])
-    return line if len(line) <= 200 else line[:199] + "…"
+    return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 1] + "…"

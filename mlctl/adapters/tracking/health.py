@@ -1,99 +1,99 @@
-"""Is a tracking store there? Asked before MLflow is, whose own retries take minutes to say no."""
+"""Check that a tracking store answers, before MLflow is used, whose own retries take minutes to fail."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
 import sqlalchemy
 from sqlalchemy import exc as sql
 
+from mlctl.adapters.system.http import CertificateError, HttpError, InvalidUrlError, tracking_server_client
 from mlctl.errors import ConfigurationError, UnreachableError
-from mlctl.settings import masked
+from mlctl.settings import mask_passwords
 
-ANSWER_WITHIN_S = 3
+TIMEOUT_S = 3
+REFUSALS = ("password", "authentication", "does not exist", "denied")  # in a database's error message
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
-    """Return the file of a sqlite URI, relative to the working directory; None for others."""
+    """Return the file of a SQLite URI, relative to the working directory; None for other URIs."""
     if not tracking_uri.startswith("sqlite"):
         return None
     return Path(sqlalchemy.make_url(tracking_uri).database or ":memory:")
 
 
 def check_reachable(tracking_uri: str) -> None:
-    """Return only where the store answers.
+    """Check that the store answers.
 
-    Raises UnreachableError where nothing answers within seconds, ConfigurationError where what answers
-    cannot be the store that was meant: no database, a driver that is not installed, a refused password.
+    Raises UnreachableError if nothing answers within seconds, and ConfigurationError if the URI cannot be right: the
+    file is not a database, the driver is not installed, the password is refused.
     """
     if urlsplit(tracking_uri).scheme in {"http", "https"}:
-        _reach_server(tracking_uri)
+        _check_server(tracking_uri)
     elif tracking_uri.startswith("sqlite"):
-        _reach_sqlite(tracking_uri)
+        _check_sqlite(tracking_uri)
     elif "://" in tracking_uri:
-        _reach_database(tracking_uri)
+        _check_database(tracking_uri)
 
 
-def _reach_server(uri: str) -> None:
-    verify: bool | str = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
-    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}:
-        verify = False
+def unreachable_error(uri: str) -> UnreachableError:
+    """Return the error for a store that does not answer."""
+    kind = "server" if uri.startswith("http") else "database"
+    return UnreachableError(
+        f"the tracking {kind} {mask_passwords(uri)} does not answer",
+        "Start it (mlctl server-up), or choose another with --tracking-uri.",
+    )
+
+
+def _check_server(uri: str) -> None:
     try:
-        # any answer will do: whether it is MLflow's is seen by the first real request
-        requests.get(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_S, verify=verify)
-    except requests.exceptions.SSLError as exc:
+        # any answer will do: the first real request shows whether it is an MLflow server
+        tracking_server_client(uri, timeout_s=TIMEOUT_S).request("GET", "/health")
+    except CertificateError as exc:
         raise ConfigurationError(
-            f"the tracking server {masked(uri)} shows a certificate that is not trusted here",
-            "name its authority in MLFLOW_TRACKING_SERVER_CERT_PATH",
+            f"the certificate of the tracking server {mask_passwords(uri)} is not trusted",
+            "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority.",
         ) from exc
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as exc:
-        raise unreachable(uri) from exc
-    except requests.exceptions.RequestException as exc:
-        raise ConfigurationError(f"the tracking URI {masked(uri)} cannot be: {exc}", "mend it") from exc
+    except InvalidUrlError as exc:
+        raise ConfigurationError(
+            f"invalid tracking URI {mask_passwords(uri)}: {exc}", "Correct MLFLOW_TRACKING_URI or --tracking-uri."
+        ) from exc
+    except HttpError as exc:
+        raise unreachable_error(uri) from exc
 
 
-def _reach_sqlite(uri: str) -> None:
+def _check_sqlite(uri: str) -> None:
     file = sqlite_file(uri)
     if file is None or not file.exists():
         return
     try:
-        # for writing, where that is allowed: what a killed writer left half done must be rolled back before a look
-        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=ANSWER_WITHIN_S) as connection:
+        # open for writing if that is allowed: SQLite must roll back what a killed writer left before it can read
+        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=TIMEOUT_S) as connection:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.DatabaseError as exc:
         raise ConfigurationError(
-            f"{file} cannot be read as a tracking database: {exc}", "name another with --tracking-uri"
+            f"cannot read {file} as a tracking database: {exc}", "Choose another with --tracking-uri."
         ) from exc
 
 
-def _reach_database(uri: str) -> None:
-    arguments = {"connect_timeout": ANSWER_WITHIN_S} if uri.startswith(("postgresql", "mysql")) else {}
+def _check_database(uri: str) -> None:
+    arguments = {"connect_timeout": TIMEOUT_S} if uri.startswith(("postgresql", "mysql")) else {}
     try:
         engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
         with engine.connect():
             pass
     except (ModuleNotFoundError, sql.ArgumentError) as exc:
         raise ConfigurationError(
-            f"the tracking URI {masked(uri)} needs a driver that is not installed: {exc}",
-            "install it (psycopg for postgresql://), or name another driver in the URI",
+            f"the tracking URI {mask_passwords(uri)} needs a driver that is not installed: {exc}",
+            "Install it (psycopg for postgresql://), or name another driver in the URI.",
         ) from exc
     except sql.DBAPIError as exc:
-        said = " ".join(str(exc.orig).split())
-        if any(word in said.lower() for word in ("password", "authentication", "does not exist", "denied")):
+        reason = " ".join(str(exc.orig).split())
+        if any(word in reason.lower() for word in REFUSALS):
             raise ConfigurationError(
-                f"the database {masked(uri)} refuses: {said}", "check its user, password and name"
+                f"the database {mask_passwords(uri)} refuses the connection: {reason}",
+                "Check its user, password and name.",
             ) from exc
-        raise unreachable(uri) from exc
-
-
-def unreachable(uri: str) -> UnreachableError:
-    """Return the error that says that nothing answers at `uri`."""
-    what = "server" if uri.startswith("http") else "database"
-    return UnreachableError(
-        f"the tracking {what} {masked(uri)} does not answer",
-        "start it (mlctl server-up), or name another with --tracking-uri",
-    )
+        raise unreachable_error(uri) from exc

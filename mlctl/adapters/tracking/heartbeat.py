@@ -1,4 +1,4 @@
-"""The sign of life that a training leaves in its run, so that others can tell it from one that died."""
+"""The heartbeat that a training writes into its run, so that others can tell whether it is still alive."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ HEARTBEAT = "mlctl.heartbeat"  # the tag: seconds since 1970, by the clock of th
 LOST_AFTER_S = 60.0
 
 
-def beat() -> str:
-    """Return a heartbeat: now."""
+def current_heartbeat() -> str:
+    """Return the value of a heartbeat that is written now."""
     return f"{time.time():.0f}"
 
 
-def heard_lately(last: str) -> bool:
-    """Whether a heartbeat is less than a minute old; raises ValueError for what is none.
+def heartbeat_age_s(heartbeat: str) -> float | None:
+    """Return how old a heartbeat is, in seconds; None for a value that is not a time.
 
-    A clock that was put back makes beats of the future: they prove no life either.
+    The age of a heartbeat in the future, which a clock that was set back leaves, is positive too: it does not prove
+    that the run is alive.
     """
-    return abs(time.time() - float(last)) <= LOST_AFTER_S
+    try:
+        return abs(time.time() - float(heartbeat))
+    except ValueError:  # anyone can edit a tag
+        return None

@@ -1,4 +1,4 @@
-"""The model registry of a tracking store, through MlflowClient; it knows nothing of promotions or gates."""
+"""The model registry of a tracking store. It knows nothing of promotions or gates."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import mlflow
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 
-from mlctl.adapters.tracking.store import TrackingStore, moment
+from mlctl.adapters.tracking.convert import to_datetime
+from mlctl.adapters.tracking.store import TrackingStore, paged
 from mlctl.domain.registry import RegisteredVersion
 from mlctl.errors import ConfigurationError, NotFoundError, UnreachableError, did_you_mean
 
-PAGE = 1000
-TRIES, PAUSE_S = 6, 0.05  # two writers of one row: the database refuses one of them, and it may try again
+PAGE_SIZE = 1000
+ATTEMPTS, FIRST_PAUSE_S = 6, 0.05  # if two processes write one row, the database refuses one of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredModel:
-    """A registered model as the store has it: tags, and which version each alias points to."""
+    """A registered model as the store has it; `aliases` maps an alias to a version."""
 
     name: str
     tags: Mapping[str, str]
@@ -38,7 +39,7 @@ class Registry:
 
     def __init__(self, store: TrackingStore) -> None:
         self.store = store
-        # two who delete one alias: MLflow's own rows tell of it on stderr
+        # if two processes delete one alias at the same time, SQLAlchemy warns on stderr
         warnings.filterwarnings("ignore", category=sqlalchemy.exc.SAWarning)
 
     @property
@@ -46,68 +47,70 @@ class Registry:
         """MLflow's client; raises as the store's own does."""
         return self.store.client
 
-    def find(self, name: str) -> StoredModel | None:
+    def find_model(self, name: str) -> StoredModel | None:
         """Return the registered model of this name, or None."""
         if not self.store.exists:
             return None
-        with self.store.asking():
+        with self.store.translate_errors():
             try:
                 found = self.client.get_registered_model(name)
             except MlflowException as exc:
                 if exc.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                     return None
                 raise
-        return _stored(found)
+        return _to_stored_model(found)
 
-    def model(self, name: str) -> StoredModel:
-        """Return the registered model of this name; raises NotFoundError with the nearest name."""
-        found = self.find(name)
-        if found is None:
-            names = [one.name for one in self.models()]
+    def get_model(self, name: str) -> StoredModel:
+        """Return the registered model of this name; raises NotFoundError that suggests the nearest name."""
+        model = self.find_model(name)
+        if model is None:
+            names = [model.name for model in self.list_models()]
             hint = did_you_mean(name, names) or (
-                f"there are: {', '.join(names[:10])}" if names else "mlctl register RUN NAME makes the first"
+                f"registered models: {', '.join(names[:10])}"
+                if names
+                else "register the first: mlctl register RUN NAME"
             )
             raise NotFoundError(f"there is no registered model {name!r}", hint)
-        return found
+        return model
 
-    def models(self) -> tuple[StoredModel, ...]:
+    def list_models(self) -> tuple[StoredModel, ...]:
         """Return every registered model."""
         if not self.store.exists:
             return ()
-        with self.store.asking():
-            return tuple(_stored(one) for one in _paged(self.client.search_registered_models))
+        with self.store.translate_errors():
+            pages = paged(self.client.search_registered_models, max_results=PAGE_SIZE)
+            return tuple(_to_stored_model(found) for found in pages)
 
-    def versions(
+    def list_versions(
         self, name: str | None = None, aliases: Mapping[str, str] | None = None
     ) -> tuple[RegisteredVersion, ...]:
-        """Return the versions of one model, or of all, newest first; `aliases` are the model's."""
+        """Return the versions of one model, or of all models if `name` is None, newest first.
+
+        A search of the store returns versions without their aliases; `aliases` (those of the model) adds them.
+        """
         if not self.store.exists:
             return ()
-        said = None if name is None else f"name = {_quoted(name)}"
-        with self.store.asking():
-            found = [_version(one) for one in _paged(self.client.search_model_versions, said)]
-        pointed = (self.pointed(one, aliases or {}) for one in found)
-        return tuple(sorted(pointed, key=lambda one: (one.name, -int(one.version))))
+        filter_string = None if name is None else f"name = {_quoted(name)}"
+        with self.store.translate_errors():
+            pages = paged(
+                self.client.search_model_versions, filter_string=filter_string, max_results=PAGE_SIZE
+            )
+            versions = [with_aliases(_to_registered_version(found), aliases or {}) for found in pages]
+        return tuple(sorted(versions, key=lambda version: (version.name, -int(version.version))))
 
-    @staticmethod
-    def pointed(version: RegisteredVersion, aliases: Mapping[str, str]) -> RegisteredVersion:
-        """Return a version with the aliases that point to it: a search of the store leaves them out."""
-        pointing = {alias for alias, number in aliases.items() if number == version.version}
-        return replace(version, alias=tuple(sorted(pointing | set(version.alias))))
+    def get_version(self, name: str, version: str) -> RegisteredVersion:
+        """Return one version; raises NotFoundError that lists the versions."""
+        model = self.get_model(name)
+        versions = self.list_versions(name, model.aliases)
+        for candidate in versions:
+            if candidate.version == version:
+                return candidate
+        numbers = ", ".join(candidate.version for candidate in versions) or "none"
+        raise NotFoundError(f"{name} has no version {version}", f"versions: {numbers}")
 
-    def version(self, name: str, version: str) -> RegisteredVersion:
-        """Return one version; raises NotFoundError that says which there are."""
-        model = self.model(name)
-        known = self.versions(name, model.aliases)
-        for one in known:
-            if one.version == version:
-                return one
-        there = ", ".join(one.version for one in known) or "none"
-        raise NotFoundError(f"{name} has no version {version}", f"there are: {there}")
-
-    def create(self, name: str) -> bool:
-        """Make a registered model; return False where it is there already."""
-        with self.store.making():
+    def create_model(self, name: str) -> bool:
+        """Create a registered model; return False if it exists already."""
+        with self.store.without_retries():
             try:
                 self.client.create_registered_model(name)
             except MlflowException as exc:
@@ -117,103 +120,108 @@ class Registry:
         return True
 
     def create_version(
-        self, name: str, source: str, run_id: str | None, model_id: str | None,
-        tags: Mapping[str, str], description: str | None,
-    ) -> str:  # fmt: skip
-        """Register a source as the next version, and return its number."""
-        with self._writing():
-            made = self.client.create_model_version(
+        self,
+        name: str,
+        *,
+        source: str,
+        run_id: str | None,
+        model_id: str | None,
+        tags: Mapping[str, str],
+        description: str | None,
+    ) -> str:
+        """Register a source as the next version; return its number."""
+        with self._translate_write_errors():
+            created = self.client.create_model_version(
                 name, source, run_id, dict(tags), description=description, model_id=model_id
             )
-        return str(made.version)
+        return str(created.version)
 
-    def tag(self, name: str, key: str, value: str) -> None:
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of a registered model."""
-        self._insist(lambda: self.client.set_registered_model_tag(name, key, value))
+        self._write(lambda: self.client.set_registered_model_tag(name, key, value))
 
-    def tag_version(self, name: str, version: str, key: str, value: str) -> None:
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set a tag of a version."""
-        self._insist(lambda: self.client.set_model_version_tag(name, version, key, value))
+        self._write(lambda: self.client.set_model_version_tag(name, version, key, value))
 
-    def describe(self, name: str, version: str | None, text: str) -> None:
-        """Set the description of a model, or of one version."""
+    def set_description(self, name: str, version: str | None, text: str) -> None:
+        """Set the description of a version, or of the model if `version` is None."""
         if version is None:
-            self._insist(lambda: self.client.update_registered_model(name, text))
+            self._write(lambda: self.client.update_registered_model(name, text))
         else:
-            self._insist(lambda: self.client.update_model_version(name, version, text))
+            self._write(lambda: self.client.update_model_version(name, version, text))
 
-    def point(self, name: str, alias: str, version: str | None) -> None:
-        """Have an alias point to a version, or to none; it may point there already."""
+    def set_alias(self, name: str, alias: str, version: str | None) -> None:
+        """Point an alias to a version, or delete it if `version` is None."""
         if version is None:
-            self._insist(lambda: self.client.delete_registered_model_alias(name, alias))
+            self._write(lambda: self.client.delete_registered_model_alias(name, alias))
         else:
-            self._insist(lambda: self.client.set_registered_model_alias(name, alias, version))
+            self._write(lambda: self.client.set_registered_model_alias(name, alias, version))
 
-    def move(self, name: str, version: str, stage: str, alone: bool = False) -> None:
-        """Put a version into a classic stage; `alone` archives, in the same write, what else is in it."""
-        self._insist(lambda: self.client.transition_model_version_stage(name, version, stage, alone))
+    def transition_stage(self, name: str, version: str, stage: str, *, archive_others: bool = False) -> None:
+        """Move a version to a classic stage; `archive_others` archives the stage's other versions in the same write."""
+        self._write(lambda: self.client.transition_model_version_stage(name, version, stage, archive_others))
 
     def delete(self, name: str, version: str | None) -> None:
-        """Delete one version, or the whole model."""
-        with self._writing():
+        """Delete a version, or the whole model if `version` is None."""
+        with self._translate_write_errors():
             if version is None:
                 self.client.delete_registered_model(name)
             else:
                 self.client.delete_model_version(name, version)
 
-    def _insist(self, write: Callable[[], Any]) -> None:
-        """Do a write that may be done twice, again where another writer was in its way.
+    def _write(self, write: Callable[[], Any]) -> None:
+        """Do a write that may happen twice; repeat it if another writer was in its way.
 
-        Raises NotFoundError where what it is about is gone.
+        Raises NotFoundError if the model or version is gone.
         """
-        for attempt in range(TRIES):
+        for attempt in range(ATTEMPTS):
             try:
-                with self._writing():
+                with self._translate_write_errors():
                     write()
             except UnreachableError:
-                if attempt == TRIES - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
-                time.sleep(PAUSE_S * 2**attempt)
+                time.sleep(FIRST_PAUSE_S * 2**attempt)
             else:
                 return
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say which permission is missing, where one is."""
-        with self.store.making():
+    def _translate_write_errors(self) -> Iterator[None]:
+        """Translate errors, and name the permission that is missing."""
+        with self.store.without_retries():
             try:
                 yield
             except MlflowException as exc:
                 if exc.error_code == "PERMISSION_DENIED":
                     raise ConfigurationError(
                         "this user may not change the registered model",
-                        "ask its owner for the permission to edit it, or log in as another (mlctl login)",
+                        "ask its owner for the permission to edit it, or log in as another user: mlctl login",
                     ) from exc
                 raise
 
 
-def _paged(search: Callable[..., Any], said: str | None = None) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(filter_string=said, max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+def with_aliases(version: RegisteredVersion, aliases: Mapping[str, str]) -> RegisteredVersion:
+    """Return a version with those of the model's aliases that point to it."""
+    own = {alias for alias, number in aliases.items() if number == version.version}
+    return replace(version, alias=tuple(sorted(own | set(version.alias))))
 
 
 def _quoted(name: str) -> str:
     return f'"{name}"' if "'" in name else f"'{name}'"
 
 
-def _stored(found: Any) -> StoredModel:
-    aliases = {alias: str(version) for alias, version in (found.aliases or {}).items()}
+def _to_stored_model(found: Any) -> StoredModel:
     return StoredModel(
-        found.name, found.tags or {}, aliases, found.description or "", moment(found.last_updated_timestamp)
+        name=found.name,
+        tags=found.tags or {},
+        aliases={alias: str(version) for alias, version in (found.aliases or {}).items()},
+        description=found.description or "",
+        updated=to_datetime(found.last_updated_timestamp),
     )
 
 
-def _version(found: Any) -> RegisteredVersion:
+def _to_registered_version(found: Any) -> RegisteredVersion:
     return RegisteredVersion(
         name=found.name,
         version=str(found.version),
@@ -221,7 +229,7 @@ def _version(found: Any) -> RegisteredVersion:
         alias=tuple(sorted(found.aliases or ())),
         run_id=found.run_id or None,
         source=found.source,
-        created=moment(found.creation_timestamp),
+        created=to_datetime(found.creation_timestamp),
         description=found.description or "",
         tags=found.tags or {},
     )

@@ -1,4 +1,4 @@
-"""Reading runs: all that looks at a tracking store goes through `TrackingStore`, which speaks MLflow."""
+"""The tracking store: runs, experiments and artifacts, through MLflow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,248 +19,286 @@ import sqlalchemy
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
-from mlctl.adapters.tracking.convert import to_run
-from mlctl.adapters.tracking.errors import asking
-from mlctl.adapters.tracking.filters import as_filter, named
+from mlctl.adapters.tracking.convert import to_datetime, to_run
+from mlctl.adapters.tracking.errors import translate_errors
+from mlctl.adapters.tracking.filters import mlflow_field, to_mlflow_filter
 from mlctl.adapters.tracking.health import check_reachable, sqlite_file
 from mlctl.domain.run import Artifact, Experiment, Run
 from mlctl.domain.run_queries import Condition, SortKey
 from mlctl.errors import NotFoundError
 
-FIRST_PAGE, PAGE = 100, 5000
-REMOTE_PAGE = 1000  # a server takes over a second for this many, and must not be given up on
-COUNTED_REMOTELY = 1000
+FIRST_PAGE_SIZE, PAGE_SIZE = 100, 5000
+REMOTE_PAGE_SIZE = 1000  # a server takes more than a second for so many; larger pages risk a timeout
+MAX_REMOTE_COUNT = 1000
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class TrackingStore:
-    """A tracking store, read only but for `delete`.
+    """A tracking store. Construct it once per command and pass it on.
 
-    Making one asks nothing of the store; the first question does, and fails within seconds where nothing
-    answers. A sqlite file that does not exist is a store without runs; only `create` lets it be made.
+    The constructor sends no request. The first use of `client` checks that the store answers, once, and fails within
+    seconds if it does not. A SQLite file that does not exist is a store without runs.
+
+    Args:
+        tracking_uri: URI of the store.
+        create: Let MLflow create a SQLite file that does not exist.
     """
 
     def __init__(self, tracking_uri: str, create: bool = False) -> None:
         self.tracking_uri = tracking_uri
         self._create = create
-        # MLflow's own defaults wait for minutes; a user's choice in the environment counts
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-        hush()
+        self._is_checked = False
 
     @cached_property
     def exists(self) -> bool:
-        """Whether there is anything to read: a sqlite file may not have been made yet."""
+        """Whether the store can hold runs: False for a SQLite file that does not exist yet."""
         file = sqlite_file(self.tracking_uri)
         return self._create or file is None or file.exists()
 
     @cached_property
     def client(self) -> mlflow.MlflowClient:
-        """MLflow's client of this store; raises as `check_reachable` does, and NotFoundError where no store is."""
+        """MLflow's client. Raises as `check_reachable` does, and NotFoundError if the store does not exist."""
         if not self.exists:
-            raise NotFoundError("there are no runs here yet", "mlctl train digits makes the first")
-        check_reachable(self.tracking_uri)
-        with self.asking():
+            raise NotFoundError("there are no runs yet", "make the first run: mlctl train digits")
+        # MLflow's own defaults wait for minutes; values that the user has set take precedence
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        silence_mlflow()
+        self.check_reachable()
+        with self.translate_errors():
             return mlflow.MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
 
+    def check_reachable(self) -> None:
+        """Check, once for this object, that the store answers; raises UnreachableError and ConfigurationError."""
+        if not self._is_checked:
+            check_reachable(self.tracking_uri)
+            self._is_checked = True
+
     @property
-    def remote(self) -> bool:
-        """Whether a server stands between us and the database."""
-        return self.tracking_uri.startswith("http") or self.tracking_uri.startswith("databricks")
+    def is_remote(self) -> bool:
+        """Whether requests go through a server instead of directly to the database."""
+        return self.tracking_uri.startswith(("http", "databricks"))
 
     @cached_property
     def experiments_by_id(self) -> Mapping[str, Any]:
-        """MLflow's experiments, deleted ones left out."""
+        """MLflow's experiments by id, without deleted ones."""
         if not self.exists:
             return {}
-        found: dict[str, Any] = {}
-        token = None
-        with self.asking():
-            while True:
-                page = self.client.search_experiments(max_results=1000, page_token=token)
-                found.update({one.experiment_id: one for one in page})
-                token = page.token
-                if not token:
-                    return found
+        with self.translate_errors():
+            return {
+                found.experiment_id: found
+                for found in paged(self.client.search_experiments, max_results=1000)
+            }
 
     def experiment_ids(self, name: str | None) -> list[str]:
-        """Return the id of the experiment of this name, or all ids; raises NotFoundError."""
+        """Return the id of the experiment with this name, or all ids if `name` is None; raises NotFoundError."""
         if name is None or not self.exists:
             return list(self.experiments_by_id)
-        ids = [key for key, one in self.experiments_by_id.items() if one.name == name]
+        ids = [key for key, experiment in self.experiments_by_id.items() if experiment.name == name]
         if not ids:
-            known = ", ".join(one.name for one in self.experiments_by_id.values()) or "none"
-            raise NotFoundError(f"there is no experiment {name!r}", f"there are: {known}")
+            names = ", ".join(experiment.name for experiment in self.experiments_by_id.values()) or "none"
+            raise NotFoundError(f"there is no experiment {name!r}", f"experiments: {names}")
         return ids
 
-    def search(
+    def search_runs(
         self,
         conditions: Sequence[Condition] = (),
+        *,
         order: Sequence[SortKey] = (),
         experiment: str | None = None,
         expected: int | None = None,
     ) -> Iterator[Run]:
-        """Yield runs in `order`, newest first where it leaves a choice; runs without a key come last.
+        """Yield runs.
 
-        Conditions only spare work: what cannot be said in MLflow's search is left out, so each run must be
-        checked again. `expected` is how many runs the caller is likely to take.
+        Args:
+            conditions: What the runs must fulfil. The store is only asked for what MLflow's search can express, so the
+                caller must check each run again.
+            order: Sort keys; runs without a key come last, and equal runs newest first.
+            experiment: Name of the experiment; None for all.
+            expected: How many runs the caller will probably read, which decides the size of the first page.
         """
         if not self.exists:
             return
         ids = self.experiment_ids(experiment)
-        said = " and ".join(text for one in conditions if (text := as_filter(one)))
-        order_by = [f"{named(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
-        largest = REMOTE_PAGE if self.remote else PAGE
+        filter_string = " and ".join(
+            text for condition in conditions if (text := to_mlflow_filter(condition))
+        )
+        order_by = [f"{mlflow_field(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
+        largest = REMOTE_PAGE_SIZE if self.is_remote else PAGE_SIZE
         size = min(expected or largest, largest)
         token = None
         while True:
-            with self.asking():
+            with self.translate_errors():
                 page = self.client.search_runs(
-                    ids, said, ViewType.ACTIVE_ONLY, max_results=size, order_by=order_by, page_token=token
+                    ids,
+                    filter_string,
+                    ViewType.ACTIVE_ONLY,
+                    max_results=size,
+                    order_by=order_by,
+                    page_token=token,
                 )
-            for one in page:
-                yield self._run(one)
+            for found in page:
+                yield self._to_run(found)
             token = page.token
             if not token:
                 return
-            size = min(max(FIRST_PAGE, size * 8), largest)
+            size = min(max(FIRST_PAGE_SIZE, size * 8), largest)
 
-    def run(self, run_id: str) -> Run:
-        """Return one run by its full id; raises NotFoundError."""
-        with self.asking():
+    def get_run(self, run_id: str) -> Run:
+        """Return a run by its full id; raises NotFoundError."""
+        with self.translate_errors():
             found = self.client.get_run(run_id)
         if found.info.lifecycle_stage == "deleted":
             raise NotFoundError(
-                f"run {run_id} is deleted", f"mlflow runs restore --run-id {run_id} brings it back"
+                f"run {run_id} is deleted", f"restore it: mlflow runs restore --run-id {run_id}"
             )
-        return self._run(found)
+        return self._to_run(found)
 
-    def runs(self, run_ids: Sequence[str]) -> Iterator[Run]:
-        """Yield those of these runs that there are, in no order."""
-        ids = list(self.experiments_by_id) if run_ids else []
-        for start in range(0, len(run_ids), FIRST_PAGE):
-            some = ", ".join(f"'{one}'" for one in run_ids[start : start + FIRST_PAGE])
-            with self.asking():
-                page = self.client.search_runs(ids, f"attributes.run_id IN ({some})", max_results=FIRST_PAGE)
-            yield from (self._run(one) for one in page)
+    def get_runs(self, run_ids: Sequence[str]) -> Iterator[Run]:
+        """Yield those of these runs that exist, in any order."""
+        experiment_ids = list(self.experiments_by_id) if run_ids else []
+        for start in range(0, len(run_ids), FIRST_PAGE_SIZE):
+            quoted = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + FIRST_PAGE_SIZE])
+            with self.translate_errors():
+                page = self.client.search_runs(
+                    experiment_ids, f"attributes.run_id IN ({quoted})", max_results=FIRST_PAGE_SIZE
+                )
+            yield from (self._to_run(found) for found in page)
 
-    def history(self, run_id: str, metric: str) -> tuple[tuple[int, float], ...]:
-        """Return a metric's (step, value), one a step: the last written where there are several."""
-        with self.asking():
+    def get_metric_history(self, run_id: str, metric: str) -> tuple[tuple[int, float], ...]:
+        """Return (step, value) of a metric by step; of several values at one step, the last that was written."""
+        with self.translate_errors():
             points = self.client.get_metric_history(run_id, metric)
-        by_step = {one.step: one.value for one in sorted(points, key=lambda one: (one.step, one.timestamp))}
-        return tuple(by_step.items())
+        points = sorted(points, key=lambda point: (point.step, point.timestamp))
+        return tuple({point.step: point.value for point in points}.items())
 
-    def artifacts(self, run: Run) -> tuple[Artifact, ...]:
-        """Return every file and folder of a run and, under "model/", of its logged model."""
-        with self.asking():
-            found = list(self._walk(lambda path: self.client.list_artifacts(run.run_id, path)))
-            if (model := _model_id(run)) and not any(one.path.partition("/")[0] == "model" for one in found):
-                listed = self._walk(lambda path: self.client.list_logged_model_artifacts(model, path))
-                found.append(Artifact("model", None))
-                found += [Artifact(f"model/{one.path}", one.size_bytes) for one in listed]
-        return tuple(sorted(found, key=lambda one: one.path))
+    def list_artifacts(self, run: Run) -> tuple[Artifact, ...]:
+        """Return every file and folder of a run and, below "model/", of its logged model."""
+        with self.translate_errors():
+            artifacts = list(_walk(lambda path: self.client.list_artifacts(run.run_id, path)))
+            model_id = _logged_model_id(run)
+            if model_id and not any(artifact.path.partition("/")[0] == "model" for artifact in artifacts):
+                files = _walk(lambda path: self.client.list_logged_model_artifacts(model_id, path))
+                artifacts.append(Artifact("model", None))
+                artifacts += [Artifact(f"model/{file.path}", file.size_bytes) for file in files]
+        return tuple(sorted(artifacts, key=lambda artifact: artifact.path))
 
-    def download(self, run: Run, path: str, to: Path) -> Path:
-        """Copy an artifact, a file or a folder, into the folder `to`, replacing what bears its name there."""
-        to.mkdir(parents=True, exist_ok=True)
-        target = to / Path(path).name
+    def download_artifact(self, run: Run, path: str, folder: Path) -> Path:
+        """Copy an artifact, a file or a folder, into `folder`; replace what has its name there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / Path(path).name
         top, _, inner = path.partition("/")
-        # where a download lands depends on the kind of store, so it is moved into place from a folder of its own
-        with self.asking(), tempfile.TemporaryDirectory(dir=to, prefix=".fetching-") as apart:
-            model = _model_id(run)
-            own = {one.path for one in self.client.list_artifacts(run.run_id)}
-            (landing := Path(apart) / "here").mkdir()
-            if model and top == "model" and top not in own:
-                place = self.client.get_logged_model(model).artifact_location
-                got = mlflow.artifacts.download_artifacts(
-                    artifact_uri=f"{place}/{inner}" if inner else place,
+        # the kind of store decides where a download lands, so it lands in a folder of its own and is moved from there
+        with self.translate_errors(), tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
+            (
+                landing := Path(scratch) / "landing"
+            ).mkdir()  # MLflow may return the folder itself as the download
+            model_id = _logged_model_id(run)
+            run_paths = {artifact.path for artifact in self.client.list_artifacts(run.run_id)}
+            if model_id and top == "model" and top not in run_paths:
+                location = self.client.get_logged_model(model_id).artifact_location
+                downloaded = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{location}/{inner}" if inner else location,
                     dst_path=str(landing),
                     tracking_uri=self.tracking_uri,
                 )
             else:
-                got = self.client.download_artifacts(run.run_id, path, str(landing))
+                downloaded = self.client.download_artifacts(run.run_id, path, str(landing))
             if target.is_dir():
                 shutil.rmtree(target)
-            shutil.move(got, target)
+            shutil.move(downloaded, target)
         return target
 
-    def experiments(self) -> tuple[Experiment, ...]:
-        """Return every experiment with how many runs it holds, the one used last first."""
+    def list_experiments(self) -> tuple[Experiment, ...]:
+        """Return every experiment with its number of runs, the one used last first."""
         if not self.exists:
             return ()
-        counted = self._counted_by_pages() if self.remote else self._counted_by_database()
-        found = []
-        for key, one in self.experiments_by_id.items():
-            runs, last = counted.get(key, (0, None))
-            more = self.remote and runs >= COUNTED_REMOTELY
-            found.append(Experiment(one.name, key, runs, moment(last), one.artifact_location, more))
-        never = datetime.fromtimestamp(0, UTC)
-        return tuple(sorted(found, key=lambda one: one.last_run_at or never, reverse=True))
+        counts = self._counts_by_search() if self.is_remote else self._counts_by_database()
+        experiments = []
+        for experiment_id, found in self.experiments_by_id.items():
+            runs, last_start_ms = counts.get(experiment_id, (0, None))
+            experiments.append(
+                Experiment(
+                    name=found.name,
+                    experiment_id=experiment_id,
+                    runs=runs,
+                    last_run_at=to_datetime(last_start_ms),
+                    artifact_location=found.artifact_location,
+                    has_more=self.is_remote and runs >= MAX_REMOTE_COUNT,
+                )
+            )
+        experiments.sort(key=lambda experiment: experiment.last_run_at or EPOCH, reverse=True)
+        return tuple(experiments)
 
-    def registered_versions(self, run: Run) -> list[str]:
+    def list_registered_versions(self, run: Run) -> list[str]:
         """Return "NAME version N" of every registered version that was made from this run."""
         filters = [f"run_id = '{run.run_id}'"]
         if run.model_uri:
             filters.append(f"source_path = '{run.model_uri}'")
-        with self.asking():
-            versions = [one for text in filters for one in self.client.search_model_versions(text)]
-        return sorted({f"{one.name} version {one.version}" for one in versions})
+        with self.translate_errors():
+            versions = [version for text in filters for version in self.client.search_model_versions(text)]
+        return sorted({f"{version.name} version {version.version}" for version in versions})
 
-    def delete(self, run: Run) -> None:
-        """Delete a run and its logged model, which MLflow would otherwise leave behind for ever."""
-        with self.asking():
-            if model := _model_id(run):
-                self.client.delete_logged_model(model)
+    def delete_run(self, run: Run) -> None:
+        """Delete a run and its logged model, which MLflow would leave behind."""
+        with self.translate_errors():
+            if model_id := _logged_model_id(run):
+                self.client.delete_logged_model(model_id)
             self.client.delete_run(run.run_id)
 
-    def asking(self) -> AbstractContextManager[None]:
-        """Turn what MLflow, its database or its server raise into errors of ours."""
-        return asking(self.tracking_uri)
+    def translate_errors(self) -> AbstractContextManager[None]:
+        """Raise mlctl's errors for those of MLflow, its database and its server."""
+        return translate_errors(self.tracking_uri)
 
     @contextmanager
-    def making(self) -> Iterator[None]:
-        """As `asking`, for what would count twice: MLflow sends nothing again whose answer was lost.
+    def without_retries(self) -> Iterator[None]:
+        """Translate errors, and keep MLflow from repeating a request whose answer was lost.
 
-        That holds for the rest of the process, whatever number of retries the environment asks for.
+        Use it for requests that must not count twice. It holds for the rest of the process, whatever number of retries
+        the environment asks for.
         """
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-        with self.asking():
+        with self.translate_errors():
             yield
 
-    def _run(self, found: MlflowRun) -> Run:
-        experiment = self.experiments_by_id.get(found.info.experiment_id)
-        return to_run(found, experiment.name if experiment else found.info.experiment_id, self.tracking_uri)
+    def _to_run(self, found: MlflowRun) -> Run:
+        experiment_id = found.info.experiment_id
+        experiment = self.experiments_by_id.get(experiment_id)
+        return to_run(found, experiment.name if experiment else experiment_id, self.tracking_uri)
 
-    def _walk(self, listed: Any) -> Iterator[Artifact]:
-        waiting: list[str | None] = [None]
-        while waiting:
-            for one in listed(waiting.pop()):
-                yield Artifact(one.path, None if one.is_dir else one.file_size)
-                if one.is_dir:
-                    waiting.append(one.path)
-
-    def _counted_by_database(self) -> dict[str, tuple[int, int | None]]:
-        # MLflow can count only by reading every run, a millisecond each
-        self.client  # noqa: B018  (reaches the store, and lets MLflow bring its tables up)
+    def _counts_by_database(self) -> dict[str, tuple[int, int | None]]:
+        # MLflow can count only by reading every run, which takes a millisecond per run
+        self.client  # noqa: B018  # checks that the store answers, and lets MLflow migrate its tables
         engine = sqlalchemy.create_engine(self.tracking_uri, poolclass=sqlalchemy.NullPool)
         query = sqlalchemy.text(
             "select experiment_id, count(*), max(start_time) from runs"
             " where lifecycle_stage = 'active' group by experiment_id"
         )
-        with self.asking(), engine.connect() as connection:
+        with self.translate_errors(), engine.connect() as connection:
             return {str(row[0]): (row[1], row[2]) for row in connection.execute(query)}
 
-    def _counted_by_pages(self) -> dict[str, tuple[int, int | None]]:
-        counted = {}
-        for key in self.experiments_by_id:
-            with self.asking():
-                page = self.client.search_runs([key], max_results=COUNTED_REMOTELY)
-            counted[key] = (len(page), page[0].info.start_time if page else None)
-        return counted
+    def _counts_by_search(self) -> dict[str, tuple[int, int | None]]:
+        counts = {}
+        for experiment_id in self.experiments_by_id:
+            with self.translate_errors():
+                page = self.client.search_runs([experiment_id], max_results=MAX_REMOTE_COUNT)
+            counts[experiment_id] = (len(page), page[0].info.start_time if page else None)
+        return counts
 
 
-def hush() -> None:
-    """Keep MLflow, its migrations, bars and warnings off stderr, unless --debug was said."""
+def paged(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    """Yield the results of all pages of one of MLflow's searches."""
+    token = None
+    while True:
+        page = search(**arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def silence_mlflow() -> None:
+    """Keep messages, progress bars and warnings of MLflow and its libraries off stderr, except with --debug."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if logging.getLogger("mlctl").isEnabledFor(logging.DEBUG):
         return
@@ -270,12 +308,16 @@ def hush() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
 
-def moment(milliseconds: int | None) -> datetime | None:
-    """Return MLflow's milliseconds as a time with its zone."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+def _walk(list_folder: Callable[[str | None], Any]) -> Iterator[Artifact]:
+    folders: list[str | None] = [None]
+    while folders:
+        for found in list_folder(folders.pop()):
+            yield Artifact(found.path, None if found.is_dir else found.file_size)
+            if found.is_dir:
+                folders.append(found.path)
 
 
-def _model_id(run: Run) -> str | None:
-    """Return the id of a logged model from models:/m-…; a registered version's URI has none."""
+def _logged_model_id(run: Run) -> str | None:
+    """Return the id of the run's logged model from models:/m-…; None for the URI of a registered version."""
     uri = run.model_uri or ""
     return uri.removeprefix("models:/") if uri.startswith("models:/m-") else None

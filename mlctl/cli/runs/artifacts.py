@@ -8,19 +8,30 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import RunArgument
-from mlctl.cli.runs.list import Experiment
+from mlctl.cli.options import ExperimentFilter, RunArgument
 
-Get = Annotated[
-    str | None, typer.Option("--get", "-g", metavar="ARTIFACT", help="Copy this file or folder here.")
+GetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--get",
+        "-g",
+        metavar="ARTIFACT",
+        help="File or folder of the run to copy to this machine (default: list all).",
+    ),
 ]
-To = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, with --get.")]
+ToOption = Annotated[
+    Path, typer.Option("--to", metavar="DIR", help="Folder for the copy (default: the current folder).")
+]
 
 
 def artifacts(
-    session: Session, run: RunArgument, get: Get = None, to: To = Path(), experiment: Experiment = None
+    session: Session,
+    run: RunArgument,
+    get: GetOption = None,
+    to: ToOption = Path(),
+    experiment: ExperimentFilter = None,
 ) -> None:
-    """List the files of a run, its model's among them, or copy one here.
+    """List the files of a run and of its model, or copy one to this machine.
 
     \b
     mlctl runs artifacts last
@@ -30,11 +41,10 @@ def artifacts(
 
     uri = session.settings.tracking_uri
     if get is None:
-        session.show(
-            service.list_artifacts(uri, run, experiment), f"next: mlctl runs artifacts {run} --get PATH"
-        )
+        answer = service.list_artifacts(uri, run, experiment)
+        session.show(answer, f"next: mlctl runs artifacts {run} --get PATH")
         return
     target = to / Path(get).name
     if target.exists():
-        session.confirm(f"{target} is there already. Overwrite it?")
-    session.show(service.fetch(uri, run, get, to, experiment))
+        session.confirm(f"{target} already exists. Overwrite it?")
+    session.show(service.download_artifact(uri, run, get, folder=to, experiment=experiment))

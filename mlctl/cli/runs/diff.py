@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import RunArgument
-from mlctl.cli.runs.list import Experiment
+from mlctl.cli.options import ExperimentFilter, RunArgument
 
 
-def diff(session: Session, a: RunArgument, b: RunArgument, experiment: Experiment = None) -> None:
-    """Show what differs between two runs, and nothing else.
+def diff(session: Session, a: RunArgument, b: RunArgument, experiment: ExperimentFilter = None) -> None:
+    """Show only what differs between two runs.
 
     \b
     mlctl runs diff best last
@@ -16,5 +15,5 @@ def diff(session: Session, a: RunArgument, b: RunArgument, experiment: Experimen
     """
     from mlctl.services.runs import compare
 
-    answer = compare.diff(session.settings.tracking_uri, a, b, experiment)
+    answer = compare.diff_runs(session.settings.tracking_uri, a, b, experiment)
     session.show(answer, f"next: mlctl runs plot {answer.a.run_name} {answer.b.run_name}")

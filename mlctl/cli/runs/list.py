@@ -7,39 +7,51 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.cli.options import ExperimentFilter
 
-Experiment = Annotated[
-    str | None,
-    typer.Option("--experiment", "-e", metavar="EXPERIMENT", help="Only this experiment; default: all."),
-]
-RunFilter = Annotated[
+WhereOption = Annotated[
     str | None,
     typer.Option(
         "--where",
         "-w",
         metavar="FILTER",
-        help="Only runs that satisfy this; numbers are compared as numbers.",
+        help="Show only runs that match, such as 'best_val_f1 > 0.88 and params.epochs = 10'. Values that are "
+        "numbers are compared as numbers.",
     ),
 ]
-Sort = Annotated[
+SortOption = Annotated[
     str | None,
     typer.Option(
-        "--sort", "-s", metavar="NAMES", help="Sort by these, comma between; - before one: highest first."
+        "--sort",
+        "-s",
+        metavar="NAME,…",
+        help="Columns to sort by, separated by commas; -NAME sorts the highest value first "
+        "(default: newest first).",
     ),
 ]
-Columns = Annotated[str | None, typer.Option("--columns", "-c", metavar="NAMES", help="Show these columns.")]
-Limit = Annotated[int, typer.Option("--limit", "-l", min=0, help="How many at most; 0: all.")]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        "-c",
+        metavar="NAME,…",
+        help="Columns to show, separated by commas, such as test_accuracy,params.units.",
+    ),
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", "-l", min=0, help="Maximum number of runs to show; 0 shows all.")
+]
 
 
 def list_runs(
     session: Session,
-    experiment: Experiment = None,
-    where: RunFilter = None,
-    sort: Sort = None,
-    columns: Columns = None,
-    limit: Limit = 20,
+    experiment: ExperimentFilter = None,
+    where: WhereOption = None,
+    sort: SortOption = None,
+    columns: ColumnsOption = None,
+    limit: LimitOption = 20,
 ) -> None:
-    """List runs, newest first, the best value of each metric marked.
+    """List runs, newest first, and mark the best value of each metric.
 
     \b
     mlctl runs list
@@ -47,7 +59,14 @@ def list_runs(
     mlctl runs list --where "best_val_f1 > 0.88 and params.epochs = 10 and status = FINISHED"
     mlctl runs list --where "started > 2d and not data = synthetic" --columns test_accuracy,params.units
     """
-    from mlctl.services.runs import listing as runs
+    from mlctl.services.runs import listing
 
-    answer = runs.list_runs(session.settings.tracking_uri, experiment, where, sort, columns, limit)
+    answer = listing.list_runs(
+        session.settings.tracking_uri,
+        experiment=experiment,
+        where=where,
+        sort=sort,
+        columns=columns,
+        limit=limit,
+    )
     session.show(answer, "next: mlctl runs show RUN" if answer.runs else "next: mlctl train digits")

@@ -8,28 +8,25 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import RunsArgument
-from mlctl.cli.runs.list import Experiment
+from mlctl.cli.options import ExperimentFilter, RunsArgument
 
-Metric = Annotated[
+MetricOption = Annotated[
     str | None,
-    typer.Option(
-        "--metric", "-m", metavar="METRIC", help="The metric; default: what the run tries to reach."
-    ),
+    typer.Option("--metric", "-m", metavar="METRIC", help="Metric to draw (default: the run's objective)."),
 ]
-Save = Annotated[
-    Path | None, typer.Option("--save", metavar="FILE", help="Write a picture, too: .png, .svg, .pdf.")
+SaveOption = Annotated[
+    Path | None, typer.Option("--save", metavar="FILE", help="Also write a picture: .png, .svg or .pdf.")
 ]
 
 
 def plot(
     session: Session,
     runs: RunsArgument,
-    metric: Metric = None,
-    save: Save = None,
-    experiment: Experiment = None,
+    metric: MetricOption = None,
+    save: SaveOption = None,
+    experiment: ExperimentFilter = None,
 ) -> None:
-    """Draw a metric by epoch, several runs in one picture.
+    """Draw a metric by epoch, with all runs in one chart.
 
     \b
     mlctl runs plot last
@@ -38,6 +35,8 @@ def plot(
     from mlctl.services.runs import curves
 
     if save and save.exists():
-        session.confirm(f"{save} is there already. Overwrite it?")
-    answer = curves.curves(session.settings.tracking_uri, runs, metric, save, experiment)
+        session.confirm(f"{save} already exists. Overwrite it?")
+    answer = curves.load_curves(
+        session.settings.tracking_uri, runs, metric=metric, save=save, experiment=experiment
+    )
     session.show(answer, f"wrote {save}" if save else "next: mlctl runs plot RUN --save curves.png")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import RunArgument
-from mlctl.cli.runs.list import Experiment
+from mlctl.cli.options import ExperimentFilter, RunArgument
 
 
-def show(session: Session, run: RunArgument, experiment: Experiment = None) -> None:
-    """Show a run: metrics and their course, params, data, artifacts, environment.
+def show(session: Session, run: RunArgument, experiment: ExperimentFilter = None) -> None:
+    """Show a run: metrics and their course, parameters, data, artifacts and environment.
 
     \b
     mlctl runs show last
     mlctl runs show best --experiment imdb
     mlctl runs show best:test_accuracy -o json
     """
-    from mlctl.services.runs import listing as runs
+    from mlctl.services.runs import listing
 
-    answer = runs.show(session.settings.tracking_uri, run, experiment)
+    answer = listing.show_run(session.settings.tracking_uri, run, experiment)
     name = answer.run.run_name
     session.show(answer, f"next: mlctl runs plot {name}, or mlctl register {name} NAME")

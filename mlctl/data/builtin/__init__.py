@@ -1,1 +1,1 @@
-"""The data sets of the built-in recipes."""
+"""The data sets of the built-in recipes, a module each: a function that takes a `Source` and returns a `Dataset`."""

@@ -1,4 +1,4 @@
-"""California housing, 1990: one row a district, with gaps and a column of words."""
+"""California housing, 1990: one row per district, with missing values and one column of words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mlctl.data import splits
-from mlctl.data.builtin import fixed_csv, synthetic
-from mlctl.data.builtin.fixed_csv import Column
+from mlctl.data.builtin import synthetic
+from mlctl.data.builtin.fixed_table import FixedColumn, read_fixed_table
 from mlctl.data.dataset import Dataset, Split, take
 from mlctl.data.sources import locate
 from mlctl.data.sources.download import Download
@@ -21,37 +21,37 @@ FILE = Download(
 )
 TARGET = "median_house_value"
 COLUMNS = {
-    "longitude": Column(),
-    "latitude": Column(),
-    "housing_median_age": Column(),
-    "total_rooms": Column(),
-    "total_bedrooms": Column(gaps=True),
-    "population": Column(),
-    "households": Column(),
-    "median_income": Column(),
-    TARGET: Column(),
-    "ocean_proximity": Column(number=False),
+    "longitude": FixedColumn(),
+    "latitude": FixedColumn(),
+    "housing_median_age": FixedColumn(),
+    "total_rooms": FixedColumn(),
+    "total_bedrooms": FixedColumn(optional=True),
+    "population": FixedColumn(),
+    "households": FixedColumn(),
+    "median_income": FixedColumn(),
+    TARGET: FixedColumn(),
+    "ocean_proximity": FixedColumn(number=False),
 }
-# never 42: the file's 207 gaps are the first 207 of RandomState(42)'s permutation, all into one split
+# not 42: the 207 missing values are in the first 207 rows of RandomState(42)'s permutation, so all in one split
 SPLIT_SEED = 7
 
 
-def housing(source: Source) -> Dataset:
-    """Return the districts as DataFrames without the target; targets in US dollars; 64 / 16 / 20 %."""
+def load_housing(source: Source) -> Dataset:
+    """Return the districts as DataFrames, and their targets in US dollars."""
     if source.synthetic:
-        frame = synthetic.housing(source.rows or 20_640)
-        digest, size = synthetic.digest_frame(frame), int(frame.memory_usage(deep=True).sum())
-        said = "synthetic"
+        frame = synthetic.make_housing(source.rows or 20_640)
+        origin, sha256 = "synthetic", synthetic.sha256_of_table(frame)
+        size_bytes = int(frame.memory_usage(deep=True).sum())
     else:
         path = source.file(FILE)
-        frame = fixed_csv.read(path, COLUMNS)
-        digest, size, said = locate.sha256([path]), path.stat().st_size, locate.origin(source, FILE, path)
+        frame = read_fixed_table(path, COLUMNS)
+        origin, sha256 = locate.origin(source, FILE, path), locate.sha256([path])
+        size_bytes = path.stat().st_size
     seed = int(getattr(source.options, "split_seed", SPLIT_SEED))
     targets: np.ndarray[Any, Any] = frame[TARGET].to_numpy(np.float64)
     inputs = frame.drop(columns=TARGET)
     train, validation, test = (
-        Split(take(inputs, rows), targets[rows])
-        for rows in splits.split_rows(len(frame), seed, (0.64, 0.16, 0.20))
+        Split(take(inputs, rows), targets[rows]) for rows in splits.split_rows(len(frame), seed)
     )
     return Dataset(
         "housing",
@@ -59,8 +59,8 @@ def housing(source: Source) -> Dataset:
         validation,
         test,
         unit="USD",
-        source=said,
-        sha256=digest,
-        size_bytes=size,
+        source=origin,
+        sha256=sha256,
+        size_bytes=size_bytes,
         split_seed=seed,
     )

@@ -1,4 +1,4 @@
-"""A user's own pictures: files that are read when they are needed, so that memory does not grow with them."""
+"""A user's own images, which are read from disk as needed, so that they do not have to fit into memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.files import labelled_files
+from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, count_by_class, digest, find_labelled_files
 from mlctl.errors import BadDataError, UsageError
 
-MOST_UNREADABLE = 0.05  # of all files: more than that is no accident
-SHOWN = 10
-FULLY_LIT = 255.0
-SCALES = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}  # of pictures that do not say what is white
+MAX_UNREADABLE_SHARE = 0.05  # of all files
+MAX_LISTED = 10
+MAX_PIXEL = 255.0
+# possible values of white in file modes that do not define it
+WHITE_LEVELS = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}
+MIN_SIDE, MAX_SIDE = 8, 4096
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int | None], None]
@@ -28,7 +31,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """n picture files, each (height, width, 3) once it is read; slicing and taking reads nothing."""
+    """The n image files of a split; each is (height, width, 3) once it is read. Only `pixels` and `dense` read."""
 
     files: tuple[Path, ...]
     height: int
@@ -39,7 +42,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """What `dense` returns: (n, height, width, 3)."""
+        """Shape of the dense array: (n, height, width, 3)."""
         return len(self), self.height, self.width, 3
 
     def take(self, rows: Array) -> ImageFiles:
@@ -47,119 +50,135 @@ class ImageFiles:
         return replace(self, files=tuple(self.files[row] for row in rows))
 
     def pixels(self) -> Array:
-        """Read all of them: (n, height, width, 3) uint8, as a client sends them; for few at a time.
+        """Read all images: (n, height, width, 3) uint8, as a client sends them; take a few rows first.
 
-        Raises BadDataError for a file that was readable when it was looked at, and no longer is.
+        Raises BadDataError for a file that is not readable any more.
         """
-        found = np.empty(self.shape, np.uint8)
-
-        def read(row: int) -> None:
-            found[row] = pixels_of(self.files[row], self.height, self.width)
-
-        with ThreadPoolExecutor(_threads()) as pool:
-            list(pool.map(read, range(len(self))))
-        return found
+        read = partial(read_pixels, height=self.height, width=self.width)
+        images = np.empty(self.shape, np.uint8)
+        with _thread_pool() as pool:
+            for row, pixels in enumerate(pool.map(read, self.files)):
+                images[row] = pixels
+        return images
 
     def dense(self) -> Array:
-        """Read all of them as the model takes them: float32 in 0..1."""
-        return self.pixels().astype(np.float32) / np.float32(FULLY_LIT)
+        """Read all images as the model takes them: float32 in 0..1."""
+        return self.pixels().astype(np.float32) / np.float32(MAX_PIXEL)
 
 
-def pixels_of(path: Path, height: int, width: int) -> Array:
-    """Return one picture as (height, width, 3) uint8: turned upright, cut to the wanted shape, scaled."""
+def read_pixels(path: Path, height: int, width: int) -> Array:
+    """Return an image as (height, width, 3) uint8: upright, cropped to the proportions, and scaled."""
     try:
-        with Image.open(path) as picture:
-            picture.draft("RGB", (2 * width, 2 * height))  # a JPEG is then decoded at a fraction of its size
-            upright = in_bytes(ImageOps.exif_transpose(picture)).convert("RGB")
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * width, 2 * height))  # decodes a JPEG at a fraction of its size
+            upright = convert_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB")
             return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as exc:
-        raise BadDataError(f"{path} cannot be read as a picture: {exc}", "mend it or take it away") from exc
+        raise BadDataError(f"{path} cannot be read as an image: {exc}", "repair or remove the file") from exc
 
 
-def in_bytes(picture: Image.Image) -> Image.Image:
-    """Return deep greys (16 bits, 32 bits, fractions) scaled to 0..255; any other picture as it is.
+def convert_to_8_bit(image: Image.Image) -> Image.Image:
+    """Return a greyscale image with more than 8 bits scaled to 0..255; return any other image unchanged.
 
-    Pillow's own conversion cuts them off at 255, which is white all over. What is white is 65535 in 16 bits;
-    wider modes do not say: there it is the first of SCALES that the picture does not exceed, else its maximum.
+    Pillow itself clips such values at 255, which makes the image white. White is 65535 for 16 bits. Wider modes do not
+    define white; for these it is the first of `WHITE_LEVELS` that no pixel exceeds, else the brightest pixel.
     """
-    if not picture.mode.startswith(("I", "F")):
-        return picture
-    values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0.0, neginf=0.0)
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
     brightest = float(values.max())
-    scales = (one for one in SCALES.get(picture.mode, ()) if brightest <= one)
-    white = 65535.0 if ";16" in picture.mode else next(scales, brightest)
-    return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * FULLY_LIT).astype(np.uint8))
+    levels = (level for level in WHITE_LEVELS.get(image.mode, ()) if brightest <= level)
+    white = 65535.0 if ";16" in image.mode else next(levels, brightest)
+    return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * MAX_PIXEL).astype(np.uint8))
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """Return (height, width) from 180x180, or 180; raises UsageError."""
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower().replace(" ", ""))
-    height, width = (int(found.group(1)), int(found.group(2) or found.group(1))) if found else (0, 0)
-    if not (8 <= height <= 4096 and 8 <= width <= 4096):
-        raise UsageError(f"image_size={text} is no size", "write HEIGHTxWIDTH, 8x8 to 4096x4096: 180x180")
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of a size such as 180x120 or 180; raises UsageError."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower().replace(" ", ""))
+    height, width = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (0, 0)
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise UsageError(
+            f"invalid value {text!r} for image_size",
+            f"write HEIGHTxWIDTH, such as 180x180; each from {MIN_SIDE} to {MAX_SIDE}",
+        )
     return height, width
 
 
-def read(
-    path: Path, size: tuple[int, int], seed: int, progress: Progress, said: str = "", target: str = ""
+def load_images(
+    path: Path, size: tuple[int, int], *, seed: int, progress: Progress, source: str = "", target: str = ""
 ) -> Dataset:
-    """Return a folder's or a table's pictures by split; every file is looked at once.
+    """Return the images of a folder or table by split, after reading each file once.
 
-    `target` is the table's column of labels, where several could be. Unreadable files are left out and named in
-    the notes; raises BadDataError where they are too many.
+    Unreadable files are left out, and the notes name them. Raises BadDataError if there are too many of them.
+
+    Args:
+        path: Folder or table.
+        size: (height, width) to which images are scaled.
+        seed: Seed of the random split.
+        progress: Called with a description, the number of files checked so far, and their total.
+        source: Where the images come from, if not from `path`.
+        target: The table's column of labels, if there are several candidates.
     """
-    found = labelled_files.found(path, labelled_files.PICTURES, target)
-    bad = _unreadable(found.files, size, progress)
-    if len(bad) > MOST_UNREADABLE * len(found.files):
-        listed = "; ".join(str(one) for one in bad[:SHOWN])
+    files = find_labelled_files(path, IMAGE_SUFFIXES, target)
+    unreadable = _find_unreadable(files.files, size, progress)
+    if len(unreadable) > MAX_UNREADABLE_SHARE * len(files.files):
         raise BadDataError(
-            f"{len(bad)} of {len(found.files)} pictures cannot be read: {listed}",
-            f"mend them or take them away; up to {MOST_UNREADABLE:.0%} are left out",
+            f"{len(unreadable)} of {len(files.files)} images cannot be read:"
+            f" {'; '.join(map(str, unreadable[:MAX_LISTED]))}",
+            f"repair or remove them; mlctl leaves out at most {MAX_UNREADABLE_SHARE:.0%}",
         )
-    unreadable = set(bad)
-    good = found.take(np.array([row for row, one in enumerate(found.files) if one not in unreadable]))
-    sha, size_bytes = labelled_files.digest(good.files, good.labels)
-    pictures = ImageFiles(good.files, *size)
-    train, validation, test = (Split(pictures.take(rows), good.labels[rows]) for rows in good.dealt(seed))
-    counts = np.bincount(good.labels, minlength=len(good.classes))
-    said_of = ", ".join(f"{name} {count:,}" for name, count in zip(good.classes, counts, strict=True))
+    excluded = set(unreadable)
+    files = files.take(np.array([row for row, file in enumerate(files.files) if file not in excluded]))
+    sha256, size_bytes = digest(files.files, files.labels)
+    images = ImageFiles(files.files, *size)
+    train, validation, test = (
+        Split(images.take(rows), files.labels[rows]) for rows in files.split_rows(seed)
+    )
     notes = [
-        f"{path.name}: {len(good.files):,} pictures of {len(good.classes)} classes: {said_of}",
-        *good.notes,
+        f"{path.name}: {len(files.files):,} images of {count_by_class(files.labels, files.classes)}",
+        *files.notes,
     ]
-    if bad:
-        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        notes.append(f"warning: {len(bad)} unreadable, left out: {', '.join(map(str, bad[:SHOWN]))}{more}")
+    if unreadable:
+        listed = ", ".join(map(str, unreadable[:MAX_LISTED]))
+        more = f" and {len(unreadable) - MAX_LISTED} more" if len(unreadable) > MAX_LISTED else ""
+        notes.append(f"warning: {len(unreadable)} unreadable, left out: {listed}{more}")
     return Dataset(
-        path.name.partition(".")[0], train, validation, test, good.classes, source=said or str(path), sha256=sha,
-        size_bytes=size_bytes, split_seed=seed, notes=tuple(notes), as_raw=_pixels,
+        path.name.partition(".")[0],
+        train,
+        validation,
+        test,
+        classes=files.classes,
+        source=source or str(path),
+        sha256=sha256,
+        size_bytes=size_bytes,
+        split_seed=seed,
+        notes=tuple(notes),
+        as_raw=ImageFiles.pixels,
         extra={"params": {"image_height": size[0], "image_width": size[1]}},
-    )  # fmt: skip
+    )
 
 
-def _pixels(pictures: ImageFiles) -> Array:
-    return pictures.pixels()
-
-
-def _unreadable(files: Sequence[Path], size: tuple[int, int], progress: Progress) -> list[Path]:
-    """Return the files that cannot be decoded, in order; each is decoded once, and let go."""
-
-    def wrong(path: Path) -> bool:
-        try:
-            pixels_of(path, *size)
-        except BadDataError:
-            return True
-        return False
-
-    bad = []
-    with ThreadPoolExecutor(_threads()) as pool:
-        for number, (path, is_wrong) in enumerate(zip(files, pool.map(wrong, files), strict=True), start=1):
-            if is_wrong:
-                bad.append(path)
+def _find_unreadable(files: Sequence[Path], size: tuple[int, int], progress: Progress) -> list[Path]:
+    """Return the files that cannot be decoded, in order; images are not kept in memory."""
+    unreadable = []
+    with _thread_pool() as pool:
+        results = pool.map(partial(is_readable, size=size), files)
+        for number, (path, readable) in enumerate(zip(files, results, strict=True), start=1):
+            if not readable:
+                unreadable.append(path)
             if number % 500 == 0:
-                progress("looking at pictures", number, len(files))
-    return bad
+                progress("checking images", number, len(files))
+    return unreadable
 
 
-def _threads() -> int:
-    return min(8, os.cpu_count() or 1)
+def is_readable(path: Path, size: tuple[int, int]) -> bool:
+    """Whether a file can be decoded as an image; `size` is (height, width)."""
+    try:
+        read_pixels(path, *size)
+    except BadDataError:
+        return False
+    return True
+
+
+def _thread_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))

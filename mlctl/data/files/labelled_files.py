@@ -1,4 +1,7 @@
-"""Labelled files: one folder a class, with or without splits above them, or a table of paths and labels."""
+"""Labelled files: a folder for each class, or a table of file names and labels.
+
+To add a file format, add its suffix to `IMAGE_SUFFIXES` or `TEXT_SUFFIXES`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,218 +17,246 @@ import numpy as np
 
 from mlctl.data import splits
 from mlctl.data.tables import label_column, reader
-from mlctl.data.tables.label_column import FEWEST_OF_A_CLASS
+from mlctl.data.tables.label_column import MIN_ROWS_PER_CLASS
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = (".txt",)
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+TEXT_SUFFIXES = (".txt",)
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 TRAIN, VALIDATION, TEST = range(3)
-SPLIT_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
-NO_CLASSES = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # folders of what has no label, as IMDB's
-MAC_ARCHIVE = "__MACOSX"  # beside what a Mac zips: a shadow of it, under the same names
-FIRST_PATHS = 20
-# shares of what is left to deal, by which of validation and test are published
-SHARES = {
-    (False, False): (0.64, 0.16, 0.20),
+SPLIT_FOLDERS = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
+UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # such as train/unsup of IMDB
+MAC_ARCHIVE = "__MACOSX"  # a Mac adds this copy of the folder tree to a zip file
+CHECKED_PATHS = 20
+# by whether validation and test are published: fractions of the other files for training, validation and test
+FRACTIONS = {
+    (False, False): splits.FRACTIONS,
     (False, True): (0.8, 0.2, 0.0),
     (True, False): (0.8, 0.0, 0.2),
     (True, True): (1.0, 0.0, 0.0),
 }
-SHOWN = 8
+MAX_LISTED = 8
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Files with the number of each one's class, and the split that each was published in, as TRAIN is for most.
+@dataclass(frozen=True, kw_only=True)
+class LabelledFiles:
+    """Files with their labels.
 
-    `notes` say what was found in which split, and what was left out.
+    Attributes:
+        labels: Class index of each file.
+        split: The split in which each file is published: TRAIN, VALIDATION or TEST; TRAIN if there are no splits.
+        notes: Which folders are which split, and which files are left out.
     """
 
     root: Path
     files: tuple[Path, ...]
     labels: Array
     classes: tuple[str, ...]
-    part: Array
+    split: Array
     notes: tuple[str, ...] = ()
 
-    def take(self, rows: Array) -> Labelled:
-        """Return these rows."""
+    def take(self, rows: Array) -> LabelledFiles:
+        """Return these files, in this order."""
         files = tuple(self.files[row] for row in rows)
-        return Labelled(self.root, files, self.labels[rows], self.classes, self.part[rows], self.notes)
+        return replace(self, files=files, labels=self.labels[rows], split=self.split[rows])
 
-    def dealt(self, seed: int) -> tuple[Array, Array, Array]:
-        """Return row numbers of training, validation and test, those that are dealt in each class's proportion.
+    def split_rows(self, seed: int) -> tuple[Array, Array, Array]:
+        """Return the row numbers of training, validation and test.
 
-        A published split stays what it is; what no split was published of is dealt out of the training files.
-        Raises BadDataError for too small a class.
+        A published split stays as it is. A split that is not published is chosen at random from the training files,
+        within each class. Raises BadDataError if a class has too few files.
         """
-        rest, *published = (np.flatnonzero(self.part == one) for one in (TRAIN, VALIDATION, TEST))
-        shares = SHARES[bool(len(published[0])), bool(len(published[1]))]
+        rest, *published = (np.flatnonzero(self.split == number) for number in (TRAIN, VALIDATION, TEST))
+        fractions = FRACTIONS[bool(len(published[0])), bool(len(published[1]))]
         counts = np.bincount(self.labels[rest], minlength=len(self.classes))
-        needed = 1 if shares[0] == 1 else FEWEST_OF_A_CLASS
+        needed = 1 if fractions[0] == 1 else MIN_ROWS_PER_CLASS
         if counts.min() < needed:
             raise BadDataError(
-                f"class {self.classes[int(counts.argmin())]} has {counts.min()} files that can be used",
+                f"class {self.classes[int(counts.argmin())]} has {counts.min()} usable files",
                 f"each class needs {needed}",
             )
-        train, *hands = (rest[hand] for hand in splits.split_rows_by_class(self.labels[rest], seed, shares))
+        chosen = [rest[rows] for rows in splits.split_rows_by_class(self.labels[rest], seed, fractions)]
         validation, test = (
-            given if len(given) else hand for given, hand in zip(published, hands, strict=True)
+            rows if len(rows) else random for rows, random in zip(published, chosen[1:], strict=True)
         )
-        return train, validation, test
+        return chosen[0], validation, test
 
 
-def found(path: Path, endings: Sequence[str], target: str = "") -> Labelled:
-    """Return the labelled files of a folder or of a table, whose labels are in column `target`.
+def find_labelled_files(path: Path, suffixes: Sequence[str], target: str = "") -> LabelledFiles:
+    """Return the labelled files of a folder, or of a table whose labels are in column `target`.
 
-    Raises NotFoundError, BadDataError, and UsageError for a target that is none.
+    Raises NotFoundError, BadDataError, and UsageError for a target that does not exist.
     """
     if path.is_dir():
         if target:
-            raise UsageError(f"--target {target} is a table's column, and {path} is a folder", "leave it out")
-        return _of_folder(path, endings)
+            raise UsageError(
+                f"--target {target} is a column of a table, but {path} is a folder", "leave --target out"
+            )
+        return _files_of_folder(path, suffixes)
     if path.is_file():
-        return _of_table(path, endings, target)
-    raise NotFoundError(f"there is no file or folder {path}", "look at the path")
+        return _files_of_table(path, suffixes, target)
+    raise NotFoundError(f"there is no file or folder {path}", "check the path")
 
 
-def holds(folder: Path, endings: Sequence[str]) -> bool:
-    """Whether a folder has class folders with such files in them, at its top or below train."""
-    train = _split_folders(folder, endings)[TRAIN]
-    return train is not None and len(_class_folders(train, endings)) > 1
+def has_class_folders(folder: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a folder, or its folder `train`, holds at least two class folders with such files."""
+    train = _split_folders(folder, suffixes)[TRAIN]
+    return train is not None and len(_class_folders(train, suffixes)) > 1
 
 
 def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
-    """Return a SHA-256 over all content and labels, and the bytes that were read."""
-    whole, size = hashlib.sha256(np.ascontiguousarray(labels).tobytes()), 0
+    """Return the SHA-256 of all contents and labels, and the size of the files in bytes."""
+    sha256, size = hashlib.sha256(np.ascontiguousarray(labels).tobytes()), 0
     for path in files:
         content = path.read_bytes()
-        whole.update(hashlib.sha256(content).digest())
+        sha256.update(hashlib.sha256(content).digest())
         size += len(content)
-    return whole.hexdigest(), size
+    return sha256.hexdigest(), size
 
 
-def are_paths(values: pd.Series[Any], endings: Sequence[str]) -> bool:
-    """Whether a column's cells are names of files with such endings; addresses are none."""
-    if values.dtype.kind in "iufb":  # a wide table has a thousand columns of numbers
+def count_by_class(labels: Array, classes: Sequence[str]) -> str:
+    """Describe how many rows each class has."""
+    counts = np.bincount(labels, minlength=len(classes))
+    listed = ", ".join(f"{name} {count:,}" for name, count in zip(classes, counts, strict=True))
+    return f"{len(classes)} classes: {listed}"
+
+
+def are_file_names(values: pd.Series[Any], suffixes: Sequence[str]) -> bool:
+    """Whether a column holds names of files with such suffixes, and not URLs."""
+    if values.dtype.kind in "iufb":  # saves time in tables with a thousand columns of numbers
         return False
-    few = values.dropna().astype(str).head(200)
-    named = few.str.lower().str.endswith(tuple(endings)) & ~few.str.contains("://", regex=False)
-    return len(few) > 0 and bool(named.mean() > 0.9)
+    sample = values.dropna().astype(str).head(200)
+    is_name = sample.str.lower().str.endswith(tuple(suffixes)) & ~sample.str.contains("://", regex=False)
+    return len(sample) > 0 and bool(is_name.mean() > 0.9)
 
 
-def lie_beside(path: Path, values: pd.Series[Any]) -> bool:
-    """Whether any of the first files that a table's column names is there."""
-    return any((path.parent / str(one)).is_file() for one in values.dropna().head(FIRST_PATHS))
+def any_file_exists(path: Path, values: pd.Series[Any]) -> bool:
+    """Whether one of the first files that a column of the table at `path` names exists."""
+    return any((path.parent / str(name)).is_file() for name in values.dropna().head(CHECKED_PATHS))
 
 
-def visible(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name; hidden ones and a Mac's are none."""
-    return sorted(one for one in folder.iterdir() if one.is_dir() and not _is_hidden(one.name))
+def visible_folders(folder: Path) -> list[Path]:
+    """Return the subfolders by name, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == MAC_ARCHIVE
 
 
-def _below(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
-    wanted = tuple(endings)
+def _walk_files(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        yield from (
-            Path(root, name) for name in files if name.lower().endswith(wanted) and not _is_hidden(name)
-        )
+        for name in files:
+            if name.lower().endswith(tuple(suffixes)) and not _is_hidden(name):
+                yield Path(root, name)
 
 
-def _class_folders(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """Return the folders that are classes: those with files in them, unless their name says that they are none."""
-    named = (one for one in visible(folder) if one.name.lower() not in NO_CLASSES)
-    return [one for one in named if next(_below(one, endings), None)]
+def _class_folders(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the subfolders that are classes: those with files in them, except unlabelled ones."""
+    return [
+        path
+        for path in visible_folders(folder)
+        if path.name.lower() not in UNLABELLED_FOLDERS and next(_walk_files(path, suffixes), None)
+    ]
 
 
-def _split_folders(folder: Path, endings: Sequence[str]) -> list[Path | None]:
-    """Return the folder of training, of validation and of test, None where there is none.
+def _split_folders(folder: Path, suffixes: Sequence[str]) -> list[Path | None]:
+    """Return the folders of training, validation and test, None for those that do not exist.
 
-    What has no classes below it is no split: "train" may be a class of vehicles.
+    A folder without class folders is not a split: "train" can be a class of vehicles.
     """
-    inside = visible(folder)
+    folders = visible_folders(folder)
     train, *others = (
-        next((one for one in inside if one.name.lower() in names and _class_folders(one, endings)), None)
-        for names in SPLIT_NAMES
+        next(
+            (path for path in folders if path.name.lower() in names and _class_folders(path, suffixes)), None
+        )
+        for names in SPLIT_FOLDERS
     )
     return [train, *others] if train else [folder, None, None]
 
 
-def _of_folder(folder: Path, endings: Sequence[str]) -> Labelled:
-    parts = _split_folders(folder, endings)
-    found = [{one.name: one for one in _class_folders(part, endings)} if part else {} for part in parts]
-    names = tuple(sorted(found[TRAIN]))
-    if len(names) < 2:
+def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
+    split_folders = _split_folders(folder, suffixes)
+    class_folders = [
+        {path.name: path for path in _class_folders(split_folder, suffixes)} if split_folder else {}
+        for split_folder in split_folders
+    ]
+    classes = tuple(sorted(class_folders[TRAIN]))
+    if len(classes) < 2:
         raise BadDataError(
-            f"{folder} has {len(names)} folders with {', '.join(endings[:3])} files in them",
+            f"{folder} has {len(classes)} folders with {', '.join(suffixes[:3])} files in them, and 2 are needed",
             "put the files of each class into a folder of its own",
         )
     rows = [
-        (path, number, part)
-        for part, classes in enumerate(found)
-        for number, name in enumerate(names)
-        if name in classes
-        for path in sorted(_below(classes[name], endings))
+        (path, label, split)
+        for split, folders in enumerate(class_folders)
+        for label, name in enumerate(classes)
+        if name in folders
+        for path in sorted(_walk_files(folders[name], suffixes))
     ]
-    files = tuple(path for path, _, _ in rows)
-    missing = [[name for name in names if name not in classes] for classes in found]
-    notes = (*_said_of_parts(parts, missing), *_left_out(folder, endings, set(files)))
-    numbers, which = (np.array([row[place] for row in rows], np.int64) for place in (1, 2))
-    return Labelled(folder, files, numbers, names, which, notes)
+    files, labels, split = zip(*rows, strict=True)
+    missing = [[name for name in classes if name not in folders] for folders in class_folders]
+    return LabelledFiles(
+        root=folder,
+        files=files,
+        labels=np.array(labels, np.int64),
+        classes=classes,
+        split=np.array(split, np.int64),
+        notes=(*_split_notes(split_folders, missing), *_left_out_notes(folder, suffixes, set(files))),
+    )
 
 
-def _said_of_parts(parts: Sequence[Path | None], missing: Sequence[Sequence[str]]) -> Iterator[str]:
-    train, validation, test = parts
+def _split_notes(split_folders: Sequence[Path | None], missing: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Say which folder is the validation split, and which classes a split lacks."""
+    train, validation, test = split_folders
     if train and validation:
-        dealt = "" if test else f"; the test split is dealt out of {train.name}"
-        yield f"{validation.name} is the validation split{dealt}"
-    for part, names in zip(parts, missing, strict=True):
-        if part and names:
-            yield f"warning: {part.name} has nothing of class {', '.join(names)}"
+        random_test = "" if test else f"; the test split is chosen at random from {train.name}"
+        yield f"{validation.name} is the validation split{random_test}"
+    for folder, classes in zip(split_folders, missing, strict=True):
+        if folder and classes:
+            yield f"warning: {folder.name} has no files of class {', '.join(classes)}"
 
 
-def _left_out(folder: Path, endings: Sequence[str], used: Collection[Path]) -> Iterator[str]:
-    """Say where files lie that are of no class, or of one that is not trained."""
-    lost = Counter(
+def _left_out_notes(folder: Path, suffixes: Sequence[str], used: Collection[Path]) -> Iterator[str]:
+    """Say which folders hold files that are not used: they belong to no class, or to none of training."""
+    counts = Counter(
         "/".join(path.parent.relative_to(folder).parts[:2])
-        for path in _below(folder, endings)
+        for path in _walk_files(folder, suffixes)
         if path not in used
     )
-    if lost:
-        said = [
-            f"{where or 'the folder itself'} ({count:,} {'file' if count == 1 else 'files'})"
-            for where, count in sorted(lost.items())
+    if counts:
+        folders = [
+            f"{name or 'the folder itself'} ({count:,} {'file' if count == 1 else 'files'})"
+            for name, count in sorted(counts.items())
         ]
-        more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
-        yield f"warning: left out: {', '.join(said[:SHOWN])}{more}"
+        more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
+        yield f"warning: left out: {', '.join(folders[:MAX_LISTED])}{more}"
 
 
-def _of_table(path: Path, endings: Sequence[str], target: str) -> Labelled:
-    frame, _ = reader.read(path)
-    column = next((name for name in frame if name != target and are_paths(frame[name], endings)), None)
+def _files_of_table(path: Path, suffixes: Sequence[str], target: str) -> LabelledFiles:
+    frame, _ = reader.read_table(path)
+    column = next((name for name in frame if name != target and are_file_names(frame[name], suffixes)), None)
     if column is None:
         raise BadDataError(
-            f"{path} has no column of paths that end in {', '.join(endings)}",
-            label_column.as_table(path, target),
+            f"{path} has no column of file names that end in {', '.join(suffixes)}",
+            label_column.tabular_hint(path, target),
         )
-    label = label_column.column(path, frame, column, target)
-    frame, notes = label_column.whole(frame, column, label, "file")
-    files = tuple(path.parent / str(one) for one in frame[column])
-    absent = [one for one in files if not one.is_file()]
+    label = label_column.find_label_column(path, frame, column, target)
+    frame, notes = label_column.drop_incomplete_rows(frame, column, label, "file")
+    files = tuple(path.parent / str(name) for name in frame[column])
+    absent = [file for file in files if not file.is_file()]
     if absent:
         raise NotFoundError(
-            f"{path} names {len(absent)} files that are not there, {absent[0]} the first",
-            f"paths count from the table's folder; {label_column.as_table(path, target)}",
+            f"{path}: {len(absent)} files in column {column} do not exist; the first is {absent[0]}",
+            f"paths are relative to the folder of the table; {label_column.tabular_hint(path, target)}",
         )
-    numbers, names = label_column.classes(path, frame[label], "files")
-    return Labelled(path.parent, files, numbers, names, np.full(len(files), TRAIN), tuple(notes))
+    labels, classes = label_column.encode_classes(path, frame[label], "files")
+    split = np.full(len(files), TRAIN)
+    return LabelledFiles(
+        root=path.parent, files=files, labels=labels, classes=classes, split=split, notes=tuple(notes)
+    )

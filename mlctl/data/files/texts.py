@@ -1,13 +1,16 @@
-"""A user's own texts as bags of words: folders of .txt files, or a table with a text and a label column.
+"""A user's own texts as bags of words: folders of .txt files, or a table with a text column and a label column.
 
-Files are read twice, one at a time: once to count words, once to look them up. What is held is two bytes a word.
+Each text is read twice, one at a time: once to count its words, once to look them up. The bags take two bytes per word.
 """
 
 from __future__ import annotations
 
 import codecs
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,101 +18,165 @@ import numpy as np
 
 from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.files import labelled_files
+from mlctl.data.files.labelled_files import TEXT_SUFFIXES, count_by_class, digest, find_labelled_files
 from mlctl.data.sources import locate
 from mlctl.data.sparse_bags import SparseBags
-from mlctl.data.tables import column_types, label_column
-from mlctl.data.tables import reader as delimited
-from mlctl.errors import BadDataError, UsageError, did_you_mean
+from mlctl.data.tables import column_types, label_column, reader
+from mlctl.errors import BadDataError, UsageError
 
 Array = np.ndarray[Any, Any]
-Reader = Callable[[Array], Iterator[str]]  # row numbers -> their texts, one at a time
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-Tokens = Callable[[str], set[str]]  # a text -> its words, as the encoder that serves the model has them
+Tokenizer = Callable[[str], set[str]]
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read(
-    path: Path, tokens: Tokens, vocabulary: int, seed: int, target: str = "", text: str = "", said: str = ""
-) -> Dataset:  # fmt: skip
-    """Return texts as Bags over the `vocabulary` words that most training texts have.
+@dataclass(frozen=True, kw_only=True)
+class LabelledTexts:
+    """Texts with their labels.
 
-    `extra` holds "words", and "column", the table's own name for the text. Raises BadDataError, UsageError.
+    Attributes:
+        read: Returns the text of a row; a file is read only when it is requested.
+        splits: Row numbers of training, validation and test.
+        column: Name of the table's text column; "text" for files.
     """
-    if path.is_file() and delimited.is_table(path.name):
-        numbers, classes, reader, parts, column, notes = _of_table(path, target, text, seed)
-        sha, size = locate.sha256([path]), path.stat().st_size
+
+    read: Callable[[int], str]
+    labels: Array
+    classes: tuple[str, ...]
+    splits: tuple[Array, ...]
+    sha256: str
+    size_bytes: int
+    column: str
+    notes: tuple[str, ...]
+
+
+def load_texts(
+    path: Path,
+    tokenize: Tokenizer,
+    *,
+    vocabulary_size: int,
+    seed: int,
+    target: str = "",
+    text_column: str = "",
+    source: str = "",
+) -> Dataset:
+    """Return the texts of a folder or table by split, as `SparseBags` of the most frequent words.
+
+    `extra` holds "words" and "column", the name of the table's text column. Raises BadDataError, UsageError.
+
+    Args:
+        path: Folder or table.
+        tokenize: Returns the words of a text, as the encoder of the served model does.
+        vocabulary_size: Maximum number of words.
+        seed: Seed of the random split.
+        target: The table's column of labels, if there are several candidates.
+        text_column: The table's column of texts, if there are several candidates.
+        source: Where the texts come from, if not from `path`.
+    """
+    if path.is_file() and reader.is_table(path.name):
+        data = _texts_of_table(path, target, text_column, seed)
     else:
-        files = labelled_files.found(path, labelled_files.TEXTS, target)
-        numbers, classes, column, notes = files.labels, files.classes, "text", files.notes
-        parts = files.dealt(seed)
-        sha, size = labelled_files.digest(files.files, numbers)
-
-        def reader(rows: Array) -> Iterator[str]:
-            return (text_of(files.files[row]) for row in rows)
-
-    counted: Counter[str] = Counter()
-    for one in reader(parts[0]):  # training texts alone: a word of the test must stay unknown
-        counted.update(tokens(one))
-    counted.pop("", None)
-    often = sorted(((-count, word) for word, count in counted.items() if count > 1))[:vocabulary]
-    known = [word for _, word in often]
-    if not known:
-        raise BadDataError(f"{path}: no word occurs in two texts", "are these texts?")
-    places = {word: place for place, word in enumerate(known)}
-
-    def bags(rows: Array) -> SparseBags:
-        found = [[places[word] for word in tokens(one) if word in places] for one in reader(rows)]
-        lengths = np.array([len(one) for one in found])
-        flat = np.concatenate([np.array(one, np.int64) for one in found])
-        return SparseBags.from_flat(flat, lengths, len(known))
-
-    def as_texts(rows: SparseBags) -> list[str]:
-        return [" ".join(known[one] for one in rows[row]) for row in range(len(rows))]
-
-    train, validation, test = (Split(bags(rows), numbers[rows]) for rows in parts)
-    counts = ", ".join(f"{name} {count:,}" for name, count in zip(classes, np.bincount(numbers), strict=True))
+        data = _texts_of_files(path, target, seed)
+    # only training texts count, so that words of the other splits stay unknown
+    words = _frequent_words(map(data.read, data.splits[0]), tokenize, vocabulary_size)
+    if not words:
+        raise BadDataError(
+            f"{path}: no word is in more than one text", "check that the text column or the files hold texts"
+        )
+    column_of = {word: column for column, word in enumerate(words)}
+    train, validation, test = (
+        Split(_as_bags(map(data.read, rows), tokenize, column_of), data.labels[rows]) for rows in data.splits
+    )
     return Dataset(
-        path.name.partition(".")[0], train, validation, test, tuple(classes), source=said or str(path), sha256=sha,
-        size_bytes=size, split_seed=seed, extra={"words": known, "column": column}, as_raw=as_texts,
+        path.name.partition(".")[0],
+        train,
+        validation,
+        test,
+        classes=data.classes,
+        source=source or str(path),
+        sha256=data.sha256,
+        size_bytes=data.size_bytes,
+        split_seed=seed,
+        extra={"words": words, "column": data.column},
+        as_raw=partial(SparseBags.to_texts, words=words),
         notes=(
-            f"{path.name}: {len(numbers):,} texts of {len(classes)} classes: {counts}",
-            f"vocabulary: {len(known):,} words that two or more training texts have",
-            *notes,
+            f"{path.name}: {len(data.labels):,} texts of {count_by_class(data.labels, data.classes)}",
+            f"vocabulary: {len(words):,} words that are in at least two training texts",
+            *data.notes,
         ),
-    )  # fmt: skip
+    )
 
 
-def text_of(file: Path) -> str:
-    """Return a file's text, whatever editor wrote it: UTF-8, UTF-16 with its mark, else Windows's Latin."""
+def read_text_file(file: Path) -> str:
+    """Return a file's text; it may be UTF-8, UTF-16 with a byte order mark, or Windows-1252."""
     content = file.read_bytes()
     try:
-        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace")
     return text.replace("\r\n", "\n")
 
 
-def _of_table(
-    path: Path, target: str, text: str, seed: int
-) -> tuple[Array, tuple[str, ...], Reader, tuple[Array, ...], str, tuple[str, ...]]:
-    frame, _ = delimited.read(path)
-    if text and text not in frame:
-        near = did_you_mean(text, frame.columns) or f"it has: {', '.join(frame.columns)}"
-        raise UsageError(f"text={text}: the table has no such column", near)
-    found = [one.name for one in column_types.typed(frame, {})[1] if one.kind == column_types.TEXT]
-    text = text or next((name for name in found if name != target), "")
-    if not text:
+def _frequent_words(texts: Iterable[str], tokenize: Tokenizer, vocabulary_size: int) -> list[str]:
+    """Return the words that are in at least two texts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenize(text))
+    counts.pop("", None)
+    ordered = sorted((-count, word) for word, count in counts.items() if count > 1)
+    return [word for _, word in ordered[:vocabulary_size]]
+
+
+def _as_bags(texts: Iterable[str], tokenize: Tokenizer, column_of: Mapping[str, int]) -> SparseBags:
+    columns, lengths = array("i"), []
+    for text in texts:
+        known = [column_of[word] for word in tokenize(text) if word in column_of]
+        columns.extend(known)
+        lengths.append(len(known))
+    return SparseBags.from_flat(np.array(columns, np.int32), np.array(lengths, np.int64), len(column_of))
+
+
+def _texts_of_files(path: Path, target: str, seed: int) -> LabelledTexts:
+    labelled = find_labelled_files(path, TEXT_SUFFIXES, target)
+    sha256, size_bytes = digest(labelled.files, labelled.labels)
+    return LabelledTexts(
+        read=lambda row: read_text_file(labelled.files[row]),
+        labels=labelled.labels,
+        classes=labelled.classes,
+        splits=labelled.split_rows(seed),
+        sha256=sha256,
+        size_bytes=size_bytes,
+        column="text",
+        notes=labelled.notes,
+    )
+
+
+def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> LabelledTexts:
+    frame, _ = reader.read_table(path)
+    if text_column and text_column not in frame:
         raise UsageError(
-            f"{path} has the columns {', '.join(frame.columns)}: which is the text, which the label?",
-            f"say --set text=COLUMN and --target COLUMN; {label_column.as_table(path, target)}",
+            f"text={text_column}: the table has no such column",
+            column_types.suggest_column(text_column, frame.columns),
         )
-    label = label_column.column(path, frame, text, target)
-    frame, notes = label_column.whole(frame, text, label, "text")
-    numbers, names = label_column.classes(path, frame[label], "texts")
-    cells = frame[text].astype(str)
-
-    def reader(rows: Array) -> Iterator[str]:
-        return (cells.iloc[row] for row in rows)
-
-    parts = splits.split_rows_by_class(numbers, seed, (0.64, 0.16, 0.20))
-    return numbers, names, reader, parts, text, tuple(notes)
+    if not text_column:
+        _, columns = column_types.convert_columns(frame, {})
+        candidates = [column.name for column in columns if column.type == column_types.TEXT]
+        text_column = next((name for name in candidates if name != target), "")
+    if not text_column:
+        raise UsageError(
+            f"{path}: cannot tell which column holds the texts; the columns are {', '.join(frame.columns)}",
+            "name both columns with --set text=COLUMN and --target COLUMN;"
+            f" {label_column.tabular_hint(path, target)}",
+        )
+    label = label_column.find_label_column(path, frame, text_column, target)
+    frame, notes = label_column.drop_incomplete_rows(frame, text_column, label, "text")
+    labels, classes = label_column.encode_classes(path, frame[label], "texts")
+    return LabelledTexts(
+        read=list(frame[text_column].astype(str)).__getitem__,
+        labels=labels,
+        classes=classes,
+        splits=splits.split_rows_by_class(labels, seed),
+        sha256=locate.sha256([path]),
+        size_bytes=path.stat().st_size,
+        column=text_column,
+        notes=tuple(notes),
+    )

@@ -1,1 +1,1 @@
-"""Finding, downloading and caching data files."""
+"""Find, download and cache data files."""

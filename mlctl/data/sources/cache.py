@@ -1,4 +1,4 @@
-"""What all that fetches into the cache shares."""
+"""What everything that downloads into the cache shares."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mlctl.errors import ConfigurationError
 
-Progress = Callable[[str, int, int | None], None]  # (name, bytes done, bytes in all or None)
+Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all or None)
 
 
-def writing(path: Path, exc: OSError) -> ConfigurationError:
-    """Return the one error for a cache that cannot be written: read-only, full, not ours."""
+def cache_error(path: Path, exc: OSError) -> ConfigurationError:
+    """Return the error for a cache that cannot be written: read-only, full, or another user's."""
     return ConfigurationError(
-        f"{path} cannot be written: {exc.strerror or exc}",
-        "make room or set MLCTL_CACHE_DIR to a folder that can be written; or give the data: --data PATH",
+        f"cannot write {path}: {exc.strerror or exc}",
+        "free some space, set MLCTL_CACHE_DIR to a writable folder, or give the data: --data PATH",
     )

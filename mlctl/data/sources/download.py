@@ -1,4 +1,4 @@
-"""Fetching a published file: with progress, resumed where it broke, checked against its pin, and only once."""
+"""Download a published file once: with progress, resumed after a break, verified against its checksum."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from mlctl.data.sources.cache import Progress, writing
+from mlctl.data.sources.cache import Progress, cache_error
 from mlctl.errors import BadDataError, UnreachableError
 
-ANSWER_WITHIN_S = 3.0  # names resolved, connected, headers here: a machine without a network is told in time
-STALLED_AFTER_S = 20.0
-CHUNK = 1 << 18
-RESUMES = 4  # in one command, and only while each try brought bytes
+CONNECT_TIMEOUT_S = 3.0  # to resolve the name, connect and receive the headers
+READ_TIMEOUT_S = 20.0
+CHUNK_BYTES = 1 << 18
+MAX_RESUMES = 4  # in one command, and only while each attempt brings bytes
+MD5_DIGITS = 32
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that can be fetched: its name, where it is published, and what its bytes must hash to.
+    """A published file.
 
-    `sha256` may be an MD5 (32 digits) where the publisher gives no other.
+    Args:
+        name: File name.
+        url: Where it is published.
+        sha256: Its checksum; an MD5 (32 digits) if the publisher gives no other.
+
     """
 
     name: str
@@ -37,165 +42,169 @@ class Download:
     sha256: str
 
 
-class _BrokenError(Exception):
+class _ConnectionError(Exception):
     """The connection failed or ended early."""
 
 
 @dataclass
-class _Partial:
-    """A download under way: its file, and how much is there."""
+class _PartialFile:
+    """A download in progress; `was_resumed` tells whether its first bytes came from an earlier attempt."""
 
     path: Path
-    resumed: bool = False
+    was_resumed: bool = False
 
     @property
     def size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
 
-def fetch(wanted: Download, folder: Path, looked_in: Sequence[Path], progress: Progress) -> Path:
-    """Return the file in this folder, fetched, checked and named at a stroke; two processes fetch it once.
+def fetch_download(download: Download, folder: Path, *, searched: Sequence[Path], progress: Progress) -> Path:
+    """Return the file in a folder, downloaded if it is not there; if two processes ask, one downloads.
 
-    A connection that breaks is taken up where it broke, now or in a later command. Raises UnreachableError, which
-    names the places that were looked into, BadDataError, and ConfigurationError for a folder that cannot be written.
+    A later command resumes a download that broke. `searched` names the folders that do not have the file, for the
+    error message.
+
+    Raises UnreachableError, BadDataError, and ConfigurationError if the folder cannot be written.
     """
-    final = folder / wanted.name
+    path = folder / download.name
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(final.with_name(wanted.name + ".lock")):
-            if final.is_file():  # another run has fetched it while this one waited
-                return final
-            return _fetched(wanted, final, looked_in, progress)
-    except OSError as exc:  # the network's own are translated further in
-        raise writing(final, exc) from exc
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(download.name + ".lock")):
+            if not path.is_file():  # another process may have downloaded it while this one waited
+                _download_verified(download, path, searched, progress)
+            return path
+    except OSError as exc:  # errors of the network are translated further in
+        raise cache_error(path, exc) from exc
 
 
-def _fetched(wanted: Download, final: Path, looked_in: Sequence[Path], progress: Progress) -> Path:
-    partial = _Partial(final.with_name(wanted.name + ".part"))
-    for _ in range(2):  # a second time where what was left of an older try was not of this file
-        _complete(wanted, partial, looked_in, progress)
-        if _digest(partial.path, wanted) == wanted.sha256:
-            partial.path.replace(final)
-            return final
+def _download_verified(download: Download, path: Path, searched: Sequence[Path], progress: Progress) -> None:
+    partial = _PartialFile(path.with_name(download.name + ".part"))
+    for _ in range(2):  # a second time if the bytes of an earlier attempt were not of this file
+        _download_all(download, partial, searched, progress)
+        if _digest(partial.path, download) == download.sha256:
+            partial.path.replace(path)
+            return
         partial.path.unlink()
-        if not partial.resumed:
+        if not partial.was_resumed:
             break
-        partial.resumed = False
+        partial.was_resumed = False
     raise BadDataError(
-        f"{wanted.name} from {_host(wanted)} is not the file that was published: its SHA-256 is another",
-        f"nothing was kept; fetch it elsewhere and give it: --data PATH ({wanted.sha256})",
+        f"{download.name} from {_host(download)} is not the file that was published: its SHA-256 is another",
+        f"nothing was kept; get the file elsewhere and pass it: --data PATH ({download.sha256})",
     )
 
 
-def _complete(wanted: Download, partial: _Partial, looked_in: Sequence[Path], progress: Progress) -> None:
-    """Fetch what is missing, going on where a connection broke as long as each try brings something."""
-    for tries_left in reversed(range(RESUMES + 1)):
+def _download_all(
+    download: Download, partial: _PartialFile, searched: Sequence[Path], progress: Progress
+) -> None:
+    """Download the missing bytes; resume after a break as long as each attempt brings some."""
+    for attempts_left in reversed(range(MAX_RESUMES + 1)):
         before = partial.size
         try:
-            _append(wanted, partial, progress)
-        except _BrokenError as exc:
-            if partial.size <= before or not tries_left:
-                _unreachable(wanted, looked_in, partial, exc)
+            _append(download, partial, progress)
+        except _ConnectionError as exc:
+            if partial.size <= before or not attempts_left:
+                raise _unreachable_error(download, partial, searched, exc) from exc
         else:
             return
 
 
-def _unreachable(
-    wanted: Download, looked_in: Sequence[Path], partial: _Partial, exc: _BrokenError
-) -> NoReturn:
-    looked = ", ".join(map(str, looked_in))
-    have = f"; {partial.size:,} bytes are kept, and the next try goes on from there" if partial.size else ""
-    raise UnreachableError(
-        f"{wanted.name} is not on this machine and cannot be fetched from {_host(wanted)}: {exc}{have}",
-        f"looked in {looked}; give it with --data PATH or MLCTL_DATA_DIR, or try mlctl train digits,"
+def _unreachable_error(
+    download: Download, partial: _PartialFile, searched: Sequence[Path], exc: _ConnectionError
+) -> UnreachableError:
+    kept = f"; {partial.size:,} bytes are kept, and the next attempt resumes there" if partial.size else ""
+    folders = ", ".join(map(str, searched))
+    return UnreachableError(
+        f"{download.name} is not on this machine and cannot be downloaded from {_host(download)}: {exc}{kept}",
+        f"searched in {folders}; pass the file with --data PATH or MLCTL_DATA_DIR, or try mlctl train digits,"
         " which needs no download",
-    ) from exc
+    )
 
 
-def _append(wanted: Download, partial: _Partial, progress: Progress) -> None:
-    """Append to the partial file until it is whole; raises _BrokenError where the connection fails."""
-    have = partial.size
-    with _opened(wanted.url, have) as answer:
-        goes_on = answer.status == 206 and _starts_at(answer) == have
-        if have and not goes_on:  # a server that knows no ranges sends the whole
-            have = 0
-        partial.resumed |= goes_on
+def _append(download: Download, partial: _PartialFile, progress: Progress) -> None:
+    """Append the missing bytes to the partial file; raises _ConnectionError if the connection fails."""
+    size = partial.size
+    with _open_url(download.url, size) as answer:
+        is_resumed = answer.status == 206 and _first_byte(answer) == size
+        if size and not is_resumed:  # the server does not know ranges, and sends everything
+            size = 0
+        partial.was_resumed |= is_resumed
         length = answer.headers.get("Content-Length")
-        total = have + int(length) if length and length.isdigit() else None
+        total = size + int(length) if length and length.isdigit() else None
         try:
-            with partial.path.open("ab" if goes_on else "wb") as file:
+            with partial.path.open("ab" if is_resumed else "wb") as file:
                 for chunk in _chunks(answer):
                     file.write(chunk)
-                    have += len(chunk)
-                    progress(wanted.name, have, total)
+                    size += len(chunk)
+                    progress(download.name, size, total)
         except OSError as exc:
             if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                partial.path.unlink(missing_ok=True)  # a full disk is not left full by us
+                partial.path.unlink(missing_ok=True)  # do not leave the disk full
             raise
-    if total is not None and have < total:
-        raise _BrokenError(f"the connection ended after {have:,} of {total:,} bytes")
+    if total is not None and size < total:
+        raise _ConnectionError(f"the connection ended after {size:,} of {total:,} bytes")
 
 
 def _chunks(answer: HTTPResponse) -> Iterable[bytes]:
     while True:
         try:
-            chunk = answer.read(CHUNK)
+            chunk = answer.read(CHUNK_BYTES)
         except (OSError, HTTPException) as exc:
-            raise _BrokenError(_reason(exc)) from exc
+            raise _ConnectionError(_reason(exc)) from exc
         if not chunk:
             return
         yield chunk
 
 
-def _opened(url: str, have: int) -> HTTPResponse:
-    """Open a URL in ANSWER_WITHIN_S, from byte `have` on where the server can; raises _BrokenError.
+def _open_url(url: str, offset: int) -> HTTPResponse:
+    """Open a URL within CONNECT_TIMEOUT_S, from a byte offset if the server supports it; raises _ConnectionError.
 
-    In a thread of its own, because no timeout bounds the look-up of a name.
+    A thread does it, because no timeout of Python limits the resolution of a host name.
     """
     headers = {"User-Agent": "mlctl", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
     outcome: list[Any] = []
 
     def work() -> None:
         try:
-            outcome.append(urlopen(Request(url, headers=headers), timeout=STALLED_AFTER_S))  # noqa: S310 (our own constants)
+            outcome.append(urlopen(Request(url, headers=headers), timeout=READ_TIMEOUT_S))  # noqa: S310  # constants
         except Exception as exc:
             outcome.append(exc)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(ANSWER_WITHIN_S)
+    thread.join(CONNECT_TIMEOUT_S)
     if not outcome:
-        raise _BrokenError(f"no answer in {ANSWER_WITHIN_S:g} s")
-    if isinstance(outcome[0], HTTPError) and outcome[0].code == 416 and have:  # ours is longer than theirs
-        return _opened(url, 0)
+        raise _ConnectionError(f"no answer in {CONNECT_TIMEOUT_S:g} s")
+    if isinstance(outcome[0], HTTPError) and outcome[0].code == 416 and offset:
+        return _open_url(url, 0)  # the partial file is longer than the published one
     if isinstance(outcome[0], Exception):
-        raise _BrokenError(_reason(outcome[0])) from outcome[0]
+        raise _ConnectionError(_reason(outcome[0])) from outcome[0]
     answer: HTTPResponse = outcome[0]
     return answer
 
 
-def _starts_at(answer: HTTPResponse) -> int | None:
+def _first_byte(answer: HTTPResponse) -> int | None:
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdigit() else None
 
 
 def _reason(exc: BaseException) -> str:
     if isinstance(exc, HTTPError):
-        return f"it answers {exc.code} {exc.reason}"
+        return f"the server answers {exc.code} {exc.reason}"
     cause = exc.reason if isinstance(exc, URLError) else exc
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return str(cause) or type(cause).__name__
 
 
-def _digest(path: Path, wanted: Download) -> str:
-    # Keras publishes an MD5 alone for one of its files: 32 hexadecimal digits
-    algorithm = "md5" if len(wanted.sha256) == 32 else "sha256"
+def _digest(path: Path, download: Download) -> str:
+    # Keras publishes only an MD5 for one of its files
+    algorithm = "md5" if len(download.sha256) == MD5_DIGITS else "sha256"
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _host(wanted: Download) -> str:
-    return urlsplit(wanted.url).hostname or wanted.url
+def _host(download: Download) -> str:
+    return urlsplit(download.url).hostname or download.url

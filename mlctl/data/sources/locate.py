@@ -1,4 +1,4 @@
-"""Where a data file is found: what --data gave, the data folders, the cache, and at last the download."""
+"""Find a data file: the location that --data names, the data folders, the cache, and finally a download."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.data.sources.cache import Progress
-from mlctl.data.sources.download import Download, fetch
+from mlctl.data.sources.download import Download, fetch_download
 from mlctl.errors import NotFoundError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a recipe's data is to come from: what `load` is handed.
+    """Where a recipe's data comes from: the argument of a recipe's `load`.
 
-    `given` is what --data said (a path, s3://…), `synthetic` is set where a stand-in
-    was asked for, of `rows` rows (None: the real data's number),
-    and `options` holds the recipe's data options (`source.options.split_seed`).
+    Args:
+        location: What --data names: a path or s3://…; None if it was not passed.
+        synthetic: Generate synthetic data instead.
+        rows: Number of synthetic rows; None for the number of the real data.
+        data_dir: Folder in which files are searched first.
+        cache_dir: Folder for downloads.
+        options: The recipe's data options (`source.options.split_seed`).
+        progress: Called with (file name, bytes so far, bytes in all) during a download.
+
     """
 
-    given: str | None = None
+    location: str | None = None
     synthetic: bool = False
     rows: int | None = None
     data_dir: Path | None = None
@@ -30,66 +36,57 @@ class Source:
     options: Any = None
     progress: Progress = lambda name, done, total: None
 
-    def file(self, wanted: Download) -> Path:
-        """Return a local path of the wanted file, fetching it only where no place has it.
+    def file(self, download: Download) -> Path:
+        """Return a local path of a published file; it is downloaded only if no data folder has it.
 
-        Raises NotFoundError for a --data that does not exist, UnreachableError where it cannot be fetched,
-        BadDataError where what came is not what was published.
+        The file is searched in the location that --data names, and nowhere else if --data is passed; then in
+        `data_dir`, ./data and the cache. A downloaded file is verified against its checksum. A file that a user put
+        into a folder is not.
+
+        Raises NotFoundError if --data does not exist or lacks the file, UnreachableError if the file cannot be
+        downloaded, BadDataError if the download is not the published file, ConfigurationError if the cache cannot be
+        written.
         """
-        return locate(self, wanted)
+        if self.location is not None:
+            return _file_at(self, self.location, download.name)
+        folders = [*([self.data_dir] if self.data_dir else []), Path("data"), _downloads(self)]
+        for folder in folders:
+            if (folder / download.name).is_file():
+                return folder / download.name
+        return fetch_download(download, _downloads(self), searched=folders, progress=self.progress)
 
 
-def locate(source: Source, wanted: Download) -> Path:
-    """Return a local path of the wanted file; `Source.file` says in which order it is looked for.
-
-    What --data gave is used or refused, never passed over. A downloaded file is checked against its pin
-    before it gets its name; a file that a user put somewhere is taken as it is.
-
-    Raises NotFoundError, UnreachableError, BadDataError, and ConfigurationError for a cache that cannot be
-    written.
-    """
-    if source.given is not None:
-        return _given(source, source.given, wanted)
-    places = _places(source)
-    for place in places:
-        if (place / wanted.name).is_file():
-            return place / wanted.name
-    return fetch(wanted, _downloads(source), places, source.progress)
-
-
-def given_file(source: Source) -> Path:
+def local_file(source: Source) -> Path:
     """Return a local path of the one file that --data, or the command line itself, names.
 
-    Raises NotFoundError where there is none, and what s3.fetch raises.
+    Raises NotFoundError if it does not exist, and what `fetch_object` raises.
     """
-    given = source.given or ""
-    if given.startswith("s3://"):
-        from mlctl.data.sources import s3  # boto3 is slow to import, and few ask for it
-
-        return s3.fetch(given, given.rpartition("/")[2], source.cache_dir, source.progress)
-    path = Path(given).expanduser()
+    location = source.location or ""
+    if _is_s3(location):
+        return _fetch_object(source, location, location.rpartition("/")[2])
+    path = Path(location).expanduser()
     if not path.is_file():
-        raise NotFoundError(f"there is no file {given}", "look at the path")
+        raise NotFoundError(f"there is no file {location}", "check the path")
     return path
 
 
-def given_path(source: Source) -> Path:
-    """Return the folder that --data names, or `given_file`."""
-    path = Path(source.given or "").expanduser()
-    return path if path.is_dir() else given_file(source)
+def local_path(source: Source) -> Path:
+    """Return the folder that --data names, or `local_file`."""
+    path = Path(source.location or "").expanduser()
+    return path if path.is_dir() else local_file(source)
 
 
-def origin(source: Source, wanted: Download, found: Path) -> str:
-    """Say where a located file came from: an s3:// or https:// URL, or its path."""
-    if source.given is not None and source.given.startswith("s3://"):
-        return source.given
-    return wanted.url if found.parent == _downloads(source) else str(found)
+def origin(source: Source, download: Download, path: Path) -> str:
+    """Return where a located file came from: an s3:// or https:// URL, or its path."""
+    if source.location is not None and _is_s3(source.location):
+        return source.location
+    return download.url if path.parent == _downloads(source) else str(path)
 
 
 def sha256(paths: Iterable[Path]) -> str:
-    """Return a digest of all the content of these files, in this order, whatever they are called.
+    """Return a digest of the content of these files, in this order, independent of their names.
 
-    Of one file it is the file's own SHA-256; of several, that of their digests.
+    The digest of one file is its own SHA-256; that of several is the SHA-256 of their digests.
     """
     digests = []
     for path in paths:
@@ -97,35 +94,41 @@ def sha256(paths: Iterable[Path]) -> str:
             digests.append(hashlib.file_digest(file, "sha256"))
     if len(digests) == 1:
         return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(one.digest() for one in digests)).hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def _is_s3(location: str) -> bool:
+    return location.startswith("s3://")
 
 
 def _downloads(source: Source) -> Path:
     return source.cache_dir / "downloads"
 
 
-def _places(source: Source) -> list[Path]:
-    places = [source.data_dir] if source.data_dir else []
-    return [*places, Path("data"), _downloads(source)]
+def _fetch_object(source: Source, url: str, name: str) -> Path:
+    from mlctl.data.sources.s3 import fetch_object  # boto3 is slow to import, and rarely needed
+
+    return fetch_object(url, name, cache_dir=source.cache_dir, progress=source.progress)
 
 
-def _given(source: Source, given: str, wanted: Download) -> Path:
-    if given.startswith("s3://"):
-        from mlctl.data.sources import s3  # boto3 is slow to import, and few ask for it
-
-        return s3.fetch(given, wanted.name, source.cache_dir, source.progress)
-    path = Path(given).expanduser()
+def _file_at(source: Source, location: str, name: str) -> Path:
+    """Return the file `name` at the location that --data names: in it, beside it, or the location itself."""
+    if _is_s3(location):
+        return _fetch_object(source, location, name)
+    path = Path(location).expanduser()
     if path.is_dir():
-        if (path / wanted.name).is_file():
-            return path / wanted.name
-        raise NotFoundError(f"{path} has no {wanted.name}", f"put {wanted.name} there, or give its own path")
+        if (path / name).is_file():
+            return path / name
+        raise NotFoundError(f"{path} has no {name}", f"put {name} there, or pass its own path")
     if not path.is_file():
-        raise NotFoundError(f"--data {given}: there is no such file or folder", f"wanted is {wanted.name}")
-    if path.name == wanted.name or path.suffix == Path(wanted.name).suffix:
+        raise NotFoundError(
+            f"--data {location}: there is no such file or folder", f"pass a path of {name}, or its folder"
+        )
+    if path.name == name or path.suffix == Path(name).suffix:
         return path
-    beside = path.parent / wanted.name  # a data set of several files, of which one was given
+    beside = path.parent / name  # the data set has several files, and --data names another of them
     if beside.is_file():
         return beside
     raise NotFoundError(
-        f"--data {given} is not {wanted.name}, which is not beside it either", f"put {wanted.name} beside it"
+        f"--data {location} is not {name}, and {name} is not beside it", f"put {name} beside it"
     )

@@ -1,8 +1,8 @@
-"""Reading .npz files without running anything in them.
+"""Safe reading of .npz files: no code in a file is run.
 
-NumPy would unpickle an array of objects, and a pickle can run what its author likes. Here plain arrays are
-read as bytes, and arrays of lists (Keras's imdb.npz) by an unpickler that knows lists, integers and a few
-inert stand-ins for NumPy's own names, and refuses the rest.
+NumPy unpickles arrays of objects, and a pickle can run any code. This module reads plain arrays as bytes. For arrays
+of lists (as in the imdb.npz of Keras) it uses an unpickler that accepts only lists, integers and inert substitutes
+for a few NumPy names.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.lib import format as npy_format
 
 from mlctl.errors import BadDataError
 
 MAX_ARRAY_BYTES = 2 << 30
-MAX_PICKLE_BYTES = 64 << 20  # imdb's are 14 MB; the objects that a pickle makes are larger than it is
+MAX_PICKLE_BYTES = (
+    64 << 20
+)  # the pickles of imdb.npz have 14 MB; the objects in memory are larger than the pickle
 
 
-class Archive:
-    """An open .npz file; `archive.array(...)` and `archive.lists(...)` read and check one key each.
+class NpzReader:
+    """An open .npz file, whose methods read and check one array each.
 
-    Whatever is wrong is one BadDataError that names the file, the key, what was found and what was expected.
+    All errors are BadDataError and name the file, the key, what was found and what was expected.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
@@ -38,7 +40,7 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[Archive]:
+    def open(cls, path: Path) -> Iterator[NpzReader]:
         """Open a .npz file."""
         try:
             with zipfile.ZipFile(path) as file:
@@ -46,120 +48,128 @@ class Archive:
         except BadDataError:
             raise
         except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as exc:
-            raise BadDataError(f"{path} is no whole .npz file: {exc}", "fetch it again") from exc
+            raise BadDataError(f"{path} is not a complete .npz file: {exc}", "download it again") from exc
         except OSError as exc:
-            raise BadDataError(f"{path} cannot be read: {exc.strerror or exc}", "look at the file") from exc
+            raise BadDataError(
+                f"{path} cannot be read: {exc.strerror or exc}", "check the file and its permissions"
+            ) from exc
 
-    def array(
+    def read_array(
         self,
         key: str,
         shape: tuple[int | None, ...],
+        *,
         kinds: str = "iu",
         low: float | None = None,
         high: float | None = None,
     ) -> np.ndarray[Any, Any]:
-        """Return a plain array, read-only.
+        """Return an array of numbers, read-only.
 
-        `shape` holds None where any length of at least one will do, `kinds` NumPy's letters for the types
-        that will do ("iu" whole numbers, "f" floats), `low` and `high` the bounds of every value.
+        Args:
+            key: Name of the array.
+            shape: Expected shape; None stands for any length of at least one.
+            kinds: Accepted NumPy kinds: "i" and "u" for integers, "f" for floats.
+            low: Minimum of all values.
+            high: Maximum of all values.
         """
-        with self._member(key, MAX_ARRAY_BYTES) as (file, size):
-            found, fortran, dtype = self._header(key, file)
+        with self._open_member(key, MAX_ARRAY_BYTES) as (file, size):
+            actual_shape, is_fortran, dtype = self._read_header(key, file)
             if dtype.hasobject:
-                raise self.bad(key, "Python objects", "plain numbers, and nothing in a data file is run")
+                raise self.error(key, "Python objects", "plain numbers; mlctl runs no code from data files")
             if dtype.kind not in kinds:
-                raise self.bad(key, f"type {dtype}", f"type {_in_words(kinds)}")
-            if len(found) != len(shape) or any(
-                have != want if want is not None else have < 1
-                for have, want in zip(found, shape, strict=True)
+                raise self.error(key, f"type {dtype}", f"type {_kind_names(kinds)}")
+            if len(actual_shape) != len(shape) or any(
+                actual != expected if expected is not None else actual < 1
+                for actual, expected in zip(actual_shape, shape, strict=True)
             ):
-                raise self.bad(key, f"shape {found}", f"shape {_shape_words(shape)}")
-            if math.prod(found) * dtype.itemsize != size - file.tell():
-                raise self.bad(
-                    key,
-                    f"{size - file.tell()} bytes",
-                    f"{math.prod(found) * dtype.itemsize} for shape {found}",
-                )
+                raise self.error(key, f"shape {actual_shape}", f"shape {_format_shape(shape)}")
+            actual_bytes, expected_bytes = size - file.tell(), math.prod(actual_shape) * dtype.itemsize
+            if actual_bytes != expected_bytes:
+                raise self.error(key, f"{actual_bytes} bytes", f"{expected_bytes} for shape {actual_shape}")
             flat = np.frombuffer(file.read(), dtype=dtype)
-        values = flat.reshape(found[::-1]).T if fortran else flat.reshape(found)
+        values = flat.reshape(actual_shape[::-1]).T if is_fortran else flat.reshape(actual_shape)
         self._check_range(key, values, low, high)
         return values
 
-    def lists(self, key: str) -> list[list[int]]:
-        """Return a one-dimensional array of Python lists; what is in the lists is for the caller to check."""
-        with self._member(key, MAX_PICKLE_BYTES) as (file, _):
-            shape, _, dtype = self._header(key, file)
+    def read_lists(self, key: str) -> list[list[int]]:
+        """Return a one-dimensional array of Python lists; the caller checks what the lists hold."""
+        with self._open_member(key, MAX_PICKLE_BYTES) as (file, _):
+            shape, _, dtype = self._read_header(key, file)
             if not dtype.hasobject or dtype.kind != "O" or len(shape) != 1:
-                raise self.bad(key, f"type {dtype}, shape {shape}", "a list of numbers for each row")
+                raise self.error(key, f"type {dtype}, shape {shape}", "a list of numbers for each row")
             data = file.read()
-        with _collector_off():
+        with _garbage_collector_off():
             try:
-                outcome = _ListUnpickler(io.BytesIO(data)).load()
-            except _RefusedError as exc:
-                raise self.bad(key, f"a call of {exc}", "lists of numbers; it was not run") from exc
-            except Exception as exc:  # a torn pickle raises nearly anything
-                raise self.bad(key, f"a broken pickle ({type(exc).__name__})", "lists of numbers") from exc
-        rows = outcome.items if isinstance(outcome, _Array) else None
+                unpickled = _ListUnpickler(io.BytesIO(data)).load()
+            except _ForbiddenNameError as exc:
+                raise self.error(key, f"a call of {exc}", "lists of numbers; mlctl did not run it") from exc
+            except Exception as exc:  # a damaged pickle can raise almost any exception
+                raise self.error(key, f"a broken pickle ({type(exc).__name__})", "lists of numbers") from exc
+        rows = unpickled.items if isinstance(unpickled, _PickledArray) else None
         if not isinstance(rows, list) or len(rows) != shape[0] or not rows:
-            raise self.bad(key, "something else", f"{shape[0] or 'some'} lists of numbers")
+            raise self.error(key, "something else", f"{shape[0] or 'some'} lists of numbers")
         for number, row in enumerate(rows):
             if type(row) is not list:
-                raise self.bad(key, f"{type(row).__name__} in row {number}", "a list of numbers")
+                raise self.error(key, f"{type(row).__name__} in row {number}", "a list of numbers")
         return rows
 
-    def bad(self, key: str, found: str, expected: str) -> BadDataError:
+    def error(self, key: str, found: str, expected: str) -> BadDataError:
         """Return the error for one key."""
-        return BadDataError(f"{self.path}, {key}: found {found}, expected {expected}", "fetch the file again")
+        return BadDataError(
+            f"{self.path}, {key}: found {found}, expected {expected}", "download the file again"
+        )
 
     @contextmanager
-    def _member(self, key: str, limit: int) -> Iterator[tuple[IO[bytes], int]]:
+    def _open_member(self, key: str, max_bytes: int) -> Iterator[tuple[IO[bytes], int]]:
+        """Open an array's file in the archive; yield it and its size in bytes."""
         try:
             info = self._zip.getinfo(key + ".npy")
         except KeyError:
-            there = (
-                ", ".join(name.removesuffix(".npy")[:40] for name in self._zip.namelist()[:8]) or "nothing"
-            )
+            keys = [name.removesuffix(".npy")[:40] for name in self._zip.namelist()[:8]]
             raise BadDataError(
-                f"{self.path} has no {key}: found {there}, expected {key}", "is it the right file?"
+                f"{self.path} has no {key}: found {', '.join(keys) or 'nothing'}, expected {key}",
+                "check that it is the right file",
             ) from None
-        if info.file_size > limit:
-            raise self.bad(key, f"{info.file_size:,} bytes unpacked", f"at most {limit:,}")
+        if info.file_size > max_bytes:
+            raise self.error(key, f"{info.file_size:,} bytes unpacked", f"at most {max_bytes:,}")
         try:
             with self._zip.open(info) as file:
                 yield file, info.file_size
         except BadDataError:
             raise
         except Exception as exc:  # zlib.error, a wrong CRC, an unknown compression, an encrypted member …
-            raise self.bad(key, f"damaged bytes ({exc})", "a whole array") from exc
+            raise self.error(key, f"damaged bytes ({exc})", "a complete array") from exc
 
-    def _header(self, key: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    def _read_header(self, key: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         try:
-            version = npy.read_magic(file)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, dtype = read(file)
+            version = npy_format.read_magic(file)
+            read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+            shape, is_fortran, dtype = read(file)
         except ValueError as exc:
-            raise self.bad(key, "no NumPy header", "an array") from exc
-        return shape, fortran, dtype
+            raise self.error(key, "no NumPy header", "an array") from exc
+        return shape, is_fortran, dtype
 
     def _check_range(
         self, key: str, values: np.ndarray[Any, Any], low: float | None, high: float | None
     ) -> None:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            where = tuple(int(one) for one in np.argwhere(~np.isfinite(values))[0])
-            raise self.bad(key, f"{values[where]} at {list(where)}", "finite numbers")
-        for bound, wrong in ((low, np.less), (high, np.greater)):
-            extreme = values.min() if wrong is np.less else values.max()
-            if bound is not None and wrong(extreme, bound):
-                where = tuple(int(one) for one in np.argwhere(wrong(values, bound))[0])
-                raise self.bad(key, f"{values[where]} at {list(where)}", f"{low} to {high}")
+            raise self._value_error(key, values, ~np.isfinite(values), "finite numbers")
+        for bound, is_beyond in ((low, np.less), (high, np.greater)):
+            extreme = values.min() if is_beyond is np.less else values.max()
+            if bound is not None and is_beyond(extreme, bound):
+                raise self._value_error(key, values, is_beyond(values, bound), f"{low} to {high}")
+
+    def _value_error(self, key: str, values: Any, is_wrong: Any, expected: str) -> BadDataError:
+        index = tuple(int(number) for number in np.argwhere(is_wrong)[0])
+        return self.error(key, f"{values[index]} at {list(index)}", expected)
 
 
-class _RefusedError(Exception):
-    """A pickle asks for something that no array of lists needs."""
+class _ForbiddenNameError(Exception):
+    """A pickle refers to a name that an array of lists does not need."""
 
 
-class _Array:
-    """Stands in for numpy.ndarray: keeps the items that the pickle holds, and does nothing with them."""
+class _PickledArray:
+    """Substitute for numpy.ndarray: keeps the items of the pickle and does nothing with them."""
 
     items: Any = None
 
@@ -167,61 +177,61 @@ class _Array:
         self.items = state[-1]
 
 
-class _Dtype:
-    """Stands in for numpy.dtype: the header has said what the type is."""
+class _IgnoredDtype:
+    """Substitute for numpy.dtype: the header of the file gives the type."""
 
-    def __init__(self, *said: Any) -> None:
+    def __init__(self, *arguments: Any) -> None:
         pass
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-def _reconstruct(*said: Any) -> _Array:
-    return _Array()
+def _reconstruct(*arguments: Any) -> _PickledArray:
+    return _PickledArray()
 
 
-def _encode(*said: Any) -> bytes:
-    """Stand in for what old protocols make bytes with: NumPy passes a type's letter so, which is not read."""
+def _encode(*arguments: Any) -> bytes:
+    """Substitute for codecs.encode, which makes the letter of a dtype in old protocols; it is not used."""
     return b""
 
 
-_ADMITTED = {
+_ALLOWED_NAMES = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _IgnoredDtype,
     ("_codecs", "encode"): _encode,
 }
 
 
 class _ListUnpickler(pickle.Unpickler):
-    """Knows the names that an array of lists is made with; for any other it raises."""
+    """Unpickler that accepts only the names that an array of lists uses."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ADMITTED[module, name]
+            return _ALLOWED_NAMES[module, name]
         except KeyError:
-            raise _RefusedError(f"{module}.{name}"[:80]) from None
+            raise _ForbiddenNameError(f"{module}.{name}"[:80]) from None
 
 
 @contextmanager
-def _collector_off() -> Iterator[None]:
-    """Millions of lists are about to be made, none of them garbage: looking at each again costs seconds."""
-    was = gc.isenabled()
+def _garbage_collector_off() -> Iterator[None]:
+    """Turn off the garbage collector: it would scan millions of new lists, none of them garbage, for seconds."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
 
 
-def _in_words(kinds: str) -> str:
-    named = {"i": "whole number", "u": "whole number", "f": "float"}
-    return " or ".join(dict.fromkeys(named[letter] for letter in kinds))
+def _kind_names(kinds: str) -> str:
+    names = {"i": "integer", "u": "integer", "f": "float"}
+    return " or ".join(dict.fromkeys(names[letter] for letter in kinds))
 
 
-def _shape_words(shape: tuple[int | None, ...]) -> str:
-    inner = ", ".join("n" if one is None else str(one) for one in shape)
-    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+def _format_shape(shape: tuple[int | None, ...]) -> str:
+    lengths = ", ".join("n" if length is None else str(length) for length in shape)
+    return f"({lengths},)" if len(shape) == 1 else f"({lengths})"

@@ -1,10 +1,10 @@
-"""What each column of an unknown table is: a number, a category, a yes or no, a date, a text, or to be dropped."""
+"""The types of a table's columns: number, category, boolean, date, text, or dropped."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP = "number", "category", "boolean", "date", "text", "drop"
-KINDS = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
-PLURALS = {
-    NUMBER: "numbers", CATEGORY: "categories", BOOLEAN: "yes or no", DATE: "dates", TEXT: "texts", DROP: "dropped",
-}  # fmt: skip
+TYPES = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
 TRUE_WORDS, FALSE_WORDS = {"true", "yes", "y", "t", "on"}, {"false", "no", "n", "f", "off"}
 DATE_FORMATS = (
     "ISO8601", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
@@ -27,125 +24,151 @@ DATE_FORMATS = (
     "%d-%b-%Y", "%b %d, %Y", "%Y/%m/%d", "%Y%m%d", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%m/%d/%Y %I:%M %p",
     "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M %p",
 )  # fmt: skip
-NEARLY_ALL = 0.97  # of the filled cells must be of a kind: the others count as gaps
-MOST = 0.5  # as many are enough where a user says the kind, or where no other kind is of use
+MIN_SHARE = 0.97  # of the filled cells must have a type for mlctl to choose it; the others count as missing
+MIN_SHARE_OF_SET_TYPE = 0.5  # is enough if the user sets the type, or if no other type is of use
+MIN_ROWS_OF_ID = 20
+ID_REASON = "an id: each row has its own"
 _ID_NAME = re.compile(r"(^|[_\s.-])(id|uuid|guid|key|index|rownames?|nr)$|^unnamed: 0$", re.IGNORECASE)
-_ID_TAIL = re.compile(r"[a-z](Id|ID|Key)$")
+_ID_SUFFIX = re.compile(r"[a-z](Id|ID|Key)$")
 _DECORATED = re.compile(r"\s*[$€£]?\s*([-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+(?:\.\d+)?)\s*[%$€£]?\s*")
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a column was found, or told, to be; `why` says it of one that is dropped."""
+@dataclass(frozen=True, kw_only=True)
+class TableColumn:
+    """A column's type.
+
+    Attributes:
+        reason: Why it is dropped, else "".
+        missing: Number of cells without a value of this type.
+        format: Format of a date column, else "".
+    """
 
     name: str
-    kind: str
-    why: str = ""
-    gaps: int = 0
+    type: str
+    reason: str = ""
+    missing: int = 0
     format: str = ""
 
 
-def typed(frame: pd.DataFrame, told: Mapping[str, str]) -> tuple[pd.DataFrame, list[Found]]:
-    """Find every column's kind (`told` overrides it) and return the kept ones as a client sends them.
+def convert_columns(frame: pd.DataFrame, types: Mapping[str, str]) -> tuple[pd.DataFrame, list[TableColumn]]:
+    """Detect the type of each column and return the columns to use, as a client sends them.
 
-    Numbers are float64 with NaN for gaps, true and false are bool, all else is str with None. Raises
-    UsageError for a told column or kind that is not there, and for a kind that most of a column is not of.
+    `types` holds the types that the user sets. Numbers become float64 with NaN, booleans stay bool, all else
+    becomes str with None.
+
+    Raises UsageError for a name in `types` that is not a column, for an unknown type, and for a type that most
+    cells of the column do not have.
     """
     import pandas as pd
 
-    for name, kind in told.items():
+    for name, type in types.items():
         if name not in frame:
             raise UsageError(
-                f"column.{name}: the table has no such column",
-                did_you_mean(name, frame.columns) or f"it has: {', '.join(map(str, frame.columns[:20]))}",
+                f"column.{name}: the table has no such column", suggest_column(name, frame.columns)
             )
-        if kind not in KINDS:
-            raise UsageError(f"column.{name}={kind} is no kind of column", f"kinds are {', '.join(KINDS)}")
-    kept, found = {}, []
-    for name in frame:
-        values, column = _one(str(name), frame[name], told.get(str(name)))
-        found.append(column)
-        if column.kind != DROP:
-            kept[str(name)] = values
-    return pd.DataFrame(kept, index=frame.index), found
+        if type not in TYPES:
+            raise UsageError(f"column.{name}={type}: unknown column type", f"use one of {', '.join(TYPES)}")
+    converted, columns = {}, []
+    for name in map(str, frame):
+        values, column = _convert_column(name, frame[name], types.get(name))
+        columns.append(column)
+        if column.type != DROP:
+            converted[name] = values
+    return pd.DataFrame(converted, index=frame.index), columns
 
 
-def _one(name: str, values: pd.Series[Any], told: str | None) -> tuple[Any, Found]:
-    truths = _truths(values) if told in (None, BOOLEAN, CATEGORY) else None
-    values = plain(values)
+def suggest_column(name: str, columns: Iterable[Any]) -> str:
+    """Return a hint for a name that is not a column."""
+    names = [str(column) for column in columns]
+    return did_you_mean(name, names) or f"the columns are {', '.join(names[:20])}"
+
+
+def _convert_column(name: str, values: pd.Series[Any], set_type: str | None) -> tuple[Any, TableColumn]:
+    booleans = _as_booleans(values) if set_type in (None, BOOLEAN, CATEGORY) else None
+    values = normalize_cells(values)
     filled = values.dropna()
-    gaps = len(values) - len(filled)
-    if told == DROP:
-        return values, Found(name, DROP, "as told", gaps)
-    if told is None and filled.nunique() <= 1:
-        return values, Found(name, DROP, "always empty" if filled.empty else "always the same", gaps)
-    if truths is not None:
-        return truths, Found(name, BOOLEAN, gaps=gaps)
-    if told is not None:
-        return _as_told(name, values, told)
+    missing = len(values) - len(filled)
+    if set_type == DROP:
+        return values, TableColumn(name=name, type=DROP, reason="as set", missing=missing)
+    if set_type is None and filled.nunique() <= 1:
+        reason = "always empty" if filled.empty else "always the same"
+        return values, TableColumn(name=name, type=DROP, reason=reason, missing=missing)
+    if booleans is not None:
+        return booleans, TableColumn(name=name, type=BOOLEAN, missing=missing)
+    if set_type is not None:
+        return _convert_to(set_type, name, values)
     if values.dtype.kind == "f":
-        if _is_number_id(name, filled):
-            return values, Found(name, DROP, "an id: each row has its own", gaps)
-        return values, Found(name, NUMBER, gaps=gaps)
-    if date_format(filled):
-        return _dated(name, values)
-    kind = _kind_of_words(filled)
-    if kind == NUMBER:
-        return _numbered(name, values)
-    if kind == DATE:
-        return _dated(name, values, MOST)
-    if kind == DROP:
-        return values, Found(name, DROP, "an id: each row has its own", gaps)
-    return values, Found(name, kind, gaps=gaps)
+        type = DROP if _is_numeric_id(name, filled) else NUMBER
+    elif date_format := detect_date_format(filled):
+        return _date_column(name, values, date_format)
+    else:
+        type = _type_of_words(filled)
+    if type == NUMBER:
+        return _number_column(name, values)
+    if type == DATE:
+        return _date_column(name, values, detect_date_format(filled, MIN_SHARE_OF_SET_TYPE))
+    return values, TableColumn(
+        name=name, type=type, reason=ID_REASON if type == DROP else "", missing=missing
+    )
 
 
-def _as_told(name: str, values: pd.Series[Any], told: str) -> tuple[Any, Found]:
-    """Return a column as the kind that a user says it is; raises UsageError where most of it is not."""
-    if told == BOOLEAN and values.dtype.kind == "f":
-        truths = values.map({0.0: False, 1.0: True})
-        _demand(name, told, values, truths)
-        return truths.astype(object).where(truths.notna(), None), Found(
-            name, told, gaps=int(truths.isna().sum())
-        )
-    if told == BOOLEAN:
-        words = values.str.lower()
-        _demand(name, told, values, words.where(words.isin(TRUE_WORDS | FALSE_WORDS)))
-    elif told == NUMBER:
-        return _numbered(name, values, told)
-    elif told == DATE:
-        texts = values.map("{:.0f}".format, na_action="ignore") if values.dtype.kind == "f" else values
-        return _dated(name, texts.astype(object).where(texts.notna(), None), MOST, told)
-    elif told == TEXT and values.dtype.kind == "f":
-        raise UsageError(f"column.{name}={told}: it holds numbers", f"say column.{name}={CATEGORY}")
-    return values, Found(name, told, gaps=int(values.isna().sum()))
-
-
-def _numbered(name: str, values: pd.Series[Any], told: str = "") -> tuple[Any, Found]:
-    numbers = numeric(values)
-    _demand(name, told, values, numbers)
-    return numbers, Found(name, NUMBER, gaps=int(numbers.isna().sum()))
-
-
-def _dated(name: str, values: pd.Series[Any], share: float = NEARLY_ALL, told: str = "") -> tuple[Any, Found]:
-    """Return a column of dates in one format; a cell in another counts as a gap."""
-    format = date_format(values.dropna(), share)
-    known = dates(values, format).notna() if format else values.isna() & False
-    _demand(name, told, values, values.where(known))
-    return values.where(known, None), Found(name, DATE, gaps=int((~known).sum()), format=format)
-
-
-def _demand(name: str, told: str, values: pd.Series[Any], found: pd.Series[Any]) -> None:
-    """Raise UsageError where most of a column's filled cells are not of the kind that was told."""
-    wrong = values[values.notna() & found.isna().to_numpy()]
-    if told and len(wrong) > MOST * values.notna().sum():
+def _convert_to(set_type: str, name: str, values: pd.Series[Any]) -> tuple[Any, TableColumn]:
+    """Convert a column to the type that the user sets; raises UsageError if most cells do not have it."""
+    is_number = values.dtype.kind == "f"
+    if set_type == TEXT and is_number:
         raise UsageError(
-            f"column.{name}={told}: it holds {str(wrong.iloc[0])[:40]!r}",
-            f"say another kind ({', '.join(KINDS)}), or none",
+            f"column.{name}={TEXT}: the column holds numbers",
+            f"to keep them as words, set column.{name}={CATEGORY}",
+        )
+    if set_type == BOOLEAN and is_number:
+        booleans = values.map({0.0: False, 1.0: True})
+        _require_type(set_type, name, values, booleans.notna())
+        booleans = booleans.astype(object).where(booleans.notna(), None)
+        return booleans, TableColumn(name=name, type=BOOLEAN, missing=int(booleans.isna().sum()))
+    if set_type == NUMBER:
+        _require_type(set_type, name, values, parse_numbers(values).notna())
+        return _number_column(name, values)
+    if set_type == DATE:
+        if is_number:
+            values = (
+                values.map("{:.0f}".format, na_action="ignore").astype(object).where(values.notna(), None)
+            )
+        date_format = detect_date_format(values.dropna(), MIN_SHARE_OF_SET_TYPE)
+        _require_type(set_type, name, values, _are_dates(values, date_format))
+        return _date_column(name, values, date_format)
+    if set_type == BOOLEAN:
+        _require_type(set_type, name, values, values.str.lower().isin(TRUE_WORDS | FALSE_WORDS))
+    return values, TableColumn(name=name, type=set_type, missing=int(values.isna().sum()))
+
+
+def _require_type(set_type: str, name: str, values: pd.Series[Any], is_valid: pd.Series[Any]) -> None:
+    """Raise UsageError if most of a column's filled cells do not have the type that the user sets."""
+    wrong = values[values.notna() & ~is_valid.to_numpy()]
+    if len(wrong) > MIN_SHARE_OF_SET_TYPE * values.notna().sum():
+        raise UsageError(
+            f"column.{name}={set_type}: row {wrong.index[0] + 1} holds {str(wrong.iloc[0])[:40]!r}",
+            f"set another type ({', '.join(TYPES)}), or leave the option out",
         )
 
 
-def _truths(values: pd.Series[Any]) -> pd.Series[Any] | None:
-    """Return a column of true and false as bool, or with None for its gaps; None for any other column."""
+def _number_column(name: str, values: pd.Series[Any]) -> tuple[Any, TableColumn]:
+    numbers = parse_numbers(values)
+    return numbers, TableColumn(name=name, type=NUMBER, missing=int(numbers.isna().sum()))
+
+
+def _date_column(name: str, values: pd.Series[Any], date_format: str) -> tuple[Any, TableColumn]:
+    """Return a column of dates in one format; a cell in another format counts as missing."""
+    is_date = _are_dates(values, date_format)
+    column = TableColumn(name=name, type=DATE, missing=int((~is_date).sum()), format=date_format)
+    return values.where(is_date, None), column
+
+
+def _are_dates(values: pd.Series[Any], date_format: str) -> pd.Series[Any]:
+    return parse_dates(values, date_format).notna() if date_format else values.isna() & False
+
+
+def _as_booleans(values: pd.Series[Any]) -> pd.Series[Any] | None:
+    """Return a column of true and false as bool, with None for missing cells; None for any other column."""
     import pandas as pd
 
     if pd.api.types.infer_dtype(values, skipna=True) != "boolean":
@@ -155,98 +178,104 @@ def _truths(values: pd.Series[Any]) -> pd.Series[Any] | None:
     return values.map(bool, na_action="ignore").astype(object).where(values.notna(), None)
 
 
-def as_sent(values: pd.Series[Any], kind: str, required: bool) -> pd.Series[Any]:
-    """Return a file's column as a client would send it to a model whose signature has it as this MLflow type.
+def cast_to_signature(values: pd.Series[Any], mlflow_type: str, *, required: bool) -> pd.Series[Any]:
+    """Convert a file's column to the type that it has in a model's signature, as a client would send it.
 
-    Cells are taken as `typed` takes them: trimmed, numbers without their currency or percent sign. A word in
-    a column of numbers is a gap where the model knows gaps in it; else it stays, to be refused by its place.
+    The conversion is that of `convert_columns`: cells are stripped, and numbers lose a currency or percent sign. In a
+    column of numbers, a word becomes a missing value if the signature allows one; if the column is `required`, the
+    word stays, so that the check of the input can report its row.
     """
-    if kind == "boolean":
-        truths = _truths(values)
-        if truths is None and plain(values).isin([0.0, 1.0]).eq(values.notna()).all():
-            truths = values.map(bool, na_action="ignore").astype(object)
-        return values if truths is None else truths
-    found = plain(values)
-    if kind == "string" and found.dtype.kind == "f":  # a part of a column of words in which all are numbers
-        return found.map("{:.15g}".format, na_action="ignore").astype(object)
-    if kind not in {"double", "float", "long", "integer"}:
-        return found
-    numbers = numeric(found)
-    return numbers.astype(object).where(numbers.notna() | found.isna(), found) if required else numbers
+    if mlflow_type == "boolean":
+        booleans = _as_booleans(values)
+        if booleans is None and normalize_cells(values).isin([0.0, 1.0]).eq(values.notna()).all():
+            booleans = values.map(bool, na_action="ignore").astype(object)
+        return values if booleans is None else booleans
+    cells = normalize_cells(values)
+    if (
+        mlflow_type == "string" and cells.dtype.kind == "f"
+    ):  # a batch may hold only numbers of a column of texts
+        return cells.map("{:.15g}".format, na_action="ignore").astype(object)
+    if mlflow_type not in {"double", "float", "long", "integer"}:
+        return cells
+    numbers = parse_numbers(cells)
+    return numbers.astype(object).where(numbers.notna() | cells.isna(), cells) if required else numbers
 
 
-def plain(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers as float64 and all else as str objects, gaps as NaN or None."""
+def normalize_cells(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return numbers as float64 with NaN, and all else as stripped str objects with None."""
     import pandas as pd
 
     if pd.api.types.is_bool_dtype(values):
         return values.map({True: "true", False: "false"}).astype(object).where(values.notna(), None)
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
-        return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index)
+        return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index, name=values.name)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(values.notna(), None)
-    texts = values.astype(object)
-    texts = texts.map(
+    texts = values.astype(object).map(
         lambda cell: cell if isinstance(cell, str) else str(cell), na_action="ignore"
-    ).str.strip()
+    )
+    texts = texts.str.strip()
     return texts.astype(object).where(texts.notna() & (texts != ""), None)
 
 
-def numeric(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return cells as numbers, also with a currency, a percent sign or thousands commas; NaN for all else."""
+def parse_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return cells as numbers, NaN if they are none; a currency, a percent sign and thousands commas are allowed."""
     import pandas as pd
 
     if values.dtype.kind == "f":
         return values
     undecorated = values.astype(object).map(
-        lambda cell: m.group(1).replace(",", "") if (m := _DECORATED.fullmatch(cell)) else cell,
+        lambda cell: match.group(1).replace(",", "") if (match := _DECORATED.fullmatch(cell)) else cell,
         na_action="ignore",
     )
     return pd.to_numeric(undecorated, errors="coerce").astype(np.float64)
 
 
-def dates(values: Any, format: str) -> Any:
-    """Return cells as datetimes by a format that `date_format` gave, NaT where they are none."""
+def parse_dates(values: Any, date_format: str) -> Any:
+    """Return cells as datetimes, NaT if they do not have this format."""
     import pandas as pd
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parsed = pd.to_datetime(pd.Series(values), format=format, errors="coerce", utc=True)
+        parsed = pd.to_datetime(pd.Series(values), format=date_format, errors="coerce", utc=True)
     return parsed.dt.tz_localize(None)
 
 
-def date_format(filled: pd.Series[Any], share: float = NEARLY_ALL) -> str:
-    """Return the format in which nearly all of these cells, or this share, are dates; "" where there is none."""
-    few = filled.iloc[:: max(1, len(filled) // 1000)].astype(str)
-    if not len(few) or few.str.contains(r"\d").mean() < share or few.str.fullmatch(r"\d{1,7}").any():
+def detect_date_format(filled: pd.Series[Any], min_share: float = MIN_SHARE) -> str:
+    """Return the format in which at least `min_share` of these cells are dates, or ""."""
+    sample = filled.iloc[:: max(1, len(filled) // 1000)].astype(str)
+    if not len(sample):
         return ""
-    best = max(DATE_FORMATS, key=lambda format: dates(few, format).notna().mean())
-    return best if dates(few, best).notna().mean() >= share else ""
+    if sample.str.contains(r"\d").mean() < min_share or sample.str.fullmatch(r"\d{1,7}").any():
+        return ""
+    shares = {date_format: parse_dates(sample, date_format).notna().mean() for date_format in DATE_FORMATS}
+    best = max(shares, key=lambda date_format: shares[date_format])
+    return best if shares[best] >= min_share else ""
 
 
-def _is_number_id(name: str, filled: pd.Series[Any]) -> bool:
+def _is_numeric_id(name: str, filled: pd.Series[Any]) -> bool:
     values = filled.to_numpy()
-    if len(values) < 20 or (values % 1 != 0).any() or len(np.unique(values)) < len(values):
+    if len(values) < MIN_ROWS_OF_ID or (values % 1 != 0).any() or len(np.unique(values)) < len(values):
         return False
-    steps = np.diff(values)
-    return bool((steps == 1).all() or _ID_NAME.search(name) or _ID_TAIL.search(name))
+    is_sequence = (np.diff(values) == 1).all()
+    return bool(is_sequence or _ID_NAME.search(name) or _ID_SUFFIX.search(name))
 
 
-def _kind_of_words(filled: pd.Series[Any]) -> str:
-    if filled.iloc[:1000].map(lambda cell: bool(_DECORATED.fullmatch(cell))).mean() >= NEARLY_ALL and (
-        numeric(filled).notna().mean() >= NEARLY_ALL
-    ):
+def _type_of_words(filled: pd.Series[Any]) -> str:
+    """Return the type of a column of strings; a column of ids is dropped."""
+    looks_numeric = filled.iloc[:1000].map(lambda cell: bool(_DECORATED.fullmatch(cell))).mean() >= MIN_SHARE
+    if looks_numeric and parse_numbers(filled).notna().mean() >= MIN_SHARE:
         return NUMBER
     distinct = filled.str.lower().unique()
     if len(distinct) == 2 and len(TRUE_WORDS & set(distinct)) == len(FALSE_WORDS & set(distinct)) == 1:
         return BOOLEAN
-    share = len(distinct) / len(filled)
-    words = filled.iloc[:1000].str.split().str.len().mean()
-    if words >= 2.5 and share > 0.3 and len(distinct) > 30:
+    distinct_share = len(distinct) / len(filled)
+    words_per_cell = filled.iloc[:1000].str.split().str.len().mean()
+    if words_per_cell >= 2.5 and distinct_share > 0.3 and len(distinct) > 30:
         return TEXT
-    if share <= 0.95 or len(filled) < 20:
+    if distinct_share <= 0.95 or len(filled) < MIN_ROWS_OF_ID:
         return CATEGORY
-    if numeric(filled).notna().mean() > MOST:  # of an id nothing can be learned: of these something can
+    if parse_numbers(filled).notna().mean() > MIN_SHARE_OF_SET_TYPE:  # more useful than an id
         return NUMBER
-    return DATE if date_format(filled, MOST) else DROP
+    return DATE if detect_date_format(filled, MIN_SHARE_OF_SET_TYPE) else DROP

@@ -1,4 +1,4 @@
-"""How a text file holds its table: its encoding, delimiter, header and decimal sign are found from its beginning."""
+"""The dialect of a text table: encoding, delimiter, header and decimal separator, detected from the file's start."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from pathlib import Path
 
 from mlctl.errors import BadDataError
 
-DELIMITERS = (",", ";", "\t", "|")
-WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SAMPLE_BYTES, SAMPLE_ROWS = 1 << 17, 200
+NUMBERS_BELOW_HEADER = 0.8  # a text above a column with at least this share of numbers is a column name
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How a text file holds its table.
+    """How a text file holds a table.
 
-    `header` is whether its first row names the columns; `row_names` that the rows begin with a cell that the
-    header has no name for, as R writes them.
+    Attributes:
+        header: Whether the first row names the columns.
+        decimal: The decimal separator, "." or ",".
+        row_names: Whether each row starts with a cell for which the header has no name, as R writes them.
     """
 
     encoding: str
@@ -33,62 +35,73 @@ class Dialect:
     row_names: bool = False
 
     def __str__(self) -> str:
-        """Return it in words."""
-        named = "with a header" if self.header else "without a header (columns are c1, c2, …)"
-        comma = ", decimal commas" if self.decimal == "," else ""
-        names = ", row names left out" if self.row_names else ""
-        return f"{self.encoding}, {WORDS[self.delimiter]} between columns{comma}, {named}{names}"
+        """Describe it in words."""
+        header = "with a header" if self.header else "without a header (columns are c1, c2, …)"
+        decimal = ", decimal commas" if self.decimal == "," else ""
+        row_names = ", row names left out" if self.row_names else ""
+        return f"{self.encoding}, {DELIMITERS[self.delimiter]} between columns{decimal}, {header}{row_names}"
 
 
-def sniff(path: Path, header: bool | None = None, known: Collection[str] = ()) -> Dialect:
-    """Find how a text file holds its table; `known` are names that its columns may have.
+def detect_dialect(path: Path, *, header: bool | None = None, known_names: Collection[str] = ()) -> Dialect:
+    """Detect the dialect of a text file.
 
-    Raises BadDataError where it holds none.
+    Raises BadDataError if the file holds no table.
+
+    Args:
+        path: Text file, which may be compressed with gzip.
+        header: Whether there is a header; None detects it.
+        known_names: Possible column names; a first row with one of them is the header.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             sample = file.read(SAMPLE_BYTES)
     except (OSError, EOFError) as exc:
-        raise BadDataError(f"{path} cannot be read: {exc}", "look at the file") from exc
+        raise BadDataError(f"{path} cannot be read: {exc}", "check the file and its permissions") from exc
     if not sample.strip():
         raise BadDataError(f"{path} is empty", "a table needs a header and rows")
-    encoding, text = _decoded(sample)
+    encoding, text = _decode(sample)
     if "\0" in text:
-        raise BadDataError(f"{path} is no text", "a table is a .csv, .tsv or .parquet file")
-    if len(sample) == SAMPLE_BYTES:  # the last line may be cut
+        raise BadDataError(f"{path} is not a text file", "a table is a .csv, .tsv or .parquet file")
+    if len(sample) == SAMPLE_BYTES:  # the last line may be incomplete
         text = text.rpartition("\n")[0] or text
     delimiter, rows = max(
-        ((sign, _rows(text, sign)) for sign in DELIMITERS),
-        key=lambda found: (_known(found[1], known), *_evenness(found[1])),
+        ((delimiter, _split_rows(text, delimiter)) for delimiter in DELIMITERS),
+        key=lambda candidate: (_count_known(candidate[1], known_names), *_regularity(candidate[1])),
     )
-    if header is None:
-        header = bool(_known(rows, known)) or _has_header(rows)
     if not rows:
-        raise BadDataError(f"{path} is no table of columns", "a table is a .csv, .tsv or .parquet file")
+        raise BadDataError(f"{path} holds no columns", "a table is a .csv, .tsv or .parquet file")
+    if header is None:
+        header = bool(_count_known(rows, known_names)) or _has_header(rows)
     if header:
-        check_names(path, rows[0])
-    comma = _decimal_commas(rows, quoted=delimiter == ",")
-    return Dialect(encoding, delimiter, header, "," if comma else ".", header and _row_names(rows))
+        require_unique_names(path, rows[0])
+    return Dialect(
+        encoding=encoding,
+        delimiter=delimiter,
+        header=header,
+        decimal="," if _has_decimal_commas(rows, quoted=delimiter == ",") else ".",
+        row_names=header and _has_row_names(rows),
+    )
 
 
-def _row_names(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether all rows have one cell more than the header, and it is not an empty one at their end."""
-    body = [row for row in rows[1:] if len(row) == len(rows[0]) + 1]
-    return len(body) == len(rows) - 1 > 0 and any(row[-1].strip() for row in body)
-
-
-def check_names(path: Path, row: Sequence[str]) -> None:
-    """Refuse a name that two columns have: pandas would call the second by another."""
+def require_unique_names(path: Path, row: Sequence[str]) -> None:
+    """Raise BadDataError if two columns have the same name: pandas would rename the second one."""
     names = [cell.strip() for cell in row if cell.strip()]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        places = [str(place) for place, cell in enumerate(row, 1) if cell.strip() == twice]
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        positions = [str(position) for position, cell in enumerate(row, 1) if cell.strip() == duplicate]
         raise BadDataError(
-            f"{path}: columns {' and '.join(places)} are both named {twice!r}", "give each a name of its own"
+            f"{path}: columns {' and '.join(positions)} are both named {duplicate!r}", "rename one of them"
         )
 
 
-def _decoded(sample: bytes) -> tuple[str, str]:
+def _has_row_names(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all rows have one cell more than the header, which is not just an empty one at the end."""
+    longer = [row for row in rows[1:] if len(row) == len(rows[0]) + 1]
+    return len(longer) == len(rows) - 1 > 0 and any(row[-1].strip() for row in longer)
+
+
+def _decode(sample: bytes) -> tuple[str, str]:
+    """Return the encoding and the text."""
     if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", sample[: len(sample) // 2 * 2].decode("utf-16", errors="replace")
     if sample.startswith(b"\xef\xbb\xbf"):
@@ -96,32 +109,35 @@ def _decoded(sample: bytes) -> tuple[str, str]:
     try:
         return "utf-8", sample.decode("utf-8")
     except UnicodeDecodeError as exc:
-        if exc.start >= len(sample) - 3:  # a character cut in two by the sample's end
+        if exc.start >= len(sample) - 3:  # the sample ends in the middle of a character
             return "utf-8", sample[: exc.start].decode("utf-8")
         return "cp1252", sample.decode("cp1252", errors="replace")
 
 
-def _rows(text: str, delimiter: str) -> list[list[str]]:
-    found = []
+def _split_rows(text: str, delimiter: str) -> list[list[str]]:
+    rows = []
     try:
-        lines = io.StringIO(text, newline=None)  # whatever a line ends with
+        lines = io.StringIO(text, newline=None)  # accepts any line ending
         for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
             if row:
-                found.append(row)
-            if len(found) > SAMPLE_ROWS:
+                rows.append(row)
+            if len(rows) > SAMPLE_ROWS:
                 break
     except csv.Error:
         return []
-    return found
+    return rows
 
 
-def _known(rows: Sequence[Sequence[str]], known: Collection[str]) -> int:
-    """Return how many of the names the first row has."""
-    return len({cell.strip() for cell in rows[0]} & set(known)) if rows else 0
+def _count_known(rows: Sequence[Sequence[str]], known_names: Collection[str]) -> int:
+    """Return how many of the names are in the first row."""
+    return len({cell.strip() for cell in rows[0]} & set(known_names)) if rows else 0
 
 
-def _evenness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
-    """Return how alike in width the rows are, and how wide: a wrong delimiter gives one column, or ragged rows."""
+def _regularity(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
+    """Return the share of rows with the most frequent width, and this width.
+
+    A wrong delimiter gives one column or rows of different widths.
+    """
     if not rows:
         return 0.0, 0
     widths = [len(row) for row in rows]
@@ -130,22 +146,23 @@ def _evenness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: a word stands over numbers, or it holds no number at all."""
+    """Whether the first row names the columns: it holds no number, or it has a text above a column of numbers."""
     first, body = [cell.strip() for cell in rows[0]], rows[1:]
-    numbers = [bool(_NUMBER.fullmatch(cell)) for cell in first]
-    if not any(numbers) or not body:
+    is_number = [bool(_NUMBER.fullmatch(cell)) for cell in first]
+    if not any(is_number) or not body:
         return True
-    for column, number in enumerate(numbers):
+    for column, name in enumerate(first):
+        if is_number[column] or not name:
+            continue
         cells = [row[column].strip() for row in body if column < len(row) and row[column].strip()]
-        if cells and not number and first[column]:
-            share = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) / len(cells)
-            if share > 0.8:
-                return True
+        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
+        if cells and numbers / len(cells) > NUMBERS_BELOW_HEADER:
+            return True
     return False
 
 
-def _decimal_commas(rows: Sequence[Sequence[str]], quoted: bool) -> bool:
-    """Whether numbers have a decimal comma; one that stands `quoted` among commas may also part thousands."""
+def _has_decimal_commas(rows: Sequence[Sequence[str]], quoted: bool) -> bool:
+    """Whether numbers have decimal commas; in `quoted` cells, a comma may also separate thousands."""
     cells = [cell.strip(" $€£%\u00a0") for row in rows[1:] for cell in row]
     commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*\d,\d+", cell)) for cell in cells)
     points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\d\.\d+", cell)) for cell in cells)

@@ -1,4 +1,4 @@
-"""What is said of a table before training: a line for each thing that was found, warnings among them."""
+"""Lines about a table that are shown before training: what mlctl detected, and warnings."""
 
 from __future__ import annotations
 
@@ -7,84 +7,99 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables.column_types import KINDS, PLURALS, Found
+from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, DROP, NUMBER, TEXT, TYPES, TableColumn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TWINS = 0.05  # of the test rows
-IMBALANCED = 0.2  # a class with less than this share of an even one
-FAR = 1e-4  # a target's deviation by its mean: 32-bit floats have 1e-7
+HEADINGS = {
+    NUMBER: "numbers",
+    CATEGORY: "categories",
+    BOOLEAN: "yes or no",
+    DATE: "dates",
+    TEXT: "texts",
+    DROP: "dropped",
+}
+MAX_LISTED_CLASSES, MAX_LISTED_COLUMNS = 6, 24
+DUPLICATE_SHARE = 0.05  # of the test rows, from which on there is a warning
+IMBALANCED = (
+    0.2  # a class is rare if it has less than this share of the rows that an even split would give it
+)
+MIN_RELATIVE_DEVIATION = 1e-4  # of a target: 32-bit floats have a precision of 1e-7
 
 Array = np.ndarray[Any, Any]
 
 
-def of_target(target: str, targets: Array, classes: Sequence[str]) -> list[str]:
-    """Say what kind of target it is, and warn of values that a network's seven digits cannot tell apart."""
+def describe_target(target: str, targets: Array, classes: Sequence[str]) -> list[str]:
+    """Describe the target; warn if it varies too little for the precision of a network."""
     if not classes:
         low, high = float(targets.min()), float(targets.max())
-        said = [f"target {target}: regression, {low:g} to {high:g} (--set task= says otherwise)"]
-        if targets.std() < FAR * abs(targets.mean()):
-            said.append(
-                f"warning: {target} lies far from 0 for how little it varies, and a network answers in 7 digits:"
-                " take a fixed number off it, or use mlctl automl, which does"
+        lines = [f"target {target}: regression, {low:g} to {high:g} (to change: --set task=…)"]
+        if targets.std() < MIN_RELATIVE_DEVIATION * abs(targets.mean()):
+            lines.append(
+                f"warning: {target} varies little compared to its mean, and a network has a precision of 7 digits:"
+                " subtract a constant from it, or use mlctl automl, which does this"
             )
-        return said
+        return lines
     counts = np.bincount(targets, minlength=len(classes))
-    order = np.argsort(-counts)
-    shown = ", ".join(f"{classes[one]} {counts[one] / len(targets):.1%}" for one in order[:6])
-    more = f" and {len(classes) - 6} more" if len(classes) > 6 else ""
-    kind = "two classes" if len(classes) == 2 else f"{len(classes)} classes"
-    return [f"target {target}: {kind}: {shown}{more} (--set task=regression says otherwise)"]
+    largest = np.argsort(-counts)[:MAX_LISTED_CLASSES]
+    shares = ", ".join(f"{classes[index]} {counts[index] / len(targets):.1%}" for index in largest)
+    more = f" and {len(classes) - len(largest)} more" if len(classes) > len(largest) else ""
+    number = "two classes" if len(classes) == 2 else f"{len(classes)} classes"
+    return [f"target {target}: {number}: {shares}{more} (to change: --set task=regression)"]
 
 
-def of_columns(found: Sequence[Found], rows: int) -> list[str]:
-    """Say which columns are of which kind."""
+def describe_columns(columns: Sequence[TableColumn], rows: int) -> list[str]:
+    """Describe the type of each column."""
     lines = []
-    for kind in KINDS:
-        named = [
-            one.name
-            + (f" ({one.why})" if one.why else "")
-            + (f" ({one.gaps / rows:.1%} gaps)" if one.gaps and not one.why else "")
-            for one in found
-            if one.kind == kind
-        ]
-        if named:
-            more = f" and {len(named) - 24} more" if len(named) > 24 else ""
-            lines.append(f"{PLURALS[kind]}: {', '.join(named[:24])}{more}")
-    return [*lines, "another kind: --set column.NAME=" + "|".join(KINDS)]
+    for type in TYPES:
+        described = [_describe(column, rows) for column in columns if column.type == type]
+        if described:
+            hidden = len(described) - MAX_LISTED_COLUMNS
+            more = f" and {hidden} more" if hidden > 0 else ""
+            lines.append(f"{HEADINGS[type]}: {', '.join(described[:MAX_LISTED_COLUMNS])}{more}")
+    return [*lines, "to change a type: --set column.NAME=" + "|".join(TYPES)]
 
 
-def of_split(parts: Sequence[Array], group: str, time: str) -> list[str]:
-    """Say how many rows each split has, and how they were dealt."""
-    how = f"whole groups of {group}" if group else f"in the order of {time}, newest last" if time else ""
-    sizes = " / ".join(f"{len(part):,}" for part in parts)
-    return [f"training / validation / test: {sizes} rows{', ' + how if how else ''}"]
+def _describe(column: TableColumn, rows: int) -> str:
+    if column.reason:
+        return f"{column.name} ({column.reason})"
+    return f"{column.name} ({column.missing / rows:.1%} missing)" if column.missing else column.name
 
 
-def of_twins(frame: pd.DataFrame, parts: Sequence[Array]) -> list[str]:
-    """Warn of test rows that stand in training cell by cell: their score is of what was learned by heart."""
+def describe_splits(splits: Sequence[Array], group: str, time: str) -> str:
+    """Describe the number of rows in each split, and how they were chosen."""
+    method = f", by group of {group}" if group else f", ordered by {time}, newest last" if time else ""
+    sizes = " / ".join(f"{len(rows):,}" for rows in splits)
+    return f"training / validation / test: {sizes} rows{method}"
+
+
+def warn_of_duplicates(frame: pd.DataFrame, splits: Sequence[Array]) -> list[str]:
+    """Warn if many test rows also are training rows, which makes the test score too good."""
     import pandas as pd
 
-    rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-    twins = float(np.isin(rows[parts[2]], rows[parts[0]]).mean())
-    if twins < TWINS:
+    hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    train, _, test = splits
+    share = float(np.isin(hashes[test], hashes[train]).mean())
+    if share < DUPLICATE_SHARE:
         return []
     return [
-        f"warning: {twins:.0%} of the test rows stand in the training rows, too, cell by cell: the test flatters;"
-        " take repeated rows out, or keep them together (--set group=COLUMN)"
+        f"warning: {share:.0%} of the test rows are also in the training rows, so the test score is too good:"
+        " remove duplicate rows, or keep them in one split (--set group=COLUMN)"
     ]
 
 
-def of_balance(classes: Sequence[str], share: Array, balance: bool) -> list[str]:
-    """Warn of a class that is rare."""
-    if not classes or share.min() >= IMBALANCED / len(classes):
+def warn_of_imbalance(classes: Sequence[str], shares: Array, *, balance: bool) -> list[str]:
+    """Warn if a class is rare; `shares` holds the share of each class."""
+    if not classes or shares.min() >= IMBALANCED / len(classes):
         return []
-    rarest = int(share.argmin())
-    cure = (
-        "classes count evenly (balance=true)" if balance else "--set balance=true lets classes count evenly"
+    rarest = int(shares.argmin())
+    advice = (
+        "all classes have the same weight (balance=true)"
+        if balance
+        else "--set balance=true gives all classes the same weight"
     )
     return [
-        f"warning: class {classes[rarest]} is {share[rarest]:.2%} of the rows: accuracy says little here,"
-        f" look at f1; {cure}"
+        f"warning: class {classes[rarest]} is {shares[rarest]:.2%} of the rows, so accuracy says little:"
+        f" look at f1; {advice}"
     ]

@@ -1,4 +1,4 @@
-"""The column of a table that labels its files or texts, and the classes that it names."""
+"""The column of a table that labels its files or texts, and the classes in it."""
 
 from __future__ import annotations
 
@@ -9,112 +9,149 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.dataset import class_numbers
+from mlctl.data.dataset import class_indices
 from mlctl.data.tables import column_types, reader
-from mlctl.errors import BadDataError, UsageError, did_you_mean
+from mlctl.errors import BadDataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_OF_A_CLASS = 5
-PLAIN_NAMES = ("label", "class", "target", "y")  # a column of such a name is the label where others are there
-CLASS_NUMBERS = 20  # more whole numbers than these are a scale, unless their column says that it is a label
+MIN_ROWS_PER_CLASS = 5
+LABEL_NAMES = (
+    "label",
+    "class",
+    "target",
+    "y",
+)  # a column of such a name is the label, even if there are others
+MAX_NUMERIC_CLASSES = 20  # more distinct whole numbers are a regression, unless the column has a label's name
 
 Array = np.ndarray[Any, Any]
 
 
-def as_table(path: Path | str, target: str = "") -> str:
-    """Return the way out for a table that was taken for a list of files, or of texts."""
-    return f"as a table: mlctl train tabular --data {shlex.quote(str(path))} --target {target or 'COLUMN'}"
+def tabular_hint(path: Path | str, target: str = "") -> str:
+    """Return a hint for a table that mlctl took for a list of files or texts."""
+    return f"to use it as a table: mlctl train tabular --data {shlex.quote(str(path))} --target {target or 'COLUMN'}"
 
 
-def column(path: Path, frame: pd.DataFrame, labelled: str, target: str = "") -> str:
-    """Return the column that labels what column `labelled` holds: `target`, or the only one that can be meant.
+def find_label_column(path: Path, frame: pd.DataFrame, labelled: str, target: str = "") -> str:
+    """Return the column with the labels of column `labelled`: `target`, or the only candidate.
 
-    Raises UsageError where there is no such column, or several could be meant.
+    Raises UsageError if there is no such column, or if there are several candidates.
     """
-    rest = [str(name) for name in frame.columns if name != labelled]
+    names = [str(name) for name in frame.columns if name != labelled]
     if target:
-        known = [name for name in rest if name == target] or [
-            name for name in rest if name.lower() == target.lower()
-        ]
-        if not known:
-            near = did_you_mean(target, rest) or f"it has: {', '.join(rest[:20])}"
-            raise UsageError(f"--target {target}: the table has no such column", near)
-        return known[0]
-    known = [name for name in rest if name.lower() in PLAIN_NAMES] or rest
-    if len(known) != 1:
+        return find_column(names, "--target ", target)
+    candidates = [name for name in names if name.lower() in LABEL_NAMES] or names
+    if len(candidates) != 1:
+        listed = ", ".join(candidates[:20]) or "none"
         raise UsageError(
-            f"{path} has beside {labelled} the columns {', '.join(known[:20]) or '(none)'}: which is the label?",
-            f"say --target COLUMN; {as_table(path)}",
+            f"{path}: cannot tell which column holds the labels of {labelled}; the other columns are: {listed}",
+            f"name it with --target COLUMN; {tabular_hint(path)}",
         )
-    return known[0]
+    return candidates[0]
 
 
-def whole(frame: pd.DataFrame, labelled: str, label: str, what: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return the two columns' rows that have both, the label trimmed, and a note of how many have not."""
-    pair = frame[[labelled]].assign(**{label: column_types.plain(frame[label])})
-    kept = pair.dropna().reset_index(drop=True)
-    lost = len(pair) - len(kept)
-    return kept, [f"warning: {_rows(lost)} a {what} or {label}: left out"] if lost else []
+def find_column(names: Sequence[str], option: str, name: str) -> str:
+    """Return the column that an option such as "group=" names, in any case; raises UsageError."""
+    if name in names:
+        return name
+    match = next((column for column in names if column.lower() == name.lower()), None)
+    if match is None:
+        raise UsageError(
+            f"{option}{name}: the table has no such column", column_types.suggest_column(name, names)
+        )
+    return match
 
 
-def classes(path: Path, values: pd.Series[Any], what: str) -> tuple[Array, tuple[str, ...]]:
-    """Return the class number of each row, and the classes' names.
+def drop_incomplete_rows(
+    frame: pd.DataFrame, labelled: str, label: str, noun: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of two columns that have both values, and a warning if there are others.
 
-    `values` are as `whole` gives them. Raises BadDataError where these are no classes.
+    `noun` says what column `labelled` holds, such as "text".
     """
-    words = _words(values)
-    names, numbers, counts = np.unique(words.to_numpy(str), return_inverse=True, return_counts=True)
-    if len(names) < 2 or counts.min() < FEWEST_OF_A_CLASS:
-        smallest = f", the smallest of {counts.min()} {what}" if len(names) else ""
+    pair = frame[[labelled]].assign(**{label: column_types.normalize_cells(frame[label])})
+    complete = pair.dropna().reset_index(drop=True)
+    dropped = len(pair) - len(complete)
+    if not dropped:
+        return complete, []
+    rows = "1 row lacks" if dropped == 1 else f"{dropped:,} rows lack"
+    return complete, [f"warning: {rows} a {noun} or {label}: left out"]
+
+
+def encode_classes(path: Path, values: pd.Series[Any], noun: str) -> tuple[Array, tuple[str, ...]]:
+    """Return the class index of each row, and the names of the classes.
+
+    `values` come from `drop_incomplete_rows`. Raises BadDataError if there are too few classes, or too few rows of
+    one.
+    """
+    labels = format_labels(values)
+    names, indices, counts = np.unique(labels.to_numpy(str), return_inverse=True, return_counts=True)
+    if len(names) < 2 or counts.min() < MIN_ROWS_PER_CLASS:
+        smallest = f"; the smallest has {counts.min()} {noun}" if len(names) else ""
         raise BadDataError(
-            f"{path}: {values.name} has {len(names)} classes{smallest}",
-            f"two or more are needed, with {FEWEST_OF_A_CLASS} {what} each;"
-            f" {as_table(path, str(values.name))}",
+            f"{path}: column {values.name} has {len(names)} classes{smallest}",
+            f"at least 2 classes are needed, with {MIN_ROWS_PER_CLASS} {noun} each;"
+            f" {tabular_hint(path, str(values.name))}",
         )
-    return numbers.astype(np.int64), tuple(str(one) for one in names)
+    return indices.astype(np.int64), tuple(str(name) for name in names)
 
 
-def known(
-    path: Path, frame: pd.DataFrame, name: str, header: bool | None, classes: Sequence[str], model: str
+def encode_labels(
+    path: Path,
+    frame: pd.DataFrame,
+    label: str,
+    *,
+    header: bool | None,
+    classes: Sequence[str],
+    model: str,
 ) -> tuple[Array, Array]:
-    """Return which rows of a file's table (bool) have a label, and theirs as a model of these classes has them.
+    """Return which rows have a label (bool), and these labels as a trained model has them.
 
-    That is, its class numbers, or values where it has no classes. A cell that is written as a class is named is
-    of that class, whatever else it could mean. Raises BadDataError for a class that the model does not know, and
-    for what is no number.
+    Labels become class indices, or values if the model has no classes. A cell that is written exactly as a class is
+    named belongs to this class, even if the cell could also be a missing value or another number.
+
+    Raises BadDataError for an unknown class, for a text instead of a number, and if no row has a label.
     """
-    plain = column_types.plain(frame[name])
+    cells = column_types.normalize_cells(frame[label])
     if classes:
-        found = _words(plain).where(plain.notna(), None)
-        written = reader.written(path, name, header)
-        plain = found if written is None else written.where(written.isin(classes), found)
-    filled = plain.notna().to_numpy()
-    if not filled.any():
-        raise BadDataError(f"{path}: no row has a {name}", "there is nothing to compare answers with")
+        cells = format_labels(cells).where(cells.notna(), None)
+        as_written = reader.read_cells(path, header=header, known_names=(label,))
+        if as_written is not None:
+            written = as_written[label].str.strip()
+            cells = written.where(written.isin(classes), cells)
+    has_label = cells.notna().to_numpy()
+    if not has_label.any():
+        raise BadDataError(f"{path}: column {label} is empty", "add the labels to compare predictions with")
+    labels = cells[has_label]
     if classes:
-        return filled, class_numbers(plain[filled], classes, model)
-    numbers = column_types.numeric(plain[filled])
-    if numbers.isna().any():
-        wrong = str(plain[filled][numbers.isna()].iloc[0])[:40]
-        raise BadDataError(f"the target {name} holds {wrong!r}, which is no number", "mend the row")
-    return filled, numbers.to_numpy(np.float64)
+        return has_label, class_indices(labels, classes, model)
+    return has_label, parse_targets(labels)
 
 
-def _words(plain: pd.Series[Any]) -> pd.Series[Any]:
-    return plain.map(lambda one: f"{one:.15g}" if isinstance(one, float) else one)
+def parse_targets(values: pd.Series[Any]) -> Array:
+    """Return a regression's targets as float64; raises BadDataError for a cell that is not a number."""
+    numbers = column_types.parse_numbers(values)
+    wrong = values[numbers.isna()]
+    if len(wrong):
+        raise BadDataError(
+            f"target {values.name}, row {wrong.index[0] + 1}: found {str(wrong.iloc[0])[:40]!r}, expected a number",
+            "correct the row, or remove it",
+        )
+    targets: Array = numbers.to_numpy(np.float64)
+    return targets
 
 
-def is_scale(values: pd.Series[Any]) -> bool:
-    """Whether a column, or the head of it, holds values of a scale: numbers that are too many, or not whole."""
-    numbers = column_types.numeric(column_types.plain(values))
-    if numbers.notna().mean() < column_types.NEARLY_ALL or numbers.nunique() <= 2:
+def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Return labels as texts: the number 1.0 becomes "1"."""
+    return cells.map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else cell)
+
+
+def is_continuous(values: pd.Series[Any]) -> bool:
+    """Whether a column holds values of a regression: numbers that are not whole, or too many for classes."""
+    numbers = column_types.parse_numbers(column_types.normalize_cells(values))
+    if numbers.notna().mean() < column_types.MIN_SHARE or numbers.nunique() <= 2:
         return False
     if bool((numbers.dropna() % 1 != 0).any()):
         return True
-    return numbers.nunique() > CLASS_NUMBERS and str(values.name).lower() not in PLAIN_NAMES[:2]
-
-
-def _rows(count: int) -> str:
-    return "1 row lacks" if count == 1 else f"{count:,} rows lack"
+    return numbers.nunique() > MAX_NUMERIC_CLASSES and str(values.name).lower() not in LABEL_NAMES[:2]

@@ -1,4 +1,4 @@
-"""Columns that give the target away: what is known only afterwards looks like a perfect feature."""
+"""Columns that reveal the target, such as values that are only known afterwards."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ import numpy as np
 
 from mlctl.data.dataset import Split
 
-ROWS = 4000  # enough to tell
-SUSPICIOUS = 0.985  # of what there is to explain, explained by one column alone
+MAX_ROWS = 4000  # enough to detect a leak
+MIN_ROWS_OF_HALF = 50
+SUSPICIOUS_SHARE = 0.985  # of the target's variation that one column alone explains
+MISSING = -1e30
 
 Array = np.ndarray[Any, Any]
 
 
-def warnings(train: Split, classification: bool) -> list[str]:
-    """Return a line for each column that predicts the target almost alone, on rows that it was not fitted to."""
-    few = train.take(np.arange(min(len(train), ROWS)))
-    half = len(few) // 2
-    if half < 50:
+def warn_of_leakage(train: Split, *, classification: bool) -> list[str]:
+    """Return a warning for each column that alone predicts the target almost perfectly.
+
+    A small tree learns from one half of the rows and is scored on the other half.
+    """
+    rows = train.take(np.arange(min(len(train), MAX_ROWS)))
+    half = len(rows) // 2
+    if half < MIN_ROWS_OF_HALF:
         return []
+    # a regression compares ranks, so that a few large values cannot hide that all others are explained
+    targets = rows.targets if classification else rows.targets.argsort(kind="stable").argsort(kind="stable")
     lines = []
-    # a regression's ranks: a few great values must not hide what explains all others
-    targets = few.targets if classification else few.targets.argsort(kind="stable").argsort(kind="stable")
-    for name in few.inputs:
-        explained = _explained(few.inputs[name], targets, half, classification)
-        if explained > SUSPICIOUS:
+    for name in rows.inputs:
+        explained = _explained_share(rows.inputs[name], targets, half, classification=classification)
+        if explained > SUSPICIOUS_SHARE:
             lines.append(
                 f"warning: {name} alone explains {explained:.1%} of the target: is it known before the target is?"
                 f" --set column.{name}=drop leaves it out"
@@ -33,32 +38,33 @@ def warnings(train: Split, classification: bool) -> list[str]:
     return lines
 
 
-def _explained(values: Any, targets: Array, half: int, classification: bool) -> float:
+def _explained_share(values: Any, targets: Array, half: int, *, classification: bool) -> float:
     """Return the share of the second half's errors that a small tree on this column avoids (1: all)."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-    codes = _codes(values, targets, half)
-    tree = DecisionTreeClassifier if classification else DecisionTreeRegressor
+    features = _as_numbers(values, targets, half)
+    tree_class = DecisionTreeClassifier if classification else DecisionTreeRegressor
     leaves = max(8, 2 * len(np.unique(targets))) if classification else 64
-    fitted = tree(max_leaf_nodes=leaves, min_samples_leaf=2, random_state=0).fit(codes[:half], targets[:half])
-    found, wanted = fitted.predict(codes[half:]), targets[half:]
+    tree = tree_class(max_leaf_nodes=leaves, min_samples_leaf=2, random_state=0)
+    tree.fit(features[:half], targets[:half])
+    predicted, expected = tree.predict(features[half:]), targets[half:]
     if classification:
-        usual = np.bincount(targets[:half]).argmax()
-        errors, without = float((found != wanted).mean()), float((wanted != usual).mean())
+        most_frequent = np.bincount(targets[:half]).argmax()
+        error, baseline = float((predicted != expected).mean()), float((expected != most_frequent).mean())
     else:
-        errors, without = float(((found - wanted) ** 2).mean()), float(wanted.var())
-    return 1 - errors / without if without else 0.0
+        error, baseline = float(((predicted - expected) ** 2).mean()), float(expected.var())
+    return 1 - error / baseline if baseline else 0.0
 
 
-def _codes(values: Any, targets: Array, half: int) -> Array:
-    """Return a column as (n, 1) numbers: words by the first half's mean target of each."""
+def _as_numbers(values: Any, targets: Array, half: int) -> Array:
+    """Return a column as numbers (n, 1); each word becomes the mean of its targets in the first half."""
     if values.dtype.kind == "f":
-        numbers: Array = np.nan_to_num(values.to_numpy(), nan=-1e30)
+        numbers: Array = np.nan_to_num(values.to_numpy(), nan=MISSING)
         return numbers[:, np.newaxis]
     words = values.fillna("").astype(str)
     means = {
         word: float(targets[:half][rows].mean())
         for word, rows in words[:half].groupby(words[:half]).indices.items()
     }
-    known: Array = words.map(lambda word: means.get(word, -1e30)).to_numpy(np.float64)
-    return known[:, np.newaxis]
+    encoded: Array = words.map(lambda word: means.get(word, MISSING)).to_numpy(np.float64)
+    return encoded[:, np.newaxis]

@@ -1,133 +1,218 @@
-"""Reading a table that nobody has described, whole or a part at a time; `layout` finds how it is written."""
+"""Reading tables from files, as a whole or in batches of rows.
+
+To add a file format, write a function like `_read_parquet` and add its suffixes to `READERS`.
+"""
 
 from __future__ import annotations
 
 import codecs
 import gzip
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.data.tables.dialect import Dialect, check_names, sniff
-from mlctl.domain.missing_values import OUR_OWN
+from mlctl.data.tables.dialect import Dialect, detect_dialect, require_unique_names
+from mlctl.domain.missing_values import EXTRA_WORDS
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BLOCK_BYTES = 1 << 20
-PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_COMMA_NUMBER = r"\s*[$€£]?\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*[%$€£]?\s*"  # 1.234,50 €
+_DECIMAL_COMMA_NUMBER = r"\s*[$€£]?\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*[%$€£]?\s*"  # 1.234,50 €
+_AS_WRITTEN: Mapping[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": None}
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of this name is read as a table."""
-    return name.lower().endswith((*PARQUET, *CSV))
+    """Whether mlctl reads a file of this name as a table."""
+    return name.lower().endswith(SUFFIXES)
 
 
-def read(path: Path, header: bool | None = None, known: Collection[str] = ()) -> tuple[pd.DataFrame, str]:
-    """Return the table as it is, and in words how it was read.
+def read_table(
+    path: Path, *, header: bool | None = None, known_names: Collection[str] = ()
+) -> tuple[pd.DataFrame, str]:
+    """Return a table with its cells unconverted, and a description of its format.
 
-    `header` None finds it, and sees it in any name of `known`. Raises BadDataError where the file is no whole
-    table.
+    Raises BadDataError if the file holds no complete table.
+
+    Args:
+        path: File of any format in `READERS`.
+        header: Whether the first row names the columns; None detects it.
+        known_names: Possible column names; a first row with one of them is the header.
     """
-    import pandas as pd
-
-    if path.name.lower().endswith(PARQUET):
-        try:
-            import pyarrow.parquet
-
-            check_names(path, pyarrow.parquet.read_schema(path).names)
-            frame = pd.read_parquet(path)
-            frame.columns = [str(name).strip() for name in frame.columns]
-        except (OSError, ValueError, ImportError) as exc:
-            raise BadDataError(f"{path} is no Parquet file: {_line(exc)}", "look at the file") from exc
-        said = "Parquet"
-    else:
-        layout = sniff(path, header, known)
-        frame, said = _read_text(path, layout), str(layout)
+    frame, description = _reader_of(path)(path, header, known_names)
     if frame.empty or not len(frame.columns):
-        raise BadDataError(f"{path} has no rows", "a table needs a header and rows")
-    return frame, said
+        raise BadDataError(f"{path} has no rows", "a table needs a header and at least one row")
+    return frame, description
 
 
-def written(path: Path, column: str, header: bool | None) -> pd.Series[Any] | None:
-    """Return a column's cells as they stand in a text file, words of a gap among them; None for Parquet."""
-    if path.name.lower().endswith(PARQUET):
+def read_head(path: Path, rows: int = 200) -> pd.DataFrame:
+    """Return the first rows; raises BadDataError if the file holds no table."""
+    if is_delimited(path):
+        return _parse(path, detect_dialect(path), nrows=rows)
+    return read_table(path)[0].head(rows)
+
+
+def read_cells(
+    path: Path, *, header: bool | None = None, known_names: Collection[str] = ()
+) -> pd.DataFrame | None:
+    """Return all cells of a text file as they are written, such as "NA" and ""; None for other formats."""
+    if not is_delimited(path):
         return None
-    as_is = {"dtype": str, "keep_default_na": False, "na_values": None}
-    return _read_text(path, sniff(path, header, (column,)), **as_is)[column].str.strip()
+    return _parse(path, detect_dialect(path, header=header, known_names=known_names), **_AS_WRITTEN)
 
 
-def parts(path: Path, rows: int, known: Collection[str], texts: Collection[str]) -> Iterator[pd.DataFrame]:
-    """Yield a text file's table, at most so many rows at once.
+def read_batches(
+    path: Path, rows: int, *, known_names: Collection[str], text_columns: Collection[str]
+) -> Iterator[pd.DataFrame]:
+    """Yield a table in batches of at most `rows` rows.
 
-    `known` are column names to look for: a first row that has one is the header. Of them, `texts` are read
-    as they stand; any other column is numbers where a part of it holds nothing else. Raises BadDataError
-    where the file is no whole table.
+    Raises BadDataError if the file holds no complete table.
+
+    Args:
+        path: File of any format in `READERS`.
+        rows: Maximum number of rows in a batch.
+        known_names: Possible column names; a first row with one of them is the header.
+        text_columns: Columns of a text file whose cells stay texts; any other column becomes numbers in each batch
+            that holds only numbers.
     """
     import pandas as pd
 
-    layout = sniff(path, known=known)
-    with _reading(path):
-        how = _how(path, layout)
-        first = pd.read_csv(path, **how, nrows=1)
-        named = zip(first.columns, _names(first, layout), strict=True)
-        kinds: dict[Any, Any] = {column: str for column, name in named if name in texts}
-        with pd.read_csv(path, **how, chunksize=rows, dtype=kinds) as reader:
-            for frame in reader:
-                yield _finished(frame, layout)
+    if _reader_of(path) is _read_parquet:
+        yield from _parquet_batches(path, rows)
+        return
+    if not is_delimited(path):
+        frame, _ = read_table(path)
+        yield from (frame[start : start + rows] for start in range(0, len(frame), rows))
+        return
+    dialect = detect_dialect(path, known_names=known_names)
+    with _pandas_errors(path):
+        arguments = _pandas_arguments(path, dialect)
+        first = pd.read_csv(path, **arguments, nrows=1)
+        named = zip(first.columns, _column_names(first, dialect), strict=True)
+        types: dict[Any, Any] = {column: str for column, name in named if name in text_columns}
+        with pd.read_csv(path, **arguments, chunksize=rows, dtype=types) as batches:
+            for frame in batches:
+                yield _clean(frame, dialect)
 
 
-def head(path: Path, rows: int = 200) -> pd.DataFrame:
-    """Return a text file's first rows; raises BadDataError where it is no table."""
-    layout = sniff(path)
-    return _read_text(path, layout, nrows=rows)
+def count_rows(path: Path) -> int | None:
+    """Return the number of rows if the file says it without being read, else None."""
+    if _reader_of(path) is not _read_parquet:
+        return None
+    import pyarrow.parquet
+
+    rows: int = pyarrow.parquet.read_metadata(path).num_rows
+    return rows
 
 
-def _read_text(path: Path, layout: Dialect, **more: Any) -> pd.DataFrame:
+def is_delimited(path: Path) -> bool:
+    """Whether a table is a text file."""
+    return _reader_of(path) is _read_delimited
+
+
+def _reader_of(path: Path) -> Reader:
+    name = path.name.lower()
+    return next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), _read_delimited)
+
+
+def _read_delimited(
+    path: Path, header: bool | None, known_names: Collection[str]
+) -> tuple[pd.DataFrame, str]:
+    dialect = detect_dialect(path, header=header, known_names=known_names)
+    return _parse(path, dialect), str(dialect)
+
+
+def _read_parquet(path: Path, header: bool | None, known_names: Collection[str]) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
-    with _reading(path):
-        return _finished(pd.read_csv(path, **(_how(path, layout) | more)), layout)
+    try:
+        import pyarrow.parquet
+
+        require_unique_names(path, pyarrow.parquet.read_schema(path).names)
+        frame = pd.read_parquet(path).reset_index(drop=True)
+    except (OSError, ValueError, ImportError) as exc:
+        raise BadDataError(
+            f"{path} is not a readable Parquet file: {_one_line(exc)}", "write it again"
+        ) from exc
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return frame, "Parquet"
+
+
+def _parquet_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
+                yield batch.select(names).to_pandas()
+    except (pyarrow.ArrowException, OSError) as exc:
+        raise BadDataError(
+            f"{path} is not a readable Parquet file: {_one_line(exc)}", "write it again"
+        ) from exc
+
+
+Reader = Callable[[Path, bool | None, Collection[str]], "tuple[pd.DataFrame, str]"]
+READERS: Mapping[str, Reader] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".csv.gz": _read_delimited,
+    ".tsv.gz": _read_delimited,
+    ".parquet": _read_parquet,
+    ".pq": _read_parquet,
+}
+SUFFIXES = tuple(READERS)
+PARQUET_SUFFIXES = tuple(suffix for suffix, reader in READERS.items() if reader is _read_parquet)
+
+
+def _parse(path: Path, dialect: Dialect, **arguments: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    with _pandas_errors(path):
+        return _clean(pd.read_csv(path, **(_pandas_arguments(path, dialect) | arguments)), dialect)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say what is wrong with a file that pandas cannot read."""
+def _pandas_errors(path: Path) -> Iterator[None]:
+    """Raise BadDataError for whatever pandas cannot read."""
     import pandas as pd
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # it drops the cells that have no name
+            warnings.simplefilter(
+                "error", pd.errors.ParserWarning
+            )  # pandas drops cells of columns without a name
             yield
     except pd.errors.ParserWarning as exc:
-        raise BadDataError(f"{path}: its rows have more cells than its header", "mend the header") from exc
+        raise BadDataError(
+            f"{path}: the rows have more cells than the header", "give every column a name in the first row"
+        ) from exc
     except UnicodeDecodeError as exc:
-        raise BadDataError(f"{path} is neither UTF-8 nor Windows text", "save it as UTF-8") from exc
-    except (ValueError, OSError, EOFError) as exc:  # pandas's parser errors are ValueErrors
-        raise BadDataError(f"{path} is no whole table: {_line(exc)}", "mend the row it names") from exc
+        raise BadDataError(f"{path} is neither UTF-8 nor Windows-1252 text", "save it as UTF-8") from exc
+    except (ValueError, OSError, EOFError) as exc:  # pandas.errors.ParserError is a ValueError
+        raise BadDataError(f"{path} is not a complete table: {_one_line(exc)}", "correct that line") from exc
 
 
-def _how(path: Path, layout: Dialect) -> dict[str, Any]:
+def _pandas_arguments(path: Path, dialect: Dialect) -> dict[str, Any]:
     return {
-        "encoding": _whole_encoding(path, layout.encoding),
-        "sep": layout.delimiter,
-        "header": 0 if layout.header else None,
-        "decimal": layout.decimal,
-        "na_values": OUR_OWN,
+        "encoding": _encoding_of_whole_file(path, dialect.encoding),
+        "sep": dialect.delimiter,
+        "header": 0 if dialect.header else None,
+        "decimal": dialect.decimal,
+        "na_values": EXTRA_WORDS,
         "skipinitialspace": True,
         "low_memory": False,
-        "index_col": None if layout.row_names else False,
+        "index_col": None if dialect.row_names else False,
     }
 
 
-def _whole_encoding(path: Path, sampled: str) -> str:
-    """Return the encoding of all of the file: a byte that is no UTF-8 may come after the sample."""
-    if sampled != "utf-8":
-        return sampled
+def _encoding_of_whole_file(path: Path, detected: str) -> str:
+    """Return the encoding of the whole file: bytes that are not UTF-8 may come after the sample."""
+    if detected != "utf-8":
+        return detected
     decoder = codecs.getincrementaldecoder("utf-8")()
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
@@ -135,28 +220,31 @@ def _whole_encoding(path: Path, sampled: str) -> str:
                 decoder.decode(block)
         except UnicodeDecodeError:
             return "cp1252"
-    return sampled
+    return detected
 
 
-def _finished(frame: pd.DataFrame, layout: Dialect) -> pd.DataFrame:
-    """Return what pandas has read with its columns' names, and numbers such as 1.234,50 as 1234.50."""
-    frame = frame.set_axis(_names(frame, layout), axis="columns")
-    if layout.row_names:
+def _clean(frame: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
+    """Return a frame from pandas with its column names, and with numbers such as 1.234,50 as 1234.50."""
+    frame = frame.set_axis(_column_names(frame, dialect), axis="columns")
+    if dialect.row_names:
         frame = frame.reset_index(drop=True)
-    if layout.decimal == ",":
+    if dialect.decimal == ",":
         for name in frame:
             filled = frame[name].dropna()
-            if filled.dtype.kind == "O" and len(filled) and filled.str.fullmatch(_COMMA_NUMBER).mean() > 0.5:
-                swapped = frame[name].str.replace(".", "").str.replace(",", ".")
-                frame[name] = swapped.where(frame[name].str.fullmatch(_COMMA_NUMBER, na=False), frame[name])
+            if filled.dtype.kind != "O" or not len(filled):
+                continue
+            if filled.str.fullmatch(_DECIMAL_COMMA_NUMBER).mean() > 0.5:
+                is_number = frame[name].str.fullmatch(_DECIMAL_COMMA_NUMBER, na=False)
+                with_point = frame[name].str.replace(".", "").str.replace(",", ".")
+                frame[name] = with_point.where(is_number, frame[name])
     return frame
 
 
-def _names(frame: pd.DataFrame, layout: Dialect) -> list[str]:
-    if layout.header:
+def _column_names(frame: pd.DataFrame, dialect: Dialect) -> list[str]:
+    if dialect.header:
         return [str(name).strip() for name in frame.columns]
     return [f"c{number}" for number in range(1, len(frame.columns) + 1)]
 
 
-def _line(exc: BaseException) -> str:
+def _one_line(exc: BaseException) -> str:
     return " ".join(str(exc).split())[:200]

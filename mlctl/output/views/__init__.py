@@ -1,4 +1,7 @@
-"""Which tables a value makes for people, and which document it is for programs: one file a noun."""
+"""The tables of each answer for people, and its JSON document for programs: one module per subject.
+
+Importing a module registers its views with `tables` and `document`.
+"""
 
 from mlctl.output.views import (
     automl,

@@ -1,4 +1,4 @@
-"""How a leaderboard, and the plan of one, are shown."""
+"""Views of a leaderboard and of an automl plan."""
 
 from __future__ import annotations
 
@@ -6,73 +6,92 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.automl import BLEND, Automl, AutomlPlan
-from mlctl.output.render import Cell, Column, Table, number
+from mlctl.domain.automl import BLEND, AutomlPlan, AutomlResult, LeaderboardEntry
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn
+from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import model_table, run_document
-from mlctl.output.words import span
+from mlctl.units import format_duration
 
-SHOWN = 12
-STATES = {"done": "green", "failed": "red"}
+MAX_ROWS = 12
+MAX_OTHER_METRICS = 3
+STATE_COLORS = {"done": "green", "failed": "red"}
 
 
 @tables.register
-def _(answer: Automl) -> list[Table]:
-    goal = answer.objective.metric
-    others = [name for name in answer.leaderboard[0].metrics if name != goal][:3]
+def _(answer: AutomlResult) -> list[AnswerTable]:
+    metric = answer.objective.metric
+    others = [name for name in answer.leaderboard[0].metrics if name != metric][:MAX_OTHER_METRICS]
     columns = (
-        Column("model", keep=9), Column(goal, right=True, keep=9),
-        *(Column(name, right=True, keep=5) for name in others),
-        Column("share", right=True, keep=7), Column("rounds", right=True, keep=4), Column("took", right=True, keep=4),
-        Column("state", keep=6), Column("why", keep=3),
-    )  # fmt: skip
-    rows = [
-        [Text(one.model, "bold") if one.model == BLEND else one.model, Cell(one.score, number(one.score)),
-         *(Cell(one.metrics.get(name), number(one.metrics.get(name))) for name in others),
-         Cell(one.weight, f"{one.weight:.2f}" if one.weight else ""), one.rounds or "",
-         Cell(one.duration_s, span(one.duration_s) if one.duration_s else ""),
-         Text(one.state, STATES.get(one.state, "")), one.why]
-        for one in answer.leaderboard[:SHOWN]
-    ]  # fmt: skip
-    caption = f"{answer.ended}, objective {answer.objective} on the validation rows"
-    if len(answer.leaderboard) > SHOWN:
-        caption += f"; the best {SHOWN} of {len(answer.leaderboard)}, -o json has all"
-    return [Table(columns, rows, caption=caption), model_table(answer.run, "The logged model")]
+        TableColumn("model", keep=9),
+        TableColumn(metric, right=True, keep=9),
+        *(TableColumn(name, right=True, keep=5) for name in others),
+        TableColumn("weight", right=True, keep=7),
+        TableColumn("rounds", right=True, keep=4),
+        TableColumn("duration", right=True, keep=4),
+        TableColumn("state", keep=6),
+        TableColumn("reason", keep=3),
+    )
+    rows = [_leaderboard_row(entry, others) for entry in answer.leaderboard[:MAX_ROWS]]
+    caption = f"{answer.end_reason}, objective {answer.objective} on the validation rows"
+    if len(answer.leaderboard) > MAX_ROWS:
+        caption += f"; the best {MAX_ROWS} of {len(answer.leaderboard)}, use -o json for all"
+    leaderboard = AnswerTable(columns=columns, rows=rows, caption=caption)
+    return [leaderboard, model_table(answer.run, "Logged model")]
+
+
+def _leaderboard_row(entry: LeaderboardEntry, others: list[str]) -> list[Any]:
+    return [
+        Text(entry.model, "bold") if entry.model == BLEND else entry.model,
+        TableCell(entry.score, format_number(entry.score)),
+        *(TableCell(entry.metrics.get(name), format_number(entry.metrics.get(name))) for name in others),
+        TableCell(entry.weight, f"{entry.weight:.2f}" if entry.weight else ""),
+        entry.rounds or "",
+        TableCell(entry.duration_s, format_duration(entry.duration_s) if entry.duration_s else ""),
+        Text(entry.state, STATE_COLORS.get(entry.state, "")),
+        entry.reason,
+    ]
 
 
 @document.register
-def _(answer: Automl) -> Any:
+def _(answer: AutomlResult) -> Any:
     return {
         **run_document(answer.run),
         "objective": str(answer.objective),
-        "ended": answer.ended,
+        "ended": answer.end_reason,
         "leaderboard": [
             {
-                "model": one.model, "score": one.score, "metrics": dict(one.metrics), "run_id": one.run_id,
-                "family": one.family, "params": dict(one.params), "weight": one.weight, "rounds": one.rounds,
-                "state": one.state, "duration_s": one.duration_s, "why": one.why,
+                "model": entry.model,
+                "score": entry.score,
+                "metrics": dict(entry.metrics),
+                "run_id": entry.run_id,
+                "family": entry.family,
+                "params": dict(entry.params),
+                "weight": entry.weight,
+                "rounds": entry.rounds,
+                "state": entry.state,
+                "duration_s": entry.duration_s,
+                "why": entry.reason,
             }
-            for one in answer.leaderboard
+            for entry in answer.leaderboard
         ],
-    }  # fmt: skip
+    }
 
 
 @tables.register
-def _(answer: AutomlPlan) -> list[Table]:
+def _(answer: AutomlPlan) -> list[AnswerTable]:
+    columns = (TableColumn("model", keep=9), TableColumn("family", keep=7), TableColumn("parameters", keep=8))
     rows = [
-        (model, family, " ".join(f"{name}={value}" for name, value in told.items()))
-        for model, family, told in answer.models
+        (model, family, " ".join(f"{name}={value}" for name, value in params.items()))
+        for model, family, params in answer.models
     ]
-    goal = answer.objective or "the recipe's"
-    made = "ratios and places are made" if answer.featurize else "columns are taken as they are"
-    return [
-        Table(
-            (Column("model", keep=9), Column("family", keep=7), Column("told", keep=8)),
-            rows,
-            caption=f"{span(answer.timeout_s)}, objective {goal}, {made}; then LightGBM's parameters are searched",
-            notes=answer.notes,
-        )
-    ]
+    objective = answer.objective or "of the recipe"
+    features = "with derived columns" if answer.featurize else "without derived columns"
+    caption = (
+        f"{format_duration(answer.timeout_s)}, objective {objective}, {features}; "
+        "then mlctl searches LightGBM's parameters"
+    )
+    return [AnswerTable(columns=columns, rows=rows, caption=caption, notes=answer.notes)]
 
 
 @document.register
@@ -83,6 +102,7 @@ def _(answer: AutomlPlan) -> Any:
         "timeout_s": answer.timeout_s,
         "featurize": answer.featurize,
         "models": [
-            {"model": model, "family": family, "params": dict(told)} for model, family, told in answer.models
+            {"model": model, "family": family, "params": dict(params)}
+            for model, family, params in answer.models
         ],
     }

@@ -1,4 +1,4 @@
-"""How differences and curves are shown."""
+"""Views of the differences between runs, of metric curves and of downloaded artifacts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.run_queries import Curves, DownloadedArtifact, RunDiff
-from mlctl.output.chart import chart
-from mlctl.output.render import Cell, Column, Table
+from mlctl.output.charts import draw_chart
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.views.base import document, tables
 
-VERDICTS = {"better": "green", "worse": "red"}
-LONGEST = 26
+VERDICT_COLORS = {"better": "green", "worse": "red"}
+MAX_VALUE_LENGTH = 26
 
 
 @document.register
@@ -30,53 +30,63 @@ def _(answer: RunDiff) -> Any:
 
 
 @tables.register
-def _(answer: RunDiff) -> list[Table]:
-    names = [f"{run.run_name} ({run.run_id[:8]})" for run in (answer.a, answer.b)]
+def _(answer: RunDiff) -> list[AnswerTable]:
     columns = (
-        Column("what", keep=7),
-        Column("differs", keep=9),
-        Column(names[0], True, keep=9),
-        Column(names[1], True, keep=9),
-        Column("", keep=9),
+        TableColumn("kind", keep=7),
+        TableColumn("name", keep=9),
+        *(
+            TableColumn(f"{run.run_name} ({run.run_id[:8]})", right=True, keep=9)
+            for run in (answer.a, answer.b)
+        ),
+        TableColumn("change", keep=9),
     )
     rows: list[tuple[Any, ...]] = []
     metrics = sorted(answer.metrics, key=lambda name: (not name.startswith(("best_", "test_")), name))
     for name in metrics:
         a, b = answer.metrics[name]
-        said = answer.verdicts.get(name, "")
+        verdict = answer.verdicts.get(name, "")
         change = f" ({b - a:+.4g})" if a is not None and b is not None else ""
-        rows.append(("metric", name, a, b, Text((said + change).strip(), style=VERDICTS.get(said, ""))))
+        rows.append(("metric", name, a, b, Text((verdict + change).strip(), VERDICT_COLORS.get(verdict, ""))))
     for part in ("params", "data", "code", "environment"):
         values: Mapping[str, tuple[Any, Any]] = getattr(answer, part)
-        rows += [(part.removesuffix("s"), name, *map(_short, values[name]), "") for name in sorted(values)]
-    return [Table(columns, rows, empty="they do not differ")]
+        rows += [(part.removesuffix("s"), name, *map(_shorten, values[name]), "") for name in sorted(values)]
+    return [AnswerTable(columns=columns, rows=rows, empty="no differences")]
 
 
-def _short(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     if value is None:
-        return Cell(None, Text("none", style="dim"))
+        return TableCell(None, Text("none", style="dim"))
     text = " ".join(str(value).split())
-    return Cell(value, text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return TableCell(value, text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…")
 
 
 @document.register
 def _(answer: Curves) -> Any:
-    return {"metric": answer.metric, "saved": answer.saved, "runs": [asdict(one) for one in answer.curves]}
+    return {
+        "metric": answer.metric,
+        "saved": answer.saved,
+        "runs": [asdict(curve) for curve in answer.curves],
+    }
 
 
 @tables.register
-def _(answer: Curves) -> list[Table]:
-    columns = (Column("run", keep=9), Column("id"), Column("step", True), Column(answer.metric, True))
+def _(answer: Curves) -> list[AnswerTable]:
+    columns = (
+        TableColumn("run", keep=9),
+        TableColumn("id"),
+        TableColumn("step", right=True),
+        TableColumn(answer.metric, right=True),
+    )
     rows = [
-        (one.run_name, one.run_id, step, value)
-        for one in answer.curves
-        for step, value in zip(one.steps, one.values, strict=True)
+        (curve.run_name, curve.run_id, step, value)
+        for curve in answer.curves
+        for step, value in zip(curve.steps, curve.values, strict=True)
     ]
-    return [
-        Table(
-            columns, rows, drawing=lambda width, colored: chart(answer.metric, answer.curves, width, colored)
-        )
-    ]
+
+    def drawing(width: int, colored: bool) -> Text:
+        return draw_chart(answer.metric, answer.curves, width=width, colored=colored)
+
+    return [AnswerTable(columns=columns, rows=rows, drawing=drawing)]
 
 
 @document.register
@@ -85,5 +95,6 @@ def _(answer: DownloadedArtifact) -> Any:
 
 
 @tables.register
-def _(answer: DownloadedArtifact) -> list[Table]:
-    return [Table((Column("artifact", keep=9), Column("is now", keep=9)), [(answer.path, answer.file)])]
+def _(answer: DownloadedArtifact) -> list[AnswerTable]:
+    columns = (TableColumn("artifact", keep=9), TableColumn("downloaded to", keep=9))
+    return [AnswerTable(columns=columns, rows=[(answer.path, answer.file)])]

@@ -1,8 +1,8 @@
-"""How registered models and their versions are shown."""
+"""Views of registered models and their versions, and of evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,12 +20,13 @@ from mlctl.domain.registry import (
     Registration,
     RemovedModel,
 )
-from mlctl.output.render import PAIR, Cell, Column, Table
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
+from mlctl.output.text import format_age, format_time
 from mlctl.output.views.base import document, tables
-from mlctl.output.words import ago, size
+from mlctl.units import format_size
 
-KEY_METRICS = 2  # in a list; models show has all
-COLOURS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
+MAX_LIST_METRICS = 2  # in a list; `models show` has all
+STAGE_COLORS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
 
 
 @document.register
@@ -34,204 +35,224 @@ def _(answer: Registration) -> Any:
 
 
 @tables.register
-def _(answer: Registration) -> list[Table]:
+def _(answer: Registration) -> list[AnswerTable]:
     rows = [
         ("model", Text(answer.name, style="bold")),
-        ("version", answer.version if answer.created else f"{answer.version} (was registered already)"),
-        ("from", answer.source),
+        ("version", answer.version if answer.created else f"{answer.version} (registered before)"),
+        ("source", answer.source),
         ("run", answer.run_id or ""),
-        *_reached(answer.metrics),
+        *((name, value) for name, value in answer.metrics.items() if name != "best_epoch"),
     ]
-    return [Table(PAIR, [row for row in rows if row[1] not in ("", None)])]
+    return [pair_table([row for row in rows if row[1] not in ("", None)])]
 
 
-def _version_document(one: RegisteredVersion) -> dict[str, Any]:
+def _version_document(version: RegisteredVersion) -> dict[str, Any]:
     return {
-        "version": one.version,
-        "stage": one.stage,
-        "alias": list(one.alias),
-        "run_id": one.run_id,
-        "metrics": dict(one.metrics),
-        "created": one.created.isoformat() if one.created else None,
-        "source": one.source,
-        "uri": one.uri,
-        "description": one.description,
-        "tags": dict(one.tags),
+        "version": version.version,
+        "stage": version.stage,
+        "alias": list(version.alias),
+        "run_id": version.run_id,
+        "metrics": dict(version.metrics),
+        "created": version.created.isoformat() if version.created else None,
+        "source": version.source,
+        "uri": version.uri,
+        "description": version.description,
+        "tags": dict(version.tags),
     }
 
 
-def _model_document(one: RegisteredModel) -> dict[str, Any]:
-    versions = [_version_document(version) for version in one.versions]
-    return {"name": one.name, "versions": versions, "description": one.description, "tags": dict(one.tags)}
+def _model_document(model: RegisteredModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "versions": [_version_document(version) for version in model.versions],
+        "description": model.description,
+        "tags": dict(model.tags),
+    }
 
 
 @document.register
 def _(answer: ModelList) -> Any:
-    return [_model_document(one) for one in answer.models]
+    return [_model_document(model) for model in answer.models]
 
 
 @document.register
 def _(answer: ModelDetail) -> Any:
-    found = _model_document(answer.model)
-    if lineage := answer.lineage:
-        said = {**asdict(lineage), "data": asdict(lineage.data) if lineage.data else None}
-        found["versions"][0]["lineage"] = said
-    return [found]
+    model = _model_document(answer.model)
+    if answer.lineage:
+        model["versions"][0]["lineage"] = asdict(answer.lineage)
+    return [model]
 
 
 @tables.register
-def _(answer: ModelList) -> list[Table]:
-    versions = [one for model in answer.models for one in model.versions]
-    names = _key_metrics(versions)
+def _(answer: ModelList) -> list[AnswerTable]:
+    versions = [version for model in answer.models for version in model.versions]
+    metrics = _metrics_to_show(versions)[:MAX_LIST_METRICS]
     columns = (
-        Column("model", keep=9), Column("version", right=True, keep=9), Column("holds", keep=9), *_metric_columns(names),
-        Column("age", keep=6), Column("aliases", keep=3),
-    )  # fmt: skip
+        TableColumn("model", keep=9),
+        TableColumn("version", right=True, keep=9),
+        TableColumn("stage", keep=9),
+        *_metric_columns(metrics),
+        TableColumn("created", keep=6),
+        TableColumn("aliases", keep=3),
+    )
     rows: list[Sequence[Any]] = []
     for model in answer.models:
-        rows += [[model.name, *_version_row(one, names)] for one in model.versions]
+        rows += [[model.name, *_version_row(version, metrics)] for version in model.versions]
         if not model.versions:
             rows.append([model.name, "none", *[""] * (len(columns) - 2)])
-    return [Table(columns, rows, empty="no registered models yet")]
+    return [AnswerTable(columns=columns, rows=rows, empty="no registered models")]
 
 
 @tables.register
-def _(answer: ModelDetail) -> list[Table]:
+def _(answer: ModelDetail) -> list[AnswerTable]:
     if answer.lineage is None:
-        return _whole(answer.model)
-    one, lineage = answer.model.versions[0], answer.lineage
+        return _all_versions(answer.model)
+    version, lineage = answer.model.versions[0], answer.lineage
     data = lineage.data
     rows: list[tuple[str, Any]] = [
-        ("model", Text(f"{one.name} version {one.version}", style="bold")),
-        ("holds", _stage(one)),
-        ("aliases", ", ".join(one.alias)),
-        ("about", one.description),
-        ("to serve", one.uri),
-        (
-            "registered",
-            f"{one.created.astimezone():%Y-%m-%d %H:%M:%S} ({ago(one.created)})" if one.created else "",
-        ),
-        ("from", one.source),
-        ("run", f"{lineage.run_name} ({one.run_id})" if lineage.run_name else one.run_id or ""),
+        ("model", Text(f"{version.name} version {version.version}", style="bold")),
+        ("stage", _stage(version)),
+        ("aliases", ", ".join(version.alias)),
+        ("description", version.description),
+        ("uri", version.uri),
+        ("created", format_time(version.created)),
+        ("source", version.source),
+        ("run", f"{lineage.run_name} ({version.run_id})" if lineage.run_name else version.run_id or ""),
         ("data", f"{data.name}, {data.rows:,} rows, from {data.source}" if data else ""),
         ("data sha256", data.sha256 if data else ""),
-        ("takes", "; ".join(lineage.inputs)),
-        ("answers", "; ".join(lineage.outputs)),
-        ("flavors", ", ".join(f"{name} {release}".strip() for name, release in lineage.flavors.items())),
-        ("size", size(lineage.size_bytes)),
+        ("inputs", "; ".join(lineage.inputs)),
+        ("outputs", "; ".join(lineage.outputs)),
+        ("flavors", ", ".join(f"{name} {library}".strip() for name, library in lineage.flavors.items())),
+        ("size", format_size(lineage.size_bytes)),
         *[("note", Text(note, style="yellow")) for note in lineage.notes],
     ]
+    metrics, params, tags = (
+        list(version.metrics.items()),
+        sorted(lineage.params.items()),
+        sorted(version.tags.items()),
+    )
     return [
-        Table(PAIR, [row for row in rows if row[1]]),
-        *([Table(PAIR, list(one.metrics.items()), "Metrics of the kept model")] if one.metrics else []),
-        *([Table(PAIR, sorted(lineage.params.items()), "Params")] if lineage.params else []),
-        *([Table(PAIR, sorted(one.tags.items()), "Tags")] if one.tags else []),
+        pair_table([row for row in rows if row[1]]),
+        *([pair_table(metrics, "Metrics of the logged model")] if metrics else []),
+        *([pair_table(params, "Parameters")] if params else []),
+        *([pair_table(tags, "Tags")] if tags else []),
     ]
 
 
-def _whole(model: RegisteredModel) -> list[Table]:
-    names = _key_metrics(model.versions, all_of_them=True)
+def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
+    metrics = _metrics_to_show(model.versions)
     columns = (
-        Column("version", right=True, keep=9), Column("holds", keep=9), *_metric_columns(names),
-        Column("age", keep=6), Column("aliases", keep=3), Column("run", keep=2), Column("about", keep=1),
-    )  # fmt: skip
-    rows = [[*_version_row(one, names), one.run_id or "", one.description] for one in model.versions]
-    about = [("about", model.description), *sorted(model.tags.items())]
-    own = [Table(PAIR, [row for row in about if row[1]])] if any(row[1] for row in about) else []
-    return [Table(columns, rows, model.name, empty=f"{model.name} has no versions"), *own]
+        TableColumn("version", right=True, keep=9),
+        TableColumn("stage", keep=9),
+        *_metric_columns(metrics),
+        TableColumn("created", keep=6),
+        TableColumn("aliases", keep=3),
+        TableColumn("run", keep=2),
+        TableColumn("description", keep=1),
+    )
+    rows = [
+        [*_version_row(version, metrics), version.run_id or "", version.description]
+        for version in model.versions
+    ]
+    versions = AnswerTable(
+        columns=columns, rows=rows, title=model.name, empty=f"{model.name} has no versions"
+    )
+    details = [row for row in [("description", model.description), *sorted(model.tags.items())] if row[1]]
+    return [versions, *([pair_table(details)] if details else [])]
 
 
-def _metric_columns(names: Sequence[str]) -> list[Column]:
+def _metric_columns(names: Sequence[str]) -> list[TableColumn]:
     return [
-        Column(name, right=True, keep=8 if place < KEY_METRICS else 4) for place, name in enumerate(names)
+        TableColumn(name, right=True, keep=8 if rank < MAX_LIST_METRICS else 4)
+        for rank, name in enumerate(names)
     ]
 
 
-def _version_row(one: RegisteredVersion, metrics: Sequence[str]) -> list[Any]:
-    created = one.created.isoformat() if one.created else None
-    figures = [one.metrics.get(name) for name in metrics]
-    return [one.version, _stage(one), *figures, Cell(created, ago(one.created)), ", ".join(one.alias)]
+def _version_row(version: RegisteredVersion, metrics: Sequence[str]) -> list[Any]:
+    created = version.created.isoformat() if version.created else None
+    return [
+        version.version,
+        _stage(version),
+        *(version.metrics.get(name) for name in metrics),
+        TableCell(created, format_age(version.created)),
+        ", ".join(version.alias),
+    ]
 
 
-def _stage(one: RegisteredVersion) -> Text:
-    """Return the stage and, beside it, what an operator's own stages have it hold."""
-    own = [alias for alias in one.alias if alias != one.stage.lower()]
-    shown = [*([] if one.stage == "None" else [one.stage]), *(f"@{alias}" for alias in own)]
-    return Text(", ".join(shown), style=COLOURS.get(one.stage, ""))
+def _stage(version: RegisteredVersion) -> Text:
+    """Return the classic stage, followed by the aliases that custom stages set."""
+    custom = [alias for alias in version.alias if alias != version.stage.lower()]
+    shown = [*([] if version.stage == "None" else [version.stage]), *(f"@{alias}" for alias in custom)]
+    return Text(", ".join(shown), style=STAGE_COLORS.get(version.stage, ""))
 
 
-def _key_metrics(versions: Sequence[RegisteredVersion], all_of_them: bool = False) -> list[str]:
-    """Return the metrics worth a column: what was measured on the test split first, losses last."""
-    names = dict.fromkeys(name for one in versions for name in one.metrics if name != "best_epoch")
-    ordered = sorted(names, key=lambda name: (not name.startswith("test_"), lower_is_better(name)))
-    return ordered if all_of_them else ordered[:KEY_METRICS]
-
-
-def _reached(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
-    return [(name, value) for name, value in metrics.items() if name != "best_epoch"]
+def _metrics_to_show(versions: Sequence[RegisteredVersion]) -> list[str]:
+    """Return the metrics of these versions: those of the test split first, losses last."""
+    names = dict.fromkeys(name for version in versions for name in version.metrics if name != "best_epoch")
+    return sorted(names, key=lambda name: (not name.startswith("test_"), lower_is_better(name)))
 
 
 @document.register
 def _(answer: ModelDiff) -> Any:
     kinds = {"params": answer.params, "metrics": answer.metrics, "data": answer.data, "model": answer.model}
-    found = {kind: {name: list(pair) for name, pair in values.items()} for kind, values in kinds.items()}
-    return {"name": answer.name, "versions": [answer.a, answer.b], **found}
+    differences = {
+        kind: {name: list(pair) for name, pair in values.items()} for kind, values in kinds.items()
+    }
+    return {"name": answer.name, "versions": [answer.a, answer.b], **differences}
 
 
 @tables.register
-def _(answer: ModelDiff) -> list[Table]:
+def _(answer: ModelDiff) -> list[AnswerTable]:
     columns = (
-        Column("", keep=5), Column("name", keep=9),
-        Column(f"version {answer.a}", keep=9), Column(f"version {answer.b}", keep=9),
-    )  # fmt: skip
-    rows = [
-        (kind, name, a, b)
-        for kind, values in (
-            ("metric", answer.metrics), ("param", answer.params), ("data", answer.data), ("model", answer.model),
-        )
-        for name, (a, b) in values.items()
-    ]  # fmt: skip
-    return [Table(columns, rows, empty="the two are the same in all that is recorded")]
+        TableColumn("kind", keep=5),
+        TableColumn("name", keep=9),
+        TableColumn(f"version {answer.a}", keep=9),
+        TableColumn(f"version {answer.b}", keep=9),
+    )
+    kinds = {"metric": answer.metrics, "param": answer.params, "data": answer.data, "model": answer.model}
+    rows = [(kind, name, a, b) for kind, values in kinds.items() for name, (a, b) in values.items()]
+    return [AnswerTable(columns=columns, rows=rows, empty="no recorded differences")]
 
 
 @document.register
 def _(answer: RemovedModel) -> Any:
-    return asdict(answer)
+    return {"name": answer.name, "versions": answer.versions, "whole": answer.model_deleted}
 
 
 @tables.register
-def _(answer: RemovedModel) -> list[Table]:
-    return [
-        Table(
-            (Column("deleted", keep=9), Column("version", keep=9)),
-            [(answer.name, one) for one in answer.versions] or [(answer.name, "")],
-        )
-    ]
+def _(answer: RemovedModel) -> list[AnswerTable]:
+    columns = (TableColumn("deleted", keep=9), TableColumn("version", keep=9))
+    rows = [(answer.name, version) for version in answer.versions] or [(answer.name, "")]
+    return [AnswerTable(columns=columns, rows=rows)]
 
 
 @document.register
 def _(answer: DownloadedModel) -> Any:
-    reference = asdict(answer.reference)
-    return {**reference, "path": answer.path, "size_bytes": answer.size_bytes}
+    return {**asdict(answer.reference), "path": answer.path, "size_bytes": answer.size_bytes}
 
 
 @tables.register
-def _(answer: DownloadedModel) -> list[Table]:
-    rows = [("model", answer.reference.uri), ("copied to", answer.path), ("size", size(answer.size_bytes))]
-    return [Table(PAIR, rows)]
+def _(answer: DownloadedModel) -> list[AnswerTable]:
+    rows = [
+        ("model", answer.reference.uri),
+        ("downloaded to", answer.path),
+        ("size", format_size(answer.size_bytes)),
+    ]
+    return [pair_table(rows)]
 
 
 @document.register
 def _(answer: Evaluation) -> Any:
-    return {**asdict(answer), "data": asdict(answer.data)}
+    return asdict(answer)
 
 
 @tables.register
-def _(answer: Evaluation) -> list[Table]:
+def _(answer: Evaluation) -> list[AnswerTable]:
     rows = [
         ("model", answer.model.uri),
         ("recipe", answer.recipe),
-        (answer.split, f"{answer.rows:,} rows of {answer.data.source}"),
+        ("split", answer.split),
+        ("data", f"{answer.rows:,} rows of {answer.data.source}"),
         *answer.metrics.items(),
     ]
-    return [Table(PAIR, rows)]
+    return [pair_table(rows)]

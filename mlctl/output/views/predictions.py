@@ -1,4 +1,4 @@
-"""How a model's answers are shown: a sentence for one, a table for more, the picture that was asked about."""
+"""Views of predictions and of compared models: a sentence for one row, a table for more, and small images."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.serving import Comparison, Prediction, PredictionFile, Predictions
-from mlctl.output.render import PAIR, Cell, Column, Table, number
+from mlctl.domain.serving import ModelComparison, Prediction, PredictionFile, Predictions
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
+from mlctl.output.text import format_number, is_encodable
 from mlctl.output.views.base import document, tables
-from mlctl.output.words import encodable
 
-SHADES, PLAIN = " ░▒▓█", " .:*#"
+SHADES, ASCII_SHADES = " ░▒▓█", " .:*#"
 CURRENCIES = {"USD": "${}", "EUR": "€{}", "GBP": "£{}"}
-HIGH = 16  # pictures up to this height take two characters a pixel, larger ones half a line
+MAX_FULL_HEIGHT = 16  # pixels of an image; higher ones are drawn with two pixel rows a line
+MAX_PICTURES = 4
+Picture = Sequence[Sequence[float]]
 
 
 @tables.register
-def _(answer: Predictions) -> list[Table]:
+def _(answer: Predictions) -> list[AnswerTable]:
     if len(answer.predictions) == 1:
-        drawn = [drawing(answer.pictures[0])] if answer.pictures else []
-        return [_sentence(answer), *drawn][::-1]
-    drawn = [_side_by_side(answer.pictures)] if 1 < len(answer.pictures) <= 4 else []
-    return [_rows(answer), *drawn]
+        pictures = [_pictures_table(answer.pictures[:1])] if answer.pictures else []
+        return [*pictures, _sentence_table(answer)]
+    pictures = [_pictures_table(answer.pictures)] if 1 < len(answer.pictures) <= MAX_PICTURES else []
+    return [_rows_table(answer), *pictures]
 
 
 @document.register
@@ -32,84 +34,90 @@ def _(answer: Predictions) -> Any:
         "model": answer.model,
         "version": answer.version,
         "predictions": [
-            {key: value for key, value in vars(one).items() if value is not None}
-            for one in answer.predictions
+            {key: value for key, value in vars(prediction).items() if value is not None}
+            for prediction in answer.predictions
         ],
     }
 
 
-def _sentence(answer: Predictions) -> Table:
-    one = answer.predictions[0]
-    return Table(
-        (Column("", keep=9),), [(Cell(one.label or one.value, Text(sentence(answer, one), "bold")),)]
+def _sentence_table(answer: Predictions) -> AnswerTable:
+    prediction = answer.predictions[0]
+    cell = TableCell(prediction.label or prediction.value, Text(sentence(answer, prediction), "bold"))
+    return AnswerTable(columns=(TableColumn("", keep=9),), rows=[(cell,)])
+
+
+def sentence(answer: Predictions, prediction: Prediction) -> str:
+    """Return one prediction as a sentence."""
+    truth = (
+        "" if prediction.true_label is None else f" (it is {_with_unit(prediction.true_label, answer.unit)})"
     )
-
-
-def sentence(answer: Predictions, one: Prediction) -> str:
-    """Return one answer as somebody would say it."""
-    truth = "" if one.true_label is None else f" (it is {_valued(one.true_label, answer.unit)})"
-    if one.label is None:
-        return f"{_valued(one.value, answer.unit)}{truth}"
-    sure = f"probability {one.probability:.2f}"
+    label = prediction.label
+    if label is None:
+        return f"{_with_unit(prediction.value, answer.unit)}{truth}"
     if answer.task == "binary":
-        return f"{one.label}, {one.probability:.2f}{truth}"
-    if one.label.isdigit() and len(one.label) == 1 and answer.pictures:
-        return f"This number is a{'n' if one.label == '8' else ''} {one.label}, {sure}{truth}"
-    return f"This is {one.label}, {sure}{truth}"
+        return f"{label}, {prediction.probability:.2f}{truth}"
+    probability = f"probability {prediction.probability:.2f}"
+    if label.isdigit() and len(label) == 1 and answer.pictures:
+        return f"This number is a{'n' if label == '8' else ''} {label}, {probability}{truth}"
+    return f"This is {label}, {probability}{truth}"
 
 
-def _rows(answer: Predictions) -> Table:
-    labelled = any(one.label is not None for one in answer.predictions)
-    truths = any(one.true_label is not None for one in answer.predictions)
-    columns = [Column("row", right=True, keep=8)]
-    named = len(set(answer.names)) > 1
-    columns += [Column("input", keep=7)] if named else []
-    columns += [Column("label", keep=9), Column("probability", right=True, keep=8)] if labelled else []
-    columns += (
-        [] if labelled else [Column(f"value{f' ({answer.unit})' if answer.unit else ''}", right=True, keep=9)]
-    )
-    columns += (
-        [Column("true label" if labelled else "true value", right=not labelled, keep=8)] if truths else []
-    )
-    rows: list[list[Any]] = []
-    for index, one in enumerate(answer.predictions):
-        row: list[Any] = [index]
-        row += [answer.names[index]] if named else []
-        row += (
-            [one.label, one.probability] if labelled else [Cell(one.value, _valued(one.value, answer.unit))]
+def _rows_table(answer: Predictions) -> AnswerTable:
+    has_labels = any(prediction.label is not None for prediction in answer.predictions)
+    has_truth = any(prediction.true_label is not None for prediction in answer.predictions)
+    has_names = len(set(answer.input_names)) > 1
+    columns = [TableColumn("row", right=True, keep=8)]
+    if has_names:
+        columns.append(TableColumn("input", keep=7))
+    if has_labels:
+        columns += [TableColumn("label", keep=9), TableColumn("probability", right=True, keep=8)]
+    else:
+        columns.append(TableColumn(f"value ({answer.unit})" if answer.unit else "value", right=True, keep=9))
+    if has_truth:
+        columns.append(
+            TableColumn("true label" if has_labels else "true value", right=not has_labels, keep=8)
         )
-        if truths:
-            wrong = labelled and one.label != one.true_label
-            shown = _valued(one.true_label, answer.unit) if not labelled else str(one.true_label)
-            row.append(Cell(one.true_label, Text(shown, style="red" if wrong else "")))
+    rows: list[list[Any]] = []
+    for index, prediction in enumerate(answer.predictions):
+        row: list[Any] = [index]
+        if has_names:
+            row.append(answer.input_names[index])
+        if has_labels:
+            row += [prediction.label, prediction.probability]
+        else:
+            row.append(TableCell(prediction.value, _with_unit(prediction.value, answer.unit)))
+        if has_truth:
+            truth = prediction.true_label
+            is_wrong = has_labels and prediction.label != truth
+            shown = str(truth) if has_labels else _with_unit(truth, answer.unit)
+            row.append(TableCell(truth, Text(shown, style="red" if is_wrong else "")))
         rows.append(row)
-    return Table(columns, rows)
+    return AnswerTable(columns=columns, rows=rows)
 
 
-def _valued(value: Any, unit: str) -> str:
+def _with_unit(value: Any, unit: str) -> str:
     try:
-        figure = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return str(value)
     if unit in CURRENCIES:
-        return CURRENCIES[unit].format(f"{figure:,.0f}")
-    return f"{number(figure)} {unit}".strip()
+        return CURRENCIES[unit].format(f"{number:,.0f}")
+    return f"{format_number(number)} {unit}".strip()
 
 
-def drawing(picture: Sequence[Sequence[float]]) -> Table:
-    """Return a picture in shades, for any terminal."""
-    return Table((Column("", keep=9),), [(line,) for line in _lines(picture)])
+def _pictures_table(pictures: Sequence[Picture]) -> AnswerTable:
+    """Return images side by side in shades, for any terminal."""
+    drawings = [_draw(picture) for picture in pictures]
+    columns = tuple(TableColumn("", keep=9) for _ in drawings)
+    return AnswerTable(columns=columns, rows=list(zip(*drawings, strict=True)))
 
 
-def _side_by_side(pictures: Sequence[Sequence[Sequence[float]]]) -> Table:
-    drawn = [_lines(one) for one in pictures]
-    return Table(tuple(Column("", keep=9) for _ in drawn), list(zip(*drawn, strict=True)))
-
-
-def _lines(picture: Sequence[Sequence[float]]) -> list[str]:
-    shades = SHADES if encodable(SHADES) else PLAIN
+def _draw(picture: Picture) -> list[str]:
+    shades = SHADES if is_encodable(SHADES) else ASCII_SHADES
     top = len(shades) - 1
-    if len(picture) <= HIGH:
+    if (
+        len(picture) <= MAX_FULL_HEIGHT
+    ):  # two characters a pixel, because a character is twice as high as wide
         return ["".join(shades[round(light * top)] * 2 for light in line) for line in picture]
     pairs = zip(picture[::2], [*picture[1::2], picture[-1]], strict=False)
     return [
@@ -119,10 +127,11 @@ def _lines(picture: Sequence[Sequence[float]]) -> list[str]:
 
 
 @tables.register
-def _(answer: PredictionFile) -> list[Table]:
-    rows = [("file", answer.file), ("rows", answer.rows)]
-    rows += [("of an earlier call", answer.resumed)] if answer.resumed else []
-    return [Table(PAIR, rows)]
+def _(answer: PredictionFile) -> list[AnswerTable]:
+    rows: list[tuple[str, Any]] = [("file", answer.file), ("rows", answer.rows)]
+    if answer.resumed:
+        rows.append(("rows from an earlier call", answer.resumed))
+    return [pair_table(rows)]
 
 
 @document.register
@@ -131,29 +140,35 @@ def _(answer: PredictionFile) -> Any:
 
 
 @tables.register
-def _(answer: Comparison) -> list[Table]:
-    columns = [Column("metric", keep=9), *(Column(one, right=True, keep=9) for one in answer.models)]
-    two = len(answer.models) == 2
-    columns += [Column("difference", right=True, keep=7)] if two else []
-    rows = [
-        [name, *values, *([f"{values[1] - values[0]:+.4g}"] if two else [])]
-        for name, values in answer.metrics.items()
+def _(answer: ModelComparison) -> list[AnswerTable]:
+    columns = [
+        TableColumn("metric", keep=9),
+        *(TableColumn(model, right=True, keep=9) for model in answer.models),
     ]
-    return [Table(columns, rows, caption=f"{answer.recipe}: {_scored(answer)}")]
+    rows: list[list[Any]] = [[name, *values] for name, values in answer.metrics.items()]
+    if len(answer.models) == 2:
+        columns.append(TableColumn("difference", right=True, keep=7))
+        for row in rows:
+            row.append(f"{row[2] - row[1]:+.4g}")
+    return [AnswerTable(columns=columns, rows=rows, caption=f"{answer.recipe}: {_describe_rows(answer)}")]
 
 
-def _scored(answer: Comparison) -> str:
-    """Return in words which rows the models were scored on."""
+def _describe_rows(answer: ModelComparison) -> str:
+    """Return which rows the models were evaluated on."""
     rows = f"{answer.rows:,} row{'s' * (answer.rows != 1)}"
-    which = f"all {rows}" if answer.split == "all" else f"{answer.split} split, {rows}"
-    return which + (f" of {answer.data.source}" if answer.data else "")
+    selection = f"all {rows}" if answer.split == "all" else f"{answer.split} split, {rows}"
+    return selection + (f" of {answer.data.source}" if answer.data else "")
 
 
 @document.register
-def _(answer: Comparison) -> Any:
+def _(answer: ModelComparison) -> Any:
     data = answer.data
     return {
-        "recipe": answer.recipe, "split": answer.split, "rows": answer.rows, "models": list(answer.models),
-        "metrics": {name: list(values) for name, values in answer.metrics.items()}, "run_id": answer.run_id,
+        "recipe": answer.recipe,
+        "split": answer.split,
+        "rows": answer.rows,
+        "models": list(answer.models),
+        "metrics": {name: list(values) for name, values in answer.metrics.items()},
+        "run_id": answer.run_id,
         "data": {"source": data.source, "sha256": data.sha256, "rows": data.rows} if data else None,
-    }  # fmt: skip
+    }

@@ -1,4 +1,4 @@
-"""How a project, the doctor's findings and a checked recipe are shown."""
+"""Views of a project, of the doctor's checks and of a checked recipe."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.project import CheckedRecipe, Diagnosis, Project
-from mlctl.output.render import Column, Table
+from mlctl.output.tables import AnswerTable, TableColumn
 from mlctl.output.views.base import document, tables
 
 
 @tables.register
-def _(answer: Project) -> list[Table]:
+def _(answer: Project) -> list[AnswerTable]:
+    columns = (TableColumn("file", keep=9), TableColumn("status", keep=9))
     rows = [
-        (one.path, "written" if one.written else "was there already, left as it is") for one in answer.files
+        (file.path, "written" if file.written else "unchanged, because it exists") for file in answer.files
     ]
-    return [Table((Column("file", keep=9), Column("", keep=9)), rows)]
+    return [AnswerTable(columns=columns, rows=rows)]
 
 
 @document.register
@@ -24,23 +25,30 @@ def _(answer: Project) -> Any:
 
 
 @tables.register
-def _(answer: Diagnosis) -> list[Table]:
-    checks = [("ok" if one.ok else "MEND", one.name, one.found, one.fix) for one in answer.checks]
+def _(answer: Diagnosis) -> list[AnswerTable]:
     columns = (
-        Column("", keep=9),
-        Column("what", keep=9),
-        Column("found", keep=8),
-        Column("what to do", keep=8),
+        TableColumn("status", keep=9),
+        TableColumn("check", keep=9),
+        TableColumn("found", keep=8),
+        TableColumn("fix", keep=8),
     )
-    settings = (Column("setting", keep=9), Column("value", keep=9), Column("from", keep=8))
-    return [Table(columns, checks), Table(settings, list(answer.settings), "Settings")]
+    rows = [("ok" if check.ok else "PROBLEM", check.name, check.found, check.fix) for check in answer.checks]
+    setting_columns = (
+        TableColumn("setting", keep=9),
+        TableColumn("value", keep=9),
+        TableColumn("source", keep=8),
+    )
+    return [
+        AnswerTable(columns=columns, rows=rows),
+        AnswerTable(columns=setting_columns, rows=answer.settings, title="Settings"),
+    ]
 
 
 @document.register
 def _(answer: Diagnosis) -> Any:
     return {
         "ok": answer.ok,
-        "checks": [asdict(one) for one in answer.checks],
+        "checks": [asdict(check) for check in answer.checks],
         "settings": [
             {"name": name, "value": value, "source": source} for name, value, source in answer.settings
         ],
@@ -48,12 +56,20 @@ def _(answer: Diagnosis) -> Any:
 
 
 @tables.register
-def _(answer: CheckedRecipe) -> list[Table]:
-    columns = (Column("step", keep=9), Column("made", keep=8), Column("seconds", right=True, keep=9))
-    rows = [(one.step, one.made, round(one.seconds, 2)) for one in answer.steps]
-    return [Table(columns, rows)]
+def _(answer: CheckedRecipe) -> list[AnswerTable]:
+    columns = (
+        TableColumn("step", keep=9),
+        TableColumn("result", keep=8),
+        TableColumn("seconds", right=True, keep=9),
+    )
+    rows = [(step.step, step.result, round(step.seconds, 2)) for step in answer.steps]
+    return [AnswerTable(columns=columns, rows=rows)]
 
 
 @document.register
 def _(answer: CheckedRecipe) -> Any:
-    return asdict(answer)
+    return {
+        "recipe": answer.recipe,
+        "file": answer.file,
+        "steps": [{"step": step.step, "made": step.result, "seconds": step.seconds} for step in answer.steps],
+    }

@@ -1,4 +1,4 @@
-"""How promotions, their gates and a model's history are shown."""
+"""Views of promotions, of their gate checks and of a model's history."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.registry import Check, History, Move, Promotion
-from mlctl.output.render import PAIR, Cell, Column, Table
+from mlctl.domain.registry import GateCheck, History, HistoryEntry, Promotion
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.views.base import document, tables
 
 
@@ -21,81 +21,87 @@ def _(answer: Promotion) -> Any:
         "stage": answer.stage,
         "replaced": answer.replaced,
         "changed": answer.changed,
-        "checks": [asdict(one) for one in answer.checks],
+        "checks": [asdict(check) for check in answer.checks],
         "dry_run": answer.dry_run,
     }
 
 
 @tables.register
-def _(answer: Promotion) -> list[Table]:
+def _(answer: Promotion) -> list[AnswerTable]:
     if answer.refused:
-        said = Text(f"not moved to {answer.stage}", style="red")
+        outcome = Text(f"not moved to {answer.stage}", style="red")
     elif not answer.changed:
-        said = Text(f"is in {answer.stage} already")
+        outcome = Text(f"already in {answer.stage}")
     else:
-        said = Text(f"{'would be' if answer.dry_run else 'is now'} in {answer.stage}", style="green")
-    rows: list[tuple[str, Any]] = [("model", Text(f"{answer.name} version {answer.version}", style="bold"))]
-    rows.append(("", said))
+        outcome = Text(f"{'would be' if answer.dry_run else 'is now'} in {answer.stage}", style="green")
+    rows: list[tuple[str, Any]] = [
+        ("model", Text(f"{answer.name} version {answer.version}", style="bold")),
+        ("outcome", outcome),
+    ]
     if answer.replaced and answer.replaced != answer.version:
         rows.append(("held by" if answer.refused else "replaces", f"version {answer.replaced}"))
-    rows += [("note", Text(one, style="yellow")) for one in answer.notes]
-    return [Table(PAIR, rows), *([_checks(answer.checks)] if answer.checks else [])]
+    rows += [("note", Text(note, style="yellow")) for note in answer.notes]
+    return [pair_table(rows), *([_checks_table(answer.checks)] if answer.checks else [])]
 
 
-def _checks(checks: Sequence[Check]) -> Table:
+def _checks_table(checks: Sequence[GateCheck]) -> AnswerTable:
     columns = (
-        Column("check", keep=9), Column("wanted", keep=9), Column("found", keep=9), Column("holds", keep=9),
-    )  # fmt: skip
-    rows = [
-        (
-            one.check,
-            one.wanted,
-            one.found,
-            Text("yes", style="green") if one.holds else Text("NO", style="bold red"),
-        )
-        for one in checks
-    ]
-    return Table(columns, rows, "Checks")
+        TableColumn("check", keep=9),
+        TableColumn("required", keep=9),
+        TableColumn("found", keep=9),
+        TableColumn("passed", keep=9),
+    )
+    passed, failed = Text("yes", style="green"), Text("NO", style="bold red")
+    rows = [(check.check, check.wanted, check.found, passed if check.holds else failed) for check in checks]
+    return AnswerTable(columns=columns, rows=rows, title="Checks")
 
 
 @document.register
 def _(answer: History) -> Any:
     return [
         {
-            "at": one.at.isoformat(),
-            "by": one.by,
-            "action": one.action,
-            "stage": one.stage,
-            "version": one.version,
-            "replaced": one.replaced,
-            "reason": one.reason,
-            "checks": [asdict(check) for check in one.checks],
-            "run_id": one.run_id,
-            "data_sha256": one.data_sha256,
-            "released": list(one.released),
+            "at": entry.at.isoformat(),
+            "by": entry.by,
+            "action": entry.action,
+            "stage": entry.stage,
+            "version": entry.version,
+            "replaced": entry.replaced,
+            "reason": entry.reason,
+            "checks": [asdict(check) for check in entry.checks],
+            "run_id": entry.run_id,
+            "data_sha256": entry.data_sha256,
+            "released": list(entry.released),
         }
-        for one in answer.moves
+        for entry in answer.entries
     ]
 
 
 @tables.register
-def _(answer: History) -> list[Table]:
+def _(answer: History) -> list[AnswerTable]:
     columns = (
-        Column("at", keep=9), Column("by", keep=6), Column("action", keep=7), Column("stage", keep=9),
-        Column("version", right=True, keep=9), Column("replaced", right=True, keep=8), Column("reason", keep=5),
-        Column("checks", keep=3),
-    )  # fmt: skip
-    rows = [
-        (
-            Cell(one.at.isoformat(), f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}"), one.by, one.action, one.stage,
-            one.version, one.replaced, one.reason, _summary(one),
-        )
-        for one in answer.moves
-    ]  # fmt: skip
-    held = [f"{stage}: {version or 'nobody'}" for stage, version in answer.holders.items()]
-    caption = f"then held: {', '.join(held)}" if held else ""
-    return [Table(columns, rows, caption=caption, empty=f"{answer.name} was never moved")]
+        TableColumn("time", keep=9),
+        TableColumn("user", keep=6),
+        TableColumn("action", keep=7),
+        TableColumn("stage", keep=9),
+        TableColumn("version", right=True, keep=9),
+        TableColumn("replaced", right=True, keep=8),
+        TableColumn("reason", keep=5),
+        TableColumn("checks", keep=3),
+    )
+    rows = [_entry_row(entry) for entry in answer.entries]
+    stages = ", ".join(f"{stage} = {version or 'none'}" for stage, version in answer.holders.items())
+    caption = f"stages after the last entry: {stages}" if stages else ""
+    return [AnswerTable(columns=columns, rows=rows, caption=caption, empty=f"{answer.name} has no history")]
 
 
-def _summary(move: Move) -> str:
-    return ", ".join(f"{one.check}{'' if one.holds else ' (NO)'}" for one in move.checks)
+def _entry_row(entry: HistoryEntry) -> tuple[Any, ...]:
+    return (
+        TableCell(entry.at.isoformat(), f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        entry.by,
+        entry.action,
+        entry.stage,
+        entry.version,
+        entry.replaced,
+        entry.reason,
+        ", ".join(f"{check.check}{'' if check.holds else ' (failed)'}" for check in entry.checks),
+    )

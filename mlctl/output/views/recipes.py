@@ -1,4 +1,4 @@
-"""How recipes are shown."""
+"""Views of recipes."""
 
 from __future__ import annotations
 
@@ -6,44 +6,46 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.recipes import HyperparameterInfo, RecipeDetail, RecipeList
-from mlctl.output.render import PAIR, Column, Table
+from mlctl.output.tables import AnswerTable, TableColumn, pair_table
 from mlctl.output.views.base import document, tables
 
 
 @tables.register
-def _(answer: RecipeList) -> list[Table]:
-    columns = (Column("recipe", keep=9), Column("what it trains", keep=9), Column("from"))
-    return [Table(columns, [(one.name, one.summary, one.origin) for one in answer.recipes])]
+def _(answer: RecipeList) -> list[AnswerTable]:
+    columns = (TableColumn("recipe", keep=9), TableColumn("trains", keep=9), TableColumn("origin"))
+    rows = [(recipe.name, recipe.summary, recipe.origin) for recipe in answer.recipes]
+    return [AnswerTable(columns=columns, rows=rows)]
 
 
 @document.register
 def _(answer: RecipeList) -> Any:
-    return [asdict(one) for one in answer.recipes]
+    return [asdict(recipe) for recipe in answer.recipes]
 
 
 @tables.register
-def _(answer: RecipeDetail) -> list[Table]:
-    about = Table(
-        PAIR,
-        [
-            ("recipe", answer.name),
-            ("trains", answer.summary),
-            ("objective", answer.objective),
-            ("file", answer.source),
-        ],
-    )
+def _(answer: RecipeDetail) -> list[AnswerTable]:
+    rows = [
+        ("recipe", answer.name),
+        ("trains", answer.summary),
+        ("objective", answer.objective),
+        ("file", answer.source),
+    ]
     return [
-        _settable("Hyperparameters (--set NAME=VALUE)", answer.hyperparameters),
-        *([_settable("Data options (--set NAME=VALUE)", answer.options)] if answer.options else []),
-        about,
+        _values_table("Hyperparameters (--set NAME=VALUE)", answer.hyperparameters),
+        *([_values_table("Data options (--set NAME=VALUE)", answer.options)] if answer.options else []),
+        pair_table(rows),
     ]
 
 
-def _settable(title: str, values: tuple[HyperparameterInfo, ...]) -> Table:
+def _values_table(title: str, values: tuple[HyperparameterInfo, ...]) -> AnswerTable:
     columns = (
-        Column("name", keep=9), Column("default", keep=9), Column("allowed", keep=9), Column("what it is", keep=8)
-    )  # fmt: skip
-    return Table(columns, [(one.name, str(one.default), one.allowed, one.help) for one in values], title)
+        TableColumn("name", keep=9),
+        TableColumn("default", keep=9),
+        TableColumn("allowed", keep=9),
+        TableColumn("description", keep=8),
+    )
+    rows = [(value.name, str(value.default), value.allowed, value.help) for value in values]
+    return AnswerTable(columns=columns, rows=rows, title=title)
 
 
 @document.register

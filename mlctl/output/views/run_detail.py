@@ -1,19 +1,27 @@
-"""How one run is shown whole."""
+"""Views of one run with its details, and of its artifacts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.run import Artifact, Run, RunDetail
+from mlctl.domain.run import Artifact, DataReference, Run, RunDetail
 from mlctl.domain.run_queries import ArtifactList
-from mlctl.output.render import Cell, Column, Table
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn
+from mlctl.output.text import format_time, sparkline
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import figure, run_document, status
-from mlctl.output.words import ago, size, span, sparkline
+from mlctl.output.views.runs import metric_cell, run_document, status_text
+from mlctl.units import format_duration, format_size
+
+METRIC_PREFIXES = {  # title of a column -> prefix of its metrics
+    "best: test": "test_",
+    "best: validation": "best_val_",
+    "last: validation": "val_",
+    "last: training": "",
+}
 
 
 @document.register
@@ -21,153 +29,147 @@ def _(answer: RunDetail) -> dict[str, Any]:
     return {
         **run_document(answer.run),
         "history": {name: list(values) for name, values in answer.histories.items()},
-        "artifacts": [asdict(one) for one in answer.artifacts],
+        "artifacts": [asdict(artifact) for artifact in answer.artifacts],
         "environment": dict(answer.environment),
     }
 
 
 @tables.register
-def _(answer: Run) -> list[Table]:
+def _(answer: Run) -> list[AnswerTable]:
     return [
-        *([_pairs("Params", answer.params)] if answer.params else []),
-        *([_outcome(answer.metrics)] if answer.metrics else []),
-        _about(answer),
+        *([_values_table("Parameters", answer.params)] if answer.params else []),
+        *([_summary_table(answer.metrics)] if answer.metrics else []),
+        _run_table(answer),
     ]
 
 
-def _outcome(metrics: Mapping[str, float]) -> Table:
-    """Return each measure once: what the kept model reached, and where the last epoch stood."""
-    places = {
-        "kept: test": "test_",
-        "kept: validation": "best_val_",
-        "last: validation": "val_",
-        "last: training": "",
+def _summary_table(metrics: Mapping[str, float]) -> AnswerTable:
+    """Return one row per metric: its values for the logged model (the best epoch) and for the last epoch."""
+    names = sorted({_without_prefix(name) for name in metrics} - {"epoch", "learning_rate"})
+    prefixes = {
+        title: prefix
+        for title, prefix in METRIC_PREFIXES.items()
+        if any(prefix + name in metrics for name in names)
     }
-    prefixes = ("test_", "best_val_", "val_", "best_")
-    measures = sorted({_measure(name, prefixes) for name in metrics} - {"epoch", "learning_rate"})
-    used = [title for title, prefix in places.items() if any(prefix + one in metrics for one in measures)]
-    rows = [[one, *(figure(metrics.get(places[title] + one)) for title in used)] for one in measures]
     columns = [
-        Column("metric", keep=9),
-        *(Column(title, right=True, keep=8 - n) for n, title in enumerate(used)),
+        TableColumn("metric", keep=9),
+        *(TableColumn(title, right=True, keep=8 - rank) for rank, title in enumerate(prefixes)),
     ]
-    kept = f"kept is epoch {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
-    return Table(columns, rows, "Metrics", caption=kept)
+    rows = [
+        [name, *(metric_cell(metrics.get(prefix + name)) for prefix in prefixes.values())] for name in names
+    ]
+    caption = f"the best epoch is {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
+    return AnswerTable(columns=columns, rows=rows, title="Metrics", caption=caption)
 
 
-def _measure(name: str, prefixes: tuple[str, ...]) -> str:
-    prefix = next((one for one in prefixes if name.startswith(one)), "")
-    return name[len(prefix) :]
+def _without_prefix(name: str) -> str:
+    for prefix in ("test_", "best_val_", "val_", "best_"):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
 
 
 @tables.register
-def _(answer: RunDetail) -> list[Table]:
+def _(answer: RunDetail) -> list[AnswerTable]:
     run = answer.run
+    tags = {key: value for key, value in run.tags.items() if not key.startswith(("mlctl.", "mlflow."))}
     return [
-        _about(run),
-        _metrics(answer),
-        *([_pairs("Params", run.params)] if run.params else []),
-        *([_files(answer.artifacts)] if answer.artifacts else []),
-        *([_pairs("Environment", answer.environment)] if answer.environment else []),
-        *([_pairs("Tags", own)] if (own := _own_tags(run)) else []),
+        _run_table(run),
+        _metrics_table(answer),
+        *([_values_table("Parameters", run.params)] if run.params else []),
+        *([_artifacts_table(answer.artifacts)] if answer.artifacts else []),
+        *([_values_table("Environment", answer.environment)] if answer.environment else []),
+        *([_values_table("Tags", tags)] if tags else []),
     ]
 
 
-def _about(run: Run) -> Table:
-    data: list[tuple[str, Any]] = []
-    if run.data:
-        splits = ", ".join(f"{key} {value:,}" for key, value in run.data.splits.items())
-        facts = [
-            run.data.name,
-            f"{run.data.rows:,} rows" if run.data.rows else "",
-            size(run.data.size_bytes or None),
-        ]
-        data.append(("data", ", ".join(one for one in facts if one) + (f" ({splits})" if splits else "")))
-        if run.data.synthetic:
-            data.append(("", Text("synthetic: a stand-in, not the real data", style="yellow")))
-        elif run.data.source != run.data.name:
-            data.append(("data from", run.data.source))
-        if run.data.sha256:
-            data.append(("data sha256", run.data.sha256))
+def _run_table(run: Run) -> AnswerTable:
     rows: list[tuple[str, Any]] = [
         ("id", run.run_id),
         ("experiment", run.experiment),
         ("recipe", run.recipe),
-        ("status", status(run)),
-        (
-            "started",
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S} ({ago(run.started_at)})"
-            if run.started_at
-            else "",
-        ),
-        ("took", span(run.duration_s)),
-        *data,
+        ("status", status_text(run)),
+        ("started", format_time(run.started_at)),
+        ("duration", format_duration(run.duration_s)),
+        *(_data_rows(run.data) if run.data else []),
         ("model", run.model_uri or ""),
-        *([("registered", "{} version {}".format(*run.registered.split("/")))] if run.registered else []),
+        ("registered", run.registered.replace("/", " version ")),
         ("parent", run.parent_run_id or ""),
         ("tracking", run.tracking_uri),
     ]
-    return Table((Column("run", keep=9), Column(run.run_name, keep=9)), [row for row in rows if row[1]])
+    columns = (TableColumn("run", keep=9), TableColumn(run.run_name, keep=9))
+    return AnswerTable(columns=columns, rows=[row for row in rows if row[1]])
 
 
-def _metrics(answer: RunDetail) -> Table:
-    metrics = answer.run.metrics
-    first = sorted(
-        (name for name in metrics if name not in answer.histories),
-        key=lambda name: (name != "best_epoch", name),
-    )
-    rest = sorted(answer.histories, key=lambda name: (not name.startswith("val_"), name))
-    rows: list[tuple[Any, ...]] = [
-        (Text(name, style="bold"), figure(metrics[name]), "", "", "") for name in first
+def _data_rows(data: DataReference) -> list[tuple[str, Any]]:
+    splits = ", ".join(f"{name} {rows:,}" for name, rows in data.splits.items())
+    facts = [
+        data.name,
+        f"{data.rows:,} rows" if data.rows else "",
+        format_size(data.size_bytes or None),
     ]
-    for name in rest:
+    summary = ", ".join(fact for fact in facts if fact) + (f" ({splits})" if splits else "")
+    rows: list[tuple[str, Any]] = [("data", summary)]
+    if data.synthetic:
+        rows.append(("data source", Text("synthetic: generated data, not the real data", style="yellow")))
+    elif data.source != data.name:
+        rows.append(("data source", data.source))
+    rows.append(("data sha256", data.sha256))
+    return rows
+
+
+def _metrics_table(answer: RunDetail) -> AnswerTable:
+    metrics = answer.run.metrics
+    single = sorted(set(metrics) - set(answer.histories), key=lambda name: (name != "best_epoch", name))
+    rows: list[tuple[Any, ...]] = [
+        (Text(name, style="bold"), metric_cell(metrics[name]), "", "", "") for name in single
+    ]
+    for name in sorted(answer.histories, key=lambda name: (not name.startswith("val_"), name)):
         values = answer.histories[name]
-        finite = [value for value in values if value == value]
-        low, high = (min(finite), max(finite)) if len(finite) > 1 else (None, None)
-        rows.append((name, figure(metrics.get(name)), low, high, sparkline(values)))
+        comparable = [value for value in values if value == value]  # without NaN
+        low, high = (min(comparable), max(comparable)) if len(comparable) > 1 else (None, None)
+        rows.append((name, metric_cell(metrics.get(name)), low, high, sparkline(values)))
     columns = (
-        Column("metric", keep=9),
-        Column("value", right=True, keep=9),
-        Column("lowest", right=True, keep=4),
-        Column("highest", right=True, keep=4),
-        Column("by epoch", keep=5),
+        TableColumn("metric", keep=9),
+        TableColumn("value", right=True, keep=9),
+        TableColumn("lowest", right=True, keep=4),
+        TableColumn("highest", right=True, keep=4),
+        TableColumn("by epoch", keep=5),
     )
-    return Table(
-        columns,
-        rows,
-        "Metrics (best_ and test_: the kept model; others: the last epoch)",
+    return AnswerTable(
+        columns=columns,
+        rows=rows,
+        title="Metrics (best_ and test_: the logged model; others: the last epoch)",
         empty="no metrics yet",
     )
 
 
-def _pairs(title: str, values: Mapping[str, Any]) -> Table:
-    return Table((Column("name", keep=9), Column("value", keep=9)), sorted(values.items()), title)
+def _values_table(title: str, values: Mapping[str, Any]) -> AnswerTable:
+    columns = (TableColumn("name", keep=9), TableColumn("value", keep=9))
+    return AnswerTable(columns=columns, rows=sorted(values.items()), title=title)
 
 
-def _own_tags(run: Run) -> dict[str, str]:
-    return {key: value for key, value in run.tags.items() if not key.startswith(("mlctl.", "mlflow."))}
-
-
-def _files(artifacts: tuple[Artifact, ...]) -> Table:
+def _artifacts_table(artifacts: Sequence[Artifact]) -> AnswerTable:
+    columns = (TableColumn("artifact", keep=9), TableColumn("size", right=True, keep=9))
     rows = []
-    for one in artifacts:
-        depth, name = one.path.count("/"), one.path.rpartition("/")[2]
-        folder = one.size_bytes is None
-        shown = Text("  " * depth + name + ("/" if folder else ""), style="bold" if folder else "")
-        rows.append((Cell(one.path, shown), Cell(one.size_bytes, size(one.size_bytes))))
-    return Table(
-        (Column("artifact", keep=9), Column("size", right=True, keep=9)),
-        rows,
-        "Artifacts",
-        empty="no artifacts",
-    )
+    for artifact in artifacts:
+        depth, name = artifact.path.count("/"), artifact.path.rpartition("/")[2]
+        is_folder = artifact.size_bytes is None
+        shown = Text("  " * depth + name + ("/" if is_folder else ""), style="bold" if is_folder else "")
+        rows.append(
+            (
+                TableCell(artifact.path, shown),
+                TableCell(artifact.size_bytes, format_size(artifact.size_bytes)),
+            )
+        )
+    return AnswerTable(columns=columns, rows=rows, title="Artifacts", empty="no artifacts")
 
 
 @document.register
 def _(answer: ArtifactList) -> Any:
-    return [asdict(one) for one in answer.artifacts]
+    return [asdict(artifact) for artifact in answer.artifacts]
 
 
 @tables.register
-def _(answer: ArtifactList) -> list[Table]:
-    return [_files(answer.artifacts)]
+def _(answer: ArtifactList) -> list[AnswerTable]:
+    return [_artifacts_table(answer.artifacts)]

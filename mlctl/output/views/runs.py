@@ -1,4 +1,4 @@
-"""How runs are shown."""
+"""Views of lists of runs and experiments."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.run import Run
-from mlctl.domain.run_queries import Deleted, ExperimentList, Field, RunList
-from mlctl.output.render import PAIR, Cell, Column, Table, number
+from mlctl.domain.run import Experiment, Run
+from mlctl.domain.run_queries import DeletedRuns, ExperimentList, RunField, RunList
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
+from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables
-from mlctl.output.words import ago, span
+from mlctl.units import format_duration
 
-STATUS = {
+STATUS_COLORS = {
     "FINISHED": "green",
     "RUNNING": "cyan",
     "SCHEDULED": "cyan",
@@ -22,12 +23,12 @@ STATUS = {
     "KILLED": "yellow",
     "LOST": "red",
 }
-SHORT_ID = 8
+SHORT_ID_LENGTH = 8
 
 
 @document.register
 def run_document(answer: Run) -> dict[str, Any]:
-    """Return a run's document, its data reference included."""
+    """Return the document of a run, including its data reference."""
     return {
         "run_id": answer.run_id,
         "run_name": answer.run_name,
@@ -46,15 +47,15 @@ def run_document(answer: Run) -> dict[str, Any]:
     }
 
 
-def model_table(run: Run, title: str) -> Table:
-    """Return what is to be known of a run that ends with one model: where it is, and what test says of it."""
+def model_table(run: Run, title: str) -> AnswerTable:
+    """Return the model of a search or automl run: its URI and its metrics on the test split."""
     rows = [
-        ("run", f"{run.run_name} ({run.run_id[:SHORT_ID]}) in {run.experiment}"),
+        ("run", f"{run.run_name} ({run.run_id[:SHORT_ID_LENGTH]}) in {run.experiment}"),
         ("model", run.model_uri or ""),
         *([("registered", run.registered)] if run.registered else []),
-        *((name, number(value)) for name, value in run.metrics.items() if name.startswith("test_")),
+        *((name, format_number(value)) for name, value in run.metrics.items() if name.startswith("test_")),
     ]
-    return Table(PAIR, rows, title)
+    return pair_table(rows, title)
 
 
 @document.register
@@ -63,68 +64,67 @@ def _(answer: RunList) -> Any:
 
 
 @tables.register
-def _(answer: RunList) -> list[Table]:
-    fixed = (
-        [Column("run", keep=9), Column("id", keep=8)]
-        if answer.chosen
-        else [
-            Column("run", keep=9),
-            Column("id", keep=7),
-            Column("experiment", keep=3),
-            Column("status", keep=8),
-            Column("started", keep=6),
-            Column("took", right=True, keep=1),
-            Column("data", keep=_data_matters(answer)),
+def _(answer: RunList) -> list[AnswerTable]:
+    if answer.custom_columns:
+        columns = [TableColumn("run", keep=9), TableColumn("id", keep=8)]
+    else:
+        columns = [
+            TableColumn("run", keep=9),
+            TableColumn("id", keep=7),
+            TableColumn("experiment", keep=3),
+            TableColumn("status", keep=8),
+            TableColumn("started", keep=6),
+            TableColumn("duration", right=True, keep=1),
+            TableColumn("data", keep=_data_priority(answer)),
         ]
-    )
-    columns = [*fixed, *(_column(field, rank, answer) for rank, field in enumerate(answer.columns))]
+    columns += [_field_column(field, rank, answer) for rank, field in enumerate(answer.columns)]
     rows = [
         [
-            *([_name(run), _id(run)] if answer.chosen else _fixed(run)),
-            *(_cell(run, field, answer) for field in answer.columns),
+            *([_name(run), _id(run)] if answer.custom_columns else _fixed_cells(run)),
+            *(_field_cell(run, field, answer) for field in answer.columns),
         ]
         for run in answer.runs
     ]
-    caption = []
+    captions = []
     if answer.best:
-        caption.append("* best of these")
-    if answer.more:
-        caption.append(f"the first {len(answer.runs)}; --limit 0 shows all")
-    empty = "no runs"
-    return [Table(columns, rows, caption="; ".join(caption), empty=empty)]
+        captions.append("* best in this list")
+    if answer.has_more:
+        captions.append(f"the first {len(answer.runs)} runs; use --limit 0 for all")
+    return [AnswerTable(columns=columns, rows=rows, caption="; ".join(captions), empty="no runs")]
 
 
-def status(run: Run) -> Text:
-    """Return a run's status in its colour."""
-    return Text(run.status, style=STATUS.get(run.status, ""))
+def status_text(run: Run) -> Text:
+    """Return the status of a run in its colour."""
+    return Text(run.status, style=STATUS_COLORS.get(run.status, ""))
 
 
-def figure(value: float | None, best: bool = False, marked: bool = False) -> Cell:
-    """Return a metric's cell; `marked` leaves room for the mark that the best one bears."""
-    text = number(value)
+def metric_cell(value: float | None, *, is_best: bool = False, marked: bool = False) -> TableCell:
+    """Return the cell of a metric; `marked` leaves room for the mark of the best value."""
+    text = format_number(value)
     if marked:
-        text += "*" if best else " "
-    return Cell(value, Text(text, style="bold green" if best else ""))
+        text += "*" if is_best else " "
+    return TableCell(value, Text(text, style="bold green" if is_best else ""))
 
 
-def _fixed(run: Run) -> list[Any]:
+def _fixed_cells(run: Run) -> list[Any]:
     return [
         _name(run),
         _id(run),
         run.experiment,
-        status(run),
-        Cell(run.started_at.isoformat() if run.started_at else None, ago(run.started_at)),
-        Cell(run.duration_s, span(run.duration_s)),
+        status_text(run),
+        TableCell(run.started_at.isoformat() if run.started_at else None, format_age(run.started_at)),
+        TableCell(run.duration_s, format_duration(run.duration_s)),
         _data(run),
     ]
 
 
 def _name(run: Run) -> Any:
-    return Cell(run.run_name, f"  {run.run_name}") if run.parent_run_id else run.run_name
+    """Return the name of a run; that of a nested run is indented."""
+    return TableCell(run.run_name, f"  {run.run_name}") if run.parent_run_id else run.run_name
 
 
-def _id(run: Run) -> Cell:
-    return Cell(run.run_id, run.run_id[:SHORT_ID])
+def _id(run: Run) -> TableCell:
+    return TableCell(run.run_id, run.run_id[:SHORT_ID_LENGTH])
 
 
 def _data(run: Run) -> Any:
@@ -133,40 +133,37 @@ def _data(run: Run) -> Any:
     return Text("synthetic", style="yellow") if run.data.synthetic else run.data.name or run.data.source
 
 
-def _data_matters(answer: RunList) -> int:
-    """Return how much the data's column matters: a figure reached on a stand-in must say so."""
+def _data_priority(answer: RunList) -> int:
+    """Return the priority of the data column, which must be visible if some data is synthetic."""
     return 9 if any(run.data and run.data.synthetic for run in answer.runs) else 2
 
 
-def _column(field: Field, rank: int, answer: RunList) -> Column:
-    right = (
-        field.kind == "metric"
-        or (field.kind == "attribute" and field.name == "duration")
-        or field.kind == "param"
-    )
-    keep = 8 if answer.chosen else 8 if rank == 0 else 5 if field.kind == "metric" else 0
-    return Column(str(field), right, keep)
+def _field_column(field: RunField, rank: int, answer: RunList) -> TableColumn:
+    is_right = field.kind in {"metric", "param"} or field == RunField("attribute", "duration")
+    if answer.custom_columns or rank == 0:
+        return TableColumn(str(field), right=is_right, keep=8)
+    return TableColumn(str(field), right=is_right, keep=5 if field.kind == "metric" else 0)
 
 
-def _cell(run: Run, field: Field, answer: RunList) -> Any:
+def _field_cell(run: Run, field: RunField, answer: RunList) -> Any:
     if field.kind == "metric":
         value, best = run.metrics.get(field.name), answer.best.get(field.name)
-        return figure(value, value is not None and value == best, marked=best is not None)
+        return metric_cell(value, is_best=value is not None and value == best, marked=best is not None)
     if field.kind in {"param", "tag"}:
         return (run.params if field.kind == "param" else run.tags).get(field.name)
-    return _attribute(run)[field.name]
+    return _attributes(run)[field.name]
 
 
-def _attribute(run: Run) -> Mapping[str, Any]:
-    _, _, experiment, state, started, took, data = _fixed(run)
+def _attributes(run: Run) -> Mapping[str, Any]:
+    _, _, experiment, status, started, duration, data = _fixed_cells(run)
     return {
         "run_name": run.run_name,
         "run_id": run.run_id,
         "experiment": experiment,
         "recipe": run.recipe,
-        "status": state,
+        "status": status,
         "started": started,
-        "duration": took,
+        "duration": duration,
         "data": data,
         "parent": run.parent_run_id,
     }
@@ -175,45 +172,57 @@ def _attribute(run: Run) -> Mapping[str, Any]:
 @document.register
 def _(answer: ExperimentList) -> Any:
     return [
-        asdict(one) | {"last_run_at": one.last_run_at.isoformat() if one.last_run_at else None}
-        for one in answer.experiments
+        {
+            "name": experiment.name,
+            "experiment_id": experiment.experiment_id,
+            "runs": experiment.runs,
+            "last_run_at": _last_run_at(experiment),
+            "artifact_location": experiment.artifact_location,
+            "more": experiment.has_more,
+        }
+        for experiment in answer.experiments
     ]
 
 
 @tables.register
-def _(answer: ExperimentList) -> list[Table]:
+def _(answer: ExperimentList) -> list[AnswerTable]:
     columns = (
-        Column("experiment", keep=9),
-        Column("id", right=True),
-        Column("runs", right=True, keep=9),
-        Column("last run", keep=8),
-        Column("artifacts", keep=1),
+        TableColumn("experiment", keep=9),
+        TableColumn("id", right=True),
+        TableColumn("runs", right=True, keep=9),
+        TableColumn("last run", keep=8),
+        TableColumn("artifacts", keep=1),
     )
     rows = [
         (
-            one.name,
-            one.experiment_id,
-            Cell(one.runs, f"{one.runs:,}{'+' if one.more else ''}"),
-            Cell(one.last_run_at.isoformat() if one.last_run_at else None, ago(one.last_run_at)),
-            one.artifact_location,
+            experiment.name,
+            experiment.experiment_id,
+            TableCell(experiment.runs, f"{experiment.runs:,}{'+' if experiment.has_more else ''}"),
+            TableCell(_last_run_at(experiment), format_age(experiment.last_run_at)),
+            experiment.artifact_location,
         )
-        for one in answer.experiments
+        for experiment in answer.experiments
     ]
-    return [Table(columns, rows, empty="no experiments yet")]
+    return [AnswerTable(columns=columns, rows=rows, empty="no experiments")]
+
+
+def _last_run_at(experiment: Experiment) -> str | None:
+    return experiment.last_run_at.isoformat() if experiment.last_run_at else None
 
 
 @document.register
-def _(answer: Deleted) -> Any:
+def _(answer: DeletedRuns) -> Any:
     return [
         {"run_id": run.run_id, "run_name": run.run_name, "deleted": not answer.dry_run} for run in answer.runs
     ]
 
 
 @tables.register
-def _(answer: Deleted) -> list[Table]:
+def _(answer: DeletedRuns) -> list[AnswerTable]:
     columns = (
-        Column("would be deleted" if answer.dry_run else "deleted", keep=9),
-        Column("id"),
-        Column("experiment"),
+        TableColumn("would be deleted" if answer.dry_run else "deleted", keep=9),
+        TableColumn("id"),
+        TableColumn("experiment"),
     )
-    return [Table(columns, [(run.run_name, _id(run), run.experiment) for run in answer.runs])]
+    rows = [(run.run_name, _id(run), run.experiment) for run in answer.runs]
+    return [AnswerTable(columns=columns, rows=rows)]

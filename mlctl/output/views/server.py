@@ -1,4 +1,4 @@
-"""How tracking servers are shown."""
+"""Views of tracking servers and their maintenance."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 from mlctl.domain.server import (
     Adoption,
     Backup,
-    Exported,
+    ExportedFiles,
     GcReport,
     Login,
-    Migrated,
+    MigratedDatabase,
     ServerList,
     StoppedServer,
     TrackingServer,
 )
-from mlctl.output.render import PAIR, Column, Table, number
+from mlctl.output.tables import AnswerTable, TableColumn, pair_table
+from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
+from mlctl.units import format_duration, format_size
 
 
 @tables.register
-def _(answer: TrackingServer) -> list[Table]:
+def _(answer: TrackingServer) -> list[AnswerTable]:
     rows: list[tuple[str, Any]] = [
         ("name", answer.name),
         ("status", answer.status),
@@ -34,20 +36,21 @@ def _(answer: TrackingServer) -> list[Table]:
     ]
     if answer.mlflow:
         rows.append(("mlflow", answer.mlflow))
-    if answer.began_at:
-        rows.append(("up for", _duration(time.time() - answer.began_at)))
+    if answer.started_at:
+        rows.append(("uptime", format_duration(time.time() - answer.started_at)))
     if answer.memory_mb:
-        rows.append(("memory", f"{answer.memory_mb:.0f} MB"))
-    rows += [(name, number(count)) for name, count in (answer.counts or {}).items()]
+        rows.append(("memory", format_size(answer.memory_mb * 1e6)))
+    rows += [(name, format_number(count)) for name, count in (answer.counts or {}).items()]
     rows += [("error", line) for line in answer.errors]
     if answer.admin_password:
-        rows += [("user", "admin"), ("password", f"{answer.admin_password}  (shown this once)")]
-    return [Table(PAIR, rows)]
+        rows += [("user", "admin"), ("password", f"{answer.admin_password}  (shown only once)")]
+    return [pair_table(rows)]
 
 
 @document.register
 def _(answer: TrackingServer) -> Any:
-    shown = {
+    counts = answer.counts or {}
+    server = {
         "name": answer.name,
         "url": answer.url,
         "pid": answer.pid,
@@ -60,37 +63,38 @@ def _(answer: TrackingServer) -> Any:
         "auth": answer.auth,
         "workers": answer.workers,
         "mlflow": answer.mlflow or None,
-        "uptime_s": round(time.time() - answer.began_at, 1) if answer.began_at else None,
+        "uptime_s": round(time.time() - answer.started_at, 1) if answer.started_at else None,
         "memory_mb": round(answer.memory_mb, 1) if answer.memory_mb else None,
-        "runs": (answer.counts or {}).get("runs"),
-        "experiments": (answer.counts or {}).get("experiments"),
-        "models": (answer.counts or {}).get("models"),
+        "runs": counts.get("runs"),
+        "experiments": counts.get("experiments"),
+        "models": counts.get("models"),
         "errors": list(answer.errors),
-        "already": answer.already,
+        "already": answer.already_running,
     }
-    return {**shown, "admin_password": answer.admin_password} if answer.admin_password else shown
+    return {**server, "admin_password": answer.admin_password} if answer.admin_password else server
 
 
 @tables.register
-def _(answer: ServerList) -> list[Table]:
+def _(answer: ServerList) -> list[AnswerTable]:
     columns = (
-        Column("server", keep=9),
-        Column("status", keep=9),
-        Column("url", keep=9),
-        Column("pid", right=True),
+        TableColumn("server", keep=9),
+        TableColumn("status", keep=9),
+        TableColumn("url", keep=9),
+        TableColumn("pid", right=True),
     )
-    rows = [(one.name, one.status, one.url, one.pid) for one in answer.servers]
-    return [Table(columns, rows, empty="no server was started on this machine")]
+    rows = [(server.name, server.status, server.url, server.pid) for server in answer.servers]
+    return [AnswerTable(columns=columns, rows=rows, empty="no servers on this machine")]
 
 
 @document.register
 def _(answer: ServerList) -> Any:
-    return [document(one) for one in answer.servers]
+    return [document(server) for server in answer.servers]
 
 
 @tables.register
-def _(answer: StoppedServer) -> list[Table]:
-    return [Table((Column("server", keep=9), Column("stopped", keep=9)), [(answer.name, answer.how)])]
+def _(answer: StoppedServer) -> list[AnswerTable]:
+    columns = (TableColumn("server", keep=9), TableColumn("stopped", keep=9))
+    return [AnswerTable(columns=columns, rows=[(answer.name, answer.how)])]
 
 
 @document.register
@@ -99,9 +103,9 @@ def _(answer: StoppedServer) -> Any:
 
 
 @tables.register
-def _(answer: Login) -> list[Table]:
-    columns = (Column("server", keep=9), Column("user", keep=9), Column("kept in"))
-    return [Table(columns, [(answer.url, answer.username, answer.file)])]
+def _(answer: Login) -> list[AnswerTable]:
+    columns = (TableColumn("server", keep=9), TableColumn("user", keep=9), TableColumn("stored in"))
+    return [AnswerTable(columns=columns, rows=[(answer.url, answer.username, answer.file)])]
 
 
 @document.register
@@ -110,19 +114,29 @@ def _(answer: Login) -> Any:
 
 
 @tables.register
-def _(answer: Adoption) -> list[Table]:
+def _(answer: Adoption) -> list[AnswerTable]:
     columns = (
-        Column("experiment", keep=9), Column("files", right=True), Column("bytes", right=True), Column("from"),
-        Column("" if answer.done else "would go to", keep=8),
-    )  # fmt: skip
+        TableColumn("experiment", keep=9),
+        TableColumn("files", right=True),
+        TableColumn("bytes", right=True),
+        TableColumn("from"),
+        TableColumn("moved to" if answer.done else "would move to", keep=8),
+    )
     rows: list[tuple[Any, ...]] = [
-        (one.name, one.files, one.size_bytes, one.location, answer.destination) for one in answer.movable
+        (experiment.name, experiment.files, experiment.size_bytes, experiment.location, answer.destination)
+        for experiment in answer.movable
     ]
     rows += [
-        (one.name, None, None, one.location, "its folder is on another machine, or several experiments'")
-        for one in answer.elsewhere
+        (
+            experiment.name,
+            None,
+            None,
+            experiment.location,
+            "not moved: the folder is on another machine or belongs to several experiments",
+        )
+        for experiment in answer.elsewhere
     ]
-    return [Table(columns, rows, empty="every experiment is behind the server already")]
+    return [AnswerTable(columns=columns, rows=rows, empty="all experiments are behind the server")]
 
 
 @document.register
@@ -131,7 +145,7 @@ def _(answer: Adoption) -> Any:
 
 
 @tables.register
-def _(answer: Backup) -> list[Table]:
+def _(answer: Backup) -> list[AnswerTable]:
     rows = [
         ("file", answer.file),
         ("bytes", f"{answer.size_bytes:,}"),
@@ -139,11 +153,11 @@ def _(answer: Backup) -> list[Table]:
         ("runs", answer.runs),
         ("models", answer.models),
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),
-        ("kept of these", "everything" if answer.with_artifacts else "checksums"),
-        *([("gone meanwhile", f"{answer.vanished} that nothing needs")] if answer.vanished else []),
-        *(("not in it", one) for one in answer.elsewhere),
+        ("saved", "the artifacts" if answer.with_artifacts else "checksums of the artifacts"),
+        *([("deleted meanwhile", f"{answer.vanished} files, not needed")] if answer.vanished else []),
+        *(("not included", location) for location in answer.elsewhere),
     ]
-    return [Table(PAIR, rows)]
+    return [pair_table(rows)]
 
 
 @document.register
@@ -152,18 +166,19 @@ def _(answer: Backup) -> Any:
 
 
 @tables.register
-def _(answer: GcReport) -> list[Table]:
+def _(answer: GcReport) -> list[AnswerTable]:
+    columns = (TableColumn("deleted" if answer.done else "would be deleted", keep=9), TableColumn("", keep=9))
     rows: list[tuple[str, Any]] = [
         ("database", answer.backend),
         ("runs", len(answer.runs)),
         ("experiments", len(answer.experiments)),
         ("models", len(answer.models)),
-        ("objects", answer.objects),
+        ("files", answer.objects),
         ("bytes", f"{answer.size_bytes:,}"),
-        *(("kept", one) for one in answer.held),
-        *(("left alone", one) for one in answer.left_alone),
+        *(("still needed", item) for item in answer.held),
+        *(("artifacts stay", location) for location in answer.left_alone),
     ]
-    return [Table((Column("freed" if answer.done else "would be freed", keep=9), Column("", keep=9)), rows)]
+    return [AnswerTable(columns=columns, rows=rows)]
 
 
 @document.register
@@ -172,30 +187,22 @@ def _(answer: GcReport) -> Any:
 
 
 @tables.register
-def _(answer: Exported) -> list[Table]:
-    return [Table((Column("written", keep=9),), [(f"{answer.folder}/{name}",) for name in answer.files])]
+def _(answer: ExportedFiles) -> list[AnswerTable]:
+    rows = [(f"{answer.folder}/{name}",) for name in answer.files]
+    return [AnswerTable(columns=(TableColumn("written", keep=9),), rows=rows)]
 
 
 @document.register
-def _(answer: Exported) -> Any:
+def _(answer: ExportedFiles) -> Any:
     return {"kind": answer.kind, "folder": answer.folder, "files": list(answer.files)}
 
 
 @tables.register
-def _(answer: Migrated) -> list[Table]:
-    return [
-        Table((Column("database", keep=9), Column("schema", keep=9)), [(answer.backend, answer.revision)])
-    ]
+def _(answer: MigratedDatabase) -> list[AnswerTable]:
+    columns = (TableColumn("database", keep=9), TableColumn("schema", keep=9))
+    return [AnswerTable(columns=columns, rows=[(answer.backend, answer.revision)])]
 
 
 @document.register
-def _(answer: Migrated) -> Any:
+def _(answer: MigratedDatabase) -> Any:
     return asdict(answer)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)[:20] or "0 s"

@@ -1,4 +1,4 @@
-"""How endpoints and keys are shown."""
+"""Views of endpoints and API keys."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.serving import Endpoint, EndpointList, KeyList, NewKey, StoppedEndpoint
-from mlctl.output.render import PAIR, Column, Table
+from mlctl.output.tables import AnswerTable, TableColumn, pair_table
 from mlctl.output.views.base import document, tables
 
 
 @tables.register
-def _(answer: Endpoint) -> list[Table]:
+def _(answer: Endpoint) -> list[AnswerTable]:
     rows = [
-        ("name", answer.name), ("status", answer.status), ("url", answer.url),
-        ("model", answer.model), ("version", answer.version), ("pid", answer.pid), ("log", answer.log),
-    ]  # fmt: skip
-    return [Table(PAIR, [row for row in rows if row[1] != ""])]
+        ("name", answer.name),
+        ("status", answer.status),
+        ("url", answer.url),
+        ("model", answer.model),
+        ("version", answer.version),
+        ("pid", answer.pid),
+        ("log", answer.log),
+    ]
+    return [pair_table([row for row in rows if row[1] != ""])]
 
 
 @document.register
@@ -25,26 +30,42 @@ def _(answer: Endpoint) -> Any:
 
 
 @tables.register
-def _(answer: EndpointList) -> list[Table]:
+def _(answer: EndpointList) -> list[AnswerTable]:
     columns = (
-        Column("endpoint", keep=9), Column("status", keep=8), Column("url", keep=9), Column("model", keep=7),
-        Column("version", right=True, keep=7), Column("pid", right=True), Column("log", keep=2),
-    )  # fmt: skip
+        TableColumn("endpoint", keep=9),
+        TableColumn("status", keep=8),
+        TableColumn("url", keep=9),
+        TableColumn("model", keep=7),
+        TableColumn("version", right=True, keep=7),
+        TableColumn("pid", right=True),
+        TableColumn("log", keep=2),
+    )
     rows = [
-        (one.name, one.status, one.url, one.model, one.version, one.pid, one.log) for one in answer.endpoints
+        (
+            endpoint.name,
+            endpoint.status,
+            endpoint.url,
+            endpoint.model,
+            endpoint.version,
+            endpoint.pid,
+            endpoint.log,
+        )
+        for endpoint in answer.endpoints
     ]
-    return [Table(columns, rows, empty="nothing is served on this machine; mlctl serve MODEL --detach")]
+    empty = "no endpoints on this machine; start one with: mlctl serve MODEL --detach"
+    return [AnswerTable(columns=columns, rows=rows, empty=empty)]
 
 
 @document.register
 def _(answer: EndpointList) -> Any:
-    return [asdict(one) for one in answer.endpoints]
+    return [asdict(endpoint) for endpoint in answer.endpoints]
 
 
 @tables.register
-def _(answer: StoppedEndpoint) -> list[Table]:
-    said = "it had ended already" if answer.how == "gone" else f"stopped {answer.how}"
-    return [Table((Column("endpoint", keep=9), Column("", keep=9)), [(answer.name, said)])]
+def _(answer: StoppedEndpoint) -> list[AnswerTable]:
+    columns = (TableColumn("endpoint", keep=9), TableColumn("status", keep=9))
+    status = "was not running" if answer.how == "gone" else f"stopped {answer.how}"
+    return [AnswerTable(columns=columns, rows=[(answer.name, status)])]
 
 
 @document.register
@@ -53,8 +74,9 @@ def _(answer: StoppedEndpoint) -> Any:
 
 
 @tables.register
-def _(answer: NewKey) -> list[Table]:
-    return [Table((Column("", keep=9),), [(answer.secret,)])]  # alone, so that > FILE keeps a key
+def _(answer: NewKey) -> list[AnswerTable]:
+    # only the key, so that `> FILE` stores a usable key
+    return [AnswerTable(columns=(TableColumn("", keep=9),), rows=[(answer.secret,)])]
 
 
 @document.register
@@ -63,12 +85,12 @@ def _(answer: NewKey) -> Any:
 
 
 @tables.register
-def _(answer: KeyList) -> list[Table]:
-    columns = (Column("key", keep=9), Column("SHA-256"), Column("made"))
-    return [Table(columns, [(name, f"{digest}…", made) for name, digest, made in answer.keys],
-                  empty=f"no keys in {answer.file}")]  # fmt: skip
+def _(answer: KeyList) -> list[AnswerTable]:
+    columns = (TableColumn("key", keep=9), TableColumn("SHA-256"), TableColumn("created"))
+    rows = [(name, f"{digest}…", created) for name, digest, created in answer.keys]
+    return [AnswerTable(columns=columns, rows=rows, empty=f"no keys in {answer.file}")]
 
 
 @document.register
 def _(answer: KeyList) -> Any:
-    return [{"name": name, "sha256": digest, "made": made} for name, digest, made in answer.keys]
+    return [{"name": name, "sha256": digest, "made": created} for name, digest, created in answer.keys]

@@ -1,54 +1,67 @@
-"""How resumed, sent and reproduced runs are shown."""
+"""Views of synced and reproduced runs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.run import Reproduction, SyncReport
-from mlctl.output.render import PAIR, Column, Table
+from mlctl.output.tables import AnswerTable, TableColumn, pair_table
 from mlctl.output.views.base import document, tables
 
 
 @tables.register
-def _(answer: SyncReport) -> list[Table]:
-    columns = (Column("run", keep=9), Column("status"), Column("entries sent", right=True))
-    rows = [(one.run_id, one.status, one.sent) for one in answer.runs]
-    return [Table(columns, rows, empty="nothing is waiting to be sent")]
+def _(answer: SyncReport) -> list[AnswerTable]:
+    columns = (
+        TableColumn("run", keep=9),
+        TableColumn("status"),
+        TableColumn("entries sent", right=True),
+    )
+    rows = [(run.run_id, run.status, run.sent) for run in answer.runs]
+    return [AnswerTable(columns=columns, rows=rows, empty="no runs to send")]
 
 
 @document.register
 def _(answer: SyncReport) -> Any:
-    return [{"run_id": one.run_id, "status": one.status, "sent": one.sent} for one in answer.runs]
+    return [{"run_id": run.run_id, "status": run.status, "sent": run.sent} for run in answer.runs]
 
 
 @tables.register
-def _(answer: Reproduction) -> list[Table]:
-    verdict = "identical in every figure of every epoch" if answer.identical else "different"
-    about = Table(
-        PAIR,
-        [
-            ("run", answer.run.run_id),
-            ("reproduces", answer.of),
-            ("outcome", verdict),
-            *(("because", reason) for reason in answer.reasons if not answer.identical),
-        ],
-    )
+def _(answer: Reproduction) -> list[AnswerTable]:
+    rows = [
+        ("run", answer.run.run_id),
+        ("reproduces", answer.original_run_id),
+        ("outcome", "identical in every metric of every epoch" if answer.identical else "different"),
+    ]
     if answer.identical:
-        return [about]
+        return [pair_table(rows)]
+    rows += [("possible reason", reason) for reason in answer.reasons]
     columns = (
-        Column("metric", keep=9), Column("first at epoch", right=True),
-        Column("then", right=True, keep=9), Column("now", right=True, keep=9),
-    )  # fmt: skip
-    return [about, Table(columns, [(one.metric, one.step, one.then, one.now) for one in answer.differences])]
+        TableColumn("metric", keep=9),
+        TableColumn("first epoch that differs", right=True),
+        TableColumn("original", right=True, keep=9),
+        TableColumn("reproduced", right=True, keep=9),
+    )
+    differences = [
+        (difference.metric, difference.step, difference.original, difference.reproduced)
+        for difference in answer.differences
+    ]
+    return [pair_table(rows), AnswerTable(columns=columns, rows=differences)]
 
 
 @document.register
 def _(answer: Reproduction) -> Any:
     return {
         **document(answer.run),
-        "reproduces": answer.of,
+        "reproduces": answer.original_run_id,
         "identical": answer.identical,
-        "differences": [asdict(one) for one in answer.differences],
+        "differences": [
+            {
+                "metric": difference.metric,
+                "step": difference.step,
+                "then": difference.original,
+                "now": difference.reproduced,
+            }
+            for difference in answer.differences
+        ],
         "reasons": list(answer.reasons),
     }

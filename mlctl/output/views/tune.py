@@ -1,99 +1,131 @@
-"""How a search is shown: its plan, its best ten trials, and all of them as a document."""
+"""Views of a search: its plan, and its trials."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.tune import Search, SearchPlan, Trial
-from mlctl.output.render import Cell, Column, Table, number
+from mlctl.domain.tune import SearchPlan, SearchResult, Trial
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn
+from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import model_table, run_document
-from mlctl.output.words import span
+from mlctl.units import format_duration
 
-SHOWN = 10
-STATES = {"done": "green", "stopped": "yellow", "failed": "red", "running": "cyan"}
+MAX_ROWS = 10
+STATE_COLORS = {"done": "green", "stopped": "yellow", "failed": "red", "running": "cyan"}
 
 
 @tables.register
-def _(answer: Search) -> list[Table]:
-    names = list(answer.trials[0].params) if answer.trials else []
-    names = [name for name in names if not name.startswith("tuner/")]
+def _(answer: SearchResult) -> list[AnswerTable]:
+    params = list(answer.trials[0].params) if answer.trials else []
+    params = [name for name in params if not name.startswith("tuner/")]
     columns = (
-        Column("trial", keep=9), Column(answer.objective.metric, right=True, keep=9),
-        *(Column(name, right=True, keep=7) for name in names),
-        Column("epochs", right=True, keep=4), Column("took", right=True, keep=3), Column("state", keep=8), Column("why", keep=2),
-    )  # fmt: skip
-    rows = [[_named(one, answer.best), Cell(one.score, number(one.score)), *(one.params.get(name) for name in names),
-             one.epochs, Cell(one.duration_s, span(one.duration_s)), Text(one.state, STATES.get(one.state, "")), one.why]
-            for one in answer.trials[:SHOWN]]  # fmt: skip
-    caption = f"{answer.ended}, objective {answer.objective}; * the final model's values"
-    if len(answer.trials) > SHOWN:
-        caption += f"; the best {SHOWN} of {len(answer.trials)}, -o json has all"
-    return [Table(columns, rows, caption=caption), model_table(answer.run, "The final model")]
+        TableColumn("trial", keep=9),
+        TableColumn(answer.objective.metric, right=True, keep=9),
+        *(TableColumn(name, right=True, keep=7) for name in params),
+        TableColumn("epochs", right=True, keep=4),
+        TableColumn("duration", right=True, keep=3),
+        TableColumn("state", keep=8),
+        TableColumn("reason", keep=2),
+    )
+    rows = [_trial_row(trial, params, answer.best_trial) for trial in answer.trials[:MAX_ROWS]]
+    caption = f"{answer.end_reason}, objective {answer.objective}; * values of the final model"
+    if len(answer.trials) > MAX_ROWS:
+        caption += f"; the best {MAX_ROWS} of {len(answer.trials)}, use -o json for all"
+    trials = AnswerTable(columns=columns, rows=rows, caption=caption)
+    return [trials, model_table(answer.run, "Final model")]
 
 
-def _named(one: Trial, best: str | None) -> Cell:
-    return Cell(one.trial, one.trial + ("*" if one.trial == best else " "))
+def _trial_row(trial: Trial, params: Sequence[str], best_trial: str | None) -> list[Any]:
+    return [
+        TableCell(trial.trial, trial.trial + ("*" if trial.trial == best_trial else " ")),
+        TableCell(trial.score, format_number(trial.score)),
+        *(trial.params.get(name) for name in params),
+        trial.epochs,
+        TableCell(trial.duration_s, format_duration(trial.duration_s)),
+        Text(trial.state, STATE_COLORS.get(trial.state, "")),
+        trial.reason,
+    ]
 
 
 @document.register
-def _(answer: Search) -> Any:
+def _(answer: SearchResult) -> Any:
     return {
         **run_document(answer.run),
         "objective": str(answer.objective),
-        "best_trial": answer.best,
-        "ended": answer.ended,
+        "best_trial": answer.best_trial,
+        "ended": answer.end_reason,
         "trials": [
             {
-                "trial": one.trial, "run_id": one.run_id, "state": one.state, "score": one.score,
-                "params": dict(one.params), "epochs": one.epochs, "duration_s": one.duration_s, "why": one.why,
+                "trial": trial.trial,
+                "run_id": trial.run_id,
+                "state": trial.state,
+                "score": trial.score,
+                "params": dict(trial.params),
+                "epochs": trial.epochs,
+                "duration_s": trial.duration_s,
+                "why": trial.reason,
             }
-            for one in answer.trials
+            for trial in answer.trials
         ],
-    }  # fmt: skip
+    }
 
 
 @tables.register
-def _(answer: SearchPlan) -> list[Table]:
-    size = (
-        f"{math.floor(answer.size):,} combinations"
-        if math.isfinite(answer.size)
-        else "no end of combinations"
-    )
-    space = Table(
-        (Column("searched", keep=9), Column("values", keep=9), Column("how many", right=True, keep=8)),
-        [(one.name, one.words, f"{one.size:g}" if math.isfinite(one.size) else "no end") for one in answer.dimensions],
-        caption=f"{size}; {answer.algorithm}, {answer.trials} trials, at most {answer.epochs:,} epochs",
+def _(answer: SearchPlan) -> list[AnswerTable]:
+    size = f"{math.floor(answer.size):,}" if math.isfinite(answer.size) else "unlimited"
+    space = AnswerTable(
+        columns=(
+            TableColumn("searched", keep=9),
+            TableColumn("values", keep=9),
+            TableColumn("number of values", right=True, keep=8),
+        ),
+        rows=[
+            (
+                dimension.name,
+                dimension.text,
+                f"{dimension.size:g}" if math.isfinite(dimension.size) else "unlimited",
+            )
+            for dimension in answer.dimensions
+        ],
+        caption=(
+            f"{size} combinations; {answer.algorithm}, {answer.trials} trials, "
+            f"at most {answer.epochs:,} epochs"
+        ),
         notes=answer.notes,
-    )  # fmt: skip
-    fixed = Table(
-        (Column("fixed", keep=9), Column("value", keep=9)),
-        [(name, str(value)) for name, value in answer.fixed.items()],
     )
-    names = [one.name for one in answer.dimensions]
-    first = Table(
-        [Column(name, right=True, keep=8) for name in names],
-        [[values.get(name) for name in names] for values in answer.first],
-        "The first trials",
+    fixed = AnswerTable(
+        columns=(TableColumn("fixed", keep=9), TableColumn("value", keep=9)),
+        rows=[(name, str(value)) for name, value in answer.fixed.items()],
+    )
+    names = [dimension.name for dimension in answer.dimensions]
+    first = AnswerTable(
+        columns=[TableColumn(name, right=True, keep=8) for name in names],
+        rows=[[values.get(name) for name in names] for values in answer.first_trials],
+        title="First trials",
     )
     return [space, fixed, *_brackets(answer), first]
 
 
-def _brackets(answer: SearchPlan) -> list[Table]:
-    rows = [
-        (str(number), rung.trials, f"{rung.after + 1} to {rung.epochs}", rung.trained)
-        for number, bracket in enumerate(answer.brackets, 1) for rung in bracket
-    ]  # fmt: skip
+def _brackets(answer: SearchPlan) -> list[AnswerTable]:
     columns = (
-        Column("bracket", keep=9), Column("trials", right=True, keep=9), Column("epochs", right=True, keep=8),
-        Column("epochs in all", right=True, keep=7),
-    )  # fmt: skip
-    caption = "each row goes on with the best trials of the row before, in its bracket"
-    return [Table(columns, rows, "Hyperband's brackets", caption=caption)] if rows else []
+        TableColumn("bracket", keep=9),
+        TableColumn("trials", right=True, keep=9),
+        TableColumn("epochs", right=True, keep=8),
+        TableColumn("total epochs", right=True, keep=7),
+    )
+    rows = [
+        (str(number), rung.trials, f"{rung.start_epoch + 1} to {rung.epochs}", rung.total_epochs)
+        for number, bracket in enumerate(answer.brackets, start=1)
+        for rung in bracket
+    ]
+    caption = "each row continues the best trials of the row before it in the same bracket"
+    table = AnswerTable(columns=columns, rows=rows, title="Hyperband brackets", caption=caption)
+    return [table] if rows else []
 
 
 @document.register
@@ -102,11 +134,14 @@ def _(answer: SearchPlan) -> Any:
         "recipe": answer.recipe,
         "algorithm": answer.algorithm,
         "objective": str(answer.objective),
-        "space": {one.name: one.words for one in answer.dimensions},
+        "space": {dimension.name: dimension.text for dimension in answer.dimensions},
         "fixed": dict(answer.fixed),
         "size": answer.size if math.isfinite(answer.size) else None,
         "trials": answer.trials,
         "epochs": answer.epochs,
-        "first": [dict(values) for values in answer.first],
-        "brackets": [[asdict(rung) for rung in bracket] for bracket in answer.brackets],
+        "first": [dict(values) for values in answer.first_trials],
+        "brackets": [
+            [{"trials": rung.trials, "epochs": rung.epochs, "after": rung.start_epoch} for rung in bracket]
+            for bracket in answer.brackets
+        ],
     }

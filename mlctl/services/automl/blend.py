@@ -1,4 +1,4 @@
-"""Weights of a blend, from what each model answers for the validation rows."""
+"""Weights of a blend of models, from their predictions for the rows that models are scored on."""
 
 from __future__ import annotations
 
@@ -7,28 +7,43 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.services.automl.metrics import value
+from mlctl.services.automl.metrics import quick_error
 
-PICKS, MOST = 40, 12
-LEAST = 0.04  # a smaller share costs more to serve than it gives
+SELECTION_STEPS, MAX_MODELS = 40, 12
+MIN_WEIGHT = 0.04  # a smaller weight costs more serving time than it gains
 
 Array = np.ndarray[Any, Any]
 
 
-def weights(answers: Mapping[str, Array], targets: Array, metric: str, classes: int) -> dict[str, float]:
-    """Return the share of each model in the blend, by picking, with replacement, whoever helps most.
+def blend_weights(
+    predictions: Mapping[str, Array], targets: Array, metric: str, classes: int
+) -> dict[str, float]:
+    """Return the weight of each model in a blend, by greedy ensemble selection with replacement.
 
-    `answers` are (n, k) by model; shares sum to 1, and models without one are left out.
+    The method is that of Caruana et al., "Ensemble selection from libraries of models" (ICML 2004): each step
+    adds the model that lowers the error of the mean most.
+
+    Args:
+        predictions: (n, k) by model name.
+        targets: (n,) targets of the same rows.
+        metric: name without `val_`.
+        classes: number of classes; 0 for a regression.
+
+    Returns:
+        Weights that sum to 1. Models without a weight are left out.
     """
-    alone = {name: value(metric, targets, found, classes) for name, found in answers.items()}
-    able = sorted((name for name in alone if np.isfinite(alone[name])), key=alone.__getitem__)[:MOST]
-    counts = dict.fromkeys(able, 0)
-    total = np.zeros_like(answers[able[0]], dtype=np.float64)
-    for number in range(1, PICKS + 1):
-        worth = {name: value(metric, targets, (total + answers[name]) / number, classes) for name in able}
-        best = min(able, key=worth.__getitem__)
+    errors = {name: quick_error(metric, targets, values, classes) for name, values in predictions.items()}
+    finite = (name for name in errors if np.isfinite(errors[name]))
+    names = sorted(finite, key=errors.__getitem__)[:MAX_MODELS]
+    counts = dict.fromkeys(names, 0)
+    total = np.zeros_like(predictions[names[0]], dtype=np.float64)
+    for step in range(1, SELECTION_STEPS + 1):
+        blended = {
+            name: quick_error(metric, targets, (total + predictions[name]) / step, classes) for name in names
+        }
+        best = min(names, key=blended.__getitem__)
         counts[best] += 1
-        total += answers[best]
-    kept = {name: count for name, count in counts.items() if count >= LEAST * PICKS}
-    whole = sum(kept.values())
-    return {name: count / whole for name, count in kept.items()}
+        total += predictions[best]
+    selected = {name: count for name, count in counts.items() if count >= MIN_WEIGHT * SELECTION_STEPS}
+    selections = sum(selected.values())
+    return {name: count / selections for name, count in selected.items()}

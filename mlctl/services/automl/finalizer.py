@@ -1,4 +1,4 @@
-"""From the models of a blend to one model in the run: fitted again on all rows, joined, saved, checked, logged."""
+"""From the models of a blend to one logged model: refit on all rows, blend, save, check, log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import contextlib
 import csv
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators.encoded_table import EncodedTable
+from mlctl.adapters.estimators.spec import LIGHTGBM
 from mlctl.adapters.models import onnx_graphs, save
+from mlctl.adapters.models.load import predict_raw
 from mlctl.adapters.plots import run_plots
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.runlog.search_journal import NAME as JOURNAL
@@ -19,153 +23,208 @@ from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
-from mlctl.scores import labels_of
+from mlctl.domain.tags import DURATION_TAG, ENDED_TAG, PEAK_MEMORY_TAG
+from mlctl.scores import predicted_labels
 from mlctl.services.automl import fitting, metrics
-from mlctl.services.automl.fitting import MORE_DATA, MORE_ROWS, Fitted
-from mlctl.services.automl.interrupts import Interrupts
-from mlctl.services.automl.models import LIGHTGBM
-from mlctl.services.automl.table import Table
+from mlctl.services.automl.fitting import REFIT_ROUNDS_FACTOR, REFIT_TIME_FACTOR, FittedModel
+from mlctl.services.automl.interrupts import InterruptGuard
+from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.training import logged_model
-from mlctl.services.workflows.automl import AutomlJob
 
 INTERRUPTED = "interrupted"
 
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Finalizer:
-    """What a race ends with, however it ends."""
+    """Logs the blend of a run, also if the run was interrupted.
 
-    def __init__(
-        self, asked: AutomlJob, data: Dataset, table: Table, objective: Objective, listener: ProgressListener, clock: TimeBudget,
-        sitting: int, interrupts: Interrupts,
-    ) -> None:  # fmt: skip
-        """`data` has the targets as they are; `sitting` counts how often the race was resumed.
+    Attributes:
+        job: the validated request.
+        data: the dataset with its original targets.
+        table: the encoded rows, with the targets that models are fitted to.
+        objective: what models are ranked by.
+        listener: is told about progress.
+        budget: the time that is left.
+        session: number of earlier sessions of this run, used as the step of its metrics.
+        guard: records an interrupt.
 
-        Each sitting has a point of its own in the metrics.
-        """
-        self.asked = asked
-        self.data = data
-        self.table = table
-        self.objective = objective
-        self.listener = listener
-        self.clock = clock
-        self.sitting = sitting
-        self.interrupts = interrupts
+    """
 
-    def log(
-        self, recorder: Recorder, chosen: Mapping[str, Fitted], shares: Mapping[str, float],
-        reached: Mapping[str, float], leaderboard: Sequence[LeaderboardEntry], ended: str,
-    ) -> None:  # fmt: skip
-        """Log the blend of `chosen`; `reached` is what validation says of it before it is fitted to that, too."""
-        graph_of = {name: one.graph for name, one in chosen.items()}
-        again = self._fitted_again(chosen, shares)
-        parts = [(share, again.get(name, graph_of[name])) for name, share in shares.items()]
-        graph = onnx_graphs.blended(parts, self.table.offset)
-        self.listener.stage("saving and checking the model")
-        name, split = ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
-        answers = self._saved_and_checked(recorder, graph, split)
-        classes = len(self.data.classes)
-        params = self._params()
-        recorder.params(params)
-        recorder.model(params, step=self.sitting)
-        summary = {f"best_{metric}": value for metric, value in reached.items()}
-        summary["models"] = sum(one.score is not None for one in leaderboard) - 1
-        if name == "test":
-            found = metrics.measured(split.targets, answers, classes, self.table.span)
-            summary |= {f"test_{metric}": value for metric, value in found.items()}
-        recorder.metrics(summary, step=self.sitting, of_model=True)
-        self._keep(recorder, leaderboard, name, split, answers)
-        recorder.tags({
-            "mlctl.blend": ", ".join(f"{name} {share:.3f}" for name, share in shares.items()),
-            "mlctl.refitted": ", ".join(again) or "none",
-            "mlctl.ended": INTERRUPTED if self.interrupts.noted else ended,
-            "mlctl.duration_s": round(time.monotonic() - self.clock.started, 2),
-            "mlctl.peak_memory_mb": round(provenance.peak_memory_mb()),
-        })  # fmt: skip
+    job: AutomlJob
+    data: Dataset
+    table: EncodedTable
+    objective: Objective
+    listener: ProgressListener
+    budget: TimeBudget
+    session: int
+    guard: InterruptGuard
 
-    def _fitted_again(self, chosen: Mapping[str, Fitted], shares: Mapping[str, float]) -> dict[str, bytes]:
-        """Fit models on training and validation rows together, the heaviest first, while there is time.
-
-        Ctrl-C ends it, and the others stay as they were.
-        """
-        again: dict[str, bytes] = {}
-        if self.table.folds:  # they ended with a fit to all rows
-            return again
-        heaviest = sorted(shares, key=shares.__getitem__, reverse=True)
-        with contextlib.suppress(KeyboardInterrupt), self.interrupts.cutting():
-            for name in heaviest:
-                one = chosen[name]
-                if self.clock.has_room(MORE_ROWS * one.seconds) and not self.interrupts.noted:
-                    self.listener.stage(f"fitting {name} again, on validation rows, too")
-                    again |= self._refitted(one)
-        return again
-
-    def _refitted(self, one: Fitted) -> dict[str, bytes]:
-        """Return the graph of a model that was fitted again by its name, or nothing where that failed."""
-        boosted, name = one.spec.family == LIGHTGBM, one.spec.name
-        grown = round(MORE_DATA * one.rounds) if boosted else one.rounds
-        try:
-            fitted = fitting.fit(one.spec, self.table.whole, self.clock.deadline, lambda *_: None, grown)
-        except Exception as error:  # the model as it was is there, and as good as its score says
-            self.listener.message(f"{name} stays as it was: fitting it again failed: {error}")
-            return {}
-        return {name: fitted.graph}
-
-    def _saved_and_checked(self, recorder: Recorder, graph: bytes, split: Split) -> Array:
-        """Write the model folder, load it back, and return its answers; raises BadDataError where they differ."""
-        data, encoder = self.data, self.table.features.encoder
-        wanted = onnx_graphs.answers(graph, encoder(split.inputs))
-        return logged_model.saved_and_checked(
-            recorder,
-            lambda folder: save.save_graph(
-                folder, graph, encoder, logged_model.few(split).inputs, wanted,
-                logged_model.about(self.asked.recipe, data), logged_model.gaps_of(data),
-            ),
-            lambda loaded: save.answer(loaded, split.inputs),
-            wanted,
-            lambda answers: metrics.measured(split.targets, answers, len(data.classes), 1.0),
-        )  # fmt: skip
-
-    def _params(self) -> dict[str, Any]:
-        request = self.asked.request
-        return {
-            "metric": self.objective.metric, "timeout_s": request.timeout_s, "families": ",".join(self.asked.families),
-            "featurize": request.featurize, "features": self.table.features.width, "seed": request.seed,
-            **{name: value for name, value in self.asked.values.items() if name in request.given},
-            **{f"{family}.{name}": value for family, own in self.asked.fixed.items() for name, value in own.items()},
-        }  # fmt: skip
-
-    def _keep(
+    def log_blend(
         self,
         recorder: Recorder,
+        *,
+        models: Mapping[str, FittedModel],
+        weights: Mapping[str, float],
+        validation_metrics: Mapping[str, float],
         leaderboard: Sequence[LeaderboardEntry],
-        name: str,
-        split: Split,
-        answers: Array,
+        end_reason: str,
     ) -> None:
-        """Keep the leaderboard, the journal, and the picture of right and wrong with the run."""
-        with recorder.artifact("leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
+        """Log the weighted sum of `models`. `validation_metrics` are those of the blend before it is refitted."""
+        refitted = self._refit_models(models, weights)
+        graph = onnx_graphs.blend_graphs(
+            [(weight, refitted.get(name, models[name].graph)) for name, weight in weights.items()],
+            self.table.offset,
+        )
+        self.listener.stage("saving and checking the model")
+        split_name, split = (
+            ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        )
+        predictions = self._save_and_check(recorder, graph, split)
+        params = self._params()
+        recorder.log_params(params)
+        recorder.log_model(params, step=self.session)
+        summary = {f"best_{metric}": value for metric, value in validation_metrics.items()}
+        summary["models"] = sum(entry.score is not None for entry in leaderboard) - 1  # without the blend
+        if split_name == "test":
+            values = metrics.measure(
+                split.targets, predictions, len(self.data.classes), self.table.target_range
+            )
+            summary |= {f"test_{metric}": value for metric, value in values.items()}
+        recorder.log_metrics(summary, step=self.session, of_model=True)
+        self._keep_files(recorder, leaderboard)
+        self._keep_plot(recorder, split_name, split, predictions)
+        recorder.set_tags(
+            {
+                "mlctl.blend": ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()),
+                "mlctl.refitted": ", ".join(refitted) or "none",
+                ENDED_TAG: INTERRUPTED if self.guard.interrupted else end_reason,
+                DURATION_TAG: round(time.monotonic() - self.budget.started, 2),
+                PEAK_MEMORY_TAG: round(provenance.peak_memory_mb()),
+            }
+        )
+
+    def _refit_models(
+        self, models: Mapping[str, FittedModel], weights: Mapping[str, float]
+    ) -> dict[str, bytes]:
+        """Refit models on training and validation rows, the heaviest first, while there is time.
+
+        Ctrl-C ends it; the remaining models stay as they are. Returns the refitted graphs by model name.
+        """
+        refitted: dict[str, bytes] = {}
+        if self.table.folds:  # cross-validated models have been fitted to all rows already
+            return refitted
+        heaviest_first = sorted(weights, key=weights.__getitem__, reverse=True)
+        with contextlib.suppress(KeyboardInterrupt), self.guard.interruptible():
+            for name in heaviest_first:
+                model = models[name]
+                if self.budget.has_room(REFIT_TIME_FACTOR * model.seconds) and not self.guard.interrupted:
+                    self.listener.stage(f"refitting {name} on training and validation rows")
+                    if (graph := self._refit(model)) is not None:
+                        refitted[name] = graph
+        return refitted
+
+    def _refit(self, model: FittedModel) -> bytes | None:
+        """Return the graph of the refitted model, or None if that fails."""
+        spec = model.spec
+        rounds = round(REFIT_ROUNDS_FACTOR * model.rounds) if spec.family == LIGHTGBM else model.rounds
+        try:
+            refitted = fitting.fit_model(
+                spec,
+                self.table.all_rows,
+                deadline=self.budget.deadline,
+                on_round=lambda _: None,
+                rounds=rounds,
+            )
+        except Exception as error:  # the first fit is still there, and as good as its score says
+            self.listener.message(f"{spec.name} keeps its first fit: refitting failed: {error}")
+            return None
+        return refitted.graph
+
+    def _save_and_check(self, recorder: Recorder, graph: bytes, split: Split) -> Array:
+        """Save the model folder, load it back, and return its predictions for a split.
+
+        Raises BadDataError if they differ from those of the graph.
+        """
+        data, encoder = self.data, self.table.features.encoder
+        expected = onnx_graphs.run_graph(graph, encoder(split.inputs))
+        return logged_model.save_and_check(
+            recorder,
+            save=lambda folder: save.save_onnx_model(
+                folder,
+                graph=graph,
+                encoder=encoder,
+                raw=logged_model.sample_rows(split).inputs,
+                predictions=expected,
+                metadata=logged_model.metadata(self.job.recipe, data),
+                optional_columns=logged_model.columns_with_gaps(data),
+            ),
+            predict=lambda loaded: predict_raw(loaded, split.inputs),
+            expected=expected,
+            score=lambda predictions: metrics.measure(split.targets, predictions, len(data.classes), 1.0),
+        )
+
+    def _params(self) -> dict[str, Any]:
+        job, request = self.job, self.job.request
+        return {
+            "metric": self.objective.metric,
+            "timeout_s": request.timeout_s,
+            "families": ",".join(job.families),
+            "featurize": request.featurize,
+            "features": self.table.features.width,
+            "seed": request.seed,
+            **{name: value for name, value in job.values.items() if name in request.overrides},
+            **{
+                f"{family}.{name}": value
+                for family, params in job.family_params.items()
+                for name, value in params.items()
+            },
+        }
+
+    def _keep_files(self, recorder: Recorder, leaderboard: Sequence[LeaderboardEntry]) -> None:
+        """Keep the leaderboard and the journal with the run."""
+        with recorder.artifact_path("leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            measures = list(leaderboard[0].metrics)
-            writer.writerow(["model", "family", *measures, "weight", "rounds", "seconds", "state", "why"])
-            for one in leaderboard:
-                values = [one.metrics.get(metric, "") for metric in measures]
-                writer.writerow([one.model, one.family, *values, round(one.weight, 4), one.rounds,
-                                 round(one.duration_s, 2), one.state, one.why])  # fmt: skip
-        recorder.keep("leaderboard.csv")
-        recorder.artifact(JOURNAL).write_bytes((recorder.journal.folder / JOURNAL).read_bytes())
-        recorder.keep(JOURNAL)
-        on = f"{name}, synthetic data" if self.data.synthetic else name
+            names = list(leaderboard[0].metrics)
+            writer.writerow(["model", "family", *names, "weight", "rounds", "seconds", "state", "why"])
+            for entry in leaderboard:
+                writer.writerow(
+                    [
+                        entry.model,
+                        entry.family,
+                        *(entry.metrics.get(name, "") for name in names),
+                        round(entry.weight, 4),
+                        entry.rounds,
+                        round(entry.duration_s, 2),
+                        entry.state,
+                        entry.reason,
+                    ]
+                )
+        recorder.log_artifact("leaderboard.csv")
+        recorder.artifact_path(JOURNAL).write_bytes((recorder.journal.folder / JOURNAL).read_bytes())
+        recorder.log_artifact(JOURNAL)
+
+    def _keep_plot(self, recorder: Recorder, split_name: str, split: Split, predictions: Array) -> None:
+        """Keep a plot of predictions against targets with the run."""
+        title = f"{split_name}, synthetic data" if self.data.synthetic else split_name
         if self.data.classes:
             path = "plots/confusion_matrix.png"
-            run_plots.confusion(
-                recorder.artifact(path), split.targets, labels_of(answers), self.data.classes, on
+            run_plots.plot_confusion_matrix(
+                recorder.artifact_path(path),
+                targets=split.targets,
+                labels=predicted_labels(predictions),
+                classes=self.data.classes,
+                split_name=title,
             )
         else:
             path = "plots/predicted_vs_actual.png"
-            run_plots.predicted_against_actual(
-                recorder.artifact(path), split.targets, answers[:, 0], self.data.unit, on
+            run_plots.plot_predictions(
+                recorder.artifact_path(path),
+                targets=split.targets,
+                predictions=predictions[:, 0],
+                unit=self.data.unit,
+                split_name=title,
             )
-        recorder.keep(path)
+        recorder.log_artifact(path)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a race ends: what can be cut short is, and the model is logged all the same."""
+"""Ctrl-C while the blend is being finished: optional work is cut short, and the model is still logged."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ from typing import Any, Self
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupts:
-    """The first signal is noted, and raises KeyboardInterrupt only within `cutting`; the second raises anywhere."""
+class InterruptGuard:
+    """Context in which the first signal is only recorded, except in `interruptible`; the second one raises.
 
-    def __init__(self, noted: bool = False) -> None:
-        """`noted`: the first has been."""
-        self.noted = noted
-        self._cutting = False
-        self._before: list[Any] = []
+    `interrupted` is True after the first signal.
+    """
+
+    def __init__(self, interrupted: bool = False) -> None:
+        """With `interrupted`, the first signal has arrived already."""
+        self.interrupted = interrupted
+        self._interruptible = False
+        self._previous_handlers: list[Any] = []
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = [signal.signal(number, self._hear) for number in SIGNALS]
+            self._previous_handlers = [signal.signal(number, self._handle) for number in SIGNALS]
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in zip(SIGNALS, self._before, strict=False):
+        for number, handler in zip(SIGNALS, self._previous_handlers, strict=False):
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def cutting(self) -> Iterator[None]:
-        """Whatever is done in here is cut short by the first, too."""
-        self._cutting = True
+    def interruptible(self) -> Iterator[None]:
+        """In this context, the first signal raises KeyboardInterrupt, too."""
+        self._interruptible = True
         try:
             yield
         finally:
-            self._cutting = False
+            self._interruptible = False
 
-    def _hear(self, number: int, frame: Any) -> None:
-        first, self.noted = not self.noted, True
-        if self._cutting or not first:
+    def _handle(self, number: int, frame: Any) -> None:
+        first, self.interrupted = not self.interrupted, True
+        if self._interruptible or not first:
             raise KeyboardInterrupt

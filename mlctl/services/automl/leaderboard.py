@@ -1,151 +1,195 @@
-"""What has become of every model of a race: fitted, stopped, failed; kept on disk, recorded, told, ranked."""
+"""The state of every model of a run: cached on disk, recorded as nested runs, shown to the listener, ranked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators.encoded_table import EncodedTable
+from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.domain.automl import BLEND, LeaderboardEntry
 from mlctl.domain.objective import Objective
+from mlctl.domain.tags import ERROR_TAG, REASON_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED, RunningTrial, SearchListener, Trial
 from mlctl.errors import ChildFailedError, MlctlError
 from mlctl.services.automl import metrics
-from mlctl.services.automl.fitting import Fitted
+from mlctl.services.automl.fitting import FittedModel
 from mlctl.services.automl.model_cache import ModelCache
-from mlctl.services.automl.models import Spec
-from mlctl.services.automl.table import Table
 
-MOST_FAILURES = 3  # in a row, and nothing fitted: then it is not the models that are at fault
-SHOWN = ("loss", "learning_rate", "num_leaves", "units")  # the few values that tell a model from its like
+MAX_FAILURES = 3  # in a row before any model is fitted: then the models are not the cause
+SHOWN_PARAMS = ("loss", "learning_rate", "num_leaves", "units")  # those that distinguish similar models
 
 
+@dataclass(kw_only=True)
 class Leaderboard:
-    """The models of one race, by name."""
+    """The models of one run, by name.
 
-    def __init__(
-        self, table: Table, objective: Objective, runs: TrialRuns, kept: ModelCache, listener: SearchListener
-    ) -> None:
-        self.table = table
-        self.objective = objective
-        self.runs = runs
-        self.kept = kept
-        self.listener = listener
-        self.fitted: dict[str, Fitted] = {}
-        self.ranked: dict[str, LeaderboardEntry] = {}
-        self._failures = 0
+    Attributes:
+        table: the rows that models are scored on.
+        objective: what models are ranked by.
+        runs: records a nested run for each model.
+        cache: keeps fitted models on disk.
+        listener: is told about every change.
+        fitted: fitted models by name.
+        entries: one entry for each model that ended, by name.
+    """
+
+    table: EncodedTable
+    objective: Objective
+    runs: TrialRuns
+    cache: ModelCache
+    listener: SearchListener
+    fitted: dict[str, FittedModel] = field(default_factory=dict)
+    entries: dict[str, LeaderboardEntry] = field(default_factory=dict)
+    _failures: int = 0
 
     @property
-    def best(self) -> list[LeaderboardEntry]:
-        """The models that have a score, best first."""
-        return sorted((one for one in self.ranked.values() if one.score is not None), key=self._place)
+    def ranking(self) -> list[LeaderboardEntry]:
+        """Entries of the models that have a score, best first."""
+        return sorted((entry for entry in self.entries.values() if entry.score is not None), key=self._rank)
 
-    def measured(self, answers: Any) -> dict[str, float]:
-        """Return every metric of answers (n, k) for the rows that models are judged by."""
-        found = metrics.measured(self.table.judged, answers, self.table.classes, self.table.span)
-        return {f"val_{name}": value for name, value in found.items()}
+    def measure(self, predictions: Any) -> dict[str, float]:
+        """Return every `val_` metric of predictions (n, k) for the rows that models are scored on."""
+        table = self.table
+        values = metrics.measure(table.scored_targets, predictions, table.classes, table.target_range)
+        return {f"val_{name}": value for name, value in values.items()}
 
-    def better_alone(self, reached: Mapping[str, float]) -> LeaderboardEntry | None:
-        """Return the best model where it beats a blend that has `reached` this, by the metric asked for."""
-        best = self.best[0]
+    def model_better_than(self, blend_metrics: Mapping[str, float]) -> LeaderboardEntry | None:
+        """Return the best model if its objective is better than the blend's, else None."""
+        best = self.ranking[0]
         assert best.score is not None
-        return best if self.objective.better(best.score, reached[self.objective.metric]) else None
+        is_better = self.objective.is_better(best.score, blend_metrics[self.objective.metric])
+        return best if is_better else None
 
-    def begin(self, spec: Spec) -> None:
-        """A model is about to be fitted."""
-        self.runs.begin(spec.name, spec.told, now_ms())
-        self.tick(spec, 0, None)
+    def start_model(self, spec: ModelSpec) -> None:
+        """Record that a model is about to be fitted."""
+        self.runs.begin(spec.name, spec.logged_params, now_ms())
+        self.show_progress(spec, 0)
 
-    def tick(self, spec: Spec, rounds: int, value: float | None) -> None:
-        """Tell how far a model is."""
-        most = int(spec.params.get("rounds") or spec.params.get("n_estimators") or 0)
-        best = self.best
-        self.listener.trials(
-            [RunningTrial(spec.name, rounds, most, value)],
-            len(self.ranked),
-            0,
-            best[0].score if best else None,
+    def show_progress(self, spec: ModelSpec, rounds: int) -> None:
+        """Show how many rounds of a model are fitted."""
+        max_rounds = int(spec.params.get("rounds") or spec.params.get("n_estimators") or 0)
+        ranking = self.ranking
+        self.listener.trials_updated(
+            [RunningTrial(trial=spec.name, epoch=rounds, epochs=max_rounds, value=None)],
+            finished=len(self.entries),
+            stopped=0,
+            best=ranking[0].score if ranking else None,
         )
 
-    def done(self, fitted: Fitted) -> None:
-        """Keep a model that was fitted; raises ChildFailedError where its score is no number."""
-        found = self.measured(fitted.answers)
-        score = found.get(self.objective.metric, float("nan"))
+    def add_model(self, fitted: FittedModel) -> None:
+        """Add a fitted model; raise ChildFailedError if its score is not finite."""
+        values = self.measure(fitted.predictions)
+        score = values.get(self.objective.metric, float("nan"))
         if not np.isfinite(score):
             raise ChildFailedError(f"its {self.objective.metric} is {score}")
         self._failures = 0
-        self.kept.add(fitted, score, found, now_ms())
-        self._note(fitted, score, found)
-        self._record(fitted, found, now_ms())
+        self.cache.add(fitted, score, values, at=now_ms())
+        self._add_entry(fitted, score, values)
+        self._record_run(fitted, values, now_ms())
 
-    def again(self, fitted: Fitted, entry: Mapping[str, Any]) -> None:
-        """Take over a model that an earlier sitting has fitted."""
-        self._note(fitted, entry["score"], entry["metrics"])
+    def restore_model(self, fitted: FittedModel, journal_entry: Mapping[str, Any]) -> None:
+        """Add a model that an earlier session fitted."""
+        self._add_entry(fitted, journal_entry["score"], journal_entry["metrics"])
         if fitted.spec.name not in self.runs.ended:
-            self._record(fitted, entry["metrics"], entry["at"])
+            self._record_run(fitted, journal_entry["metrics"], journal_entry["at"])
 
-    def stopped(self, spec: Spec, why: str) -> None:
-        """A model was stopped before it had a score; the journal does not know it, and resume begins it again."""
-        tags = {"mlctl.state": STOPPED, "mlctl.why": why}
-        self.runs.end(spec.name, "KILLED", {}, 0, tags, now_ms())
-        self.ranked[spec.name] = LeaderboardEntry(
-            spec.name, spec.family, "", STOPPED, params=spec.told, why=why
-        )
-        self.listener.trial(Trial(spec.name, "", STOPPED, _shown(spec), why=why), False)
+    def add_stopped(self, spec: ModelSpec, reason: str) -> None:
+        """Add a model that was stopped before it had a score. The journal does not record it: a resumed run fits it."""
+        self.runs.end(spec.name, "KILLED", {}, 0, {STATE_TAG: STOPPED, REASON_TAG: reason}, now_ms())
+        self._add_without_score(spec, STOPPED, reason)
 
-    def failed(self, spec: Spec, error: Exception) -> None:
-        """A model could not be fitted; raises ChildFailedError after some in a row."""
-        why = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
-        why = " ".join(why.split())[:300]
-        self.runs.end(spec.name, "FAILED", {}, 0, {"mlctl.state": FAILED, "mlctl.error": why}, now_ms())
-        self.kept.failed(spec, why, now_ms())
-        self.ranked[spec.name] = LeaderboardEntry(
-            spec.name, spec.family, "", FAILED, params=spec.told, why=why
-        )
-        self.listener.trial(Trial(spec.name, "", FAILED, _shown(spec), why=why), False)
+    def add_failed(self, spec: ModelSpec, error: Exception) -> None:
+        """Add a model that could not be fitted; raise ChildFailedError after MAX_FAILURES in a row."""
+        text = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
+        text = " ".join(text.split())[:300]
+        self.runs.end(spec.name, "FAILED", {}, 0, {STATE_TAG: FAILED, ERROR_TAG: text}, now_ms())
+        self.cache.add_failure(spec, text, at=now_ms())
+        self._add_without_score(spec, FAILED, text)
         self._failures += 1
-        if self._failures >= MOST_FAILURES and not self.fitted:
+        if self._failures >= MAX_FAILURES and not self.fitted:
             raise ChildFailedError(
-                f"{self._failures} models in a row failed; the last: {why}", "mlctl runs list shows all"
+                f"{self._failures} models in a row failed; the last error: {text}",
+                "mlctl runs list shows all of them",
             )
 
-    def leaderboard(
-        self, blend_run: str, shares: Mapping[str, float], reached: Mapping[str, float]
+    def with_blend(
+        self, run_id: str, weights: Mapping[str, float], blend_metrics: Mapping[str, float]
     ) -> tuple[LeaderboardEntry, ...]:
-        """Return all models and their blend, best first, those without a score last."""
-        whole = LeaderboardEntry(BLEND, BLEND, blend_run, DONE, reached[self.objective.metric], reached)
-        every = [
-            replace(one, run_id=self.runs.ids.get(name, ""), weight=shares.get(name, 0.0))
-            for name, one in self.ranked.items()
-        ]
-        # of equals the blend comes first: it is what is logged
-        return tuple(sorted([whole, *every], key=lambda one: (one.score is None, self._place(one))))
+        """Return all models and their blend, best first; models without a score are last.
 
-    def _place(self, one: LeaderboardEntry) -> float:
-        score = one.score or 0.0
+        `run_id` is the run that the blend is logged to.
+        """
+        blend = LeaderboardEntry(
+            model=BLEND,
+            family=BLEND,
+            run_id=run_id,
+            state=DONE,
+            score=blend_metrics[self.objective.metric],
+            metrics=blend_metrics,
+        )
+        models = [
+            replace(entry, run_id=self.runs.ids.get(name, ""), weight=weights.get(name, 0.0))
+            for name, entry in self.entries.items()
+        ]
+        # of equal scores, the blend comes first because it is what is logged
+        return tuple(sorted([blend, *models], key=lambda entry: (entry.score is None, self._rank(entry))))
+
+    def _rank(self, entry: LeaderboardEntry) -> float:
+        score = entry.score or 0.0
         return -score if self.objective.maximize else score
 
-    def _note(self, fitted: Fitted, score: float, found: Mapping[str, float]) -> None:
-        spec, best = fitted.spec, self.best
-        leads = not best or self.objective.better(score, best[0].score or 0.0)
+    def _add_entry(self, fitted: FittedModel, score: float, values: Mapping[str, float]) -> None:
+        spec, ranking = fitted.spec, self.ranking
+        is_best = not ranking or self.objective.is_better(score, ranking[0].score or 0.0)
         self.fitted[spec.name] = fitted
-        self.ranked[spec.name] = LeaderboardEntry(
-            spec.name, spec.family, "", DONE, score, found, spec.told, fitted.rounds, fitted.seconds
+        self.entries[spec.name] = LeaderboardEntry(
+            model=spec.name,
+            family=spec.family,
+            run_id="",
+            state=DONE,
+            score=score,
+            metrics=values,
+            params=spec.logged_params,
+            rounds=fitted.rounds,
+            duration_s=fitted.seconds,
         )
-        trial = Trial(spec.name, "", DONE, _shown(spec), score, fitted.rounds, fitted.seconds)
-        self.listener.trial(trial, leads)
+        trial = Trial(
+            trial=spec.name,
+            run_id="",
+            state=DONE,
+            params=_shown_params(spec),
+            score=score,
+            epochs=fitted.rounds,
+            duration_s=fitted.seconds,
+        )
+        self.listener.trial_ended(trial, is_best)
 
-    def _record(self, fitted: Fitted, found: Mapping[str, float], at: int) -> None:
+    def _add_without_score(self, spec: ModelSpec, state: str, reason: str) -> None:
+        self.entries[spec.name] = LeaderboardEntry(
+            model=spec.name,
+            family=spec.family,
+            run_id="",
+            state=state,
+            params=spec.logged_params,
+            reason=reason,
+        )
+        self.listener.trial_ended(
+            Trial(trial=spec.name, run_id="", state=state, params=_shown_params(spec), reason=reason), False
+        )
+
+    def _record_run(self, fitted: FittedModel, values: Mapping[str, float], at: int) -> None:
         name = fitted.spec.name
-        self.runs.begin(name, fitted.spec.told, at)
-        values = {f"best_{metric}": value for metric, value in found.items()}
-        values |= {"rounds": fitted.rounds, "fit_s": round(fitted.seconds, 3)}
-        self.runs.end(name, "FINISHED", values, 0, {"mlctl.state": DONE}, at)
+        self.runs.begin(name, fitted.spec.logged_params, at)
+        summary = {f"best_{metric}": value for metric, value in values.items()}
+        summary |= {"rounds": fitted.rounds, "fit_s": round(fitted.seconds, 3)}
+        self.runs.end(name, "FINISHED", summary, 0, {STATE_TAG: DONE}, at)
 
 
-def _shown(spec: Spec) -> dict[str, Any]:
-    return {name: value for name, value in spec.told.items() if name in SHOWN}
+def _shown_params(spec: ModelSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.logged_params.items() if name in SHOWN_PARAMS}

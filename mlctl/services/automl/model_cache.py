@@ -1,7 +1,7 @@
-"""What is kept of every model that was fitted, so that a race that was killed goes on where it was.
+"""Fitted models on disk, so that a run that was killed can be resumed without fitting them again.
 
-Each model's graph and answers are files beside the journal, written before the journal's line which says that
-they are there.
+The graph and the predictions of each model are files beside the journal. They are written before the line of the
+journal that records the model.
 """
 
 from __future__ import annotations
@@ -12,47 +12,68 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.domain.tune import DONE, FAILED
-from mlctl.services.automl.fitting import Fitted
-from mlctl.services.automl.models import Spec
+from mlctl.services.automl.fitting import FittedModel
 
 FOLDER = "models"
 
 
 class ModelCache:
-    """The models of one race on this disk."""
+    """The fitted models of one run, below the folder of its local record."""
 
     def __init__(self, folder: Path, journal: SearchJournal) -> None:
         self.folder = folder / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
         self.journal = journal
 
-    def add(self, fitted: Fitted, score: float, metrics: Mapping[str, float], at: int) -> None:
-        """Keep a model."""
+    def add(self, fitted: FittedModel, score: float, metrics: Mapping[str, float], *, at: int) -> None:
+        """Store a model; `at` is the time in milliseconds."""
         spec = fitted.spec
         (self.folder / f"{spec.name}.onnx").write_bytes(fitted.graph)
-        np.save(self.folder / f"{spec.name}.npy", fitted.answers)
+        np.save(self.folder / f"{spec.name}.npy", fitted.predictions)
         self.journal.add(
-            "end", trial=spec.name, family=spec.family, loss=spec.loss, params=dict(spec.params), state=DONE,
-            score=score, metrics=dict(metrics), rounds=fitted.rounds, seconds=fitted.seconds, why="", at=at,
-        )  # fmt: skip
-
-    def failed(self, spec: Spec, why: str, at: int) -> None:
-        """Note that a model cannot be fitted: nobody needs to try again."""
-        self.journal.add(
-            "end", trial=spec.name, family=spec.family, state=FAILED, score=None, seconds=0.0, why=why, at=at
+            "end",
+            trial=spec.name,
+            family=spec.family,
+            loss=spec.loss,
+            params=dict(spec.params),
+            state=DONE,
+            score=score,
+            metrics=dict(metrics),
+            rounds=fitted.rounds,
+            seconds=fitted.seconds,
+            why="",
+            at=at,
         )
 
-    def again(self, entries: Iterable[Mapping[str, Any]]) -> list[tuple[Fitted, Mapping[str, Any]]]:
-        """Return the models that an earlier sitting has fitted, with their entries."""
-        found = []
+    def add_failure(self, spec: ModelSpec, error: str, *, at: int) -> None:
+        """Record that a model cannot be fitted, so that a resumed run does not try it again."""
+        self.journal.add(
+            "end",
+            trial=spec.name,
+            family=spec.family,
+            state=FAILED,
+            score=None,
+            seconds=0.0,
+            why=error,
+            at=at,
+        )
+
+    def load(self, entries: Iterable[Mapping[str, Any]]) -> list[tuple[FittedModel, Mapping[str, Any]]]:
+        """Return the models that these entries of the journal record, each with its entry."""
+        models = []
         for entry in entries:
             if entry["kind"] != "end" or entry["state"] != DONE:
                 continue
             name = entry["trial"]
-            spec = Spec(name, entry["family"], entry["loss"], entry["params"])
-            answers = np.load(self.folder / f"{name}.npy")
-            graph = (self.folder / f"{name}.onnx").read_bytes()
-            found.append((Fitted(spec, answers, graph, entry["rounds"], entry["seconds"]), entry))
-        return found
+            model = FittedModel(
+                spec=ModelSpec(name=name, family=entry["family"], loss=entry["loss"], params=entry["params"]),
+                predictions=np.load(self.folder / f"{name}.npy"),
+                graph=(self.folder / f"{name}.onnx").read_bytes(),
+                rounds=entry["rounds"],
+                seconds=entry["seconds"],
+            )
+            models.append((model, entry))
+        return models

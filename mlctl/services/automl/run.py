@@ -1,4 +1,4 @@
-"""One race from its parent run to the logged model: fits models while there is time, then blends them."""
+"""One automl run, from its parent run to the logged model: fits models while there is time, then blends them."""
 
 from __future__ import annotations
 
@@ -9,276 +9,356 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.runlog.journal import read_about
-from mlctl.adapters.runlog.local_runs import folder_of
-from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms, open_store
+from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
+from mlctl.adapters.estimators.spec import HISTOGRAM, LIGHTGBM, NETWORK, ModelSpec
+from mlctl.adapters.runlog.journal import read_header
+from mlctl.adapters.runlog.local_runs import record_folder
+from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
+from mlctl.adapters.search.lightgbm_search import MAX_TRIALS, LightgbmSearch
 from mlctl.adapters.system import provenance
-from mlctl.domain.automl import Automl, LeaderboardEntry
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.automl import AutomlResult, LeaderboardEntry
 from mlctl.domain.run import Run
+from mlctl.domain.tags import KIND_TAG, OBJECTIVE_TAG, RECIPE_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
-from mlctl.services.automl import blend, features, fitting, metrics, models
+from mlctl.services.automl import blend, candidates, features, fitting, metrics
 from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
-from mlctl.services.automl.fitting import MORE_ROWS, OutOfTime
-from mlctl.services.automl.interrupts import Interrupts
+from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
+from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
-from mlctl.services.automl.lightgbm_search import MOST, Search
 from mlctl.services.automl.model_cache import ModelCache
-from mlctl.services.automl.models import HISTOGRAM, LIGHTGBM, NETWORK, Spec
-from mlctl.services.automl.table import Table, centred
+from mlctl.services.automl.request import AUTOML, AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import report
-from mlctl.services.training.request import Request
-from mlctl.services.training.run_status import finished, recording
-from mlctl.services.training.training import Training
-from mlctl.services.workflows.automl import AUTOML, AutomlJob, request_entry
-from mlctl.services.workflows.tune import KIND_TAG
+from mlctl.services.training.request import TrainRequest
+from mlctl.services.training.run_setup import RunSetup
+from mlctl.services.training.run_status import finish_run, recording
 from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
-FOLDS, SMALL = 5, 2500  # below so many rows, a fifth of them is too few to choose by
-WORTH_BEGINNING = 0.15  # of the time must be left for a model that nothing useful stops
+FOLDS = 5
+MIN_ROWS_WITHOUT_FOLDS = 2500  # with fewer rows, the validation split is too small to rank models
+MIN_SHARE_TO_START = 0.15  # of the time must be left to start a model that early stopping hardly ever ends
 
-Entries = Sequence[Mapping[str, Any]]
+JournalEntries = Sequence[Mapping[str, Any]]
 
 
 class AutomlRun:
-    """One race, new or (with `run` and its journal's `entries`) gone on with."""
+    """One run: a new one, or an earlier one (`resumed_run`, with the entries of its journal) that is resumed."""
 
     def __init__(
-        self, settings: Settings, asked: AutomlJob, prepared: PreparedData, listener: SearchListener, started: float,
-        run: Run | None, entries: Entries,
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        store: TrackingStore,
+        job: AutomlJob,
+        *,
+        prepared: PreparedData,
+        listener: SearchListener,
+        started: float,
+        resumed_run: Run | None,
+        journal_entries: JournalEntries,
+    ) -> None:
         self.settings = settings
-        self.asked = asked
-        self.request = asked.request
+        self.store = store
+        self.job = job
+        self.request = job.request
         self.prepared = prepared
         self.data = prepared.data
-        self.centred, self.offset = centred(self.data)
+        self.centered, self.offset = center_targets(self.data)
         self.listener = listener
-        self.resumed = run
-        self.entries = entries
-        spent = sum(entry["seconds"] for entry in entries if entry["kind"] == "end")
+        self.resumed_run = resumed_run
+        self.journal_entries = journal_entries
+        spent = sum(entry["seconds"] for entry in journal_entries if entry["kind"] == "end")
         timeout = self.request.timeout_s
-        self.clock = TimeBudget(started, max(timeout - spent, timeout / 4))
-        self.objective = metrics.objective(
-            self.request.metric, prepared.recipe.objective, len(self.data.classes)
+        self.budget = TimeBudget(started, max(timeout - spent, timeout / 4))
+        self.objective = metrics.choose_objective(
+            self.request.metric, prepared.objective, len(self.data.classes)
         )
-        request = Request(self.request.source, {}, self.request.data, self.request.rows, self.request.seed,
-                          run_name=self.request.run_name, tags=self.request.tags)  # fmt: skip
-        self.training = Training(settings, request, prepared, listener, None)
+        training_request = TrainRequest(
+            source=self.request.source,
+            data=self.request.data,
+            rows=self.request.rows,
+            seed=self.request.seed,
+            run_name=self.request.run_name,
+            tags=self.request.tags,
+        )
+        self.setup = RunSetup(
+            settings=settings,
+            store=store,
+            request=training_request,
+            prepared=prepared,
+            objective=self.objective,
+        )
 
-    def run(self) -> Automl:
-        """Fit, blend, log; return the leaderboard and the run."""
-        recorder = self._recorder()
+    def run(self) -> AutomlResult:
+        """Fit models, blend them and log the blend; return the leaderboard and the run.
+
+        Raises Interrupted after Ctrl-C, once the best blend so far is logged.
+        """
+        recorder = self._open_recorder()
         with (
             contextlib.closing(SearchJournal(recorder.journal.folder)) as journal,
-            recording(recorder, lambda: "interrupted before a model was logged; what was fitted is kept"),
+            recording(recorder, lambda: "interrupted before a model was logged; fitted models are kept"),
         ):
-            leaderboard, ended = self._recorded(recorder, journal)
-        run = finished(recorder, self.listener, "KILLED" if ended == INTERRUPTED else "FINISHED")
-        if ended == INTERRUPTED:
+            leaderboard, end_reason = self._fit_and_log(recorder, journal)
+        run = finish_run(
+            recorder, self.store, self.listener, "KILLED" if end_reason == INTERRUPTED else "FINISHED"
+        )
+        if end_reason == INTERRUPTED:
             raise Interrupted(
-                f"interrupted; the best so far is logged: {run.model_uri}",
-                f"go on: mlctl resume {recorder.run_id[:8]}",
+                f"interrupted; the best model so far is logged: {run.model_uri}",
+                f"resume: mlctl resume {recorder.run_id[:8]}",
             )
-        return Automl(run, self.objective, leaderboard, ended)
+        return AutomlResult(run=run, objective=self.objective, leaderboard=leaderboard, end_reason=end_reason)
 
-    def _recorder(self) -> Recorder:
-        if self.resumed:
-            folder = folder_of(self.settings.state_dir, self.resumed.run_id)
-            return Recorder.reopen(folder, self.listener, read_about(folder), self.settings.tracking_uri)
-        recorder = self.training.recorder({KIND_TAG: AUTOML, "mlctl.objective": str(self.objective)})
-        self.training.describe(recorder)
+    def _open_recorder(self) -> Recorder:
+        if self.resumed_run:
+            folder = record_folder(self.settings.state_dir, self.resumed_run.run_id)
+            return Recorder.reopen(folder, self.store, header=read_header(folder), listener=self.listener)
+        recorder = self.setup.create_run(self.listener, {KIND_TAG: AUTOML})
+        self.setup.describe(recorder)
         return recorder
 
-    def _recorded(
+    def _fit_and_log(
         self, recorder: Recorder, journal: SearchJournal
     ) -> tuple[tuple[LeaderboardEntry, ...], str]:
-        if not self.entries:
-            journal.add(AUTOML, request=request_entry(self.request))
+        """Return the leaderboard, and why the run ended."""
+        if not self.journal_entries:
+            journal.add(AUTOML, request=self.request.to_journal())
         journal.add("sitting", at=now_ms())
-        store, experiment = open_store(self.settings.tracking_uri), recorder.journal.about["experiment_id"]
-        runs = TrialRuns(store, experiment, recorder.run_id, self._model_tags(), recorder.journal.folder,
-                         self._tell, "")  # fmt: skip
+        runs = TrialRuns(
+            self.store,
+            experiment_id=recorder.journal.header["experiment_id"],
+            parent_id=recorder.run_id,
+            folder=recorder.journal.folder,
+            tags=self._model_tags(),
+            report_error=self._warn,
+            name_prefix="",
+        )
         try:
-            if self.resumed:
+            if self.resumed_run:
                 runs.find()
-            self.listener.stage("making features")
+            self.listener.stage("encoding features")
             board = Leaderboard(
-                self._table(),
-                self.objective,
-                runs,
-                ModelCache(recorder.journal.folder, journal),
-                self.listener,
+                table=self._encode_table(),
+                objective=self.objective,
+                runs=runs,
+                cache=ModelCache(recorder.journal.folder, journal),
+                listener=self.listener,
             )
-            ended = self._fit_all(board)
+            end_reason = self._fit_models(board)
             if not board.fitted:
-                raise ChildFailedError(  # noqa: TRY301 - it ends the race as any failure in here does
-                    f"no model was fitted ({ended})", "give it more time, or other --families"
+                raise ChildFailedError(  # noqa: TRY301 - it ends the run as any failure here does
+                    f"no model was fitted ({end_reason})", "raise --timeout, or choose other --families"
                 )
-            with Interrupts(noted=ended == INTERRUPTED) as interrupts:
-                shares, reached = self._blended(board)
-                chosen = {name: board.fitted[name] for name in shares}
-                ending = Finalizer(
-                    self.asked, self.data, board.table, self.objective, self.listener, self.clock, self._sitting,
-                    interrupts,
-                )  # fmt: skip
-                leaderboard = board.leaderboard(recorder.run_id, shares, reached)
-                ending.log(recorder, chosen, shares, reached, leaderboard, ended)
-                runs.finish(PATIENCE_S)  # what is unsent then stays with the run's record, for mlctl sync
+            with InterruptGuard(interrupted=end_reason == INTERRUPTED) as guard:
+                weights, blend_metrics = self._blend(board)
+                finalizer = Finalizer(
+                    job=self.job,
+                    data=self.data,
+                    table=board.table,
+                    objective=self.objective,
+                    listener=self.listener,
+                    budget=self.budget,
+                    session=sum(entry["kind"] == "sitting" for entry in self.journal_entries),
+                    guard=guard,
+                )
+                finalizer.log_blend(
+                    recorder,
+                    models={name: board.fitted[name] for name in weights},
+                    weights=weights,
+                    validation_metrics=blend_metrics,
+                    leaderboard=board.with_blend(recorder.run_id, weights, blend_metrics),
+                    end_reason=end_reason,
+                )
+                runs.finish(PATIENCE_S)  # mlctl sync uploads what the store has not accepted by then
         except BaseException:
             runs.finish(1.0)
             raise
-        leaderboard = board.leaderboard(recorder.run_id, shares, reached)  # now with the runs' ids
-        return leaderboard, INTERRUPTED if interrupts.noted else ended
+        leaderboard = board.with_blend(recorder.run_id, weights, blend_metrics)  # the runs' ids are known now
+        return leaderboard, INTERRUPTED if guard.interrupted else end_reason
 
-    def _blended(self, board: Leaderboard) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each model's share, and what the judging rows say of the whole."""
-        answers = {name: one.answers for name, one in board.fitted.items()}
+    def _blend(self, board: Leaderboard) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the weight of each model, and the metrics of the blend."""
+        predictions = {name: model.predictions for name, model in board.fitted.items()}
         table = board.table
-        shares = blend.weights(
-            answers, table.judged, self.objective.metric.removeprefix("val_"), table.classes
+        weights = blend.blend_weights(
+            predictions, table.scored_targets, self.objective.metric.removeprefix("val_"), table.classes
         )
-        reached = board.measured(np.sum([share * answers[name] for name, share in shares.items()], axis=0))
-        if alone := board.better_alone(reached):  # weights are by a smoother measure than, say, f1
-            self.listener.message(f"{alone.model} alone does better than the blend, and is logged")
-            return {alone.model: 1.0}, dict(alone.metrics)
-        return shares, reached
+        blended = np.sum([weight * predictions[name] for name, weight in weights.items()], axis=0)
+        blend_metrics = board.measure(blended)
+        # weights minimize a smoother error than some metrics, such as f1
+        if single := board.model_better_than(blend_metrics):
+            self.listener.message(f"{single.model} alone is better than the blend, and is logged instead")
+            return {single.model: 1.0}, dict(single.metrics)
+        return weights, blend_metrics
 
     # -- fitting ------------------------------------------------------------------------------------------
 
-    def _fit_all(self, board: Leaderboard) -> str:
-        """Fit models until time is up or nothing is left; Ctrl-C ends it once there is one."""
-        known = {entry["trial"] for entry in self.entries if entry["kind"] == "end"}
-        for fitted, entry in board.kept.again(self.entries):
-            board.again(fitted, entry)
+    def _fit_models(self, board: Leaderboard) -> str:
+        """Fit models until time is up or all are fitted; return the reason.
+
+        Ctrl-C is a reason, too, once one model is fitted.
+        """
+        ended = {entry["trial"] for entry in self.journal_entries if entry["kind"] == "end"}
+        for fitted, entry in board.cache.load(self.journal_entries):
+            board.restore_model(fitted, entry)
         try:
-            specs = self._line_up()
+            specs = self._candidate_models()
             if board.table.folds:
+                rows = len(board.table.scored_targets)
                 self.listener.message(
-                    f"{len(board.table.judged):,} rows are few: val_ metrics are of {FOLDS} folds of them"
+                    f"few rows ({rows:,}): val_ metrics are from {FOLDS}-fold cross-validation"
                 )
-            self.listener.search(
-                f"{self.asked.recipe.name} for {self.request.timeout_s:g} s",
-                len(specs) + (MOST if self._searches else 0), 1, self.objective, self.clock.left,
-            )  # fmt: skip
-            skipped = False  # for want of time; a quicker model may still have room
+            self.listener.search_started(
+                f"{self.job.recipe.name} for {self.request.timeout_s:g} s",
+                trials=len(specs) + (MAX_TRIALS if self._searches_lightgbm else 0),
+                parallel=1,
+                objective=self.objective,
+                time_limit_s=self.budget.left,
+            )
+            skipped = False  # a model that needs less time may still have room
             for spec in specs:
-                if spec.name in known:
+                if spec.name in ended:
                     continue
                 if self._has_time(board, spec):
-                    self._fit_one(board, spec)
+                    self._fit_model(board, spec)
                 else:
                     skipped = True
-            return TIME_IS_UP if skipped else self._search(board, known)
+            return TIME_IS_UP if skipped else self._search_lightgbm(board, ended)
         except KeyboardInterrupt:
             if not board.fitted:
                 raise
             return INTERRUPTED
 
-    def _search(self, board: Leaderboard, known: set[str]) -> str:
-        boosters = [one for one in board.best if one.family == LIGHTGBM]
-        if not self._searches or not boosters:
+    def _search_lightgbm(self, board: Leaderboard, ended: set[str]) -> str:
+        """Search LightGBM's parameters, starting from the best LightGBM candidate; return why it ended."""
+        boosters = [entry for entry in board.ranking if entry.family == LIGHTGBM]
+        if not self._searches_lightgbm or not boosters:
             return ALL_TRIED
-        # of the line-up's alone: what an earlier sitting has searched is asked for again, and known
-        base = next((one.model for one in boosters if not one.model[-2:].isdigit()), boosters[0].model)
-        fixed = self.asked.fixed.get(LIGHTGBM, {})
-        search = Search(board.fitted[base].spec, fixed, self.objective, self.request.seed)
-        while (spec := search.ask()) is not None:
-            if spec.name not in known:
+        # a resumed search must start from the same model: not from one that the search itself proposed
+        names = (entry.model for entry in boosters if not entry.model[-2:].isdigit())
+        base = board.fitted[next(names, boosters[0].model)].spec
+        search = LightgbmSearch(
+            fixed=self.job.family_params.get(LIGHTGBM, {}),
+            maximize=self.objective.maximize,
+            seed=self.request.seed,
+        )
+        while (params := search.ask()) is not None:
+            spec = replace(base, name=f"lightgbm-{search.trials:02d}", params={**base.params, **params})
+            if spec.name not in ended:
                 if not self._has_time(board, spec):
                     return TIME_IS_UP
-                self._fit_one(board, spec)
-            found = board.ranked.get(spec.name)
-            search.tell(found.score if found else None)
+                self._fit_model(board, spec)
+            entry = board.entries.get(spec.name)
+            search.tell(entry.score if entry else None)
         return ALL_TRIED
 
     @property
-    def _searches(self) -> bool:
-        return LIGHTGBM in self.asked.families
+    def _searches_lightgbm(self) -> bool:
+        return LIGHTGBM in self.job.families
 
-    def _has_time(self, board: Leaderboard, spec: Spec) -> bool:
-        """Whether a model may begin: there is time for it, and for fitting the blend on all rows afterwards."""
-        alike = [one.seconds for one in board.fitted.values() if one.spec.family == spec.family]
-        wanted = 0.6 * alike[-1] if alike else 0.0
+    def _has_time(self, board: Leaderboard, spec: ModelSpec) -> bool:
+        """Return whether there is time for a model, and for refitting the blend afterwards."""
+        durations = [model.seconds for model in board.fitted.values() if model.spec.family == spec.family]
+        needed = 0.6 * durations[-1] if durations else 0.0
         if spec.family == HISTOGRAM or (spec.family == NETWORK and board.table.folds):
-            wanted = max(wanted, WORTH_BEGINNING * self.clock.timeout_s)
-        return self.clock.left - self._refits(board) > wanted or not board.fitted
+            needed = max(needed, MIN_SHARE_TO_START * self.budget.timeout_s)
+        return self.budget.left - self._reserved_s(board) > needed or not board.fitted
 
-    def _refits(self, board: Leaderboard) -> float:
-        """Return what is kept for fitting the best models again, on all rows."""
+    def _reserved_s(self, board: Leaderboard) -> float:
+        """Return how many seconds are reserved for refitting the best models on all rows."""
         if board.table.folds:
             return 0.0
-        return self.clock.for_refits(MORE_ROWS * one.duration_s for one in board.best[: blend.MOST // 2])
+        best = board.ranking[: blend.MAX_MODELS // 2]
+        return self.budget.reserve_for_refits(REFIT_TIME_FACTOR * entry.duration_s for entry in best)
 
-    def _fit_one(self, board: Leaderboard, spec: Spec) -> None:
-        board.begin(spec)
+    def _fit_model(self, board: Leaderboard, spec: ModelSpec) -> None:
+        board.start_model(spec)
         try:
-            # something must come of it, however little of the time imports have left
-            until = self.clock.until(self._refits(board), none_yet=not board.fitted)
-            board.done(
-                fitting.fit(spec, board.table, until, lambda rounds, value: board.tick(spec, rounds, value))
+            # the first model gets its time, however little of it the imports have left
+            deadline = self.budget.fit_deadline(self._reserved_s(board), first=not board.fitted)
+            board.add_model(
+                fitting.fit_model(
+                    spec,
+                    board.table,
+                    deadline=deadline,
+                    on_round=lambda rounds: board.show_progress(spec, rounds),
+                )
             )
         except KeyboardInterrupt:
-            board.stopped(spec, INTERRUPTED)
+            board.add_stopped(spec, INTERRUPTED)
             raise
-        except OutOfTime as stop:
-            board.stopped(spec, str(stop))
+        except OutOfTime as error:
+            board.add_stopped(spec, str(error))
         except Exception as error:
-            board.failed(spec, error)
+            board.add_failed(spec, error)
 
-    def _table(self) -> Table:
-        data, seed = self.centred, self.request.seed
-        plain = not self.request.featurize
-        made = features.as_it_is(data) if plain else features.featurized(data, self.prepared.encoder, seed)
-        if made.ratios:
-            self.listener.message(f"ratios that help: {', '.join(made.ratios)}")
-        train, validation = (made.encoder(split.inputs) for split in (data.train, data.validation))
-        return Table(
-            self.asked.recipe, data, made, train, validation, seed, self.objective, self._folds, self.offset
-        )  # fmt: skip
+    def _encode_table(self) -> EncodedTable:
+        data, seed = self.centered, self.request.seed
+        if self.request.featurize:
+            feature_set = features.search_features(data, self.prepared.encoder, seed)
+        else:
+            feature_set = features.plain_features(data)
+        if feature_set.ratios:
+            self.listener.message(f"added ratios: {', '.join(feature_set.ratios)}")
+        return EncodedTable(
+            recipe=self.job.recipe,
+            data=data,
+            features=feature_set,
+            train=feature_set.encoder(data.train.inputs),
+            validation=feature_set.encoder(data.validation.inputs),
+            seed=seed,
+            objective=self.objective,
+            folds=self._folds,
+            offset=self.offset,
+        )
 
     @property
     def _folds(self) -> int:
-        """In how many folds rows are judged: none where there are many, or where rows belong together."""
+        """Number of folds; 0 if there are many rows, or if rows are grouped or ordered in time."""
         rows = len(self.data.train) + len(self.data.validation)
-        tied = any(self.asked.values.get(name) for name in ("group", "time"))
-        return FOLDS if rows < SMALL and not tied else 0
+        dependent = any(self.job.values.get(name) for name in ("group", "time"))
+        return FOLDS if rows < MIN_ROWS_WITHOUT_FOLDS and not dependent else 0
 
-    def _line_up(self) -> list[Spec]:
-        data = self.centred
+    def _candidate_models(self) -> list[ModelSpec]:
+        data, job = self.centered, self.job
         targets = data.train.targets
-        positive = not data.classes and bool(min(targets.min(), data.validation.targets.min()) > 0)
-        specs = models.line_up(
-            self.asked.recipe, data.task, positive, len(targets), self.asked.families, self.asked.fixed,
-            self.objective.metric[4:],
-        )  # fmt: skip
-        own = dict(self.asked.values)  # what was set on the recipe is its network's
-        declared = self.asked.recipe.declared()
-        given = {name: own[name] for name in self.request.given if name in own and not declared[name].data}
+        specs = candidates.candidate_models(
+            job.recipe,
+            task=data.task,
+            metric=self.objective.metric.removeprefix("val_"),
+            positive=not data.classes and bool(min(targets.min(), data.validation.targets.min()) > 0),
+            rows=len(targets),
+            families=job.families,
+            family_params=job.family_params,
+        )
+        declared = job.recipe.declared()
+        network_params = {  # hyperparameters set on the recipe are its network's
+            name: job.values[name]
+            for name in self.request.overrides
+            if name in job.values and not declared[name].data
+        }
         return [
-            replace(one, params={**given, **one.params}) if one.family == NETWORK else one for one in specs
+            replace(spec, params={**network_params, **spec.params}) if spec.family == NETWORK else spec
+            for spec in specs
         ]
 
-    # -- what is recorded ---------------------------------------------------------------------------------
-
-    @property
-    def _sitting(self) -> int:
-        return sum(entry["kind"] == "sitting" for entry in self.entries)
+    # -- recording ----------------------------------------------------------------------------------------
 
     def _model_tags(self) -> dict[str, Any]:
         return {
-            "mlflow.user": provenance.user(),
+            "mlflow.user": provenance.user_name(),
             "mlflow.source.name": "mlctl automl",
             "mlflow.source.type": "LOCAL",
-            "mlctl.recipe": self.asked.recipe.name,
-            "mlctl.objective": str(self.objective),
+            RECIPE_TAG: self.job.recipe.name,
+            OBJECTIVE_TAG: str(self.objective),
             **report.data_tags(self.prepared.reference),
         }
 
-    def _tell(self, error: MlctlError) -> None:
-        self.listener.message(f"{error.message}; it goes on, and its journal keeps every model")
+    def _warn(self, error: MlctlError) -> None:
+        self.listener.message(f"{error.message}; the run continues, and its journal keeps every model")

@@ -1,4 +1,4 @@
-"""How long a race may go on, and what its end will take."""
+"""The time that a run may take, and the part of it that finishing takes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 import time
 from collections.abc import Iterable
 
-FINISH_S = 4.0  # blending, saving, loading back, scoring and sending, on a machine of one's own
-ONE_FIT = 0.25  # of the time, at most, for one model
-REFITS = 0.35  # of the time, at most, is kept for fitting the blend's models on all rows
-NIBBLED = 0.03  # of the time: models stop a little after they should
+FINISH_S = 4.0  # blending, saving, loading back, scoring and uploading, on an idle machine
+MAX_FINISH_FACTOR = 4.0  # on a busy machine, finishing takes up to so much longer
+MAX_FIT_SHARE = 0.25  # of the time, for one model
+MAX_REFIT_SHARE = 0.35  # of the time, for refitting the blend's models on all rows
+OVERRUN_SHARE = 0.03  # of the time: models stop a little after their deadline
 
 
 class TimeBudget:
-    """Times are monotonic seconds."""
+    """A run's time. All times are seconds of the monotonic clock."""
 
     def __init__(self, started: float, timeout_s: float) -> None:
         self.started, self.timeout_s = started, timeout_s
@@ -21,36 +22,40 @@ class TimeBudget:
 
     @property
     def left(self) -> float:
-        """Seconds until the race must begin its end."""
-        return self.deadline - self._finish - time.monotonic()
+        """Seconds until finishing must begin."""
+        return self.deadline - self._finish_s - time.monotonic()
 
     @property
-    def _finish(self) -> float:
-        """What the end takes: longer where other programs have the cores."""
-        wall, used = time.monotonic() - self.started, sum(os.times()[:2])
-        return float(FINISH_S * min(4.0, max(1.0, wall / max(used, 0.1))))
+    def _finish_s(self) -> float:
+        """Seconds that finishing takes: more if other programs use the cores."""
+        wall, cpu = time.monotonic() - self.started, sum(os.times()[:2])
+        return float(FINISH_S * min(MAX_FINISH_FACTOR, max(1.0, wall / max(cpu, 0.1))))
 
     def has_room(self, seconds: float) -> bool:
-        """Whether a refit that takes so long may begin; what was kept for it may have been nibbled at."""
-        return seconds <= self.left + NIBBLED * self.timeout_s
+        """Return whether a refit of this duration may begin.
 
-    def until(self, refits: float, none_yet: bool = False) -> float:
-        """Return when a fit that begins now must stop, to leave so many seconds for refits.
-
-        The first, with `none_yet`, has its share of the time in any case.
+        Models that stopped late may have used some of the time that was reserved for it.
         """
-        share = ONE_FIT * self.timeout_s
-        return time.monotonic() + (share if none_yet else max(0.0, min(share, self.left - refits)))
+        return seconds <= self.left + OVERRUN_SHARE * self.timeout_s
 
-    def for_refits(self, wanted: Iterable[float]) -> float:
-        """Return how long to keep for refits that take so long, the most wanted first: for those that have room.
+    def fit_deadline(self, reserved_s: float, *, first: bool = False) -> float:
+        """Return when a fit that begins now must stop, to leave `reserved_s` seconds for refits.
 
-        Where the first has none, nothing is kept: the time is better spent on models that may beat it.
+        The first fit gets its full share of the time in any case.
         """
-        kept, room = 0.0, min(REFITS * self.timeout_s, self.left)
-        for seconds in wanted:
-            if kept + seconds <= room:
-                kept += seconds
-            elif not kept:
+        share = MAX_FIT_SHARE * self.timeout_s
+        return time.monotonic() + (share if first else max(0.0, min(share, self.left - reserved_s)))
+
+    def reserve_for_refits(self, durations: Iterable[float]) -> float:
+        """Return how many seconds to reserve for refits of these durations, the most important first.
+
+        Refits that do not fit are skipped. If the first one does not fit, nothing is reserved: the time is
+        better spent on models that may beat it.
+        """
+        reserved, room = 0.0, min(MAX_REFIT_SHARE * self.timeout_s, self.left)
+        for seconds in durations:
+            if reserved + seconds <= room:
+                reserved += seconds
+            elif not reserved:
                 return 0.0
-        return kept
+        return reserved

@@ -1,1 +1,1 @@
-"""Predicting with a model, and scoring its predictions."""
+"""Predict with a model, and score its predictions."""

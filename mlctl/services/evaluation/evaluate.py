@@ -1,7 +1,8 @@
-"""What a logged model reaches on data now.
+"""Score a logged model on data.
 
-On a recipe's data, and on the very file that the model was trained on, that is the test split, and gives the
-figures that training logs as test_*. Of a file that it never saw, all rows count. Classes are compared by name.
+On a recipe's data, and on the file that the model was trained on, the score is that of the test split, so it equals
+the test_* metrics that the training logged. On a file that the model was not trained on, all rows count. Classes are
+matched by name.
 """
 
 from __future__ import annotations
@@ -14,213 +15,267 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlctl.adapters.models.load import client_input, loaded
+from mlctl.adapters.models.load import open_model, to_client_input
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.data.dataset import Dataset, Split, class_numbers
-from mlctl.data.sources.locate import given_path
+from mlctl.data.dataset import Dataset, Split, class_indices
+from mlctl.data.sources.locate import local_path
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
-from mlctl.recipes import Recipe, find, names
-from mlctl.scores import scores
-from mlctl.services.evaluation import labelled_data
-from mlctl.services.evaluation.predictor import Array, asked
+from mlctl.recipes import Recipe, ResolvedRecipe, find, names, resolve
+from mlctl.scores import compute_scores
+from mlctl.services.evaluation.labelled_data import OWN_DATA_RECIPES, LabelledData, open_labelled_data
+from mlctl.services.evaluation.predictor import Array, open_predictor
 from mlctl.services.recipes import prepare
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.runs.select import parse_objective
+from mlctl.services.runs.metrics import objective_of
 from mlctl.settings import Settings
 
-ALL = "all"
+ALL_ROWS = "all"
 
 
 class EvaluationSet(Protocol):
-    """Rows with their targets, ready for any number of models; `name` is the split, `decides` the metric."""
+    """Rows with their targets, on which any number of models can be scored."""
 
     @property
-    def name(self) -> str:
-        """The split: test, validation, or all."""
+    def split(self) -> str:
+        """Name of the split: test, validation, or all."""
 
     @property
-    def decides(self) -> str:
-        """The metric by which one model is better than another."""
+    def deciding_metric(self) -> str:
+        """The metric that decides which of two models is better."""
 
-    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
-        """Score one model; raises BadDataError where it does not answer this data as it should."""
+    def evaluate(self, store: TrackingStore, model: ModelReference) -> Evaluation:
+        """Score a model; raises BadDataError if its predictions do not fit this data."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitSet:
-    """A recipe's test split, or its validation split where it has none."""
+    """A recipe's test split, or its validation split if it has no test split."""
 
     prepared: PreparedData
-    name: str
-    split: Split
+    split: str
+    rows: Split
 
     @property
     def data(self) -> Dataset:
-        """The data that the split is of."""
+        """The data that the split belongs to."""
         return self.prepared.data
 
     @property
-    def decides(self) -> str:
-        """The recipe's own objective."""
-        return self.prepared.recipe.objective.metric.removeprefix("val_")
+    def deciding_metric(self) -> str:
+        """The metric of the objective."""
+        return self.prepared.objective.metric.removeprefix("val_")
 
-    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
-        """Score one model."""
-        raw = client_input(self.data.raw(self.split.inputs), self.prepared.encoder)
-        with loaded(store, model.uri) as found:
-            answers = found.answer(raw)
-            told = found.told
+    def evaluate(self, store: TrackingStore, model: ModelReference) -> Evaluation:
+        """Score a model."""
+        inputs = to_client_input(self.data.raw(self.rows.inputs), self.prepared.encoder)
+        with open_model(store, model.uri) as loaded_model:
+            predictions = loaded_model.predict(inputs)
+            metadata = loaded_model.metadata
         classes, recipe = self.data.classes, self.prepared.recipe.name
-        targets = self.split.targets
-        if told:
-            known = tuple(told.get("classes") or ())
-            _check_task(model.uri, bool(known), bool(classes), recipe)
-            targets = class_numbers(classes, known, model.uri)[targets] if classes else targets
-            classes = known
-        _check_shape(model.uri, answers, len(targets), len(classes), recipe)
-        reached = scores(targets, answers, len(classes))
-        return Evaluation(model, recipe, self.name, len(self.split), reached, self.prepared.reference)
+        targets = self.rows.targets
+        if metadata:
+            model_classes = tuple(metadata.get("classes") or ())
+            _check_task(
+                model.uri, recipe, model_has_classes=bool(model_classes), data_has_classes=bool(classes)
+            )
+            targets = class_indices(classes, model_classes, model.uri)[targets] if classes else targets
+            classes = model_classes
+        _check_shape(model.uri, recipe, predictions, rows=len(targets), classes=len(classes))
+        return Evaluation(
+            model=model,
+            recipe=recipe,
+            split=self.split,
+            rows=len(self.rows),
+            metrics=compute_scores(targets, predictions, len(classes)),
+            data=self.prepared.reference,
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FullSet:
-    """All rows of a file or folder of a user's, read for each model as `mlctl predict` reads them."""
+    """All rows of a user's own file or folder, read for each model as `mlctl predict` reads them."""
 
-    settings: Settings
-    rows: labelled_data.Labelled
+    data: LabelledData
     recipe: str
     reference: DataReference
-    decides: str
-    name: str = ALL
+    deciding_metric: str
+    split: str = ALL_ROWS
 
-    def take(self, store: TrackingStore, model: ModelReference) -> Evaluation:
-        """Score one model."""
-        with asked(self.settings, model.uri, None) as one:
-            if not one.about.task:
+    def evaluate(self, store: TrackingStore, model: ModelReference) -> Evaluation:
+        """Score a model."""
+        with open_predictor(store, model.uri) as predictor:
+            info = predictor.info
+            if not info.task:
                 raise BadDataError(
-                    f"{model.uri} does not say what its answers mean",
-                    "evaluate scores models that mlctl logged",
+                    f"{model.uri} does not say what its predictions mean",
+                    "evaluate a model that mlctl logged",
                 )
-            there, targets = self.rows.targets(one.about)
-            answers = np.concatenate([one.answer(some) for some in self.rows.rows(one.about)])
-        classes = len(one.about.classes)
-        _check_shape(model.uri, answers, len(there), classes, self.recipe)
-        reached = _defined(targets, answers[there], classes)
-        reference = replace(self.reference, rows=len(targets), splits={self.name: len(targets)})
-        return Evaluation(model, self.recipe, self.name, len(targets), reached, reference)
-
-
-def _check_task(model: str, classifies: bool, classes: bool, recipe: str) -> None:
-    if classifies != classes:
-        kinds = {True: "classes", False: "values"}
-        raise BadDataError(
-            f"{model} answers {kinds[classifies]} where {recipe} wants {kinds[classes]}",
-            "evaluate it on the data that it was made for",
+            has_label, targets = self.data.targets(info)
+            predictions = np.concatenate([predictor.predict(rows) for rows in self.data.batches(info)])
+        classes = len(info.classes)
+        _check_shape(model.uri, self.recipe, predictions, rows=len(has_label), classes=classes)
+        return Evaluation(
+            model=model,
+            recipe=self.recipe,
+            split=self.split,
+            rows=len(targets),
+            metrics=_defined_scores(targets, predictions[has_label], classes),
+            data=replace(self.reference, rows=len(targets), splits={self.split: len(targets)}),
         )
 
 
-def _check_shape(model: str, answers: Array, rows: int, classes: int, recipe: str) -> None:
-    wanted = (rows, max(1, classes))
-    if answers.shape != wanted and not (classes == 2 and answers.shape == (rows, 1)):
-        raise BadDataError(
-            f"{model} answers {answers.shape} where {recipe} wants {wanted}",
-            "evaluate it on the data that it was made for",
-        )
-
-
-def _defined(targets: Array, answers: Array, classes: int) -> dict[str, float]:
-    """Return the scores that these rows can give: one class alone has no f1, one value no r2."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's word on r2 of one row
-        found = scores(targets, answers, classes)
-    if len(np.unique(targets)) > 1:
-        return found
-    return {name: value for name, value in found.items() if name in ("accuracy", "mae", "rmse")}
-
-
-def examine(
+def load_evaluation_set(
     settings: Settings,
+    store: TrackingStore,
     source: str,
+    *,
     data: str | None = None,
     rows: int | None = None,
-    given: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     listener: ProgressListener | None = None,
     models: Iterable[ModelReference] = (),
 ) -> EvaluationSet:
-    """Load data, and choose what `models` are scored on; `data`, `rows` and `given` are as `mlctl train` has them.
+    """Load data, and choose the rows on which `models` are scored.
 
-    Data options (a table's target, the split) are those of the run that made one of the models, where `given`
-    sets no other: of the first that was trained on this very data, so that none of the rows that it was trained
-    on is among the test's. A user's own data that none of them was trained on is scored whole.
+    Data options, such as a table's target or the split, are those of the run that made one of the models: the first
+    model that was trained on exactly this data. So none of its training rows is in the test split. If no model was
+    trained on a user's own data, all of its rows count.
+
+    Args:
+        settings: Settings in force.
+        store: The tracking store of the models' runs.
+        source: A recipe's name, a recipe file, or the user's own data.
+        data: As in `mlctl train --data`.
+        rows: As in `mlctl train --rows`.
+        overrides: Data options that go before those of a run.
+        listener: Receives progress messages.
+        models: The models to score.
     """
-    looking = listener or NullProgress()
-    runs: Sequence[Run] = _runs(settings, models)
-    recipe = _recipe_of(source, runs)
-    own = recipe.name in labelled_data.RECIPES and (data or recipe.own_data) and data != prepare.SYNTHETIC
-    if own:
-        whole, runs = _whole(settings, recipe, data, rows, given or {}, looking, runs)
-        if whole is not None:
-            return whole
-    values = recipe.values({**_options(recipe, runs), **(given or {})})
-    prepared = prepare.prepare(settings, recipe, values, data, rows, looking)
-    found = prepared.data
-    return SplitSet(prepared, *(("test", found.test) if found.test else ("validation", found.validation)))
+    listener = listener or NullProgress()
+    overrides = overrides or {}
+    runs: Sequence[Run] = _runs_of(store, models)
+    resolved = _resolve_recipe(source, runs)
+    recipe = resolved.recipe
+    is_own_data = (
+        recipe.name in OWN_DATA_RECIPES and (data or resolved.own_data) and data != prepare.SYNTHETIC
+    )
+    if is_own_data:
+        full_set, runs = _full_set(
+            settings, resolved, runs, data=data, rows=rows, overrides=overrides, listener=listener
+        )
+        if full_set is not None:
+            return full_set
+    values = recipe.values({**_data_options(recipe, runs), **overrides})
+    prepared = prepare.prepare(settings, resolved, values, data=data, rows=rows, listener=listener)
+    dataset = prepared.data
+    if dataset.test:
+        return SplitSet(prepared=prepared, split="test", rows=dataset.test)
+    return SplitSet(prepared=prepared, split="validation", rows=dataset.validation)
 
 
-def _whole(
-    settings: Settings, recipe: Recipe, data: str | None, rows: int | None, given: Mapping[str, Any],
-    listener: ProgressListener, runs: Sequence[Run],
-) -> tuple[FullSet | None, Sequence[Run]]:  # fmt: skip
-    """Return all rows of data that none of the runs was trained on; else None, and the runs that were."""
-    values = recipe.values({**_options(recipe, runs), **given})
-    source = prepare.source_of(settings, recipe, values, data, rows, listener)
-    path = given_path(source)
-    found = labelled_data.labelled(recipe.name, path, values)
-    sha256, size = found.digest()
-    trained = [run for run in runs if run.data and run.data.sha256 == sha256]
-    if trained:
-        return None, trained
+def _full_set(
+    settings: Settings,
+    resolved: ResolvedRecipe,
+    runs: Sequence[Run],
+    *,
+    data: str | None,
+    rows: int | None,
+    overrides: Mapping[str, Any],
+    listener: ProgressListener,
+) -> tuple[FullSet | None, Sequence[Run]]:
+    """Return all rows of the user's own data; or None, and the runs that were trained on this data, if there are any."""
+    recipe = resolved.recipe
+    values = recipe.values({**_data_options(recipe, runs), **overrides})
+    source = prepare.data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
+    path = local_path(source)
+    labelled_data = open_labelled_data(recipe.name, path, values)
+    sha256, size_bytes = labelled_data.digest()
+    trained_on_it = [run for run in runs if run.data and run.data.sha256 == sha256]
+    if trained_on_it:
+        return None, trained_on_it
     if not all(run.data and run.data.sha256 for run in runs) or not runs:
-        listener.message("it is not known what the model was trained on: all rows count, seen or not")
+        listener.message(
+            f"{path.name}: all rows count; the model's training data is unknown and may include some of them"
+        )
     else:
-        listener.message(f"{path.name}: the model was not trained on it: all of its rows count")
-    told = [parse_objective(run.tags.get("mlctl.objective", "")) for run in runs]
-    objective = next((one for one in told if one), recipe.objective)
-    reference = DataReference(path.name.partition(".")[0], source.given or str(path), sha256, 0, size)
-    decides = objective.metric.removeprefix("val_")
-    return FullSet(settings, found, recipe.name, reference, decides), runs
+        listener.message(f"{path.name}: all rows count, because the model was not trained on this data")
+    objectives = [objective_of(run) for run in runs]
+    objective = next((objective for objective in objectives if objective), recipe.objective)
+    full_set = FullSet(
+        data=labelled_data,
+        recipe=recipe.name,
+        reference=DataReference(
+            name=path.name.partition(".")[0],
+            source=source.location or str(path),
+            sha256=sha256,
+            rows=0,
+            size_bytes=size_bytes,
+        ),
+        deciding_metric=objective.metric.removeprefix("val_"),
+    )
+    return full_set, runs
 
 
-def _recipe_of(source: str, runs: Sequence[Run]) -> Recipe:
-    """Return the recipe of a source; a user's own data is read by the one that the model was trained by."""
+def _check_task(model: str, recipe: str, *, model_has_classes: bool, data_has_classes: bool) -> None:
+    if model_has_classes != data_has_classes:
+        kinds = {True: "classes", False: "values"}
+        raise BadDataError(
+            f"{model} predicts {kinds[model_has_classes]}, and {recipe} has {kinds[data_has_classes]}",
+            "evaluate the model on the kind of data that it was trained for",
+        )
+
+
+def _check_shape(model: str, recipe: str, predictions: Array, *, rows: int, classes: int) -> None:
+    expected = (rows, max(1, classes))
+    if predictions.shape != expected and not (classes == 2 and predictions.shape == (rows, 1)):
+        raise BadDataError(
+            f"{model} predicts an array of shape {predictions.shape}, and {recipe} needs {expected}",
+            "evaluate the model on the kind of data that it was trained for",
+        )
+
+
+def _defined_scores(targets: Array, predictions: Array, classes: int) -> dict[str, float]:
+    """Return the scores that are defined for these rows: a single class has no f1, a single value no r2."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns about r2 of a single row
+        values = compute_scores(targets, predictions, classes)
+    if len(np.unique(targets)) > 1:
+        return values
+    return {name: value for name, value in values.items() if name in ("accuracy", "mae", "rmse")}
+
+
+def _resolve_recipe(source: str, runs: Sequence[Run]) -> ResolvedRecipe:
+    """Return the recipe of a source; a user's own data is read by the recipe that trained the model."""
     path = Path(source).expanduser()
-    told = next((run.recipe for run in runs if run.recipe in labelled_data.RECIPES), "")
-    if told and path.exists() and not source.endswith(".py") and source not in names():
-        recipe = find(told)
-        recipe.own_data = source
-        return recipe
-    return find(source)
+    name = next((run.recipe for run in runs if run.recipe in OWN_DATA_RECIPES), "")
+    if name and path.exists() and not source.endswith(".py") and source not in names():
+        return ResolvedRecipe(find(name), source)
+    return resolve(source)
 
 
-def _runs(settings: Settings, models: Iterable[ModelReference]) -> list[Run]:
-    """Return the runs that made the models; a model may outlive its own."""
-    found, store = [], TrackingStore(settings.tracking_uri)
-    for run_id in dict.fromkeys(one.run_id for one in models if one.run_id):
+def _runs_of(store: TrackingStore, models: Iterable[ModelReference]) -> list[Run]:
+    """Return the runs that made the models; a model may still exist after its run was deleted."""
+    runs = []
+    for run_id in dict.fromkeys(model.run_id for model in models if model.run_id):
         try:
-            found.append(store.run(run_id))
+            runs.append(store.get_run(run_id))
         except NotFoundError:
             continue
-    return found
+    return runs
 
 
-def _options(recipe: Recipe, runs: Sequence[Run]) -> dict[str, str]:
-    """Return the data options that the first run of this recipe had."""
+def _data_options(recipe: Recipe, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the data options of the first run of this recipe."""
     run = next((run for run in runs if run.recipe == recipe.name), None)
     if run is None:
         return {}
     declared = recipe.declared()
     known = {name: declared.get(name.partition(".")[0]) for name in run.params}
-    return {name: run.params[name] for name, one in known.items() if one and one.data and run.params[name]}
+    return {
+        name: run.params[name]
+        for name, parameter in known.items()
+        if parameter and parameter.data and run.params[name]
+    }

@@ -1,4 +1,4 @@
-"""A user's own file or folder with its labels, all of it: what a model is scored on that never saw it."""
+"""All rows of a user's own file or folder with their labels, to score a model that was not trained on them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,48 @@ from typing import Protocol
 
 import numpy as np
 
-from mlctl.data.dataset import class_numbers
+from mlctl.data.dataset import class_indices
 from mlctl.data.files import images, labelled_files
-from mlctl.data.files.texts import text_of
+from mlctl.data.files.texts import read_text_file
 from mlctl.data.sources import locate
 from mlctl.data.tables import label_column, reader
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Values
-from mlctl.services.evaluation import inputs
-from mlctl.services.evaluation.predictor import About, Array, Rows
+from mlctl.services.evaluation.inputs import read_batches
+from mlctl.services.evaluation.predictor import Array, PredictorInfo, Rows
 
-RECIPES = ("tabular", "images", "texts")  # those whose data a user brings
-AT_ONCE, FILES_AT_ONCE = 1000, 64
-TRIED = 32  # pixels each way that a picture is read at to see whether it can be
+OWN_DATA_RECIPES = ("tabular", "images", "texts")  # the recipes that read a user's own data
+ROWS_PER_BATCH, FILES_PER_BATCH = 1000, 64
+PROBE_SIZE = 32  # pixels in each direction, to test whether an image can be read
 
 
-class Labelled(Protocol):
-    """Rows with their labels, read as a model takes them."""
+class LabelledData(Protocol):
+    """Rows with labels, in the form that a model takes."""
 
     def digest(self) -> tuple[str, int]:
-        """Return the SHA-256 that a run trained on the same would have recorded, and the size in bytes."""
+        """Return the SHA-256 that a training run on this data records, and the size in bytes."""
 
-    def rows(self, about: About) -> Iterator[Rows]:
-        """Yield all rows, some at a time; raises BadDataError."""
+    def batches(self, info: PredictorInfo) -> Iterator[Rows]:
+        """Yield all rows in batches; raises BadDataError."""
 
-    def targets(self, about: About) -> tuple[Array, Array]:
-        """Return which rows have a label (bool), and theirs: the model's class numbers, or values."""
+    def targets(self, info: PredictorInfo) -> tuple[Array, Array]:
+        """Return which rows have a label (bool), and these labels: the model's class indices, or values."""
 
 
-def labelled(recipe: str, path: Path, values: Values) -> Labelled:
-    """Return what lies at a path as this recipe reads it; raises as reading it does."""
+def open_labelled_data(recipe: str, path: Path, values: Values) -> LabelledData:
+    """Return the data at a path as this recipe reads it; raises what reading it raises."""
     if recipe == "tabular" or (recipe == "texts" and path.is_file()):
-        return Table(path, values.target, {"true": True, "false": False}.get(values.get("header", "")))
-    target = (
-        values.target if path.is_file() else ""
-    )  # a model of a table's pictures may be asked with a folder's
-    return Files(path, labelled_files.PICTURES if recipe == "images" else labelled_files.TEXTS, target)
+        header = {"true": True, "false": False}.get(values.get("header", ""))
+        return TableData(path, values.target, header)
+    # a folder has no label column, even if the model was trained on a table of paths
+    target = values.target if path.is_file() else ""
+    suffixes = labelled_files.IMAGE_SUFFIXES if recipe == "images" else labelled_files.TEXT_SUFFIXES
+    return FileData(path, suffixes, target)
 
 
-class Table:
-    """A table that holds its labels in a column."""
+class TableData:
+    """A table with its labels in a column."""
 
     def __init__(self, path: Path, target: str, header: bool | None) -> None:
         self.path, self.target, self.header = path, target, header
@@ -58,66 +59,73 @@ class Table:
         """Return the SHA-256 and the size in bytes."""
         return locate.sha256([self.path]), self.path.stat().st_size
 
-    def rows(self, about: About) -> Iterator[Rows]:
-        """Yield all rows, some at a time."""
-        return (batch.rows for batch in inputs.batches(about, [str(self.path)], AT_ONCE, NullProgress()))
+    def batches(self, info: PredictorInfo) -> Iterator[Rows]:
+        """Yield all rows in batches."""
+        listener = NullProgress()
+        for batch in read_batches(info, [str(self.path)], size=ROWS_PER_BATCH, listener=listener):
+            yield batch.rows
 
-    def targets(self, about: About) -> tuple[Array, Array]:
-        """Return which rows have a label, and theirs as the model has them."""
-        names = about.signature.names
-        frame, _ = reader.read(self.path, self.header, names)
-        if not self.target and about.recipe != "texts":
-            raise UsageError("which column holds what is to be predicted?", "name it: --target COLUMN")
-        text = names[0] if about.recipe == "texts" else ""
-        label = label_column.column(self.path, frame, text, self.target)
-        return label_column.known(self.path, frame, label, self.header, about.classes, _named(about))
+    def targets(self, info: PredictorInfo) -> tuple[Array, Array]:
+        """Return which rows have a label, and these labels as the model has them."""
+        names = info.signature.names
+        frame, _ = reader.read_table(self.path, header=self.header, known_names=names)
+        if not self.target and info.recipe != "texts":
+            raise UsageError("mlctl does not know which column to predict", "name it: --target COLUMN")
+        text = names[0] if info.recipe == "texts" else ""
+        label = label_column.find_label_column(self.path, frame, text, self.target)
+        return label_column.encode_labels(
+            self.path, frame, label, header=self.header, classes=info.classes, model=info.title
+        )
 
 
-class Files:
-    """Pictures or texts, labelled by their folders or by a table of paths; those that cannot be read are none."""
+class FileData:
+    """Images or texts with labels, from folders named after classes or from a table of paths.
 
-    def __init__(self, path: Path, endings: Sequence[str], target: str) -> None:
-        self.path, self.endings, self.target = path, endings, target
+    Images that cannot be read are left out.
+    """
+
+    def __init__(self, path: Path, suffixes: Sequence[str], target: str) -> None:
+        self.path, self.suffixes, self.target = path, suffixes, target
+
+    @property
+    def _are_texts(self) -> bool:
+        return self.suffixes == labelled_files.TEXT_SUFFIXES
 
     @cached_property
-    def _found(self) -> labelled_files.Labelled:
-        found = labelled_files.found(self.path, self.endings, self.target)
-        if self.endings == labelled_files.TEXTS:
-            return found
-        good = np.flatnonzero([_is_picture(file) for file in found.files])
-        if not len(good):
-            raise BadDataError(f"{self.path}: none of its pictures can be read", "look at the files")
-        return found.take(good)
+    def _files(self) -> labelled_files.LabelledFiles:
+        files = labelled_files.find_labelled_files(self.path, self.suffixes, self.target)
+        if self._are_texts:
+            return files
+        readable = np.flatnonzero([_is_readable(file) for file in files.files])
+        if not len(readable):
+            raise BadDataError(f"{self.path}: none of its images can be read", "check the files")
+        return files.take(readable)
 
     def digest(self) -> tuple[str, int]:
         """Return the SHA-256 and the size in bytes."""
-        return labelled_files.digest(self._found.files, self._found.labels)
+        return labelled_files.digest(self._files.files, self._files.labels)
 
-    def rows(self, about: About) -> Iterator[Rows]:
-        """Yield all rows, some at a time."""
-        files = self._found.files
-        for first in range(0, len(files), FILES_AT_ONCE):
-            some = files[first : first + FILES_AT_ONCE]
-            if self.endings == labelled_files.TEXTS:
-                yield {about.signature.names[0]: [text_of(one) for one in some]}
+    def batches(self, info: PredictorInfo) -> Iterator[Rows]:
+        """Yield all rows in batches."""
+        files = self._files.files
+        for start in range(0, len(files), FILES_PER_BATCH):
+            batch = files[start : start + FILES_PER_BATCH]
+            if self._are_texts:
+                yield {info.signature.names[0]: [read_text_file(file) for file in batch]}
             else:
-                read = inputs.batches(about, [str(one) for one in some], 1, NullProgress())
-                yield np.concatenate([np.asarray(batch.rows) for batch in read])
+                images = read_batches(info, [str(file) for file in batch], size=1, listener=NullProgress())
+                yield np.concatenate([np.asarray(image.rows) for image in images])
 
-    def targets(self, about: About) -> tuple[Array, Array]:
-        """Return which rows have a label, and theirs as the model has them."""
-        found = self._found
-        numbers = class_numbers(found.classes, about.classes, _named(about))
-        return np.ones(len(found.files), bool), numbers[found.labels]
-
-
-def _named(about: About) -> str:
-    return f"{about.name} {about.version}".strip()
+    def targets(self, info: PredictorInfo) -> tuple[Array, Array]:
+        """Return which rows have a label, and these labels as the model has them."""
+        files = self._files
+        indices = class_indices(files.classes, info.classes, info.title)
+        return np.ones(len(files.files), bool), indices[files.labels]
 
 
-def _is_picture(file: Path) -> bool:
+def _is_readable(file: Path) -> bool:
     try:
-        images.pixels_of(file, TRIED, TRIED)
+        images.read_pixels(file, PROBE_SIZE, PROBE_SIZE)
     except BadDataError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Asking a model, and saying its answers as people mean them: a label with its probability, or a value."""
+"""Predict with a model, and express its output in the task's terms: a label with its probability, or a value."""
 
 from __future__ import annotations
 
@@ -8,180 +8,213 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.predict.prediction_file import opened
+from mlctl.adapters.predict.prediction_file import open_prediction_file
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.serving import Prediction, PredictionFile, Predictions
 from mlctl.errors import BadDataError, UsageError
-from mlctl.services.evaluation import inputs
-from mlctl.services.evaluation.inputs import Batch
-from mlctl.services.evaluation.predictor import About, Array, Rows, asked, length, take
+from mlctl.recipes import resolve
+from mlctl.services.evaluation.inputs import InputBatch, count_input_rows, read_batches, rows_from_frame
+from mlctl.services.evaluation.predictor import (
+    Array,
+    PredictorInfo,
+    Rows,
+    count_rows,
+    open_predictor,
+    slice_rows,
+)
 from mlctl.services.recipes import prepare
 from mlctl.settings import Settings
 
-DRAWN = 8  # pictures that are shown
+MAX_IMAGES = 8  # images that the answer shows
 
 
 def predict(
     settings: Settings,
     model: str,
-    given: list[str],
+    inputs: list[str],
+    *,
     sample: int | None = None,
     key_file: Path | None = None,
     batch_size: int = 1000,
     listener: ProgressListener | None = None,
 ) -> Predictions:
-    """Answer inputs, or `sample` rows of the recipe's test split with their true labels.
+    """Predict the rows of inputs, or `sample` rows of the recipe's test split with their true labels.
 
-    Raises what finding the model, reading the inputs and asking raise.
+    Raises what finding the model, reading the inputs and predicting raise.
     """
-    _check(given, sample)
-    with asked(settings, model, key_file) as one:
+    _check_inputs(inputs, sample)
+    listener = listener or NullProgress()
+    with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
+        info = predictor.info
         if sample:
-            rows, truths = _sampled(settings, one.about, sample, listener or NullProgress())
-            return _answer(one.about, _said(one.about, one.answer(rows), truths), [rows], ())
-        said: list[Prediction] = []
-        seen: list[Rows] = []
-        names: list[str] = []
-        for batch, first in _placed(inputs.batches(one.about, given, batch_size, listener or NullProgress())):
-            said += _said(one.about, one.answer(batch.rows, first))
-            if length(batch.rows) + sum(length(rows) for rows in seen) <= DRAWN:
-                seen.append(batch.rows)
-            names += [batch.source] * length(batch.rows)
-        return _answer(one.about, said, seen, tuple(names))
+            rows, targets = _sample_rows(settings, info, sample, listener)
+            predictions = _to_predictions(info, predictor.predict(rows), targets)
+            return _answer(info, predictions, image_rows=[rows])
+        predictions = []
+        image_rows: list[Rows] = []
+        sources: list[str] = []
+        for batch, first_row in _with_positions(
+            read_batches(info, inputs, size=batch_size, listener=listener)
+        ):
+            rows = batch.rows
+            predictions += _to_predictions(info, predictor.predict(rows, first_row))
+            if count_rows(rows) + sum(map(count_rows, image_rows)) <= MAX_IMAGES:
+                image_rows.append(rows)
+            sources += [batch.source] * count_rows(rows)
+        return _answer(info, predictions, image_rows=image_rows, sources=sources)
 
 
 def predict_to_file(
     settings: Settings,
     model: str,
-    given: list[str],
+    inputs: list[str],
+    *,
     out: Path,
     key_file: Path | None = None,
     batch_size: int = 1000,
     listener: ProgressListener | None = None,
 ) -> PredictionFile:
-    """Answer inputs batch by batch into a CSV file, or a folder of Parquet parts where `out` ends in .parquet.
+    """Write predictions batch by batch to a CSV file, or to a folder of Parquet parts if `out` ends in .parquet.
 
-    What an earlier call with the same inputs wrote is kept and gone on from. Raises as `predict`, and
-    RefusedError where `out` is something else.
+    A call with the same inputs continues after the rows that an earlier call wrote. Raises what `predict` raises,
+    and RefusedError if `out` exists and is something else.
     """
-    _check(given, None)
-    watching = listener or NullProgress()
-    total = inputs.count(given)
-    with asked(settings, model, key_file) as one:
-        about = one.about
-        job = {"model": about.name, "version": about.version, "inputs": given, "batch_size": batch_size}
-        with opened(out, job) as file:
-            resumed = done = file.rows
-            found = _placed(inputs.batches(about, given, batch_size, watching))
-            for batch, first in _after(found, resumed):
-                file.write(done, _fields(_said(about, one.answer(batch.rows, first))))
-                done += length(batch.rows)
-                watching.download("rows", done, total)
+    _check_inputs(inputs, None)
+    listener = listener or NullProgress()
+    total = count_input_rows(inputs)
+    with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
+        info = predictor.info
+        job = {"model": info.name, "version": info.version, "inputs": inputs, "batch_size": batch_size}
+        with open_prediction_file(out, job) as file:
+            resumed = row = file.rows
+            batches = _with_positions(read_batches(info, inputs, size=batch_size, listener=listener))
+            for batch, first_row in _skip_rows(batches, resumed):
+                file.write(row, _to_columns(_to_predictions(info, predictor.predict(batch.rows, first_row))))
+                row += count_rows(batch.rows)
+                listener.download("rows", row, total)
             file.finish()
-    return PredictionFile(str(out), done, resumed, about.name, about.version)
+    return PredictionFile(file=str(out), rows=row, resumed=resumed, model=info.name, version=info.version)
 
 
-def _check(given: list[str], sample: int | None) -> None:
-    if sample and given:
-        raise UsageError("--sample takes rows of the recipe's test split", "leave the inputs out")
-    if not sample and not given:
-        raise UsageError("there is nothing to predict", "give an INPUT, or --sample 3")
+def _check_inputs(inputs: list[str], sample: int | None) -> None:
+    if sample and inputs:
+        raise UsageError(
+            "--sample predicts rows of the recipe's test split", "remove the inputs, or --sample"
+        )
+    if not sample and not inputs:
+        raise UsageError("there is no input", "name an INPUT, or use --sample 3")
 
 
-def _placed(found: Iterator[Batch]) -> Iterator[tuple[Batch, int]]:
-    """Yield each batch with the place of its first row in its input."""
-    source, first = "", 0
-    for batch in found:
-        first = first if batch.source == source else 0
-        yield batch, first
-        source, first = batch.source, first + length(batch.rows)
+def _with_positions(batches: Iterator[InputBatch]) -> Iterator[tuple[InputBatch, int]]:
+    """Yield each batch with the position of its first row in its input."""
+    source, position = "", 0
+    for batch in batches:
+        position = position if batch.source == source else 0
+        yield batch, position
+        source, position = batch.source, position + count_rows(batch.rows)
 
 
-def _after(found: Iterator[tuple[Batch, int]], skipped: int) -> Iterator[tuple[Batch, int]]:
-    """Leave out the first rows, which were answered before."""
-    for batch, first in found:
-        count = length(batch.rows)
+def _skip_rows(batches: Iterator[tuple[InputBatch, int]], skipped: int) -> Iterator[tuple[InputBatch, int]]:
+    """Yield the batches without the first rows, which have predictions already."""
+    for batch, position in batches:
+        count = count_rows(batch.rows)
         if skipped >= count:
             skipped -= count
             continue
-        yield Batch(take(batch.rows, skipped, count), batch.source), first + skipped
+        yield InputBatch(slice_rows(batch.rows, skipped, count), batch.source), position + skipped
         skipped = 0
 
 
-def _sampled(settings: Settings, about: About, number: int, listener: ProgressListener) -> tuple[Rows, Array]:
-    if not about.recipe:
-        raise UsageError("this model does not say which recipe made it", "give an INPUT in place of --sample")
-    recipe, values = prepare.recipe_values(about.recipe, {})
+def _sample_rows(
+    settings: Settings, info: PredictorInfo, number: int, listener: ProgressListener
+) -> tuple[Rows, Array]:
+    """Return random rows of the recipe's test split, and their targets."""
+    if not info.recipe:
+        raise UsageError("--sample: this model does not name its recipe", "name an INPUT instead of --sample")
+    resolved = resolve(info.recipe)
+    values = prepare.check_values(resolved, {})
     try:
-        data = prepare.prepare(settings, recipe, values, None, None, listener).data
-    except UsageError as exc:  # it has no data but what a user brings
+        dataset = prepare.prepare(settings, resolved, values, listener=listener).data
+    except UsageError as exc:  # the recipe has no data but the user's own
         raise UsageError(
-            f"--sample: recipe {recipe.name} has no test rows of its own",
-            "give an INPUT in place of --sample",
+            f"--sample: recipe {info.recipe} has no test rows of its own", "name an INPUT instead of --sample"
         ) from exc
-    split = data.test or data.validation
-    chosen = split.take(np.random.default_rng().permutation(len(split))[:number])
-    raw = data.raw(chosen.inputs)
+    split = dataset.test or dataset.validation
+    sample = split.take(np.random.default_rng().permutation(len(split))[:number])
+    raw = dataset.raw(sample.inputs)
     if isinstance(raw, np.ndarray):
-        return raw, chosen.targets
+        return raw, sample.targets
     if isinstance(raw, list):
-        return {about.signature.names[0]: raw}, chosen.targets
-    return inputs.of_frame(about, raw), chosen.targets
+        return {info.signature.names[0]: raw}, sample.targets
+    return rows_from_frame(info, raw), sample.targets
 
 
-def _said(about: About, answers: Array, truths: Array | None = None) -> list[Prediction]:
-    """Return answers (n, k) or (n, 1) in the task's words."""
-    if answers.ndim == 1:
-        answers = answers[:, np.newaxis]
-    if answers.ndim != 2 or answers.dtype.kind not in "iufb":
-        return [Prediction(value=value) for value in answers.tolist()]
-    known = [None] * len(answers) if truths is None else [_truth(about, one) for one in truths]
-    return [_one(about, row, truth) for row, truth in zip(answers, known, strict=True)]
+def _to_predictions(info: PredictorInfo, output: Array, targets: Array | None = None) -> list[Prediction]:
+    """Return a model's output, (n, k) or (n, 1), in the task's terms."""
+    if output.ndim == 1:
+        output = output[:, np.newaxis]
+    if output.ndim != 2 or output.dtype.kind not in "iufb":
+        return [Prediction(value=value) for value in output.tolist()]
+    labels = [None] * len(output) if targets is None else [_true_label(info, target) for target in targets]
+    return [_to_prediction(info, row, label) for row, label in zip(output, labels, strict=True)]
 
 
-def _one(about: About, row: Array, truth: str | None) -> Prediction:
-    classes = about.classes
+def _to_prediction(info: PredictorInfo, row: Array, true_label: str | None) -> Prediction:
+    classes = info.classes
     if len(row) == 1 and len(classes) == 2:
         positive = float(row[0])
-        best, probability = (1, positive) if positive > 0.5 else (0, 1 - positive)
-        return Prediction(classes[best], probability, true_label=truth)
-    if len(row) > 1 and (classes or about.task == ""):
-        best = int(row.argmax())
-        label = classes[best] if best < len(classes) else str(best)
-        return Prediction(label, float(row[best]), true_label=truth)
+        index, probability = (1, positive) if positive > 0.5 else (0, 1 - positive)
+        return Prediction(label=classes[index], probability=probability, true_label=true_label)
+    if len(row) > 1 and (classes or info.task == ""):
+        index = int(row.argmax())
+        label = classes[index] if index < len(classes) else str(index)
+        return Prediction(label=label, probability=float(row[index]), true_label=true_label)
     value = float(row[0]) if len(row) == 1 else row.tolist()
-    return Prediction(value=value, true_label=truth)
+    return Prediction(value=value, true_label=true_label)
 
 
-def _truth(about: About, target: Any) -> str:
-    return about.classes[int(target)] if about.classes else f"{float(target):g}"
+def _true_label(info: PredictorInfo, target: Any) -> str:
+    return info.classes[int(target)] if info.classes else f"{float(target):g}"
 
 
 def _answer(
-    about: About, said: list[Prediction], seen: list[Rows], names: tuple[str, ...]
-) -> Predictions:  # fmt: skip
+    info: PredictorInfo,
+    predictions: list[Prediction],
+    *,
+    image_rows: list[Rows],
+    sources: list[str] | None = None,
+) -> Predictions:
     return Predictions(
-        about.name, about.version, about.task, about.unit, tuple(said), tuple(_drawable(about, seen)), names
+        model=info.name,
+        version=info.version,
+        task=info.task,
+        unit=info.unit,
+        predictions=tuple(predictions),
+        pictures=tuple(_gray_images(info, image_rows)),
+        input_names=tuple(sources or ()),
     )
 
 
-def _drawable(about: About, seen: list[Rows]) -> Iterator[tuple[tuple[float, ...], ...]]:
-    """Yield pictures in one colour, each (height, width) in 0..1, where the rows are such."""
-    scale = about.full_scale
-    if not scale:
+def _gray_images(info: PredictorInfo, batches: list[Rows]) -> Iterator[tuple[tuple[float, ...], ...]]:
+    """Yield rows that are gray images, each (height, width) in 0..1."""
+    if not info.full_scale:
         return
-    for rows in seen:
+    for rows in batches:
         if isinstance(rows, dict) or rows.ndim not in (3, 4) or (rows.ndim == 4 and rows.shape[-1] != 1):
             return
-        for one in rows[:DRAWN]:
-            flat = np.clip(np.asarray(one, np.float64).reshape(one.shape[:2]) / scale, 0, 1)
-            yield tuple(tuple(line) for line in flat.tolist())
+        for image in rows[:MAX_IMAGES]:
+            pixels = np.asarray(image, np.float64).reshape(image.shape[:2]) / info.full_scale
+            yield tuple(tuple(line) for line in np.clip(pixels, 0, 1).tolist())
 
 
-def _fields(said: list[Prediction]) -> dict[str, list[Any]]:
-    """Return the columns that a file holds."""
-    if not said:
-        raise BadDataError("there are no rows", "look at the input")
-    if said[0].label is None:
-        return {"value": [one.value for one in said]}
-    return {"label": [one.label for one in said], "probability": [one.probability for one in said]}
+def _to_columns(predictions: list[Prediction]) -> dict[str, list[Any]]:
+    """Return the columns of a prediction file."""
+    if not predictions:
+        raise BadDataError("the input has no rows", "check the input")
+    if predictions[0].label is None:
+        return {"value": [prediction.value for prediction in predictions]}
+    return {
+        "label": [prediction.label for prediction in predictions],
+        "probability": [prediction.probability for prediction in predictions],
+    }

@@ -1,4 +1,4 @@
-"""Who is asked for predictions: a model in this process, or an endpoint; both say what they take alike."""
+"""A predictor: a model in this process, or an endpoint. Both describe their input in the same way."""
 
 from __future__ import annotations
 
@@ -11,22 +11,33 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlctl.adapters.predict.endpoint_client import Remote
+from mlctl.adapters.predict.endpoint_client import EndpointClient
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
-from mlctl.services.models.fetch import located
-from mlctl.serving.model import Model
+from mlctl.services.models.fetch import fetch_model
+from mlctl.serving.model import ServedModel
 from mlctl.serving.request_error import RequestError
-from mlctl.serving.signature import Column, Signature, Tensor
+from mlctl.serving.signature import ColumnSpec, ModelSignature, TensorSpec
 from mlctl.serving.tables import Columns
-from mlctl.settings import Settings
 
 Array = np.ndarray[Any, Any]
 Rows = Array | Columns
 
 
-@dataclass(frozen=True)
-class About:
-    """What is known of a model; a server of another program says nothing."""
+@dataclass(frozen=True, kw_only=True)
+class PredictorInfo:
+    """What is known about a model. Most of it is empty for an endpoint of another program.
+
+    Attributes:
+        name: The model's name, or the endpoint's URL.
+        version: The registered version; "" if there is none.
+        task: Such as "multiclass" or "regression"; "" if it is unknown.
+        classes: Names of the classes, in the order of the model's outputs.
+        unit: Unit of a regression's predictions.
+        recipe: Name of the recipe that trained the model.
+        full_scale: Value of a fully lit pixel if the model takes images.
+        signature: The input that the model takes.
+    """
 
     name: str
     version: str
@@ -35,102 +46,133 @@ class About:
     unit: str = ""
     recipe: str = ""
     full_scale: float | None = None
-    signature: Signature = field(default_factory=Signature)
+    signature: ModelSignature = field(default_factory=ModelSignature)
+
+    @property
+    def title(self) -> str:
+        """The model's name and version, for messages."""
+        return f"{self.name} {self.version}".strip()
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether the input is a single column of texts."""
+        columns = self.signature.columns
+        return len(columns) == 1 and columns[0].kind == "string"
 
 
-class Asked(Protocol):
-    """What answers rows."""
+class Predictor(Protocol):
+    """Predicts rows."""
 
-    about: About
+    info: PredictorInfo
 
-    def answer(self, rows: Rows, first: int = 0) -> Array:
-        """Return the answers, (n, classes) or (n, 1); `first` is the first row's place in its input.
+    def predict(self, rows: Rows, first_row: int = 0) -> Array:
+        """Return the predictions, (n, classes) or (n, 1).
 
-        Raises BadDataError for what the model refuses.
+        `first_row` is the position of the first row in its input; messages about a row count from it. Raises
+        BadDataError if the model rejects the rows.
         """
 
 
 @contextmanager
-def asked(settings: Settings, model: str, key_file: Path | None) -> Iterator[Asked]:
-    """Open MODEL, or an endpoint's URL, for a while; raises what finding, loading or reaching it raises."""
+def open_predictor(store: TrackingStore, model: str, key_file: Path | None = None) -> Iterator[Predictor]:
+    """Open a model, or the endpoint at a URL, for the duration of the block.
+
+    `key_file` holds the API key of an endpoint. Raises what finding, loading or reaching the model raises.
+    """
     if model.startswith(("http://", "https://")):
-        yield _Endpoint(Remote(model, key_file))
+        yield _Endpoint(EndpointClient(model, key_file))
         return
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch:
-        yield _Local(settings, model, Path(scratch))
+        yield _LocalModel(store, model, Path(scratch))
 
 
-def length(rows: Rows) -> int:
-    """Return how many rows there are."""
+def count_rows(rows: Rows) -> int:
+    """Return the number of rows."""
     return len(next(iter(rows.values()), [])) if isinstance(rows, dict) else len(rows)
 
 
-def take(rows: Rows, first: int, last: int) -> Rows:
-    """Return the rows from `first` to before `last`."""
+def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
+    """Return the rows from `start` to before `stop`."""
     if isinstance(rows, dict):
-        return {name: values[first:last] for name, values in rows.items()}
-    return rows[first:last]
+        return {name: values[start:stop] for name, values in rows.items()}
+    return rows[start:stop]
 
 
-class _Local:
-    def __init__(self, settings: Settings, model: str, scratch: Path) -> None:
-        serving = located(settings, model, scratch)
+class _LocalModel:
+    def __init__(self, store: TrackingStore, model: str, scratch: Path) -> None:
+        served = fetch_model(store, model, scratch)
         try:
-            self._model = Model(Path(serving.folder))
+            self._model = ServedModel(Path(served.folder))
         except MlctlError:
             raise
         except Exception as exc:
             raise BadDataError(
-                f"the model {serving.name} cannot be loaded: {type(exc).__name__}: {exc}", "log it again"
+                f"the model {served.name} cannot be loaded: {type(exc).__name__}: {exc}",
+                "log the model again",
             ) from exc
-        told = self._model.about
-        self.about = About(
-            serving.name, serving.version, told.task, told.classes, told.unit, told.recipe,
-            self._model.full_scale, self._model.signature,
-        )  # fmt: skip
+        metadata = self._model.info
+        self.info = PredictorInfo(
+            name=served.name,
+            version=served.version,
+            task=metadata.task,
+            classes=metadata.classes,
+            unit=metadata.unit,
+            recipe=metadata.recipe,
+            full_scale=self._model.full_scale,
+            signature=metadata.signature,
+        )
 
-    def answer(self, rows: Rows, first: int = 0) -> Array:
+    def predict(self, rows: Rows, first_row: int = 0) -> Array:
         try:
             if isinstance(rows, dict):
-                return np.asarray(self._model.predict_table(rows, first))
+                return np.asarray(self._model.predict_table(rows, first_row))
             return np.asarray(self._model.predict_tensor(rows))
-        except RequestError as refusal:
-            raise BadDataError(refusal.message, refusal.hint) from refusal
+        except RequestError as error:
+            raise BadDataError(error.message, error.hint) from error
         except Exception as exc:
             raise BadDataError(
-                f"the model does not answer: {type(exc).__name__}: {exc}", "--debug shows where"
+                f"the model fails to predict: {type(exc).__name__}: {exc}", "--debug shows the traceback"
             ) from exc
 
 
 class _Endpoint:
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
-        said = remote.about()
-        if said is None:
-            self.about = About(remote.url, "")
+    def __init__(self, client: EndpointClient) -> None:
+        self._client = client
+        document = client.get_metadata()
+        if document is None:
+            self.info = PredictorInfo(name=client.url, version="")
             return
-        tensor = Tensor(said["tensor"]["dtype"], tuple(said["tensor"]["shape"])) if said["tensor"] else None
-        columns = tuple(Column(**one) for one in said["columns"])
-        self.about = About(
-            said["name"], said["version"], said["task"], tuple(said["classes"]), said["unit"], said["recipe"],
-            said["full_scale"], Signature(tensor, columns),
-        )  # fmt: skip
+        tensor = document["tensor"]
+        self.info = PredictorInfo(
+            name=document["name"],
+            version=document["version"],
+            task=document["task"],
+            classes=tuple(document["classes"]),
+            unit=document["unit"],
+            recipe=document["recipe"],
+            full_scale=document["full_scale"],
+            signature=ModelSignature(
+                tensor=TensorSpec(tensor["dtype"], tuple(tensor["shape"])) if tensor else None,
+                columns=tuple(ColumnSpec(**column) for column in document["columns"]),
+            ),
+        )
 
-    def answer(self, rows: Rows, first: int = 0) -> Array:
+    def predict(self, rows: Rows, first_row: int = 0) -> Array:
         if isinstance(rows, dict):
             data = [list(row) for row in zip(*rows.values(), strict=True)]
             payload: dict[str, Any] = {"dataframe_split": {"columns": list(rows), "data": data}}
         else:
             payload = {"inputs": rows.tolist()}
         try:
-            answers, _ = self._remote.predict(payload)
+            answer, _ = self._client.predict(payload)
         except BadDataError as exc:
-            if not first:
+            if not first_row:
                 raise
-            raise BadDataError(f"of the rows from {first} on: {exc.message}", exc.hint) from exc
-        found = np.asarray(answers)
-        if len(found) != length(rows):
+            raise BadDataError(f"in the rows from {first_row} on: {exc.message}", exc.hint) from exc
+        predictions = np.asarray(answer)
+        if len(predictions) != count_rows(rows):
             raise BadDataError(
-                f"{self._remote.url} answers {len(found)} rows to {length(rows)}", "is it the right endpoint?"
+                f"{self._client.url} answers {len(predictions)} rows for {count_rows(rows)}",
+                "check that this is the right endpoint",
             )
-        return found
+        return predictions

@@ -1,1 +1,1 @@
-"""Registered models: selecting versions, stages, and the history of promotions."""
+"""Registered models: select and fetch a model, its stages, and the history of its promotions."""

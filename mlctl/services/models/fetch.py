@@ -1,25 +1,26 @@
-"""From MODEL to its files on this disk."""
+"""Fetch the files of the model that MODEL names to this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mlctl.adapters.models.load import fetched
+from mlctl.adapters.models.load import fetch_files
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.services.models.select import resolve
-from mlctl.serving.endpoint_spec import Serving
-from mlctl.settings import Settings
+from mlctl.services.models.select import resolve_model
+from mlctl.serving.endpoint_spec import ServedVersion
 
 
-def located(settings: Settings, model: str, scratch: Path) -> Serving:
-    """Return the model that MODEL names, its files fetched into `scratch` where they lie elsewhere.
+def fetch_model(store: TrackingStore, model: str, scratch: Path) -> ServedVersion:
+    """Return the model that MODEL names. Download its files into `scratch` if they are not on this machine.
 
-    Raises as `resolve` and `fetched` do.
+    Raises what `resolve_model` raises, and BadDataError if the files cannot be downloaded.
     """
-    found = resolve(settings, model)
-    store = TrackingStore(settings.tracking_uri)
-    place = scratch / f"model-{found.version or 'one'}"
-    place.mkdir(exist_ok=True)
-    folder = fetched(store, found.uri, place)
-    name = found.name or (found.run_id or "")[:8] or Path(model).name
-    return Serving(name, found.version or "", found.uri, str(folder))
+    reference = resolve_model(store, model)
+    folder = scratch / f"model-{reference.version or 'unversioned'}"
+    folder.mkdir(exist_ok=True)
+    return ServedVersion(
+        name=reference.name or (reference.run_id or "")[:8] or Path(model).name,
+        version=reference.version or "",
+        uri=reference.uri,
+        folder=str(fetch_files(store, reference.uri, folder)),
+    )

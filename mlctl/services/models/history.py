@@ -1,12 +1,12 @@
-"""A model's history: records that are only ever added, and what they say when read in order.
+"""A model's history: append-only records, and the state that follows from reading them in order.
 
-Every promotion and rollback adds one record to the model's own tags, and that write is what decides: the
-order of the records' keys is the order of the moves, whatever the clocks and whoever came first. What a
-stage's alias and the classic stages must be, and what each move replaced, follows from the records alone.
+Each promotion and rollback adds one record to the model's tags. Only that write decides: the order of the records'
+keys is the order of the moves, whatever the clocks say. The records alone define which version each stage's alias
+must point to, each version's classic stage, and what each move replaced.
 
-A key is a counter, one higher than what its writer saw, and a random part for writers that saw the same. A
-record that does not fit into one tag goes on in others, which are written before it: a record that is there is
-whole. A record is void where another tag says so.
+A key is a counter, one higher than the highest that its writer read, and a random part, which keeps two writers
+apart that read the same. A record that does not fit into one tag continues in further tags, which are written
+before it, so a record that exists is complete. A record is void if another tag says so.
 """
 
 from __future__ import annotations
@@ -19,21 +19,38 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mlctl.domain.registry import Check, Move
-from mlctl.services.models.stages import ARCHIVED, CLASSIC_HELD, is_held
+from mlctl.domain.registry import GateCheck, HistoryEntry
+from mlctl.domain.tags import HISTORY_PREFIX, VOID_PREFIX
+from mlctl.services.models.stages import ARCHIVED, CLASSIC_STAGES, is_exclusive
 
-KEY = re.compile(r"mlctl\.log\.(\d{10})\.([0-9a-f]{12})")
-VOID = "mlctl.void."
-ROOM = 4000  # characters of one tag; PostgreSQL's column takes 5000
+RECORD_KEY = re.compile(r"mlctl\.log\.(\d{10})\.([0-9a-f]{12})")
+MAX_TAG_LENGTH = 4000  # PostgreSQL's column holds 5000 characters
 ROLLBACK = "rollback"
+STORED_NAMES = {
+    "previous_stage": "came_from",
+    "initial_holders": "found",
+}  # field -> key in the stored record
+FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
 
-@dataclass(frozen=True)
-class Record:
-    """One move as its writer knew it.
+@dataclass(frozen=True, kw_only=True)
+class MoveRecord:
+    """One move, as its writer knew it.
 
-    `came_from` is the classic stage the version had; `found` says who held, according to the store, those
-    stages of which no record speaks: a model may have been promoted by other tools before.
+    Attributes:
+        at: Time in ISO 8601.
+        by: User.
+        action: "promote" or "rollback".
+        stage: Stage that the version was moved to.
+        version: Version that was moved.
+        reason: The user's reason, or "".
+        previous_stage: Classic stage of the version before the move.
+        initial_holders: Version in each stage of which no earlier record speaks, according to the store, because
+            other tools may have promoted the model before.
+        checks: Gates of the promotion.
+        run_id: Run that logged the version.
+        data_sha256: Checksum of the training data.
+        key: Tag that holds the record; "" if it is not written yet.
     """
 
     at: str
@@ -42,128 +59,148 @@ class Record:
     stage: str
     version: str
     reason: str = ""
-    came_from: str = "None"
-    found: Mapping[str, str] = field(default_factory=dict)
-    checks: tuple[Check, ...] = ()
+    previous_stage: str = "None"
+    initial_holders: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[GateCheck, ...] = ()
     run_id: str | None = None
     data_sha256: str | None = None
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the records say: who holds each stage, who held it before, and what each version's stage is.
+@dataclass(frozen=True, kw_only=True)
+class HistoryState:
+    """The state that follows from a model's records.
 
-    `held` lists a stage's versions in the order in which a rollback walks back, `classic` only those versions
-    of which a record speaks; `moves` are the records with what each of them replaced.
+    Attributes:
+        holders: Version in each exclusive stage; None if the stage is empty.
+        stacks: Versions that held each stage, in the reverse order in which rollbacks return to them.
+        classic: Classic stage of each version of which a record speaks.
+        entries: The records, with what each of them replaced.
+        changed: Whether each record, by key, changed anything.
+        keys: Keys of the records, in the order of `entries`.
     """
 
     holders: Mapping[str, str | None]
-    held: Mapping[str, tuple[str, ...]]
+    stacks: Mapping[str, tuple[str, ...]]
     classic: Mapping[str, str]
-    moves: tuple[Move, ...]
+    entries: tuple[HistoryEntry, ...]
     changed: Mapping[str, bool]
     keys: tuple[str, ...]
 
 
 def now() -> str:
-    """Return the time as records carry it."""
+    """Return the current time in the format of records."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def next_key(tags: Mapping[str, str]) -> str:
-    """Return a key after every record that is there."""
-    numbers = [int(match[1]) for key in tags if (match := KEY.fullmatch(key))]
-    return f"mlctl.log.{max(numbers, default=0) + 1:010d}.{secrets.token_hex(6)}"
+    """Return a key that follows every record in these tags."""
+    numbers = [int(match[1]) for key in tags if (match := RECORD_KEY.fullmatch(key))]
+    return f"{HISTORY_PREFIX}{max(numbers, default=0) + 1:010d}.{secrets.token_hex(6)}"
 
 
-def tags_of(key: str, record: Record) -> list[tuple[str, str]]:
-    """Return the tags of a record in the order in which they must be written: the one that counts comes last."""
-    said = {name: value for name, value in vars(record).items() if value and name not in {"key", "checks"}}
+def record_to_tags(key: str, record: MoveRecord) -> list[tuple[str, str]]:
+    """Return the tags of a record in the order in which they must be written: the deciding one is last."""
+    fields = {
+        STORED_NAMES.get(name, name): value
+        for name, value in vars(record).items()
+        if value and name not in {"key", "checks"}
+    }
     if record.checks:
-        said["checks"] = [vars(one) for one in record.checks]
-    text = json.dumps(said, separators=(",", ":"))  # ASCII: a database may know nothing else
-    pieces = [text[start : start + ROOM] for start in range(0, len(text), ROOM)]
-    rest = [(f"{key}.{number}", piece) for number, piece in enumerate(pieces[1:], start=2)]
-    return [*rest, (key, f"{len(pieces)}:{pieces[0]}")]
+        fields["checks"] = [vars(check) for check in record.checks]
+    text = json.dumps(fields, separators=(",", ":"))  # ASCII, because a database may not support more
+    pieces = [text[start : start + MAX_TAG_LENGTH] for start in range(0, len(text), MAX_TAG_LENGTH)]
+    continued = [(f"{key}.{number}", piece) for number, piece in enumerate(pieces[1:], start=2)]
+    return [*continued, (key, f"{len(pieces)}:{pieces[0]}")]
 
 
-def records(tags: Mapping[str, str]) -> tuple[Record, ...]:
-    """Return the records that are not void, in their order; what is no record of ours is passed over."""
-    found = []
-    for key in sorted(key for key in tags if KEY.fullmatch(key)):
-        if VOID + key in tags:
+def read_records(tags: Mapping[str, str]) -> tuple[MoveRecord, ...]:
+    """Return the valid records in these tags, in their order. Other tags are ignored."""
+    records = []
+    for key in sorted(key for key in tags if RECORD_KEY.fullmatch(key)):
+        if VOID_PREFIX + key in tags:
             continue
         try:
-            found.append(_record(key, tags))
-        except (ValueError, KeyError, TypeError, AttributeError):  # a tag is anyone's to edit
+            records.append(_record_from_tags(key, tags))
+        except (ValueError, KeyError, TypeError, AttributeError):  # anyone can edit a tag
             continue
-    return tuple(found)
+    return tuple(records)
 
 
-def replay(found: Sequence[Record]) -> Outcome:
-    """Return what the records say, read in order."""
-    state = _Replay()
-    for record in found:
-        state.take(record)
-    return Outcome(
-        holders=state.holders,
-        held={stage: tuple(versions) for stage, versions in state.held.items()},
-        classic=state.classic,
-        moves=tuple(state.moves),
-        changed=state.changed,
-        keys=tuple(record.key for record in found),
+def replay(records: Sequence[MoveRecord]) -> HistoryState:
+    """Return the state that follows from these records."""
+    replayer = _Replayer()
+    for record in records:
+        replayer.apply(record)
+    return HistoryState(
+        holders=replayer.holders,
+        stacks={stage: tuple(versions) for stage, versions in replayer.stacks.items()},
+        classic=replayer.classic,
+        entries=tuple(replayer.entries),
+        changed=replayer.changed,
+        keys=tuple(record.key for record in records),
     )
 
 
-class _Replay:
+class _Replayer:
     def __init__(self) -> None:
         self.holders: dict[str, str | None] = {}
-        self.held: dict[str, list[str]] = {}
+        self.stacks: dict[str, list[str]] = {}
         self.classic: dict[str, str] = {}
-        self.moves: list[Move] = []
+        self.entries: list[HistoryEntry] = []
         self.changed: dict[str, bool] = {}
 
-    def take(self, record: Record) -> None:
-        for stage, version in record.found.items():
+    def apply(self, record: MoveRecord) -> None:
+        for stage, version in record.initial_holders.items():
             if stage not in self.holders:
-                self.holders[stage], self.held[stage] = version, [version]
+                self.holders[stage], self.stacks[stage] = version, [version]
         version, stage = record.version, record.stage
-        before = self.classic.get(version, record.came_from)
-        if is_held(stage):
+        classic_before = self.classic.get(version, record.previous_stage)
+        replaced = None
+        if is_exclusive(stage):
             replaced = self.holders.get(stage)
-            released = self._hold(stage, version, record.action)
+            released = self._assign(stage, version, record.action)
             changed = replaced != version
         else:
-            replaced = None
-            released = [one for one, holder in self.holders.items() if holder == version]
-            for one in released:
-                self._release(one)
+            released = [held for held, holder in self.holders.items() if holder == version]
+            for held in released:
+                self._release(held)
             self.classic[version] = stage
-            changed = bool(released) or before != stage
+            changed = bool(released) or classic_before != stage
         self.changed[record.key] = changed
-        self.moves.append(
-            Move(
-                datetime.fromisoformat(record.at), record.by, record.action, stage, version, replaced,
-                record.reason, record.checks, record.run_id, record.data_sha256, tuple(released),
+        self.entries.append(
+            HistoryEntry(
+                at=datetime.fromisoformat(record.at),
+                by=record.by,
+                action=record.action,
+                stage=stage,
+                version=version,
+                replaced=replaced,
+                reason=record.reason,
+                checks=record.checks,
+                run_id=record.run_id,
+                data_sha256=record.data_sha256,
+                released=tuple(released),
             )
-        )  # fmt: skip
+        )
 
-    def _hold(self, stage: str, version: str, action: str) -> list[str]:
-        """Give a stage to a version; return the stages that it lost thereby."""
-        stack = self.held.setdefault(stage, [])
-        before = self.holders.get(stage)
+    def _assign(self, stage: str, version: str, action: str) -> list[str]:
+        """Give an exclusive stage to a version; return the stages that the version lost by it."""
+        stack = self.stacks.setdefault(stage, [])
+        previous = self.holders.get(stage)
         lost = []
-        if stage in CLASSIC_HELD:
-            lost = [one for one in CLASSIC_HELD if one != stage and self.holders.get(one) == version]
-            for one in lost:
-                self._release(one)
-            if before and before != version:
-                self.classic[before] = ARCHIVED
+        if stage in CLASSIC_STAGES:
+            lost = [
+                other for other in CLASSIC_STAGES if other != stage and self.holders.get(other) == version
+            ]
+            for other in lost:
+                self._release(other)
+            if previous and previous != version:
+                self.classic[previous] = ARCHIVED
             self.classic[version] = stage
-        if before != version:
+        if previous != version:
             if action == ROLLBACK and version in stack:
-                while stack[-1] != version:  # a rollback forgets what came after, or it would go in a circle
+                while stack[-1] != version:  # later versions are dropped, or rollbacks would alternate
                     stack.pop()
             else:
                 stack.append(version)
@@ -172,13 +209,14 @@ class _Replay:
 
     def _release(self, stage: str) -> None:
         self.holders[stage] = None
-        self.held[stage].pop()
+        self.stacks[stage].pop()
 
 
-def _record(key: str, tags: Mapping[str, str]) -> Record:
+def _record_from_tags(key: str, tags: Mapping[str, str]) -> MoveRecord:
     count, _, text = tags[key].partition(":")
     text += "".join(tags[f"{key}.{number}"] for number in range(2, int(count) + 1))
-    said: dict[str, Any] = json.loads(text)
-    datetime.fromisoformat(said["at"])
-    checks = tuple(Check(**one) for one in said.pop("checks", ()))
-    return Record(**said, checks=checks, key=key)
+    stored: dict[str, Any] = json.loads(text)
+    datetime.fromisoformat(stored["at"])
+    checks = tuple(GateCheck(**check) for check in stored.pop("checks", ()))
+    fields = {FIELD_NAMES.get(name, name): value for name, value in stored.items()}
+    return MoveRecord(**fields, checks=checks, key=key)

@@ -1,195 +1,207 @@
-"""Keeping a model's aliases and classic stages as its records say, whoever was killed half way.
+"""Read a model's state, and reconcile its aliases and classic stages with its history records.
 
-Two writes cannot be one, so the record decides and all who come by work towards it: read the records and the
-pointers, move what differs, and read again, until a read finds nothing to move. Whoever wrote last has read
-after that, so what is left behind agrees with the newest record; what a killed process left, the next one ends.
+A promotion takes several writes, and a process may be killed between two of them. So the record decides, and
+every later command completes it: read records, aliases and stages, write what differs, and read again, until
+nothing differs. The last writer always reads after its write, so the final state agrees with the newest record.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from mlctl.adapters.tracking.registry import Registry, StoredModel
+from mlctl.adapters.tracking.registry import Registry, StoredModel, with_aliases
 from mlctl.domain.registry import RegisteredVersion
+from mlctl.domain.tags import VOID_PREFIX
 from mlctl.errors import ConfigurationError, NotFoundError, RefusedError
-from mlctl.services.models import history
-from mlctl.services.models.stages import ARCHIVED, CLASSIC_HELD, STATES, alias_of
+from mlctl.services.models.history import (
+    HistoryState,
+    MoveRecord,
+    next_key,
+    read_records,
+    record_to_tags,
+    replay,
+)
+from mlctl.services.models.stages import ARCHIVED, CLASSIC_STAGES, SHARED_STAGES, stage_alias
 
-ROUNDS, PAUSE_S = 60, 0.02
+MAX_ROUNDS, PAUSE_S = 60, 0.02
+ROUNDS_WITHOUT_PAUSE = 3
 
 Write = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class RegistryState:
-    """A registered model as it stands: its versions, newest first, and what its records say.
+    """A registered model: its versions, newest first, and the state that its records define.
 
-    `key` is that of the record that was just written, where one was.
+    `new_key` is the key of the record that `record_move` wrote, else "".
     """
 
     model: StoredModel
     versions: tuple[RegisteredVersion, ...]
-    outcome: history.Outcome
-    key: str = ""
+    history: HistoryState
+    new_key: str = ""
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """Name of the model."""
         return self.model.name
 
     def version(self, number: str) -> RegisteredVersion:
-        """Return one version; raises NotFoundError that says which there are."""
-        for one in self.versions:
-            if one.version == number:
-                return one
-        there = ", ".join(one.version for one in self.versions) or "none"
-        raise NotFoundError(f"{self.name} has no version {number}", f"there are: {there}")
+        """Return one version. Raises NotFoundError, which lists the existing versions."""
+        for version in self.versions:
+            if version.version == number:
+                return version
+        numbers = ", ".join(version.version for version in self.versions) or "none"
+        raise NotFoundError(f"{self.name} has no version {number}", f"its versions: {numbers}")
 
-    def exists(self, number: str | None) -> bool:
-        """Whether there is such a version."""
-        return any(one.version == number for one in self.versions)
+    def has_version(self, number: str | None) -> bool:
+        """Return whether the version exists."""
+        return any(version.version == number for version in self.versions)
 
     def holder(self, stage: str) -> str | None:
-        """Return the version that holds a stage: by the records, else by the alias, else by classic stage."""
-        if stage in self.outcome.holders:
-            found = self.outcome.holders[stage]
-            return found if self.exists(found) else None
-        if pointed := self.model.aliases.get(alias_of(stage)):
-            return pointed
-        return next((one.version for one in self.versions if one.stage == stage), None)
+        """Return the version in a stage: by the records, else by the alias, else by the classic stage."""
+        if stage in self.history.holders:
+            number = self.history.holders[stage]
+            return number if self.has_version(number) else None
+        if number := self.model.aliases.get(stage_alias(stage)):
+            return number
+        return next((version.version for version in self.versions if version.stage == stage), None)
 
 
-def look(registry: Registry, name: str) -> RegistryState:
-    """Read a model as it is; raises NotFoundError."""
-    model = registry.model(name)
-    return RegistryState(
-        model, registry.versions(name, model.aliases), history.replay(history.records(model.tags))
-    )
+def read_state(registry: Registry, name: str) -> RegistryState:
+    """Return a model's state as the store has it. Raises NotFoundError."""
+    model = registry.get_model(name)
+    return _state(model, registry.list_versions(name, model.aliases))
 
 
-def settled(registry: Registry, name: str) -> RegistryState:
-    """Return a model that agrees with its records, having moved what did not.
+def reconcile(registry: Registry, name: str) -> RegistryState:
+    """Write what differs from the model's records, and return the resulting state.
 
-    Raises RefusedError where others change it faster than it can be read.
+    Raises RefusedError if other writers change the model faster than it can be read.
     """
-    for attempt in range(ROUNDS):
-        standing = look(registry, name)
-        writes = list(_writes(registry, standing))
+    for attempt in range(MAX_ROUNDS):
+        state = read_state(registry, name)
+        writes = list(_pending_writes(registry, state))
         if not writes:
-            return standing
-        if attempt > 2:  # several are at it: let one of them finish
+            return state
+        if attempt >= ROUNDS_WITHOUT_PAUSE:  # several writers are at work: let one of them finish
             time.sleep(random.uniform(0, PAUSE_S * attempt))  # noqa: S311 - no secret
         for write in writes:
             try:
                 write()
-            except NotFoundError:  # deleted meanwhile: the next look says so
+            except NotFoundError:  # deleted meanwhile; the next read shows it
                 break
-    raise RefusedError(f"{name} is being changed by others all the time", "try again")
+    raise RefusedError(f"other processes keep changing {name}", "try again")
 
 
-def seen(registry: Registry, name: str) -> RegistryState:
-    """Return a model for somebody who only looks: settled, or as it is where they may not change it."""
+def reconcile_if_allowed(registry: Registry, name: str) -> RegistryState:
+    """Return a model's reconciled state, or its state as it is if this user may not change it."""
     try:
-        return settled(registry, name)
+        return reconcile(registry, name)
     except (ConfigurationError, RefusedError):
-        return look(registry, name)
+        return read_state(registry, name)
 
 
-def seen_all(registry: Registry) -> tuple[RegistryState, ...]:
-    """Return every model, the one changed last first, at the cost of two questions where all agree."""
+def reconcile_all_if_allowed(registry: Registry) -> tuple[RegistryState, ...]:
+    """Return every model, the last changed first. This takes two queries if nothing must be reconciled."""
     versions: dict[str, list[RegisteredVersion]] = {}
-    models = registry.models()
-    for one in registry.versions() if models else ():
-        versions.setdefault(one.name, []).append(one)
-    found = []
+    models = registry.list_models()
+    for version in registry.list_versions() if models else ():
+        versions.setdefault(version.name, []).append(version)
+    states = []
     for model in models:
-        known = tuple(registry.pointed(one, model.aliases) for one in versions.get(model.name, ()))
-        standing = RegistryState(model, known, history.replay(history.records(model.tags)))
-        found.append(standing if agrees(registry, standing) else seen(registry, model.name))
-    never = datetime.fromtimestamp(0, UTC)
-    return tuple(sorted(found, key=lambda one: one.model.updated or never, reverse=True))
-
-
-def agrees(registry: Registry, standing: RegistryState) -> bool:
-    """Whether aliases and stages are as the records say: nothing would have to be moved."""
-    return next(_writes(registry, standing), None) is None
-
-
-def _writes(registry: Registry, standing: RegistryState) -> Iterator[Write]:
-    """Yield what is to be written so that aliases and stages agree with the records."""
-    name, outcome = standing.name, standing.outcome
-    if key := _never_finished(standing):
-        yield lambda: registry.tag(name, key, "its version was deleted before it held the stage")
-        return
-    for stage in outcome.holders:
-        alias, holder = alias_of(stage), standing.holder(stage)
-        if standing.model.aliases.get(alias) != holder:
-            yield _pointing(registry, name, alias, holder)
-    wanted = {one.version: _stage_of(standing, one) for one in standing.versions}
-    wrong = [one for one in standing.versions if one.stage != wanted[one.version]]
-    taken = {wanted[one.version] for one in wrong if wanted[one.version] in CLASSIC_HELD}
-    for one in sorted(wrong, key=lambda one: wanted[one.version] not in CLASSIC_HELD):
-        if one.stage in taken and wanted[one.version] == ARCHIVED:
-            continue  # the version that takes its stage archives it in the same write
-        yield _moving(registry, name, one.version, wanted[one.version])
-
-
-def _never_finished(standing: RegistryState) -> str:
-    """Return the tag that voids the newest record where its version is gone and its stage was never moved.
-
-    A version that held its stage and was deleted later took the alias with it; where the alias still points
-    to the one before, the record's writer was killed, and the version deleted, before anything moved.
-    """
-    if not standing.outcome.moves:
-        return ""
-    last = standing.outcome.moves[-1]
-    pointed = standing.model.aliases.get(alias_of(last.stage))
-    gone = not standing.exists(last.version)
-    if gone and pointed is not None and pointed == last.replaced and standing.exists(pointed):
-        return history.VOID + standing.outcome.keys[-1]
-    return ""
-
-
-def _stage_of(standing: RegistryState, one: RegisteredVersion) -> str:
-    """Return the classic stage that a version must have; its own, where no record speaks of it."""
-    if one.version in standing.outcome.classic:
-        return standing.outcome.classic[one.version]
-    taken = one.stage in CLASSIC_HELD and standing.outcome.holders.get(one.stage) not in {None, one.version}
-    return ARCHIVED if taken else one.stage
-
-
-def _pointing(registry: Registry, name: str, alias: str, version: str | None) -> Write:
-    return lambda: registry.point(name, alias, version)
-
-
-def _moving(registry: Registry, name: str, version: str, stage: str) -> Write:
-    # one write takes the stage and archives who was in it: the stage is never empty on the way
-    return lambda: registry.move(name, version, stage, alone=stage in CLASSIC_HELD)
-
-
-def recorded(
-    registry: Registry, standing: RegistryState, record: history.Record, own: tuple[str, ...]
-) -> RegistryState:
-    """Write a record and settle the model; return it as it then stands, the new record's key its `key`.
-
-    `own` are the operator's stages; raises NotFoundError where the version was deleted meanwhile.
-    """
-    known = [*CLASSIC_HELD, *own, *([record.stage] if record.stage not in STATES else [])]
-    found = {
-        stage: holder
-        for stage in dict.fromkeys(known)
-        if stage not in standing.outcome.holders and (holder := standing.holder(stage))
-    }
-    key = history.next_key(standing.model.tags)
-    for tag, text in history.tags_of(key, replace(record, found=found)):
-        registry.tag(standing.name, tag, text)
-    after = settled(registry, standing.name)
-    if key not in after.outcome.keys:
-        raise NotFoundError(
-            f"version {record.version} of {standing.name} was deleted meanwhile", "nothing was changed"
+        state = _state(
+            model, [with_aliases(version, model.aliases) for version in versions.get(model.name, ())]
         )
-    return replace(after, key=key)
+        reconciled = is_reconciled(registry, state)
+        states.append(state if reconciled else reconcile_if_allowed(registry, model.name))
+    never = datetime.fromtimestamp(0, UTC)
+    return tuple(sorted(states, key=lambda state: state.model.updated or never, reverse=True))
+
+
+def is_reconciled(registry: Registry, state: RegistryState) -> bool:
+    """Return whether aliases and classic stages agree with the records."""
+    return next(_pending_writes(registry, state), None) is None
+
+
+def record_move(
+    registry: Registry, state: RegistryState, record: MoveRecord, own_stages: Sequence[str]
+) -> RegistryState:
+    """Write a record and reconcile the model; return the resulting state, with `new_key` set.
+
+    Raises NotFoundError if the version was deleted meanwhile.
+    """
+    stages = [*CLASSIC_STAGES, *own_stages, *([record.stage] if record.stage not in SHARED_STAGES else [])]
+    initial_holders = {
+        stage: holder
+        for stage in dict.fromkeys(stages)
+        if stage not in state.history.holders and (holder := state.holder(stage))
+    }
+    key = next_key(state.model.tags)
+    for tag, text in record_to_tags(key, replace(record, initial_holders=initial_holders)):
+        registry.set_model_tag(state.name, tag, text)
+    state = reconcile(registry, state.name)
+    if key not in state.history.keys:
+        raise NotFoundError(
+            f"version {record.version} of {state.name} was deleted meanwhile", "nothing was changed"
+        )
+    return replace(state, new_key=key)
+
+
+def _state(model: StoredModel, versions: Sequence[RegisteredVersion]) -> RegistryState:
+    return RegistryState(model, tuple(versions), replay(read_records(model.tags)))
+
+
+def _pending_writes(registry: Registry, state: RegistryState) -> Iterator[Write]:
+    """Yield the writes that make aliases and classic stages agree with the records."""
+    name = state.name
+    if tag := _void_tag(state):
+        yield lambda: registry.set_model_tag(name, tag, "its version was deleted before it held the stage")
+        return
+    for stage in state.history.holders:
+        alias, holder = stage_alias(stage), state.holder(stage)
+        if state.model.aliases.get(alias) != holder:
+            yield _alias_write(registry, name, alias, holder)
+    targets = {version.version: _target_stage(state, version) for version in state.versions}
+    wrong = [version for version in state.versions if version.stage != targets[version.version]]
+    newly_held = {targets[version.version] for version in wrong} & set(CLASSIC_STAGES)
+    for version in sorted(wrong, key=lambda version: targets[version.version] not in CLASSIC_STAGES):
+        if version.stage in newly_held and targets[version.version] == ARCHIVED:
+            continue  # the write that gives its stage to another version archives it
+        yield _stage_write(registry, name, version.version, targets[version.version])
+
+
+def _void_tag(state: RegistryState) -> str:
+    """Return the tag that voids the newest record if its move can never be completed, else "".
+
+    If a version is deleted while it holds a stage, its alias is deleted with it. So if the alias still points to
+    the version before, the record's writer was killed, and the version deleted, before the alias was moved.
+    """
+    if not state.history.entries:
+        return ""
+    last = state.history.entries[-1]
+    pointed = state.model.aliases.get(stage_alias(last.stage))
+    if state.has_version(last.version) or pointed is None or pointed != last.replaced:
+        return ""
+    return VOID_PREFIX + state.history.keys[-1] if state.has_version(pointed) else ""
+
+
+def _target_stage(state: RegistryState, version: RegisteredVersion) -> str:
+    """Return the classic stage that a version must have: its present one if no record speaks of it."""
+    if version.version in state.history.classic:
+        return state.history.classic[version.version]
+    holder = state.history.holders.get(version.stage) if version.stage in CLASSIC_STAGES else None
+    return ARCHIVED if holder not in {None, version.version} else version.stage
+
+
+def _alias_write(registry: Registry, name: str, alias: str, version: str | None) -> Write:
+    return lambda: registry.set_alias(name, alias, version)
+
+
+def _stage_write(registry: Registry, name: str, version: str, stage: str) -> Write:
+    # one write assigns the stage and archives its previous version, so the stage is never empty in between
+    return lambda: registry.transition_stage(name, version, stage, archive_others=stage in CLASSIC_STAGES)

@@ -1,7 +1,7 @@
-"""MODEL: from what is typed to one model that can be loaded.
+"""MODEL: from what the user types to one model that can be loaded.
 
-NAME (the version that holds Production), NAME@alias, NAME/3, NAME/Staging, a RUN, runs:/…, models:/…, a
-folder, s3://…. A registered model goes before a run of the same name; ./NAME is always a folder.
+MODEL is NAME (its Production version), NAME@alias, NAME/3, NAME/Staging, a RUN, runs:/…, models:/…, a folder or
+s3://…. A registered model takes precedence over a run of the same name; ./NAME is always a folder.
 """
 
 from __future__ import annotations
@@ -13,148 +13,140 @@ from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import ModelReference, RegisteredVersion
 from mlctl.domain.run import Run
-from mlctl.errors import MlctlError, NotFoundError, UsageError, did_you_mean
-from mlctl.services.models.registry_state import seen
+from mlctl.errors import NotFoundError, UsageError, did_you_mean
+from mlctl.services.models.registry_state import reconcile_if_allowed
 from mlctl.services.models.stages import PRODUCTION
 from mlctl.services.runs import select
-from mlctl.settings import Settings
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+LOGGED_MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 
 
-def resolve(settings: Settings, text: str) -> ModelReference:
-    """Return the model that `text` names.
+def resolve_model(store: TrackingStore, text: str) -> ModelReference:
+    """Return the model that `text` names, without loading it.
 
-    Raises NotFoundError where there is none, UsageError where it cannot be one. Nothing is loaded, and only
-    what lies in the store or on this disk is looked for: an s3:// address is taken as it is.
+    Only the store and this machine's disk are searched: an s3:// address is returned unchecked.
+
+    Raises NotFoundError if there is no such model, UsageError if the text cannot name one.
     """
     typed = text.strip()
     if not typed:
-        raise UsageError("no model is named", "give a registered model, a run, or a model's folder")
-    if typed.startswith(("runs:/", "models:/")) or ADDRESS.match(typed):
-        return _of_address(settings, typed)
+        raise UsageError("MODEL is empty", "give a registered model, a run, or a model's folder")
+    if typed.startswith(("runs:/", "models:/")) or URL.match(typed):
+        return _from_uri(store, typed)
     if typed.startswith((".", "/", "~")):
-        return _folder(Path(typed).expanduser())
-    registry = Registry(TrackingStore(settings.tracking_uri))
-    name, mark, which = _parts(typed)
-    if mark and registry.find(name):
-        return _reference(_chosen(registry, name, mark, which))
-    if not mark and registry.find(typed):
-        return _reference(_chosen(registry, typed, "/", PRODUCTION))
+        return _from_folder(Path(typed).expanduser())
+    registry = Registry(store)
+    name, separator, selector = _split(typed)
+    if separator and registry.find_model(name):
+        return version_reference(_select_version(registry, name, separator, selector))
+    if not separator and registry.find_model(typed):
+        return version_reference(_select_version(registry, typed, "/", PRODUCTION))
     if (Path(typed) / "MLmodel").is_file():
-        return _folder(Path(typed))
-    if mark:
-        registry.model(name)  # says that it is not there
-    return _of_run(settings, typed)
+        return _from_folder(Path(typed))
+    if separator:
+        registry.get_model(name)  # raises NotFoundError
+    try:
+        run = select.find_run(store, typed)
+    except NotFoundError as exc:
+        names = [model.name for model in registry.list_models()]
+        raise NotFoundError(
+            f"there is no model, run or folder {typed!r}", did_you_mean(typed, names) or exc.hint
+        ) from exc
+    return model_of_run(store, run)
 
 
-def of_run(store: TrackingStore, run: Run) -> ModelReference:
-    """Return the model that a run logged; raises NotFoundError where it logged none."""
+def model_of_run(store: TrackingStore, run: Run) -> ModelReference:
+    """Return the model that a run logged. Raises NotFoundError if it logged none."""
     if run.model_uri:
-        return ModelReference(run.model_uri, run_id=run.run_id)
-    with store.asking():
-        listed = store.client.list_artifacts(run.run_id, "model")
-    if any(one.path.rpartition("/")[2] == "MLmodel" for one in listed):  # as MLflow 2 logged it
-        return ModelReference(f"runs:/{run.run_id}/model", run_id=run.run_id)
+        return ModelReference(uri=run.model_uri, run_id=run.run_id)
+    with store.translate_errors():
+        artifacts = store.client.list_artifacts(run.run_id, "model")
+    if any(artifact.path.rpartition("/")[2] == "MLmodel" for artifact in artifacts):  # as MLflow 2 logged it
+        return ModelReference(uri=f"runs:/{run.run_id}/model", run_id=run.run_id)
     raise NotFoundError(
-        f"run {run.run_name or run.run_id} has no model", "mlctl runs artifacts RUN shows what it has"
+        f"run {run.run_name or run.run_id} has no model", "mlctl runs artifacts RUN lists its artifacts"
     )
 
 
-def _parts(typed: str) -> tuple[str, str, str]:
-    """Split NAME@alias and NAME/3 at the mark; a name may hold an @ of its own, and an alias may not."""
-    name, mark, which = typed.rpartition("/")
-    if not mark:
-        name, mark, which = typed.rpartition("@")
-    return (name, mark, which) if mark and name and which else (typed, "", "")
+def version_reference(version: RegisteredVersion) -> ModelReference:
+    """Return the reference of a registered version."""
+    return ModelReference(uri=version.uri, name=version.name, version=version.version, run_id=version.run_id)
 
 
-def _of_address(settings: Settings, uri: str) -> ModelReference:
+def _split(typed: str) -> tuple[str, str, str]:
+    """Split NAME@alias and NAME/3 at the separator. A name may contain an @, but an alias may not."""
+    name, separator, selector = typed.rpartition("/")
+    if not separator:
+        name, separator, selector = typed.rpartition("@")
+    return (name, separator, selector) if separator and name and selector else (typed, "", "")
+
+
+def _from_uri(store: TrackingStore, uri: str) -> ModelReference:
     if uri.startswith("runs:/"):
-        return _of_runs_uri(settings, uri)
+        return _from_runs_uri(store, uri)
     if uri.startswith("models:/"):
-        return _of_models_uri(settings, uri)
+        return _from_models_uri(store, uri)
     if uri.startswith(("http://", "https://")):
-        raise UsageError(f"{uri} is an endpoint, not a model", "mlctl predict takes endpoints")
+        raise UsageError(f"{uri} is an endpoint, not a model", "mlctl predict accepts endpoints")
     if uri.startswith("file://"):
-        return _folder(Path(uri.removeprefix("file://")))
-    return ModelReference(uri)
+        return _from_folder(Path(uri.removeprefix("file://")))
+    return ModelReference(uri=uri)
 
 
-def _of_runs_uri(settings: Settings, uri: str) -> ModelReference:
+def _from_runs_uri(store: TrackingStore, uri: str) -> ModelReference:
     run_id, _, path = uri.removeprefix("runs:/").strip("/").partition("/")
     path = path.removeprefix("artifacts/")  # the older form
     if not run_id or not path:
         raise UsageError(f"{uri} names no model", "write runs:/RUN_ID/model")
-    store = TrackingStore(settings.tracking_uri)
-    run = select.find(store, run_id)
+    run = select.find_run(store, run_id)
     if path == "model":
-        return of_run(store, run)
-    return ModelReference(f"runs:/{run.run_id}/{path}", run_id=run.run_id)
+        return model_of_run(store, run)
+    return ModelReference(uri=f"runs:/{run.run_id}/{path}", run_id=run.run_id)
 
 
-def _of_models_uri(settings: Settings, uri: str) -> ModelReference:
+def _from_models_uri(store: TrackingStore, uri: str) -> ModelReference:
     path = uri.removeprefix("models:/").strip("/")
-    registry = Registry(TrackingStore(settings.tracking_uri))
-    if re.fullmatch(r"m-[0-9a-f]{32}", path):
-        with registry.store.asking():
-            found = registry.client.get_logged_model(path)
-        return ModelReference(f"models:/{path}", run_id=found.source_run_id or None)
-    name, mark, which = _parts(path)
-    if not mark:
+    if LOGGED_MODEL_ID.fullmatch(path):
+        with store.translate_errors():
+            logged_model = store.client.get_logged_model(path)
+        return ModelReference(uri=f"models:/{path}", run_id=logged_model.source_run_id or None)
+    name, separator, selector = _split(path)
+    if not separator:
         raise UsageError(f"{uri} names no version", f"write models:/{path}/1, or models:/{path}@production")
-    return _reference(_chosen(registry, name, mark, which))
+    return version_reference(_select_version(Registry(store), name, separator, selector))
 
 
-def _chosen(registry: Registry, name: str, mark: str, which: str) -> RegisteredVersion:
-    """Return the version of a registered model that a number, `latest`, a stage or an alias names."""
-    standing = seen(registry, name)
-    versions = standing.versions
-    if which.lower() == "latest" and versions:
+def _select_version(registry: Registry, name: str, separator: str, selector: str) -> RegisteredVersion:
+    """Return the version of a model that a number, `latest`, a stage or an alias names."""
+    state = reconcile_if_allowed(registry, name)
+    versions = state.versions
+    if selector.lower() == "latest" and versions:
         return versions[0]
-    if mark == "/" and which.isdecimal():
-        return standing.version(which)
-    for one in versions:  # a stage's pointer is the alias of its name in lower case
-        if which in one.alias or which.lower() in one.alias:
-            return one
-    for one in versions if mark == "/" else ():
-        if one.stage.lower() == which.lower():
-            return one
-    there = ", ".join(
-        f"{one.version} ({', '.join(one.alias)})" if one.alias else one.version for one in versions
+    if separator == "/" and selector.isdecimal():
+        return state.version(selector)
+    for version in versions:  # the alias of a stage is the stage's name in lower case
+        if selector in version.alias or selector.lower() in version.alias:
+            return version
+    for version in versions if separator == "/" else ():
+        if version.stage.lower() == selector.lower():
+            return version
+    listed = ", ".join(
+        f"{version.version} ({', '.join(version.alias)})" if version.alias else version.version
+        for version in versions
     )
-    what = f"no version in {which}" if mark == "/" else f"no alias {which!r}"
-    raise NotFoundError(
-        f"{name} has {what}; its versions: {there or 'none'}",
-        f"say {name}/{versions[0].version}, or mlctl promote {name} {versions[0].version} {PRODUCTION}"
-        if versions
-        else f"mlctl register RUN {name} makes the first",
-    )
+    missing = f"no version in {selector}" if separator == "/" else f"no alias {selector!r}"
+    hint = f"mlctl register RUN {name} creates the first version"
+    if versions:
+        newest = versions[0].version
+        hint = f"use {name}/{newest}, or run mlctl promote {name} {newest} {PRODUCTION}"
+    raise NotFoundError(f"{name} has {missing}; its versions: {listed or 'none'}", hint)
 
 
-def _reference(version: RegisteredVersion) -> ModelReference:
-    return ModelReference(version.uri, version.name, version.version, version.run_id)
-
-
-def _folder(path: Path) -> ModelReference:
+def _from_folder(path: Path) -> ModelReference:
     if not (path / "MLmodel").is_file():
         raise NotFoundError(
-            f"{path} is no model's folder" if path.is_dir() else f"there is no folder {path}",
-            "a model's folder has a file named MLmodel; mlctl models download MODEL DIR makes one",
+            f"{path} is not the folder of a model" if path.is_dir() else f"there is no folder {path}",
+            "a model's folder contains a file named MLmodel; mlctl models download MODEL DIR creates one",
         )
-    return ModelReference(str(path.resolve()))
-
-
-def _of_run(settings: Settings, typed: str) -> ModelReference:
-    store = TrackingStore(settings.tracking_uri)
-    try:
-        run = select.find(store, typed)
-    except NotFoundError as exc:
-        raise _unknown(store, typed, exc) from exc
-    return of_run(store, run)
-
-
-def _unknown(store: TrackingStore, typed: str, exc: MlctlError) -> NotFoundError:
-    names = [one.name for one in Registry(store).models()]
-    hint = did_you_mean(typed, names) or exc.hint
-    return NotFoundError(f"there is no model, run or folder {typed!r}", hint)
+    return ModelReference(uri=str(path.resolve()))

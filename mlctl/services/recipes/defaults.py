@@ -1,4 +1,4 @@
-"""The defaults that mlctl.toml has for recipes, and what is wrong with them."""
+"""The defaults of recipes in mlctl.toml, and checks of them."""
 
 from __future__ import annotations
 
@@ -12,73 +12,74 @@ from mlctl.errors import ConfigurationError, MlctlError, UsageError, did_you_mea
 from mlctl.recipes import Recipe, find, names
 from mlctl.settings import PROJECT_FILE, Settings
 
-# what a recipe file calls its recipes: by `name = "wine"`, else by the class
-CALLED = re.compile(r"""^[ \t]+name\b[^=\n]*=\s*["']([^"']+)["']|^class\s+(\w+)\s*\(""", re.MULTILINE)
-DEEPEST = 3  # folders below the project's in which a recipe file is looked for
+# the names that a recipe file gives its recipes: by `name = "wine"`, else by the class
+NAMES_IN_FILE = re.compile(r"""^[ \t]+name\b[^=\n]*=\s*["']([^"']+)["']|^class\s+(\w+)\s*\(""", re.MULTILINE)
+MAX_DEPTH = 3  # of the folders below the project's that are searched for recipe files
 
 
-def with_defaults(settings: Settings, source: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was set, over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
+def with_defaults(settings: Settings, recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the user's overrides over the defaults that mlctl.toml has for this recipe ([recipes.NAME]).
 
-    Raises ConfigurationError where the recipe declares no such value, or it cannot be, and where there is no
-    recipe of a NAME: nobody would ever be told that the defaults under it are not used.
+    Raises ConfigurationError if the recipe declares no such value or the value is invalid, and if there is no
+    recipe of a NAME: its defaults would be ignored silently.
     """
-    recipe = find(source)
-    for error in _unknown(settings, recipe.name):
+    for error in _unknown_recipes(settings, recipe.name):
         raise error
-    return {**_told(settings, recipe), **given}
+    return {**_defaults(settings, recipe), **overrides}
 
 
 def faults(settings: Settings) -> Iterator[MlctlError]:
-    """Yield what is wrong in any [recipes.NAME]; the values of a recipe file are seen when it is trained."""
-    yield from _unknown(settings, "")
+    """Yield what is wrong in any [recipes.NAME]; values for a recipe file are checked when it is trained."""
+    yield from _unknown_recipes(settings, "")
     for name in settings.recipes.keys() & set(names()):
         try:
-            _told(settings, find(name))
+            _defaults(settings, find(name))
         except MlctlError as error:
             yield error
 
 
-def _told(settings: Settings, recipe: Recipe) -> dict[str, str]:
-    told = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
+def _defaults(settings: Settings, recipe: Recipe) -> dict[str, str]:
+    defaults = {name: str(value) for name, value in settings.recipes.get(recipe.name, {}).items()}
     try:
-        recipe.values(told)
+        recipe.values(defaults)
     except UsageError as exc:
-        where = settings.sources.get(f"recipes.{recipe.name}", PROJECT_FILE)
-        raise ConfigurationError(f"{where}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
-    return told
+        file = settings.sources.get(f"recipes.{recipe.name}", PROJECT_FILE)
+        raise ConfigurationError(f"{file}, [recipes.{recipe.name}]: {exc.message}", exc.hint) from exc
+    return defaults
 
 
-def _unknown(settings: Settings, known: str) -> Iterator[ConfigurationError]:
-    """Yield an error for each [recipes.NAME] that is neither installed, nor in a file of the project, nor `known`.
+def _unknown_recipes(settings: Settings, known: str) -> Iterator[ConfigurationError]:
+    """Yield an error for each [recipes.NAME] that is neither installed, nor in a project file, nor `known`.
 
-    A user's own config.toml is for all projects, and may mean a file in another: there, a near name is wanted.
+    The user's config.toml is for all projects, and may mean a recipe file of another one: there, only a name
+    that is close to a known one is an error.
     """
     installed = names()
-    strange = [name for name in settings.recipes if name not in installed and name != known]
-    for name in strange:
-        where = Path(settings.sources.get(f"recipes.{name}", PROJECT_FILE))
-        of_project = where.name == PROJECT_FILE
-        written = _written(where.parent) if of_project else set()
-        near = did_you_mean(name, [*installed, *written])
-        if name not in written and (of_project or near):
-            there = ", ".join(sorted({*installed, *written}))
+    unknown = [name for name in settings.recipes if name not in installed and name != known]
+    for name in unknown:
+        file = Path(settings.sources.get(f"recipes.{name}", PROJECT_FILE))
+        in_project = file.name == PROJECT_FILE
+        in_files = _names_in_files(file.parent) if in_project else set()
+        suggestion = did_you_mean(name, [*installed, *in_files])
+        if name not in in_files and (in_project or suggestion):
+            available = ", ".join(sorted({*installed, *in_files}))
             yield ConfigurationError(
-                f"{where}, [recipes.{name}]: there is no recipe {name!r}, here or installed",
-                near or f"there are: {there}",
+                f"{file}, [recipes.{name}]: there is no recipe {name!r}, here or installed",
+                suggestion or f"there are: {available}",
             )
 
 
-def _written(folder: Path) -> set[str]:
-    """Return the names that recipe files of a project give their recipes, read as text: nothing is imported."""
+def _names_in_files(folder: Path) -> set[str]:
+    """Return the names of the recipes in a project's files, read as text: nothing is imported."""
     found = set()
-    for at, inner, files in os.walk(folder):
-        deep = len(Path(at).relative_to(folder).parts) >= DEEPEST
-        inner[:] = [] if deep or "pyvenv.cfg" in files else [one for one in inner if not one.startswith(".")]
-        for file in files if "pyvenv.cfg" not in files else ():
-            text = (
-                Path(at, file).read_text(encoding="utf-8", errors="replace") if file.endswith(".py") else ""
-            )
+    for path, subfolders, files in os.walk(folder):
+        too_deep = len(Path(path).relative_to(folder).parts) >= MAX_DEPTH
+        is_venv = "pyvenv.cfg" in files
+        subfolders[:] = [] if too_deep or is_venv else [name for name in subfolders if name[0] != "."]
+        for file in files:
+            if is_venv or not file.endswith(".py"):
+                continue
+            text = Path(path, file).read_text(encoding="utf-8", errors="replace")
             if "Recipe" in text:
-                found |= {name or own.lower() for name, own in CALLED.findall(text)}
+                found |= {name or class_name.lower() for name, class_name in NAMES_IN_FILE.findall(text)}
     return found

@@ -1,1 +1,1 @@
-"""Registered models: versions, stages, gates, and the history that decides between them."""
+"""Register, promote, compare and delete models of the registry."""

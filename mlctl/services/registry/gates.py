@@ -1,35 +1,49 @@
-"""Gates: what a version must show before it is promoted, typed or kept in mlctl.toml."""
+"""Gates: conditions that a version must meet before it is promoted, from the command line or mlctl.toml."""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlctl.adapters.models.load import loaded
+from mlctl.adapters.models.load import open_model
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.progress import ProgressListener
-from mlctl.domain.registry import Check, ModelReference, RegisteredVersion
+from mlctl.domain.registry import GateCheck, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
-from mlctl.services.evaluation import evaluate
+from mlctl.services.evaluation.evaluate import ALL_ROWS, load_evaluation_set
 from mlctl.services.models.registry_state import RegistryState
-from mlctl.services.runs import select
+from mlctl.services.models.select import version_reference
+from mlctl.services.runs.metrics import is_model_metric, model_metric
 from mlctl.settings import Settings
 
-COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "=": operator.eq,
-}  # fmt: skip
-REQUIRE = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|==|=|>|<)\s*(\S+)\s*")
-KEPT = ("best_", "test_")
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    "=": operator.eq,
+}
+REQUIREMENT = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|==|=|>|<)\s*(\S+)\s*")
+SMOKE_TEST = "loads and answers its input example"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gates:
-    """The gates of one promotion, as they are written on the command line."""
+    """The gates of one promotion, as the user writes them on the command line.
+
+    Attributes:
+        require: Conditions such as "test_f1>=0.9".
+        no_regress: Metrics, each with an optional tolerance, that must not be worse than the stage's holder's.
+        evaluate: Recipe or data on which both versions are scored now.
+        from_stage: Stage that the version must hold.
+        smoke: The version must load and answer its input example.
+    """
 
     require: tuple[str, ...] = ()
     no_regress: tuple[str, ...] = ()
@@ -38,220 +52,247 @@ class Gates:
     smoke: bool = False
 
     @classmethod
-    def kept(cls, table: Mapping[str, Any]) -> Gates:
+    def from_settings(cls, table: Mapping[str, Any]) -> Gates:
         """Return the gates of a model's table in mlctl.toml."""
         return cls(
-            tuple(table.get("require", ())), tuple(table.get("no_regress", ())), table.get("evaluate"),
-            table.get("from"), table.get("smoke", False),
-        )  # fmt: skip
-
-    def with_(self, other: Gates) -> Gates:
-        """Return both; where one alone can be, this one's."""
-        return Gates(
-            tuple(dict.fromkeys((*self.require, *other.require))),
-            tuple(dict.fromkeys((*self.no_regress, *other.no_regress))),
-            self.evaluate or other.evaluate,
-            self.from_stage or other.from_stage,
-            self.smoke or other.smoke,
+            require=tuple(table.get("require", ())),
+            no_regress=tuple(table.get("no_regress", ())),
+            evaluate=table.get("evaluate"),
+            from_stage=table.get("from"),
+            smoke=table.get("smoke", False),
         )
 
-    def skipped(self) -> tuple[Check, ...]:
-        """Return these gates as checks that were not made."""
-        texts = [("require", one) for one in self.require] + [("no-regress", one) for one in self.no_regress]
-        texts += [("evaluate", self.evaluate)] if self.evaluate else []
-        texts += [("from", self.from_stage)] if self.from_stage else []
-        texts += [("smoke", "answers its input example")] if self.smoke else []
-        return tuple(Check(f"{kind} (skipped)", str(text), None, True) for kind, text in texts)
+    def merged_with(self, other: Gates) -> Gates:
+        """Return both; these gates win if only one value is possible."""
+        return Gates(
+            require=tuple(dict.fromkeys((*self.require, *other.require))),
+            no_regress=tuple(dict.fromkeys((*self.no_regress, *other.no_regress))),
+            evaluate=self.evaluate or other.evaluate,
+            from_stage=self.from_stage or other.from_stage,
+            smoke=self.smoke or other.smoke,
+        )
+
+    def as_skipped(self) -> tuple[GateCheck, ...]:
+        """Return these gates as checks that were skipped."""
+        gates = [("require", text) for text in self.require]
+        gates += [("no-regress", text) for text in self.no_regress]
+        gates += [("evaluate", self.evaluate)] if self.evaluate else []
+        gates += [("from", self.from_stage)] if self.from_stage else []
+        gates += [("smoke", SMOKE_TEST)] if self.smoke else []
+        return tuple(
+            GateCheck(check=f"{gate} (skipped)", wanted=text, found=None, holds=True) for gate, text in gates
+        )
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A version that is to be promoted, and the one that holds the stage."""
+@dataclass(frozen=True, kw_only=True)
+class PromotionCandidate:
+    """A version to promote, and the version that holds the stage.
 
-    standing: RegistryState
+    Attributes:
+        state: The registered model.
+        version: The version to promote.
+        holder: The version that holds the stage, or None.
+        run: Run that logged the version, or None.
+        holder_run: Run that logged the holder, or None.
+        measured: Metrics of the version on the data of --evaluate.
+        holder_measured: Metrics of the holder on the same data.
+    """
+
+    state: RegistryState
     version: RegisteredVersion
     holder: RegisteredVersion | None
     run: Run | None
-    held_run: Run | None
-    fresh: Mapping[str, float] = field(default_factory=dict)
-    held_fresh: Mapping[str, float] = field(default_factory=dict)
+    holder_run: Run | None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    holder_measured: Mapping[str, float] = field(default_factory=dict)
 
-    def figure(self, metric: str, of_holder: bool = False) -> float | None:
-        """Return what the kept model of a version reached: measured now, or when it was trained."""
-        run = self.held_run if of_holder else self.run
-        fresh = self.held_fresh if of_holder else self.fresh
-        if metric in fresh:
-            return fresh[metric]
-        reached = kept_metrics(run)
-        return reached.get(metric, reached.get(select.kept(metric)))
+    def metric(self, name: str) -> float | None:
+        """Return a metric of the version: measured now, or logged by its run."""
+        return _metric(name, self.measured, self.run)
 
-    @property
-    def known(self) -> list[str]:
-        """The names of all metrics of the candidate."""
-        return [*self.fresh, *kept_metrics(self.run)]
+    def holder_metric(self, name: str) -> float | None:
+        """Return a metric of the holder: measured now, or logged by its run."""
+        return _metric(name, self.holder_measured, self.holder_run)
 
 
-def kept_metrics(run: Run | None) -> Mapping[str, float]:
-    """Return what the kept model of a run reached; all metrics, where another program made the run."""
+def model_metrics(run: Run | None) -> Mapping[str, float]:
+    """Return the metrics of the model that a run logged.
+
+    These are best_* and test_*, which mlctl logs, or all metrics if another program made the run.
+    """
     if run is None:
         return {}
-    kept = {name: value for name, value in run.metrics.items() if name.startswith(KEPT)}
-    return kept or run.metrics
+    own = {name: value for name, value in run.metrics.items() if is_model_metric(name)}
+    return own or run.metrics
 
 
-def run_of(store: TrackingStore, version: RegisteredVersion | None) -> Run | None:
-    """Return the run that made a version; None where there is none, or none any more."""
+def find_run(store: TrackingStore, version: RegisteredVersion | None) -> Run | None:
+    """Return the run that logged a version; None if there is none, or if it was deleted."""
     if version is None or not version.run_id:
         return None
     try:
-        return store.run(version.run_id)
+        return store.get_run(version.run_id)
     except NotFoundError:
         return None
 
 
-def checked(
-    settings: Settings, store: TrackingStore, standing: RegistryState, version: RegisteredVersion,
-    holder: RegisteredVersion | None, run: Run | None, gates: Gates, listener: ProgressListener,
-) -> tuple[Check, ...]:  # fmt: skip
-    """Make every check, and return them all, whether they hold or not."""
-    wanted = [_requirement(one) for one in gates.require]
-    tolerated = [_tolerance(one) for one in gates.no_regress]
-    candidate = Candidate(standing, version, holder, run, run_of(store, holder))
+def run_checks(
+    settings: Settings,
+    store: TrackingStore,
+    candidate: PromotionCandidate,
+    gates: Gates,
+    listener: ProgressListener,
+) -> tuple[GateCheck, ...]:
+    """Run every check and return all results, also those that do not hold. Raises UsageError for invalid gates."""
+    requirements = [_parse_requirement(text) for text in gates.require]
+    tolerances = [_parse_tolerance(text) for text in gates.no_regress]
     if gates.evaluate:
-        candidate, objective = _measured(settings, store, candidate, gates.evaluate, listener)
-        if not any(metric in candidate.fresh for metric, _, _ in tolerated):
-            tolerated.append((objective, 0.0, False))
-    checks = [_required(candidate, *one) for one in wanted]
-    checks += [_not_worse(candidate, *one) for one in tolerated]
+        candidate, deciding_metric = _evaluate(settings, store, candidate, gates.evaluate, listener)
+        if not any(metric in candidate.measured for metric, _, _ in tolerances):
+            tolerances.append((deciding_metric, 0.0, False))
+    checks = [_check_requirement(candidate, *requirement) for requirement in requirements]
+    checks += [_check_no_regress(candidate, *tolerance) for tolerance in tolerances]
     if gates.from_stage:
-        checks.append(_from(candidate, gates.from_stage))
+        checks.append(_check_from_stage(candidate, gates.from_stage))
     if gates.smoke:
-        listener.stage(f"loading version {version.version}")
-        checks.append(smoke(store, version))
+        listener.stage(f"loading version {candidate.version.version}")
+        checks.append(check_smoke(store, candidate.version))
     return tuple(checks)
 
 
-def smoke(store: TrackingStore, version: RegisteredVersion) -> Check:
-    """Return whether a version loads and answers its input example."""
-    wanted = "loads and answers its input example"
+def check_smoke(store: TrackingStore, version: RegisteredVersion) -> GateCheck:
+    """Check that a version loads and answers its input example."""
     try:
-        return Check("smoke", wanted, answers_example(store, version.uri), True)
+        found, holds = answer_example(store, version.uri), True
     except (BadDataError, NotFoundError) as error:
-        return Check("smoke", wanted, error.message, False)
+        found, holds = error.message, False
+    return GateCheck(check="smoke", wanted=SMOKE_TEST, found=found, holds=holds)
 
 
-def answers_example(store: TrackingStore, uri: str) -> str:
-    """Load a model and have it answer its input example; return in words what it answered.
+def answer_example(store: TrackingStore, uri: str) -> str:
+    """Load a model and let it answer its input example; return a description of the answer.
 
-    Raises BadDataError where it does not load, has no example, or answers what is no answer.
+    Raises BadDataError if the model does not load, has no example, or answers nothing or NaN.
     """
-    with loaded(store, uri) as found:
-        example = found.example()
+    with open_model(store, uri) as model:
+        example = model.input_example()
         if example is None:
-            raise BadDataError(f"the model {uri} has no input example", "log it with one: input_example=…")
-        answers = found.answer(example)
-    bad = answers.dtype.kind == "f" and (answers != answers).any()
-    if not answers.size or bad:
+            raise BadDataError(f"the model {uri} has no input example", "log it with input_example=…")
+        predictions = model.predict(example)
+    has_nan = predictions.dtype.kind == "f" and bool((predictions != predictions).any())
+    if not predictions.size or has_nan:
         raise BadDataError(
-            f"the model {uri} answers its input example with {'NaN' if bad else 'nothing'}",
-            "register another",
+            f"the model {uri} answers its input example with {'NaN' if has_nan else 'nothing'}",
+            "register another model",
         )
-    return f"answers {answers.shape}"
+    return f"answers {predictions.shape}"
 
 
-def _requirement(text: str) -> tuple[str, str, float]:
-    match = REQUIRE.fullmatch(text)
+def _metric(name: str, measured: Mapping[str, float], run: Run | None) -> float | None:
+    if name in measured:
+        return measured[name]
+    logged = model_metrics(run)
+    return logged.get(name, logged.get(model_metric(name)))
+
+
+def _parse_requirement(text: str) -> tuple[str, str, float]:
+    """Return metric, operator and bound."""
+    match = REQUIREMENT.fullmatch(text)
     try:
         if match:
             return match[1], match[2], float(match[3])
     except ValueError:
         pass
     raise UsageError(
-        f"--require {text!r} compares nothing with a number", "write --require 'best_val_f1>=0.89'"
+        f"invalid value {text!r} for --require",
+        "compare a metric with a number: --require 'best_val_f1>=0.89'",
     )
 
 
-def _tolerance(text: str) -> tuple[str, float, bool]:
-    """Return metric, tolerance, and whether it is a share of the holder's figure (5%)."""
+def _parse_tolerance(text: str) -> tuple[str, float, bool]:
+    """Return metric, tolerance, and whether the tolerance is a fraction of the holder's metric (5%)."""
     metric, _, typed = text.partition(":")
-    relative = typed.endswith("%")
+    is_relative = typed.endswith("%")
     try:
         tolerance = float(typed.removesuffix("%")) if typed else 0.0
     except ValueError:
         tolerance = -1.0
     if not metric.strip() or not 0 <= tolerance < float("inf"):
         raise UsageError(
-            f"--no-regress {text!r} is no METRIC or METRIC:TOLERANCE",
-            "write --no-regress test_accuracy:0.005",
+            f"invalid value {text!r} for --no-regress",
+            "write METRIC or METRIC:TOLERANCE, such as --no-regress test_accuracy:0.005",
         )
-    return metric.strip(), tolerance / 100 if relative else tolerance, relative
+    return metric.strip(), tolerance / 100 if is_relative else tolerance, is_relative
 
 
-def _required(candidate: Candidate, metric: str, sign: str, bound: float) -> Check:
-    found = candidate.figure(metric)
-    if found is None:
-        return _absent(candidate, f"require {metric}", f"{sign} {bound:g}", metric)
-    return Check(f"require {metric}", f"{sign} {bound:g}", found, COMPARE[sign](found, bound))
+def _check_requirement(candidate: PromotionCandidate, metric: str, sign: str, bound: float) -> GateCheck:
+    gate, wanted = f"require {metric}", f"{sign} {bound:g}"
+    value = candidate.metric(metric)
+    if value is None:
+        return _missing_metric(candidate, gate, wanted, metric)
+    return GateCheck(check=gate, wanted=wanted, found=value, holds=OPERATORS[sign](value, bound))
 
 
-def _not_worse(candidate: Candidate, metric: str, tolerance: float, relative: bool) -> Check:
-    name = f"no-regress {metric}"
-    found, held = candidate.figure(metric), candidate.figure(metric, of_holder=True)
-    if found is None:
-        return _absent(candidate, name, "known", metric)
-    if candidate.holder is None:
-        return Check(name, "nobody holds the stage", found, True)
-    if candidate.holder.version == candidate.version.version:
-        return Check(name, "it holds the stage itself", found, True)
-    whose = f"version {candidate.holder.version}"
-    if held is None:
-        return Check(name, f"{whose} has no {metric}", found, False)
-    slack = abs(held) * tolerance if relative else tolerance
+def _check_no_regress(
+    candidate: PromotionCandidate, metric: str, tolerance: float, is_relative: bool
+) -> GateCheck:
+    gate, holder = f"no-regress {metric}", candidate.holder
+    value = candidate.metric(metric)
+    if value is None:
+        return _missing_metric(candidate, gate, "a value", metric)
+    if holder is None:
+        return GateCheck(check=gate, wanted="no version holds the stage", found=value, holds=True)
+    if holder.version == candidate.version.version:
+        return GateCheck(check=gate, wanted="this version holds the stage", found=value, holds=True)
+    holder_name, holder_value = f"version {holder.version}", candidate.holder_metric(metric)
+    if holder_value is None:
+        return GateCheck(check=gate, wanted=f"{holder_name} has no {metric}", found=value, holds=False)
+    slack = abs(holder_value) * tolerance if is_relative else tolerance
     lower = lower_is_better(metric)
-    bound = held + slack if lower else held - slack
-    holds = found <= bound if lower else found >= bound
-    return Check(name, f"{'<=' if lower else '>='} {bound:.6g} ({whose}: {held:.6g})", found, holds)
-
-
-def _absent(candidate: Candidate, name: str, wanted: str, metric: str) -> Check:
-    near = did_you_mean(metric, candidate.known)
-    return Check(name, f"{wanted}; the model has no {metric}" + (f", {near}" if near else ""), None, False)
-
-
-def _from(candidate: Candidate, stage: str) -> Check:
-    number = candidate.version.version
-    held = [one for one in candidate.standing.outcome.holders if candidate.standing.holder(one) == number]
-    found = list(dict.fromkeys([*held, candidate.version.stage]))
-    holds = stage in found or candidate.standing.holder(stage) == number
-    return Check("from", stage, ", ".join(found), holds)
-
-
-def _measured(
-    settings: Settings, store: TrackingStore, candidate: Candidate, source: str, listener: ProgressListener
-) -> tuple[Candidate, str]:
-    """Score candidate and holder on the same data; return them with it, and the metric that decides."""
-    fresh: list[Mapping[str, float]] = []
-    versions: Sequence[RegisteredVersion | None] = (candidate.version, candidate.holder)
-    models = [_reference(one) for one in versions if one is not None]
-    exam = evaluate.examine(settings, source, listener=listener, models=models)
-    # rows that no training saw are a test, all of them
-    kind = "test" if exam.name == evaluate.ALL else exam.name
-    for one in versions:
-        if one is None:
-            fresh.append({})
-            continue
-        listener.stage(f"scoring version {one.version} on {kind} rows of {source}")
-        reached = exam.take(store, _reference(one)).metrics
-        # --no-regress test_accuracy means what is measured now, and not what training once logged
-        fresh.append({**reached, **{f"{kind}_{name}": value for name, value in reached.items()}})
-    decides = exam.decides if exam.decides in fresh[0] else next(iter(fresh[0]))
-    return (
-        Candidate(
-            candidate.standing, candidate.version, candidate.holder, candidate.run, candidate.held_run, *fresh
-        ),
-        decides,
+    bound = holder_value + slack if lower else holder_value - slack
+    return GateCheck(
+        check=gate,
+        wanted=f"{'<=' if lower else '>='} {bound:.6g} ({holder_name}: {holder_value:.6g})",
+        found=value,
+        holds=value <= bound if lower else value >= bound,
     )
 
 
-def _reference(version: RegisteredVersion) -> ModelReference:
-    return ModelReference(version.uri, version.name, version.version, version.run_id)
+def _missing_metric(candidate: PromotionCandidate, gate: str, wanted: str, metric: str) -> GateCheck:
+    suggestion = did_you_mean(metric, [*candidate.measured, *model_metrics(candidate.run)])
+    problem = f"{wanted}; the model has no {metric}" + (f", {suggestion}" if suggestion else "")
+    return GateCheck(check=gate, wanted=problem, found=None, holds=False)
+
+
+def _check_from_stage(candidate: PromotionCandidate, stage: str) -> GateCheck:
+    state, number = candidate.state, candidate.version.version
+    held = [name for name in state.history.holders if state.holder(name) == number]
+    stages = list(dict.fromkeys([*held, candidate.version.stage]))
+    holds = stage in stages or state.holder(stage) == number
+    return GateCheck(check="from", wanted=stage, found=", ".join(stages), holds=holds)
+
+
+def _evaluate(
+    settings: Settings,
+    store: TrackingStore,
+    candidate: PromotionCandidate,
+    source: str,
+    listener: ProgressListener,
+) -> tuple[PromotionCandidate, str]:
+    """Score candidate and holder on the same data; return them with their metrics, and the deciding metric."""
+    versions = [version for version in (candidate.version, candidate.holder) if version is not None]
+    models = [version_reference(version) for version in versions]
+    evaluation_set = load_evaluation_set(settings, store, source, listener=listener, models=models)
+    # if no training used the data, all its rows are a test
+    split = "test" if evaluation_set.split == ALL_ROWS else evaluation_set.split
+    measured: list[dict[str, float]] = []
+    for model in models:
+        listener.stage(f"scoring version {model.version} on {split} rows of {source}")
+        metrics = evaluation_set.evaluate(store, model).metrics
+        # --no-regress test_accuracy means the value that is measured now, not the one that training logged
+        measured.append({**metrics, **{f"{split}_{name}": value for name, value in metrics.items()}})
+    deciding = evaluation_set.deciding_metric
+    return (
+        replace(candidate, measured=measured[0], holder_measured=measured[1] if candidate.holder else {}),
+        deciding if deciding in measured[0] else next(iter(measured[0])),
+    )

@@ -1,14 +1,15 @@
-"""Looking at registered models, comparing, fetching and deleting them."""
+"""List, show, compare, download and delete registered models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.models import load, metadata
+from mlctl.adapters.models.load import download_model as download_files
+from mlctl.adapters.models.metadata import read_metadata
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import (
@@ -24,167 +25,192 @@ from mlctl.domain.registry import (
 )
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
-from mlctl.services.models import history as audit
-from mlctl.services.models import select, stages
-from mlctl.services.models.registry_state import RegistryState, look, seen, seen_all
-from mlctl.services.registry.gates import kept_metrics, run_of
+from mlctl.services.models.history import read_records, replay
+from mlctl.services.models.registry_state import (
+    RegistryState,
+    read_state,
+    reconcile_all_if_allowed,
+    reconcile_if_allowed,
+)
+from mlctl.services.models.select import resolve_model
+from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
+from mlctl.services.registry.gates import find_run, model_metrics
 from mlctl.settings import Settings
 
 
 def list_models(settings: Settings) -> ModelList:
-    """Return every registered model with its versions, who holds what, and what each version reached."""
+    """Return every registered model with its versions, their stages and metrics."""
     store = TrackingStore(settings.tracking_uri)
-    found = seen_all(Registry(store))
-    runs = _runs(store, [one for standing in found for one in standing.versions])
-    return ModelList(tuple(_model(standing, runs) for standing in found))
+    states = reconcile_all_if_allowed(Registry(store))
+    runs = _runs_by_id(store, [version for state in states for version in state.versions])
+    return ModelList(tuple(_registered_model(state, runs) for state in states))
 
 
-def show(settings: Settings, name: str, version: str | None = None) -> ModelDetail:
-    """Return a registered model, or one version of it with its lineage; raises NotFoundError."""
+def show_model(settings: Settings, name: str, version: str | None = None) -> ModelDetail:
+    """Return a registered model, or one version of it with its lineage. Raises NotFoundError."""
     store = TrackingStore(settings.tracking_uri)
-    standing = seen(Registry(store), name)
+    state = reconcile_if_allowed(Registry(store), name)
     if version is None:
-        return ModelDetail(_model(standing, _runs(store, standing.versions)))
-    chosen = standing.version(stages.number(version))
-    run = run_of(store, chosen)
-    whole = _model(standing, {run.run_id: run} if run else {})
-    one = next(one for one in whole.versions if one.version == chosen.version)
-    return ModelDetail(replace(whole, versions=(one,)), _lineage(store, chosen, run))
+        return ModelDetail(_registered_model(state, _runs_by_id(store, state.versions)))
+    chosen = state.version(version_number(version))
+    run = find_run(store, chosen)
+    only_chosen = replace(state, versions=(chosen,))
+    model = _registered_model(only_chosen, {run.run_id: run} if run else {})
+    return ModelDetail(model, _lineage(store, chosen, run))
 
 
-def history(settings: Settings, name: str, stage: str | None = None, at: str | None = None) -> History:
-    """Return a model's moves, oldest first, those of one stage, or those up to a time.
+def model_history(settings: Settings, name: str, stage: str | None = None, at: str | None = None) -> History:
+    """Return a model's moves, oldest first: all, those of one stage, or those up to a time.
 
-    Moves that took a stage away from its version count among that stage's. The records' own order decides,
-    not the clocks that wrote them: a time cuts after the last move that is not later.
+    A move that took a stage away from its version belongs to that stage, too. The order of the records decides,
+    not the clocks of their writers: a time cuts the history after the last move that is not later.
     """
-    until = moment(at) if at else None
-    wanted = stages.canonical(stage, settings.stages) if stage else None
-    standing = seen(Registry(TrackingStore(settings.tracking_uri)), name)
-    records = audit.records(standing.model.tags)
+    until = parse_time(at) if at else None
+    wanted = canonical_stage(stage, settings.stages) if stage else None
+    state = reconcile_if_allowed(Registry(TrackingStore(settings.tracking_uri)), name)
+    records = read_records(state.model.tags)
     if until is not None:
-        early = [place for place, one in enumerate(records) if datetime.fromisoformat(one.at) <= until]
+        early = [index for index, record in enumerate(records) if datetime.fromisoformat(record.at) <= until]
         records = records[: early[-1] + 1] if early else ()
-    outcome = audit.replay(records)
-    moves = [one for one in outcome.moves if wanted is None or wanted in (one.stage, *one.released)]
-    holders = {one: held for one, held in outcome.holders.items() if wanted in (None, one)}
-    return History(name, tuple(moves), holders)
-
-
-def diff(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
-    """Return what differs between two versions: params, metrics of the kept models, data, and the models."""
-    store = TrackingStore(settings.tracking_uri)
-    standing = seen(Registry(store), name)
-    first, second = standing.version(stages.number(a)), standing.version(stages.number(b))
-    runs = run_of(store, first), run_of(store, second)
-    lineages = _lineage(store, first, runs[0]), _lineage(store, second, runs[1])
-    return ModelDiff(
-        name, first.version, second.version,
-        _differing(*(one.params for one in lineages)),
-        _differing(*(kept_metrics(run) for run in runs)),
-        _differing(*(_data(one) for one in lineages)),
-        _differing(*(_about(version, one) for version, one in zip((first, second), lineages, strict=True))),
-    )  # fmt: skip
-
-
-def deletable(settings: Settings, name: str, version: str | None = None) -> RemovedModel:
-    """Return what `delete` would delete; raises RefusedError where a version of it holds a stage."""
-    standing = look(Registry(TrackingStore(settings.tracking_uri)), name)
-    chosen = standing.versions if version is None else (standing.version(stages.number(version)),)
-    held = {stage for one in chosen for stage in _stages_of(standing, one)}
-    if held:
-        who = ", ".join(f"{standing.holder(stage)} holds {stage}" for stage in sorted(held))
-        raise RefusedError(
-            f"{name} cannot be deleted: version {who}",
-            f"mlctl promote {name} VERSION Archived takes it out first",
-        )
-    return RemovedModel(name, tuple(one.version for one in chosen), version is None)
-
-
-def delete(settings: Settings, name: str, version: str | None = None) -> RemovedModel:
-    """Delete one version, or a model with its history; runs and their models stay.
-
-    Raises RefusedError where a version of it holds a stage.
-    """
-    removed = deletable(settings, name, version)
-    Registry(TrackingStore(settings.tracking_uri)).delete(
-        name, None if removed.whole else removed.versions[0]
+    history = replay(records)
+    return History(
+        name,
+        tuple(entry for entry in history.entries if wanted in (None, entry.stage, *entry.released)),
+        {held: holder for held, holder in history.holders.items() if wanted in (None, held)},
     )
+
+
+def diff_versions(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
+    """Return what differs between two versions: params, metrics, data, and the models themselves."""
+    store = TrackingStore(settings.tracking_uri)
+    state = reconcile_if_allowed(Registry(store), name)
+    versions = [state.version(version_number(number)) for number in (a, b)]
+    runs = [find_run(store, version) for version in versions]
+    lineages = [_lineage(store, version, run) for version, run in zip(versions, runs, strict=True)]
+    return ModelDiff(
+        name=name,
+        a=versions[0].version,
+        b=versions[1].version,
+        params=_differences(*(lineage.params for lineage in lineages)),
+        metrics=_differences(*(model_metrics(run) for run in runs)),
+        data=_differences(*(_data_fields(lineage) for lineage in lineages)),
+        model=_differences(
+            *(_model_fields(version, lineage) for version, lineage in zip(versions, lineages, strict=True))
+        ),
+    )
+
+
+def plan_deletion(settings: Settings, name: str, version: str | None = None) -> RemovedModel:
+    """Return what `delete_model` would delete. Raises RefusedError if a version of it holds a stage."""
+    return _plan_deletion(Registry(TrackingStore(settings.tracking_uri)), name, version)
+
+
+def delete_model(settings: Settings, name: str, version: str | None = None) -> RemovedModel:
+    """Delete one version, or a model with its history. Runs and their logged models stay.
+
+    Raises RefusedError if a version of it holds a stage.
+    """
+    registry = Registry(TrackingStore(settings.tracking_uri))
+    removed = _plan_deletion(registry, name, version)
+    registry.delete(name, None if removed.model_deleted else removed.versions[0])
     return removed
 
 
-def download(settings: Settings, model: str, folder: Path) -> DownloadedModel:
-    """Copy a model's folder; raises RefusedError where `folder` has something in it already."""
+def download_model(settings: Settings, model: str, folder: Path) -> DownloadedModel:
+    """Copy a model's folder. Raises RefusedError if `folder` exists and is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError(f"{folder} is there already, and not empty", "name a folder that is not there")
-    reference = select.resolve(settings, model)
-    size = load.copied(TrackingStore(settings.tracking_uri), reference.uri, folder)
-    return DownloadedModel(reference, str(folder), size)
+        raise RefusedError(f"{folder} exists and is not empty", "choose a new folder")
+    store = TrackingStore(settings.tracking_uri)
+    reference = resolve_model(store, model)
+    return DownloadedModel(reference, str(folder), download_files(store, reference.uri, folder))
 
 
-def moment(typed: str) -> datetime:
-    """Return a time from ISO 8601: local unless a zone is given; a bare date means its end."""
+def parse_time(typed: str) -> datetime:
+    """Return a time in ISO 8601: local if it has no zone; a bare date means the end of that day."""
     try:
-        found = datetime.fromisoformat(typed.strip())
+        parsed = datetime.fromisoformat(typed.strip())
     except ValueError:
-        raise UsageError(f"{typed!r} is no time", "write 2026-11-01, or 2026-11-01T12:00") from None
+        raise UsageError(f"invalid time {typed!r}", "write 2026-11-01, or 2026-11-01T12:00") from None
     if len(typed.strip()) <= len("2026-11-01"):
-        found = datetime.combine(found.date(), time.max)
-    return found.astimezone() if found.tzinfo is None else found
+        parsed = datetime.combine(parsed.date(), time.max)
+    return parsed.astimezone() if parsed.tzinfo is None else parsed
 
 
-def _stages_of(standing: RegistryState, version: RegisteredVersion) -> set[str]:
-    """Return the stages that a version holds, an operator's own among them."""
-    held = {stage for stage in standing.outcome.holders if standing.holder(stage) == version.version}
-    return held | {stage for stage in stages.CLASSIC_HELD if standing.holder(stage) == version.version}
+def _plan_deletion(registry: Registry, name: str, version: str | None) -> RemovedModel:
+    state = read_state(registry, name)
+    versions = state.versions if version is None else (state.version(version_number(version)),)
+    held = {stage for version in versions for stage in _held_stages(state, version)}
+    if held:
+        holders = ", ".join(f"{state.holder(stage)} holds {stage}" for stage in sorted(held))
+        raise RefusedError(
+            f"{name} cannot be deleted: version {holders}",
+            f"mlctl promote {name} VERSION Archived releases the stage",
+        )
+    return RemovedModel(name, tuple(version.version for version in versions), version is None)
 
 
-def _model(standing: RegistryState, runs: Mapping[str, Run]) -> RegisteredModel:
-    versions = tuple(
-        replace(one, metrics=kept_metrics(runs.get(one.run_id or ""))) for one in standing.versions
+def _held_stages(state: RegistryState, version: RegisteredVersion) -> set[str]:
+    """Return the stages that a version holds, including the user's own."""
+    return {
+        stage for stage in (*state.history.holders, *CLASSIC_STAGES) if state.holder(stage) == version.version
+    }
+
+
+def _registered_model(state: RegistryState, runs: Mapping[str, Run]) -> RegisteredModel:
+    return RegisteredModel(
+        name=state.name,
+        versions=tuple(
+            replace(version, metrics=model_metrics(runs.get(version.run_id or "")))
+            for version in state.versions
+        ),
+        description=state.model.description,
+        tags={key: value for key, value in state.model.tags.items() if not key.startswith("mlctl.")},
     )
-    return RegisteredModel(standing.name, versions, standing.model.description, _own(standing.model.tags))
 
 
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tags.items() if not key.startswith("mlctl.")}
-
-
-def _runs(store: TrackingStore, versions: Any) -> Mapping[str, Run]:
-    ids = sorted({one.run_id for one in versions if one.run_id})
-    return {run.run_id: run for run in store.runs(ids)}
+def _runs_by_id(store: TrackingStore, versions: Sequence[RegisteredVersion]) -> Mapping[str, Run]:
+    ids = sorted({version.run_id for version in versions if version.run_id})
+    return {run.run_id: run for run in store.get_runs(ids)}
 
 
 def _lineage(store: TrackingStore, version: RegisteredVersion, run: Run | None) -> Lineage:
-    facts, notes = None, []
+    notes, metadata = [], None
     try:
-        facts = metadata.facts(store, version.uri)
-    except MlctlError as error:  # what the store itself holds is worth showing without the files
+        metadata = read_metadata(store, version.uri)
+    except MlctlError as error:  # the store's own facts are worth showing without the files
         notes.append(f"the model's files cannot be read: {error.message}")
     if version.run_id and run is None:
         notes.append(f"run {version.run_id} is deleted")
     return Lineage(
-        run.run_name if run else None, run.params if run else {}, run.data if run else None,
-        facts.inputs if facts else (), facts.outputs if facts else (), facts.flavors if facts else {},
-        facts.size_bytes if facts else None, tuple(notes),
-    )  # fmt: skip
+        run_name=run.run_name if run else None,
+        params=run.params if run else {},
+        data=run.data if run else None,
+        inputs=metadata.inputs if metadata else (),
+        outputs=metadata.outputs if metadata else (),
+        flavors=metadata.flavors if metadata else {},
+        size_bytes=metadata.size_bytes if metadata else None,
+        notes=tuple(notes),
+    )
 
 
-def _data(lineage: Lineage) -> dict[str, Any]:
+def _data_fields(lineage: Lineage) -> dict[str, Any]:
     data = lineage.data
     if data is None:
         return {}
     return {"name": data.name, "source": data.source, "sha256": data.sha256, "rows": data.rows}
 
 
-def _about(version: RegisteredVersion, lineage: Lineage) -> dict[str, Any]:
+def _model_fields(version: RegisteredVersion, lineage: Lineage) -> dict[str, Any]:
     return {
-        "stage": version.stage, "run": lineage.run_name, "source": version.source,
-        "inputs": ", ".join(lineage.inputs), "outputs": ", ".join(lineage.outputs),
-        "flavors": ", ".join(f"{name} {release}".strip() for name, release in lineage.flavors.items()),
+        "stage": version.stage,
+        "run": lineage.run_name,
+        "source": version.source,
+        "inputs": ", ".join(lineage.inputs),
+        "outputs": ", ".join(lineage.outputs),
+        "flavors": ", ".join(f"{name} {version}".strip() for name, version in lineage.flavors.items()),
         "size": lineage.size_bytes,
-    }  # fmt: skip
+    }
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)}

@@ -1,4 +1,4 @@
-"""Promoting a version to a stage, and rolling a stage back."""
+"""Promote a version to a stage, and roll a stage back."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import NullProgress, ProgressListener
-from mlctl.domain.registry import Check, Promotion, RegisteredVersion
+from mlctl.domain.registry import GateCheck, Promotion, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import RefusedError, UsageError
-from mlctl.services.models import history, stages
-from mlctl.services.models.registry_state import RegistryState, look, recorded
-from mlctl.services.registry import gates as gate
-from mlctl.services.registry.gates import Gates
+from mlctl.services.models.history import ROLLBACK, MoveRecord, now
+from mlctl.services.models.registry_state import RegistryState, read_state, record_move
+from mlctl.services.models.stages import canonical_stage, is_exclusive, version_number
+from mlctl.services.registry.gates import Gates, PromotionCandidate, check_smoke, find_run, run_checks
 from mlctl.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PromotionRequest:
-    """How a promotion was asked for; `skip_gates` leaves out those of mlctl.toml, and wants a reason."""
+    """The options of a promotion.
+
+    Attributes:
+        gates: Gates of the command line.
+        reason: The user's reason, which the history keeps.
+        skip_gates: Skip the gates of mlctl.toml; requires a reason.
+        dry_run: Run the checks, but change nothing.
+    """
 
     gates: Gates = field(default_factory=Gates)
     reason: str = ""
@@ -34,150 +41,190 @@ def promote(
     name: str,
     version: str,
     stage: str,
-    asked: PromotionRequest,
+    request: PromotionRequest,
+    *,
     listener: ProgressListener | None = None,
 ) -> Promotion:
-    """Move a version to a stage, unless a gate does not hold; the answer's `refused` says so.
+    """Move a version to a stage, unless a gate does not hold; then the answer's `refused` is true.
 
-    Raises UsageError for a stage that nobody declared, NotFoundError for a model or version that is not there.
+    Raises UsageError if the stage is not declared, NotFoundError if the model or version does not exist.
     """
-    stage = stages.canonical(stage, settings.stages)
-    if asked.skip_gates and not asked.reason:
-        raise UsageError("--skip-gates wants a reason, which is recorded", "add --reason '…'")
+    stage = canonical_stage(stage, settings.stages)
+    if request.skip_gates and not request.reason:
+        raise UsageError("--skip-gates requires a reason, which the history keeps", "add --reason '…'")
     store = TrackingStore(settings.tracking_uri)
     registry = Registry(store)
-    standing = look(registry, name)
-    chosen = standing.version(stages.number(version))
-    holder = _holder(standing, stage)
-    run = gate.run_of(store, chosen)
-    wanted, skipped = _gates(settings, name, stage, asked)
-    listener = listener or NullProgress()
-    checks = (*gate.checked(settings, store, standing, chosen, holder, run, wanted, listener), *skipped)
+    state = read_state(registry, name)
+    chosen = state.version(version_number(version))
+    holder = _holder(state, stage)
+    candidate = PromotionCandidate(
+        state=state,
+        version=chosen,
+        holder=holder,
+        run=find_run(store, chosen),
+        holder_run=find_run(store, holder),
+    )
+    gates, skipped = _effective_gates(settings, name, stage, request)
+    checks = run_checks(settings, store, candidate, gates, listener or NullProgress())
     answer = Promotion(
-        name, chosen.version, stage, holder.version if holder else None, False, checks, dry_run=asked.dry_run
+        name=name,
+        version=chosen.version,
+        stage=stage,
+        replaced=holder.version if holder else None,
+        changed=False,
+        checks=(*checks, *skipped),
+        dry_run=request.dry_run,
     )
     if answer.refused:
         return answer
-    if asked.dry_run:
-        return replace(answer, changed=_changes(standing, chosen, stage))
-    return _moved(registry, standing, settings, chosen, run, answer, asked.reason)
+    if request.dry_run:
+        return replace(answer, changed=_would_change(state, chosen, stage))
+    return _move(settings, registry, candidate, answer, request.reason)
 
 
 def rollback(
-    settings: Settings, name: str, stage: str, to: str | None, reason: str, dry_run: bool = False,
+    settings: Settings,
+    name: str,
+    stage: str,
+    *,
+    to: str | None = None,
+    reason: str = "",
+    dry_run: bool = False,
     listener: ProgressListener | None = None,
-) -> Promotion:  # fmt: skip
-    """Give a stage back to the version that held it before, or to an earlier one.
+) -> Promotion:
+    """Return a stage to the version that held it before, or to the earlier version `to`.
 
-    Raises RefusedError where there is none; the answer's `refused` says that the version does not work.
+    If that version does not load and answer, nothing changes, and the answer's `refused` is true.
+
+    Raises RefusedError if no earlier version held the stage.
     """
-    stage = stages.canonical(stage, settings.stages)
-    if not stages.is_held(stage):
-        raise UsageError(f"{stage} is held by nobody, so it cannot go back", "name Production, or Staging")
+    stage = canonical_stage(stage, settings.stages)
+    if not is_exclusive(stage):
+        raise UsageError(
+            f"{stage} cannot be rolled back: no single version holds it", "use Production or Staging"
+        )
     store = TrackingStore(settings.tracking_uri)
     registry = Registry(store)
-    standing = look(registry, name)
-    holder = _holder(standing, stage)
-    chosen = _earlier(standing, stage, holder, to and stages.number(to))
+    state = read_state(registry, name)
+    holder = _holder(state, stage)
+    chosen = _earlier_version(state, stage, holder, to=version_number(to) if to else None)
     (listener or NullProgress()).stage(f"loading version {chosen.version}")
     answer = Promotion(
-        name, chosen.version, stage, holder.version if holder else None, False,
-        (gate.smoke(store, chosen),), history.ROLLBACK, dry_run,
-    )  # fmt: skip
+        name=name,
+        version=chosen.version,
+        stage=stage,
+        replaced=holder.version if holder else None,
+        changed=False,
+        checks=(check_smoke(store, chosen),),
+        action=ROLLBACK,
+        dry_run=dry_run,
+    )
     if answer.refused:
         return answer
     if dry_run:
         return replace(answer, changed=True)
-    return _moved(registry, standing, settings, chosen, gate.run_of(store, chosen), answer, reason)
+    candidate = PromotionCandidate(
+        state=state, version=chosen, holder=holder, run=find_run(store, chosen), holder_run=None
+    )
+    return _move(settings, registry, candidate, answer, reason)
 
 
-def insist(answer: Promotion) -> None:
-    """Raise RefusedError where a check of a promotion or rollback did not hold."""
-    failed = [one.check for one in answer.checks if not one.holds]
+def require_passed(answer: Promotion) -> None:
+    """Raise RefusedError if a check of a promotion or rollback did not hold."""
+    failed = [check.check for check in answer.checks if not check.holds]
     if failed:
-        several = f"{len(failed)} checks do not hold" if len(failed) > 1 else f"{failed[0]} does not hold"
+        problem = f"{len(failed)} checks do not hold" if len(failed) > 1 else f"{failed[0]} does not hold"
         raise RefusedError(
-            f"{answer.name} version {answer.version} was not moved to {answer.stage}: {several}",
-            "register a better one, or change what is wanted",
+            f"{answer.name} version {answer.version} was not moved to {answer.stage}: {problem}",
+            "promote another version, or change the gates",
         )
 
 
-def _moved(
-    registry: Registry, standing: RegistryState, settings: Settings, chosen: RegisteredVersion, run: Run | None,
-    answer: Promotion, reason: str,
-) -> Promotion:  # fmt: skip
-    record = history.Record(
-        at=history.now(), by=_who(), action=answer.action, stage=answer.stage, version=answer.version,
-        reason=reason, came_from=chosen.stage, checks=answer.checks, run_id=chosen.run_id,
+def _move(
+    settings: Settings, registry: Registry, candidate: PromotionCandidate, answer: Promotion, reason: str
+) -> Promotion:
+    run: Run | None = candidate.run
+    record = MoveRecord(
+        at=now(),
+        by=_user(),
+        action=answer.action,
+        stage=answer.stage,
+        version=answer.version,
+        reason=reason,
+        previous_stage=candidate.version.stage,
+        checks=answer.checks,
+        run_id=candidate.version.run_id,
         data_sha256=run.data.sha256 if run and run.data else None,
-    )  # fmt: skip
-    after = recorded(registry, standing, record, settings.stages)
-    move = after.outcome.moves[after.outcome.keys.index(after.key)]
-    now = after.outcome.holders.get(answer.stage, answer.version)
-    notes = () if now == answer.version else (f"version {now} was moved to {answer.stage} right after",)
-    return replace(answer, replaced=move.replaced, changed=after.outcome.changed[after.key], notes=notes)
+    )
+    state = record_move(registry, candidate.state, record, settings.stages)
+    entry = state.history.entries[state.history.keys.index(state.new_key)]
+    holder = state.history.holders.get(answer.stage, answer.version)
+    notes: tuple[str, ...] = ()
+    if holder != answer.version:
+        notes = (f"version {holder} was moved to {answer.stage} immediately afterwards",)
+    changed = state.history.changed[state.new_key]
+    return replace(answer, replaced=entry.replaced, changed=changed, notes=notes)
 
 
-def _gates(
-    settings: Settings, name: str, stage: str, asked: PromotionRequest
-) -> tuple[Gates, tuple[Check, ...]]:
-    """Return the gates to pass, and those that are skipped: mlctl.toml's count for stages that are held."""
-    kept = Gates.kept(settings.models.get(name, {})) if stages.is_held(stage) else Gates()
-    typed = _canonical_from(asked.gates, settings)
-    kept = _canonical_from(kept, settings)
-    if (
-        kept.from_stage == stage
-    ):  # Production's gate must not keep a version out of the stage that it asks for
-        kept = replace(kept, from_stage=None)
-    if asked.skip_gates:
-        return typed, kept.skipped()
-    return typed.with_(kept), ()
+def _effective_gates(
+    settings: Settings, name: str, stage: str, request: PromotionRequest
+) -> tuple[Gates, tuple[GateCheck, ...]]:
+    """Return the gates to check, and the skipped ones. The gates of mlctl.toml apply to exclusive stages."""
+    configured = Gates.from_settings(settings.models.get(name, {})) if is_exclusive(stage) else Gates()
+    typed = _with_canonical_stage(request.gates, settings)
+    configured = _with_canonical_stage(configured, settings)
+    if configured.from_stage == stage:  # a gate "from Staging" must not block the promotion to Staging
+        configured = replace(configured, from_stage=None)
+    if request.skip_gates:
+        return typed, configured.as_skipped()
+    return typed.merged_with(configured), ()
 
 
-def _canonical_from(gates: Gates, settings: Settings) -> Gates:
+def _with_canonical_stage(gates: Gates, settings: Settings) -> Gates:
     if not gates.from_stage:
         return gates
-    return replace(gates, from_stage=stages.canonical(gates.from_stage, settings.stages))
+    return replace(gates, from_stage=canonical_stage(gates.from_stage, settings.stages))
 
 
-def _holder(standing: RegistryState, stage: str) -> RegisteredVersion | None:
-    number = standing.holder(stage) if stages.is_held(stage) else None
-    return standing.version(number) if number and standing.exists(number) else None
+def _holder(state: RegistryState, stage: str) -> RegisteredVersion | None:
+    number = state.holder(stage) if is_exclusive(stage) else None
+    return state.version(number) if number and state.has_version(number) else None
 
 
-def _changes(standing: RegistryState, chosen: RegisteredVersion, stage: str) -> bool:
-    held = [one for one in standing.outcome.holders if standing.holder(one) == chosen.version]
-    return stage not in held if stages.is_held(stage) else bool(held) or chosen.stage != stage
+def _would_change(state: RegistryState, chosen: RegisteredVersion, stage: str) -> bool:
+    held = [name for name in state.history.holders if state.holder(name) == chosen.version]
+    return stage not in held if is_exclusive(stage) else bool(held) or chosen.stage != stage
 
 
-def _earlier(
-    standing: RegistryState, stage: str, holder: RegisteredVersion | None, to: str | None
+def _earlier_version(
+    state: RegistryState, stage: str, holder: RegisteredVersion | None, *, to: str | None
 ) -> RegisteredVersion:
-    """Return the version to go back to; raises RefusedError where none held the stage before."""
-    stack = list(standing.outcome.held.get(stage, ()))
+    """Return the version to roll back to. Raises RefusedError if no earlier version held the stage."""
+    stack = list(state.history.stacks.get(stage, ()))
     if holder and stack and stack[-1] == holder.version:
         stack.pop()
-    candidates = [
-        one for one in reversed(stack) if standing.exists(one) and (not holder or one != holder.version)
+    earlier = [
+        number
+        for number in reversed(stack)
+        if state.has_version(number) and (not holder or number != holder.version)
     ]
     if to is not None:
-        standing.version(to)
-        if to not in candidates:
+        version = state.version(to)
+        if to not in earlier:
             raise RefusedError(
-                f"version {to} of {standing.name} did not hold {stage} before",
-                f"mlctl promote {standing.name} {to} {stage} moves it there",
+                f"version {to} of {state.name} did not hold {stage} before",
+                f"mlctl promote {state.name} {to} {stage} moves it there",
             )
-        return standing.version(to)
-    if not candidates:
+        return version
+    if not earlier:
+        before = f" before {holder.version}" if holder else ""
         raise RefusedError(
-            f"no version of {standing.name} held {stage} before"
-            + (f" {holder.version}" if holder else "")
-            + ", so there is nothing to go back to",
-            f"mlctl models history {standing.name} --stage {stage} shows what there was",
+            f"no version of {state.name} held {stage}{before}, so it cannot be rolled back",
+            f"mlctl models history {state.name} --stage {stage} shows the past moves",
         )
-    return standing.version(candidates[0])
+    return state.version(earlier[0])
 
 
-def _who() -> str:
-    """Return who moves a model: the server's user where one is logged in, else this machine's."""
-    return os.environ.get("MLFLOW_TRACKING_USERNAME") or provenance.user()
+def _user() -> str:
+    """Return the tracking server's user if one is logged in, else this machine's user."""
+    return os.environ.get("MLFLOW_TRACKING_USERNAME") or provenance.user_name()

@@ -1,4 +1,4 @@
-"""Registering a model: checked first, so that a failure leaves nothing behind."""
+"""Register models. A model is checked first, so that a failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,84 +11,143 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import ModelReference, Registration
 from mlctl.domain.run import Run
-from mlctl.errors import MlctlError, RefusedError, UsageError
-from mlctl.services.models import select
+from mlctl.domain.tags import DATA_SHA256_TAG
+from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models.names import check_name, check_tags
-from mlctl.services.registry.gates import answers_example, kept_metrics
+from mlctl.services.models.select import resolve_model
+from mlctl.services.registry.gates import answer_example, model_metrics
 from mlctl.settings import Settings
 
+LOGGED_MODEL_URI = "models:/m-"
 
-def register(
+
+def register_model(
     settings: Settings,
     model: str,
     name: str,
+    *,
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
     force: bool = False,
     listener: ProgressListener | None = None,
 ) -> Registration:
-    """Make a model the next version of a registered model, which is created where there is none.
-
-    The same model registered again answers with the version that exists, and so does a version's own source;
-    `force` makes another, and takes the model of a run that has not finished.
-
-    Raises RefusedError for an unfinished run, BadDataError for a model that does not load and answer its own
-    input example, NotFoundError where there is no model.
-    """
+    """Register the model that MODEL names; see `register_in_store`."""
     check_name(name)
     check_tags(tags or {})
     store = TrackingStore(settings.tracking_uri)
+    return register_in_store(
+        store, model, name, description=description, tags=tags, force=force, listener=listener
+    )
+
+
+def register_in_store(
+    store: TrackingStore,
+    model: str,
+    name: str,
+    *,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    force: bool = False,
+    listener: ProgressListener | None = None,
+) -> Registration:
+    """Make a model the next version of a registered model, which is created if it does not exist.
+
+    If the same model is already a version, that version is returned, with the new description and tags.
+
+    Args:
+        store: The tracking store.
+        model: MODEL, as the user typed it.
+        name: Name of the registered model.
+        description: Description of the version.
+        tags: Tags of the version.
+        force: Register the same model again, and the model of a run that has not finished.
+        listener: Receives progress messages.
+
+    Raises:
+        RefusedError: The run has not finished.
+        BadDataError: The model does not load or does not answer its own input example.
+        NotFoundError: There is no such model.
+    """
     registry = Registry(store)
-    reference = select.resolve(settings, model)
-    run = store.run(reference.run_id) if reference.run_id else None
+    reference = resolve_model(store, model)
+    run = store.get_run(reference.run_id) if reference.run_id else None
     if run and run.status != "FINISHED" and not force:
         raise RefusedError(
-            f"run {run.run_name} is {run.status}, so its model may be half written",
-            "wait for it, or say --force",
+            f"run {run.run_name} is {run.status}, so its model may be incomplete",
+            "wait until it has finished, or add --force",
         )
-    source, model_id = _source(store, reference)
-    answer = Registration(name, "", source, reference.run_id, kept_metrics(run))
-    if not force and (known := _known(registry, name, source)):
-        _annotate(registry, name, known, description, tags or {})
-        return replace(answer, version=known, created=False)
+    source = _source(registry, reference)
+    registration = Registration(
+        name=name, version="", source=source, run_id=reference.run_id, metrics=model_metrics(run)
+    )
+    if not force and (existing := _find_version(registry, name, source)):
+        _annotate(registry, name, existing, description, tags or {})
+        return replace(registration, version=existing, created=False)
     (listener or NullProgress()).stage("checking that the model loads and answers")
-    answers_example(store, reference.uri)
-    return replace(answer, version=_create(registry, answer, model_id, run, description, tags or {}))
+    answer_example(store, reference.uri)
+    version = _create_version(registry, registration, run, description, tags or {})
+    return replace(registration, version=version)
 
 
-def _create(
-    registry: Registry, answer: Registration, model_id: str | None, run: Run | None,
-    description: str | None, tags: Mapping[str, str],
-) -> str:  # fmt: skip
-    load.as_default(registry.store)  # MLflow looks a logged model up in the default store
-    noted = {"mlctl.data.sha256": run.data.sha256} if run and run.data and run.data.sha256 else {}
-    created = registry.create(answer.name)
+def annotate_model(
+    settings: Settings,
+    name: str,
+    *,
+    version: str | None = None,
+    description: str | None = None,
+    tags: Mapping[str, str],
+) -> None:
+    """Set the description and tags of a registered model, or of one version. Raises NotFoundError."""
+    if description is None and not tags:
+        raise UsageError("there is nothing to set", "give --description, or --tag KEY=VALUE")
+    check_tags(tags)
+    registry = Registry(TrackingStore(settings.tracking_uri))
+    if version is None:
+        registry.get_model(name)
+    else:
+        registry.get_version(name, version)
+    _annotate(registry, name, version, description, tags)
+
+
+def _create_version(
+    registry: Registry,
+    registration: Registration,
+    run: Run | None,
+    description: str | None,
+    tags: Mapping[str, str],
+) -> str:
+    load.set_default_store(registry.store)  # MLflow searches a logged model in its default store
+    data_tags = {DATA_SHA256_TAG: run.data.sha256} if run and run.data and run.data.sha256 else {}
+    name, source = registration.name, registration.source
+    model_created = registry.create_model(name)
     try:
         return registry.create_version(
-            answer.name, answer.source, answer.run_id, model_id, {**noted, **tags}, description
+            name,
+            source=source,
+            run_id=registration.run_id,
+            model_id=source.removeprefix("models:/") if source.startswith(LOGGED_MODEL_URI) else None,
+            tags={**data_tags, **tags},
+            description=description,
         )
     except BaseException:
-        if created and not registry.versions(answer.name):
-            registry.delete(answer.name, None)
+        if model_created and not registry.list_versions(name):
+            registry.delete(name, None)
         raise
 
 
-def _source(store: TrackingStore, reference: ModelReference) -> tuple[str, str | None]:
-    """Return what MLflow registers from, and the logged model's id where it is one."""
-    uri = reference.uri
-    if uri.startswith("models:/m-"):
-        return uri, uri.removeprefix("models:/")
-    if reference.name and reference.version:  # a version of a registered model: what it was made from
-        made_from = Registry(store).version(reference.name, reference.version).source
-        return made_from, made_from.removeprefix("models:/") if made_from.startswith("models:/m-") else None
-    return uri, None
+def _source(registry: Registry, reference: ModelReference) -> str:
+    """Return the URI that MLflow registers: for a version, the source that it was registered from."""
+    if reference.name and reference.version:
+        return registry.get_version(reference.name, reference.version).source
+    return reference.uri
 
 
-def _known(registry: Registry, name: str, source: str) -> str | None:
+def _find_version(registry: Registry, name: str, source: str) -> str | None:
     """Return the newest version with this source, or None."""
-    if registry.find(name) is None:
+    if registry.find_model(name) is None:
         return None
-    return next((one.version for one in registry.versions(name) if one.source == source), None)
+    versions = registry.list_versions(name)
+    return next((version.version for version in versions if version.source == source), None)
 
 
 def _annotate(
@@ -96,35 +155,8 @@ def _annotate(
 ) -> None:
     for key, value in tags.items():
         if version is None:
-            registry.tag(name, key, value)
+            registry.set_model_tag(name, key, value)
         else:
-            registry.tag_version(name, version, key, value)
+            registry.set_version_tag(name, version, key, value)
     if description is not None:
-        registry.describe(name, version, description)
-
-
-def annotate(
-    settings: Settings, name: str, version: str | None, description: str | None, tags: Mapping[str, str]
-) -> None:
-    """Set the description and tags of a registered model, or of one version; raises NotFoundError."""
-    if description is None and not tags:
-        raise UsageError("nothing is to be set", "give --description, or --tag KEY=VALUE")
-    check_tags(tags)
-    registry = Registry(TrackingStore(settings.tracking_uri))
-    if version is None:
-        registry.model(name)
-    else:
-        registry.version(name, version)
-    _annotate(registry, name, version, description, tags)
-
-
-def after_training(settings: Settings, run: Run, name: str, listener: ProgressListener) -> Registration:
-    """Register the model of a run that has just finished; a failure says that the run is kept."""
-    try:
-        return register(settings, run.run_id, name, listener=listener)
-    except MlctlError as exc:
-        hint = f"{exc.hint}; then: mlctl register {run.run_id[:8]} {name}" if exc.hint else ""
-        raise type(exc)(
-            f"run {run.run_name} is finished and kept, but its model was not registered as {name}: {exc.message}",
-            hint,
-        ) from exc
+        registry.set_description(name, version, description)

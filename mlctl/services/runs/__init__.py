@@ -1,1 +1,1 @@
-"""Looking at runs: which there are, what they hold, how they differ."""
+"""Runs: finding, listing, comparing, watching and deleting them."""

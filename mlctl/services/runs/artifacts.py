@@ -1,4 +1,4 @@
-"""The files of a run: listing them and copying them here."""
+"""The files of a run: listing and downloading them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run_queries import ArtifactList, DownloadedArtifact
 from mlctl.errors import NotFoundError, did_you_mean
-from mlctl.services.runs.select import find
+from mlctl.services.runs.select import find_run
 
 
 def list_artifacts(tracking_uri: str, selector: str, experiment: str | None = None) -> ArtifactList:
-    """Return every file of a run."""
+    """Return all files of a run."""
     store = TrackingStore(tracking_uri)
-    run = find(store, selector, experiment)
-    return ArtifactList(run, store.artifacts(run))
+    run = find_run(store, selector, experiment)
+    return ArtifactList(run, store.list_artifacts(run))
 
 
-def fetch(
-    tracking_uri: str, selector: str, path: str, to: Path, experiment: str | None = None
+def download_artifact(
+    tracking_uri: str, selector: str, path: str, *, folder: Path, experiment: str | None = None
 ) -> DownloadedArtifact:
-    """Copy a file or a folder of a run into the folder `to`, under its own last name."""
+    """Copy a file or folder of a run into `folder`, under the last part of its path."""
     store = TrackingStore(tracking_uri)
-    run = find(store, selector, experiment)
+    run = find_run(store, selector, experiment)
     path = path.strip("/")
-    known = [one.path for one in store.artifacts(run)]
-    if path not in known:
-        near = did_you_mean(path, known) or f"mlctl runs artifacts {run.run_name} shows what there is"
-        raise NotFoundError(f"run {run.run_name} has no artifact {path!r}", near)
-    return DownloadedArtifact(run, path, str(store.download(run, path, to)))
+    paths = [artifact.path for artifact in store.list_artifacts(run)]
+    if path not in paths:
+        suggestion = did_you_mean(path, paths) or f"to list them: mlctl runs artifacts {run.run_name}"
+        raise NotFoundError(f"run {run.run_name} has no artifact {path!r}", suggestion)
+    return DownloadedArtifact(run, path, str(store.download_artifact(run, path, folder)))

@@ -1,4 +1,4 @@
-"""Comparing two runs: only what differs."""
+"""Comparison of two runs: only what differs."""
 
 from __future__ import annotations
 
@@ -10,68 +10,72 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunDiff
+from mlctl.domain.tags import GIT_PREFIX, MACHINE_PREFIX, PRECISION_TAG, RECIPE_TAG, VERSION_PREFIX
 from mlctl.services.runs.fields import as_number
-from mlctl.services.runs.listing import KEPT
-from mlctl.services.runs.select import find, kept, parse_objective
+from mlctl.services.runs.metrics import has_model_metrics, is_model_metric, model_metric, objective_of
+from mlctl.services.runs.select import find_run
 
-ENVIRONMENT = ("mlctl.version.", "mlctl.machine.", "mlctl.precision")
-CODE = ("mlctl.git.", "mlctl.recipe", "mlflow.source.git.commit", "mlflow.source.name")
-LONGEST_NUMBER = 25  # a longer text is a digest or an id that merely looks like a number
-NOT_JUDGED = {"best_epoch", "learning_rate"}
+ENVIRONMENT_PREFIXES = (VERSION_PREFIX, MACHINE_PREFIX, PRECISION_TAG)
+CODE_PREFIXES = (GIT_PREFIX, RECIPE_TAG, "mlflow.source.git.commit", "mlflow.source.name")
+MAX_NUMBER_LENGTH = 25  # a longer text is a digest or an id that only looks like a number
+NEITHER_BETTER_NOR_WORSE = {"best_epoch", "learning_rate"}
 
 
-def diff(tracking_uri: str, a: str, b: str, experiment: str | None = None) -> RunDiff:
+def diff_runs(tracking_uri: str, a: str, b: str, experiment: str | None = None) -> RunDiff:
     """Return what differs between the runs that `a` and `b` select."""
     store = TrackingStore(tracking_uri)
-    left, right = find(store, a, experiment), find(store, b, experiment)
-    metrics = differing(left.metrics, right.metrics)
+    run_a, run_b = find_run(store, a, experiment), find_run(store, b, experiment)
+    metrics = differences(run_a.metrics, run_b.metrics)
+    verdicts = {name: verdict(name, *values, run=run_a) for name, values in metrics.items()}
     return RunDiff(
-        left,
-        right,
-        params=differing(left.params, right.params),
+        a=run_a,
+        b=run_b,
+        params=differences(run_a.params, run_b.params),
         metrics=metrics,
-        verdicts={name: said for name, pair in metrics.items() if (said := verdict(name, pair, left))},
-        data=differing(_data(left), _data(right)),
-        code=differing(_tags(left, CODE), _tags(right, CODE)),
-        environment=differing(_tags(left, ENVIRONMENT), _tags(right, ENVIRONMENT)),
+        verdicts={name: text for name, text in verdicts.items() if text},
+        data=differences(_data(run_a), _data(run_b)),
+        code=differences(_tags(run_a, CODE_PREFIXES), _tags(run_b, CODE_PREFIXES)),
+        environment=differences(_tags(run_a, ENVIRONMENT_PREFIXES), _tags(run_b, ENVIRONMENT_PREFIXES)),
     )
 
 
-def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return name -> (of a, of b) where they differ; what one lacks is None.
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return name -> (value in a, value in b) for values that differ; a missing value is None.
 
     NaN equals NaN, and the parameter 1e-2 equals 0.01.
     """
-    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if not _same(a.get(name), b.get(name))}
+    return {
+        name: (a.get(name), b.get(name)) for name in {**a, **b} if not _are_equal(a.get(name), b.get(name))
+    }
 
 
-def verdict(metric: str, pair: tuple[float | None, float | None], run: Run) -> str:
-    """Return whether the second value is "better" or "worse"; "" where it cannot be said."""
-    a, b = pair
-    # the last epoch of a run says nothing about the model that was kept, where that has its own figures
-    last_only = not metric.startswith(KEPT) and any(name.startswith(KEPT) for name in run.metrics)
-    if metric in NOT_JUDGED or last_only or a is None or b is None:
+def verdict(metric: str, a: float | None, b: float | None, *, run: Run) -> str:
+    """Return whether value b is "better" or "worse" than a, or "" if this is not clear.
+
+    The objective of `run` decides if it has this metric, else the metric's name.
+    """
+    # values of the last epoch say nothing about the saved model if that has metrics of its own
+    is_last_epoch = not is_model_metric(metric) and has_model_metrics(run)
+    if metric in NEITHER_BETTER_NOR_WORSE or is_last_epoch or a is None or b is None:
         return ""
-    aim = parse_objective(run.tags.get("mlctl.objective", ""))
-    known = aim is not None and metric in {aim.metric, kept(aim.metric)}
-    maximize = aim.maximize if aim and known else not lower_is_better(metric)
-    return "better" if Objective(metric, maximize).better(b, a) else "worse"
+    objective = objective_of(run)
+    if objective is None or metric not in {objective.metric, model_metric(objective.metric)}:
+        objective = Objective(metric, not lower_is_better(metric))
+    return "better" if objective.is_better(b, a) else "worse"
 
 
-def _same(x: Any, y: Any) -> bool:
+def _are_equal(x: Any, y: Any) -> bool:
     if x == y or (x != x and y != y):
         return True
     if not isinstance(x, str) or not isinstance(y, str):
         return False
     a, b = as_number(x), as_number(y)
-    return a is not None and a == b and len(x) <= LONGEST_NUMBER and len(y) <= LONGEST_NUMBER
+    return a is not None and a == b and len(x) <= MAX_NUMBER_LENGTH and len(y) <= MAX_NUMBER_LENGTH
 
 
 def _data(run: Run) -> dict[str, Any]:
     return {key: value for key, value in asdict(run.data).items() if value} if run.data else {}
 
 
-def _tags(run: Run, beginnings: tuple[str, ...]) -> dict[str, str]:
-    return {
-        key.removeprefix("mlctl."): value for key, value in run.tags.items() if key.startswith(beginnings)
-    }
+def _tags(run: Run, prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {key.removeprefix("mlctl."): value for key, value in run.tags.items() if key.startswith(prefixes)}

@@ -1,54 +1,65 @@
-"""One metric of several runs, by epoch."""
+"""Curves of one metric by epoch, for several runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlctl.adapters.plots.metric_curves import draw
+from mlctl.adapters.plots import metric_curves
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.errors import NotFoundError, did_you_mean
-from mlctl.services.runs.listing import KEPT
-from mlctl.services.runs.select import find, parse_objective
+from mlctl.services.runs.metrics import epoch_metrics, objective_of
+from mlctl.services.runs.select import find_runs
 
 
-def curves(
+def load_curves(
     tracking_uri: str,
     selectors: Sequence[str],
+    *,
     metric: str | None = None,
     save: Path | None = None,
     experiment: str | None = None,
 ) -> Curves:
-    """Return a metric's curve of each run; without a metric, of what the first run tries to reach.
+    """Return a metric's curve for each run.
 
-    Writes them as a picture to `save`, if given. Raises NotFoundError where a run has no such metric.
+    Raises NotFoundError if a run does not have the metric.
+
+    Args:
+        tracking_uri: Tracking store.
+        selectors: Runs, as RUN on the command line.
+        metric: Name of the metric; None for the objective of the first run.
+        save: Image file to draw the curves into.
+        experiment: Experiment of the runs; None for all.
     """
     store = TrackingStore(tracking_uri)
-    runs = list({run.run_id: run for run in (find(store, one, experiment) for one in selectors)}.values())
-    metric = metric or _usual(runs[0])
-    found = []
-    for run in runs:
-        if metric not in run.metrics:
-            known = sorted(name for name in run.metrics if not name.startswith(KEPT))
-            near = did_you_mean(metric, known) or f"it has: {', '.join(known) or 'none yet'}"
-            raise NotFoundError(f"run {run.run_name} has no metric {metric!r}", near)
-        points = store.history(run.run_id, metric)
-        steps, values = zip(*points, strict=True) if points else ((), ())
-        found.append(Curve(run.run_id, run.run_name, steps, values))
-    answer = Curves(metric, tuple(found), str(save) if save else None)
+    runs = find_runs(store, selectors, experiment)
+    metric = metric or _default_metric(runs[0])
+    curves = Curves(
+        metric, tuple(_load_curve(store, run, metric) for run in runs), str(save) if save else None
+    )
     if save:
-        draw(answer, save)
-    return answer
+        metric_curves.plot_curves(curves, save)
+    return curves
 
 
-def _usual(run: Run) -> str:
-    aim = parse_objective(run.tags.get("mlctl.objective", ""))
-    names = [name for name in run.metrics if not name.startswith(KEPT)]
-    if aim and aim.metric in names:
-        return aim.metric
-    for name in ("val_accuracy", "val_loss", "loss", *sorted(names)):
+def _load_curve(store: TrackingStore, run: Run, metric: str) -> Curve:
+    if metric not in run.metrics:
+        names = sorted(epoch_metrics(run.metrics))
+        suggestion = did_you_mean(metric, names) or f"its metrics are: {', '.join(names) or 'none yet'}"
+        raise NotFoundError(f"run {run.run_name} has no metric {metric!r}", suggestion)
+    points = store.get_metric_history(run.run_id, metric)
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    return Curve(run_id=run.run_id, run_name=run.run_name, steps=steps, values=values)
+
+
+def _default_metric(run: Run) -> str:
+    objective, names = objective_of(run), epoch_metrics(run.metrics)
+    candidates = [objective.metric] if objective else []
+    for name in (*candidates, "val_accuracy", "val_loss", "loss", *sorted(names)):
         if name in names:
             return name
-    raise NotFoundError(f"run {run.run_name} has no metrics yet", f"mlctl runs watch {run.run_name}")
+    raise NotFoundError(
+        f"run {run.run_name} has no metrics yet", f"to wait for them: mlctl runs watch {run.run_name}"
+    )

@@ -1,32 +1,39 @@
-"""Deleting runs, but never one whose model somebody may be serving."""
+"""Deleting runs, except those whose model is registered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
-from mlctl.domain.run_queries import Deleted
+from mlctl.domain.run_queries import DeletedRuns
 from mlctl.errors import RefusedError
-from mlctl.services.runs.select import find
+from mlctl.services.runs.select import find_runs
 
 
-def deletable(tracking_uri: str, selectors: Sequence[str], experiment: str | None = None) -> tuple[Run, ...]:
-    """Return the runs that the selectors name; raises RefusedError where a registered model needs one."""
+def delete_runs(
+    tracking_uri: str,
+    selectors: Sequence[str],
+    *,
+    confirm: Callable[[Sequence[Run]], None],
+    experiment: str | None = None,
+    dry_run: bool = False,
+) -> DeletedRuns:
+    """Delete runs with their logged models; MLflow keeps them until its garbage collection.
+
+    `confirm` is called with the runs before they are deleted, and raises to cancel; a dry run does not call it.
+    Raises RefusedError if the model of one of the runs is registered.
+    """
     store = TrackingStore(tracking_uri)
-    runs = tuple({run.run_id: run for run in (find(store, one, experiment) for one in selectors)}.values())
+    runs = find_runs(store, selectors, experiment)
     for run in runs:
-        if versions := store.registered_versions(run):
+        if versions := store.list_registered_versions(run):
             raise RefusedError(
-                f"run {run.run_name} ({run.run_id[:8]}) is registered as {', '.join(versions)}",
-                "take it from the registry first: mlctl models delete",
+                f"the model of run {run.run_name} ({run.run_id[:8]}) is registered as {', '.join(versions)}",
+                "delete it from the registry first: mlctl models delete",
             )
-    return runs
-
-
-def delete(tracking_uri: str, runs: Sequence[Run], dry_run: bool = False) -> Deleted:
-    """Delete the runs with their logged models; MLflow keeps them until its garbage is collected."""
-    store = TrackingStore(tracking_uri)
-    for run in () if dry_run else runs:
-        store.delete(run)
-    return Deleted(tuple(runs), dry_run)
+    if not dry_run:
+        confirm(runs)
+        for run in runs:
+            store.delete_run(run)
+    return DeletedRuns(tuple(runs), dry_run)

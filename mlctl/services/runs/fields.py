@@ -1,6 +1,6 @@
-"""What a run has a value for: how a field is written, found and read.
+"""Fields of runs: how they are named on the command line, resolved and read.
 
-`params.epochs` and `tags.owner` say where they belong; a bare name is a fact about the run (status, started,
+`params.epochs` and `tags.owner` name their kind. A name without a prefix is an attribute of the run (status, started,
 recipe …), else a metric, else a parameter.
 """
 
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
-from mlctl.domain.run_queries import Condition, Field
+from mlctl.domain.run_queries import Condition, RunField
 from mlctl.errors import UsageError, did_you_mean
 
-SAMPLE = 20
+SAMPLE_SIZE = 20
+MAX_LISTED = 40
 PREFIXES = {
     "params": "param",
     "param": "param",
@@ -24,8 +27,7 @@ PREFIXES = {
     "tags": "tag",
     "tag": "tag",
 }
-
-# each with how it is read from a run; times in seconds since 1970, so that they compare as numbers
+# how to read each attribute of a run; times are seconds since 1970, so that they compare as numbers
 ATTRIBUTES: Mapping[str, Callable[[Run], Any]] = {
     "run_name": lambda run: run.run_name,
     "run_id": lambda run: run.run_id,
@@ -38,30 +40,32 @@ ATTRIBUTES: Mapping[str, Callable[[Run], Any]] = {
     "parent": lambda run: run.parent_run_id,
 }
 ALIASES = {"run": "run_name", "name": "run_name", "id": "run_id", "duration_s": "duration"}
+# how to read the values of each kind of field
+VALUES: Mapping[str, Callable[[Run], Mapping[str, Any]]] = {
+    "metric": lambda run: run.metrics,
+    "param": lambda run: run.params,
+    "tag": lambda run: run.tags,
+}
 
 
-def read(run: Run, field: Field) -> Any:
-    """Return the run's value of a field: a float for a metric, text or None for the rest but times."""
-    if field.kind == "metric":
-        return run.metrics.get(field.name)
-    if field.kind == "param":
-        return run.params.get(field.name)
-    if field.kind == "tag":
-        return run.tags.get(field.name)
-    return ATTRIBUTES[field.name](run)
+def read_field(run: Run, field: RunField) -> Any:
+    """Return a run's value of a field, or None; metrics and times are floats, all else is text."""
+    if field.kind == "attribute":
+        return ATTRIBUTES[field.name](run)
+    return VALUES[field.kind](run).get(field.name)
 
 
 def as_number(value: Any) -> float | None:
-    """Return a parameter's text, or a number, as a number; None where it is none."""
+    """Return a number, or the text of one, as a float; None for anything else."""
     try:
         return None if value is None else float(value)
     except ValueError:
         return None
 
 
-def sort_value(run: Run, field: Field) -> tuple[int, Any]:
-    """Return what sorts a run by a field: (0, number), (1, text), and last (2, NaN) and (3, nothing)."""
-    value = read(run, field)
+def sort_value(run: Run, field: RunField) -> tuple[int, Any]:
+    """Return the value to sort a run by: (0, number), (1, text), (2, 0) for NaN, or (3, 0) for no value."""
+    value = read_field(run, field)
     if value is None or value == "":
         return (3, 0)
     number = as_number(value)
@@ -70,85 +74,67 @@ def sort_value(run: Run, field: Field) -> tuple[int, Any]:
     return (2, 0) if math.isnan(number) else (0, number)
 
 
-class Names:
-    """The names that a store's runs know, learned from the newest and, for others, by asking."""
+class FieldResolver:
+    """Resolves names of fields: first in the newest runs, then by a search in the store."""
 
     def __init__(self, store: TrackingStore, experiment: str | None) -> None:
         self._store, self._experiment = store, experiment
-        self._sample: list[Run] | None = None
 
-    def resolve(self, written: str, where: str = "") -> Field:
-        """Return the field that `written` names.
+    def resolve(self, name: str, context: str = "") -> RunField:
+        """Return the field with this name.
 
-        Raises UsageError, with what was likely meant, where no run has it; `where` tells the spot.
+        `context` is added to the error message, such as " (in --sort)". Raises UsageError, with a suggestion, if no
+        run has the field.
         """
-        prefix, dot, rest = written.partition(".")
-        name = rest.strip("`")
-        if dot and prefix.lower() in PREFIXES and name:
-            return self._known(Field(PREFIXES[prefix.lower()], name), written, where)
-        bare = written.strip("`")
-        attribute = ALIASES.get(bare.lower(), bare.lower())
-        if attribute in ATTRIBUTES:
-            return Field("attribute", attribute)
-        sampled = [Field(kind, bare) for kind in ("metric", "param") if bare in self._seen(kind)]
-        if sampled:
-            return sampled[0]
-        for kind in ("metric", "param"):
-            if self._exists(Field(kind, bare)):
-                return Field(kind, bare)
-        raise self._unknown(written, where)
+        prefix, dot, rest = name.partition(".")
+        kind, rest = PREFIXES.get(prefix.lower()), rest.strip("`")
+        if dot and kind and rest:
+            candidates = [RunField(kind, rest)]
+        else:
+            bare = name.strip("`")
+            attribute = ALIASES.get(bare.lower(), bare.lower())
+            if attribute in ATTRIBUTES:
+                return RunField("attribute", attribute)
+            candidates = [RunField("metric", bare), RunField("param", bare)]
+        for is_known in (self._in_sample, self._in_store):
+            for field in candidates:
+                if is_known(field):
+                    return field
+        raise self._unknown(name, context)
 
-    def _known(self, field: Field, written: str, where: str) -> Field:
-        if field.name in self._seen(field.kind) or self._exists(field):
-            return field
-        raise self._unknown(written, where)
+    def _in_sample(self, field: RunField) -> bool:
+        return field.name in self._sampled_names(field.kind)
 
-    def _unknown(self, written: str, where: str) -> UsageError:
-        known = [
-            *ATTRIBUTES,
-            *sorted(self._seen("metric")),
-            *sorted(self._seen("param") - self._seen("metric")),
-            *(
-                f"tags.{name}"
-                for name in sorted(self._seen("tag"))
-                if not name.startswith(("mlflow.", "mlctl."))
-            ),
-        ]
-        near = did_you_mean(written, known)
-        if not near and "." in written:
-            near = did_you_mean(written.partition(".")[2], known)
-        listed = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
-        return UsageError(f"no run has {written!r}{where}", near or f"runs here have: {listed}")
-
-    def _runs(self) -> list[Run]:
-        if self._sample is None:
-            self._sample = take(self._store.search(experiment=self._experiment, expected=SAMPLE), SAMPLE)
-        return self._sample
-
-    def _seen(self, kind: str) -> set[str]:
-        of: Mapping[str, Callable[[Run], Iterable[str]]] = {
-            "metric": lambda run: run.metrics,
-            "param": lambda run: run.params,
-            "tag": lambda run: run.tags,
-        }
-        return {name for run in self._runs() for name in of[kind](run)}
-
-    def _exists(self, field: Field) -> bool:
-        """Ask the store for one run that has the field; runs beyond the sample may."""
-        if len(self._runs()) < SAMPLE:
+    def _in_store(self, field: RunField) -> bool:
+        """Whether a run outside the sample has the field."""
+        if len(self._sample) < SAMPLE_SIZE:
             return False
         condition = (
             Condition(field, "!=", 0.1234567) if field.kind == "metric" else Condition(field, "like", "%")
         )
-        found = take(self._store.search([condition], experiment=self._experiment, expected=1), 1)
-        return any(read(run, field) is not None for run in found)
+        runs = self._store.search_runs([condition], experiment=self._experiment, expected=1)
+        return any(read_field(run, field) is not None for run in islice(runs, 1))
 
+    def _unknown(self, name: str, context: str) -> UsageError:
+        metrics, params = self._sampled_names("metric"), self._sampled_names("param")
+        own_tags = [tag for tag in self._sampled_names("tag") if not tag.startswith(("mlflow.", "mlctl."))]
+        known = [
+            *ATTRIBUTES,
+            *sorted(metrics),
+            *sorted(params - metrics),
+            *(f"tags.{tag}" for tag in sorted(own_tags)),
+        ]
+        suggestion = did_you_mean(name, known)
+        if not suggestion and "." in name:
+            suggestion = did_you_mean(name.partition(".")[2], known)
+        listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
+        return UsageError(f"no run has {name!r}{context}", suggestion or f"fields of these runs: {listed}")
 
-def take(runs: Iterable[Run], count: int) -> list[Run]:
-    """Return at most the first `count` runs without asking for one more."""
-    found: list[Run] = []
-    for run in runs:
-        found.append(run)
-        if len(found) == count:
-            break
-    return found
+    @cached_property
+    def _sample(self) -> list[Run]:
+        runs = self._store.search_runs(experiment=self._experiment, expected=SAMPLE_SIZE)
+        return list(islice(runs, SAMPLE_SIZE))
+
+    def _sampled_names(self, kind: str) -> set[str]:
+        names: Iterable[Mapping[str, Any]] = map(VALUES[kind], self._sample)
+        return set().union(*names)

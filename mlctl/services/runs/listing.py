@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.run import Run, RunDetail
-from mlctl.domain.run_queries import ExperimentList, Field, RunList, SortKey
+from mlctl.domain.run_queries import ExperimentList, RunField, RunList, SortKey
+from mlctl.domain.tags import GIT_PREFIX, MACHINE_PREFIX, PRECISION_TAG, RECIPE_SOURCE_TAG, VERSION_PREFIX
 from mlctl.errors import MlctlError, UsageError
-from mlctl.services.runs import where as language
-from mlctl.services.runs.fields import Names, sort_value, take
-from mlctl.services.runs.select import find, kept, parse_objective
+from mlctl.services.runs.fields import FieldResolver, sort_value
+from mlctl.services.runs.metrics import (
+    epoch_metrics,
+    has_model_metrics,
+    is_model_metric,
+    model_metric,
+    objective_of,
+)
+from mlctl.services.runs.run_filter import RunFilter, parse_filter
+from mlctl.services.runs.select import find_run
 
-PUSHED_ATTRIBUTES = {"started", "status", "run_name"}
-KEPT = ("best_", "test_")
+SORTABLE_ATTRIBUTES = {"started", "status", "run_name"}  # the store can sort by these, and by metrics
+ENVIRONMENT_PREFIXES = (MACHINE_PREFIX, VERSION_PREFIX, GIT_PREFIX, PRECISION_TAG, RECIPE_SOURCE_TAG)
+ENVIRONMENT_TAGS = ("mlflow.user", "mlflow.source.name", "mlflow.source.git.commit")
+MATCH_ALL = RunFilter(lambda run: True, ())
 
 
 def list_runs(
     tracking_uri: str,
+    *,
     experiment: str | None = None,
     where: str | None = None,
     sort: str | None = None,
@@ -27,88 +39,93 @@ def list_runs(
 ) -> RunList:
     """Return the runs that match, in order, at most `limit` of them (0: all).
 
-    The store filters and sorts as far as it can do so exactly; the rest is done here, page by page.
+    The store filters and sorts as far as it can do this exactly; the rest is done here, page by page.
     """
     store = TrackingStore(tracking_uri)
     if not store.exists:
-        return RunList(())
-    store.experiment_ids(experiment)
-    names = Names(store, experiment)
-    wanted = (
-        language.parse(where, names.resolve)
-        if where and where.strip()
-        else language.RunFilter(lambda _: True, ())
+        return RunList(runs=())
+    store.experiment_ids(experiment)  # raises NotFoundError if there is no such experiment
+    resolver = FieldResolver(store, experiment)
+    run_filter = parse_filter(where, resolver.resolve) if where and where.strip() else MATCH_ALL
+    order = [_sort_key(name, resolver) for name in _split_names(sort)]
+    custom_columns = [resolver.resolve(name, " (in --columns)") for name in _split_names(columns)]
+    store_sorts = all(key.field.kind == "metric" or key.field.name in SORTABLE_ATTRIBUTES for key in order)
+    needed = limit + 1 if limit and store_sorts else None  # one more shows whether there are more
+    expected = needed if needed is None or where is None else max(100, needed)
+    candidates = store.search_runs(
+        run_filter.conditions, order=order if store_sorts else (), experiment=experiment, expected=expected
     )
-    order = [_sort_key(one, names) for one in _split(sort)]
-    chosen = [names.resolve(one, " (in --columns)") for one in _split(columns)]
-    pushed = all(key.field.kind == "metric" or key.field.name in PUSHED_ATTRIBUTES for key in order)
-    stops = limit if limit and pushed else 0
-    expected = None if not stops else stops + 1 if where is None else max(100, stops + 1)
-    stream = store.search(wanted.conditions, order if pushed else (), experiment, expected)
-    matching = (run for run in stream if wanted.matches(run))
-    found = take(matching, stops + 1) if stops else list(matching)
-    if not pushed:
+    runs = list(islice((run for run in candidates if run_filter.matches(run)), needed))
+    if not store_sorts:
         for key in reversed(order):
-            found = _sorted(found, key)
-    shown = tuple(found[:limit] if limit else found)
-    fields = tuple(chosen) or _columns(shown, order, wanted)
+            runs = _sort_runs(runs, key)
+    shown = runs[:limit] if limit else runs
+    fields = tuple(custom_columns) or _default_columns(shown, order, run_filter)
     return RunList(
-        shown, fields, best_values(shown, fields), bool(limit and len(found) > limit), bool(chosen)
+        runs=tuple(shown),
+        columns=fields,
+        best=best_values(shown, fields),
+        has_more=len(runs) > len(shown),
+        custom_columns=bool(custom_columns),
     )
 
 
-def show(tracking_uri: str, selector: str, experiment: str | None = None) -> RunDetail:
-    """Return a run with its histories, its artifacts and where it ran."""
+def show_run(tracking_uri: str, selector: str, experiment: str | None = None) -> RunDetail:
+    """Return a run with its metric histories, artifacts and environment."""
     store = TrackingStore(tracking_uri)
-    run = find(store, selector, experiment)
+    run = find_run(store, selector, experiment)
     histories = {
-        name: tuple(value for _, value in store.history(run.run_id, name))
-        for name in run.metrics
-        if not name.startswith(KEPT)
+        name: tuple(value for _, value in store.get_metric_history(run.run_id, name))
+        for name in epoch_metrics(run.metrics)
     }
     notes: tuple[str, ...] = ()
     try:
-        artifacts = store.artifacts(run)
-    except MlctlError as error:  # what the store itself holds is worth showing without its files
+        artifacts = store.list_artifacts(run)
+    except MlctlError as error:  # the run is worth showing without its files
         artifacts, notes = (), (f"artifacts cannot be listed: {error.message}",)
-    return RunDetail(run, histories, artifacts, _environment(run), notes)
+    return RunDetail(
+        run=run, histories=histories, artifacts=artifacts, environment=_environment(run), notes=notes
+    )
 
 
 def list_experiments(tracking_uri: str) -> ExperimentList:
-    """Return every experiment, the one used last first."""
-    return ExperimentList(TrackingStore(tracking_uri).experiments())
+    """Return all experiments, the one used last first."""
+    return ExperimentList(TrackingStore(tracking_uri).list_experiments())
 
 
-def best_values(runs: Sequence[Run], fields: Sequence[Field]) -> dict[str, float]:
-    """Return the best value of each metric that two runs or more have, by their objectives where they say."""
-    ways = {}
+def best_values(runs: Sequence[Run], fields: Sequence[RunField]) -> dict[str, float]:
+    """Return the best value of each metric that at least two runs have with different values.
+
+    The objectives of the runs decide the direction, else the metric's name.
+    """
+    maximize = {}
     for run in runs:
-        if objective := parse_objective(run.tags.get("mlctl.objective", "")):
-            ways[objective.metric] = ways[kept(objective.metric)] = objective.maximize
+        if objective := objective_of(run):
+            maximize[objective.metric] = maximize[model_metric(objective.metric)] = objective.maximize
     best = {}
-    for field in fields:
-        if field.kind != "metric" or field.name == "best_epoch":
-            continue
-        values = [
-            value for run in runs if (value := run.metrics.get(field.name)) is not None and value == value
-        ]
+    for name in (field.name for field in fields if field.kind == "metric" and field.name != "best_epoch"):
+        values = [value for run in runs if (value := run.metrics.get(name)) is not None and value == value]
         if len(values) > 1 and min(values) != max(values):
-            best[field.name] = (max if ways.get(field.name, not lower_is_better(field.name)) else min)(values)
+            best[name] = max(values) if maximize.get(name, not lower_is_better(name)) else min(values)
     return best
 
 
-def _split(text: str | None) -> list[str]:
-    return [one.strip() for one in (text or "").split(",") if one.strip()]
+def _split_names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _sort_key(written: str, names: Names) -> SortKey:
-    name = written.removeprefix("-").removeprefix("+")
+def _sort_key(text: str, resolver: FieldResolver) -> SortKey:
+    name = text.removeprefix("-").removeprefix("+")
     if not name:
-        raise UsageError("--sort wants a name after the sign", "--sort -best_val_f1, or --sort started")
-    return SortKey(names.resolve(name, " (in --sort)"), written.startswith("-"))
+        raise UsageError(
+            f"--sort {text}: the name after the sign is missing",
+            "write it as --sort -best_val_f1 or --sort started",
+        )
+    return SortKey(resolver.resolve(name, " (in --sort)"), text.startswith("-"))
 
 
-def _sorted(runs: list[Run], key: SortKey) -> list[Run]:
+def _sort_runs(runs: Sequence[Run], key: SortKey) -> list[Run]:
+    """Sort runs by one field; those without a value come last in both directions."""
     present = [run for run in runs if sort_value(run, key.field)[0] < 2]
     absent = [run for run in runs if sort_value(run, key.field)[0] >= 2]
     present.sort(key=lambda run: sort_value(run, key.field), reverse=key.descending)
@@ -116,31 +133,39 @@ def _sorted(runs: list[Run], key: SortKey) -> list[Run]:
     return present + absent
 
 
-def _columns(runs: Sequence[Run], order: Sequence[SortKey], wanted: language.RunFilter) -> tuple[Field, ...]:
-    """Return the fields worth a column: asked about, what kept models reached, and parameters that differ."""
-    asked = [key.field for key in order] + [condition.field for condition in wanted.conditions]
-    objectives = [parse_objective(run.tags.get("mlctl.objective", "")) for run in runs]
-    reached = {name for run in runs for name in run.metrics if name.startswith(KEPT) and name != "best_epoch"}
-    aims = dict.fromkeys(kept(one.metric) for one in objectives if one and kept(one.metric) in reached)
-    # runs of other programs have only the last values, which are better than nothing
-    others = {
-        name for run in runs if not any(k.startswith(KEPT) for k in run.metrics) for name in run.metrics
+def _default_columns(
+    runs: Sequence[Run], order: Sequence[SortKey], run_filter: RunFilter
+) -> tuple[RunField, ...]:
+    """Return the fields of the options, the metrics of saved models, and the parameters that differ."""
+    requested = [key.field for key in order] + [condition.field for condition in run_filter.conditions]
+    model_metrics = {
+        name for run in runs for name in run.metrics if is_model_metric(name) and name != "best_epoch"
     }
-    metrics = [*aims, *sorted(reached, key=lambda name: (name.startswith("best_"), name)), *sorted(others)]
+    objectives = [model_metric(objective.metric) for run in runs if (objective := objective_of(run))]
+    # runs of other programs only have values of epochs
+    other_metrics = {name for run in runs if not has_model_metrics(run) for name in run.metrics}
+    metrics = [
+        *(name for name in objectives if name in model_metrics),
+        *sorted(model_metrics, key=lambda name: (name.startswith("best_"), name)),
+        *sorted(other_metrics),
+    ]
     params = dict.fromkeys(name for run in runs for name in run.params)
     differing = [name for name in params if len({run.params.get(name) for run in runs}) > 1]
     fields = [
-        *(one for one in asked if one.kind != "attribute"),
-        *(Field("metric", name) for name in metrics),
-        *(Field("param", name) for name in differing),
+        *(field for field in requested if field.kind != "attribute"),
+        *(RunField("metric", name) for name in metrics),
+        *(RunField("param", name) for name in differing),
     ]
     return tuple(dict.fromkeys(fields))
 
 
 def _environment(run: Run) -> dict[str, str]:
-    told = ("mlctl.machine.", "mlctl.version.", "mlctl.git.", "mlctl.precision", "mlctl.recipe_source")
-    found = {key.removeprefix("mlctl."): value for key, value in run.tags.items() if key.startswith(told)}
-    for key in ("mlflow.user", "mlflow.source.name", "mlflow.source.git.commit"):
-        if run.tags.get(key):
-            found[key.removeprefix("mlflow.")] = run.tags[key]
-    return dict(sorted(found.items()))
+    environment = {
+        key.removeprefix("mlctl."): value
+        for key, value in run.tags.items()
+        if key.startswith(ENVIRONMENT_PREFIXES)
+    }
+    environment |= {
+        key.removeprefix("mlflow."): run.tags[key] for key in ENVIRONMENT_TAGS if run.tags.get(key)
+    }
+    return dict(sorted(environment.items()))

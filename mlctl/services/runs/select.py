@@ -1,119 +1,115 @@
-"""RUN: from what is typed to one run.
+"""RUN on the command line: finding the one run that it selects.
 
-An id or a unique prefix of one, a run's name (the newest of that name), `last` (started last), `best` (by the
-objective of the newest run that has one, in its experiment) or `best:METRIC`. A metric is judged by what the
-kept model reached, `best_METRIC`, wherever a run has it; losses and errors are minimised, and `best:-METRIC`
-turns it round. Only a finished run can be the best: a failed one may have no model that works.
+- An id, or a unique prefix of one.
+- A run name: the newest run of this name.
+- `last`: the run that was started last.
+- `best`: the best run by the objective of the newest run that has one, in its experiment.
+- `best:METRIC`: the best run by this metric; `best:-METRIC` reverses the direction.
+
+A metric is compared by what the saved model reached (`best_METRIC`) if a run has it. Losses and errors are minimized,
+other metrics are maximized. Only finished runs can be the best: a failed one may have no working model.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
-from mlctl.domain.run_queries import Condition, Field, SortKey
-from mlctl.domain.tune import TRIAL_TAG
+from mlctl.domain.run_queries import Condition, RunField, SortKey
+from mlctl.domain.tags import OBJECTIVE_TAG, TRIAL_TAG
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
-from mlctl.services.runs.fields import take
+from mlctl.services.runs.metrics import model_metric, objective_of
 
-FINISHED = Condition(Field("attribute", "status"), "=", "FINISHED")
-HEX = re.compile(r"[0-9a-f]{3,32}")
+FINISHED = Condition(RunField("attribute", "status"), "=", "FINISHED")
+HAS_OBJECTIVE = Condition(RunField("tag", OBJECTIVE_TAG), "like", "%:%")
+ID_PREFIX = re.compile(r"[0-9a-f]{3,32}")
+NO_RUNS = ("there are no runs yet", "train the first one: mlctl train digits")
+MAX_LISTED = 5
 
 
-def find(store: TrackingStore, selector: str, experiment: str | None = None) -> Run:
-    """Return the run that `selector` names, of one experiment or of all.
+def find_run(store: TrackingStore, selector: str, experiment: str | None = None) -> Run:
+    """Return the run that `selector` selects, in one experiment or in all.
 
-    Raises NotFoundError where there is none, UsageError where a prefix fits several.
+    Raises NotFoundError if there is none, UsageError if several ids have the prefix.
     """
     if not store.exists:
-        raise NotFoundError("there are no runs here yet", "mlctl train digits makes the first")
+        raise NotFoundError(*NO_RUNS)
     if selector == "last":
-        return _first(
-            store, [], [], experiment, "there are no runs here yet", "mlctl train digits makes the first"
-        )
+        if (run := _newest(store, [], experiment)) is None:
+            raise NotFoundError(*NO_RUNS)
+        return run
     if selector == "best" or selector.startswith("best:"):
         return _best(store, selector.partition(":")[2], experiment)
-    return _named(store, selector, experiment)
+    return _by_name_or_id(store, selector, experiment)
 
 
-def parse_objective(text: str) -> Objective | None:
-    """Return the objective of a tag such as max:val_f1, or None where it is none."""
-    way, _, metric = text.partition(":")
-    return Objective(metric, way == "max") if way in {"max", "min"} and metric else None
+def find_runs(store: TrackingStore, selectors: Sequence[str], experiment: str | None) -> list[Run]:
+    """Return the runs that several selectors select, each once; raises as `find_run` does."""
+    runs = (find_run(store, selector, experiment) for selector in selectors)
+    return list({run.run_id: run for run in runs}.values())
 
 
-def kept(metric: str) -> str:
-    """Return the name under which the kept model's own value of a metric is."""
-    return metric if metric.startswith(("best_", "test_")) else f"best_{metric}"
-
-
-def _named(store: TrackingStore, selector: str, experiment: str | None) -> Run:
+def _by_name_or_id(store: TrackingStore, selector: str, experiment: str | None) -> Run:
     lowered = selector.lower()
     if re.fullmatch(r"[0-9a-f]{32}", lowered):
-        return store.run(lowered)
-    by_name = Condition(Field("attribute", "run_name"), "=", selector)
-    for run in store.search([by_name], experiment=experiment, expected=10):
+        return store.get_run(lowered)
+    has_name = Condition(RunField("attribute", "run_name"), "=", selector)
+    for run in store.search_runs([has_name], experiment=experiment, expected=10):
         if run.run_name == selector:
             return run
-    if HEX.fullmatch(lowered):
-        by_prefix = Condition(Field("attribute", "run_id"), "like", f"{lowered}%")
-        found = take(store.search([by_prefix], experiment=experiment, expected=6), 6)
-        if len(found) > 1:
-            shown = ", ".join(f"{run.run_id[:12]} ({run.run_name})" for run in found[:5])
+    if ID_PREFIX.fullmatch(lowered):
+        has_prefix = Condition(RunField("attribute", "run_id"), "like", f"{lowered}%")
+        count = MAX_LISTED + 1
+        runs = list(islice(store.search_runs([has_prefix], experiment=experiment, expected=count), count))
+        if len(runs) > 1:
+            listed = ", ".join(f"{run.run_id[:12]} ({run.run_name})" for run in runs[:MAX_LISTED])
             raise UsageError(
-                f"{selector} begins the id of several runs: {shown}{', …' if len(found) > 5 else ''}",
-                "give more of it",
+                f"several run ids start with {selector}: {listed}{', …' if len(runs) > MAX_LISTED else ''}",
+                "write more characters of the id",
             )
-        if found:
-            return found[0]
-    names = {run.run_name for run in take(store.search(experiment=experiment, expected=100), 100)}
-    near = did_you_mean(selector, [*names, "last", "best"])
-    raise NotFoundError(f"there is no run {selector!r}", near or "mlctl runs list shows what is there")
+        if runs:
+            return runs[0]
+    newest = islice(store.search_runs(experiment=experiment, expected=100), 100)
+    suggestion = did_you_mean(selector, [*{run.run_name for run in newest}, "last", "best"])
+    raise NotFoundError(f"there is no run {selector!r}", suggestion or "to list all runs: mlctl runs list")
 
 
 def _best(store: TrackingStore, metric: str, experiment: str | None) -> Run:
     if metric:
-        turned = metric.startswith("-")
+        is_reversed = metric.startswith("-")
         metric = metric.lstrip("-")
-        objective = Objective(metric, maximize=lower_is_better(metric) == turned)
+        objective = Objective(metric, maximize=lower_is_better(metric) == is_reversed)
     else:
-        has_one = Condition(Field("tag", "mlctl.objective"), "like", "%:%")
-        newest = _first(
-            store, [has_one], [], experiment,
-            "no run here says what it tried to reach", "name a metric: best:val_accuracy",
-        )  # fmt: skip
-        found = parse_objective(newest.tags.get("mlctl.objective", ""))
-        if found is None:
-            raise NotFoundError(
-                f"run {newest.run_name} has no objective that can be read", "name a metric: best:val_accuracy"
+        newest = _newest(store, [HAS_OBJECTIVE], experiment)
+        newest_objective = objective_of(newest) if newest else None
+        if newest is None or newest_objective is None:
+            problem = (
+                "no run has an objective"
+                if newest is None
+                else f"run {newest.run_name} has an invalid objective"
             )
-        objective, experiment = found, newest.experiment
-    for name in dict.fromkeys((kept(objective.metric), objective.metric)):
-        field = Field("metric", name)
-        ordered = store.search([FINISHED], [SortKey(field, objective.maximize)], experiment, expected=1)
-        for run in ordered:
-            if TRIAL_TAG in run.tags:  # it has no model: that of the best is in its search's own run
+            raise NotFoundError(problem, "name a metric: best:val_accuracy")
+        objective, experiment = newest_objective, newest.experiment
+    for name in dict.fromkeys((model_metric(objective.metric), objective.metric)):
+        order = [SortKey(RunField("metric", name), objective.maximize)]
+        for run in store.search_runs([FINISHED], order=order, experiment=experiment, expected=1):
+            if TRIAL_TAG in run.tags:  # only the parent run of a search has the model
                 continue
             if (value := run.metrics.get(name)) is not None and value == value:
                 return run
             break
     raise NotFoundError(
-        f"no finished run has {objective.metric!r}" + (f" in experiment {experiment}" if experiment else ""),
-        "mlctl runs list shows which metrics there are",
+        f"no finished run has the metric {objective.metric!r}"
+        + (f" in experiment {experiment}" if experiment else ""),
+        "to see the metrics: mlctl runs list",
     )
 
 
-def _first(
-    store: TrackingStore,
-    conditions: list[Condition],
-    order: list[SortKey],
-    experiment: str | None,
-    wrong: str,
-    hint: str,
-) -> Run:
-    for run in store.search(conditions, order, experiment, expected=1):
-        if TRIAL_TAG not in run.tags:  # what was begun is the search, and it has the model
-            return run
-    raise NotFoundError(wrong, hint)
+def _newest(store: TrackingStore, conditions: Sequence[Condition], experiment: str | None) -> Run | None:
+    """Return the newest run that is not a trial of a search."""
+    runs = store.search_runs(conditions, experiment=experiment, expected=1)
+    return next((run for run in runs if TRIAL_TAG not in run.tags), None)

@@ -1,4 +1,4 @@
-"""Following a run while another process, here or elsewhere, trains it."""
+"""Following a run that another process trains, on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -7,49 +7,48 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.run_queries import Snapshot
+from mlctl.domain.run_queries import RunSnapshot
 from mlctl.errors import UnreachableError
-from mlctl.services.runs.listing import KEPT
-from mlctl.services.runs.select import find
-from mlctl.services.runs.watch_search import search_now
+from mlctl.services.runs.metrics import epoch_metrics
+from mlctl.services.runs.search_snapshot import read_search
+from mlctl.services.runs.select import find_run
 
-PATIENCE_S = 300  # how long a store may be away before watching it makes no sense
+MAX_OUTAGE_S = 300
 
 
-def follow(
-    tracking_uri: str, selector: str, experiment: str | None = None, interval_s: float = 2.0
-) -> Iterator[Snapshot]:
-    """Yield the run as it is now and whenever it has changed, until it ends.
+def watch_run(
+    tracking_uri: str, selector: str, experiment: str | None = None, *, interval_s: float = 2.0
+) -> Iterator[RunSnapshot]:
+    """Yield the state of a run now and after each change, until the run ends.
 
-    A store that goes away is waited for, which a snapshot says once; raises UnreachableError after
-    PATIENCE_S seconds.
+    If the store stops answering, one snapshot says so, and the function keeps trying. Raises UnreachableError after
+    MAX_OUTAGE_S seconds.
     """
     store = TrackingStore(tracking_uri)
-    run = find(store, selector, experiment)
-    last = _snapshot(store, Snapshot(run, {}))
+    last = _read_snapshot(store, RunSnapshot(run=find_run(store, selector, experiment), points={}))
     yield last
-    answered = time.monotonic()
+    answered_at = time.monotonic()
     while not last.ended:
         time.sleep(interval_s)
         try:
-            run = store.run(last.run.run_id)
-            changed = (
-                (run.status, run.metrics) != (last.run.status, last.run.metrics) or last.away or last.search
-            )
-            now = _snapshot(store, replace(last, run=run, away=False)) if changed else last
+            run = store.get_run(last.run.run_id)
+            is_changed = (run.status, run.metrics) != (last.run.status, last.run.metrics)
+            current = last
+            if is_changed or last.store_unreachable or last.search:
+                current = _read_snapshot(store, replace(last, run=run, store_unreachable=False))
+            answered_at = time.monotonic()
         except UnreachableError:
-            if time.monotonic() - answered > PATIENCE_S:
+            if time.monotonic() - answered_at > MAX_OUTAGE_S:
                 raise
-            now = replace(last, away=True)
-        else:
-            answered = time.monotonic()
-        if now is not last and now != last:
-            last = now
+            current = replace(last, store_unreachable=True)
+        if current != last:
+            last = current
             yield last
 
 
-def _snapshot(store: TrackingStore, known: Snapshot) -> Snapshot:
-    run = known.run
-    names = sorted(name for name in run.metrics if not name.startswith(KEPT) and name != "trials")
-    points = {name: store.history(run.run_id, name) for name in names}
-    return replace(known, points=points, search=search_now(store, run, known.search))
+def _read_snapshot(store: TrackingStore, previous: RunSnapshot) -> RunSnapshot:
+    """Return the previous snapshot with the points and trials of its run as they are now."""
+    run = previous.run
+    names = sorted(name for name in epoch_metrics(run.metrics) if name != "trials")
+    points = {name: store.get_metric_history(run.run_id, name) for name in names}
+    return replace(previous, points=points, search=read_search(store, run, previous.search))

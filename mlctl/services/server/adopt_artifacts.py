@@ -1,9 +1,11 @@
-"""Moving what a local client has made behind the server.
+"""Move the artifacts of local clients behind the server.
 
-An experiment made without a server names a folder of its machine. Over HTTP a client would be given that path
-and write to its own disk. Copy first, then one transaction that changes every name, then delete: at every
-moment each artifact can be found where the database says it is. A folder that a user has chosen
-(`artifact_location`) may hold other things: of it, only what runs, models and traces are known to have is moved.
+An experiment that was created without a server names a folder of its machine. Over HTTP, a client would receive that
+path and write to its own disk. The move copies first, then changes every location in one transaction, then deletes.
+So each artifact can be found at every moment where the database says it is.
+
+A folder that a user chose (`artifact_location`) may hold other files too. From such a folder only the artifacts of
+known runs, models and traces are moved.
 """
 
 from __future__ import annotations
@@ -15,90 +17,94 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlctl.adapters.database import connection
-from mlctl.adapters.database.active_runs import active_runs
-from mlctl.adapters.storage.artifact_folder import ArtifactFolder, store_of
+from mlctl.adapters.database.active_runs import list_active_runs
+from mlctl.adapters.storage.artifact_store import ArtifactFolder, open_artifact_store
 from mlctl.adapters.system import local_servers
-from mlctl.domain.server import Adoption, ServerLocation, StrayExperiment
+from mlctl.domain.server import Adoption, LocalExperiment, ServerLocation
 from mlctl.errors import ChildFailedError, RefusedError
 
 
-def plan(place: ServerLocation) -> Adoption:
-    """Return what would be moved, and what cannot be: a folder of another machine, or of several experiments."""
+def plan_adoption(location: ServerLocation) -> Adoption:
+    """Return what can be moved, and what cannot: folders of another machine or of several experiments."""
     movable, elsewhere = [], []
-    strays = connection.strays(place.backend)
-    folders = {stray.experiment_id: _folder(stray, place) for stray in strays}
-    for stray in strays:
-        folder = folders[stray.experiment_id]
-        others = [one for number, one in folders.items() if number != stray.experiment_id]
-        shared = any(one.is_relative_to(folder) or folder.is_relative_to(one) for one in others)
-        if not shared and (folder.is_dir() or folder.is_relative_to(place.root)):
-            sizes = [size for _, size in _owned(stray, place)]
-            movable.append(replace(stray, files=len(sizes), size_bytes=sum(sizes)))
+    local_experiments = connection.list_stray_experiments(location.backend)
+    folders = {experiment.experiment_id: _folder(experiment, location) for experiment in local_experiments}
+    for experiment in local_experiments:
+        folder = folders[experiment.experiment_id]
+        others = [other for key, other in folders.items() if key != experiment.experiment_id]
+        shared = any(other.is_relative_to(folder) or folder.is_relative_to(other) for other in others)
+        if not shared and (folder.is_dir() or folder.is_relative_to(location.root)):
+            sizes = [size for _, size in _artifacts(experiment, location)]
+            movable.append(replace(experiment, files=len(sizes), size_bytes=sum(sizes)))
         else:
-            elsewhere.append(stray)
-    return Adoption(tuple(movable), tuple(elsewhere), place.destination)
+            elsewhere.append(experiment)
+    return Adoption(movable=tuple(movable), elsewhere=tuple(elsewhere), destination=location.destination)
 
 
-def demand_quiet(place: ServerLocation, planned: Adoption, state_dir: Path) -> None:
-    """Return where nobody writes what is to be moved, as far as this machine and the database know.
+def require_no_writers(location: ServerLocation, adoption: Adoption, state_dir: Path) -> None:
+    """Raise RefusedError if a server is up on the database, or if a run of these experiments is active.
 
-    Raises RefusedError while a server is up on the database, or a run of these experiments is alive.
+    Only the servers of this machine and the runs in the database can be checked.
     """
-    for note in local_servers.live_on(state_dir, place.backend.uri):
+    for state in local_servers.running_servers(state_dir, location.backend.uri):
         raise RefusedError(
-            f"{note['name']} is up, and its clients may be writing",
-            f"stop it first: mlctl server-down --name {note['name']}",
+            f"server {state['name']} is up, and its clients may be writing artifacts",
+            f"stop it first: mlctl server-down --name {state['name']}",
         )
-    moved = {stray.experiment_id: stray.name for stray in planned.movable}
-    for run in active_runs(place.backend):
-        if run.experiment_id in moved:
+    names = {experiment.experiment_id: experiment.name for experiment in adoption.movable}
+    for run in list_active_runs(location.backend):
+        if run.experiment_id in names:
             raise RefusedError(
-                f"run {run.run_id[:8]} of {moved[run.experiment_id]} is alive, and writes to what is to be moved",
-                "wait for its end: mlctl runs watch",
+                f"run {run.run_id[:8]} of {names[run.experiment_id]} is still writing these artifacts",
+                "wait until it ends: mlctl runs watch",
             )
 
 
-def adopt(place: ServerLocation, planned: Adoption) -> Adoption:
-    """Move what was planned; return it. Raises ChildFailedError where a copy is not what it should be."""
-    kept = store_of(place)
-    for stray in planned.movable:
-        source = ArtifactFolder(_folder(stray, place))
-        for key, _ in _owned(stray, place):
-            kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
-        arrived = dict(kept.sizes(f"{stray.experiment_id}/"))
-        for key, size in _owned(stray, place):
-            if arrived.get(f"{stray.experiment_id}/{key}") != size:
+def adopt(location: ServerLocation, adoption: Adoption) -> Adoption:
+    """Move the artifacts of an adoption and return it; raises ChildFailedError if a copy is incomplete."""
+    store = open_artifact_store(location)
+    for experiment in adoption.movable:
+        source = ArtifactFolder(_folder(experiment, location))
+        for key, _ in _artifacts(experiment, location):
+            store.put_file(f"{experiment.experiment_id}/{key}", source.root / key)
+        copied = dict(store.sizes(f"{experiment.experiment_id}/"))
+        for key, size in _artifacts(experiment, location):
+            if copied.get(f"{experiment.experiment_id}/{key}") != size:
                 raise ChildFailedError(
-                    f"{key} of {stray.name} did not arrive whole", "nothing was changed; say it again"
+                    f"the copy of {key} of {experiment.name} is incomplete",
+                    "nothing was changed; run the command again",
                 )
-        root = place.destination if place.direct else "mlflow-artifacts:"
-        connection.relocate(place.backend, stray, f"{root}/{stray.experiment_id}")
-        moved = list(_owned(stray, place))
-        for key, size in moved:  # what a local client has added meanwhile
-            if arrived.get(f"{stray.experiment_id}/{key}") != size:
-                kept.put_file(f"{stray.experiment_id}/{key}", source.root / key)
-        if _is_made_by_mlflow(stray, source.root):
+        root = location.destination if location.direct else "mlflow-artifacts:"
+        connection.change_artifact_location(
+            location.backend, experiment, f"{root}/{experiment.experiment_id}"
+        )
+        moved = list(_artifacts(experiment, location))
+        for key, size in moved:  # a local client may have added files during the copy
+            if copied.get(f"{experiment.experiment_id}/{key}") != size:
+                store.put_file(f"{experiment.experiment_id}/{key}", source.root / key)
+        if _is_mlflow_folder(experiment, source.root):
             shutil.rmtree(source.root, ignore_errors=True)
         else:
             source.delete(key for key, _ in moved)
-    return replace(planned, done=True)
+    return replace(adoption, done=True)
 
 
-def _owned(stray: StrayExperiment, place: ServerLocation) -> Iterator[tuple[str, int]]:
+def _artifacts(experiment: LocalExperiment, location: ServerLocation) -> Iterator[tuple[str, int]]:
     """Yield (key, bytes) of an experiment's artifacts."""
-    folder = _folder(stray, place)
-    if _is_made_by_mlflow(stray, folder):
+    folder = _folder(experiment, location)
+    if _is_mlflow_folder(experiment, folder):
         yield from ArtifactFolder(folder).sizes()
     else:
-        for own in connection.folders_of(place.backend, stray):
-            yield from ArtifactFolder(folder).sizes(own)
+        for prefix in connection.artifact_folders(location.backend, experiment):
+            yield from ArtifactFolder(folder).sizes(prefix)
 
 
-def _is_made_by_mlflow(stray: StrayExperiment, folder: Path) -> bool:
-    return folder.name == stray.experiment_id
+def _is_mlflow_folder(experiment: LocalExperiment, folder: Path) -> bool:
+    """Return whether MLflow created the folder: it is named after the experiment's id."""
+    return folder.name == experiment.experiment_id
 
 
-def _folder(stray: StrayExperiment, place: ServerLocation) -> Path:
-    location = stray.location
-    path = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
-    return path if path.is_absolute() else (place.root / path).resolve()
+def _folder(experiment: LocalExperiment, location: ServerLocation) -> Path:
+    uri = experiment.location
+    path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
+    return path if path.is_absolute() else (location.root / path).resolve()

@@ -1,4 +1,4 @@
-"""What a location in the database means: several may name the same bytes."""
+"""Compare artifact locations of the database: several of them may name the same bytes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from urllib.parse import unquote, urlsplit
 from mlctl.domain.server import ServerLocation
 
 
-def base(place: ServerLocation) -> PurePosixPath:
-    """Return where a server keeps its artifacts, as `of` names it."""
-    return PurePosixPath(place.bucket.uri if place.bucket else os.path.realpath(place.folder))
+def base(location: ServerLocation) -> PurePosixPath:
+    """Return the path under which a server stores its artifacts, in the form of `normalize`."""
+    return PurePosixPath(location.bucket.uri if location.bucket else os.path.realpath(location.folder))
 
 
-def of(location: str, place: ServerLocation) -> PurePosixPath:
-    """Return the one name of the place that a location means.
+def normalize(uri: str, location: ServerLocation) -> PurePosixPath:
+    """Return the one path for an artifact location, whichever way it is written.
 
-    A folder's is its absolute path without links; a bucket's begins with `s3:`; any other store's is as it was
-    written. Only a folder's is absolute.
+    A folder becomes its absolute path without links. A bucket's path begins with `s3:`. The location of any other
+    store stays as it is written. Only the path of a folder is absolute.
     """
-    if location.startswith("mlflow-artifacts:"):
-        return base(place) / unquote(urlsplit(location).path).strip("/")
-    path = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    if uri.startswith("mlflow-artifacts:"):
+        return base(location) / unquote(urlsplit(uri).path).strip("/")
+    path = unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
     if path.startswith(("/", ".")):
-        return PurePosixPath(os.path.realpath(place.root / path))
-    return PurePosixPath(location)
+        return PurePosixPath(os.path.realpath(location.root / path))
+    return PurePosixPath(uri)

@@ -1,7 +1,7 @@
-"""A server's database and artifacts in one file, made while it is in use.
+"""Write a server's database and artifacts into one file while the server is in use.
 
-The file is a plain tar: `tables/NAME.jsonl`, `artifacts/KEY`, and last of all `manifest.json` with the size and
-SHA-256 of each. A file without its manifest, or with another content than it says, is torn and refused.
+The file is a plain tar archive: `tables/NAME.jsonl`, `artifacts/KEY`, and at the end `manifest.json` with the size
+and SHA-256 of each. A file without a manifest, or whose content does not match it, is damaged, and mlctl refuses it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tarfile
 import tempfile
 import time
@@ -21,95 +20,99 @@ from typing import IO, Any
 
 from mlctl.adapters.database import connection as database
 from mlctl.adapters.database import dump
-from mlctl.adapters.storage.artifact_folder import ArtifactStore, store_of
+from mlctl.adapters.storage.artifact_store import ArtifactStore, open_artifact_store
 from mlctl.domain.server import Backup, ServerLocation
 from mlctl.errors import NotFoundError, RefusedError, UnreachableError
+from mlctl.files import atomic_writer
 from mlctl.services.server import backup_coverage
+from mlctl.services.server.backup_coverage import ArtifactOwners
 
 FORMAT = 1
-IN_MEMORY = 16 << 20
+MEMORY_LIMIT = 16 << 20  # bytes; a larger table or artifact is spooled to a temporary file
 ATTEMPTS = 3
 
 
-def backup(place: ServerLocation, file: Path, with_artifacts: bool) -> Backup:
-    """Write a backup and return what is in it; an existing file is refused, and nothing half made is left.
+def write_backup(location: ServerLocation, file: Path, *, with_artifacts: bool) -> Backup:
+    """Write a backup and return its summary. An error leaves no file behind.
 
-    The database is taken first, in one moment; artifacts that it needs are never changed once they are there, so
-    those are found afterwards. Raises NotFoundError where there is no database; RefusedError for the file, where an
-    artifact was taken away meanwhile that is needed, and where experiments of local clients keep artifacts in folders
-    of their own, which would not be in it.
+    The database is saved first, as of one moment. An artifact never changes once it is written, so the artifacts that
+    the database needs are still there afterwards.
+
+    Raises NotFoundError if there is no database, and RefusedError if:
+
+    - the file exists or cannot be written,
+    - an artifact that the database needs is deleted meanwhile,
+    - experiments of local clients have artifacts in folders of their own, which would not be in the backup.
     """
-    if (sqlite := place.backend.sqlite_file) and not sqlite.exists():
-        raise NotFoundError(f"there is no database at {sqlite}", "look at --root, or name --backend")
-    database.verify(place.backend, upgrade=True)
-    backup_coverage.demand_adopted(place)
+    if (sqlite := location.backend.sqlite_file) and not sqlite.exists():
+        raise NotFoundError(
+            f"there is no database at {sqlite}", "check --root, or name the database: --backend"
+        )
+    database.check_database(location.backend, upgrade=True)
+    backup_coverage.require_adopted_artifacts(location)
     manifest: dict[str, Any] = {
-        "format": FORMAT, "made_at": time.time(), "mlflow": version("mlflow"), "with_artifacts": with_artifacts,
-        "backend": place.backend.shown, "bucket": place.bucket.uri if place.bucket else None, "tables": {},
-        "artifacts": {}, "vanished": 0,
-    }  # fmt: skip
+        "format": FORMAT,
+        "made_at": time.time(),
+        "mlflow": version("mlflow"),
+        "with_artifacts": with_artifacts,
+        "backend": location.backend.display_uri,
+        "bucket": location.bucket.uri if location.bucket else None,
+        "tables": {},
+        "artifacts": {},
+        "vanished": 0,
+    }
     try:
         with (
-            _taking_its_place(file) as raw,
+            _new_file(file) as raw,
             tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
-            with dump.snapshot(place.backend) as connection:
-                manifest["revisions"] = dump.revisions(connection)
-                tables = dump.tables(connection)
-                located = dump.locations(connection, tables)
+            with dump.snapshot(location.backend) as connection:
+                manifest["revisions"] = dump.read_revisions(connection)
+                tables = dump.reflect_tables(connection)
+                artifacts = dump.artifact_locations(connection, tables)
                 for table in tables:
-                    lines = dump.rows(connection, table)
+                    lines = dump.dump_rows(connection, table)
                     manifest["tables"][table.name] = _add_lines(tar, f"tables/{table.name}.jsonl", lines)
-            manifest["elsewhere"] = backup_coverage.elsewhere(located, place)
-            store, needs = store_of(place), backup_coverage.Needs(located, place)
-            for key, _ in store.sizes():
-                if added := _add_artifact(tar, key, store, with_artifacts, needs):
-                    manifest["artifacts"][key] = added
+            manifest["elsewhere"] = backup_coverage.uncovered_locations(artifacts, location)
+            writer = _ArtifactWriter(tar, open_artifact_store(location), with_artifacts=with_artifacts)
+            owners = ArtifactOwners(artifacts, location)
+            for key, _ in writer.store.sizes():
+                if entry := writer.add(key, owners):
+                    manifest["artifacts"][key] = entry
                 else:
                     manifest["vanished"] += 1
-            _add(tar, "manifest.json", io.BytesIO(json.dumps(manifest).encode()))
+            _add_file(tar, "manifest.json", io.BytesIO(json.dumps(manifest).encode()))
     except OSError as exc:
         raise RefusedError(
-            f"{file} cannot be written: {exc.strerror or exc}", "free space, or name another place"
+            f"{file} cannot be written: {exc.strerror or exc}", "free disk space, or choose another file"
         ) from exc
     return summary(file, manifest)
 
 
 @contextlib.contextmanager
-def _taking_its_place(file: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that only we know and may read, beside this one, which takes its place at the end."""
-    _demand_new(file)
-    with tempfile.NamedTemporaryFile(
-        dir=file.parent, prefix=f"{file.name}.", suffix=".part", delete=False
-    ) as raw:
-        part = Path(raw.name)
-        try:
-            yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-            _demand_new(file)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+def _new_file(file: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file that only this user may read; it becomes `file` when the block ends."""
+    _require_new(file)
+    with atomic_writer(file, durable=True, mode=0o600) as raw:
+        yield raw
+        _require_new(file)
 
 
-def _demand_new(file: Path) -> None:
+def _require_new(file: Path) -> None:
     if file.exists():
-        raise RefusedError(f"{file} is there already", "name another file")
+        raise RefusedError(f"{file} exists already", "choose another file")
 
 
 def summary(file: Path, manifest: dict[str, Any]) -> Backup:
-    """Return what a backup holds."""
-    counted = {
-        name: manifest["tables"].get(name, {}).get("rows", 0) for name in ("runs", "registered_models")
-    }
+    """Return the summary of a backup with this manifest."""
+    tables, artifacts = manifest["tables"], manifest["artifacts"]
     return Backup(
         file=str(file),
         size_bytes=file.stat().st_size,
-        runs=counted["runs"],
-        models=counted["registered_models"],
-        artifacts=len(manifest["artifacts"]),
-        artifact_bytes=sum(one["bytes"] for one in manifest["artifacts"].values()),
+        runs=tables.get("runs", {}).get("rows", 0),
+        models=tables.get("registered_models", {}).get("rows", 0),
+        artifacts=len(artifacts),
+        artifact_bytes=sum(entry["bytes"] for entry in artifacts.values()),
         with_artifacts=manifest["with_artifacts"],
         backend=manifest["backend"],
         elsewhere=tuple(manifest["elsewhere"]),
@@ -117,62 +120,65 @@ def summary(file: Path, manifest: dict[str, Any]) -> Backup:
     )
 
 
-def _add_artifact(
-    tar: tarfile.TarFile, key: str, store: ArtifactStore, keep: bool, needs: backup_coverage.Needs
-) -> dict[str, Any] | None:
-    """Add an artifact, or return None where it is gone and nobody needs it.
+class _ArtifactWriter:
+    """Adds artifacts of a store to a backup, or only their checksums."""
 
-    One that is just being replaced is there again in a moment. Raises RefusedError where one that is needed stays
-    away.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _add_body(tar, f"artifacts/{key}", store.open(key), keep)
-        except NotFoundError as exc:
-            whom = needs.whom(key)
-            if whom is None:
-                return None
-            if attempt == ATTEMPTS:
-                raise RefusedError(
-                    f"{key} was taken away meanwhile, and {whom} needs it", "say it again"
-                ) from exc
-        except UnreachableError:
-            if attempt == ATTEMPTS:
-                raise
-        time.sleep(0.2 * attempt)
-    return None
+    def __init__(self, tar: tarfile.TarFile, store: ArtifactStore, *, with_artifacts: bool) -> None:
+        self.store = store
+        self._tar = tar
+        self._with_artifacts = with_artifacts
+
+    def add(self, key: str, owners: ArtifactOwners) -> dict[str, Any] | None:
+        """Add an artifact and return its entry; return None if it is gone and nothing in the database needs it.
+
+        A client may be replacing a missing artifact at this moment, so a few more attempts follow. Raises
+        RefusedError if an artifact that is needed stays missing.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._add(f"artifacts/{key}", self.store.open(key))
+            except NotFoundError as exc:
+                owner = owners.owner_of(key)
+                if owner is None:
+                    return None
+                if attempt == ATTEMPTS:
+                    raise RefusedError(
+                        f"{key} was deleted during the backup, and {owner} needs it", "run the command again"
+                    ) from exc
+            except UnreachableError:
+                if attempt == ATTEMPTS:
+                    raise
+            time.sleep(0.2 * attempt)
+        return None
+
+    def _add(self, name: str, body: IO[bytes]) -> dict[str, Any]:
+        """Read an artifact to its end first, because its size may have changed since it was listed."""
+        with tempfile.SpooledTemporaryFile(MEMORY_LIMIT) as spool:
+            size, digest = 0, hashlib.sha256()
+            while chunk := body.read(1 << 20):
+                digest.update(chunk)
+                size += len(chunk)
+                if self._with_artifacts:
+                    spool.write(chunk)
+            body.close()
+            if self._with_artifacts:
+                _add_file(self._tar, name, spool)
+        return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def _add_lines(tar: tarfile.TarFile, name: str, lines: Iterable[bytes]) -> dict[str, Any]:
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
+    with tempfile.SpooledTemporaryFile(MEMORY_LIMIT) as spool:
         count, digest = 0, hashlib.sha256()
         for line in lines:
             spool.write(line)
             digest.update(line)
             count += 1
         size = spool.tell()
-        spool.seek(0)
-        _add(tar, name, spool)
+        _add_file(tar, name, spool)
     return {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
 
 
-def _add_body(tar: tarfile.TarFile, name: str, body: IO[bytes], keep: bool) -> dict[str, Any]:
-    """Read an artifact whole, since its size could have changed after it was listed; keep it where wanted."""
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
-        size, digest = 0, hashlib.sha256()
-        while chunk := body.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-            if keep:
-                spool.write(chunk)
-        body.close()
-        if keep:
-            spool.seek(0)
-            _add(tar, name, spool)
-    return {"bytes": size, "sha256": digest.hexdigest()}
-
-
-def _add(tar: tarfile.TarFile, name: str, body: Any) -> None:
+def _add_file(tar: tarfile.TarFile, name: str, body: Any) -> None:
     info = tarfile.TarInfo(name)
     info.size = body.seek(0, 2)
     info.mode = 0o600

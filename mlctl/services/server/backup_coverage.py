@@ -1,66 +1,79 @@
-"""What a backup must hold, and what it cannot: artifacts that are in no place of the server's."""
+"""Which artifacts a backup must hold, and which it cannot hold because another store has them."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path, PurePosixPath
 
-from mlctl.adapters.storage.artifact_folder import ArtifactFolder
-from mlctl.domain.run_queries import CHECKPOINT
+from mlctl.adapters.storage.artifact_store import ArtifactFolder
+from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.server import ServerLocation
 from mlctl.errors import RefusedError
 from mlctl.services.server import artifact_uri
-from mlctl.services.server.adopt_artifacts import plan
+from mlctl.services.server.adopt_artifacts import plan_adoption
 
 
-def demand_adopted(place: ServerLocation) -> None:
-    """Raise RefusedError where artifacts are in folders that local clients made: they are not the server's yet."""
-    strays = [one for one in plan(place).movable if one.files]
-    if strays:
-        names = ", ".join(one.name for one in strays[:3]) + ("…" if len(strays) > 3 else "")
-        files = sum(one.files for one in strays)
+def require_adopted_artifacts(location: ServerLocation) -> None:
+    """Raise RefusedError if artifacts are in folders that local clients created: the server does not have them."""
+    local_experiments = [experiment for experiment in plan_adoption(location).movable if experiment.files]
+    if local_experiments:
+        names = ", ".join(experiment.name for experiment in local_experiments[:3]) + (
+            "…" if len(local_experiments) > 3 else ""
+        )
+        files = sum(experiment.files for experiment in local_experiments)
         raise RefusedError(
             f"{files} artifacts of {names} are in folders of this machine, and would not be in the backup",
             "move them behind the server: mlctl server-up --adopt-artifacts",
         )
 
 
-def elsewhere(located: list[tuple[str, str, str]], place: ServerLocation) -> list[str]:
-    """Return the places that are neither this server's nor a folder of this machine that holds nothing."""
-    base = artifact_uri.base(place)
-    told = []
-    for kind, whose, location in located:
+def uncovered_locations(artifacts: list[tuple[str, str, str]], location: ServerLocation) -> list[str]:
+    """Return, in words, the artifact locations that a backup of this server does not hold.
+
+    Args:
+        artifacts: (kind, id or name, artifact location) of everything that is not deleted.
+        location: The server's location.
+    """
+    base = artifact_uri.base(location)
+    uncovered = []
+    for kind, identifier, uri in artifacts:
         if kind not in {"experiment", "version"}:
-            continue  # a run and a model are in their experiment's place
-        where = artifact_uri.of(location, place)
-        named = location.startswith(
-            ("models:", "runs:")
-        )  # by an id: where that one is, is looked at by itself
-        here = where.is_absolute() and (Path(where).is_dir() or where.is_relative_to(place.root))
-        if not (
-            named or (here and not any(ArtifactFolder(Path(where)).sizes())) or where.is_relative_to(base)
-        ):
-            told.append(f"{location}, of {kind} {whose}")
-    return told
+            continue  # a run and a model are in the location of their experiment
+        if uri.startswith(("models:", "runs:")):
+            continue  # this names a model or a run, which has an entry of its own
+        path = artifact_uri.normalize(uri, location)
+        is_local = path.is_absolute() and (Path(path).is_dir() or path.is_relative_to(location.root))
+        is_empty = is_local and not any(ArtifactFolder(Path(path)).sizes())
+        if not is_empty and not path.is_relative_to(base):
+            uncovered.append(f"{uri}, of {kind} {identifier}")
+    return uncovered
 
 
-class Needs:
-    """Who in a database needs an artifact."""
+class ArtifactOwners:
+    """Finds which run, model or version of a database needs an artifact.
 
-    def __init__(self, located: list[tuple[str, str, str]], place: ServerLocation) -> None:
-        self._located = located
-        self._place = place
+    Args:
+        artifacts: (kind, id or name, artifact location) of everything that is not deleted.
+        location: The server's location.
+    """
+
+    def __init__(self, artifacts: list[tuple[str, str, str]], location: ServerLocation) -> None:
+        self._artifacts = artifacts
+        self._location = location
 
     @functools.cached_property
-    def _holders(self) -> dict[PurePosixPath, tuple[str, str]]:
-        return {artifact_uri.of(where, self._place): (kind, whose) for kind, whose, where in self._located}
+    def _owners(self) -> dict[PurePosixPath, tuple[str, str]]:
+        return {
+            artifact_uri.normalize(uri, self._location): (kind, identifier)
+            for kind, identifier, uri in self._artifacts
+        }
 
-    def whom(self, key: str) -> str | None:
-        """Return the run, model or version that an artifact belongs to; None where it is nobody's, or a checkpoint."""
-        where = artifact_uri.base(self._place) / key
-        for above in where.parents:
-            kind, whose = self._holders.get(above, ("", ""))
-            passing = kind == "run" and where.relative_to(above).parts[0] == CHECKPOINT
-            if kind in {"run", "model", "version"} and not passing:
-                return f"{kind} {whose}"
+    def owner_of(self, key: str) -> str | None:
+        """Return the run, model or version that an artifact belongs to; None for none, and for a checkpoint."""
+        path = artifact_uri.base(self._location) / key
+        for parent in path.parents:
+            kind, identifier = self._owners.get(parent, ("", ""))
+            is_checkpoint = kind == "run" and path.relative_to(parent).parts[0] == CHECKPOINT_FOLDER
+            if kind in {"run", "model", "version"} and not is_checkpoint:
+                return f"{kind} {identifier}"
         return None

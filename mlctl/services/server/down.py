@@ -1,4 +1,4 @@
-"""Stopping a server."""
+"""Stop a server."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from mlctl.adapters.system import daemon
+from mlctl.adapters.system import daemon, local_servers
 from mlctl.domain.server import StoppedServer
-from mlctl.services.server import server_state
+from mlctl.services.server.server_state import read_state
 
-OTHERS_WITHIN_S = 120.0  # a server that is being started takes no longer
+LOCK_TIMEOUT_S = 120.0  # a start of the same server takes no longer
 
 
-def down(name: str, grace_s: float, state_dir: Path) -> StoppedServer:
+def stop_server(name: str, grace_s: float, state_dir: Path) -> StoppedServer:
     """Stop the server that was started under this name, and no other process.
 
-    Requests in flight have `grace_s` seconds to end; nobody starts one of this name meanwhile. Raises
-    NotFoundError where none was started here.
+    Requests in flight have `grace_s` seconds to finish. No other command can start a server of this name meanwhile.
+    Raises NotFoundError if none was started here.
     """
-    book = server_state.notes(state_dir)
-    server_state.required(book, name)
-    with book.alone(name, OTHERS_WITHIN_S):
-        note = server_state.required(book, name)
-        with contextlib.suppress(OSError):  # a full disk must not keep it up
-            book.write(name, {**note, "grace_s": grace_s})
-        found = server_state.process_of(note)
-        how = daemon.stop(found, grace_s)
-        book.forget(name)
-        book.path(name, ".auth.ini").unlink(missing_ok=True)
-        shutil.rmtree(book.path(name, ".metrics"), ignore_errors=True)
-    return StoppedServer(name, how, found.pid)
+    files = local_servers.server_files(state_dir)
+    read_state(files, name)
+    with files.lock(name, LOCK_TIMEOUT_S):
+        state = read_state(files, name)
+        with contextlib.suppress(OSError):  # a full disk must not prevent the stop
+            files.write(name, {**state, "grace_s": grace_s})
+        process = local_servers.server_process(state)
+        how = daemon.stop(process, grace_s)
+        files.delete(name)
+        files.path(name, ".auth.ini").unlink(missing_ok=True)
+        shutil.rmtree(files.path(name, ".metrics"), ignore_errors=True)
+    return StoppedServer(name, how, process.pid)

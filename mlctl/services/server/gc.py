@@ -1,8 +1,8 @@
-"""Taking away for ever what was deleted, with its artifacts, and nothing that anybody else needs.
+"""Permanently remove deleted runs, experiments and models with their artifacts, and nothing that is still needed.
 
-A user may have chosen an experiment's place (`artifact_location`), and have other things in it. So what is taken
-is a folder that bears the deleted thing's own id, and that nothing living is in; any other is left alone, and
-named.
+A user may have chosen an experiment's artifact location, and may have other files there. So only a folder that is
+named after the deleted item's id, and that holds nothing of an active item, is removed. Any other folder stays, and
+the report names it.
 """
 
 from __future__ import annotations
@@ -13,70 +13,81 @@ from pathlib import Path, PurePosixPath
 
 from mlctl.adapters.database import connection, deleted_items
 from mlctl.adapters.database.deleted_items import DeletedItem
-from mlctl.adapters.storage.artifact_folder import ArtifactFolder, store_of
+from mlctl.adapters.storage.artifact_store import ArtifactFolder, open_artifact_store
 from mlctl.domain.server import GcReport, ServerLocation
 from mlctl.errors import NotFoundError
 from mlctl.services.server import artifact_uri
 
 
-def sweep(place: ServerLocation, really: bool) -> GcReport:
-    """Return what would be freed, or free it.
+def collect_garbage(location: ServerLocation, *, delete: bool) -> GcReport:
+    """Report what can be freed; free it if `delete`.
 
-    Artifacts go first and rows last, so that a sweep that was cut short can be said again.
+    Artifacts are deleted first and rows last, so that the user can repeat a command that was interrupted.
     """
-    if (file := place.backend.sqlite_file) and not file.exists():
-        raise NotFoundError(f"there is no database at {file}", "look at --root, or name --backend")
-    connection.verify(place.backend, upgrade=False)
-    found = deleted_items.deleted(place.backend)
-    occupied = _occupied(found.living, place)
-    served, base = store_of(place), artifact_uri.base(place)
-    objects, size = 0, 0
-    seen: set[PurePosixPath] = set()
+    if (file := location.backend.sqlite_file) and not file.exists():
+        raise NotFoundError(
+            f"there is no database at {file}", "check --root, or name the database: --backend"
+        )
+    connection.check_database(location.backend, upgrade=False)
+    found = deleted_items.find_deleted_items(location.backend)
+    used_paths = _used_paths(found.kept_locations, location)
+    server_store, base = open_artifact_store(location), artifact_uri.base(location)
+    objects, size_bytes = 0, 0
+    counted: set[PurePosixPath] = set()
     left_alone = []
-    for grave in sorted(found.graves, key=lambda one: one.kind == "experiment"):
-        where = _place_of(grave, place)
-        inside = where.is_relative_to(base)
-        known = inside or where.is_absolute()  # another store's bytes are not ours to delete
-        if not known or where.name != grave.id or ".." in where.parts or where in occupied:
-            left_alone.append(f"{grave.location}, of {grave.kind} {grave.id}")
+    for item in sorted(found.items, key=lambda item: item.kind == "experiment"):
+        path = _own_path(item, location)
+        is_in_store = path.is_relative_to(base)
+        is_known = is_in_store or path.is_absolute()  # mlctl does not delete in another store
+        if not is_known or path.name != item.id or ".." in path.parts or path in used_paths:
+            left_alone.append(f"{item.location}, of {item.kind} {item.id}")
             continue
-        store, above = (served, base) if inside else (ArtifactFolder(Path(where.parent)), where.parent)
-        found_here = [
-            one for one in store.sizes(f"{where.relative_to(above)}/") if above / one[0] not in seen
+        store, parent = (
+            (server_store, base) if is_in_store else (ArtifactFolder(Path(path.parent)), path.parent)
+        )
+        artifacts = [
+            (key, size)
+            for key, size in store.sizes(f"{path.relative_to(parent)}/")
+            if parent / key not in counted
         ]
-        seen.update(above / key for key, _ in found_here)
-        objects += len(found_here)
-        size += sum(length for _, length in found_here)
-        if really:
-            store.delete(key for key, _ in found_here)
-    if really:
-        deleted_items.purge(place.backend, found.graves)
+        counted.update(parent / key for key, _ in artifacts)
+        objects += len(artifacts)
+        size_bytes += sum(size for _, size in artifacts)
+        if delete:
+            store.delete(key for key, _ in artifacts)
+    if delete:
+        deleted_items.purge(location.backend, found.items)
     ids = {
-        kind: tuple(one.id for one in found.graves if one.kind == kind)
+        kind: tuple(item.id for item in found.items if item.kind == kind)
         for kind in ("run", "experiment", "model")
     }
     return GcReport(
-        place.backend.shown, ids["run"], ids["experiment"], ids["model"], tuple(found.held), tuple(left_alone),
-        objects, size, really,
-    )  # fmt: skip
+        backend=location.backend.display_uri,
+        runs=ids["run"],
+        experiments=ids["experiment"],
+        models=ids["model"],
+        held=tuple(found.held),
+        left_alone=tuple(left_alone),
+        objects=objects,
+        size_bytes=size_bytes,
+        done=delete,
+    )
 
 
-def _occupied(living: Iterable[str], place: ServerLocation) -> set[PurePosixPath]:
-    """Return every place that something living is at or in: it, and all above it."""
-    occupied: set[PurePosixPath] = set()
-    file = place.backend.sqlite_file
-    for where in (
-        artifact_uri.base(place),
-        *([PurePosixPath(file.resolve())] if file else []),
-        *(artifact_uri.of(one, place) for one in living),
+def _used_paths(uris: Iterable[str], location: ServerLocation) -> set[PurePosixPath]:
+    """Return the paths of the database, of the artifact store and of these artifact locations, with all parents."""
+    database = location.backend.sqlite_file
+    used: set[PurePosixPath] = set()
+    for path in (
+        artifact_uri.base(location),
+        *([PurePosixPath(database.resolve())] if database else []),
+        *(artifact_uri.normalize(uri, location) for uri in uris),
     ):
-        while where not in occupied:
-            occupied.add(where)
-            where = where.parent
-    return occupied
+        used |= {path, *path.parents}
+    return used
 
 
-def _place_of(grave: DeletedItem, place: ServerLocation) -> PurePosixPath:
-    """Return the folder that is a deleted thing's own: a run's and a model's artifacts are in one of its name."""
-    own = grave.location if grave.kind == "experiment" else re.sub(r"/artifacts/?$", "", grave.location)
-    return artifact_uri.of(own, place)
+def _own_path(item: DeletedItem, location: ServerLocation) -> PurePosixPath:
+    """Return the folder that belongs to a deleted item; the artifacts of a run or a model are in a subfolder."""
+    uri = item.location if item.kind == "experiment" else re.sub(r"/artifacts/?$", "", item.location)
+    return artifact_uri.normalize(uri, location)

@@ -1,4 +1,4 @@
-"""Bringing a database's schema up and nothing else: for an init container, before any server starts."""
+"""Migrate a database's schema without starting a server, as an init container does."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import os
 
 from mlctl.adapters.database import connection
 from mlctl.adapters.database import schema as schema_files
-from mlctl.domain.server import Migrated, ServerLocation
+from mlctl.domain.server import MigratedDatabase, ServerLocation
 from mlctl.errors import ChildFailedError
 from mlctl.tracking_server import schema
 from mlctl.tracking_server.server_config import ServerConfig
 
 
-def migrate(place: ServerLocation) -> Migrated:
+def migrate_schema(location: ServerLocation) -> MigratedDatabase:
     """Create or migrate the schema, under the lock that all servers share; return its revision."""
-    connection.verify(place.backend, upgrade=True)
-    if place.backend.password:
-        os.environ["PGPASSWORD"] = place.backend.password  # where libpq looks; MLflow takes only a URI
-    root = place.destination if place.direct else "mlflow-artifacts:/"
-    plan = ServerConfig("migrate", "", "", 0, place.backend.uri, root, None, upgrade=True)
-    if schema.bring_up(plan) != 0:
-        raise ChildFailedError("the schema could not be migrated", "the line above says why")
-    return Migrated(place.backend.shown, schema_files.newest_revision())
+    connection.check_database(location.backend, upgrade=True)
+    if location.backend.password:
+        os.environ["PGPASSWORD"] = location.backend.password  # libpq reads it; MLflow accepts only a URI
+    config = ServerConfig(
+        name="migrate",
+        instance="",
+        host="",
+        port=0,
+        backend_uri=location.backend.uri,
+        artifact_root=location.destination if location.direct else "mlflow-artifacts:/",
+        artifacts_destination=None,
+        upgrade=True,
+    )
+    if schema.migrate(config) != 0:
+        raise ChildFailedError("the schema migration failed", "the log line above says why")
+    return MigratedDatabase(location.backend.display_uri, schema_files.newest_revision())

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before a server starts, each with its line, its fix and its code."""
+"""Check everything that would stop a server from working, before it starts."""
 
 from __future__ import annotations
 
@@ -10,101 +10,80 @@ import ssl
 import uuid
 
 from mlctl.adapters.database import connection
-from mlctl.adapters.system.listener import BACKLOG, is_loopback
-from mlctl.domain.server import Access, ServerLocation
-from mlctl.errors import (
-    BadDataError,
-    NotFoundError,
-    RefusedError,
-    UnreachableError,
-    UsageError,
-)
+from mlctl.adapters.storage.artifact_store import open_artifact_bucket
+from mlctl.adapters.system.listener import is_loopback, open_listener
+from mlctl.domain.server import ServerAccess, ServerLocation
+from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError, UsageError
 
 
-def check(place: ServerLocation, access: Access, create_bucket: bool, upgrade_db: bool) -> socket.socket:
-    """Return a listening socket for a server that can be expected to work; nothing has been started.
+def run_preflight(
+    location: ServerLocation, access: ServerAccess, *, create_bucket: bool, upgrade_db: bool
+) -> socket.socket:
+    """Return a listening socket for a server that can be expected to work. Nothing has been started.
 
-    Raises the first thing that is wrong, cheapest first: access, port, disk, database, bucket.
+    Raises the first problem, and checks the cheapest first: access, port, disk, database, bucket.
     """
-    _guarded(access)
-    sock = _bound(access)
+    _check_access(access)
+    sock = _listen(access)
     try:
-        _writable(place)
-        connection.verify(place.backend, upgrade_db)
-        if place.bucket:
-            from mlctl.adapters.storage.s3 import (
-                S3Storage,  # boto3 takes a third of a second, wanted only here
-            )
-
-            S3Storage(place.bucket, patient=False).verify(create_bucket)
+        _check_writable(location)
+        connection.check_database(location.backend, upgrade=upgrade_db)
+        require_usable_bucket(location, create=create_bucket)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def in_the_clear(access: Access) -> bool:
-    """Whether passwords cross a network unencrypted, as far as this server can tell."""
+def require_usable_bucket(location: ServerLocation, *, create: bool) -> None:
+    """Raise unless artifacts can be stored in the location's bucket, if it has one; `create` a missing bucket."""
+    if location.bucket:
+        open_artifact_bucket(location.bucket, is_probe=True).verify(create=create)
+
+
+def sends_unencrypted_passwords(access: ServerAccess) -> bool:
+    """Return whether passwords cross a network unencrypted, as far as this server can tell."""
     return access.auth and not is_loopback(access.host) and not access.tls_cert
 
 
-def _guarded(access: Access) -> None:
+def _check_access(access: ServerAccess) -> None:
     if not is_loopback(access.host) and not access.auth and not access.insecure:
         raise RefusedError(
-            f"on {access.host} everybody who reaches this machine could read, change and delete everything",
-            "say --auth, or --insecure where something else guards it",
+            f"on {access.host}, everybody who reaches this machine could read, change and delete everything",
+            "add --auth, or --insecure if something else guards the server",
         )
     if bool(access.tls_cert) != bool(access.tls_key):
-        raise UsageError("--tls-cert and --tls-key belong together", "give both")
+        raise UsageError("--tls-cert and --tls-key need each other", "use both")
     if access.tls_cert and access.tls_key:
         for file in (access.tls_cert, access.tls_key):
             if not file.is_file():
-                raise NotFoundError(f"{file} is not there", "name the certificate and its key, in PEM")
+                raise NotFoundError(
+                    f"there is no file {file}", "name the certificate and its key, in PEM format"
+                )
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
                 access.tls_cert, access.tls_key
             )
         except (ssl.SSLError, OSError) as exc:
             raise BadDataError(
-                f"{access.tls_cert} and {access.tls_key} are no certificate and its key ({exc})"
+                f"{access.tls_cert} and {access.tls_key} are not a certificate and its key ({exc})"
             ) from exc
 
 
-def _bound(access: Access) -> socket.socket:
-    """Take the port now, so that nobody else can before the server is there: two may be bound, one listens."""
+def _listen(access: ServerAccess) -> socket.socket:
+    """Return a listening socket: two programs can bind one port, but only one can listen on it."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            access.host,
-            access.port,
-            type=socket.SOCK_STREAM,
-            proto=socket.IPPROTO_TCP,
-            flags=socket.AI_PASSIVE,
-        )[0]
-    except (socket.gaierror, OverflowError) as exc:
-        raise UsageError(f"--host {access.host} --port {access.port} is no address of this machine") from exc
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError as exc:
-        sock.close()
-        if isinstance(exc, PermissionError):
-            raise RefusedError(
-                f"port {access.port} is for the administrator", "take one above 1023: --port"
-            ) from exc
-        if exc.errno == errno.EADDRNOTAVAIL:
-            raise UnreachableError(f"{access.host} is no address of this machine", "look at --host") from exc
-        raise RefusedError(
-            f"port {access.port} on {access.host} is in use", "say --port, or find who has it: ss -ltnp"
-        ) from exc
-    return sock
+        return open_listener(access.host, access.port)
+    except UsageError as exc:
+        if isinstance(exc.__cause__, OSError) and exc.__cause__.errno == errno.EADDRNOTAVAIL:
+            raise UnreachableError(exc.message, "check --host") from exc
+        raise
 
 
-def _writable(place: ServerLocation) -> None:
-    folders = {place.backend.sqlite_file.parent} if place.backend.sqlite_file else set()
-    if not place.bucket:
-        folders.add(place.folder if place.folder.is_dir() else place.root)
+def _check_writable(location: ServerLocation) -> None:
+    folders = {location.backend.sqlite_file.parent} if location.backend.sqlite_file else set()
+    if not location.bucket:
+        folders.add(location.folder if location.folder.is_dir() else location.root)
     for folder in folders:
         probe = folder / f".mlctl-{uuid.uuid4().hex}"
         try:
@@ -115,13 +94,11 @@ def _writable(place: ServerLocation) -> None:
                 os.fsync(file.fileno())
         except OSError as exc:
             verb = "written" if folder.is_dir() else "created"
-            raise RefusedError(f"{folder} cannot be {verb}: {exc.strerror}", _remedy(exc)) from exc
+            full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+            raise RefusedError(
+                f"{folder} cannot be {verb}: {exc.strerror}",
+                "free some disk space" if full else "check --root and its owner",
+            ) from exc
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "free some space"
-    return "look at --root and its owner"

@@ -1,4 +1,4 @@
-"""A backup into an empty database and an empty place for artifacts."""
+"""Restore a backup into an empty database and an empty bucket or folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,73 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.database import connection, dump
-from mlctl.adapters.storage.artifact_folder import store_of
+from mlctl.adapters.storage.artifact_store import open_artifact_store
 from mlctl.domain.server import Backup, ServerLocation
 from mlctl.errors import BadDataError, MlctlError, NotFoundError, RefusedError
 from mlctl.services.server.backup import FORMAT, summary
+from mlctl.services.server.preflight import require_usable_bucket
 
 
-def inspect(file: Path) -> tuple[Backup, dict[str, Any]]:
-    """Return what a backup holds, every byte of it checked. Raises BadDataError where it is torn."""
+def check_restore(location: ServerLocation, file: Path, *, create_bucket: bool = False) -> Backup:
+    """Check everything that `restore_backup` needs, and change nothing; return the backup's summary.
+
+    Raises:
+        BadDataError: The file is damaged, or the artifacts of a backup without artifacts are not the right ones.
+        NotFoundError: There is no such file, or no such bucket and `create_bucket` is false.
+        RefusedError: The database, bucket or folder is not empty, or the database has another schema.
+    """
+    return summary(file, _check(location, file, create_bucket=create_bucket))
+
+
+def restore_backup(location: ServerLocation, file: Path, *, create_bucket: bool = False) -> Backup:
+    """Restore a backup; return its summary. Raises what `check_restore` raises.
+
+    Everything is checked before anything changes. The artifacts come first, because a database must not name
+    artifacts that are missing. If the database fails, the artifacts are deleted again, so that the user can repeat
+    the command.
+    """
+    manifest = _check(location, file, create_bucket=create_bucket)
+    if create_bucket:
+        require_usable_bucket(location, create=True)
+    store = open_artifact_store(location)
+    restored: list[str] = []
+    with tarfile.open(file, "r:") as tar:
+        try:
+            for member in tar:
+                if member.name.startswith("artifacts/"):
+                    restored.append(member.name.removeprefix("artifacts/"))
+                    store.put(restored[-1], tar.extractfile(member))
+            dump.create_schema(location.backend, manifest["revisions"])
+            tables = {name: _table_lines(tar, name) for name in manifest["tables"]}
+            dump.load_rows(location.backend, tables, _moved_bucket(manifest["bucket"], location))
+        except BaseException:
+            with contextlib.suppress(MlctlError):
+                store.delete(restored)
+            raise
+    return summary(file, manifest)
+
+
+def _check(location: ServerLocation, file: Path, *, create_bucket: bool) -> dict[str, Any]:
+    """Check a backup and its destination; return the manifest."""
+    manifest = read_manifest(file)
+    connection.check_database(location.backend, upgrade=True)
+    dump.require_restorable(location.backend, manifest["revisions"], manifest["tables"])
+    try:
+        require_usable_bucket(location, create=False)
+    except NotFoundError:
+        if not create_bucket:
+            raise
+        _check_artifacts(location, manifest, sizes=iter(()))
+    else:
+        _check_artifacts(location, manifest, sizes=open_artifact_store(location).sizes())
+    return manifest
+
+
+def read_manifest(file: Path) -> dict[str, Any]:
+    """Return a backup's manifest after checking every byte of the file; raises BadDataError if it is damaged."""
     if not file.is_file():
-        raise NotFoundError(f"{file} is not there", "name a file that mlctl server-backup has made")
-    seen: dict[str, str] = {}
+        raise NotFoundError(f"there is no file {file}", "name a file that mlctl server-backup wrote")
+    digests: dict[str, str] = {}
     manifest: dict[str, Any] | None = None
     try:
         with tarfile.open(file, "r:") as tar:
@@ -29,98 +85,69 @@ def inspect(file: Path) -> tuple[Backup, dict[str, Any]]:
                 body = tar.extractfile(member)
                 if body is None:
                     raise BadDataError(
-                        f"{file} holds {member.name!r}, which is no file", "it is not a backup"
+                        f"{file} is not a backup: {member.name!r} in it is not a file",
+                        "name a file that mlctl server-backup wrote",
                     )
                 if member.name == "manifest.json":
                     manifest = json.load(body)
                 else:
-                    seen[member.name] = hashlib.file_digest(_Reader(body), "sha256").hexdigest()
+                    digests[member.name] = _sha256(body)
     except (tarfile.TarError, ValueError, EOFError) as exc:
-        raise BadDataError(f"{file} is torn, or is not a backup: {exc}", "take another one") from exc
+        raise BadDataError(f"{file} is damaged, or is not a backup: {exc}", "use another backup") from exc
     if manifest is None:
-        raise BadDataError(f"{file} is torn: its end is missing", "take another one")
+        raise BadDataError(f"{file} is damaged: its end is missing", "use another backup")
     if manifest.get("format") != FORMAT:
         raise BadDataError(
-            f"{file} is of format {manifest.get('format')}", "restore it with the mlctl that made it"
+            f"{file} has the unknown format {manifest.get('format')}",
+            "restore it with the mlctl version that wrote it",
         )
-    wanted = {f"tables/{name}.jsonl": one["sha256"] for name, one in manifest["tables"].items()}
+    expected = {f"tables/{name}.jsonl": entry["sha256"] for name, entry in manifest["tables"].items()}
     if manifest["with_artifacts"]:
-        wanted |= {f"artifacts/{key}": one["sha256"] for key, one in manifest["artifacts"].items()}
-    for name in wanted.keys() | seen.keys():
-        if wanted.get(name) != seen.get(name):
-            raise BadDataError(f"{file} is torn: {name} is not what it was", "take another one")
-    return summary(file, manifest), manifest
+        expected |= {f"artifacts/{key}": entry["sha256"] for key, entry in manifest["artifacts"].items()}
+    for name in expected.keys() | digests.keys():
+        if expected.get(name) != digests.get(name):
+            raise BadDataError(f"{file} is damaged: the checksum of {name} is wrong", "use another backup")
+    return manifest
 
 
-def restore(place: ServerLocation, file: Path) -> Backup:
-    """Restore a backup; return what it held.
-
-    All is checked before anything is changed. Artifacts come first: a database names only what is there; they
-    are taken away again where the database fails, so that the same can be said again. Raises RefusedError where
-    the database or the place for artifacts is not empty or the schema is another, BadDataError for a torn file
-    or artifacts that are not the ones meant.
-    """
-    found, manifest = inspect(file)
-    connection.verify(place.backend, upgrade=True)
-    dump.demand_fit(place.backend, manifest["revisions"], manifest["tables"])
-    store = store_of(place)
-    if manifest["with_artifacts"]:
-        if next(iter(store.sizes()), None) is not None:
-            raise RefusedError(f"{place.destination} is not empty", "restore into an empty bucket or folder")
-    else:
-        _compare(place, manifest)
-    put: list[str] = []
-    with tarfile.open(file, "r:") as tar:
-        try:
-            for member in tar:
-                if member.name.startswith("artifacts/"):
-                    put.append(member.name.removeprefix("artifacts/"))
-                    store.put(put[-1], tar.extractfile(member))
-            dump.create_schema(place.backend, manifest["revisions"])
-            tables = {name: _lines(tar, name) for name in manifest["tables"]}
-            dump.load(place.backend, tables, _moved(manifest["bucket"], place))
-        except BaseException:
-            with contextlib.suppress(MlctlError):
-                store.delete(put)
-            raise
-    return found
+def _moved_bucket(bucket: str | None, location: ServerLocation) -> tuple[str, str] | None:
+    """Return the old and the new URI of a bucket to which clients wrote directly; None if it is the same."""
+    destination = location.bucket.uri if location.bucket else "mlflow-artifacts:"
+    return (bucket, destination) if bucket and bucket != destination else None
 
 
-def _moved(bucket: str | None, place: ServerLocation) -> tuple[str, str] | None:
-    """Return what clients that wrote to the bucket themselves have named, and its name now: the server's, or a bucket."""
-    now = place.bucket.uri if place.bucket else "mlflow-artifacts:"
-    return (bucket, now) if bucket and bucket != now else None
-
-
-def _lines(tar: tarfile.TarFile, table: str) -> Iterator[bytes]:
+def _table_lines(tar: tarfile.TarFile, table: str) -> Iterator[bytes]:
     body = tar.extractfile(f"tables/{table}.jsonl")
     assert body
     yield from body
 
 
-def _compare(place: ServerLocation, manifest: dict[str, Any]) -> None:
-    """Look whether the artifacts, which have a backup of their own, are those that the database means."""
-    store = store_of(place)
-    present = dict(store.sizes())
-    for key, wanted in manifest["artifacts"].items():
-        if present.get(key) != wanted["bytes"]:
-            raise BadDataError(f"{place.destination} has no {key} as it was", "restore the artifacts first")
-        if hashlib.file_digest(_Reader(store.open(key)), "sha256").hexdigest() != wanted["sha256"]:
-            raise BadDataError(
-                f"{key} in {place.destination} is not what it was", "restore the artifacts first"
+def _check_artifacts(
+    location: ServerLocation, manifest: dict[str, Any], *, sizes: Iterator[tuple[str, int]]
+) -> None:
+    """Check that the destination is empty, or has exactly the artifacts of a backup that holds none."""
+    if manifest["with_artifacts"]:
+        if next(sizes, None) is not None:
+            raise RefusedError(
+                f"{location.destination} is not empty", "restore into an empty bucket or folder"
             )
+        return
+    store, found = open_artifact_store(location), dict(sizes)
+    for key, entry in manifest["artifacts"].items():
+        if key not in found:
+            problem = "is missing"
+        elif found[key] != entry["bytes"] or _sha256(store.open(key)) != entry["sha256"]:
+            problem = "has other content"
+        else:
+            continue
+        raise BadDataError(
+            f"{key} {problem} in {location.destination}", "restore the artifacts first, from their own backup"
+        )
 
 
-class _Reader:
-    """What hashlib asks of a file, of a body that has less."""
-
-    def __init__(self, body: Any) -> None:
-        self.body = body
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:
-        chunk = self.body.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+def _sha256(body: Any) -> str:
+    """Return the SHA-256 of a readable, which need not have the methods that `hashlib.file_digest` calls."""
+    digest = hashlib.sha256()
+    while chunk := body.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,42 +1,47 @@
-"""Looking at servers: their process, their database, and what they hold."""
+"""Report the state of servers: their process, their database, and the number of rows in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.system import local_servers
 from mlctl.domain.server import ServerList, TrackingServer
-from mlctl.services.server import server_state
 from mlctl.services.server.logs import errors_in
+from mlctl.services.server.server_state import (
+    read_readiness,
+    read_row_counts,
+    read_state,
+    to_tracking_server,
+)
 
 
-def status(name: str, state_dir: Path) -> TrackingServer:
-    """Return a server as it is now; raises NotFoundError where none of that name was started here."""
-    return _status(server_state.required(server_state.notes(state_dir), name))
+def server_status(name: str, state_dir: Path) -> TrackingServer:
+    """Return the state of a server now; raises NotFoundError if none of this name was started here."""
+    return _status(read_state(local_servers.server_files(state_dir), name))
 
 
-def status_of_all(state_dir: Path) -> ServerList:
+def all_server_statuses(state_dir: Path) -> ServerList:
     """Return every server that was started here and not stopped."""
-    book = server_state.notes(state_dir)
-    found = [note for name in book.names() if (note := book.read(name))]
-    return ServerList(tuple(_status(note) for note in found))
+    files = local_servers.server_files(state_dir)
+    states = [state for name in files.names() if (state := files.read(name))]
+    return ServerList(tuple(_status(state) for state in states))
 
 
-def _status(note: dict[str, Any]) -> TrackingServer:
-    process = server_state.process_of(note)
-    errors = errors_in(Path(note["log"]))
-    if not process.alive():
-        return server_state.described(note, "gone", errors=errors)
-    said = server_state.ready(note)
-    if not said or not said["ready"]:
-        return server_state.described(note, "not ready", errors=errors, memory_mb=process.memory_mb())
-    counts = server_state.ask(note, "/mlctl/status", as_user=True)
-    return server_state.described(
-        note,
+def _status(state: dict[str, Any]) -> TrackingServer:
+    process = local_servers.server_process(state)
+    errors = errors_in(Path(state["log"]))
+    if not process.is_alive():
+        return to_tracking_server(state, "gone", errors=errors)
+    readiness = read_readiness(state)
+    if not readiness or not readiness["ready"]:
+        return to_tracking_server(state, "not ready", errors=errors, memory_mb=process.memory_mb())
+    return to_tracking_server(
+        state,
         "up",
-        began_at=process.started,
-        mlflow=said["mlflow"],
-        counts=counts if counts and "runs" in counts else None,
+        started_at=process.started,
+        mlflow=readiness["mlflow"],
+        counts=read_row_counts(state),
         memory_mb=process.memory_mb(),
         errors=errors,
     )

@@ -1,4 +1,4 @@
-"""Starting a server: checked first, healthy before the command returns, nothing left where it fails."""
+"""Start a server: check everything first, wait until it is healthy, and leave nothing behind if it fails."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.database import connection
-from mlctl.adapters.system import daemon
+from mlctl.adapters.system import daemon, local_servers
 from mlctl.adapters.system.state_files import StateFiles
-from mlctl.domain.server import Access, Adoption, ServerLocation, TrackingServer
+from mlctl.domain.server import Adoption, ServerAccess, ServerLocation, TrackingServer
 from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
-from mlctl.services.server import adopt_artifacts, auth, preflight, server_state
+from mlctl.services.server import adopt_artifacts, auth
+from mlctl.services.server.auth import BasicAuth
 from mlctl.services.server.logs import errors_in
-from mlctl.services.server.server_location import as_note
+from mlctl.services.server.preflight import run_preflight
+from mlctl.services.server.server_location import location_to_state
+from mlctl.services.server.server_state import read_readiness, to_tracking_server
 from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
 
-HEALTHY_WITHIN_S = 120.0
+START_TIMEOUT_S = 120.0
 SECRETS = (
     "PGPASSWORD",
     "AWS_ACCESS_KEY_ID",
@@ -31,6 +34,7 @@ SECRETS = (
     "MLFLOW_FLASK_SERVER_SECRET_KEY",
 )
 NOT_INHERITED = (
+    *SECRETS,
     "MLFLOW_TRACKING_URI",
     "MLFLOW_REGISTRY_URI",
     "MLFLOW_BACKEND_STORE_URI",
@@ -42,217 +46,246 @@ NOT_INHERITED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """What a server shall be, beside where it keeps things and who may reach it."""
+    """The options of a server beside its location and its access.
+
+    Attributes:
+        adoption: Artifacts of local clients to move behind the server before it starts.
+        typed_location_keys: Which of root, backend and bucket the user typed. A server that already runs under
+            this name must agree with them.
+    """
 
     name: str = "main"
     workers: int = 4
     foreground: bool = False
     supervise: bool = False
-    metrics: bool = False
+    metrics: bool = True
     create_bucket: bool = False
     upgrade_db: bool = False
     admin_password_file: str | None = None
     adoption: Adoption | None = None
-    stated: frozenset[str] = frozenset()  # what of root, backend and bucket was typed
+    typed_location_keys: frozenset[str] = frozenset()
 
 
-def up(place: ServerLocation, access: Access, wish: ServerOptions, state_dir: Path) -> TrackingServer:
-    """Start a server and return it healthy; one of that name that runs already is returned as it is.
-
-    What the wish adopts is moved when everything was found to be well, just before the server starts.
-    In the foreground this process becomes the server. Raises what the preflight finds, ChildFailedError where
-    the server ends before it is healthy, RefusedError where the one that runs is not the one that was asked
-    for, and UnreachableError where it is not ready.
-    """
-    book = server_state.notes(state_dir)
-    with book.alone(wish.name, HEALTHY_WITHIN_S):
-        adoption = wish.adoption if wish.adoption and wish.adoption.movable else None
-        if adoption:
-            adopt_artifacts.demand_quiet(place, adoption, state_dir)
-        note = book.read(wish.name)
-        if note and server_state.process_of(note).alive():
-            # what is to be adopted is not in its database, or it would have been refused above
-            return _found(note, place, access, wish.stated | ({"backend"} if adoption else set()))
-        sock = preflight.check(place, access, wish.create_bucket, wish.upgrade_db)
-        book.forget(wish.name)  # a stale one: its process is gone, or its pid is another program's
-        config = book.path(wish.name, ".auth.ini")
-        admin = auth.prepare(place, access, wish.admin_password_file, config, wish.foreground)
-        if adoption:  # not before all the rest is known to be well
-            adopt_artifacts.adopt(place, adoption)
-        plan = _plan(place, access, wish, sock, book.path(wish.name), admin)
-        note = _note(place, access, plan, book.path(wish.name, ".log"))
-        if wish.foreground:
-            _become(plan, note, book, admin)
-        return _healthy(plan, note, book, sock, place, admin)
-
-
-def _found(
-    note: dict[str, Any], place: ServerLocation, access: Access, stated: frozenset[str]
+def start_server(
+    location: ServerLocation, access: ServerAccess, options: ServerOptions, state_dir: Path
 ) -> TrackingServer:
-    """Return the server that runs under this name already, where it is what was asked for."""
-    kept, wanted = note["place"], as_note(place)
-    differ = [
-        f"{key} {kept[key] or 'none'}, not {wanted[key] or 'none'}"
+    """Start a server and return it healthy; a server that already runs under this name is returned as it is.
+
+    An adoption happens just before the server starts, after all checks have passed. In the foreground, this process
+    becomes the server.
+
+    Raises:
+        RefusedError: The server that already runs is not the one that these options describe.
+        UnreachableError: The server that already runs is not ready, or the new one is not healthy in time.
+        ChildFailedError: The server ended before it was healthy.
+        MlctlError: What the preflight checks raise.
+    """
+    files = local_servers.server_files(state_dir)
+    with files.lock(options.name, START_TIMEOUT_S):
+        adoption = options.adoption if options.adoption and options.adoption.movable else None
+        if adoption:
+            adopt_artifacts.require_no_writers(location, adoption, state_dir)
+        state = files.read(options.name)
+        if state and local_servers.server_process(state).is_alive():
+            # its database is another one than the adoption's: otherwise the line above has raised
+            keys = options.typed_location_keys | ({"backend"} if adoption else set())
+            return _running_server(state, location, access, keys=keys)
+        sock = run_preflight(
+            location, access, create_bucket=options.create_bucket, upgrade_db=options.upgrade_db
+        )
+        files.delete(options.name)  # its process is gone, or its pid belongs to another program
+        basic_auth = auth.prepare_basic_auth(
+            location,
+            access,
+            password_file=options.admin_password_file,
+            config=files.path(options.name, ".auth.ini"),
+            foreground=options.foreground,
+        )
+        if adoption:  # everything else has been checked
+            adopt_artifacts.adopt(location, adoption)
+        config = _server_config(
+            location, access, options, sock=sock, state_file=files.path(options.name), basic_auth=basic_auth
+        )
+        state = _new_state(location, access, config, log=files.path(options.name, ".log"))
+        if options.foreground:
+            _become_server(config, state, files, basic_auth)
+        return _start(config, state, files, sock=sock, location=location, basic_auth=basic_auth)
+
+
+def _running_server(
+    state: dict[str, Any], location: ServerLocation, access: ServerAccess, *, keys: frozenset[str]
+) -> TrackingServer:
+    """Return the server that already runs under this name, if it agrees with these keys of the location."""
+    running, wanted = state["place"], location_to_state(location)
+    differences = [
+        f"{key} {running[key] or 'none'}, not {wanted[key] or 'none'}"
         for key in ("root", "backend", "bucket")
-        if key in stated and kept[key] != wanted[key]
+        if key in keys and running[key] != wanted[key]
     ]
-    if access.auth and not note["auth"]:
-        differ.append("no users and passwords, not --auth")
-    if differ:
+    if access.auth and not state["auth"]:
+        differences.append("no authentication, not --auth")
+    if differences:
         raise RefusedError(
-            f"{note['name']} is up already at {note['url']}, with {'; with '.join(differ)}",
-            "take another --name, or stop it first: mlctl server-down",
+            f"{state['name']} is up already at {state['url']}, with {'; with '.join(differences)}",
+            "choose another --name, or stop that server first: mlctl server-down",
         )
-    said = server_state.ready(note)
-    if not said or not said["ready"]:
-        trouble = (said or {}).get("trouble", "it does not answer")
+    readiness = read_readiness(state)
+    if not readiness or not readiness["ready"]:
+        problem = (readiness or {}).get("trouble", "it does not answer")
         raise UnreachableError(
-            f"{note['name']} runs at {note['url']}, pid {note['pid']}, and is not ready: {trouble}",
-            f"mlctl server-logs --name {note['name']}; it may be starting, or mlctl server-down first",
+            f"{state['name']} runs at {state['url']}, pid {state['pid']}, and is not ready: {problem}",
+            f"it may be starting: mlctl server-logs --name {state['name']}; or stop it first: mlctl server-down",
         )
-    return server_state.described(note, "up", already=True)
+    return to_tracking_server(state, "up", already_running=True)
 
 
-def print_env(server: TrackingServer) -> str:
-    """Return the line that `eval` takes."""
-    return f"export MLFLOW_TRACKING_URI={server.url}"
-
-
-def _plan(
-    place: ServerLocation,
-    access: Access,
-    wish: ServerOptions,
+def _server_config(
+    location: ServerLocation,
+    access: ServerAccess,
+    options: ServerOptions,
+    *,
     sock: socket.socket,
-    note: Path,
-    admin: auth.Admin | None,
+    state_file: Path,
+    basic_auth: BasicAuth | None,
 ) -> ServerConfig:
     settings = {"MLFLOW_SERVER_ALLOWED_HOSTS": auth.allowed_hosts(access)}
     if access.cors_origins:
         settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(access.cors_origins)
-    if place.bucket and place.bucket.endpoint_url:
-        settings["MLFLOW_S3_ENDPOINT_URL"] = place.bucket.endpoint_url
-    if place.bucket and place.bucket.region:
-        settings["AWS_DEFAULT_REGION"] = place.bucket.region
+    if location.bucket and location.bucket.endpoint_url:
+        settings["MLFLOW_S3_ENDPOINT_URL"] = location.bucket.endpoint_url
+    if location.bucket and location.bucket.region:
+        settings["AWS_DEFAULT_REGION"] = location.bucket.region
     secrets = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
-    if place.backend.password:
-        secrets["PGPASSWORD"] = place.backend.password
-    metrics = None
-    if wish.metrics:
-        folder = note.with_suffix(".metrics")
+    if location.backend.password:
+        secrets["PGPASSWORD"] = location.backend.password
+    metrics_dir = None
+    if options.metrics:
+        folder = state_file.with_suffix(".metrics")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        metrics = str(folder)
+        metrics_dir = str(folder)
     return ServerConfig(
-        name=wish.name,
+        name=options.name,
         instance=uuid.uuid4().hex,
         host=access.host,
         port=sock.getsockname()[1],
-        backend_uri=place.backend.uri,
-        artifact_root=place.destination if place.direct else "mlflow-artifacts:/",
-        artifacts_destination=None if place.direct else place.destination,
-        workers=wish.workers,
+        backend_uri=location.backend.uri,
+        artifact_root=location.destination if location.direct else "mlflow-artifacts:/",
+        artifacts_destination=None if location.direct else location.destination,
+        workers=options.workers,
         socket_fd=sock.fileno(),
-        auth_config=str(admin.config) if admin else None,
+        auth_config=str(basic_auth.config) if basic_auth else None,
         tls_cert=str(access.tls_cert.resolve()) if access.tls_cert else None,
         tls_key=str(access.tls_key.resolve()) if access.tls_key else None,
-        metrics_dir=metrics,
-        supervise=wish.supervise,
-        upgrade=wish.upgrade_db,
-        note=str(note),
-        told=str(note),
+        metrics_dir=metrics_dir,
+        supervise=options.supervise,
+        upgrade=options.upgrade_db,
+        state_file=str(state_file),
+        deleted_at_exit=str(state_file),
         settings={name: value for name, value in settings.items() if value},
-        secrets={**secrets, **(admin.secrets if admin else {})},
+        secrets={**secrets, **(basic_auth.secrets if basic_auth else {})},
     )
 
 
-def _note(place: ServerLocation, access: Access, plan: ServerConfig, log: Path) -> dict[str, Any]:
-    scheme = "https" if plan.tls_cert else "http"
+def _new_state(
+    location: ServerLocation, access: ServerAccess, config: ServerConfig, *, log: Path
+) -> dict[str, Any]:
+    """Return the content of the state file, without the process."""
+    scheme = "https" if config.tls_cert else "http"
     host = auth.public_host(access)
-    local = "127.0.0.1" if access.host in auth.ANYWHERE else host
+    local_host = "127.0.0.1" if access.host in auth.ANY_HOST else host
     return {
-        "name": plan.name,
-        "instance": plan.instance,
-        "url": f"{scheme}://{host}:{plan.port}",
-        "local_url": f"{scheme}://{local}:{plan.port}",
+        "name": config.name,
+        "instance": config.instance,
+        "url": f"{scheme}://{host}:{config.port}",
+        "local_url": f"{scheme}://{local_host}:{config.port}",
         "log": str(log),
-        "place": as_note(place),
-        "artifacts": place.destination,
-        "workers": plan.workers,
+        "place": location_to_state(location),
+        "artifacts": location.destination,
+        "workers": config.workers,
         "auth": access.auth,
     }
 
 
-def _healthy(
-    plan: ServerConfig,
-    note: dict[str, Any],
-    book: StateFiles,
+def _start(
+    config: ServerConfig,
+    state: dict[str, Any],
+    files: StateFiles,
+    *,
     sock: socket.socket,
-    place: ServerLocation,
-    admin: auth.Admin | None,
+    location: ServerLocation,
+    basic_auth: BasicAuth | None,
 ) -> TrackingServer:
-    log = Path(note["log"])
-    before = log.stat().st_size if log.exists() else 0
-    child = daemon.spawn(
+    log = Path(state["log"])
+    log_size = log.stat().st_size if log.exists() else 0
+    process = daemon.spawn(
         [sys.executable, "-m", "mlctl.tracking_server"],
         log,
-        plan.to_json(),
-        hidden=(*SECRETS, *NOT_INHERITED),
+        stdin=config.to_json(),
+        drop_variables=NOT_INHERITED,
         descriptors=(sock.fileno(),),
     )
     sock.close()
-    note |= child.as_note()
+    state |= process.to_state()
     try:
-        book.write(plan.name, note)
-        said = _awaited(note, child, before)
+        files.write(config.name, state)
+        readiness = _wait_until_ready(state, process, log_size)
     except BaseException:
-        daemon.stop(child, 2)
-        book.forget(plan.name)
+        daemon.stop(process, 2)
+        files.delete(config.name)
         raise
-    return server_state.described(
-        note,
+    return to_tracking_server(
+        state,
         "up",
-        began_at=said["began"],
-        mlflow=said["mlflow"],
-        strays=connection.strays(place.backend),
-        admin_password=admin.generated if admin else None,
-        remark=auth.UNUSED if admin and admin.unused else "",
+        started_at=readiness["began"],
+        mlflow=readiness["mlflow"],
+        local_experiments=connection.list_stray_experiments(location.backend),
+        admin_password=basic_auth.generated_password if basic_auth else None,
+        warning=auth.UNUSED_PASSWORD_FILE if basic_auth and basic_auth.has_unused_password_file else "",
     )
 
 
-def _awaited(note: dict[str, Any], child: daemon.DaemonProcess, before: int) -> dict[str, Any]:
-    """Return what /ready says once it is; the log's errors after byte `before` say why it never is."""
-    log = Path(note["log"])
-    until = time.monotonic() + HEALTHY_WITHIN_S
-    while not (said := server_state.ready(note)) or not said["ready"]:
-        if not child.alive():
-            told = errors_in(log, before)
-            if told and CANNOT_LISTEN in told[-1]:
+def _wait_until_ready(state: dict[str, Any], process: daemon.DaemonProcess, log_size: int) -> dict[str, Any]:
+    """Return what /ready answers once the server is ready; raise the log's last error if the server ends.
+
+    Only errors after byte `log_size` of the log count: what precedes is another server's.
+    """
+    log = Path(state["log"])
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not (readiness := read_readiness(state)) or not readiness["ready"]:
+        if not process.is_alive():
+            errors = errors_in(log, log_size)
+            if errors and CANNOT_LISTEN in errors[-1]:
                 raise RefusedError(
-                    f"the port of {note['local_url']} was taken meanwhile", "say --port, or find who has it"
+                    f"another program has taken the port of {state['local_url']} meanwhile",
+                    "choose another --port, or find the program: ss -ltnp",
                 )
-            because = f": {told[-1]}" if told else ""
-            raise ChildFailedError(f"the server ended at once{because}", f"the whole story: {log}")
-        if time.monotonic() > until:
+            reason = f": {errors[-1]}" if errors else ""
+            raise ChildFailedError(f"the server ended right after its start{reason}", f"read its log: {log}")
+        if time.monotonic() > deadline:
             raise UnreachableError(
-                f"the server was not healthy after {HEALTHY_WITHIN_S:.0f} s", f"look at {log}"
+                f"the server was not healthy after {START_TIMEOUT_S:.0f} s", f"read its log: {log}"
             )
         time.sleep(0.05)
-    return said
+    return readiness
 
 
-def _become(plan: ServerConfig, note: dict[str, Any], book: StateFiles, admin: auth.Admin | None) -> None:
-    me = daemon.myself()
-    note |= {**me.as_note(), "log": "the container's or terminal's own"}
-    book.write(plan.name, note)
-    assert plan.socket_fd is not None
-    if admin and admin.unused:
-        print(auth.UNUSED, file=sys.stderr)
-    print(f"{note['url']} in the foreground, pid {me.pid}", file=sys.stderr, flush=True)
-    daemon.replace_self(
+def _become_server(
+    config: ServerConfig, state: dict[str, Any], files: StateFiles, basic_auth: BasicAuth | None
+) -> None:
+    """Replace this process by the server; this function does not return."""
+    process = daemon.current_process()
+    state |= {**process.to_state(), "log": "the container's or terminal's own"}
+    files.write(config.name, state)
+    assert config.socket_fd is not None
+    if basic_auth and basic_auth.has_unused_password_file:
+        print(auth.UNUSED_PASSWORD_FILE, file=sys.stderr)
+    print(f"{state['url']} in the foreground, pid {process.pid}", file=sys.stderr, flush=True)
+    daemon.exec_program(
         [sys.executable, "-m", "mlctl.tracking_server"],
-        plan.to_json(),
-        (*SECRETS, *NOT_INHERITED),
-        (plan.socket_fd,),
+        stdin=config.to_json(),
+        drop_variables=NOT_INHERITED,
+        descriptors=(config.socket_fd,),
     )

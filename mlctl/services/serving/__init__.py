@@ -1,1 +1,1 @@
-"""Models at work: endpoints, their keys, and asking for predictions."""
+"""Serve models: endpoints, API keys, and exports for other platforms."""

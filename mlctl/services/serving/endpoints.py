@@ -1,111 +1,95 @@
-"""The endpoints of this machine: which there are, what they log, and ending them."""
+"""The endpoints of this machine: list them, read their logs, and stop them."""
 
 from __future__ import annotations
 
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.system import daemon, log_tail
 from mlctl.adapters.system.daemon import DaemonProcess
+from mlctl.adapters.system.http import HttpClient, HttpError
 from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.serving import Endpoint, EndpointList, StoppedEndpoint
 from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.settings import Settings
 
-ANSWER_WITHIN_S = 2.0
-DRAIN_WITHIN_S = 40.0
+HEALTH_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 40.0
+STATE_FIELDS = ("name", "url", "pid", "log", "model_uri", "model", "version")
 
 
-def notes(settings: Settings) -> StateFiles:
-    """Return where endpoints are noted."""
+def endpoint_states(settings: Settings) -> StateFiles:
+    """Return the state files of endpoints."""
     return StateFiles(settings.state_dir / "endpoints")
 
 
-def listed(settings: Settings) -> EndpointList:
-    """Return every endpoint that runs; one whose process is gone is shown once, and forgotten."""
-    book = notes(settings)
-    found = []
-    for name in book.names():
-        if (note := book.read(name)) is None:
+def list_endpoints(settings: Settings) -> EndpointList:
+    """Return every endpoint. One whose process has ended is listed once more, and then forgotten."""
+    states = endpoint_states(settings)
+    endpoints = []
+    for name in states.names():
+        if (state := states.read(name)) is None:
             continue
-        alive = process_of(note).alive()
-        found.append(described(note, ("ready" if answers(note) else "not ready") if alive else "gone"))
-        if not alive:
-            book.forget(name)
-    return EndpointList(tuple(found))
+        if DaemonProcess.from_state(state).is_alive():
+            status = "ready" if _is_healthy(state["url"]) else "not ready"
+        else:
+            status = "gone"
+            states.delete(name)
+        endpoints.append(Endpoint(status=status, **{field: state[field] for field in STATE_FIELDS}))
+    return EndpointList(tuple(endpoints))
 
 
-def stop(settings: Settings, name: str) -> StoppedEndpoint:
-    """End an endpoint: its requests are answered first. Raises NotFoundError."""
-    book = notes(settings)
-    note = _required(book, name)
-    how = daemon.stop(process_of(note), DRAIN_WITHIN_S)
-    book.forget(name)
+def stop_endpoint(settings: Settings, name: str) -> StoppedEndpoint:
+    """Stop an endpoint after it has answered its open requests. Raises NotFoundError."""
+    states = endpoint_states(settings)
+    state = _require_state(states, name)
+    how = daemon.stop(DaemonProcess.from_state(state), STOP_TIMEOUT_S)
+    states.delete(name)
     return StoppedEndpoint(name, how)
 
 
-def tail(settings: Settings, name: str, lines: int) -> list[str]:
-    """Return the last lines of an endpoint's log; raises NotFoundError."""
-    return log_tail.last_lines(_log(settings, name), lines)
+def last_log_lines(settings: Settings, name: str, count: int) -> list[str]:
+    """Return the last lines of an endpoint's log. Raises NotFoundError."""
+    return log_tail.last_lines(_log_file(settings, name), count)
 
 
-def follow(settings: Settings, name: str) -> Iterator[str]:
-    """Yield what an endpoint adds to its log, until it is gone."""
-    book = notes(settings)
-
-    def alive() -> bool:
-        note = book.read(name)
-        return note is not None and process_of(note).alive()
-
-    return log_tail.added(_log(settings, name), alive)
+def follow_log(settings: Settings, name: str) -> Iterator[str]:
+    """Yield the lines that an endpoint adds to its log, until it ends."""
+    return log_tail.follow(_log_file(settings, name), lambda: is_running(endpoint_states(settings), name))
 
 
-def process_of(note: Mapping[str, Any]) -> DaemonProcess:
-    """Return the noted process."""
-    return DaemonProcess.noted(note)
+def is_running(states: StateFiles, name: str) -> bool:
+    """Return whether an endpoint of this name runs."""
+    state = states.read(name)
+    return state is not None and DaemonProcess.from_state(state).is_alive()
 
 
-def described(note: Mapping[str, Any], status: str) -> Endpoint:
-    """Return a noted endpoint as a value."""
-    fields = {name: note[name] for name in ("name", "url", "pid", "log", "model_uri", "model", "version")}
-    return Endpoint(status=status, **fields)
-
-
-def answers(note: Mapping[str, Any]) -> bool:
-    """Whether an endpoint of this machine answers its health check."""
-    context = ssl.create_default_context()
-    context.check_hostname = False  # this machine is asked, by its address
-    context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+def _is_healthy(url: str) -> bool:
     try:
-        with opener.open(note["url"] + "/health", timeout=ANSWER_WITHIN_S) as reply:
-            return bool(reply.status == 200)
-    except (OSError, urllib.error.URLError):
+        client = HttpClient(url, timeout_s=HEALTH_TIMEOUT_S, is_local=True)
+        return client.request("GET", "/health").status_code == 200
+    except HttpError:
         return False
 
 
-def _required(book: StateFiles, name: str) -> dict[str, Any]:
-    note = book.read(name)
-    if note is None:
-        known = book.names()
-        hint = did_you_mean(name, known) or f"there are: {', '.join(known) or 'none'}"
+def _require_state(states: StateFiles, name: str) -> Mapping[str, Any]:
+    state = states.read(name)
+    if state is None:
+        names = states.names()
+        hint = did_you_mean(name, names) or f"endpoints: {', '.join(names) or 'none'}"
         raise NotFoundError(f"there is no endpoint {name!r} on this machine", hint)
-    return note
+    return state
 
 
-def _log(settings: Settings, name: str) -> Path:
-    book = notes(settings)
-    note = book.read(name)
-    log = Path(note["log"]) if note and note["log"] else book.path(name, ".log")
+def _log_file(settings: Settings, name: str) -> Path:
+    states = endpoint_states(settings)
+    state = states.read(name)
+    log = Path(state["log"]) if state and state["log"] else states.path(name, ".log")
     if not log.is_file():
-        _required(book, name)
+        _require_state(states, name)
         raise NotFoundError(
-            f"{name} writes no log: it runs in the foreground", "look at the terminal it was started in"
+            f"{name} has no log file, because it runs in the foreground",
+            "see the terminal in which it was started",
         )
     return log

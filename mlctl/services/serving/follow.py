@@ -1,7 +1,7 @@
-"""Following a registered model: a line of JSON on stdout whenever MODEL means another version.
+"""Follow a registered model: print a line of JSON on stdout when MODEL means another version.
 
-The child of an endpoint that was started with --watch: it holds MLflow, so that the endpoint need not. It ends
-when its stdin does.
+`mlctl serve --watch` runs this as a child of the endpoint, so that the endpoint need not import MLflow. It ends when
+its stdin is closed.
 """
 
 from __future__ import annotations
@@ -13,29 +13,32 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlctl import settings as configuration
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import MlctlError
-from mlctl.services.models.fetch import located
-from mlctl.services.models.select import resolve
+from mlctl.services.models.fetch import fetch_model
+from mlctl.services.models.select import resolve_model
 
-EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 def follow(model: str, version: str, scratch: Path) -> None:
-    """Look once a second; what fails is said once, and looked at again."""
+    """Poll the registry once a second. Report a failure once, and continue to poll."""
     settings = configuration.load()
-    said = ""
-    while not select.select([sys.stdin], [], [], EVERY_S)[0]:
+    reported = ""
+    while not select.select([sys.stdin], [], [], POLL_INTERVAL_S)[0]:
+        # a store that was opened earlier would keep reading a database file that has been replaced
+        store = TrackingStore(settings.tracking_uri)
         try:
-            if (found := resolve(settings, model).version or "") == version:
+            if (newest := resolve_model(store, model).version or "") == version:
                 continue
-            serving = located(settings, model, scratch)
+            served = fetch_model(store, model, scratch)
         except MlctlError as error:
-            if error.message != said:
-                said = error.message
-                print(f"the registry cannot be followed for now: {said}", file=sys.stderr, flush=True)
+            if error.message != reported:
+                reported = error.message
+                print(f"the registry cannot be read at the moment: {reported}", file=sys.stderr, flush=True)
             continue
-        said, version = "", found
-        print(json.dumps(asdict(serving)), flush=True)
+        reported, version = "", newest
+        print(json.dumps(asdict(served)), flush=True)
 
 
 if __name__ == "__main__":

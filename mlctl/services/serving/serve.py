@@ -1,4 +1,4 @@
-"""Serving a model: everything that can be refused is refused first, and nothing is left running where it fails."""
+"""Serve a model. All checks come first, and a failure leaves no process and no files behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlctl.adapters.system import daemon
@@ -20,17 +20,39 @@ from mlctl.adapters.system import listener as listening
 from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.serving import Endpoint
 from mlctl.errors import BadDataError, ChildFailedError, NotFoundError, RefusedError, UsageError
-from mlctl.services.serving import endpoints, keys
-from mlctl.serving.endpoint_spec import Serving, Spec
+from mlctl.services.serving.endpoints import endpoint_states, is_running
+from mlctl.services.serving.keys import read_keys
+from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
 from mlctl.settings import Settings
 
-READY_WITHIN_S = 150.0
-FOLLOWED_NOT = re.compile(r"(runs|models|s3|file|https?):/|[./~]")
+READY_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 5
+UNVERSIONED_MODEL = re.compile(r"(runs|models|s3|file|https?):/|[./~]")  # it cannot be followed with --watch
+SERVING_COMMAND = [sys.executable, "-m", "mlctl.serving"]
+FOLLOW_COMMAND = (sys.executable, "-m", "mlctl.services.serving.follow")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EndpointOptions:
-    """What an endpoint shall be."""
+    """The options of an endpoint.
+
+    Attributes:
+        model: MODEL, as the user typed it.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        workers: Number of worker processes.
+        key_file: API key file; None accepts every client.
+        tls_cert: Certificate in PEM format.
+        tls_key: Private key of the certificate.
+        metrics: Serve Prometheus metrics.
+        max_body: Largest request body in bytes.
+        timeout_s: Seconds for a request's body, and for the model's answer.
+        allowed_hosts: Further Host names that clients may use.
+        insecure: Accept every client, even on an address that other machines reach.
+        watch: Serve each version that is promoted later.
+        detach: Run in the background.
+        name: Name of the endpoint; None derives it from the model.
+    """
 
     model: str
     host: str = "127.0.0.1"
@@ -42,35 +64,55 @@ class EndpointOptions:
     metrics: bool = True
     max_body: int = 10_000_000
     timeout_s: float = 30.0
-    allow_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     insecure: bool = False
     watch: bool = False
     detach: bool = False
     name: str | None = None
 
 
-def serve(settings: Settings, wish: EndpointOptions) -> Endpoint:
-    """Serve a model; return its endpoint where it is detached, and never where it is not.
+def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
+    """Serve a model. Return its endpoint if `detach` is set; otherwise become the endpoint and never return.
 
-    Raises RefusedError for a port or a name in use and for an open address without keys, ChildFailedError where
-    the model cannot be served, and whatever finding the model raises.
+    Raises:
+        RefusedError: The port or name is in use, or other machines reach the address and no keys are required.
+        ChildFailedError: The model cannot be served.
+        MlctlError: The model cannot be found or fetched.
     """
-    _check(wish)
-    listener = listening.listen(wish.host, wish.port)
+    _check_options(options)
+    listener = listening.open_listener(options.host, options.port)
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
     try:
-        serving = _located(settings, wish, scratch)
-        book = endpoints.notes(settings)
-        name = wish.name or re.sub(r"[^\w.-]+", "-", serving.name).strip("-.") or "model"
-        with book.alone(name, READY_WITHIN_S):
-            _check_name(book, name)
-            spec = _spec(settings, wish, serving, listener, scratch, name, book)
-            os.environ["MLFLOW_TRACKING_URI"] = (
-                settings.tracking_uri
-            )  # for the follower; argv is for all to read
-            if not wish.detach:
-                _become(spec)
-            return _detached(spec, listener)
+        serving = _fetch_model(settings, options.model, scratch)
+        states = endpoint_states(settings)
+        name = options.name or re.sub(r"[^\w.-]+", "-", serving.name).strip("-.") or "model"
+        with states.lock(name, READY_TIMEOUT_S):
+            _require_free_name(states, name)
+            spec = EndpointSpec(
+                serving=serving,
+                endpoint=name,
+                url=_url(options, listener),
+                socket_fd=listener.fileno(),
+                workers=options.workers,
+                scratch=str(scratch),
+                log=str(states.path(name, ".log")) if options.detach else "",
+                state_file=str(states.path(name)),
+                key_file=_absolute(options.key_file),
+                tls_cert=_absolute(options.tls_cert),
+                tls_key=_absolute(options.tls_key),
+                metrics=options.metrics,
+                max_body=options.max_body,
+                timeout_s=options.timeout_s,
+                hosts=_accepted_hosts(options),
+                follow=(*FOLLOW_COMMAND, options.model, serving.version, str(scratch))
+                if options.watch
+                else (),
+            )
+            # the follower reads it here, because every user of this machine can read command lines
+            os.environ["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+            if not options.detach:
+                daemon.exec_program(SERVING_COMMAND, stdin=spec.to_line(), descriptors=[spec.socket_fd])
+            return _start_detached(spec)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -78,138 +120,122 @@ def serve(settings: Settings, wish: EndpointOptions) -> Endpoint:
         listener.close()
 
 
-def in_its_environment(settings: Settings, wish: EndpointOptions, manager: str) -> None:
-    """Become `mlflow models serve`, which makes the model's own environment first; never returns."""
-    if wish.detach or wish.watch or wish.key_file or wish.tls_cert:
+def serve_with_env_manager(settings: Settings, options: EndpointOptions, env_manager: str) -> None:
+    """Become `mlflow models serve`, which first creates the model's own environment. Never returns."""
+    if options.detach or options.watch or options.key_file or options.tls_cert:
         raise UsageError(
-            "--env-manager hands the model to `mlflow models serve`, which has no such options",
-            "leave out --detach, --watch, --api-key-file and --tls-cert",
+            "--env-manager runs `mlflow models serve`, which does not have all options of mlctl serve",
+            "remove --detach, --watch, --api-key-file and --tls-cert",
         )
-    _check(wish)
-    listening.listen(wish.host, wish.port).close()
+    _check_options(options)
+    listening.open_listener(options.host, options.port).close()
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
-    folder = _located(settings, wish, scratch).folder
-    daemon.replace_self(
-        [
-            sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder, "--env-manager", manager,
-            "--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers),
-        ],
-        b"",
-    )  # fmt: skip
+    folder = _fetch_model(settings, options.model, scratch).folder
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder]
+    command += ["--env-manager", env_manager, "--host", options.host, "--port", str(options.port)]
+    daemon.exec_program([*command, "--workers", str(options.workers)])
 
 
-def _check(wish: EndpointOptions) -> None:
-    if not listening.is_loopback(wish.host) and not wish.key_file and not wish.insecure:
+def _check_options(options: EndpointOptions) -> None:
+    if not listening.is_loopback(options.host) and not options.key_file and not options.insecure:
         raise RefusedError(
-            f"{wish.host} can be reached from other machines, and no key is asked for",
-            "mlctl keys new NAME, then --api-key-file; or say --insecure",
+            f"other machines can reach {options.host}, and no API key is required",
+            "create one with mlctl keys new NAME and add --api-key-file, or add --insecure",
         )
-    if wish.key_file:
-        if not wish.key_file.is_file():
+    if options.key_file:
+        if not options.key_file.is_file():
             raise NotFoundError(
-                f"there is no key file {wish.key_file}",
-                f"mlctl keys new NAME --api-key-file {wish.key_file} makes one",
+                f"there is no key file {options.key_file}",
+                f"mlctl keys new NAME --api-key-file {options.key_file} creates it",
             )
-        keys.read(wish.key_file)
-    if bool(wish.tls_cert) != bool(wish.tls_key):
-        raise UsageError("TLS takes a certificate and its key", "give both --tls-cert and --tls-key")
-    if wish.tls_cert and wish.tls_key:
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(wish.tls_cert, wish.tls_key)
-        except FileNotFoundError as exc:
-            raise NotFoundError("the certificate or its key is not there", "look at both paths") from exc
-        except ssl.SSLError as exc:
-            raise BadDataError(
-                f"the certificate and its key do not fit: {exc.reason}", "both in PEM"
-            ) from exc
-    if wish.watch and FOLLOWED_NOT.match(wish.model):
+        read_keys(options.key_file)
+    if bool(options.tls_cert) != bool(options.tls_key):
+        raise UsageError("TLS needs a certificate and its key", "give both --tls-cert and --tls-key")
+    if options.tls_cert and options.tls_key:
+        _check_certificate(options.tls_cert, options.tls_key)
+    if options.watch and UNVERSIONED_MODEL.match(options.model):
         raise UsageError(
-            "--watch follows a registered model's stage or alias", "serve NAME, or NAME@alias, with --watch"
+            "--watch needs the stage or alias of a registered model", "serve NAME or NAME@alias with --watch"
         )
 
 
-def _check_name(book: StateFiles, name: str) -> None:
-    note = book.read(name)
-    if note and endpoints.process_of(note).alive():
+def _check_certificate(certificate: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except FileNotFoundError as exc:
+        raise NotFoundError("the certificate or its key does not exist", "check both paths") from exc
+    except ssl.SSLError as exc:
+        raise BadDataError(
+            f"the certificate and its key do not match: {exc.reason}", "both must be in PEM format"
+        ) from exc
+
+
+def _require_free_name(states: StateFiles, name: str) -> None:
+    state = states.read(name)
+    if state and is_running(states, name):
         raise RefusedError(
-            f"an endpoint {name!r} runs already at {note['url']}",
-            f"mlctl endpoints stop {name}, or take another --name",
+            f"an endpoint {name!r} is already running at {state['url']}",
+            f"mlctl endpoints stop {name}, or choose another --name",
         )
 
 
-def _located(settings: Settings, wish: EndpointOptions, scratch: Path) -> Serving:
-    """Return the model's files on this disk."""
-    folder = Path(wish.model.removeprefix("file://")).expanduser()
-    if (folder / "MLmodel").is_file() and FOLLOWED_NOT.match(wish.model):
-        whole = folder.resolve()  # a folder is served without importing MLflow, which takes seconds
-        return Serving(whole.name, "", str(whole), str(whole))
-    from mlctl.services.models.fetch import located
+def _fetch_model(settings: Settings, model: str, scratch: Path) -> ServedVersion:
+    """Return the model with its files on this machine."""
+    folder = Path(model.removeprefix("file://")).expanduser()
+    if (folder / "MLmodel").is_file() and UNVERSIONED_MODEL.match(model):
+        folder = folder.resolve()
+        return ServedVersion(name=folder.name, version="", uri=str(folder), folder=str(folder))
+    # only here, because they import MLflow, which takes seconds
+    from mlctl.adapters.tracking.store import TrackingStore
+    from mlctl.services.models.fetch import fetch_model
 
-    return located(settings, wish.model, scratch)
-
-
-def _spec(
-    settings: Settings,
-    wish: EndpointOptions,
-    serving: Serving,
-    listener: socket.socket,
-    scratch: Path,
-    name: str,
-    book: StateFiles,
-) -> Spec:
-    shown = wish.host if wish.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104  # how it is reached
-    shown = f"[{shown}]" if ":" in shown else shown
-    port = listening.port_of(listener)
-    hosts: tuple[str, ...] | None = None
-    if listening.is_loopback(wish.host) or wish.allow_hosts:
-        own = ("localhost", "127.0.0.1", "[::1]", wish.host)
-        hosts = tuple(one.lower() for one in (*own, *wish.allow_hosts))
-    follow: tuple[str, ...] = ()
-    if wish.watch:
-        follow = (
-            sys.executable,
-            "-m",
-            "mlctl.services.serving.follow",
-            wish.model,
-            serving.version,
-            str(scratch),
-        )
-    return Spec(
-        serving=serving, endpoint=name, url=f"{'https' if wish.tls_cert else 'http'}://{shown}:{port}",
-        socket_fd=listener.fileno(), workers=wish.workers, scratch=str(scratch),
-        log=str(book.path(name, ".log")) if wish.detach else "", state_file=str(book.path(name)),
-        key_file=_absolute(wish.key_file), tls_cert=_absolute(wish.tls_cert), tls_key=_absolute(wish.tls_key),
-        metrics=wish.metrics, max_body=wish.max_body, timeout_s=wish.timeout_s, hosts=hosts, follow=follow,
-    )  # fmt: skip
+    return fetch_model(TrackingStore(settings.tracking_uri), model, scratch)
 
 
-def _become(spec: Spec) -> None:
-    argv = [sys.executable, "-m", "mlctl.serving"]
-    daemon.replace_self(argv, spec.line(), descriptors=[spec.socket_fd])
+def _url(options: EndpointOptions, listener: socket.socket) -> str:
+    host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104 - only compared
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if options.tls_cert else 'http'}://{host}:{listening.port_of(listener)}"
 
 
-def _detached(spec: Spec, listener: socket.socket) -> Endpoint:
-    reader, writer = os.pipe()
+def _accepted_hosts(options: EndpointOptions) -> tuple[str, ...] | None:
+    """Return the Host names that the endpoint accepts; None accepts all."""
+    if not listening.is_loopback(options.host) and not options.allowed_hosts:
+        return None
+    hosts = ("localhost", "127.0.0.1", "[::1]", options.host, *options.allowed_hosts)
+    return tuple(host.lower() for host in hosts)
+
+
+def _start_detached(spec: EndpointSpec) -> Endpoint:
+    ready_reader, ready_writer = os.pipe()
     log = Path(spec.log)
     log.unlink(missing_ok=True)
     child = daemon.spawn(
-        [sys.executable, "-m", "mlctl.serving"],
+        SERVING_COMMAND,
         log,
-        Spec(**{**vars(spec), "ready_fd": writer}).line(),
-        descriptors=[listener.fileno(), writer],
+        stdin=replace(spec, ready_fd=ready_writer).to_line(),
+        descriptors=[spec.socket_fd, ready_writer],
     )
-    os.close(writer)
-    told: dict[str, str] = {}
-    with os.fdopen(reader, "rb") as pipe:
-        if select.select([pipe], [], [], READY_WITHIN_S)[0]:
+    os.close(ready_writer)
+    report: dict[str, str] = {}
+    with os.fdopen(ready_reader, "rb") as pipe:
+        if select.select([pipe], [], [], READY_TIMEOUT_S)[0]:
             with contextlib.suppress(ValueError):
-                told = json.loads(pipe.readline())
-    if "ready" not in told:
-        daemon.stop(child, 5)
-        why = told.get("error", "its process ended, or took too long")
-        raise ChildFailedError(f"{spec.serving.name} cannot be served: {why}", f"its log: {log}")
-    one = spec.serving
-    return Endpoint(spec.endpoint, spec.url, child.pid, spec.log, "ready", one.uri, one.name, one.version)
+                report = json.loads(pipe.readline())
+    if "ready" not in report:
+        daemon.stop(child, STOP_TIMEOUT_S)
+        reason = report.get("error", "its process ended, or took too long")
+        raise ChildFailedError(f"{spec.serving.name} cannot be served: {reason}", f"its log: {log}")
+    return Endpoint(
+        name=spec.endpoint,
+        url=spec.url,
+        pid=child.pid,
+        log=spec.log,
+        status="ready",
+        model_uri=spec.serving.uri,
+        model=spec.serving.name,
+        version=spec.serving.version,
+    )
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What has changed since a run began: its recipe's code, what is installed, its data."""
+"""What has changed since a run started: the recipe's code, installed versions, the data."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.sources.locate import sha256
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
+from mlctl.domain.tags import RECIPE_SHA256_TAG, VERSION_PREFIX
 from mlctl.errors import RefusedError
-from mlctl.services.recipes import prepare
-from mlctl.settings import Settings
+from mlctl.recipes import ResolvedRecipe, resolve
+from mlctl.services.recipes.prepare import PreparedData
 
 
-def recipe_source(settings: Settings, run: Run, source: str, folder: Path, changed: list[str]) -> str:
-    """Return the recipe to go on with: the file it was made with, or the copy that the run keeps of it.
+def resolve_recipe(
+    store: TrackingStore, run: Run, source: str, folder: Path
+) -> tuple[str, ResolvedRecipe, list[str]]:
+    """Find the recipe that a run was made with; return its source, the recipe, and the file if it has changed.
 
-    Notes in `changed` where the file is not what it was.
+    If the recipe's file is gone, the run's own copy of it is downloaded to `folder`.
     """
-    named = re.fullmatch(r"(.*\.py)(:\w+)?", source)
-    if named and not Path(named[1]).exists():
+    file = re.fullmatch(r"(.*\.py)(:\w+)?", source)
+    if file and not Path(file[1]).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        copy = TrackingStore(settings.tracking_uri).download(run, "recipe.py", folder / "recipe")
-        return str(copy) + (named[2] or "")
-    recipe = prepare.recipe_values(source, {})[0]
-    if run.tags.get("mlctl.recipe_sha256") != sha256([recipe.source_file()]):
-        changed.append(f"code ({recipe.source_file()})")
-    return source
+        source = f"{store.download_artifact(run, 'recipe.py', folder / 'recipe')}{file[2] or ''}"
+        return source, resolve(source), []
+    resolved = resolve(source)
+    path = resolved.recipe.source_file()
+    unchanged = run.tags.get(RECIPE_SHA256_TAG) == sha256([path])
+    return source, resolved, [] if unchanged else [f"code ({path})"]
 
 
-def versions_changed(run: Run) -> list[str]:
+def version_changes(run: Run) -> list[str]:
     """Return what is installed in another version than the run was made with."""
-    now = provenance.versions()
-    then = {name: value for name, value in run.tags.items() if name.startswith("mlctl.version.")}
+    installed = provenance.version_tags()
+    recorded = {name: value for name, value in run.tags.items() if name.startswith(VERSION_PREFIX)}
     return [
-        f"{name.removeprefix('mlctl.version.')} ({then[name]} then, {value} now)"
-        for name, value in now.items()
-        if name in then and then[name] != value
+        f"{name.removeprefix('mlctl.version.')} ({recorded[name]} then, {version} now)"
+        for name, version in installed.items()
+        if name in recorded and recorded[name] != version
     ]
 
 
-def data_changed(run: Run, prepared: prepare.PreparedData) -> list[str]:
-    """Return that the data is another than the run was made from, where it is."""
-    now = prepared.data.sha256
-    if run.data is None or run.data.sha256 == now:
+def data_changes(run: Run, prepared: PreparedData) -> list[str]:
+    """Return the data if it is not what the run was made from."""
+    digest = prepared.data.sha256
+    if run.data is None or run.data.sha256 == digest:
         return []
-    return [f"data (SHA-256 {run.data.sha256[:12]} then, {now[:12]} now)"]
+    return [f"data (SHA-256 {run.data.sha256[:12]} then, {digest[:12]} now)"]
 
 
-def accepted(changed: list[str], force: bool, listener: ProgressListener) -> dict[str, str]:
-    """Return the tags that tell of going on in spite of changes; raises RefusedError for any without `force`."""
-    if not changed:
+def accept_changes(changes: list[str], *, force: bool, listener: ProgressListener) -> dict[str, str]:
+    """Return the tags that record accepted changes; raises RefusedError for any change without `force`."""
+    if not changes:
         return {}
-    said = "; ".join(changed)
+    text = "; ".join(changes)
     if not force:
-        raise RefusedError(f"since the run began this has changed: {said}", "go on all the same: --force")
-    listener.message(f"going on in spite of: {said}")
-    return {"mlctl.resumed_in_spite_of": said}
+        raise RefusedError(f"since the run started, this has changed: {text}", "resume it anyway: --force")
+    listener.message(f"resuming although this has changed: {text}")
+    return {"mlctl.resumed_in_spite_of": text}

@@ -1,89 +1,108 @@
-"""The part of mlctl recipes check that needs Keras and MLflow at hand: build, a step, save, load, serve."""
+"""The steps of mlctl recipes check that need Keras and MLflow: build, train a step, save, load, serve."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.keras import programs
-from mlctl.adapters.keras import runtime as framework
-from mlctl.adapters.models import save
+from mlctl.adapters.keras import programs, runtime
+from mlctl.adapters.keras.fit import Model
+from mlctl.adapters.models.load import load_model, predict_raw, to_client_input
+from mlctl.adapters.models.save import save_model
 from mlctl.errors import BadDataError, UsageError
-from mlctl.scores import scores
+from mlctl.scores import compute_scores
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
+from mlctl.services.training.logged_model import ANSWER_TOLERANCE, columns_with_gaps, difference, metadata
+from mlctl.units import format_size
 
-if TYPE_CHECKING:
-    from mlctl.services.workflows.check_recipe import Checking
+Array = np.ndarray[Any, Any]
 
 
-def dry_run(prepared: PreparedData, checking: Checking, rows: int, same: float) -> None:
-    """Build, train on one batch, save, load back, and answer; raises BadDataError that names what is wrong."""
-    recipe, data, where = prepared.recipe, prepared.data, prepared.recipe.source_file()
-    framework.begin(0, framework.FLOAT32)
+def dry_run(prepared: PreparedData) -> Iterator[tuple[str, str]]:
+    """Yield each step with its result; raises BadDataError that names what is wrong."""
+    recipe, file = prepared.recipe, prepared.recipe.source_file()
+    runtime.start_session(0, runtime.FLOAT32)
     with recipe_errors(recipe, "building its model"):
-        model = recipe.build(prepared.values, data)
-    if model is None or not getattr(model, "compiled", False):
-        raise BadDataError(f"{where}: build() must return a compiled model", "end it with model.compile(…)")
-    classes = len(data.classes)
-    wanted = {classes} if classes > 2 else {1, classes} if classes else {1}
-    width = model.output_shape[-1]
-    if width not in wanted:
-        raise BadDataError(
-            f"{where}: the model answers with {width} numbers a row for {data.task} of {classes} classes",
-            f"let its last layer have {max(wanted)}",
-        )
-    checking.done("build", f"{model.count_params():,} parameters")
+        model = recipe.build(prepared.values, prepared.data)
+    _check_model(prepared, model)
+    yield "build", f"{model.count_params():,} parameters"
     with recipe_errors(recipe, "training its model"):
-        encoded, targets = (
-            prepared.encoded(data.train),
-            programs.targets_for(model, data.train.targets, classes),
-        )
-        program = programs.program_for(model, encoded, targets, len(targets))
-        program.begin_epoch(np.arange(len(targets)))
-        program.train(0, 1)
-        loss = programs.results(model)["loss"]
-        predictor = programs.predictor_for(model, encoded)
-        answers, _ = programs.predict(predictor, encoded, targets)
+        loss, answers = _train_one_step(prepared, model)
     if not np.isfinite(loss) or not np.isfinite(answers).all():
         raise BadDataError(
-            f"{where}: after one step the loss is {loss}", "look at the loss and the inputs' scale"
+            f"{file}: after one step the loss is {loss}",
+            "check the loss function and the scale of the inputs",
         )
-    measured = {*programs.results(model), *scores(data.train.targets, answers, classes)}
-    if recipe.objective.metric.removeprefix("val_") not in measured:
+    data, objective = prepared.data, prepared.objective
+    metrics = {
+        *programs.current_metrics(model),
+        *compute_scores(data.train.targets, answers, len(data.classes)),
+    }
+    if objective.metric.removeprefix("val_") not in metrics:
         raise UsageError(
-            f"{where}: the objective {recipe.objective.metric!r} is none of what training measures",
-            f"there are: {', '.join(f'val_{name}' for name in sorted(measured))}",
+            f"{file}: training does not measure the objective {objective.metric!r}",
+            f"there are: {', '.join(f'val_{name}' for name in sorted(metrics))}",
         )
-    checking.done("step", f"loss {loss:.4g} on {len(targets)} rows")
-    _save_and_serve(prepared, model, answers, checking, same)
+    yield "step", f"loss {loss:.4g} on {len(data.train)} rows"
+    yield from _save_and_serve(prepared, model, answers)
 
 
-def _save_and_serve(
-    prepared: PreparedData, model: object, answers: np.ndarray, checking: Checking, same: float
-) -> None:
+def _check_model(prepared: PreparedData, model: Any) -> None:
+    file, data = prepared.recipe.source_file(), prepared.data
+    if model is None or not getattr(model, "compiled", False):
+        raise BadDataError(f"{file}: build() must return a compiled model", "end it with model.compile(…)")
+    classes = len(data.classes)
+    allowed = {classes} if classes > 2 else {1, classes} if classes else {1}
+    width = model.output_shape[-1]
+    if width not in allowed:
+        raise BadDataError(
+            f"{file}: the model returns {width} numbers per row for {data.task} of {classes} classes",
+            f"give its last layer {max(allowed)} units",
+        )
+
+
+def _train_one_step(prepared: PreparedData, model: Model) -> tuple[float, Array]:
+    """Train on one batch of all rows; return the loss and the model's answers."""
+    data = prepared.data
+    inputs = prepared.encoded(data.train)
+    targets = programs.encode_targets(model, data.train.targets, len(data.classes))
+    program = programs.make_program(model, inputs, targets, len(targets))
+    program.begin_epoch(np.arange(len(targets)))
+    program.train(0, 1)
+    loss = programs.current_metrics(model)["loss"]
+    answers, _ = programs.predict(programs.make_predictor(model, inputs), inputs, targets)
+    return loss, answers
+
+
+def _save_and_serve(prepared: PreparedData, model: Model, answers: Array) -> Iterator[tuple[str, str]]:
     data, recipe = prepared.data, prepared.recipe
     with tempfile.TemporaryDirectory(prefix="mlctl-check-") as temporary:
         folder = Path(temporary) / "model"
-        raw = save.client_input(data.raw(data.train.inputs), prepared.encoder)
-        encoded = programs.dense(prepared.encoded(data.train))
-        gaps = tuple(data.train.inputs.columns[data.train.inputs.isna().any()]) if data.is_table else ()
-        about = {"recipe": recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit}
+        raw = to_client_input(data.raw(data.train.inputs), prepared.encoder)
         with recipe_errors(recipe, "saving its model"):
-            runtime = save.save(folder, model, prepared.encoder, raw, encoded, about, gaps)
+            served_by = save_model(
+                folder,
+                model,
+                encoder=prepared.encoder,
+                raw=raw,
+                encoded=programs.to_dense(prepared.encoded(data.train)),
+                metadata=metadata(recipe, data),
+                optional_columns=columns_with_gaps(data),
+            )
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        checking.done("save", f"{size / 1e6:.1f} MB, served by {runtime}")
+        yield "save", f"{format_size(size)}, served by {served_by}"
         with recipe_errors(recipe, "loading its saved model"):
-            loaded = save.load(folder)
-        checking.done("load back", "MLflow loads it")
+            loaded = load_model(folder)
+        yield "load back", "MLflow loads it"
         with recipe_errors(recipe, "answering with its saved model"):
-            found = save.answer(loaded, raw)
-    apart = float(np.abs(found - answers).max() / max(1.0, float(np.abs(answers).max())))
-    if apart > same:
+            served = predict_raw(loaded, raw)
+    if (apart := difference(served, answers)) > ANSWER_TOLERANCE:
         raise BadDataError(
-            f"{recipe.source_file()}: the saved model's answers differ by {apart:.2g} from the trained one's",
+            f"{recipe.source_file()}: the saved model's answers differ by {apart:.2g} from the trained model's",
             "the encoder may depend on something that state() does not return",
         )
-    checking.done("serve", f"{len(found)} rows, answers as trained")
+    yield "serve", f"{len(served)} rows, answers as trained"

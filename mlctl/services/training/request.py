@@ -1,25 +1,24 @@
-"""What a training is asked for, and where an earlier process has left it."""
+"""What `mlctl train` is asked to do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
-class Request:
-    """What `mlctl train` was asked for.
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """Options of `mlctl train`.
 
-    `given` are hyperparameters and data options by name, as typed or as values; `precision` is auto, float32
-    or mixed_bfloat16; `patience` None trains all epochs; `data` None lets the recipe look for its own;
-    `offline` keeps the run on this machine for `mlctl sync`; the store gets a copy of the checkpoint every
-    `checkpoint_every_s` seconds at most.
+    `overrides` holds hyperparameters and data options by name, as typed or as values. `precision` is auto,
+    float32 or mixed_bfloat16. `patience` None trains all epochs. `data` None lets the recipe find its own
+    data. `offline` keeps the run on this machine until `mlctl sync`. The store gets a copy of the checkpoint
+    at most every `checkpoint_every_s` seconds.
     """
 
     source: str
-    given: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
     rows: int | None = None
     seed: int = 0
@@ -32,15 +31,11 @@ class Request:
     offline: bool = False
     checkpoint_every_s: float = 60.0
 
+    def to_tag(self) -> dict[str, Any]:
+        """Return the request as the run's tag mlctl.request stores it."""
+        return {"given" if name == "overrides" else name: value for name, value in asdict(self).items()}
 
-@dataclass(frozen=True)
-class ResumePoint:
-    """A run to go on with: its record's folder, whose record it is, and the (metric, step) that the store has.
-
-    `tags` tell of this going on: that something has changed, or that there are more epochs.
-    """
-
-    folder: Path
-    about: Mapping[str, Any]
-    known: frozenset[tuple[str, int]] = frozenset()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    @classmethod
+    def from_tag(cls, entry: Mapping[str, Any]) -> TrainRequest:
+        """Return the request that `to_tag` stored, in this or an earlier version."""
+        return cls(**{"overrides" if name == "given" else name: value for name, value in entry.items()})

@@ -1,4 +1,4 @@
-"""How a run's record ends: done, interrupted, or failed; the same for a training, a search and a race."""
+"""How a run's record ends: finished, interrupted or failed; the same for a training, a search and automl."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ from mlctl.errors import Interrupted, UnreachableError
 
 
 @contextlib.contextmanager
-def recording(recorder: Recorder, interrupted: Callable[[], str]) -> Iterator[None]:
-    """End the run as KILLED on Ctrl-C, with what `interrupted` says of it, and as FAILED on any error."""
+def recording(recorder: Recorder, interruption: Callable[[], str]) -> Iterator[None]:
+    """End the run as KILLED on Ctrl-C, with the message of `interruption`, and as FAILED on any error."""
     try:
-        with _terminated_as_interrupted():
+        with _sigterm_as_interrupt():
             yield
     except KeyboardInterrupt:
         recorder.finish("KILLED")
-        raise Interrupted(interrupted(), f"go on: mlctl resume {recorder.run_id[:8]}") from None
+        raise Interrupted(interruption(), f"resume it: mlctl resume {recorder.run_id[:8]}") from None
     except BaseException as error:
         recorder.fail(error)
         raise
 
 
-def finished(recorder: Recorder, listener: ProgressListener, status: str = "FINISHED") -> Run:
-    """End the run; return it as the store has it, or as its record does where that is away."""
-    told = local_runs.as_run(recorder.journal)  # the record is gone once the store has it all
+def finish_run(
+    recorder: Recorder, store: TrackingStore, listener: ProgressListener, status: str = "FINISHED"
+) -> Run:
+    """End the run; return it as the store has it, or as its record does if the store is away."""
+    recorded = local_runs.to_run(recorder.journal)  # the record is deleted when the store has all of it
     try:
         unsent = recorder.finish(status)
     except KeyboardInterrupt:
-        raise Interrupted("the run is done, but not all of it is sent", "send it: mlctl sync") from None
+        raise Interrupted("the run is finished, but not all of it was sent", "send it: mlctl sync") from None
     if unsent:
         listener.message(
-            f"{unsent} records of this run are not sent yet; all of it is kept in {recorder.journal.folder};"
-            " send it: mlctl sync"
+            f"{unsent} records of this run were not sent yet; they are kept in {recorder.journal.folder};"
+            " send them: mlctl sync"
         )
-        return local_runs.as_run(recorder.journal)
+        return local_runs.to_run(recorder.journal)
     try:
-        return TrackingStore(told.tracking_uri).run(recorder.run_id)
-    except UnreachableError:  # it has all, and went away before it could be asked
-        return dataclasses.replace(told, status=status, model_uri=recorder.model_uri)
+        return store.get_run(recorder.run_id)
+    except UnreachableError:  # it has everything, and went away before it could answer
+        return dataclasses.replace(recorded, status=status, model_uri=recorder.model_uri)
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM, as a node that is reclaimed sends it, for Ctrl-C."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, which a reclaimed cluster node gets, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -60,8 +62,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

@@ -1,119 +1,100 @@
-"""One training from first weight to logged model: everything that needs Keras and MLflow at hand."""
+"""One training from the first weight to the logged model."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import keras
-import numpy as np
-
-from mlctl.adapters.keras import checkpoints, multi_gpu, programs, runtime
-from mlctl.adapters.keras.training_loop import Epoch, Loop, TrainingProgress
+from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
+from mlctl.adapters.keras.fit import Model, make_training_loop
+from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
-from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.data.dataset import Split
-from mlctl.data.files.images import ImageFiles
-from mlctl.data.sources.locate import sha256
-from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
+from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
-from mlctl.scores import scores
-from mlctl.services.recipes.prepare import PreparedData, recipe_errors
-from mlctl.services.runs import select
-from mlctl.services.training import importance, logged_model, report
-from mlctl.services.training.run_status import finished, recording
-from mlctl.settings import Settings
+from mlctl.scores import compute_scores
+from mlctl.services.recipes.prepare import recipe_errors
+from mlctl.services.training import importance, report
+from mlctl.services.training.logged_model import log_keras_model
+from mlctl.services.training.resume_point import ResumePoint
+from mlctl.services.training.run_setup import RunSetup
+from mlctl.services.training.run_status import finish_run, recording
 
-if TYPE_CHECKING:
-    from mlctl.services.training.request import Request, ResumePoint
-
-SMALL_TABLE = 2_000_000  # cells of training rows, up to which a network on a table trains in one thread
-
-Array = np.ndarray[Any, Any]
+SMALL_TABLE = 2_000_000  # up to this many cells of training rows, one thread trains a network on a table
 
 
 class Training:
-    """One training run."""
+    """One training run, new or resumed."""
 
     def __init__(
-        self,
-        settings: Settings,
-        request: Request,
-        prepared: PreparedData,
-        listener: ProgressListener,
-        resumed: ResumePoint | None,
-        objective: Objective | None = None,
+        self, setup: RunSetup, listener: ProgressListener, resume_point: ResumePoint | None = None
     ) -> None:
-        """`objective` is what the kept epoch is chosen by, where it is not the recipe's own."""
-        self.settings = settings
-        self.request = request
-        self.prepared = prepared
+        self.setup = setup
+        self.request = setup.request
+        self.prepared = setup.prepared
+        self.recipe, self.data = setup.prepared.recipe, setup.prepared.data
         self.listener = listener
-        self.resumed = resumed
-        self.recipe, self.data = prepared.recipe, prepared.data
-        self.hardware = runtime.hardware()
-        self.precision = runtime.precision_for(request.precision, self.recipe.bfloat16, self.hardware)
-        self.objective = objective or self.recipe.objective
-        self.progress = TrainingProgress(self.objective)
+        self.resume_point = resume_point
+        self.progress = TrainingProgress(setup.objective)
         self.started = time.monotonic()
 
     def run(self) -> Run:
-        """Train, log, check; return the run as the store has it, or as its record does where that is away."""
-        recorder = self.recorder()  # before seeding: MLflow draws the run's name from the same generator
-        with recording(recorder, self._interrupted):
+        """Train, log and check; return the run as the store has it, or as its record does if the store is away."""
+        # before seeding: MLflow draws the run's name from the same generator
+        if self.resume_point:
+            recorder = self.setup.resume_run(self.resume_point, self.listener)
+        else:
+            recorder = self.setup.create_run(self.listener)
+        with recording(recorder, self._interruption):
             self._train_and_log(recorder)
-        return finished(recorder, self.listener)
-
-    def _interrupted(self) -> str:
-        done, of = len(self.progress.epochs), self.prepared.values.epochs
-        return f"stopped after epoch {done} of {of}; what is done is kept"
+        return finish_run(recorder, self.setup.store, self.listener)
 
     def train_into(self, recorder: Recorder) -> None:
-        """Train from the first weight, and log model and metrics to a run that is described already."""
-        runtime.begin(self.request.seed, self.precision)
-        model = self._built()
+        """Train from the first weight, and log model and metrics to a run that is already described."""
+        runtime.start_session(self.request.seed, self.setup.precision)
+        model = self._build()
         self._train(model, recorder, None)
-        self._conclude(recorder, self._kept(model))
+        self._log_results(recorder, self._best_model(model))
 
     def _train_and_log(self, recorder: Recorder) -> None:
-        found = checkpoints.newest(recorder.journal.checkpoints) if self.resumed else None
-        if found is None:
-            self.describe(recorder)
-            recorder.params(self._params)
+        checkpoint = checkpoints.load_newest(recorder.journal.checkpoints) if self.resume_point else None
+        if checkpoint is None:
+            self.setup.describe(recorder)
+            recorder.log_params(self.setup.params)
         if self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE:
-            runtime.keep_to_one_thread()
-        runtime.begin(self.request.seed, self.precision)
-        model = self._built()
-        self._train(model, recorder, found)
+            runtime.use_one_thread()
+        runtime.start_session(self.request.seed, self.setup.precision)
+        model = self._build()
+        self._train(model, recorder, checkpoint)
         try:
-            self._conclude(recorder, self._kept(model))
+            self._log_results(recorder, self._best_model(model))
         except OSError as exc:
-            full = "no space is left" if "Errno 28" in str(exc) else str(exc)[:200]
+            reason = "no space is left" if "Errno 28" in str(exc) else str(exc)[:200]
             raise ConfigurationError(
-                f"the model cannot be saved in {recorder.journal.folder}: {full}",
+                f"the model cannot be saved in {recorder.journal.folder}: {reason}",
                 f"free some space, then: mlctl resume {recorder.run_id[:8]}",
             ) from exc
 
+    def _interruption(self) -> str:
+        done, total = len(self.progress.epochs), self.prepared.values.epochs
+        return f"stopped after epoch {done} of {total}; completed epochs are kept"
+
     # -- the model ----------------------------------------------------------------------------------------
 
-    def _built(self) -> keras.Model:
-        """Return the model to train, on every GPU that its batches keep busy."""
-        with multi_gpu.scope_for(self.data, self.prepared.values.batch_size):
-            model = self._built_alone()
-        if (devices := multi_gpu.count(model)) > 1:
+    def _build(self) -> Model:
+        """Return the model to train, on as many GPUs as its batches keep busy."""
+        with multi_gpu.distribution_scope(self.data, self.prepared.values.batch_size):
+            model = self._build_on_one_device()
+        if (devices := multi_gpu.count_devices(model)) > 1:
             self.listener.message(f"training on {devices} GPUs, each with its share of every batch")
         return model
 
-    def _built_alone(self) -> keras.Model:
+    def _build_on_one_device(self) -> Model:
         with recipe_errors(self.recipe, "building its model"):
             return self.recipe.build(self.prepared.values, self.data)
 
@@ -121,207 +102,108 @@ class Training:
     def _validation_inputs(self) -> Any:
         return self.prepared.encoded(self.data.validation)
 
-    def _train(self, model: keras.Model, recorder: Recorder, found: checkpoints.Checkpoint | None) -> None:
-        classes, validation = len(self.data.classes), self.data.validation
-        targets = programs.targets_for(model, self.data.train.targets, classes)
-        wanted = programs.targets_for(model, validation.targets, classes)
+    def _train(self, model: Model, recorder: Recorder, checkpoint: checkpoints.Checkpoint | None) -> None:
         values, progress = self.prepared.values, self.progress
         with recipe_errors(self.recipe, "training its model"):
-            program = programs.program_for(  # the program has all of the inputs that is kept
-                model, self.prepared.encoded(self.data.train), targets, values.batch_size
+            # the encoded training inputs are held by the loop alone, to save memory
+            loop = make_training_loop(
+                model,
+                self.prepared.encoded(self.data.train),
+                self.data.train.targets,
+                validation=(self._validation_inputs, self.data.validation.targets),
+                classes=len(self.data.classes),
+                batch_size=values.batch_size,
+                seed=self.request.seed,
+                listener=self.listener,
             )
-            predictor = programs.predictor_for(model, self._validation_inputs)
-            loop = Loop(
-                model, program, predictor, (self._validation_inputs, wanted),
-                lambda predictions: scores(validation.targets, predictions, classes),
-                self.request.seed, self.listener,
-            )  # fmt: skip
-            if found is not None:
-                progress.restore(found, model)
-                self.listener.message(f"going on after epoch {found.epoch}")
-            self.listener.training_started(self.recipe.name, values.epochs, program.steps, self.objective)
-            keeper = checkpoints.CheckpointWriter(
+            if checkpoint is not None:
+                progress.restore(checkpoint, model)
+                self.listener.message(f"resuming after epoch {checkpoint.epoch}")
+            self.listener.training_started(
+                self.recipe.name, values.epochs, loop.program.steps, self.setup.objective
+            )
+            writer = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
-                lambda files: recorder.share(files, checkpoints.SHARED),
+                lambda files: recorder.replace_artifacts(files, checkpoints.ARTIFACT_FOLDER),
                 self.request.checkpoint_every_s,
             )
-            for epoch in progress.epochs:  # a kill may have come between the checkpoint and the record
-                self._record(recorder, epoch)
+            for epoch in progress.epochs:  # a process may be killed between the checkpoint and the record
+                self._record_epoch(recorder, epoch)
 
             failure: Exception | None = None
 
-            def ended(epoch: Epoch) -> None:
+            def on_epoch_end(epoch: Epoch) -> None:
                 nonlocal failure
-                if keeper.failure and not failure:
-                    failure = keeper.failure
-                    self.listener.message(
-                        f"checkpoints cannot be written, and training goes on without: {failure}"
-                    )
-                keeper.write(progress.state(model))
-                self._record(recorder, epoch)
+                if writer.failure and not failure:
+                    failure = writer.failure
+                    self.listener.message(f"training continues without checkpoints: {failure}")
+                writer.write(progress.make_checkpoint(model))
+                self._record_epoch(recorder, epoch)
 
             try:
-                loop.run(progress, values.epochs, self.request.patience, ended)
+                loop.run(
+                    progress, epochs=values.epochs, patience=self.request.patience, on_epoch_end=on_epoch_end
+                )
             finally:
-                keeper.close()
-        if keeper.failure and not failure:
-            self.listener.message(f"the last checkpoint could not be written: {keeper.failure}")
+                writer.close()
+        if writer.failure and not failure:
+            self.listener.message(f"the last checkpoint could not be written: {writer.failure}")
 
-    def _record(self, recorder: Recorder, epoch: Epoch) -> None:
-        """Record an epoch as it ends."""
-        recorder.metrics(epoch.metrics, step=epoch.number)
-
-    def _settle(self, recorder: Recorder) -> None:
-        """Record what only a model that is saved makes certain; of a training that is its own run, nothing."""
-
-    def _kept(self, model: keras.Model) -> keras.Model:
-        """Return the model of the best epoch, in float32 and on one device whatever it was trained in and on."""
+    def _best_model(self, model: Model) -> Model:
+        """Return the model of the best epoch, in float32 and on one device."""
         weights = self.progress.best_weights
-        if self.precision == runtime.FLOAT32 and multi_gpu.count(model) == 1:
+        if self.setup.precision == runtime.FLOAT32 and multi_gpu.count_devices(model) == 1:
             model.set_weights(weights)
             return model
-        return save.rebuilt_in_float32(self._built_alone, weights)
+        return save.rebuild_in_float32(self._build_on_one_device, weights)
 
-    # -- the record ---------------------------------------------------------------------------------------
+    # -- what is recorded ---------------------------------------------------------------------------------
 
-    def recorder(self, more_tags: Mapping[str, str] | None = None) -> Recorder:
-        """Make the run that this training is recorded in, or open it again."""
-        if self.resumed:
-            recorder = Recorder.reopen(
-                self.resumed.folder,
-                self.listener,
-                self.resumed.about,
-                self.settings.tracking_uri,
-                self.resumed.known,
-            )
-            recorder.tags(self.resumed.tags)
-            return recorder
-        tags = {
-            "mlflow.user": provenance.user(),
-            "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or self.recipe.name,
-            "mlflow.source.type": "LOCAL",
-            "mlctl.recipe": self.recipe.name,
-            "mlctl.objective": str(self.objective),
-            "mlctl.request": report.as_json(dataclasses.asdict(self.request)),
-            "mlctl.recipe_sha256": sha256([self.recipe.source_file()]),
-            **(more_tags or {}),
-            **self.request.tags,
-        }
-        if self.request.parent:
-            parent = select.find(TrackingStore(self.settings.tracking_uri), self.request.parent)
-            tags["mlflow.parentRunId"] = parent.run_id
-        return Recorder.begin(
-            self.settings.tracking_uri,
-            self.settings.experiment or self.recipe.name,
-            self.request.run_name,
-            tags,
-            self.settings.state_dir,
-            self.listener,
-            self.request.offline,
-        )
+    def _record_epoch(self, recorder: Recorder, epoch: Epoch) -> None:
+        """Record an epoch when it ends."""
+        recorder.log_metrics(epoch.metrics, step=epoch.number)
 
-    @property
-    def _params(self) -> dict[str, Any]:
-        params = {
-            **self.prepared.values,
-            **self.data.extra.get("params", {}),
-            "seed": self.request.seed,
-            "precision": self.precision,
-        }
-        if self.request.patience:
-            params["patience"] = self.request.patience
-        return params
+    def _record_training(self, recorder: Recorder) -> None:
+        """Record what must wait until the model is saved: nothing, for a run of its own."""
 
-    def describe(self, recorder: Recorder) -> None:
-        """Record what the run is made from: data, code, machine, versions."""
-        source = self.recipe.source_file()
-        git, diff = provenance.code(source.parent if self._own_recipe else Path())
-        data = self.prepared.reference
-        recorder.tags({
-            "mlctl.recipe_source": str(source) if self._own_recipe else f"mlctl.recipes:{self.recipe.name}",
-            **report.data_tags(data),
-            "mlctl.precision": self.precision,
-            "mlctl.machine.cpu": self.hardware.cpu,
-            "mlctl.machine.cores": provenance.cores(),
-            "mlctl.machine.gpus": ", ".join(self.hardware.gpus) or "none",
-            "mlctl.machine.os": f"{sys.platform}",
-            **git,
-            **provenance.versions(),
-        })  # fmt: skip
-        recorder.data(data)
-        for name, text in (
-            ("recipe.py", source.read_text(encoding="utf-8")),
-            ("code.diff", diff),
-            ("requirements.txt", provenance.requirements()),
-        ):
-            if text:
-                recorder.artifact(name).write_text(text, encoding="utf-8")
-                recorder.keep(name)
-
-    @property
-    def _own_recipe(self) -> bool:
-        return not type(self.recipe).__module__.startswith("mlctl.recipes.")
-
-    # -- the end ------------------------------------------------------------------------------------------
-
-    def _conclude(self, recorder: Recorder, model: keras.Model) -> None:
-        """Save the kept model, load it back, and log what it reaches; raises BadDataError where it differs."""
-        progress = self.progress
+    def _log_results(self, recorder: Recorder, model: Model) -> None:
+        """Save the model, load it back, and log what it reaches; raises BadDataError if the answers differ."""
+        progress, data = self.progress, self.data
         assert progress.best is not None
         self.listener.stage("saving and checking the model")
-        split_name, split = (
-            ("test", self.data.test) if self.data.test else ("validation", self.data.validation)
+        split_name, split = ("test", data.test) if data.test else ("validation", data.validation)
+        answers = log_keras_model(recorder, self.prepared, model, split)
+        metrics = compute_scores(split.targets, answers, len(data.classes))
+        self._record_training(recorder)
+        recorder.log_model(self.setup.params, step=progress.best.number)
+        recorder.log_metrics(
+            self._summary(progress.best, split_name, metrics), step=progress.best.number, of_model=True
         )
-        answers = self._saved_and_checked(recorder, model, split)
-        reached = scores(split.targets, answers, len(self.data.classes))
-        self._settle(recorder)
-        recorder.model(self._params, step=progress.best.number)
-        recorder.metrics(
-            self._summary(progress.best, split_name, reached), step=progress.best.number, of_model=True
-        )
-        report.write(recorder, self.data, model, progress, answers, split_name, split, reached)
-        if self.data.is_table:
-            importance.write(recorder, self.prepared, model, split, self.listener)
-        recorder.tags({
-            "mlctl.duration_s": round(time.monotonic() - self.started, 2),
-            "mlctl.peak_memory_mb": round(provenance.peak_memory_mb()),
-        })  # fmt: skip
-        if (recorder.journal.files / checkpoints.SHARED).exists():
-            recorder.remove(checkpoints.SHARED)
-
-    def _summary(self, best: Epoch, split_name: str, reached: Mapping[str, float]) -> dict[str, float]:
-        summary: dict[str, float] = {"best_epoch": best.number}
-        summary.update({f"best_{k}": v for k, v in best.metrics.items() if k.startswith("val_")})
-        if split_name == "test":
-            summary.update({f"test_{name}": value for name, value in reached.items()})
-        else:  # no test split: what the logged model reaches on validation is what it was chosen by
-            summary.update({f"best_val_{name}": value for name, value in reached.items()})
-        return summary
-
-    def _saved_and_checked(self, recorder: Recorder, model: keras.Model, split: Split) -> Array:
-        """Write the model folder, and return the answers of the model loaded back from it."""
-        data, inputs = self.data, self.prepared.encoded(split)
-        classes = len(data.classes)
-        predictor = programs.predictor_for(model, inputs)
-        wanted, _ = programs.predict(predictor, inputs, programs.targets_for(model, split.targets, classes))
-        few = logged_model.few(split)
-        return logged_model.saved_and_checked(
+        report.write(
             recorder,
-            lambda folder: save.save(
-                folder, model, self.prepared.encoder, self._raw(few), programs.dense(self.prepared.encoded(few)),
-                logged_model.about(self.recipe, data), logged_model.gaps_of(data),
-            ),
-            lambda loaded: self._answers(loaded, split),
-            wanted,
-            lambda answers: scores(split.targets, answers, classes),
-        )  # fmt: skip
+            report.SplitAnswers(name=split_name, split=split, answers=answers, metrics=metrics),
+            data=data,
+            model=model,
+            progress=progress,
+        )
+        if data.is_table:
+            importance.write(recorder, self.prepared, model=model, split=split, listener=self.listener)
+        recorder.set_tags(
+            {
+                DURATION_TAG: round(time.monotonic() - self.started, 2),
+                PEAK_MEMORY_TAG: round(provenance.peak_memory_mb()),
+            }
+        )
+        if (recorder.journal.files / checkpoints.ARTIFACT_FOLDER).exists():
+            recorder.delete_artifacts(checkpoints.ARTIFACT_FOLDER)
 
-    def _answers(self, loaded: Any, split: Split) -> Array:
-        """Return a loaded model's answers to a split's raw inputs; of pictures, few are in memory at a time."""
-        at_once = programs.PICTURES_AT_ONCE if isinstance(split.inputs, ImageFiles) else len(split)
-        starts = range(0, len(split), at_once)
-        pieces = (split.take(np.arange(start, min(start + at_once, len(split)))) for start in starts)
-        return np.concatenate([save.answer(loaded, self._raw(piece)) for piece in pieces])
-
-    def _raw(self, split: Split) -> Any:
-        return save.client_input(self.data.raw(split.inputs), self.prepared.encoder)
+    def _summary(self, best: Epoch, split_name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return what the kept model reached, under the names that lists and gates use."""
+        summary: dict[str, float] = {"best_epoch": best.number}
+        summary.update(
+            {f"best_{name}": value for name, value in best.metrics.items() if name.startswith("val_")}
+        )
+        # without a test split, the logged model is scored on validation
+        prefix = "test" if split_name == "test" else "best_val"
+        summary.update({f"{prefix}_{name}": value for name, value in metrics.items()})
+        return summary

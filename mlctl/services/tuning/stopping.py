@@ -1,7 +1,10 @@
-"""Stopping a bad trial early, by what the others had reached at the same epoch.
+"""Stop rules: end a bad trial early, by what the other trials had reached at the same epoch.
 
-Against the best ever reached, a trial that has only begun looks bad: of the recorded curves of two searches
-that rule stopped the eventual winner in most orders, and this one, looked at every second epoch, in none.
+To add a rule, write a class with `from_options` and `reason_to_stop`, and add its line to STOP_RULES.
+
+A rule that compares with the best value ever reached stops trials that have only begun: on the recorded curves
+of two searches it stopped the eventual winner in most orders. The rules here compare at the same epoch; checked
+every second epoch, they stopped it in none.
 """
 
 from __future__ import annotations
@@ -11,61 +14,99 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 from mlctl.domain.objective import Objective
 from mlctl.errors import UsageError, did_you_mean
 
 Curves = Mapping[str, Sequence[float]]
-SIGNED = (
-    "r2", "r2_score", "explained_variance", "cosine_similarity", "poisson", "log_likelihood", "mcc", "kappa",
+Notify = Callable[[str], None]
+SIGNED_METRICS = (  # metrics with a name that may be negative
+    "r2",
+    "r2_score",
+    "explained_variance",
+    "cosine_similarity",
+    "poisson",
+    "log_likelihood",
+    "mcc",
+    "kappa",
     "correlation",
-)  # fmt: skip # what may be negative, of the metrics that have a name
+)
 
 
-class Rule(Protocol):
-    """A rule of early termination."""
+class StopRule(Protocol):
+    """A rule of early termination. `OPTIONS` names its options, each with its smallest value."""
 
-    def verdict(self, own: Sequence[float], others: Curves) -> str:
-        """Return why this trial, its objective by epoch, should stop, or "" where it should go on."""
+    OPTIONS: ClassVar[Mapping[str, float]]
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, float], objective: Objective, notify: Notify) -> Self:
+        """Return the rule with these options; raises UsageError. `notify` shows the user a message."""
+
+    def reason_to_stop(self, curve: Sequence[float], others: Curves) -> str:
+        """Return why a trial should stop, or "" if it should continue.
+
+        Args:
+            curve: the trial's objective by epoch.
+            others: the curves of the other trials.
+
+        """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bandit:
-    """Stop what is worse than the best at the same epoch by more than a factor, or by more than an amount.
+    """Stop a trial that is worse than the best at the same epoch by more than a factor or an amount.
 
-    It looks every `interval` epochs, after the first `delay`. Where a factor meets a number below 0 it does not
-    compare, and tells why once.
+    It compares every `interval` epochs, after the first `delay`. It does not apply a factor to a negative
+    number: it notifies once and lets the trial continue.
     """
 
+    OPTIONS: ClassVar[Mapping[str, float]] = {"slack": 1e-12, "amount": 1e-12, "interval": 1, "delay": 0}
+
     objective: Objective
-    slack: float | None
-    amount: float | None
+    slack: float | None = None
+    amount: float | None = None
     interval: int = 2
     delay: int = 1
-    tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
+    notify: Notify = field(default=lambda _: None, compare=False)
 
-    def verdict(self, own: Sequence[float], others: Curves) -> str:
+    @classmethod
+    def from_options(cls, options: Mapping[str, float], objective: Objective, notify: Notify) -> Self:
+        """Return the rule with these options."""
+        if ("slack" in options) == ("amount" in options):
+            raise UsageError("bandit needs either slack or amount", "bandit:slack=0.1,interval=2")
+        if "slack" in options and objective.metric.removeprefix("val_") in SIGNED_METRICS:
+            raise UsageError(
+                f"{objective.metric} may be negative, and a factor of a negative number means nothing",
+                "give an amount: --stop bandit:amount=0.1",
+            )
+        return cls(
+            objective=objective,
+            slack=options.get("slack"),
+            amount=options.get("amount"),
+            notify=cache(notify),
+            **_whole_numbers(options),
+        )
+
+    def reason_to_stop(self, curve: Sequence[float], others: Curves) -> str:
         """Return why to stop, or ""."""
-        epoch = len(own)
+        epoch = len(curve)
         if epoch <= self.delay or epoch % self.interval:
             return ""
-        rivals = [_best(curve[:epoch], self.objective) for curve in others.values() if len(curve) >= epoch]
-        reached, best = _best(own, self.objective), _best(rivals, self.objective)
-        if math.isnan(best):  # nobody has come so far with a number
+        rivals = [_best(other[:epoch], self.objective) for other in others.values() if len(other) >= epoch]
+        reached, best = _best(curve, self.objective), _best(rivals, self.objective)
+        if math.isnan(best):  # no other trial has a number at this epoch
             return ""
         if self.slack is not None and min(best, reached) < 0:
-            self.tell(
-                f"a factor of a number below 0 means nothing: --stop compares no {self.objective.metric} there; "
-                "bandit:amount=… would"
+            self.notify(
+                f"--stop does not compare {self.objective.metric} below 0, where a factor means nothing; "
+                "use bandit:amount=…"
             )
             return ""
         limit = self._limit(best)
         if (reached >= limit) if self.objective.maximize else (reached <= limit):
             return ""
-        return (
-            f"{self.objective.metric} {reached:.4g} at epoch {epoch}, where the best had {best:.4g} (bandit)"
-        )
+        return f"{self.objective.metric} {reached:.4g} at epoch {epoch}, the best had {best:.4g} (bandit)"
 
     def _limit(self, best: float) -> float:
         if self.slack is not None:
@@ -76,66 +117,77 @@ class Bandit:
 
 @dataclass(frozen=True)
 class Median:
-    """Stop what is worse than the median of the others' running means at the same epoch, after `delay` epochs."""
+    """Stop a trial that is worse than the median of the others' running means at the same epoch."""
+
+    OPTIONS: ClassVar[Mapping[str, float]] = {"interval": 1, "delay": 0}
 
     objective: Objective
     interval: int = 1
     delay: int = 1
 
-    def verdict(self, own: Sequence[float], others: Curves) -> str:
+    @classmethod
+    def from_options(cls, options: Mapping[str, float], objective: Objective, notify: Notify) -> Self:
+        """Return the rule with these options."""
+        return cls(objective, **_whole_numbers(options))
+
+    def reason_to_stop(self, curve: Sequence[float], others: Curves) -> str:
         """Return why to stop, or ""."""
-        epoch = len(own)
-        begun = [_numbers(curve[:epoch]) for curve in others.values() if len(curve) >= epoch]
-        means = [statistics.fmean(numbers) for numbers in begun if numbers]
+        epoch = len(curve)
+        finite = [_finite(other[:epoch]) for other in others.values() if len(other) >= epoch]
+        means = [statistics.fmean(values) for values in finite if values]
         if epoch <= self.delay or epoch % self.interval or len(means) < 2:
             return ""
-        reached, median = _best(own, self.objective), statistics.median(means)
-        if not self.objective.better(median, reached):
+        reached, median = _best(curve, self.objective), statistics.median(means)
+        if not self.objective.is_better(median, reached):
             return ""
-        return f"{self.objective.metric} {reached:.4g} at epoch {epoch}, below half of the others (median {median:.4g})"
+        return (
+            f"{self.objective.metric} {reached:.4g} at epoch {epoch}, worse than half of the others "
+            f"(median {median:.4g})"
+        )
 
 
-def rule(text: str, objective: Objective, say: Callable[[str], None] = lambda _: None) -> Rule:
-    """Read --stop: `bandit:slack=0.1,interval=2,delay=1`, `bandit:amount=0.02`, `median:delay=1`.
+STOP_RULES: Mapping[str, type[StopRule]] = {"bandit": Bandit, "median": Median}
 
-    `say` hears what a user should know, each thing once. Raises UsageError for what is none of these, and for a
-    factor on a metric that is known to go below 0.
+
+def parse_stop_rule(text: str, objective: Objective, notify: Notify = lambda _: None) -> StopRule:
+    """Parse --stop: `bandit:slack=0.1,interval=2,delay=1`, `bandit:amount=0.02`, `median:delay=1`.
+
+    `notify` shows the user a message; each one is shown once. Raises UsageError.
     """
-    kind, _, rest = text.partition(":")
-    known = {"bandit": ("slack", "amount", "interval", "delay"), "median": ("interval", "delay")}
-    if kind not in known:
+    name, _, rest = text.partition(":")
+    if name not in STOP_RULES:
         raise UsageError(
-            f"--stop {text}: there is no rule {kind!r}",
-            did_you_mean(kind, known) or "bandit:slack=0.1 or median",
+            f"--stop {text}: there is no rule {name!r}",
+            did_you_mean(name, STOP_RULES) or f"there are: {', '.join(STOP_RULES)}",
         )
-    given: dict[str, float] = {}
+    rule = STOP_RULES[name]
+    options: dict[str, float] = {}
     for part in filter(None, rest.split(",")):
-        name, _, value = part.partition("=")
-        if name not in known[kind]:
-            raise UsageError(f"--stop {text}: {kind} takes no {name!r}", f"it takes {', '.join(known[kind])}")
+        option, _, value = part.partition("=")
+        if option not in rule.OPTIONS:
+            raise UsageError(
+                f"--stop {text}: {name} has no option {option!r}", f"it has: {', '.join(rule.OPTIONS)}"
+            )
         try:
-            given[name] = float(value)
+            options[option] = float(value)
         except ValueError:
-            raise UsageError(f"--stop {text}: {part!r} has no number", f"write {name}=1") from None
-        if given[name] < (0 if name == "delay" else 1 if name == "interval" else 1e-12):
-            raise UsageError(f"--stop {text}: {name} is too small", "slack and amount are above 0")
-    whole = {name: int(given[name]) for name in ("interval", "delay") if name in given}
-    if kind == "median":
-        return Median(objective, **whole)
-    if ("slack" in given) == ("amount" in given):
-        raise UsageError(f"--stop {text} needs slack or amount, one of them", "bandit:slack=0.1,interval=2")
-    if "slack" in given and objective.metric.removeprefix("val_") in SIGNED:
-        raise UsageError(
-            f"--stop {text}: {objective.metric} may be negative, and a factor of such a number means nothing",
-            "give an amount: --stop bandit:amount=0.1",
-        )
-    return Bandit(objective, given.get("slack"), given.get("amount"), **whole, tell=cache(say))
+            raise UsageError(f"--stop {text}: {part!r} has no number", f"write {option}=1") from None
+        if options[option] < rule.OPTIONS[option]:
+            raise UsageError(f"--stop {text}: {option} is too small", f"raise {option}")
+    try:
+        return rule.from_options(options, objective, notify)
+    except UsageError as exc:
+        raise UsageError(f"--stop {text}: {exc.message}", exc.hint) from exc
+
+
+def _whole_numbers(options: Mapping[str, float]) -> dict[str, int]:
+    return {name: int(options[name]) for name in ("interval", "delay") if name in options}
 
 
 def _best(values: Sequence[float], objective: Objective) -> float:
-    """Return the best number among values; NaN, which is worse than any, where there is none."""
-    return (max if objective.maximize else min)(_numbers(values), default=math.nan)
+    """Return the best number; NaN, which is worse than any, if there is none."""
+    return (max if objective.maximize else min)(_finite(values), default=math.nan)
 
 
-def _numbers(values: Sequence[float]) -> list[float]:
-    return [one for one in values if math.isfinite(one)]
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""What a search knows of one trial: its epochs, and what they amount to over its executions."""
+"""The state of one trial: its epochs, and their results over its executions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,27 @@ from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.domain.objective import Objective
 from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
 
+RANK = {DONE: 0, STOPPED: 1, RUNNING: 2, "": 2, FAILED: 3}
 
-@dataclass
+
+@dataclass(kw_only=True)
 class TrialState:
-    """A trial that was asked for. `epochs` is the most that it has, once it runs; `curves` holds each execution's epochs, counted from 1, of the last attempt."""
+    """A trial that the oracle asked for.
+
+    Attributes:
+        trial: its name.
+        values: its hyperparameters.
+        executions: trainings of it; their mean counts.
+        epochs: the most epochs of an execution, once it runs.
+        attempt: counts the times that it was started.
+        losses: counts the times that its process or node died.
+        state: "" before it runs, then running, done, stopped or failed.
+        why: why it was stopped or failed.
+        reported: number of epochs whose means were sent to the trial's run.
+        stopping: why it should stop, once that is decided.
+        curves: the epochs of each execution of the last attempt; executions are counted from 1.
+
+    """
 
     trial: str
     values: Mapping[str, Any]
@@ -26,17 +43,17 @@ class TrialState:
     why: str = ""
     score: float | None = None
     seconds: float = 0.0
-    sent: int = 0
+    reported: int = 0
     stopping: str = ""
     curves: dict[int, list[Epoch]] = field(default_factory=dict)
 
     @property
-    def open(self) -> bool:
-        """Whether it has yet to end."""
+    def is_open(self) -> bool:
+        """Whether it has not ended yet."""
         return self.state in {"", RUNNING}
 
     def begin(self, attempt: int) -> None:
-        """Forget what an earlier attempt reached."""
+        """Start an attempt; forget what an earlier one reached."""
         self.attempt, self.state, self.stopping = attempt, RUNNING, ""
         self.curves = {}
 
@@ -45,59 +62,75 @@ class TrialState:
         self.curves.setdefault(execution, []).append(epoch)
 
     def means(self) -> list[tuple[int, dict[str, float]]]:
-        """Return (epoch, metrics) of every epoch that all executions so far begun have had, averaged over them."""
-        curves = list(self.curves.values())
-        whole = len(curves) == self.executions or not self.open
-        if not curves or not whole:
-            return []
-        numbers = range(max(len(curve) for curve in curves) if not self.open else min(map(len, curves)))
-        return [
-            (next(c[i].number for c in curves if len(c) > i), _mean([c[i] for c in curves if len(c) > i]))
-            for i in numbers
-        ]
+        """Return (epoch, mean metrics) for each epoch that all executions have finished.
 
-    def best(self, objective: Objective) -> list[Epoch]:
+        When the trial has ended, an epoch that only some executions have counts as well.
+        """
+        curves = list(self.curves.values())
+        complete = len(curves) == self.executions or not self.is_open
+        if not curves or not complete:
+            return []
+        count = min(map(len, curves)) if self.is_open else max(map(len, curves))
+        points = []
+        for index in range(count):
+            epochs = [curve[index] for curve in curves if len(curve) > index]
+            points.append((epochs[0].number, _mean_metrics(epochs)))
+        return points
+
+    def best_epochs(self, objective: Objective) -> list[Epoch]:
         """Return each execution's best epoch."""
-        found = []
+        best_epochs = []
         for curve in self.curves.values():
             best = curve[0]
             for epoch in curve[1:]:
-                if objective.better(epoch.metrics[objective.metric], best.metrics[objective.metric]):
+                if objective.is_better(epoch.metrics[objective.metric], best.metrics[objective.metric]):
                     best = epoch
-            found.append(best)
-        return found
+            best_epochs.append(best)
+        return best_epochs
 
-    def scored(self, objective: Objective) -> float | None:
-        """Return the mean over executions of the best epoch's objective."""
-        best = self.best(objective)
-        return statistics.fmean(one.metrics[objective.metric] for one in best) if best else None
+    def mean_score(self, objective: Objective) -> float | None:
+        """Return the mean over executions of the best epoch's objective; None without an epoch."""
+        best = self.best_epochs(objective)
+        return statistics.fmean(epoch.metrics[objective.metric] for epoch in best) if best else None
 
     def summary(self, objective: Objective) -> dict[str, float]:
-        """Return what the kept epochs reached, as a run's table shows it."""
-        best = self.best(objective)
+        """Return the metrics of the best epochs, under the names that a run's summary uses."""
+        best = self.best_epochs(objective)
         if not best:
             return {}
-        metrics = {f"best_{name}": value for name, value in _mean(best).items() if name.startswith("val_")}
-        return {"best_epoch": round(statistics.fmean(one.number for one in best)), **metrics}
+        metrics = {
+            f"best_{name}": value for name, value in _mean_metrics(best).items() if name.startswith("val_")
+        }
+        return {"best_epoch": round(statistics.fmean(epoch.number for epoch in best)), **metrics}
 
     def result(self, run_id: str) -> Trial:
         """Return the trial as an answer shows it."""
-        epochs = max((curve[-1].number for curve in self.curves.values()), default=0)
         return Trial(
-            self.trial, run_id, self.state, self.values, self.score, epochs, round(self.seconds, 3), self.why
+            trial=self.trial,
+            run_id=run_id,
+            state=self.state,
+            params=self.values,
+            score=self.score,
+            epochs=max((curve[-1].number for curve in self.curves.values()), default=0),
+            duration_s=round(self.seconds, 3),
+            reason=self.why,
         )
 
 
-def ranked(states: list[TrialState], objective: Objective) -> list[TrialState]:
-    """Return trials, best first: those that ran to their end, then the stopped, then the others."""
-    place = {DONE: 0, STOPPED: 1, RUNNING: 2, "": 2, FAILED: 3}
+def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's hyperparameters without hyperband's own entries."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
-    def key(one: TrialState) -> tuple[int, float, str]:
-        score = one.score if one.score is not None else 0.0
-        return place[one.state], -score if objective.maximize else score, one.trial
+
+def ranked(states: list[TrialState], objective: Objective) -> list[TrialState]:
+    """Return trials, best first: finished ones, then stopped ones, then the others."""
+
+    def key(state: TrialState) -> tuple[int, float, str]:
+        score = state.score if state.score is not None else 0.0
+        return RANK[state.state], -score if objective.maximize else score, state.trial
 
     return sorted(states, key=key)
 
 
-def _mean(epochs: list[Epoch]) -> dict[str, float]:
-    return {name: statistics.fmean(one.metrics[name] for one in epochs) for name in epochs[0].metrics}
+def _mean_metrics(epochs: list[Epoch]) -> dict[str, float]:
+    return {name: statistics.fmean(epoch.metrics[name] for epoch in epochs) for name in epochs[0].metrics}

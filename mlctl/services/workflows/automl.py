@@ -1,179 +1,164 @@
-"""mlctl automl: several families of models on one table, their blend, one model to serve."""
+"""mlctl automl: fit several families of models to one table, blend them, and log one model to serve."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mlctl.adapters.runlog import search_journal
-from mlctl.adapters.system import extras
 from mlctl.adapters.tracking.health import check_reachable
-from mlctl.domain.automl import Automl, AutomlPlan
+from mlctl.domain.automl import AutomlPlan, AutomlResult
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
-from mlctl.services.automl import metrics, models
-from mlctl.services.models.names import check_name
-from mlctl.services.recipes import prepare
+from mlctl.recipes import resolve as resolve_recipe
+from mlctl.services.automl import candidates, metrics
+from mlctl.services.automl.request import AUTOML, AutomlJob, AutomlRequest, validate
 from mlctl.services.recipes.defaults import with_defaults
+from mlctl.services.recipes.prepare import prepare
 from mlctl.settings import Settings
 
-AUTOML = "automl"  # what the tag mlctl.kind says of the parent run
-EXTRA = ("lightgbm", "optuna")
-LEAST_S = 5.0
+if TYPE_CHECKING:
+    from mlctl.adapters.tracking.store import TrackingStore
 
 
-@dataclass(frozen=True)
-class AutomlRequest:
-    """What `mlctl automl` was asked for; `given` holds the recipe's values and FAMILY.NAME ones alike."""
+def automl(settings: Settings, request: AutomlRequest, listener: SearchListener) -> AutomlResult:
+    """Fit models, blend them and log the blend. Ends when time is up, or when there is nothing left to try.
 
-    source: str
-    timeout_s: float = 60.0
-    metric: str | None = None
-    families: str | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
-    featurize: bool = True
-    data: str | None = None
-    rows: int | None = None
-    seed: int = 0
-    run_name: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    register: str | None = None
+    Raises:
+        UsageError: if the request is invalid.
+        ConfigurationError: if the extra is not installed.
+        ChildFailedError: if no model could be fitted.
+        Interrupted: on Ctrl-C, after the best blend so far was logged.
 
-
-@dataclass(frozen=True)
-class AutomlJob:
-    """A request made sense of: the recipe with its values, the families, what is set on each of them."""
-
-    request: AutomlRequest
-    recipe: Recipe
-    values: Mapping[str, Any]
-    families: tuple[str, ...]
-    fixed: Mapping[str, Mapping[str, Any]]
-
-
-def automl(settings: Settings, request: AutomlRequest, listener: SearchListener) -> Automl:
-    """Fit, blend and log; ends when time is up, or when there is nothing left to try.
-
-    Raises UsageError for what was asked, ConfigurationError where the extra is missing, ChildFailedError where no
-    model could be fitted, Interrupted on Ctrl-C, after the best so far was logged.
     """
     started = time.monotonic()
-    request = replace(request, given=with_defaults(settings, request.source, request.given))
-    asked = understood(request)
+    job = _validated_job(settings, request)
     check_reachable(settings.tracking_uri)
-    return _raced(settings, asked, listener, started, None, ())
+    return _run(settings, None, job, listener=listener, started=started)
 
 
-def resume(settings: Settings, run: Run, listener: SearchListener) -> Automl:
-    """Go on in the same run for the time that is left: what was fitted is kept.
+def resume(settings: Settings, store: TrackingStore, run: Run, listener: SearchListener) -> AutomlResult:
+    """Resume a run for the time that it has left, with the models that were fitted already.
 
-    Raises NotFoundError where the journal is not on this machine, RefusedError where the data is another.
+    Raises NotFoundError if the journal is not on this machine, RefusedError if the data has changed.
     """
     started = time.monotonic()
     path = settings.state_dir / "runs" / run.run_id / search_journal.NAME
     if not path.exists():
         raise NotFoundError(
-            f"the journal of {run.run_name} is not on this machine", "resume it on the machine that began it"
+            f"the journal of run {run.run_name} is not on this machine",
+            "resume it on the machine that started it",
         )
-    entries = tuple(search_journal.read(path))
+    entries = tuple(search_journal.read_entries(path))
     if not entries or entries[0]["kind"] != AUTOML:
-        raise NotFoundError(f"run {run.run_name} fitted nothing yet", "begin anew: mlctl automl")
-    asked = understood(AutomlRequest(**entries[0]["request"]))
-    return _raced(replace(settings, experiment=run.experiment), asked, listener, started, run, entries)
+        raise NotFoundError(f"run {run.run_name} has no fitted models", "start a new run: mlctl automl")
+    request = AutomlRequest.from_journal(entries[0]["request"])
+    job = validate(request, resolve_recipe(request.source))
+    settings = replace(settings, experiment=run.experiment)
+    return _run(settings, store, job, listener=listener, started=started, run=run, journal_entries=entries)
 
 
 def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
-    """Return what would be tried, having read no data."""
-    request = replace(request, given=with_defaults(settings, request.source, request.given))
-    asked = understood(request)
-    recipe, task = asked.recipe, _task(asked.recipe)
-    notes: tuple[str, ...] = ()
+    """Return the models that would be tried, without reading any data."""
+    job = _validated_job(settings, request)
+    recipe, task = job.recipe, _task(job.recipe)
     metric = request.metric or recipe.objective.metric.removeprefix("val_")
+    notes: tuple[str, ...] = ()
     if task == "auto":
-        task = "regression" if metric in metrics.OF_NUMBERS else "classes"
-        notes = ("the table itself says, when it is read, whether it holds classes or numbers",)
-    specs = models.line_up(
-        recipe, task, positive=True, rows=100_000, wanted=asked.families, fixed=asked.fixed, metric=metric
+        task = "regression" if metric in metrics.REGRESSION_METRICS else "classes"
+        notes = ("mlctl decides between classes and numbers when it reads the table",)
+    specs = candidates.candidate_models(
+        recipe,
+        task=task,
+        metric=metric,
+        positive=True,
+        rows=100_000,
+        families=job.families,
+        family_params=job.family_params,
     )
-    goal = Objective(f"val_{metric}", not lower_is_better(metric)) if request.metric else None
+    objective = Objective(f"val_{metric}", not lower_is_better(metric)) if request.metric else None
+    models = tuple(
+        (
+            spec.name,
+            spec.family,
+            {name: value for name, value in spec.logged_params.items() if name != "family"},
+        )
+        for spec in specs
+    )
     return AutomlPlan(
-        recipe.name, goal, request.timeout_s, request.featurize,
-        tuple((one.name, one.family, {name: value for name, value in one.told.items() if name != "family"}) for one in specs),
-        notes,
-    )  # fmt: skip
+        recipe=recipe.name,
+        objective=objective,
+        timeout_s=request.timeout_s,
+        featurize=request.featurize,
+        models=models,
+        notes=notes,
+    )
 
 
-def understood(request: AutomlRequest) -> AutomlJob:
-    """Check a request before anything heavy is imported; raises UsageError, NotFoundError, ConfigurationError."""
-    if request.register is not None:
-        check_name(request.register)
-    if request.metric is not None:
-        metrics.check(request.metric)
-    if request.timeout_s < LEAST_S:
-        raise UsageError(f"--timeout {request.timeout_s:g}s is too short", f"give it {LEAST_S:g}s at least")
-    families = models.chosen(request.families)
-    own, fixed = models.divided(request.given)
-    recipe, values = prepare.recipe_values(request.source, own)
-    for family in fixed:
-        if family not in families:
-            raise UsageError(f"--set {family}.… is for a family that is left out", "add it to --families")
-    recipe.values({name: value for name, value in fixed.get(models.NETWORK, {}).items() if name != "seed"})
-    for module in EXTRA:
-        extras.demand(module, "automl", "mlctl automl")
-    return AutomlJob(request, recipe, values, families, fixed)
-
-
-def request_entry(request: AutomlRequest) -> dict[str, Any]:
-    """Return a request as the journal's first line holds it."""
-    return asdict(request)
+def _validated_job(settings: Settings, request: AutomlRequest) -> AutomlJob:
+    """Resolve the recipe, once for the whole command, and check the request."""
+    resolved = resolve_recipe(request.source)
+    overrides = with_defaults(settings, resolved.recipe, request.overrides)
+    return validate(replace(request, overrides=overrides), resolved)
 
 
 def _task(recipe: Recipe) -> str:
-    return "auto" if recipe.name == "tabular" else (
-        "regression" if lower_is_better(recipe.objective.metric) and recipe.objective.metric != "val_loss" else "classes"
-    )  # fmt: skip
+    if recipe.name == "tabular":
+        return "auto"
+    metric = recipe.objective.metric
+    return "regression" if lower_is_better(metric) and metric != "val_loss" else "classes"
 
 
-def _raced(
+def _run(
     settings: Settings,
-    asked: AutomlJob,
+    store: TrackingStore | None,
+    job: AutomlJob,
+    *,
     listener: SearchListener,
     started: float,
-    run: Run | None,
-    entries: Any,
-) -> Automl:
-    request = asked.request
-    values: Any = asked.values
-    prepared = prepare.prepare(settings, asked.recipe, values, request.data, request.rows, listener)
+    run: Run | None = None,
+    journal_entries: Sequence[Mapping[str, Any]] = (),
+) -> AutomlResult:
+    request = job.request
+    prepared = prepare(
+        settings, job.resolved, job.values, data=request.data, rows=request.rows, listener=listener
+    )
     if not prepared.data.is_table:
         raise UsageError(
-            f"automl is for tables, and {asked.recipe.name} has none",
+            f"automl is for tables, and {job.recipe.name} has none",
             f"mlctl tune {request.source} searches its network",
         )
     if run and run.data and run.data.sha256 != prepared.data.sha256:
-        raise RefusedError("the data has changed since this run began", "begin a new one: mlctl automl")
-    metrics.objective(
-        request.metric, asked.recipe.objective, len(prepared.data.classes)
-    )  # before all that takes time
+        raise RefusedError("the data has changed since this run started", "start a new run: mlctl automl")
+    # an unknown metric must be reported before the slow imports
+    metrics.choose_objective(request.metric, prepared.objective, len(prepared.data.classes))
     listener.stage("starting LightGBM, TensorFlow and MLflow")
-    # threads that spin while they wait for a core make a busy machine ten times slower
+    # OpenMP threads that spin while they wait for a core make a busy machine ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from mlctl.adapters.keras import runtime
 
     runtime.import_keras()
-    with runtime.frugal_imports():
+    with runtime.fast_imports():
+        from mlctl.adapters.runlog.recorder import open_store
         from mlctl.services.automl.run import AutomlRun
+        from mlctl.services.workflows.register_result import register_result
 
-    raced = AutomlRun(settings, asked, prepared, listener, started, run, entries).run()
-    if not request.register:
-        return raced
-    from mlctl.services.registry import register
-
-    made = register.after_training(settings, raced.run, request.register, listener)
-    return replace(raced, run=replace(raced.run, registered=f"{made.name}/{made.version}"))
+    store = store or open_store(settings.tracking_uri)
+    automl_run = AutomlRun(
+        settings,
+        store,
+        job,
+        prepared=prepared,
+        listener=listener,
+        started=started,
+        resumed_run=run,
+        journal_entries=journal_entries,
+    )
+    result = automl_run.run()
+    return replace(result, run=register_result(settings, store, result.run, request.register, listener))

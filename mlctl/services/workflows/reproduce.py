@@ -1,4 +1,4 @@
-"""mlctl reproduce: train again what a run recorded, and compare every figure."""
+"""mlctl reproduce: train again what a run recorded, and compare every metric."""
 
 from __future__ import annotations
 
@@ -7,65 +7,93 @@ import dataclasses
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import ProgressListener
-from mlctl.domain.run import Difference, Reproduction, Run
+from mlctl.domain.run import MetricDifference, Reproduction, Run
+from mlctl.domain.tags import MACHINE_CORES_TAG, MACHINE_CPU_TAG, MACHINE_GPUS_TAG, MACHINE_PREFIX
 from mlctl.errors import RefusedError
-from mlctl.services.recipes import prepare
+from mlctl.services.recipes.prepare import check_values, prepare
 from mlctl.services.runs import select
-from mlctl.services.training.changes import recipe_source, versions_changed
-from mlctl.services.workflows.resume import given_to, request_of
-from mlctl.services.workflows.train import run_training
+from mlctl.services.training import changes
+from mlctl.services.workflows.resume import overrides_of, request_of
+from mlctl.services.workflows.run_training import run_training
 from mlctl.settings import Settings
 
 NOT_COMPARED = {"learning_rate"}  # an input, not a result
 
 
 def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> Reproduction:
-    """Train a run anew from its record; return the new run and where its figures differ.
+    """Train a run again from its record; return the new run, and the metrics that differ.
 
-    Raises RefusedError where recipe or data are not what they were: that would be another training.
+    Raises RefusedError if recipe or data have changed: that would be another training.
     """
     store = TrackingStore(settings.tracking_uri)
-    run = select.find(store, selector)
-    request = request_of(run)
-    changed: list[str] = []
-    source = recipe_source(
-        settings, run, request.source, local_runs.folder_of(settings.state_dir, run.run_id), changed
+    run = select.find_run(store, selector)
+    request, overrides = request_of(run), overrides_of(run)
+    folder = local_runs.record_folder(settings.state_dir, run.run_id)
+    source, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)
+    prepared = prepare(
+        settings,
+        resolved,
+        check_values(resolved, overrides),
+        data=request.data,
+        rows=request.rows,
+        listener=listener,
     )
-    recipe, values = prepare.recipe_values(source, given_to(run))
-    prepared = prepare.prepare(settings, recipe, values, request.data, request.rows, listener)
     if run.data and run.data.sha256 != prepared.data.sha256:
         changed.append("data")
     if changed:
         raise RefusedError(
-            f"this is no longer what the run was made from: {', '.join(changed)}",
-            f"take the old out: mlctl runs artifacts {run.run_id[:8]} --get recipe.py",
+            f"this has changed since the run was made: {', '.join(changed)}",
+            f"download the run's recipe: mlctl runs artifacts {run.run_id[:8]} --get recipe.py",
         )
-    again = dataclasses.replace(
-        request, source=source, given=given_to(run), precision=run.params["precision"], run_name=None, register=None,
+    new_request = dataclasses.replace(
+        request,
+        source=source,
+        overrides=overrides,
+        precision=run.params["precision"],
+        run_name=None,
+        register=None,
         tags={"mlctl.reproduces": run.run_id},
-    )  # fmt: skip
-    made = run_training(settings, again, prepared, listener)
-    return Reproduction(made, run.run_id, _differences(store, run, made), tuple(_reasons(run, made)))
+    )
+    new_run = run_training(settings, new_request, prepared, listener=listener, store=store)
+    return Reproduction(
+        run=new_run,
+        original_run_id=run.run_id,
+        differences=_differences(store, run, new_run),
+        reasons=tuple(_reasons(run, new_run)),
+    )
 
 
-def _differences(store: TrackingStore, run: Run, made: Run) -> tuple[Difference, ...]:
+def require_reproduced(reproduction: Reproduction) -> None:
+    """Raise RefusedError if a metric differs although the versions and the machine are the same."""
+    if reproduction.differences and not reproduction.reasons:
+        raise RefusedError(
+            "metrics differ on the same versions and the same machine",
+            f"mlctl runs diff {reproduction.original_run_id[:8]} {reproduction.run.run_id[:8]} shows where",
+        )
+
+
+def _differences(store: TrackingStore, run: Run, new_run: Run) -> tuple[MetricDifference, ...]:
     """Return the first epoch at which each metric's history differs."""
-    found = []
-    for name in sorted((run.metrics.keys() | made.metrics.keys()) - NOT_COMPARED):
-        then = dict(store.history(run.run_id, name)) if name in run.metrics else {}
-        now = dict(store.history(made.run_id, name)) if name in made.metrics else {}
+    differences = []
+    for name in sorted((run.metrics.keys() | new_run.metrics.keys()) - NOT_COMPARED):
+        then = dict(store.get_metric_history(run.run_id, name)) if name in run.metrics else {}
+        now = dict(store.get_metric_history(new_run.run_id, name)) if name in new_run.metrics else {}
         for step in sorted(then.keys() | now.keys()):
             if then.get(step) != now.get(step):
-                found.append(Difference(name, step, then.get(step), now.get(step)))
+                differences.append(
+                    MetricDifference(
+                        metric=name, step=step, original=then.get(step), reproduced=now.get(step)
+                    )
+                )
                 break
-    return tuple(found)
+    return tuple(differences)
 
 
-def _reasons(run: Run, made: Run) -> list[str]:
-    """Return why figures may honestly differ: versions, processor, threads."""
-    reasons = versions_changed(run)
-    for name in ("mlctl.machine.cpu", "mlctl.machine.cores", "mlctl.machine.gpus"):
-        then, now = run.tags.get(name), made.tags.get(name)
+def _reasons(run: Run, new_run: Run) -> list[str]:
+    """Return why metrics may differ: other versions, another processor or other GPUs."""
+    reasons = changes.version_changes(run)
+    for name in (MACHINE_CPU_TAG, MACHINE_CORES_TAG, MACHINE_GPUS_TAG):
+        then, now = run.tags.get(name), new_run.tags.get(name)
         if then != now:
-            reasons.append(f"{name.removeprefix('mlctl.machine.')} ({then} then, {now} now)")
+            reasons.append(f"{name.removeprefix(MACHINE_PREFIX)} ({then} then, {now} now)")
     return reasons

@@ -1,7 +1,7 @@
-"""mlctl train --cluster: one training as a task on a cluster, gone on with elsewhere where its node dies.
+"""mlctl train --cluster: one training as a task on a cluster; if its node dies, another node resumes it.
 
-What it needs goes through the storage. Its record lies there too where that is a folder; where it is a bucket,
-the store's own copy of the checkpoint (--checkpoint-every) is what the next node goes on from.
+What the task needs goes through the shared storage. If the storage is a folder, the run's record is there, too.
+If it is a bucket, the next node resumes from the store's copy of the checkpoint (--checkpoint-every).
 """
 
 from __future__ import annotations
@@ -12,202 +12,144 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ray import cancel, cloudpickle
-
-from mlctl.adapters.ray.connection import Connection
-from mlctl.adapters.ray.task import Line, carried, found_there, prepare_process, why
+from mlctl.adapters.ray import remote_training
+from mlctl.adapters.ray.connection import RayConnection
+from mlctl.adapters.ray.task import TaskChannel, prepare_process, resolve_recipe, upload_recipe
 from mlctl.adapters.runlog import local_runs
-from mlctl.adapters.runlog.journal import Journal, read_about
+from mlctl.adapters.runlog.journal import Journal, read_header
+from mlctl.adapters.runlog.recorder import open_store
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
-from mlctl.domain.run_queries import Condition, Field
+from mlctl.domain.run_queries import Condition, RunField
 from mlctl.errors import ChildFailedError, MlctlError, RefusedError
 from mlctl.recipes import find
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.training.request import Request, ResumePoint
-from mlctl.services.workflows import resume
-from mlctl.services.workflows.train import run_training
+from mlctl.services.training.request import TrainRequest
+from mlctl.services.training.resume_point import ResumePoint, fetch_resume_point
+from mlctl.services.workflows.run_training import run_training
 from mlctl.settings import Settings
 
-MARK = "mlctl.cluster_task"  # the tag by which an attempt finds the run that the one before has begun
-MOST_ATTEMPTS = 5
+TASK_TAG = "mlctl.cluster_task"  # by which an attempt finds the run that the attempt before has started
+MAX_ATTEMPTS = 5
 PREPARED = "prepared"
-STEP_S = 1.0  # how often a step is told
-LOCKED_S = 60.0  # how long a process of a dead node may hold the record
+LOCK_TIMEOUT_S = 60.0  # how long a process of a dead node may keep the record open
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a node is given to train. `state` is where records lie, None for a folder of the node's own."""
+@dataclass(frozen=True, kw_only=True)
+class NodeTask:
+    """What a node gets to train. `state_dir` holds the run's record; None: a folder of the node's own."""
 
     storage: SharedStorage
     source: str
     settings: Settings
-    state: Path | None
-    request: Request
-    mark: str
-    folder: Path
+    state_dir: Path | None
+    request: TrainRequest
+    task_id: str
+    working_dir: Path
     argv: tuple[str, ...]
     threads: int
 
 
 def train(
     settings: Settings,
-    request: Request,
+    request: TrainRequest,
     prepared: PreparedData,
-    connection: Connection,
+    *,
+    connection: RayConnection,
     listener: ProgressListener,
 ) -> Run:
-    """Train on a cluster; return the run. The connection is closed.
+    """Train on a cluster, close the connection, and return the run.
 
-    Raises what the training raises, ChildFailedError where every attempt is lost.
+    Raises what the training raises, ChildFailedError if every attempt is lost.
     """
-    place = connection.storage
-    own = connection.cluster.own_nodes
-    storage = place.below(f"mlctl-{uuid.uuid4().hex[:12]}")
-    state = settings.state_dir if own else place.folder and place.folder / "mlctl-state"
+    cluster, shared = connection.cluster, connection.storage
+    storage = shared.subfolder(f"mlctl-{uuid.uuid4().hex[:12]}")
+    state_dir = (
+        settings.state_dir if cluster.local_node_count else shared.folder and shared.folder / "mlctl-state"
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / PREPARED
-            file.write_bytes(cloudpickle.dumps((prepared.values, prepared.data, prepared.encoder)))
+            remote_training.save_with_code(file, (prepared.values, prepared.data, prepared.encoder))
             storage.put(PREPARED, file)
-        task = Task(
-            storage, carried(storage, prepared.recipe, request.source), settings, state, request,
-            uuid.uuid4().hex, Path.cwd(), tuple(sys.argv), max(1, int(connection.cluster.cpu)),
-        )  # fmt: skip
-        for attempt in range(1, MOST_ATTEMPTS + 1):
-            found = _followed(connection, f"train {prepared.recipe.name}", attempt, task, listener)
-            if isinstance(found, Run):
-                return found
-            listener.message(f"{found}; the training goes on elsewhere")
+        task = NodeTask(
+            storage=storage,
+            source=upload_recipe(storage, prepared.recipe, request.source),
+            settings=settings,
+            state_dir=state_dir,
+            request=request,
+            task_id=uuid.uuid4().hex,
+            working_dir=Path.cwd(),
+            argv=tuple(sys.argv),
+            threads=max(1, int(cluster.cpu)),
+        )
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            outcome = remote_training.follow(
+                connection,
+                train_on_node,
+                task,
+                attempt > 1,
+                name=f"train {prepared.recipe.name}",
+                attempt=attempt,
+                listener=listener,
+            )
+            if isinstance(outcome, Run):
+                return outcome
+            listener.message(f"{outcome}; another node resumes the training")
         raise ChildFailedError(
-            f"{MOST_ATTEMPTS} attempts were lost, the last one: {found}", "does it fit into --memory?"
+            f"{MAX_ATTEMPTS} attempts were lost, the last one: {outcome}", "does it fit into --memory?"
         )
     finally:
         connection.close()
-        storage.remove()
+        storage.delete()
 
 
-def _followed(
-    connection: Connection, name: str, attempt: int, task: Task, listener: ProgressListener
-) -> Run | str:
-    """Follow one attempt to its end; return its run, or how it was lost."""
-    running = connection.submit(name, attempt, train_there, task, attempt > 1)
-    node = ""
-    while True:
-        try:
-            failures = connection.failures({running: node})
-            for _, number, where, told in connection.messages(0 if failures else 0.5):
-                if number != attempt:
-                    continue
-                node = where
-                if not told:
-                    continue
-                what, given = pickle.loads(told)  # noqa: S301 - a task of ours has said it
-                if what == "ended":
-                    return given[0]  # type: ignore[no-any-return]
-                if what == "failed":
-                    raise given[0]
-                getattr(listener, what)(*given)
-        except KeyboardInterrupt:
-            cancel(running)  # it hears Ctrl-C itself, keeps what is done, and says so
-            continue
-        if running in failures:
-            said, raised = why(failures[running])
-            if raised:
-                raise ChildFailedError(f"the training failed: {said}", "look at the cluster's logs")
-            return said
-
-
-def train_there(line: Line, task: Task, again: bool) -> None:
-    """Train, or go on: what a node does."""
+def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
+    """Train, or resume the training of a lost attempt, in a node's process."""
     sys.argv = list(task.argv)
-    if task.folder.is_dir():
-        os.chdir(task.folder)  # a store of this machine's own has paths that are relative to it
+    if task.working_dir.is_dir():
+        os.chdir(task.working_dir)  # paths of a local store are relative to it
     prepare_process(task.threads)
-    recipe = find(found_there(task.storage, task.source))
-    recipe.own_data = None if ".py" in task.request.source else task.request.source
-    values, data, encoder = pickle.loads(task.storage.fetch(PREPARED).read_bytes())  # noqa: S301 - ours
-    state = task.state or Path(tempfile.mkdtemp(prefix="mlctl-state-"))
-    settings = replace(task.settings, state_dir=state)
-    request = replace(task.request, tags={**task.request.tags, MARK: task.mark})
+    recipe = find(resolve_recipe(task.storage, task.source))
+    values, data, encoder = pickle.loads(task.storage.fetch(PREPARED).read_bytes())  # noqa: S301 - our own
+    state_dir = task.state_dir or Path(tempfile.mkdtemp(prefix="mlctl-state-"))
+    settings = replace(task.settings, state_dir=state_dir)
     try:
-        resumed = _left_off(settings, task.mark) if again else None
+        store = open_store(settings.tracking_uri)
         run = run_training(
-            settings, request, PreparedData(recipe, values, data, encoder), _Relayed(line), resumed
+            settings,
+            replace(task.request, tags={**task.request.tags, TASK_TAG: task.task_id}),
+            PreparedData(recipe=recipe, values=values, data=data, encoder=encoder),
+            listener=remote_training.RelayedProgress(channel),
+            store=store,
+            resume_point=_resume_point(settings, store, task.task_id) if is_retry else None,
         )
     except MlctlError as error:
-        line.say(("failed", (error,)))
+        remote_training.send_failure(channel, error)
     else:
-        line.say(("ended", (run,)))
+        remote_training.send_result(channel, run)
 
 
-def _left_off(settings: Settings, mark: str) -> ResumePoint | None:
-    """Return where the attempt before has left the run; None where it had not begun one."""
-    found = next(
-        iter(TrackingStore(settings.tracking_uri).search([Condition(Field("tag", MARK), "=", mark)])), None
-    )
-    if found is None:
+def _resume_point(settings: Settings, store: TrackingStore, task_id: str) -> ResumePoint | None:
+    """Return where the attempt before has left the run; None if it had not started one."""
+    run = next(iter(store.search_runs([Condition(RunField("tag", TASK_TAG), "=", task_id)])), None)
+    if run is None:
         return None
-    folder = local_runs.folder_of(settings.state_dir, found.run_id)
-    if not read_about(folder):
-        about, known = resume.fetched(settings, found, folder)
-        return ResumePoint(folder, about, known)
-    until = time.monotonic() + LOCKED_S
+    folder = local_runs.record_folder(settings.state_dir, run.run_id)
+    if not read_header(folder):
+        return fetch_resume_point(settings, store, run, folder)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             Journal(folder).close()
-        except RefusedError:  # a process of the dead node's, which ends as soon as it finds itself unheard
-            if time.monotonic() > until:
+        except RefusedError:  # a process of the dead node has it open; it ends when it cannot send progress
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
         else:
-            return ResumePoint(folder, read_about(folder))
-
-
-class _Relayed:
-    """A Watcher whose words are said elsewhere; one that nobody hears any more ends its process."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._told = 0.0
-
-    def _tell(self, what: str, *given: Any) -> None:
-        if not self._line.say((what, given)):
-            os._exit(
-                1
-            )  # another attempt has the run now, or nobody wants it: not a word more may be recorded
-
-    def message(self, text: str) -> None:
-        """Relay it."""
-        self._tell("message", text)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Say nothing: the data is there."""
-
-    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
-        """Relay it."""
-        self._tell("training_started", what, epochs, steps, objective)
-
-    def step(self, epoch: int, done: int, steps: int) -> None:
-        """Relay it now and then, and at the end of an epoch: before the epoch is recorded."""
-        now = time.monotonic()
-        if done == steps or now - self._told > STEP_S:
-            self._told = now
-            self._tell("step", epoch, done, steps)
-
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """Relay it."""
-        self._tell("epoch_ended", epoch, dict(metrics), best, seconds)
-
-    def stage(self, what: str) -> None:
-        """Relay it."""
-        self._tell("stage", what)
+            return ResumePoint(folder=folder, header=read_header(folder))

@@ -1,1 +1,1 @@
-"""The page to try a model on: plain files, read once."""
+"""The web page to try a model: static files."""

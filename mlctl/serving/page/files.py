@@ -1,11 +1,11 @@
-"""Finding the page's files; only the ones named here are served."""
+"""The files of the endpoint's web page. Only the files named here are served."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
-TYPES = {
+CONTENT_TYPES = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -19,8 +19,8 @@ HEADERS = [
 
 @functools.cache
 def find(path: str) -> tuple[bytes, str] | None:
-    """Return a page file's bytes and its content type; None for anything else."""
+    """Return the content and content type of a page file, or None if the path is not one."""
     name = "index.html" if path == "/" else path.removeprefix("/page/")
-    if name not in TYPES or (path != "/" and not path.startswith("/page/")):
+    if name not in CONTENT_TYPES or (path != "/" and not path.startswith("/page/")):
         return None
-    return (Path(__file__).parent / name).read_bytes(), TYPES[name]
+    return (Path(__file__).parent / name).read_bytes(), CONTENT_TYPES[name]

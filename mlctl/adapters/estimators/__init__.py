@@ -1,0 +1,1 @@
+"""Model families that automl fits: tree ensembles, linear models and networks."""

@@ -1,0 +1,144 @@
+"""The encoded rows of a table: those that models are fitted to, and those that they are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mlctl.data import splits
+from mlctl.data.dataset import Dataset
+from mlctl.domain.objective import Objective
+from mlctl.recipes import Recipe
+from mlctl.serving.scoring import TableEncoder
+
+MIN_RELATIVE_DEVIATION = (
+    0.05  # of the targets' mean; below it, float32 answers lose too much of the deviation
+)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSet:
+    """The encoder of all features, and which of its output columns each kind of model takes.
+
+    `network` are the columns for networks, `trees` those for all other families; `ratios` names the ratios of
+    columns that were added.
+    """
+
+    encoder: TableEncoder
+    network: tuple[int, ...]
+    trees: tuple[int, ...]
+    ratios: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.encoder.mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedTable:
+    """Rows encoded once for all models.
+
+    Attributes:
+        recipe: builds the network.
+        data: the dataset. Only its targets match the rows; its inputs are those of the original split.
+        features: the encoder, and the columns for each kind of model.
+        train: encoded training rows, (n, width) float32.
+        validation: encoded validation rows, (m, width) float32.
+        seed: seed of all models and folds.
+        objective: what models are ranked by.
+        folds: number of folds, if the validation rows are too few to rank models. Models are then scored by
+            cross-validation on all rows. 0: score on the validation rows.
+        offset: constant that was subtracted from the targets (see `center_targets`).
+    """
+
+    recipe: Recipe
+    data: Dataset
+    features: FeatureSet
+    train: Array
+    validation: Array
+    seed: int
+    objective: Objective
+    folds: int = 0
+    offset: float = 0.0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 for a regression."""
+        return len(self.data.classes)
+
+    @property
+    def outputs(self) -> int:
+        """Number of values that a model predicts for a row."""
+        return self.classes if self.classes > 2 else 1
+
+    @property
+    def scored_targets(self) -> Array:
+        """Targets (n,) of the rows that models are scored on."""
+        return self.all_rows.data.train.targets if self.folds else self.data.validation.targets
+
+    @cached_property
+    def target_deviation(self) -> float:
+        """Standard deviation of the training targets; 1 for classes."""
+        return 1.0 if self.classes else float(self.data.train.targets.std())
+
+    @cached_property
+    def target_range(self) -> float:
+        """Range of all known targets, which normalizes errors; 1 for classes."""
+        targets = self.all_rows.data.train.targets
+        return 1.0 if self.classes else float(targets.max() - targets.min()) or 1.0
+
+    def split_folds(self) -> Iterator[tuple[Array, EncodedTable]]:
+        """Yield, for each fold, its row numbers in `all_rows`, and the table with these rows as validation rows."""
+        rows, shares = self.all_rows, [1 / self.folds] * self.folds
+        targets = rows.data.train.targets
+        if self.classes:
+            folds = splits.split_rows_by_class(targets, self.seed, shares)
+        else:
+            folds = splits.split_rows(len(targets), self.seed, shares)
+        for fold in folds:
+            rest = np.setdiff1d(np.arange(len(targets)), fold)
+            train = replace(self.data.train, targets=targets[rest])
+            validation = replace(self.data.train, targets=targets[fold])
+            data = replace(self.data, train=train, validation=validation)
+            yield fold, replace(self, data=data, train=rows.train[rest], validation=rows.train[fold], folds=0)
+
+    @cached_property
+    def all_rows(self) -> EncodedTable:
+        """The table with the validation rows moved to the training rows."""
+        targets = np.concatenate((self.data.train.targets, self.data.validation.targets))
+        data = replace(
+            self.data,
+            train=replace(self.data.train, targets=targets),
+            validation=self.data.validation.take(np.zeros(0, np.int64)),
+        )
+        train = np.concatenate((self.train, self.validation))
+        return replace(self, data=data, train=train, validation=self.validation[:0], folds=0)
+
+    def select_columns(self, rows: Array) -> Array:
+        """Return the features (n, k) that trees and linear models take of encoded rows (n, width)."""
+        return rows[:, list(self.features.trees)]
+
+
+def center_targets(data: Dataset) -> tuple[Dataset, float]:
+    """Subtract the mean of regression targets if float32 could not resolve them otherwise.
+
+    This is the case if targets are far from 0 and close together, as timestamps in seconds are.
+
+    Returns:
+        The data with the targets to fit, and the constant that was subtracted (0.0: none).
+    """
+    targets = data.train.targets
+    if data.classes or float(targets.std()) >= MIN_RELATIVE_DEVIATION * abs(float(targets.mean())):
+        return data, 0.0
+    offset = float(targets.mean())
+    train, validation = (
+        replace(split, targets=split.targets - offset) for split in (data.train, data.validation)
+    )
+    return replace(data, train=train, validation=validation), offset

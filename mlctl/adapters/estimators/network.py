@@ -1,0 +1,101 @@
+"""The recipe's own network as a model family: built by the recipe, trained by the loop of `mlctl train`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlctl.adapters.estimators.encoded_table import EncodedTable
+from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
+from mlctl.adapters.estimators.spec import ModelSpec
+from mlctl.adapters.keras import runtime
+from mlctl.adapters.keras.fit import make_training_loop
+from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
+from mlctl.adapters.models import onnx_graphs
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import NullProgress
+from mlctl.errors import ChildFailedError
+
+REFIT_EPOCHS_FACTOR = 1.2  # a fit to more rows takes more epochs than the best epoch of the first fit
+
+Array = np.ndarray[Any, Any]
+
+
+class _OutOfTime(Exception):
+    """There is no time for another epoch."""
+
+
+class _DeadlineListener(NullProgress):
+    """Ends an epoch before its last step when time is up; the first epoch gets the same time once more."""
+
+    def __init__(self, progress: TrainingProgress, deadline: float) -> None:
+        self._progress, self._deadline = progress, deadline
+        self._first_epoch_deadline = deadline + max(0.0, deadline - time.monotonic())
+
+    def step(self, epoch: int, done: int, steps: int) -> None:
+        """Raise _OutOfTime if the deadline has passed."""
+        if time.monotonic() > (self._deadline if self._progress.best else self._first_epoch_deadline):
+            raise _OutOfTime
+
+
+def fit_network(
+    spec: ModelSpec, table: EncodedTable, *, deadline: float, on_round: OnRound, rounds: int = 0
+) -> FittedEstimator:
+    """Train the network and keep its best epoch, or train exactly `rounds` epochs and keep the last one.
+
+    Raises ChildFailedError if not one epoch ends in time.
+    """
+    params = dict(spec.params)
+    seed = table.seed + int(params.pop("seed", 0))
+    columns = list(table.features.network)
+    inputs, validation = (np.ascontiguousarray(rows[:, columns]) for rows in (table.train, table.validation))
+    data = dataclasses.replace(table.data, input_shape=(len(columns),))
+    values = table.recipe.values({**params, **({"epochs": rounds} if rounds else {})}).on(len(inputs))
+    runtime.start_session(seed, runtime.FLOAT32)
+    model = table.recipe.build(values, data)
+    objective = table.data.objective or table.recipe.objective
+    progress = TrainingProgress(Objective("loss", maximize=False) if rounds else objective)
+    loop = make_training_loop(
+        model,
+        inputs,
+        data.train.targets,
+        validation=None if rounds else (validation, data.validation.targets),
+        classes=table.classes,
+        batch_size=values.batch_size,
+        seed=seed,
+        listener=NullProgress() if rounds else _DeadlineListener(progress, deadline),
+    )
+
+    def on_epoch_end(epoch: Epoch) -> None:
+        on_round(epoch.number)
+        if time.monotonic() > deadline and not rounds:
+            raise _OutOfTime
+
+    with contextlib.suppress(_OutOfTime):
+        loop.run(progress, epochs=values.epochs, patience=None, on_epoch_end=on_epoch_end)
+    if progress.best is None:
+        raise ChildFailedError("time was up before the first epoch ended", "raise --timeout")
+    if not rounds:
+        model.set_weights(progress.best_weights)
+
+    def export() -> bytes:
+        with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
+            path = Path(folder) / "model.onnx"
+            if not onnx_graphs.export_keras(model, inputs[:64], path):
+                raise ChildFailedError("the network cannot be exported to ONNX", "leave it out of --families")
+            return onnx_graphs.from_keras_export(path, table.features.width, columns)
+
+    def predict(rows: Array) -> Array:
+        return np.asarray(model(np.ascontiguousarray(rows[:, columns]), training=False))
+
+    # a cosine schedule spans all epochs and is best at its end
+    cosine = values["schedule"] == "cosine"
+    refit_epochs = values.epochs if cosine else math.ceil(REFIT_EPOCHS_FACTOR * progress.best.number)
+    return FittedEstimator(predict, export, rounds or refit_epochs)

@@ -1,0 +1,27 @@
+"""A model's weights and its optimizer's state in one file, so that another process continues its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def save_weights(model: keras.Model, path: str) -> None:
+    """Write weights and optimizer state; the file appears only when it is complete."""
+    optimizer_state = [variable.numpy() for variable in model.optimizer.variables]
+    part = Path(path + ".part")
+    with part.open("wb") as file:
+        np.savez(file, *(np.asarray(array) for array in (*model.get_weights(), *optimizer_state)))
+    part.replace(path)
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Set the weights and optimizer state that `save_weights` wrote."""
+    with np.load(path) as saved:
+        arrays = [saved[name] for name in saved.files]
+    count = len(model.get_weights())
+    model.set_weights(arrays[:count])
+    for variable, value in zip(model.optimizer.variables, arrays[count:], strict=True):
+        variable.assign(value)

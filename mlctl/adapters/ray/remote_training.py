@@ -1,0 +1,125 @@
+"""A training on a cluster's node, followed from here: its progress, its result, or how it was lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import cancel, cloudpickle
+
+from mlctl.adapters.ray.connection import RayConnection
+from mlctl.adapters.ray.task import TaskChannel, describe_failure
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.run import Run
+from mlctl.errors import ChildFailedError, MlctlError
+
+STEP_INTERVAL_S = 1.0  # between two reports of steps
+ENDED, FAILED = "ended", "failed"
+
+
+def save_with_code(path: Path, value: Any) -> None:
+    """Pickle a value by value: classes and functions of a recipe file travel with it."""
+    path.write_bytes(cloudpickle.dumps(value))
+
+
+def send_result(channel: TaskChannel, run: Run) -> None:
+    """Send a node's finished run."""
+    channel.send((ENDED, (run,)))
+
+
+def send_failure(channel: TaskChannel, error: MlctlError) -> None:
+    """Send the error that ended a node's training."""
+    channel.send((FAILED, (error,)))
+
+
+def follow(
+    connection: RayConnection,
+    work: Callable[..., None],
+    *arguments: Any,
+    name: str,
+    attempt: int,
+    listener: ProgressListener,
+) -> Run | str:
+    """Run one attempt of a training on the cluster; return its run, or why the attempt was lost.
+
+    Args:
+        connection: the cluster.
+        work: a module's function: it takes a `TaskChannel` and the arguments, and sends a result or a failure.
+        arguments: what it is called with.
+        name: the task's name.
+        attempt: counts from 1.
+        listener: receives the node's progress.
+
+    Raises what the training raises, and ChildFailedError if the node cannot train at all.
+
+    """
+    task = connection.submit(name, attempt, work, *arguments)
+    node = ""
+    while True:
+        try:
+            failures = connection.failures({task: node})
+            for _, number, sender, content in connection.messages(0 if failures else 0.5):
+                if number != attempt:
+                    continue
+                node = sender
+                if not content:
+                    continue
+                method, values = pickle.loads(content)  # noqa: S301 - our own task has sent it
+                if method == ENDED:
+                    return values[0]  # type: ignore[no-any-return]
+                if method == FAILED:
+                    raise values[0]
+                getattr(listener, method)(*values)
+        except KeyboardInterrupt:
+            cancel(task)  # its process gets Ctrl-C, keeps what is done, and sends its failure
+            continue
+        if task in failures:
+            reason, raised = describe_failure(failures[task])
+            if raised:
+                raise ChildFailedError(f"the training failed: {reason}", "look at the cluster's logs")
+            return reason
+
+
+class RelayedProgress:
+    """A ProgressListener that sends everything to the other side; it ends its process if nobody listens."""
+
+    def __init__(self, channel: TaskChannel) -> None:
+        self._channel = channel
+        self._step_sent_at = 0.0
+
+    def _send(self, method: str, *values: Any) -> None:
+        if not self._channel.send((method, values)):
+            os._exit(
+                1
+            )  # another attempt has the run now, or nobody wants it: this one must not record any more
+
+    def message(self, text: str) -> None:
+        """Send it."""
+        self._send("message", text)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Send nothing: the node has the data."""
+
+    def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
+        """Send it."""
+        self._send("training_started", what, epochs, steps, objective)
+
+    def step(self, epoch: int, done: int, steps: int) -> None:
+        """Send it at intervals, and at the end of an epoch: before the epoch is recorded."""
+        now = time.monotonic()
+        if done == steps or now - self._step_sent_at > STEP_INTERVAL_S:
+            self._step_sent_at = now
+            self._send("step", epoch, done, steps)
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+        """Send it."""
+        self._send("epoch_ended", epoch, dict(metrics), best, seconds)
+
+    def stage(self, what: str) -> None:
+        """Send it."""
+        self._send("stage", what)

@@ -1,0 +1,171 @@
+"""Send a run's journal to the tracking store. Each entry can be sent twice and counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from mlctl.adapters.runlog.journal import Journal
+from mlctl.adapters.runlog.json_lines import Entry
+from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.tags import MODEL_URI_TAG
+from mlctl.errors import UnreachableError
+from mlctl.files import write_atomically
+from mlctl.settings import mask_passwords
+
+MODEL_NAME = "model"
+METRICS_BATCH_SIZE, PARAMS_BATCH_SIZE = 1000, 100  # the limits of one MLflow request
+MAX_DIGEST_LENGTH = 36  # of MLflow's column; a tag has the whole digest
+
+
+class RunSender:
+    """Sends the entries of one run's journal, in order."""
+
+    def __init__(self, store: TrackingStore, run_id: str, experiment_id: str, journal: Journal) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.journal = journal
+        self._model_id_file = journal.folder / "model_id"
+        self.model_id = self._model_id_file.read_text() if self._model_id_file.exists() else None
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        """MLflow's client."""
+        return self.store.client
+
+    def send(self, entry: Entry) -> None:
+        """Send one entry; raises an MlctlError if the store does not take it."""
+        try:
+            with (
+                self.store.without_retries()
+            ):  # the caller repeats the entry, and knows what must not count twice
+                getattr(self, "_send_" + entry["kind"])(entry)
+        except OSError as exc:  # a local artifact folder, or the file to be uploaded
+            raise UnreachableError(
+                f"cannot send {entry['kind']} to {mask_passwords(self.store.tracking_uri)}: {exc}",
+                "try again: mlctl sync",
+            ) from exc
+
+    def send_heartbeat(self) -> None:
+        """Tell the store that the run is alive."""
+        with self.store.translate_errors():
+            self.client.set_tag(self.run_id, HEARTBEAT, current_heartbeat())
+
+    def _send_params(self, entry: Entry) -> None:
+        params = [Param(name, str(value)) for name, value in entry["values"].items()]
+        for start in range(0, len(params), PARAMS_BATCH_SIZE):
+            self.client.log_batch(self.run_id, params=params[start : start + PARAMS_BATCH_SIZE])
+
+    def _send_tags(self, entry: Entry) -> None:
+        tags = [RunTag(name, str(value)) for name, value in entry["values"].items()]
+        self.client.log_batch(self.run_id, tags=tags)
+
+    def _send_metrics(self, entry: Entry) -> None:
+        model_id = self.model_id if entry.get("of_model") else None
+        metrics = [
+            Metric(
+                name,
+                value,
+                entry["at"],
+                entry["step"],
+                model_id=model_id,
+                run_id=self.run_id if model_id else None,
+            )
+            for name, value in entry["values"].items()
+        ]
+        for start in range(0, len(metrics), METRICS_BATCH_SIZE):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_BATCH_SIZE])
+
+    def _send_data(self, entry: Entry) -> None:
+        dataset = Dataset(
+            name=entry["name"],
+            digest=entry["sha256"][:MAX_DIGEST_LENGTH],
+            source_type="local",
+            source=entry["source"],
+            profile=entry["profile"],
+        )
+        # one input for all splits: if a dataset is logged per split, the store keeps only the first context
+        context = InputTag("mlflow.data.context", ", ".join(entry["splits"]))
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+
+    def _send_artifact(self, entry: Entry) -> None:
+        path = Path(entry["path"])
+        file = self.journal.files / path
+        if file.exists():  # a newer checkpoint may have replaced it
+            self.client.log_artifact(
+                self.run_id, str(file), str(path.parent) if path.parent != Path() else None
+            )
+
+    def _send_model(self, entry: Entry) -> None:
+        if self.model_id is None:
+            self.model_id = self._find_or_create_model(entry)
+            write_atomically(self._model_id_file, self.model_id.encode())
+        self._write_ids_into_model()
+        outputs = self.client.get_run(self.run_id).outputs
+        logged_ids = {output.model_id for output in (outputs.model_outputs if outputs else [])}
+        if self.model_id not in logged_ids:  # MLflow refuses a model that is logged twice
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
+        self.client.log_model_artifacts(self.model_id, str(self.journal.model))
+        self.client.finalize_logged_model(self.model_id, "READY")
+        for model in self._models():
+            if model.model_id != self.model_id and str(model.status) == "PENDING":
+                self.client.delete_logged_model(model.model_id)  # a request that timed out created it
+        self.client.set_tag(self.run_id, MODEL_URI_TAG, f"models:/{self.model_id}")
+
+    def _send_remove(self, entry: Entry) -> None:
+        uri = self.client.get_run(self.run_id).info.artifact_uri
+        get_artifact_repository(uri, tracking_uri=self.store.tracking_uri).delete_artifacts(entry["path"])
+
+    def _send_resume(self, entry: Entry) -> None:
+        self.client.update_run(self.run_id, status="RUNNING")
+
+    def _send_finish(self, entry: Entry) -> None:
+        self.client.set_terminated(self.run_id, entry["status"], entry["at"])
+
+    def _find_or_create_model(self, entry: Entry) -> str:
+        """Return the id of the run's logged model, which exists already if a crash came before its id was written."""
+        if models := self._models():
+            return str(models[0].model_id)
+        model = self.client.create_logged_model(
+            self.experiment_id,
+            MODEL_NAME,
+            self.run_id,
+            params={name: str(value) for name, value in entry["params"].items()},
+        )
+        return str(model.model_id)
+
+    def _models(self) -> list[LoggedModel]:
+        filter_string = f"source_run_id = '{self.run_id}' AND name = '{MODEL_NAME}'"
+        return list(self.client.search_logged_models([self.experiment_id], filter_string))
+
+    def _write_ids_into_model(self) -> None:
+        """Write the ids of the run and of the model into MLmodel, as MLflow's own logging does."""
+        assert self.model_id is not None
+        path = self.journal.model / "MLmodel"
+        model = Model.load(str(path))
+        model.run_id = self.run_id
+        model.model_id = model.model_uuid = self.model_id
+        model.artifact_path = self.client.get_logged_model(self.model_id).artifact_location
+        write_atomically(path, model.to_yaml().encode())  # the training may be reading it
+
+
+def profile(splits: Mapping[str, int], rows: int) -> str:
+    """Return the profile that MLflow shows of a dataset."""
+    parts = ", ".join(f'"{name}": {count}' for name, count in splits.items())
+    return f'{{"num_rows": {rows}, {parts}}}'

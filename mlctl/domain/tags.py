@@ -1,0 +1,50 @@
+"""Names of the tags that mlctl writes to runs and registered models and reads in more than one module.
+
+They are stored in tracking stores: a name never changes.
+"""
+
+from __future__ import annotations
+
+# what a run is
+KIND_TAG = "mlctl.kind"  # of a parent run: search, automl or evaluation
+TRIAL_TAG = "mlctl.trial"  # of a nested run: the name of the search's trial or of the automl model
+RECIPE_TAG = "mlctl.recipe"
+RECIPE_SHA256_TAG = "mlctl.recipe_sha256"
+RECIPE_SOURCE_TAG = "mlctl.recipe_source"
+OBJECTIVE_TAG = "mlctl.objective"  # such as max:val_accuracy
+REQUEST_TAG = "mlctl.request"  # the training request as JSON
+PRECISION_TAG = "mlctl.precision"
+
+# the data of a run
+DATA_TAG = "mlctl.data"  # the source
+DATA_NAME_TAG = "mlctl.data.name"
+DATA_SHA256_TAG = "mlctl.data.sha256"  # of a run, and of a registered version
+DATA_ROWS_TAG = "mlctl.data.rows"
+DATA_SIZE_TAG = "mlctl.data.size_bytes"
+DATA_SPLITS_TAG = "mlctl.data.splits"
+DATA_SEED_TAG = "mlctl.data.seed"
+
+# the outcome of a run
+STATE_TAG = "mlctl.state"  # of a trial: done, stopped, failed, running or interrupted
+ERROR_TAG = "mlctl.error"
+REASON_TAG = "mlctl.why"  # why a trial was stopped
+ENDED_TAG = "mlctl.ended"  # why a search ended
+DURATION_TAG = "mlctl.duration_s"
+PEAK_MEMORY_TAG = "mlctl.peak_memory_mb"
+MODEL_URI_TAG = "mlctl.model_uri"
+
+# the plan of a search
+SEARCH_TRIALS_TAG = "mlctl.search.trials"
+SEARCH_EPOCHS_TAG = "mlctl.search.epochs"
+
+# the environment of a run
+MACHINE_CPU_TAG = "mlctl.machine.cpu"
+MACHINE_CORES_TAG = "mlctl.machine.cores"
+MACHINE_GPUS_TAG = "mlctl.machine.gpus"
+
+# prefixes
+MACHINE_PREFIX = "mlctl.machine."
+VERSION_PREFIX = "mlctl.version."  # followed by the name of a package
+GIT_PREFIX = "mlctl.git."
+HISTORY_PREFIX = "mlctl.log."  # of a registered model: one entry of its history
+VOID_PREFIX = "mlctl.void."  # of a registered model: a history entry that does not count

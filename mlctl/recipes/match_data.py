@@ -1,0 +1,88 @@
+"""Choosing the recipe that fits a user's own data, by what the data holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlctl.data.files import labelled_files
+from mlctl.data.tables import column_types, label_column, reader
+from mlctl.errors import BadDataError, UsageError
+
+LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
+
+
+def recipe_for(source: str) -> str | None:
+    """Return the name of the recipe for this file, folder or URL; None if it is not data.
+
+    Raises BadDataError for a folder without training data and for an unreadable table, UsageError for a
+    folder in a bucket.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _recipe_for_folder(path)
+    if reader.is_table(source):
+        return (
+            _recipe_for_table(path)
+            if path.is_file() and not source.endswith(reader.PARQUET_SUFFIXES)
+            else "tabular"
+        )
+    if source.startswith("s3://"):
+        raise UsageError(
+            f"{source} is not a table: mlctl reads only tables from a bucket (.csv, .tsv, .parquet)",
+            f"copy images and texts to a folder: aws s3 sync {source} DIR, then mlctl train DIR",
+        )
+    return None
+
+
+def as_table_hint(recipe: str, own_data: str | None, target: str = "") -> str:
+    """Return how to train on a table as a table, if another recipe was chosen for it; else ""."""
+    if own_data is None or recipe == "tabular" or not reader.is_table(own_data):
+        return ""
+    return label_column.tabular_hint(own_data, target)
+
+
+def _recipe_for_folder(folder: Path) -> str:
+    if labelled_files.has_class_folders(folder, labelled_files.IMAGE_SUFFIXES):
+        return "images"
+    if labelled_files.has_class_folders(folder, labelled_files.TEXT_SUFFIXES):
+        return "texts"
+    usable = [
+        subfolder
+        for subfolder in labelled_files.visible_folders(folder)
+        if any(
+            labelled_files.has_class_folders(subfolder, suffixes)
+            for suffixes in (labelled_files.IMAGE_SUFFIXES, labelled_files.TEXT_SUFFIXES)
+        )
+    ]
+    raise BadDataError(
+        f"{folder} has no folders of images or .txt files in it",
+        f"did you mean {usable[0]}?"
+        if len(usable) == 1
+        else "put the files of each class into a folder of its own: cats/…, dogs/…",
+    )
+
+
+def _recipe_for_table(path: Path) -> str:
+    """Tell a list of image files, and a text with its label, from any other table.
+
+    Names of missing files are plain words, unless the only other column is a label. A text with a value on a
+    scale is a regression, which `tabular` does.
+    """
+    frame = reader.read_head(path)
+    two_columns = len(frame.columns) == 2
+    if any(
+        labelled_files.are_file_names(frame[name], labelled_files.IMAGE_SUFFIXES)
+        and (two_columns or labelled_files.any_file_exists(path, frame[name]))
+        for name in frame
+    ):
+        return "images"
+    if two_columns:
+        columns, types = column_types.convert_columns(frame, {})
+        for column in types:
+            if (
+                column.type == column_types.TEXT
+                and columns[column.name].dropna().str.split().str.len().mean() >= LONG_TEXT
+            ):
+                label = next(name for name in frame if name != column.name)
+                return "tabular" if label_column.is_continuous(frame[label]) else "texts"
+    return "tabular"

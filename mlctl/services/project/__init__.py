@@ -1,0 +1,1 @@
+"""Services for a project and its machine: init, doctor and shell completion."""

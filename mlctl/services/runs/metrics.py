@@ -1,0 +1,41 @@
+"""The metrics of the saved model of a run, and the objective of a run.
+
+A metric such as `val_f1` has one value per epoch. What the saved model reached is logged once, as `best_val_f1` and
+`test_f1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlctl.domain.objective import Objective
+from mlctl.domain.run import Run
+from mlctl.domain.tags import OBJECTIVE_TAG
+
+MODEL_METRIC_PREFIXES = ("best_", "test_")
+
+
+def is_model_metric(name: str) -> bool:
+    """Whether a metric is of the saved model, and not of an epoch."""
+    return name.startswith(MODEL_METRIC_PREFIXES)
+
+
+def has_model_metrics(run: Run) -> bool:
+    """Whether a run has metrics of its saved model; runs of other programs have none."""
+    return any(map(is_model_metric, run.metrics))
+
+
+def epoch_metrics(names: Iterable[str]) -> list[str]:
+    """Return the metrics that have a value per epoch."""
+    return [name for name in names if not is_model_metric(name)]
+
+
+def model_metric(metric: str) -> str:
+    """Return the name under which the saved model's value of a metric is logged."""
+    return metric if is_model_metric(metric) else f"best_{metric}"
+
+
+def objective_of(run: Run) -> Objective | None:
+    """Return the objective of a run, or None if its tag is missing or invalid."""
+    direction, _, metric = run.tags.get(OBJECTIVE_TAG, "").partition(":")
+    return Objective(metric, direction == "max") if direction in {"max", "min"} and metric else None

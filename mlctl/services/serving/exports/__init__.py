@@ -1,0 +1,12 @@
+"""The targets of `mlctl export model`. To add one, write its class in this folder and add it to TARGETS."""
+
+from mlctl.services.serving.exports.azureml import AzureMl
+from mlctl.services.serving.exports.base import ExportTarget
+from mlctl.services.serving.exports.docker import Docker
+from mlctl.services.serving.exports.kubernetes import Kubernetes
+
+TARGETS: dict[str, ExportTarget] = {
+    "docker": Docker(),
+    "kubernetes": Kubernetes(),
+    "azureml": AzureMl(),
+}

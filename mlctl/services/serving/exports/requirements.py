@@ -1,0 +1,31 @@
+"""The packages that a model needs to be served."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mlctl.adapters.system import packaging
+from mlctl.serving.saved_model import read_saved_model
+
+SERVER = ("httptools", "numpy", "orjson", "prometheus-client", "psutil", "pyyaml", "uvicorn", "uvloop")
+RUNTIMES = {"onnxruntime": ("onnxruntime",), "keras": ("keras", "tensorflow")}
+
+
+def pinned_requirements(folder: Path) -> dict[str, str]:
+    """Return the packages, with versions, that serve the model in a folder, and no others."""
+    model = read_saved_model(folder)
+    names = [*SERVER]
+    if not model.by_mlctl:
+        names += ["mlflow", *_own_requirements(folder)]
+    else:
+        names += RUNTIMES["onnxruntime" if model.runtime == "onnxruntime" else "keras"]
+    if model.signature.columns:
+        names += ["pandas", "pyarrow"]
+    return packaging.pinned_versions(names)
+
+
+def _own_requirements(folder: Path) -> list[str]:
+    file = folder / "requirements.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [match[0] for line in lines if (match := re.match(r"[\w.-]+", line.strip()))]

@@ -1,0 +1,49 @@
+"""The point from which another process's training is resumed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters.keras import checkpoints
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.run import Run
+from mlctl.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumePoint:
+    """A run to resume: its record's folder and header, and the (metric, step) points that the store has.
+
+    `tags` record what this resume changes: changed code or data that the user accepted, or more epochs.
+    """
+
+    folder: Path
+    header: Mapping[str, Any]
+    known_points: frozenset[tuple[str, int]] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def fetch_resume_point(settings: Settings, store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
+    """Download a run's checkpoint to a new record in `folder`; the caller knows that no process writes the run."""
+    if any(artifact.path == checkpoints.ARTIFACT_FOLDER for artifact in store.list_artifacts(run)):
+        downloaded = store.download_artifact(run, checkpoints.ARTIFACT_FOLDER, folder / "files")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for file in downloaded.rglob("*.ckpt"):
+            shutil.copy(file, folder / "checkpoints")
+    known_points = {
+        (name, step) for name in run.metrics for step, _ in store.get_metric_history(run.run_id, name)
+    }
+    header = {
+        "tracking_uri": settings.tracking_uri,
+        "experiment": run.experiment,
+        "experiment_id": store.experiment_ids(run.experiment)[0],
+        "run_id": run.run_id,
+        "run_name": run.run_name,
+        "tags": {name: value for name, value in run.tags.items() if name.startswith("mlctl.")},
+        "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
+    }
+    return ResumePoint(folder=folder, header=header, known_points=frozenset(known_points))

@@ -1,0 +1,136 @@
+"""What a run is made from: it creates the run's record and describes data, code, machine and versions in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlctl.adapters.keras import runtime
+from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.adapters.system import provenance
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.data.sources.locate import sha256
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.tags import (
+    MACHINE_CORES_TAG,
+    MACHINE_CPU_TAG,
+    MACHINE_GPUS_TAG,
+    OBJECTIVE_TAG,
+    PRECISION_TAG,
+    RECIPE_SHA256_TAG,
+    RECIPE_SOURCE_TAG,
+    RECIPE_TAG,
+    REQUEST_TAG,
+)
+from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.runs import select
+from mlctl.services.training import report
+from mlctl.services.training.request import TrainRequest
+from mlctl.services.training.resume_point import ResumePoint
+from mlctl.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSetup:
+    """Settings, request, data and objective of one run, and the hardware and precision it uses."""
+
+    settings: Settings
+    store: TrackingStore
+    request: TrainRequest
+    prepared: PreparedData
+    objective: Objective
+
+    @cached_property
+    def hardware(self) -> runtime.Hardware:
+        """What this machine trains on."""
+        return runtime.detect_hardware()
+
+    @cached_property
+    def precision(self) -> str:
+        """The precision to train in."""
+        return runtime.choose_precision(
+            self.request.precision,
+            prefer_bfloat16=self.prepared.recipe.bfloat16,
+            hardware=self.hardware,
+        )
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that the run and its model record."""
+        params = {
+            **self.prepared.values,
+            **self.prepared.data.extra.get("params", {}),
+            "seed": self.request.seed,
+            "precision": self.precision,
+        }
+        if self.request.patience:
+            params["patience"] = self.request.patience
+        return params
+
+    def create_run(self, listener: ProgressListener, tags: Mapping[str, str] | None = None) -> Recorder:
+        """Create the run; return the recorder of its record."""
+        recipe = self.prepared.recipe
+        all_tags = {
+            "mlflow.user": provenance.user_name(),
+            "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or recipe.name,
+            "mlflow.source.type": "LOCAL",
+            RECIPE_TAG: recipe.name,
+            OBJECTIVE_TAG: str(self.objective),
+            REQUEST_TAG: report.as_json(self.request.to_tag()),
+            RECIPE_SHA256_TAG: sha256([recipe.source_file()]),
+            **(tags or {}),
+            **self.request.tags,
+        }
+        if self.request.parent:
+            all_tags["mlflow.parentRunId"] = select.find_run(self.store, self.request.parent).run_id
+        return Recorder.create(
+            self.store,
+            experiment=self.settings.experiment or recipe.name,
+            run_name=self.request.run_name,
+            tags=all_tags,
+            state_dir=self.settings.state_dir,
+            listener=listener,
+            offline=self.request.offline,
+        )
+
+    def resume_run(self, point: ResumePoint, listener: ProgressListener) -> Recorder:
+        """Open the record of an earlier process's run again."""
+        recorder = Recorder.reopen(
+            point.folder, self.store, header=point.header, listener=listener, known=point.known_points
+        )
+        recorder.set_tags(point.tags)
+        return recorder
+
+    def describe(self, recorder: Recorder) -> None:
+        """Record what the run is made from."""
+        recipe, data = self.prepared.recipe, self.prepared.reference
+        source = recipe.source_file()
+        is_builtin = type(recipe).__module__.startswith("mlctl.recipes.")
+        git, diff = provenance.git_state(Path() if is_builtin else source.parent)
+        recorder.set_tags(
+            {
+                RECIPE_SOURCE_TAG: f"mlctl.recipes:{recipe.name}" if is_builtin else str(source),
+                **report.data_tags(data),
+                PRECISION_TAG: self.precision,
+                MACHINE_CPU_TAG: self.hardware.cpu,
+                MACHINE_CORES_TAG: provenance.available_cores(),
+                MACHINE_GPUS_TAG: ", ".join(self.hardware.gpus) or "none",
+                "mlctl.machine.os": f"{sys.platform}",
+                **git,
+                **provenance.version_tags(),
+            }
+        )
+        recorder.log_data(data)
+        for name, text in (
+            ("recipe.py", source.read_text(encoding="utf-8")),
+            ("code.diff", diff),
+            ("requirements.txt", provenance.pinned_requirements()),
+        ):
+            if text:
+                recorder.artifact_path(name).write_text(text, encoding="utf-8")
+                recorder.log_artifact(name)

@@ -1,0 +1,195 @@
+"""What `mlctl tune` is asked to do, and the validated job that follows from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from mlctl.domain.cluster import Cluster
+from mlctl.domain.hyperband import Bracket, count_trials, hyperband_brackets
+from mlctl.domain.objective import Objective, lower_is_better
+from mlctl.domain.tune import Dimension
+from mlctl.errors import UsageError
+from mlctl.recipes import Recipe, ResolvedRecipe, Values
+from mlctl.services.models.names import check_name
+from mlctl.services.recipes.defaults import with_defaults
+from mlctl.services.recipes.prepare import check_values
+from mlctl.services.tuning.space import search_space, size
+from mlctl.services.tuning.stopping import parse_stop_rule
+from mlctl.settings import Settings
+
+SEARCH = "search"  # value of the parent run's tag mlctl.kind, and kind of the journal's first line
+ALGORITHMS = ("random", "grid", "bayesian", "hyperband")
+DEFAULT_TRIALS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneRequest:
+    """Options of `mlctl tune`.
+
+    Args:
+        source: a recipe's name, a recipe file, or the user's own data.
+        algorithm: one of ALGORITHMS.
+        trials: the most trials; 0: DEFAULT_TRIALS, or all of hyperband's brackets.
+        executions: trainings per trial; their mean counts.
+        parallel: trials at once; 0: one per core.
+        threads: threads per trial; 0: the cores divided by `parallel`.
+        timeout_s: time for the search, without the final model.
+        overrides: fixed values by name.
+        space: what to search, by name; see services/tuning/space.py.
+        objective: METRIC, min:METRIC or max:METRIC; None: the recipe's.
+        stop: a stop rule; see services/tuning/stopping.py.
+        finalists: number of top trials to retrain with early stopping.
+        max_failures: failed trials in a row that end the search.
+
+    """
+
+    source: str
+    algorithm: str = "random"
+    trials: int = 0
+    executions: int = 1
+    parallel: int = 0
+    threads: int = 0
+    timeout_s: float | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, str] = field(default_factory=dict)
+    objective: str | None = None
+    stop: str | None = None
+    finalists: int = 1
+    max_failures: int = 3
+    data: str | None = None
+    rows: int | None = None
+    seed: int = 0
+    precision: str = "auto"
+    run_name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    register: str | None = None
+    cluster: Cluster | None = None
+
+    def to_journal(self) -> dict[str, Any]:
+        """Return the request as the first line of the search journal stores it."""
+        return {"given" if name == "overrides" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_journal(cls, entry: Mapping[str, Any]) -> TuneRequest:
+        """Return the request that `to_journal` stored, in this or an earlier version."""
+        fields = {"overrides" if name == "given" else name: value for name, value in entry.items()}
+        cluster = fields.get("cluster")
+        return cls(**{**fields, "cluster": Cluster(**cluster) if cluster else None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneJob:
+    """A validated request: the recipe with its values, what is searched, what is fixed, and the objective."""
+
+    request: TuneRequest
+    resolved: ResolvedRecipe
+    values: Values
+    dimensions: tuple[Dimension, ...]
+    fixed: Mapping[str, Any]
+    objective: Objective
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe whose values are searched."""
+        return self.resolved.recipe
+
+    @property
+    def max_epochs(self) -> int:
+        """The most epochs that a trial has."""
+        if "epochs" in self.fixed:
+            return int(self.fixed["epochs"])
+        epochs = next(dimension for dimension in self.dimensions if dimension.name == "epochs")
+        return int(max(epochs.choices) if epochs.choices else epochs.high)
+
+    @property
+    def brackets(self) -> tuple[Bracket, ...]:
+        """Hyperband's brackets; empty for the other algorithms."""
+        return hyperband_brackets(self.max_epochs) if self.request.algorithm == "hyperband" else ()
+
+    @property
+    def max_trials(self) -> int:
+        """The most trials that the search has."""
+        return int(min(self.request.trials, count_trials(self.brackets) or size(self.dimensions)))
+
+
+def apply_defaults(settings: Settings, request: TuneRequest, resolved: ResolvedRecipe) -> TuneRequest:
+    """Return the request with the recipe's defaults of mlctl.toml, except for values that are searched."""
+    defaults = with_defaults(settings, resolved.recipe, {})
+    if not defaults:
+        return request
+    dimensions, _ = search_space(resolved.recipe, request.overrides, request.space)
+    searched = {dimension.name for dimension in dimensions}.union(request.space)
+    defaults = {name: value for name, value in defaults.items() if name not in searched}
+    return replace(request, overrides={**defaults, **request.overrides})
+
+
+def validate(request: TuneRequest, resolved: ResolvedRecipe) -> TuneJob:
+    """Check a request before any heavy library is imported; raises UsageError."""
+    if request.algorithm not in ALGORITHMS:
+        raise UsageError(
+            f"there is no algorithm {request.algorithm!r}", f"there are: {', '.join(ALGORITHMS)}"
+        )
+    if request.timeout_s is not None and request.timeout_s <= 0:
+        raise UsageError("--timeout leaves no time to search", "write it as 90s, 10m or 2h, or remove it")
+    if request.register is not None:
+        check_name(request.register)
+    values = check_values(resolved, request.overrides)
+    dimensions, fixed = search_space(resolved.recipe, request.overrides, request.space)
+    job = TuneJob(
+        request=request,
+        resolved=resolved,
+        values=values,
+        dimensions=dimensions,
+        fixed=fixed,
+        objective=_parse_objective(resolved.recipe, request.objective),
+    )
+    if request.stop:
+        parse_stop_rule(request.stop, job.objective)
+    if request.algorithm == "hyperband":
+        _check_hyperband(job)
+    if request.algorithm == "grid":
+        _check_grid(job)
+    trials = request.trials or count_trials(job.brackets) or DEFAULT_TRIALS
+    return replace(job, request=replace(request, trials=trials))
+
+
+def _check_hyperband(job: TuneJob) -> None:
+    if job.request.stop:
+        raise UsageError("hyperband stops trials by itself", "remove --stop")
+    if "epochs" not in job.fixed:
+        raise UsageError("hyperband sets the epochs itself", "remove --space epochs=…")
+    if job.request.executions > 1:
+        raise UsageError(
+            "hyperband continues from a trial's weights, so a trial has one execution",
+            "remove --executions-per-trial",
+        )
+    first_trials, combinations = job.brackets[0][0].trials, size(job.dimensions)
+    if combinations < first_trials:
+        raise UsageError(
+            f"hyperband begins with {first_trials} trials, and the space has {combinations:.0f} combinations",
+            "widen --space, lower --epochs, or try all of them: --algorithm grid",
+        )
+
+
+def _check_grid(job: TuneJob) -> None:
+    for dimension in job.dimensions:
+        if not math.isfinite(dimension.size) or (dimension.log and not dimension.choices):
+            name, low, high = dimension.name, dimension.low, dimension.high
+            raise UsageError(
+                f"a grid needs steps, and {name} has none: {dimension.text}",
+                f"--space {name}={low:g}|{high:g} lists values, --space {name}=LOW..HIGH:STEP sets a step",
+            )
+
+
+def _parse_objective(recipe: Recipe, text: str | None) -> Objective:
+    if text is None:
+        return recipe.objective
+    direction, colon, metric = text.partition(":")
+    if not colon:
+        return Objective(text, not lower_is_better(text))
+    if direction not in {"min", "max"} or not metric:
+        raise UsageError(f"--objective {text} has no direction", "write min:val_mae or max:val_accuracy")
+    return Objective(metric, direction == "max")

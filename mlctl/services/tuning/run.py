@@ -1,0 +1,380 @@
+"""One search from its parent run to the final model; it needs TensorFlow and MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mlctl.adapters.keras import runtime, tensors
+from mlctl.adapters.keras.training_loop import Epoch
+from mlctl.adapters.plots import search_plots
+from mlctl.adapters.ray import cluster_access
+from mlctl.adapters.runlog import search_journal
+from mlctl.adapters.runlog.journal import read_header
+from mlctl.adapters.runlog.local_runs import record_folder
+from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
+from mlctl.adapters.runlog.search_journal import SearchJournal
+from mlctl.adapters.runlog.trial_runs import TrialRuns
+from mlctl.adapters.search.local_executor import LocalExecutor
+from mlctl.adapters.search.messages import Executor, SearchSetup, TrialJob
+from mlctl.adapters.search.oracles import Oracle
+from mlctl.adapters.system import provenance
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.run import Run
+from mlctl.domain.tags import (
+    ENDED_TAG,
+    KIND_TAG,
+    OBJECTIVE_TAG,
+    RECIPE_TAG,
+    SEARCH_EPOCHS_TAG,
+    SEARCH_TRIALS_TAG,
+)
+from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult
+from mlctl.errors import MlctlError
+from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.training import report
+from mlctl.services.training.request import TrainRequest
+from mlctl.services.training.run_setup import RunSetup
+from mlctl.services.training.run_status import finish_run, recording
+from mlctl.services.tuning.final_training import FinalTraining
+from mlctl.services.tuning.finalists import Finalists, FinalValues
+from mlctl.services.tuning.request import SEARCH, TuneJob, TuneRequest
+from mlctl.services.tuning.search_history import SearchHistory
+from mlctl.services.tuning.search_loop import SearchLimits, SearchLoop
+from mlctl.services.tuning.space import size
+from mlctl.services.tuning.stopping import parse_stop_rule
+from mlctl.services.tuning.trial import train_trial
+from mlctl.services.tuning.trial_state import TrialState, own_values, ranked
+from mlctl.settings import Settings
+
+MIN_TIME_S = 1.0  # for a resumed search without a score, however much of its time it has used
+
+Entries = Sequence[Mapping[str, Any]]
+
+
+class TuneRun:
+    """One search: a new one, or a resumed one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: TrackingStore,
+        job: TuneJob,
+        *,
+        prepared: PreparedData,
+        listener: SearchListener,
+        resumed: Run | None = None,
+        entries: Entries = (),
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            settings: the settings in force.
+            store: the tracking store.
+            job: what to search.
+            prepared: the data.
+            listener: receives progress.
+            resumed: the parent run of the search to resume.
+            entries: the journal of the search to resume.
+            tags: record what this resume changes.
+
+        """
+        self.settings = settings
+        self.store = store
+        self.job = job
+        self.request = job.request
+        self.prepared = prepared
+        self.listener = listener
+        self.resumed = resumed
+        self.entries = entries
+        self.tags = tags
+        self.started = time.monotonic()
+        self.parallel = self.request.parallel or provenance.available_cores()
+        self.threads = self.request.threads or max(1, provenance.available_cores() // self.parallel)
+        self.setup = RunSetup(
+            settings=settings,
+            store=store,
+            request=_train_request(self.request),
+            prepared=prepared,
+            objective=job.objective,
+        )
+
+    def run(self) -> SearchResult:
+        """Search and train the final model; return both."""
+        self.listener.stage("encoding the data")
+        executor = (
+            self._make_executor()
+        )  # it forks: before this process starts a thread or a TensorFlow operation
+        with contextlib.closing(executor):
+            recorder = self._open_recorder()
+            with recording(recorder, lambda: "interrupted; every finished trial is kept"):
+                search = self._search(executor, recorder)
+        return replace(search, run=finish_run(recorder, self.store, self.listener))
+
+    # -- the parts ----------------------------------------------------------------------------------------
+
+    def _make_executor(self) -> Executor:
+        data, request = self.prepared.data, self.request
+        inputs = self.prepared.encoded(data.train)
+        if isinstance(inputs, np.ndarray):
+            inputs = tensors.align(inputs)  # so that workers share it; otherwise each would make two copies
+        setup = SearchSetup(
+            source=request.source,
+            recipe=self.job.recipe,
+            data=data,
+            train_inputs=inputs,
+            validation_inputs=self.prepared.encoded(data.validation),
+            precision=self.setup.precision,
+        )
+        if request.cluster is None:
+            fork = runtime.is_fork_safe(self.setup.hardware)
+            return LocalExecutor(setup, train_trial, slots=self.parallel, threads=self.threads, fork=fork)
+        connection = cluster_access.connect(request.cluster, self.listener)
+        from mlctl.adapters.search.ray_executor import RayExecutor  # Ray is an extra
+
+        self.threads = request.threads or max(1, int(request.cluster.cpu))
+        executor = RayExecutor(connection, setup, train_trial, slots=request.parallel, threads=self.threads)
+        self.parallel = executor.slots
+        return executor
+
+    def _open_recorder(self) -> Recorder:
+        if self.resumed:
+            folder = record_folder(self.settings.state_dir, self.resumed.run_id)
+            header = read_header(folder) or self._header_from_store(self.resumed)
+            recorder = Recorder.reopen(folder, self.store, header=header, listener=self.listener)
+            recorder.set_tags({SEARCH_TRIALS_TAG: self.job.max_trials, **self.tags})
+            return recorder
+        recorder = self.setup.create_run(self.listener, {KIND_TAG: SEARCH})
+        self.setup.describe(recorder)
+        request = self.request
+        recorder.set_tags(
+            {
+                SEARCH_TRIALS_TAG: self.job.max_trials,
+                SEARCH_EPOCHS_TAG: self.job.max_epochs,
+                "mlctl.search.algorithm": request.algorithm,
+                "mlctl.search.executions": request.executions,
+                "mlctl.search.parallel": self.parallel,
+                "mlctl.search.threads": self.threads,
+                "mlctl.search.stop": request.stop or "none",
+                "mlctl.search.cluster": request.cluster.address if request.cluster else "none",
+                **{f"mlctl.space.{dimension.name}": dimension.text for dimension in self.job.dimensions},
+            }
+        )
+        return recorder
+
+    def _search(self, executor: Executor, recorder: Recorder) -> SearchResult:
+        """Run the search loop, choose the final values, and train the final model into the parent run."""
+        job, folder = self.job, recorder.journal.folder
+        runs = TrialRuns(
+            self.store,
+            experiment_id=recorder.journal.header["experiment_id"],
+            parent_id=recorder.run_id,
+            folder=folder,
+            tags=self._trial_tags(),
+            report_error=self._report_store_error,
+        )
+        with contextlib.closing(SearchJournal(folder)) as journal:
+            loop = self._make_loop(SearchHistory(job.objective, self.request.executions, journal, runs))
+            try:
+                self._begin(loop, journal, runs)
+                loop.run(executor, lambda state: self._trial_job(loop, state, folder))
+                if loop.history.best is None:
+                    raise loop.no_score_error()  # noqa: TRY301 - it ends the search like any failure in here
+                results = ranked(loop.history.ended, job.objective)
+                final = Finalists(
+                    job,
+                    executor=executor,
+                    tracker=runs,
+                    listener=self.listener,
+                    out_of_time=lambda: loop.out_of_time,
+                ).choose([state for state in results if state.state in {DONE, STOPPED}], self.prepared)
+                executor.close()
+                self._log_search(recorder, loop)
+                self._train_final_model(recorder, final)
+                recorder.log_metrics({"trials": len(results)}, step=0)  # when resumed, there may be more of them
+                recorder.set_tags({"mlctl.best_trial": final.trial, ENDED_TAG: loop.ended})
+                runs.finish(PATIENCE_S)  # mlctl sync sends what is left
+            except BaseException:
+                runs.finish(1.0)
+                raise
+        return SearchResult(
+            run=Run(
+                run_id=recorder.run_id,
+                run_name="",
+                experiment="",
+                status="RUNNING",
+                tracking_uri=self.settings.tracking_uri,
+            ),
+            objective=job.objective,
+            trials=tuple(state.result(runs.ids.get(state.trial, "")) for state in results),
+            end_reason=loop.ended,
+            best_trial=final.trial,
+        )
+
+    def _make_loop(self, history: SearchHistory) -> SearchLoop:
+        job, request = self.job, self.request
+        oracle = Oracle(
+            request.algorithm,
+            job.dimensions,
+            job.objective,
+            trials=request.trials,
+            seed=request.seed,
+            epochs=job.max_epochs,
+        )
+        stop = request.stop
+        return SearchLoop(
+            oracle,
+            history,
+            limits=SearchLimits(
+                trials=request.trials,
+                deadline=self._deadline(),
+                max_failures=request.max_failures,
+                parallel=self.parallel,
+            ),
+            stop_rule=parse_stop_rule(stop, job.objective, self.listener.message) if stop else None,
+            listener=self.listener,
+        )
+
+    def _begin(self, loop: SearchLoop, journal: SearchJournal, runs: TrialRuns) -> None:
+        """Write the journal's first lines, or replay it, and announce the search."""
+        request = self.request
+        if self.resumed:
+            runs.find()
+            loop.replay(self.entries[1:], runs.ended)
+            if request.trials > self._trials_before():
+                journal.add("more", trials=request.trials)
+        else:
+            journal.add(SEARCH, request=request.to_journal())
+        journal.add("sitting", at=now_ms())
+        combinations = size(self.job.dimensions)
+        text = f"{math.floor(combinations):,}" if math.isfinite(combinations) else "infinitely many"
+        deadline = loop.limits.deadline
+        self.listener.search_started(
+            f"{self.job.recipe.name}: {request.algorithm}, {text} combinations",
+            trials=self.job.max_trials,
+            parallel=self.parallel,
+            objective=self.job.objective,
+            time_limit_s=deadline and max(0.0, deadline - time.monotonic()),
+        )
+
+    def _trial_job(self, loop: SearchLoop, state: TrialState, folder: Path) -> TrialJob:
+        """Return what a worker trains; with hyperband, from the weights of an earlier trial."""
+        values = {**self.job.fixed, **own_values(state.values)}
+        job = TrialJob(
+            trial=state.trial,
+            attempt=state.attempt,
+            values=values,
+            objective=self.job.objective,
+            epochs=int(values["epochs"]),
+            seed=self.request.seed,
+            executions=self.request.executions,
+            waits=True,
+        )
+        if "tuner/epochs" not in state.values:
+            return job
+        weights = folder / "weights"
+        weights.mkdir(exist_ok=True)
+        job = replace(
+            job, epochs=int(state.values["tuner/epochs"]), save_weights_to=str(weights / f"{state.trial}.npz")
+        )
+        if earlier := state.values.get("tuner/trial_id"):
+            name = loop.oracle.trial_name(earlier)
+            job = replace(
+                job, earlier_epochs=_all_epochs(loop, name), load_weights_from=str(weights / f"{name}.npz")
+            )
+        return job
+
+    def _train_final_model(self, recorder: Recorder, final: FinalValues) -> None:
+        self.listener.stage(f"training the final model on the values of trial {final.trial}")
+        training = FinalTraining(self.setup, self.listener, final)
+        training.started = self.started
+        training.train_into(recorder)
+
+    # -- what is recorded ---------------------------------------------------------------------------------
+
+    def _header_from_store(self, run: Run) -> dict[str, Any]:
+        """Return a record's header, if the search was started on another machine or is finished."""
+        return {
+            "tracking_uri": self.settings.tracking_uri,
+            "experiment": run.experiment,
+            "experiment_id": self.store.experiment_ids(run.experiment)[0],
+            "run_id": run.run_id,
+            "run_name": run.run_name,
+            "tags": {},
+            "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
+        }
+
+    def _deadline(self) -> float | None:
+        if self.request.timeout_s is None:
+            return None
+        left = self.request.timeout_s - search_journal.spent_s(self.entries)
+        has_score = any(entry["kind"] == "end" and entry["score"] is not None for entry in self.entries)
+        return time.monotonic() + (left if has_score else max(left, MIN_TIME_S))
+
+    def _trials_before(self) -> int:
+        added = [entry["trials"] for entry in self.entries if entry["kind"] == "more"]
+        return int(added[-1] if added else self.entries[0]["request"]["trials"])
+
+    def _trial_tags(self) -> dict[str, Any]:
+        return {
+            "mlflow.user": provenance.user_name(),
+            "mlflow.source.name": "mlctl tune",
+            "mlflow.source.type": "LOCAL",
+            RECIPE_TAG: self.job.recipe.name,
+            OBJECTIVE_TAG: str(self.job.objective),
+            **report.data_tags(self.prepared.reference),
+        }
+
+    def _log_search(self, recorder: Recorder, loop: SearchLoop) -> None:
+        """Log the journal, the space and the plots of the search."""
+        journal = recorder.journal.folder / search_journal.NAME
+        recorder.artifact_path(search_journal.NAME).write_bytes(journal.read_bytes())
+        recorder.log_artifact(search_journal.NAME)
+        space = {dimension.name: dimension.text for dimension in self.job.dimensions}
+        recorder.artifact_path("space.json").write_text(report.as_json(space), encoding="utf-8")
+        recorder.log_artifact("space.json")
+        rows = [
+            (state.values, float(state.score))
+            for state in loop.history.states.values()
+            if state.score is not None
+        ]
+        for name, draw in (
+            ("plots/parallel_coordinates.png", search_plots.plot_parallel_coordinates),
+            ("plots/importance.png", search_plots.plot_hyperparameter_importance),
+        ):
+            draw(recorder.artifact_path(name), self.job.dimensions, rows, self.job.objective)
+            recorder.log_artifact(name)
+
+    def _report_store_error(self, error: MlctlError) -> None:
+        self.listener.message(f"{error.message}; the search continues, and its journal keeps every trial")
+
+
+def _train_request(request: TuneRequest) -> TrainRequest:
+    return TrainRequest(
+        source=request.source,
+        overrides=request.overrides,
+        data=request.data,
+        rows=request.rows,
+        seed=request.seed,
+        precision=request.precision,
+        run_name=request.run_name,
+        tags=request.tags,
+        register=request.register,
+    )
+
+
+def _all_epochs(loop: SearchLoop, trial: str) -> tuple[Epoch, ...]:
+    """Return all epochs of a hyperband trial, including those of the trials that it continues."""
+    state = loop.history.states[trial]
+    earlier = state.values.get("tuner/trial_id")
+    before = _all_epochs(loop, loop.oracle.trial_name(earlier)) if earlier else ()
+    return (*before, *state.curves.get(1, []))

@@ -1,0 +1,50 @@
+"""The training that train, resume and reproduce share, here or on a cluster's node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.run import Run
+from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.training.request import TrainRequest
+from mlctl.settings import Settings
+
+if TYPE_CHECKING:
+    from mlctl.adapters.tracking.store import TrackingStore
+    from mlctl.services.training.resume_point import ResumePoint
+
+
+def run_training(
+    settings: Settings,
+    request: TrainRequest,
+    prepared: PreparedData,
+    *,
+    listener: ProgressListener,
+    store: TrackingStore | None = None,
+    resume_point: ResumePoint | None = None,
+) -> Run:
+    """Import TensorFlow and MLflow, train, and register the model if the request says so.
+
+    `store` is opened if the caller has not done so.
+    """
+    # imported only now: everything that can be wrong with the request was reported without waiting for TensorFlow
+    listener.stage("starting TensorFlow and MLflow")
+    from mlctl.adapters.keras import runtime
+
+    runtime.import_keras()
+    with runtime.fast_imports():
+        from mlctl.adapters.runlog.recorder import open_store
+        from mlctl.adapters.tracking.store import TrackingStore
+        from mlctl.services.training.run_setup import RunSetup
+        from mlctl.services.training.training import Training
+        from mlctl.services.workflows.register_result import register_result
+
+    if store is None:
+        open_ = TrackingStore if request.offline else open_store
+        store = open_(settings.tracking_uri)
+    setup = RunSetup(
+        settings=settings, store=store, request=request, prepared=prepared, objective=prepared.objective
+    )
+    run = Training(setup, listener, resume_point).run()
+    return register_result(settings, store, run, request.register, listener)

@@ -1,0 +1,55 @@
+"""What the MLmodel file of a saved model says about it, read without loading the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlctl.serving.signature import ModelSignature, read_signature
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModelInfo:
+    """Description of a saved model.
+
+    Attributes:
+        by_mlctl: mlctl saved the model, so that its own scoring.py answers requests.
+        signature: The input that the model takes.
+        task: Such as "multiclass" or "regression"; "" if it is unknown.
+        classes: Names of the classes, in the order of the model's outputs.
+        unit: Unit of a regression's answers.
+        recipe: Name of the recipe that trained it.
+        runtime: What answers requests: "onnxruntime", "keras", or "mlflow" for other models.
+        run_id: The run that logged the model, or "".
+    """
+
+    by_mlctl: bool
+    signature: ModelSignature
+    task: str
+    classes: tuple[str, ...]
+    unit: str
+    recipe: str
+    runtime: str
+    run_id: str
+
+
+def read_saved_model(folder: Path) -> SavedModelInfo:
+    """Return the description of the model that is saved in a folder."""
+    mlmodel = yaml.load((folder / "MLmodel").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - safe
+    own: Mapping[str, Any] = (mlmodel.get("metadata") or {}).get("mlctl") or {}
+    return SavedModelInfo(
+        by_mlctl=bool(own) and (folder / "scoring.py").is_file(),
+        signature=read_signature(mlmodel.get("signature")),
+        task=own.get("task", ""),
+        classes=tuple(own.get("classes") or ()),
+        unit=own.get("unit", ""),
+        recipe=own.get("recipe", ""),
+        runtime=own.get("runtime", "mlflow"),
+        run_id=mlmodel.get("run_id") or "",
+    )

@@ -1,0 +1,131 @@
+"""A logged model is one folder with two flavors, and both predict what the trained model does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mlctl.adapters.models.save import save_model
+from mlctl.data.builtin import synthetic
+from mlctl.serving import scoring
+from tests.trained import TINY, Trained, train_here
+
+
+def read_texts(folder: Path) -> dict[Path, str]:
+    return {
+        path: path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in {".keras", ".onnx"}
+    }
+
+
+@pytest.mark.parametrize("recipe", ["imdb", "housing", "mnist-mlp", "tiny"])
+def test_model_has_two_flavors_and_no_paths_of_this_machine(small: dict[str, Trained], recipe: str) -> None:
+    trained = small[recipe]
+    mlmodel = yaml.safe_load((trained.model / "MLmodel").read_text())
+    assert mlmodel["flavors"].keys() == {"keras", "python_function"}
+    assert mlmodel["flavors"]["python_function"]["model_code_path"] == "scoring.py"
+    assert mlmodel["flavors"]["python_function"]["code"] is None
+    metadata = mlmodel["metadata"]["mlctl"]
+    assert metadata["recipe"] == recipe
+    assert metadata["runtime"] == "onnxruntime"
+    assert metadata["task"] in {"binary", "multiclass", "regression"}
+    assert mlmodel["run_id"] == trained.answer["run_id"]
+    for path, text in read_texts(trained.model).items():
+        for local_path in (str(Path.home()), str(Path(scoring.__file__).parent), "/tmp/mlctl-model-"):
+            assert local_path not in text, path
+    assert "mlctl" not in (trained.model / "requirements.txt").read_text()
+
+
+def test_model_trained_in_bfloat16_is_logged_in_float32(small: dict[str, Trained]) -> None:
+    trained = small["tiny"]
+    assert trained.answer["params"]["precision"] == "mixed_bfloat16"
+    model = mlflow.keras.load_model(str(trained.model))
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_both_flavors_predict_the_same(digits: Trained, rows: int) -> None:
+    images, _ = synthetic.make_digits(100)
+    keras_model = mlflow.keras.load_model(str(digits.model))
+    pyfunc_model = mlflow.pyfunc.load_model(str(digits.model))
+    expected = keras_model(scoring.Pixels((8, 8), 16)(images[:rows]))
+    predictions = pyfunc_model.predict(images[:rows])
+    assert predictions.shape == (rows, 10)
+    np.testing.assert_allclose(predictions, expected, atol=1e-4)
+
+
+def test_table_with_gaps_and_an_unknown_category(small: dict[str, Trained]) -> None:
+    model = mlflow.pyfunc.load_model(str(small["housing"].model))
+    rows = synthetic.make_housing(100).drop(columns="median_house_value").iloc[:4].reset_index(drop=True)
+    complete = model.predict(rows)
+    assert complete.shape == (4, 1)
+    rows.loc[0, "total_bedrooms"] = np.nan
+    rows.loc[1, "ocean_proximity"] = "ON THE MOON"
+    predictions = model.predict(rows)
+    assert np.isfinite(predictions).all()
+    np.testing.assert_array_equal(predictions[2:], complete[2:])
+    assert (predictions[:2] != complete[:2]).all()
+    without_column = model.predict(rows.drop(columns="total_bedrooms"))  # it had gaps in training
+    assert without_column[0] == pytest.approx(predictions[0])
+
+
+def test_column_without_gaps_in_training_is_required(small: dict[str, Trained]) -> None:
+    model = mlflow.pyfunc.load_model(str(small["housing"].model))
+    rows = synthetic.make_housing(100).drop(columns=["median_house_value", "population"])
+    with pytest.raises(mlflow.exceptions.MlflowException, match="population"):
+        model.predict(rows)
+
+
+def test_text_of_a_review_is_accepted(small: dict[str, Trained]) -> None:
+    model = mlflow.pyfunc.load_model(str(small["imdb"].model))
+    words = synthetic.make_words(500)
+    texts = [
+        " ".join(words[3::10]),
+        " ".join(words[8::10]),
+        "",
+        f"{words[8].upper()}, {words[18]}! unheardof",
+    ]
+    predictions = model.predict(pd.DataFrame({"text": texts}))
+    assert predictions.shape == (4, 1)
+    assert predictions[0] < 0.5 < predictions[1]
+    assert predictions[3] == model.predict(pd.DataFrame({"text": [f"{words[18]} {words[8]}"]}))
+
+
+def test_model_that_onnx_does_not_support_is_served_by_keras(tmp_path: Path) -> None:
+    """The inverse error function has no ONNX form."""
+    unsupported = TINY.replace(
+        'hidden = keras.layers.Dense(hp.units, activation="relu")(inputs)',
+        'hidden = keras.ops.erfinv(keras.layers.Dense(hp.units, activation="tanh")(inputs) * 0.9)',
+    )
+    assert unsupported != TINY
+    (tmp_path / "odd.py").write_text(unsupported)
+    trained = train_here(tmp_path, str(tmp_path / "odd.py"))
+    parts = trained.model / "artifacts" / "model"
+    assert {path.name for path in parts.iterdir()} == {"model.keras", "encoder.json"}
+    mlmodel = yaml.safe_load((trained.model / "MLmodel").read_text())
+    assert mlmodel["metadata"]["mlctl"]["runtime"] == "keras"
+    assert "onnxruntime" not in (trained.model / "requirements.txt").read_text()
+    inputs = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)
+    predictions = mlflow.pyfunc.load_model(str(trained.model)).predict(inputs)
+    expected = mlflow.keras.load_model(str(trained.model))(inputs)
+    np.testing.assert_allclose(predictions, expected, atol=1e-5)
+
+
+def test_export_with_other_predictions_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    monkeypatch.setattr(scoring, "onnx_runner", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
+    raw = np.ones((8, 3), np.float32)
+    metadata = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
+    runtime = save_model(
+        tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata
+    )
+    assert runtime == "keras"
+    assert not list(tmp_path.rglob("*.onnx"))

@@ -1,0 +1,45 @@
+"""Labels of a new file, as a trained model has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlctl.data.tables import label_column, reader
+from mlctl.errors import BadDataError
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "indices"),
+    [
+        (["None", "new", "", "None"], ("None", "new", "old"), [0, 1, 0]),  # "None" usually is a missing value
+        (["True", "False", ""], ("False", "True"), [1, 0]),
+        (["01", "2", "x"], ("01", "1", "2", "x"), [0, 2, 3]),
+        (["2", "3"], ("1", "2", "3"), [1, 2]),
+        (["2.0", "3.0", ""], ("1", "2", "3"), [1, 2]),
+    ],
+)
+def test_labels_become_class_indices_of_the_model(
+    cells: list[str], classes: tuple[str, ...], indices: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("x,kind\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    frame, _ = reader.read_table(path)
+    has_label, labels = label_column.encode_labels(
+        path, frame, "kind", header=None, classes=classes, model="Abc 1"
+    )
+    assert has_label.tolist() == [cell != "" for cell in cells]
+    assert labels.tolist() == indices
+    with pytest.raises(BadDataError, match="Abc 1 does not know the class"):
+        label_column.encode_labels(
+            path, frame, "kind", header=None, classes=("other", "another"), model="Abc 1"
+        )
+
+
+def test_a_text_in_a_column_of_values_is_named_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("x,price\n1,2.5\n2,\n3,cheap\n")
+    frame, _ = reader.read_table(path)
+    with pytest.raises(BadDataError, match="target price, row 3: found 'cheap', expected a number"):
+        label_column.encode_labels(path, frame, "price", header=None, classes=(), model="Abc 1")

@@ -1,6 +1,7 @@
-"""What all tests share: a world of their own, and `needs(part)`, which skips where a part is absent.
+"""Fixtures and hooks for all tests.
 
-MLCTL_TEST_ALL=1 (set by .ci/run, which installs every part) turns such a skip into a failure.
+`@pytest.mark.needs(part)` skips a test if a part, such as a program or a data file, is absent. MLCTL_TEST_ALL=1
+turns such a skip into a failure; .ci/run sets it, because it installs every part.
 """
 
 from __future__ import annotations
@@ -10,16 +11,29 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.parts import postgres as postgres_part
 from tests.parts import s3 as s3_part
+from tests.shared import make_once
 from tests.store import make_store
 from tests.trained import TINY, Trained, train_here, trained
 from tests.zygote import Zygote
 from tests.zygote import running as run_zygote
+
+pytest_plugins = ["tests.tracking_store"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that a test needs and that a machine may lack."""
+
+    is_present: Callable[[], bool]
+    remedy: str
 
 
 def _data(name: str) -> Callable[[], bool]:
@@ -30,33 +44,29 @@ def _program(*names: str) -> Callable[[], bool]:
     return lambda: any(shutil.which(name) for name in names)
 
 
-# part -> (is it here?, what to do where it is not)
-PARTS: dict[str, tuple[Callable[[], bool], str]] = {
-    "imdb": (_data("imdb.npz"), "put imdb.npz and imdb_word_index.json into MLCTL_DATA_DIR"),
-    "mnist": (_data("mnist.npz"), "put mnist.npz into MLCTL_DATA_DIR"),
-    "housing.csv": (_data("housing.csv"), "put housing.csv into MLCTL_DATA_DIR"),
-    "bash": (_program("bash"), "install bash"),
-    "zsh": (_program("zsh"), "install zsh"),
-    "fish": (_program("fish"), "install fish"),
-    "postgres": (
-        lambda: bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))),
-        "install Debian's postgresql",
-    ),
-    "nginx": (lambda: bool(shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), "install nginx"),
-    "openssl": (_program("openssl"), "install openssl"),
-    "browser": (_program("chromium", "google-chrome"), "install chromium"),
-    "ray": (lambda: bool(importlib.util.find_spec("ray")), "install the ray extra"),
-    "s3": (lambda: s3_part.program() is not None, "install the test extra"),
+PARTS = {
+    "imdb": Part(_data("imdb.npz"), "put imdb.npz and imdb_word_index.json into MLCTL_DATA_DIR"),
+    "mnist": Part(_data("mnist.npz"), "put mnist.npz into MLCTL_DATA_DIR"),
+    "housing.csv": Part(_data("housing.csv"), "put housing.csv into MLCTL_DATA_DIR"),
+    "bash": Part(_program("bash"), "install bash"),
+    "zsh": Part(_program("zsh"), "install zsh"),
+    "fish": Part(_program("fish"), "install fish"),
+    "postgres": Part(lambda: postgres_part.programs() is not None, "install Debian's postgresql"),
+    "nginx": Part(_program("nginx", "/usr/sbin/nginx"), "install nginx"),
+    "openssl": Part(_program("openssl"), "install openssl"),
+    "browser": Part(_program("chromium", "google-chrome"), "install chromium"),
+    "ray": Part(lambda: importlib.util.find_spec("ray") is not None, "install the ray extra"),
+    "s3": Part(lambda: s3_part.program() is not None, "install the test extra"),
 }
 
-
-MOST_RETRIES = 3  # more retried tests than this in one run are a fault, not a busy machine
+MAX_RETRIED_TESTS = 3  # a busy machine does not explain more retried tests than this in one run
 PROCESS_EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
+KERAS_PACKAGES = {"keras", "tensorflow"}  # unit tests do not import these
 _unit_test: list[str] = []  # the unit test that runs now
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files without unit tests if only those are wanted: importing the others takes a minute."""
+    """Ignore files without unit tests if pytest runs only unit tests: the imports of the others take a minute."""
     if config.option.markexpr == "unit" and collection_path.suffix == ".py":
         return "pytest.mark.unit" not in collection_path.read_text(encoding="utf-8") or None
     return None
@@ -84,34 +94,47 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     _unit_test.clear()
 
 
+def _retried(terminal_reporter: Any) -> set[str]:
+    return {report.nodeid for report in terminal_reporter.stats.get("rerun", [])}
+
+
+def _imported_keras(config: pytest.Config) -> list[str]:
+    return sorted(KERAS_PACKAGES & set(sys.modules)) if config.option.markexpr == "unit" else []
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in which more tests were retried than a busy machine explains."""
+    """Fail if more tests were retried than a busy machine explains, or if unit tests imported Keras."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    retried = {report.nodeid for report in reporter.stats.get("rerun", [])} if reporter else set()
-    if len(retried) > MOST_RETRIES and session.exitstatus == pytest.ExitCode.OK:
+    too_many = reporter is not None and len(_retried(reporter)) > MAX_RETRIED_TESTS
+    if (too_many or _imported_keras(session.config)) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    retried = {report.nodeid for report in terminalreporter.stats.get("rerun", [])}
-    terminalreporter.write_line(f"retried: {len(retried)} tests, of at most {MOST_RETRIES}")
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    terminalreporter.write_line(
+        f"{len(_retried(terminalreporter))} tests retried (limit: {MAX_RETRIED_TESTS})"
+    )
+    if packages := _imported_keras(config):
+        terminalreporter.write_line(
+            f"ERROR: a module with unit tests imports {', '.join(packages)}", red=True
+        )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
-        present, remedy = PARTS[mark.args[0]]
-        if present():
+        part = PARTS[mark.args[0]]
+        if part.is_present():
             continue
-        reason = f"{mark.args[0]} is absent: {remedy}"
+        reason = f"{mark.args[0]} is absent: {part.remedy}"
         if os.environ.get("MLCTL_TEST_ALL"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)
-def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes a user's own configuration, cache or state, and all see 100 columns."""
+def _isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's configuration, cache and state out of all tests, and set a width of 100 columns."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     for name in ("CONFIG", "CACHE", "STATE", "DATA"):
@@ -121,45 +144,54 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[s3_part.S3]:
-    """Run a real S3 service; tests that ask for it carry @pytest.mark.needs("s3")."""
+    """Run a real S3 server. Tests that use it are marked with @pytest.mark.needs("s3")."""
     with s3_part.running() as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """Start mlctl processes that need not import TensorFlow and MLflow each."""
+    """Start mlctl processes that share their imports of TensorFlow and MLflow."""
     with run_zygote() as zygote:
         yield zygote
 
 
-pytest_plugins = ["tests.tracking_store"]  # the stores that tests of looking read
-
-
 @pytest.fixture(scope="session")
 def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the tracking URI of a store of 1,000 runs; look, don't write."""
-    return make_store(tmp_path_factory.mktemp("store"))
+    """Return the tracking URI of a store of 1,000 runs. Tests only read it."""
+    template, _ = make_once(tmp_path_factory, "thousand-runs", make_store)
+    folder = tmp_path_factory.mktemp("thousand-runs")
+    return f"sqlite:///{shutil.copy(template / 'mlflow.db', folder)}"
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """`mlctl train digits`, by the command itself; some dozens of assertions share it."""
-    arguments = ("digits", "--tag", "team=vision", "--run-name", "first digits")
-    return trained(tmp_path_factory.mktemp("digits"), *arguments)
+    """The result of `mlctl train digits` in its own process. Tests only read it."""
+
+    def train(folder: Path) -> Any:
+        return trained(folder, "digits", "--tag", "team=vision", "--run-name", "first digits").to_json()
+
+    folder, result = make_once(tmp_path_factory, "digits", train)
+    return Trained(folder, **result)
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    """The other recipes on little synthetic data, and a user's own in bfloat16, all in one store."""
-    folder = tmp_path_factory.mktemp("small")
-    tiny = folder / "tiny.py"
-    tiny.write_text(TINY)
-    stand_in: dict[str, Any] = {"data": "synthetic"}
-    imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
-    return {
-        "imdb": train_here(folder, "imdb", overrides=imdb, rows=800, **stand_in),
-        "housing": train_here(folder, "housing", overrides={"epochs": 3}, rows=400, **stand_in),
-        "mnist-mlp": train_here(folder, "mnist-mlp", overrides={"epochs": 2}, rows=300, **stand_in),
-        "tiny": train_here(folder, str(tiny), precision="mixed_bfloat16", tags={"team": "vision"}),
-    }
+    """The results of the other recipes on few synthetic rows, and of a user's recipe, in one store. Tests only read it."""
+
+    def train(folder: Path) -> Any:
+        (folder / "tiny.py").write_text(TINY)
+        synthetic: dict[str, Any] = {"data": "synthetic"}
+        imdb = {"epochs": 6, "vocabulary": 500, "units": 10, "batch_size": 64}
+        results = {
+            "imdb": train_here(folder, "imdb", overrides=imdb, rows=800, **synthetic),
+            "housing": train_here(folder, "housing", overrides={"epochs": 3}, rows=400, **synthetic),
+            "mnist-mlp": train_here(folder, "mnist-mlp", overrides={"epochs": 2}, rows=300, **synthetic),
+            "tiny": train_here(
+                folder, str(folder / "tiny.py"), precision="mixed_bfloat16", tags={"team": "vision"}
+            ),
+        }
+        return {name: result.to_json() for name, result in results.items()}
+
+    folder, results = make_once(tmp_path_factory, "small", train)
+    return {name: Trained(folder, **result) for name, result in results.items()}

@@ -1,4 +1,4 @@
-"""A real store of 1,000 runs: MLflow creates the schema, experiments and models, and SQL inserts the runs."""
+"""A real tracking store of 1,000 runs: MLflow creates the schema, experiments and models; SQL inserts the runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ client = MlflowClient(sys.argv[1])
 digits = client.create_experiment("digits")
 client.create_experiment("it's \\"odd\\": one")
 run = client.create_run(digits, run_name="first")
-gone = client.create_run(digits, run_name="deleted-run")
-client.delete_run(gone.info.run_id)
+deleted = client.create_run(digits, run_name="deleted-run")
+client.delete_run(deleted.info.run_id)
 for name in ("wine-quality", "churn"):
     client.create_registered_model(name)
 for _ in range(3):
     client.create_model_version("wine-quality", "/nowhere", run.info.run_id)
 client.set_registered_model_alias("wine-quality", "champion", "2")
 """
-# no name starts with characters of an id: one id is random, and completion could find two matches
+# no name starts with a hex digit: the random id of `first` could match the same prefix
 UNUSUAL_NAMES = ("my name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
 
 
@@ -33,17 +33,16 @@ def make_store(folder: Path, runs: int = 1000) -> str:
     subprocess.run([sys.executable, "-c", SETUP, uri], check=True, capture_output=True)
     with sqlite3.connect(file) as database:
         columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
-        first = dict(
-            zip(columns, database.execute("SELECT * FROM runs WHERE name = 'first'").fetchone(), strict=True)
-        )
+        (values,) = database.execute("SELECT * FROM runs WHERE name = 'first'")
+        first = dict(zip(columns, values, strict=True))
         rows = []
         for number in range(runs):
             name = UNUSUAL_NAMES[number] if number < len(UNUSUAL_NAMES) else f"digits-{number:04d}"
-            values = {"run_uuid": f"{number:04x}" + "f" * 28, "name": name, "start_time": 10**12 * 2 + number}
-            rows.append([{**first, **values}[column] for column in columns])
-        marks = ", ".join("?" * len(columns))
-        database.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({marks})", rows)
-        name_at, id_at = columns.index("name"), columns.index("run_uuid")
-        tags = [("mlflow.runName", row[name_at], row[id_at]) for row in rows]
-        database.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", tags)
+            run_id = f"{number:04x}" + "f" * 28
+            rows.append({**first, "run_uuid": run_id, "name": name, "start_time": 10**12 * 2 + number})
+        placeholders = ", ".join(f":{column}" for column in columns)
+        database.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({placeholders})", rows)
+        database.executemany(
+            "INSERT INTO tags (key, value, run_uuid) VALUES ('mlflow.runName', :name, :run_uuid)", rows
+        )
     return uri

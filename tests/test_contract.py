@@ -11,6 +11,8 @@ import pytest
 
 from tests.tracking_store import Answer
 
+pytestmark = pytest.mark.unit
+
 RUN = {
     "run_id", "run_name", "experiment", "status", "recipe", "params", "metrics", "tags", "data", "model_uri",
     "tracking_uri", "duration_s",

@@ -6,6 +6,8 @@ import pytest
 
 from mlctl import credentials
 
+pytestmark = pytest.mark.unit
+
 FIRST, SECOND, UNKNOWN = "http://127.0.0.1:5000", "http://127.0.0.1:5001", "http://127.0.0.1:5002"
 
 

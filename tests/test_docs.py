@@ -35,7 +35,7 @@ from tests.parts import free_port, postgres, s3
 from tests.warm_shell import WarmShell, running
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 SHELLS = {"console", "sh", "bash"}
 PORTS = ("5000", "5001", "5002", "5003", "8001")
 TEAM_DATABASE = "postgresql://mlflow@db.example.com/mlflow"
@@ -136,6 +136,7 @@ def shell() -> Iterator[WarmShell]:
         yield one
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path) -> None:
     found = list(blocks(page))
@@ -186,6 +187,7 @@ def run(shell: WarmShell, script: str, work: Path, environment: dict[str, str]) 
         shell.run(f"{left}; mlctl server-down", work, **environment)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_in_running_text_exist(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -207,12 +209,15 @@ def parse_text(words: list[str]) -> None:
             raise
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.unit
 def test_readme_leads_to_every_page() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES if page.name != "README.md" and f"docs/{page.name}" not in text] == []
+    others = [str(page.relative_to(ROOT)) for page in PAGES if page.name != "README.md"]
+    assert [name for name in others if f"]({name})" not in text] == []

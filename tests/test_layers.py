@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.unit
+
 PACKAGE = Path(__file__).parents[1] / "mlctl"
 GROUND = {"credentials", "domain", "errors", "files", "machine", "s3", "scores", "settings", "units"}
 MAY_IMPORT = {

@@ -9,6 +9,8 @@ import pytest
 from mlctl.errors import ConfigurationError
 from mlctl.settings import Settings, load
 
+pytestmark = pytest.mark.unit
+
 
 def load_project(folder: Path, text: str) -> Settings:
     (folder / "mlctl.toml").write_text(text)

@@ -43,6 +43,7 @@ def _run(folder: Path, command: str) -> str:
     return process.stdout
 
 
+@pytest.mark.live
 @pytest.mark.needs("browser")
 def test_the_transcript_of_readme(run: Callable[[str], str], tmp_path: Path) -> None:
     with socket.socket() as probe:
@@ -63,8 +64,8 @@ def test_the_transcript_of_readme(run: Callable[[str], str], tmp_path: Path) -> 
         try:
             browser.open(url[0])
             browser.draw((0.36, 0.3), (0.52, 0.14), (0.52, 0.86))
-            browser.until("/This number is a \\d/.test(document.getElementById('answer').innerText)")
-            assert browser.run("document.getElementById('answer').innerText").endswith("1")
+            browser.wait_until("/This number is a \\d/.test(document.getElementById('answer').innerText)")
+            assert browser.evaluate("document.getElementById('answer').innerText").endswith("1")
         finally:
             browser.close()
     finally:

@@ -9,6 +9,8 @@ import pytest
 from mlctl.errors import UsageError
 from mlctl.units import format_duration, format_size, parse_duration, parse_size
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("text", "seconds"),

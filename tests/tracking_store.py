@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.mlflow_server import running
+from tests.shared import make_once
 
 HOUR_MS = 3_600_000
 
@@ -78,10 +79,17 @@ def log_run(
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with mlflow.db: nine runs in two experiments. Tests that change it use `own_store`."""
+    """Return a folder with mlflow.db: nine runs in two experiments. Tests that change it use `own_store`."""
+    template, _ = make_once(tmp_path_factory, "filled", fill)
+    folder = tmp_path_factory.mktemp("filled")
+    shutil.copy(template / "mlflow.db", folder)
+    return folder
+
+
+def fill(folder: Path) -> None:
+    """Create a store in this folder and log the runs."""
     import mlflow
 
-    folder = tmp_path_factory.mktemp("filled")
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     toy = client.create_experiment("toy", artifact_location=str(folder / "artifacts"))
     other = client.create_experiment("other")
@@ -95,15 +103,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log_run(client, toy, "broken", [0.97], hours_ago=4, status="FAILED")
     log_run(client, toy, "nan", [0.4, float("nan")], hours_ago=3)
     log_run(client, other, "lossy", [3.0, 2.0], hours_ago=2, objective="min:val_loss")
-    bare = client.create_run(other, run_name="stock", start_time=int(time.time() * 1000) - HOUR_MS)
-    client.log_metric(bare.info.run_id, "accuracy", 0.5, step=0)
-    client.log_metric(bare.info.run_id, "accuracy", 0.6, step=1)
-    return folder
+    stock = client.create_run(other, run_name="stock", start_time=int(time.time() * 1000) - HOUR_MS)
+    client.log_metric(stock.info.run_id, "accuracy", 0.5, step=0)
+    client.log_metric(stock.info.run_id, "accuracy", 0.6, step=1)
 
 
 @pytest.fixture
 def store(filled: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of the filled store, set as the tracking URI; read only."""
+    """Set the filled store as the tracking URI and return it. Tests only read it."""
     uri = f"sqlite:///{filled}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
@@ -111,7 +118,7 @@ def store(filled: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def own_store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A copy of the filled store that a test may change."""
+    """Set a copy of the filled store, which the test may change, as the tracking URI and return it."""
     shutil.copy(filled / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -120,14 +127,14 @@ def own_store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def server(filled: Path) -> Iterator[str]:
-    """The URL of a real `mlflow server` on the filled store."""
+    """Return the URL of a real `mlflow server` with the filled store."""
     with running(filled, f"sqlite:///{filled}/mlflow.db") as server:
         yield server.uri
 
 
 @pytest.fixture
 def mlctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Run commands in this process, so that MLflow is imported only once."""
+    """Return a function that runs commands in this process, to save the imports."""
     from mlctl.cli.app import run
 
     def call(*arguments: object) -> Answer:

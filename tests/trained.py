@@ -1,4 +1,4 @@
-"""Trainings that several tests use: real commands in their own folders, and a user's recipe."""
+"""Run trainings for tests, by the command or in this process, and a user's recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlctl.domain.progress import NullProgress
 
 COMMAND = [sys.executable, "-m", "mlctl"]
 
-# 120 rows, two classes, learnable; tests replace parts of it
+# a recipe with 120 rows and two classes that a small model learns; tests replace parts of this text
 TINY = '''\
 import numpy as np
 
@@ -26,7 +26,7 @@ from mlctl.recipes import Recipe, hyperparameter, maximize
 
 
 class Tiny(Recipe):
-    """Whether six numbers sum to more than nothing"""
+    """Whether the sum of six numbers is positive"""
 
     name = "tiny"
     objective = maximize("val_accuracy")
@@ -45,15 +45,15 @@ class Tiny(Recipe):
 
         inputs = keras.Input(data.input_shape)
         hidden = keras.layers.Dense(hp.units, activation="relu")(inputs)
-        answer = keras.layers.Dense(1, activation="sigmoid", dtype="float32")(hidden)
-        model = keras.Model(inputs, answer)
+        outputs = keras.layers.Dense(1, activation="sigmoid", dtype="float32")(hidden)
+        model = keras.Model(inputs, outputs)
         model.compile(keras.optimizers.Adam(hp.rate), loss="binary_crossentropy", metrics=["accuracy"])
         return model
 '''
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """Return an environment with state and caches in this folder."""
+    """Return an environment that keeps state and caches in this folder."""
     xdg = {f"XDG_{kind}_HOME": str(folder / f"xdg-{kind.lower()}") for kind in ("CONFIG", "CACHE", "STATE")}
     inherited = {
         name: value
@@ -66,7 +66,7 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 def mlctl(
     folder: Path, *arguments: str, piped: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run mlctl in this folder to its end."""
+    """Run mlctl in this folder and wait for its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -81,7 +81,14 @@ def mlctl(
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its folder, its answer as JSON, and its stderr."""
+    """A finished training.
+
+    Attributes:
+        folder: Working directory, with the tracking store.
+        answer: The JSON output.
+        stderr: The output on stderr, empty for a training in this process.
+
+    """
 
     folder: Path
     answer: Mapping[str, Any]
@@ -89,24 +96,29 @@ class Trained:
 
     @property
     def uri(self) -> str:
+        """The URI of the tracking store."""
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
     def model(self) -> Path:
-        """The logged model's folder."""
+        """The folder of the logged model."""
         model_id = self.answer["model_uri"].removeprefix("models:/")
         return next(path.parent for path in self.folder.glob("mlruns/**/MLmodel") if model_id in path.parts)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, without the folder."""
+        return {"answer": self.answer, "stderr": self.stderr}
+
 
 def trained(folder: Path, *arguments: str) -> Trained:
-    """Train by the command itself."""
+    """Train in a process of its own; fail if the command fails."""
     done = mlctl(folder, "train", *arguments, "-o", "json")
     assert done.returncode == 0, done.stderr
     return Trained(folder, json.loads(done.stdout), done.stderr)
 
 
 def train_here(folder: Path, source: str, uri: str = "", **options: Any) -> Trained:
-    """Train in this process, which has TensorFlow loaded already; raises what the service raises."""
+    """Train in this process, to save the imports; exceptions of the service are not caught."""
     import keras
 
     from mlctl import settings

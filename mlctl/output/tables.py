@@ -28,12 +28,12 @@ class TableColumn:
     """One column of a table.
 
     Attributes:
-        keep: Priority on a narrow terminal; columns with the lowest are dropped first, those with 9 never.
+        keep: Priority on a narrow terminal; columns with the lowest are dropped first, those with 9 (the default) never.
     """
 
     title: str
     right: bool = False
-    keep: int = 5
+    keep: int = REQUIRED
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class AnswerTable:
 
 def pair_table(rows: Sequence[tuple[str, Any]], title: str = "") -> AnswerTable:
     """Return a table of names and values without a header."""
-    columns = (TableColumn("", keep=REQUIRED), TableColumn("", keep=REQUIRED))
-    return AnswerTable(columns=columns, rows=rows, title=title)
+    return AnswerTable(columns=(TableColumn(""), TableColumn("")), rows=rows, title=title)
 
 
 def write_csv(table: AnswerTable) -> None:

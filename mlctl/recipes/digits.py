@@ -40,19 +40,21 @@ class Digits(Recipe):
         import keras
         from keras import layers
 
-        model = keras.Sequential([
-            keras.Input((8, 8, 1)),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Dropout(hp.dropout),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.Flatten(),
-            layers.Dropout(hp.dropout),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(hp.dropout),
-            layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(32, 3, padding="same", activation="relu"),
+                layers.Conv2D(64, 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Dropout(hp.dropout),
+                layers.Conv2D(64, 3, padding="same", activation="relu"),
+                layers.Flatten(),
+                layers.Dropout(hp.dropout),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(hp.dropout),
+                layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
+            ]
+        )
         model.compile(
             keras.optimizers.Adam(hp.rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
         )

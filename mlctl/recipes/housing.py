@@ -63,12 +63,14 @@ class Housing(Recipe):
         from keras import layers
 
         targets = data.train.targets
-        model = keras.Sequential([
-            keras.Input(data.input_shape),
-            layers.Dense(hp.units, activation="relu"),
-            *(layers.Dense(hp.units2, activation="relu") for _ in range(hp.layers - 1)),
-            layers.Dense(1),
-            layers.Rescaling(float(targets.std()), float(targets.mean()), dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input(data.input_shape),
+                layers.Dense(hp.units, activation="relu"),
+                *(layers.Dense(hp.units2, activation="relu") for _ in range(hp.layers - 1)),
+                layers.Dense(1),
+                layers.Rescaling(float(targets.std()), float(targets.mean()), dtype="float32"),
+            ]
+        )
         model.compile(keras.optimizers.Adam(hp.rate), loss="mean_absolute_error", metrics=["mae"])
         return model

@@ -40,14 +40,16 @@ class Imdb(Recipe):
         import keras
         from keras import layers
 
-        model = keras.Sequential([
-            keras.Input(data.input_shape),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(0.3),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(0.2),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dense(1, activation="sigmoid", dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input(data.input_shape),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(0.3),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(0.2),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dense(1, activation="sigmoid", dtype="float32"),
+            ]
+        )
         model.compile(keras.optimizers.Adam(hp.rate), loss="binary_crossentropy", metrics=["accuracy"])
         return model

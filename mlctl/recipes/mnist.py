@@ -41,17 +41,19 @@ class Mnist(Recipe):
         import keras
         from keras import layers
 
-        model = keras.Sequential([
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Dropout(0.25),
-            layers.Flatten(),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                layers.Conv2D(32, 3, activation="relu"),
+                layers.Conv2D(64, 3, activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Dropout(0.25),
+                layers.Flatten(),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(0.5),
+                layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
+            ]
+        )
         model.compile(
             keras.optimizers.Adadelta(hp.rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
         )

@@ -30,12 +30,14 @@ class MnistMlp(Mnist):
         import keras
         from keras import layers
 
-        model = keras.Sequential([
-            keras.Input((28, 28, 1)),
-            layers.Flatten(),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input((28, 28, 1)),
+                layers.Flatten(),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
+            ]
+        )
         optimizer = keras.optimizers.get({"class_name": hp.optimizer, "config": {}})
         optimizer.learning_rate = hp.rate
         model.compile(optimizer, loss=hp.loss, metrics=["accuracy"])

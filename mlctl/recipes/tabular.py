@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
-BINS, FEWEST_BINS, MOST_BINS = (
-    24,
-    4,
-    2400,
-)  # per column, per column of a wide table, and of all columns together
+BINS, FEWEST_BINS = 24, 4  # of a column; of a column of a wide table
+MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_WORDS = 64, 200
 MARGIN = 1e-6  # keeps probabilities away from 0 and 1
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
@@ -89,9 +86,7 @@ class Tabular(Recipe):
 
         types, rows = data.extra["columns"], data.train.inputs
         numbers = list(types.values()).count("number")
-        bins = max(
-            FEWEST_BINS, min(BINS, MOST_BINS // max(numbers, 1))
-        )  # more bins would learn noise from a wide table
+        bins = max(FEWEST_BINS, min(BINS, MOST_BINS // max(numbers, 1)))
         steps: list[Any] = []
         for name, type_ in types.items():
             if type_ == "number":

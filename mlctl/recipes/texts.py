@@ -63,13 +63,15 @@ class Texts(Recipe):
             if classes == 2
             else ("softmax", "sparse_categorical_crossentropy")
         )
-        model = keras.Sequential([
-            keras.Input(data.input_shape),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(hp.dropout),
-            layers.Dense(hp.units, activation="relu"),
-            layers.Dropout(hp.dropout),
-            layers.Dense(1 if classes == 2 else classes, activation=activation, dtype="float32"),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input(data.input_shape),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(hp.dropout),
+                layers.Dense(hp.units, activation="relu"),
+                layers.Dropout(hp.dropout),
+                layers.Dense(1 if classes == 2 else classes, activation=activation, dtype="float32"),
+            ]
+        )
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model

@@ -18,6 +18,7 @@ def server(thousand_runs: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server.uri
 
 
+@pytest.mark.live
 def test_file_and_server_give_the_same(
     thousand_runs: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

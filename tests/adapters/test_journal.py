@@ -21,6 +21,8 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, ConfigurationError, RefusedError
 
+pytestmark = pytest.mark.unit
+
 
 def entry(number: int) -> dict[str, object]:
     return {"kind": "tags", "values": {"number": str(number)}}

@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from mlctl.adapters.ray.message_actor import MessageActor
+
+pytestmark = pytest.mark.unit
 
 
 def test_only_the_newest_attempt_counts_and_an_earlier_one_is_stopped():

@@ -92,7 +92,18 @@ def test_batch_of_one_row_is_trained_on_both_devices(results: dict[tuple[int, in
 
 
 def test_model_trained_on_two_devices_is_logged_as_one_model(tmp_path: Path) -> None:
-    arguments = ["train", "mnist", "--data", "synthetic", "--rows", "300", "--epochs", "2", "--batch-size", "64"]
+    arguments = [
+        "train",
+        "mnist",
+        "--data",
+        "synthetic",
+        "--rows",
+        "300",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "64",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", RUN_COMMAND, *arguments, "--precision", "mixed_bfloat16", "-o", "json"],
         cwd=tmp_path,

@@ -98,7 +98,8 @@ def test_hyperband_continues_trials():
 def test_hyperband_runs_the_brackets_of_the_plan():
     asked, _ = search("hyperband", [UNITS, RATE], trials=1000)
     run = Counter(
-        (values["tuner/bracket"], values["tuner/epochs"], values["tuner/initial_epoch"]) for _, values in asked
+        (values["tuner/bracket"], values["tuner/epochs"], values["tuner/initial_epoch"])
+        for _, values in asked
     )
     brackets = hyperband_brackets(MAX_EPOCHS)
     planned = {

@@ -117,9 +117,7 @@ def test_keras_applications_are_found_by_name(keras: Any, monkeypatch: pytest.Mo
     assert "MobileNetV3Small" in raised.value.hint
     application = keras.applications.MobileNetV3Small
     monkeypatch.setattr(
-        keras.applications,
-        "MobileNetV3Small",
-        lambda **options: application(**options | {"weights": None}),
+        keras.applications, "MobileNetV3Small", lambda **options: application(**options | {"weights": None})
     )
     network = networks.backbone("MobileNetV3Small", (64, 64, 3))
     assert not network.trainable_variables

@@ -56,7 +56,7 @@ def test_both_flavors_predict_the_same(digits: Trained, rows: int) -> None:
     images, _ = synthetic.make_digits(100)
     keras_model = mlflow.keras.load_model(str(digits.model))
     pyfunc_model = mlflow.pyfunc.load_model(str(digits.model))
-    expected = keras_model(scoring.Pixels((8, 8), 16)(images[:rows]))
+    expected = keras_model(scoring.PixelEncoder((8, 8), 16)(images[:rows]))
     predictions = pyfunc_model.predict(images[:rows])
     assert predictions.shape == (rows, 10)
     np.testing.assert_allclose(predictions, expected, atol=1e-4)
@@ -124,8 +124,6 @@ def test_export_with_other_predictions_is_not_kept(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(scoring, "onnx_runner", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
     raw = np.ones((8, 3), np.float32)
     metadata = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
-    runtime = save_model(
-        tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata
-    )
+    runtime = save_model(tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata)
     assert runtime == "keras"
     assert not list(tmp_path.rglob("*.onnx"))

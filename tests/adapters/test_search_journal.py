@@ -3,6 +3,8 @@ import pytest
 from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read_entries
 from mlctl.errors import BadDataError
 
+pytestmark = pytest.mark.unit
+
 
 def test_torn_last_line_is_dropped_and_overwritten(tmp_path):
     journal = SearchJournal(tmp_path)

@@ -19,6 +19,7 @@ from tests.tracking_store import Answer
 Mlctl = Callable[..., Answer]
 
 
+@pytest.mark.unit
 def test_reading_creates_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlctl: Mlctl) -> None:
     monkeypatch.chdir(tmp_path)
     listed, shown = mlctl("runs", "list", "-o", "json"), mlctl("runs", "show", "last")
@@ -29,6 +30,7 @@ def test_reading_creates_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.unit
 def test_server_that_refuses_connections_is_unreachable(mlctl: Mlctl) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     answer = mlctl("runs", "list", "--tracking-uri", uri)
@@ -36,6 +38,7 @@ def test_server_that_refuses_connections_is_unreachable(mlctl: Mlctl) -> None:
     assert uri in answer.err
 
 
+@pytest.mark.unit
 def test_server_that_hangs_is_unreachable(mlctl: Mlctl) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -71,6 +74,7 @@ def other_server() -> Iterator[Callable[[int], str]]:
         server.shutdown()
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(("status", "code", "text"), [(200, 5, "no MLflow server"), (401, 5, "credentials")])
 def test_other_server_is_a_configuration_error(
     mlctl: Mlctl, other_server: Callable[[int], str], status: int, code: int, text: str
@@ -80,6 +84,7 @@ def test_other_server_is_a_configuration_error(
     assert text in answer.err
 
 
+@pytest.mark.unit
 def test_file_that_is_no_database_is_a_configuration_error(tmp_path: Path, mlctl: Mlctl) -> None:
     (tmp_path / "junk.db").write_text("these are no tables" * 100)
     answer = mlctl("runs", "list", "--tracking-uri", f"sqlite:///{tmp_path}/junk.db")
@@ -91,6 +96,7 @@ def facts(runs: list[Run]) -> list[object]:
     return [(run.run_id, run.params, str(run.metrics), run.status, run.data, run.started_at) for run in runs]
 
 
+@pytest.mark.live
 def test_server_shows_what_its_database_contains(store: str, server: str) -> None:
     local, remote = TrackingStore(store), TrackingStore(server)
     runs = list(local.search_runs())
@@ -110,6 +116,7 @@ def test_server_shows_what_its_database_contains(store: str, server: str) -> Non
     }
 
 
+@pytest.mark.unit
 def test_run_of_another_program_is_shown(store: str) -> None:
     detail = listing.show_run(store, "stock")
     assert detail.histories["accuracy"] == (0.5, 0.6)
@@ -117,6 +124,7 @@ def test_run_of_another_program_is_shown(store: str) -> None:
     assert detail.run.recipe == ""
 
 
+@pytest.mark.unit
 def test_run_that_mlctl_logged_is_read_completely(store: str) -> None:
     run = listing.show_run(store, "peak").run
     assert run.data is not None

@@ -38,10 +38,10 @@ client.search_model_versions("name='M'")
 OWN = """
 import sys, time
 from mlctl.settings import load
-from mlctl.adapters.tracking import Store
+from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.services.registry import promote
 settings = load()
-Store(settings.tracking_uri).client.search_registered_models()
+TrackingStore(settings.tracking_uri).client.search_registered_models()
 for version in ("1", "2", "1", "2", "1"):
     began = time.monotonic(), time.process_time()
     promote.promote(settings, "M", version, "Production", promote.PromotionRequest())

@@ -25,7 +25,7 @@ from typing import Any
 
 import mlflow
 
-from mlctl.adapters.tracking.store import hush
+from mlctl.adapters.tracking.store import silence_mlflow
 from mlctl.output.show_answer import show
 from mlctl.services.runs.listing import list_runs
 
@@ -79,7 +79,7 @@ def cpu(call: Callable[[], Any]) -> float:
 def main() -> None:
     """Print a line for each question: our seconds, the store's, and the ratio."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    hush()
+    silence_mlflow()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         uri = "sqlite:///mlflow.db"

@@ -175,7 +175,10 @@ def test_an_interrupt_during_the_final_fits_logs_the_best(mlctl: CommandLine) ->
         (("prices.csv", "--target", "price", "--metric", "mea"), "there is no metric 'mea'"),
         (("prices.csv", "--target", "price", "--families", "forest"), "there is no family"),
         (("prices.csv", "--target", "price", "--timeout", "2s"), "too short"),
-        (("prices.csv", "--target", "price", "--set", "linear.strengh=1"), "linear has no parameter 'strengh'"),
+        (
+            ("prices.csv", "--target", "price", "--set", "linear.strengh=1"),
+            "linear has no parameter 'strengh'",
+        ),
         (("prices.csv", "--target", "price", "--metric", "auc"), "auc does not measure numbers"),
         (("digits",), "automl is for tables"),
     ],

@@ -48,9 +48,15 @@ def mlctl(tmp_path: Path) -> CommandLine:
 
 def start(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [*COMMAND, *arguments, "-o", "json"],
+        cwd=mlctl.cwd,
+        env=mlctl.full_environment(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
@@ -83,6 +89,7 @@ def busy_nodes(process: subprocess.Popen[str], task: str) -> list[tuple[psutil.P
     return found
 
 
+@pytest.mark.live
 @pytest.mark.skipif(not Path("/proc").exists(), reason="only on Linux do the nodes end with a killed search")
 @pytest.mark.needs("ray")
 def test_a_dead_node_loses_no_trial_and_a_killed_search_leaves_no_process(mlctl: CommandLine) -> None:
@@ -125,6 +132,7 @@ def test_invalid_cluster_options_are_refused(mlctl: CommandLine) -> None:
         assert "needs ray" in mlctl.fails(5, "tune", "./tiny.py", *unreachable)
 
 
+@pytest.mark.live
 @pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux shows the names of Ray's processes")
 @pytest.mark.needs("ray")
 def test_a_training_resumes_on_another_node_when_its_node_dies(mlctl: CommandLine) -> None:

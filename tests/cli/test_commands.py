@@ -15,6 +15,8 @@ from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load_command
 from mlctl.cli.completion_scripts.command_tree import OptionNode, build_tree
 
+pytestmark = pytest.mark.unit
+
 GENERATED = generate.generated_files()
 # options that mean something different, or have another default, in some commands
 DIFFERENT_MEANINGS = {

@@ -24,6 +24,8 @@ from mlctl.cli.completion_scripts.command_tree import (
 )
 from tests import store as stores
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).parents[2]
 FORMATS = ("table", "json", "csv", "md")
 HELP = OptionNode(names=("--help", "-h"), help="Show this message and exit.")

@@ -34,6 +34,7 @@ def test_a_thousand_runs_newest_first(thousand_runs: str, monkeypatch: pytest.Mo
     assert result.stderr == ""
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     "uri",
     [
@@ -57,6 +58,7 @@ def test_unreachable_store_prints_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["garbage.db"]
 
 
+@pytest.mark.unit
 def test_missing_arguments_and_invalid_configuration_print_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +100,7 @@ def hanging_server() -> Iterator[str]:
     server.shutdown()
 
 
+@pytest.mark.unit
 def test_hanging_server_prints_nothing(
     hanging_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +124,7 @@ class EchoAuthorizationHandler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("environment", "header"),
     [

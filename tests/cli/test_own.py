@@ -18,6 +18,7 @@ import pytest
 
 from mlctl import settings
 from mlctl.errors import BadDataError
+from mlctl.recipes.lookup import resolve
 from mlctl.services.evaluation.predict import predict, predict_to_file
 from mlctl.serving.model import ServedModel
 from mlctl.serving.request_error import RequestError
@@ -113,7 +114,7 @@ def test_predict_accepts_the_training_file_as_it_is(churn: Trained) -> None:
     answer = mlctl(churn.folder, "predict", "last", "churn.csv", "-o", "json")
     assert answer.returncode == 0, answer.stderr
     assert len(json.loads(answer.stdout)["predictions"]) == ROWS
-    assert "churn.csv: the model does not take id, left: left out" in answer.stderr
+    assert "churn.csv: left out, because the model does not take them: id, left" in answer.stderr
     again = mlctl(
         churn.folder, "predict", "last", "-", "-o", "json", piped=(churn.folder / "churn.csv").read_text()
     )
@@ -183,17 +184,21 @@ def test_every_commented_setting_of_init_is_valid(project: Path, tmp_path: Path)
     assert loaded.models["Digits"]["smoke"] is True
 
 
+@pytest.mark.unit
 def test_defaults_of_recipes_in_a_project(tmp_path: Path) -> None:
     from mlctl.errors import ConfigurationError
     from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
 
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepochs = 20\nunits = 128\n")
-    assert with_defaults(load(folder=tmp_path), "digits", {"units": "32"}) == {"epochs": "20", "units": "32"}
-    assert with_defaults(load(folder=tmp_path), "imdb", {}) == {}
+    assert with_defaults(load(folder=tmp_path), resolve("digits").recipe, {"units": "32"}) == {
+        "epochs": "20",
+        "units": "32",
+    }
+    assert with_defaults(load(folder=tmp_path), resolve("imdb").recipe, {}) == {}
     (tmp_path / "mlctl.toml").write_text("[recipes.digits]\nepoch = 20\n")
     with pytest.raises(ConfigurationError, match=r"recipes.digits\].*'epoch'") as error:
-        with_defaults(load(folder=tmp_path), "digits", {})
+        with_defaults(load(folder=tmp_path), resolve("digits").recipe, {})
     assert error.value.hint == "did you mean epochs?"
 
 
@@ -235,6 +240,7 @@ def test_doctor_explains_how_to_fix_problems(tmp_path: Path) -> None:
     assert "127.0.0.1:9" in bucket["found"]
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_doctor_checks_the_bucket_of_the_project(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
@@ -253,6 +259,7 @@ def test_doctor_checks_the_bucket_of_the_project(
     assert check.fix == "correct bucket in mlctl.toml, or run mlctl server-up --create-bucket"
 
 
+@pytest.mark.unit
 def test_defaults_of_an_unknown_recipe_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlctl.errors import ConfigurationError
     from mlctl.services.recipes.defaults import with_defaults
@@ -261,17 +268,18 @@ def test_defaults_of_an_unknown_recipe_are_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     Path("mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\n")
     with pytest.raises(ConfigurationError, match=r"mlctl\.toml, \[recipes\.tiny\]"):
-        with_defaults(load(), "digits", {})
+        with_defaults(load(), resolve("digits").recipe, {})
     Path("recipes").mkdir()
     Path("recipes/mine.py").write_text(TINY)  # defines the recipe "tiny"
-    assert with_defaults(load(), "digits", {}) == {}
-    assert with_defaults(load(), "recipes/mine.py", {}) == {"epochs": "2"}
+    assert with_defaults(load(), resolve("digits").recipe, {}) == {}
+    assert with_defaults(load(), resolve("recipes/mine.py").recipe, {}) == {"epochs": "2"}
     Path("mlctl.toml").write_text("[recipes.tabluar]\nepochs = 3\n")
     with pytest.raises(ConfigurationError) as error:
-        with_defaults(load(), "recipes/mine.py", {})
+        with_defaults(load(), resolve("recipes/mine.py").recipe, {})
     assert error.value.hint == "did you mean tabular?"
 
 
+@pytest.mark.unit
 def test_user_settings_may_name_a_recipe_of_another_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,12 +290,13 @@ def test_user_settings_may_name_a_recipe_of_another_project(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mlctl.settings.platformdirs.user_config_dir", lambda _: str(tmp_path))
     Path("config.toml").write_text("[recipes.wine]\nepochs = 2\n")
-    assert with_defaults(settings.load(), "digits", {}) == {}
+    assert with_defaults(settings.load(), resolve("digits").recipe, {}) == {}
     Path("config.toml").write_text("[recipes.digit]\nepochs = 2\n")
     with pytest.raises(ConfigurationError, match=r"config\.toml, \[recipes\.digit\]"):
-        with_defaults(settings.load(), "digits", {})
+        with_defaults(settings.load(), resolve("digits").recipe, {})
 
 
+@pytest.mark.unit
 def test_a_dotted_name_can_be_written_in_any_form_of_toml(tmp_path: Path) -> None:
     from mlctl.services.recipes.defaults import with_defaults
     from mlctl.settings import load
@@ -299,7 +308,7 @@ def test_a_dotted_name_can_be_written_in_any_form_of_toml(tmp_path: Path) -> Non
         '[recipes.tabular.column]\nzip = "category"',
     ):
         (tmp_path / "mlctl.toml").write_text(f"[recipes.tabular]\n{text}\n")
-        overrides = with_defaults(load(folder=tmp_path), str(tmp_path / "churn.csv"), {})
+        overrides = with_defaults(load(folder=tmp_path), resolve(str(tmp_path / "churn.csv")).recipe, {})
         assert overrides == {"column.zip": "category"}
 
 

@@ -27,6 +27,7 @@ def names(answer: Answer) -> list[str]:
     return [run["run_name"] for run in json.loads(answer.out)]
 
 
+@pytest.mark.unit
 def test_list_is_newest_first_and_limited(mlctl: Mlctl) -> None:
     assert names(mlctl("runs", "list", "-o", "json", "--limit", "3")) == ["stock", "lossy", "nan"]
     assert len(names(mlctl("runs", "list", "-o", "json", "--limit", "0"))) == 9
@@ -34,6 +35,7 @@ def test_list_is_newest_first_and_limited(mlctl: Mlctl) -> None:
     assert "--limit 0" not in mlctl("runs", "list", "--limit", "9").out
 
 
+@pytest.mark.unit
 def test_runs_without_the_sort_value_come_last(mlctl: Mlctl) -> None:
     descending = names(mlctl("runs", "list", "-e", "toy", "--sort", "-best_val_f1", "-o", "json"))
     ascending = names(mlctl("runs", "list", "-e", "toy", "--sort", "best_val_f1", "-o", "json"))
@@ -41,6 +43,7 @@ def test_runs_without_the_sort_value_come_last(mlctl: Mlctl) -> None:
     assert ascending == ["nan", "twin", "twin", "steady", "peak", "stand-in", "broken"]
 
 
+@pytest.mark.unit
 def test_list_sorts_parameters_as_numbers_and_by_several_keys(mlctl: Mlctl) -> None:
     listed = names(
         mlctl(
@@ -59,6 +62,7 @@ def test_list_sorts_parameters_as_numbers_and_by_several_keys(mlctl: Mlctl) -> N
     assert listed == ["twin", "steady", "stand-in", "peak", "nan", "twin"]
 
 
+@pytest.mark.unit
 def test_best_value_of_each_metric_is_marked_but_not_in_csv(mlctl: Mlctl) -> None:
     table = mlctl("runs", "list", "-e", "toy", "--limit", "0", "-w", "not data = synthetic").out
     peak = next(line for line in table.splitlines() if line.startswith("peak"))
@@ -71,6 +75,7 @@ def test_best_value_of_each_metric_is_marked_but_not_in_csv(mlctl: Mlctl) -> Non
     assert rows["broken"]["best_val_f1"] == ""
 
 
+@pytest.mark.unit
 def test_synthetic_data_is_shown_at_any_width(mlctl: Mlctl, monkeypatch: pytest.MonkeyPatch) -> None:
     for width in ("60", "80", "120"):
         monkeypatch.setenv("COLUMNS", width)
@@ -81,6 +86,7 @@ def test_synthetic_data_is_shown_at_any_width(mlctl: Mlctl, monkeypatch: pytest.
     assert "; not shown: " in mlctl("runs", "list").err
 
 
+@pytest.mark.unit
 def test_list_shows_the_chosen_columns(mlctl: Mlctl) -> None:
     answer = mlctl("runs", "list", "-e", "toy", "--columns", "epochs,tags.owner,started,val_f1", "-o", "csv")
     assert answer.out.splitlines()[0] == "run,id,params.epochs,tags.owner,started,val_f1"
@@ -107,6 +113,7 @@ def test_mistakes_are_explained(mlctl: Mlctl, arguments: list[str], code: int, m
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.unit
 def test_show_starts_with_the_kept_model_and_has_histories(mlctl: Mlctl) -> None:
     text = mlctl("runs", "show", "peak").out
     lines = [line.split() for line in text.splitlines()]
@@ -126,6 +133,7 @@ def test_ascii_stream_gets_ascii_sparklines(filled: Path) -> None:
     assert "INFO" not in result.stderr
 
 
+@pytest.mark.unit
 def test_diff_shows_only_what_differs(mlctl: Mlctl) -> None:
     diff = json.loads(mlctl("runs", "diff", "peak", "steady", "-o", "json").out)
     assert diff["params"] == {"epochs": ["10", "20"]}  # 0.01 and 1e-2 are the same number
@@ -152,6 +160,7 @@ def test_plot_draws_in_the_terminal_and_to_a_file(mlctl: Mlctl, tmp_path: Path) 
     assert rows[2][2:] == ["2", "0.9"]
 
 
+@pytest.mark.unit
 def test_artifacts_are_listed_and_downloaded(mlctl: Mlctl, tmp_path: Path) -> None:
     listed = json.loads(mlctl("runs", "artifacts", "peak", "-o", "json").out)
     assert [artifact["path"] for artifact in listed] == ["history.csv", "plots", "plots/loss.txt"]
@@ -166,6 +175,7 @@ def test_artifacts_are_listed_and_downloaded(mlctl: Mlctl, tmp_path: Path) -> No
     assert not any(".fetching" in file for file in files)
 
 
+@pytest.mark.unit
 def test_delete_refuses_registered_runs(mlctl: Mlctl, own_store: str) -> None:
     import mlflow
 
@@ -183,6 +193,7 @@ def test_delete_refuses_registered_runs(mlctl: Mlctl, own_store: str) -> None:
     assert mlctl("runs", "show", "steady").code == 0
 
 
+@pytest.mark.unit
 def test_watch_prints_each_epoch_once_and_ends_with_the_run(mlctl: Mlctl, own_store: str) -> None:
     import mlflow
 

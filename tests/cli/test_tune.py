@@ -41,9 +41,15 @@ def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
 
 def start_tune(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "tune", *arguments, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [*COMMAND, "tune", *arguments, "-o", "json"],
+        cwd=mlctl.cwd,
+        env=mlctl.full_environment(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def journal(mlctl: CommandLine) -> list[dict[str, Any]]:
@@ -64,9 +70,8 @@ def test_a_search_logs_one_run_with_its_trials_plots_and_model(mlctl: CommandLin
     printing = TINY.replace(
         "        import keras\n", "        import keras\n\n        print('building')\n", 1
     )
-    (mlctl.cwd / "tiny.py").write_text(
-        f"{printing}\n\nprint('imported')\n"
-    )  # prints of a recipe are not part of the answer
+    # the output of a recipe is not part of the answer
+    (mlctl.cwd / "tiny.py").write_text(f"{printing}\n\nprint('imported')\n")
     answer = mlctl.json(
         "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "--trials", "9", "--register", "Tiny"
     )
@@ -116,9 +121,8 @@ def test_a_dry_run_shows_the_space_and_trains_nothing(mlctl: CommandLine) -> Non
     assert (plan["size"], plan["trials"], plan["epochs"]) == (4, 3, 9)
     assert len(plan["first"]) == 3
     (mlctl.cwd / "mlctl.toml").write_text("[recipes.tiny]\nepochs = 2\nunits = 16\n")
-    plan = mlctl.json(
-        "tune", "./tiny.py", *SPACE, "-n", "--trials", "3"
-    )  # a default does not exclude a value from the search
+    # a default does not exclude a value from the search
+    plan = mlctl.json("tune", "./tiny.py", *SPACE, "-n", "--trials", "3")
     assert (plan["space"], plan["fixed"]["epochs"]) == ({"units": "4..16:4"}, 2)
     assert not (mlctl.cwd / "mlflow.db").exists()
 
@@ -141,16 +145,24 @@ def test_spawned_workers_get_one_gpu_each(mlctl: CommandLine) -> None:
     )
     arguments = ["tune", "./tiny.py", *SPACE, "--trials", "3", "-P", "2", "--finalists", "0", "-o", "json"]
     result = subprocess.run(
-        [sys.executable, "-c", SPAWNED, *arguments], cwd=mlctl.cwd, env=mlctl.full_environment(),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", SPAWNED, *arguments],
+        cwd=mlctl.cwd,
+        env=mlctl.full_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert {trial["state"] for trial in json.loads(result.stdout)["trials"]} == {"done"}
     assert {file.read_text() for file in mlctl.cwd.glob("gpu-*")} == {"", "3", "5"}  # and the final model's
 
 
 def test_three_failed_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) -> None:
-    broken = TINY.replace("        import keras\n", "        if hp.units != 8:\n            raise ValueError('too wide')\n        import keras\n")  # fmt: skip
+    broken = TINY.replace(
+        "        import keras\n",
+        "        if hp.units != 8:\n            raise ValueError('too wide')\n        import keras\n",
+    )
     (mlctl.cwd / "tiny.py").write_text(broken)
     message = mlctl.fails(
         7, "tune", "./tiny.py", *SPACE, "--algorithm", "grid", "-P", "1", "--finalists", "0"
@@ -216,9 +228,25 @@ def test_an_interrupted_search_on_a_table_resumes_with_its_objective(
     lines = [f"{x:.4f},{y:.4f},{kind},{10 * x + y + (kind == 'a'):.4f}" for x, y, kind in rows]
     (mlctl.cwd / "table.csv").write_text("\n".join(["x,y,kind,price", *lines]))
     search = start_tune(
-        mlctl, "table.csv", "--target", "price", "--trials", "8", "--epochs", "60", "-P", "2", "--finalists", "0",
-        "--space", "units=16..64:16", "--set", "learning_rate=0.01", "--set", "layers=1",
-    )  # fmt: skip
+        mlctl,
+        "table.csv",
+        "--target",
+        "price",
+        "--trials",
+        "8",
+        "--epochs",
+        "60",
+        "-P",
+        "2",
+        "--finalists",
+        "0",
+        "--space",
+        "units=16..64:16",
+        "--set",
+        "learning_rate=0.01",
+        "--set",
+        "layers=1",
+    )
     wait_for(mlctl, search, "end", 1)
     os.killpg(search.pid, signal.SIGINT)
     out, err = search.communicate(timeout=120)
@@ -232,20 +260,65 @@ def test_an_interrupted_search_on_a_table_resumes_with_its_objective(
 
 PUBLISHED = {
     "two executions a trial, by a Gaussian process": (
-        "mnist-mlp", "--algorithm", "bayesian", "--executions-per-trial", "2", "--space", "units=16..64:16",
-        "--space", "optimizer=rmsprop|adam", "--set", "loss=sparse_categorical_crossentropy",
-        "--set", "learning_rate=1e-3", "--set", "batch_size=128", "--epochs", "2", "--trials", "2",
+        "mnist-mlp",
+        "--algorithm",
+        "bayesian",
+        "--executions-per-trial",
+        "2",
+        "--space",
+        "units=16..64:16",
+        "--space",
+        "optimizer=rmsprop|adam",
+        "--set",
+        "loss=sparse_categorical_crossentropy",
+        "--set",
+        "learning_rate=1e-3",
+        "--set",
+        "batch_size=128",
+        "--epochs",
+        "2",
+        "--trials",
+        "2",
     ),
     "choices at random, four at once, with a bandit": (
-        "housing", "--trials", "4", "-P", "4", "--stop", "bandit:slack=0.1,interval=2,delay=1",
-        "--objective", "min:val_mae", "--space", "batch_size=25|50|100", "--space", "epochs=5|10|15",
-        "--space", "units=2..12:2", "--space", "units2=2..12:2", "--set", "learning_rate=3e-3", "--set", "layers=2",
+        "housing",
+        "--trials",
+        "4",
+        "-P",
+        "4",
+        "--stop",
+        "bandit:slack=0.1,interval=2,delay=1",
+        "--objective",
+        "min:val_mae",
+        "--space",
+        "batch_size=25|50|100",
+        "--space",
+        "epochs=5|10|15",
+        "--space",
+        "units=2..12:2",
+        "--space",
+        "units2=2..12:2",
+        "--set",
+        "learning_rate=3e-3",
+        "--set",
+        "layers=2",
     ),
     "epochs, batches and rates, in a table of the best": (
-        "imdb", "--trials", "3", "--space", "epochs=1|2", "--space", "batch_size=250|500",
-        "--space", "learning_rate=1e-3|1e-2", "--set", "units=10", "--set", "vocabulary=1000",
+        "imdb",
+        "--trials",
+        "3",
+        "--space",
+        "epochs=1|2",
+        "--space",
+        "batch_size=250|500",
+        "--space",
+        "learning_rate=1e-3|1e-2",
+        "--set",
+        "units=10",
+        "--set",
+        "vocabulary=1000",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow

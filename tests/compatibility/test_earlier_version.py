@@ -108,6 +108,7 @@ def test_the_history_of_a_model_is_read_and_continued(earlier: EarlierProject) -
     assert [move["version"] for move in earlier.json("models", "history", "Tiny")] == ["1", "2", "1", "2"]
 
 
+@pytest.mark.live
 def test_a_logged_model_serves_and_an_api_key_holds(earlier: EarlierProject) -> None:
     key = (earlier.root / "key.txt").read_text().strip()
     endpoint = earlier.json("serve", "Tiny/2", "--detach", "--port", "0", "--api-key-file", "keys")

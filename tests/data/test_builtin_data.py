@@ -36,6 +36,7 @@ def tokenize(text: str) -> list[str]:
     return text.lower().translate({ord(sign): " " for sign in punctuation}).split()
 
 
+@pytest.mark.unit
 def test_digits(source: Source) -> None:
     data = load_digits(source)
     assert data.splits == {"train": 1149, "validation": 289, "test": 359}
@@ -107,6 +108,7 @@ def write_tiny_imdb(folder: Path, **arrays: Any) -> Source:
     return Source(location=str(folder), cache_dir=folder / "cache", options=SimpleNamespace(vocabulary=3))
 
 
+@pytest.mark.unit
 def test_a_review_has_only_the_most_frequent_words(tmp_path: Path) -> None:
     data = load_imdb(write_tiny_imdb(tmp_path))
     texts = data.raw(data.train.inputs) + data.raw(data.validation.inputs)
@@ -114,6 +116,7 @@ def test_a_review_has_only_the_most_frequent_words(tmp_path: Path) -> None:
     assert data.source == str(tmp_path / "imdb.npz")
 
 
+@pytest.mark.unit
 def test_an_unwritable_or_damaged_cache_does_not_stop_a_run(tmp_path: Path) -> None:
     source = write_tiny_imdb(tmp_path)
     (tmp_path / "cache").write_text("in the way")
@@ -126,6 +129,7 @@ def test_an_unwritable_or_damaged_cache_does_not_stop_a_run(tmp_path: Path) -> N
     np.testing.assert_array_equal(again.train.inputs.dense(), first.train.inputs.dense())
 
 
+@pytest.mark.unit
 def test_an_error_names_what_is_wrong_with_reviews(tmp_path: Path) -> None:
     rows = np.empty(4, object)
     rows[:] = [[1], [0], [2], [3]]
@@ -139,6 +143,7 @@ def test_an_error_names_what_is_wrong_with_reviews(tmp_path: Path) -> None:
             load_imdb(write_tiny_imdb(tmp_path, **arrays))
 
 
+@pytest.mark.unit
 def test_an_error_names_what_is_wrong_with_a_word_index(tmp_path: Path) -> None:
     source = write_tiny_imdb(tmp_path)
     for text, message in (
@@ -152,6 +157,7 @@ def test_an_error_names_what_is_wrong_with_a_word_index(tmp_path: Path) -> None:
             data.raw(data.train.inputs)
 
 
+@pytest.mark.unit
 def test_rows_are_in_one_split_which_depends_on_the_seed() -> None:
     classes = np.arange(1003) % 7
     for split_rows in (
@@ -165,6 +171,7 @@ def test_rows_are_in_one_split_which_depends_on_the_seed() -> None:
         assert not np.array_equal(split_rows(2)[0], first)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("name", LOADERS)
 def test_generated_data_has_the_requested_size_and_is_always_the_same(name: str) -> None:
     data = LOADERS[name](Source(synthetic=True, rows=700))
@@ -188,6 +195,7 @@ def validation_score(data: Dataset, model: Any) -> float:
     return float(model.score(flatten(data.validation.inputs), data.validation.targets))
 
 
+@pytest.mark.unit
 def test_a_model_learns_from_generated_data() -> None:
     from sklearn.linear_model import LinearRegression
     from sklearn.naive_bayes import BernoulliNB, GaussianNB
@@ -202,6 +210,7 @@ def test_a_model_learns_from_generated_data() -> None:
     assert validation_score(load("housing"), LinearRegression()) > 0.6
 
 
+@pytest.mark.unit
 def test_generated_data_looks_like_the_real_data() -> None:
     reviews, _ = synthetic.make_reviews(500, 3000)
     words = synthetic.make_words(3000)

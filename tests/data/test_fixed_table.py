@@ -9,6 +9,8 @@ import pytest
 from mlctl.data.builtin.fixed_table import FixedColumn, read_fixed_table
 from mlctl.errors import BadDataError
 
+pytestmark = pytest.mark.unit
+
 COLUMNS = {"a": FixedColumn(), "b": FixedColumn(optional=True), "c": FixedColumn(number=False)}
 TABLE = "a,b,c\n1,2,x\n3,,y\n-4.5e1,6,NA\n"
 

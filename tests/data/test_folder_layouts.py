@@ -17,6 +17,8 @@ from mlctl.recipes.match_data import recipe_for
 from mlctl.serving.scoring import split_words
 from tests.data.test_labelled_files import no_progress
 
+pytestmark = pytest.mark.unit
+
 WriteImages = Callable[..., Path]
 TINY = Image.new("RGB", (8, 8), "red")
 

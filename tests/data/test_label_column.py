@@ -9,6 +9,8 @@ import pytest
 from mlctl.data.tables import label_column, reader
 from mlctl.errors import BadDataError
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("cells", "classes", "indices"),

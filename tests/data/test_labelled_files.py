@@ -14,6 +14,8 @@ from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes.match_data import recipe_for
 from mlctl.serving.scoring import TextEncoder, split_words
 
+pytestmark = pytest.mark.unit
+
 
 def no_progress(name: str, done: int, total: int | None) -> None:
     """Ignore the progress."""

@@ -16,6 +16,8 @@ import pytest
 from mlctl.data.sources.npz import NpzReader
 from mlctl.errors import BadDataError
 
+pytestmark = pytest.mark.unit
+
 
 def object_array(*rows: Any) -> Any:
     array = np.empty(len(rows), object)

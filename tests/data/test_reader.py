@@ -10,6 +10,8 @@ import pytest
 from mlctl.data.tables import reader
 from mlctl.errors import BadDataError
 
+pytestmark = pytest.mark.unit
+
 FRAME = pd.DataFrame({"size": [1.5, 2.5, 3.5, 4.5, 5.5], "town": ["a", "b", None, "d", "e"]})
 
 

@@ -89,6 +89,7 @@ def cached_files(tmp_path: Path) -> set[str]:
     return {file.name for file in files if file.suffix != ".lock"}
 
 
+@pytest.mark.unit
 def test_folders_are_searched_in_order(tmp_path: Path, web: WebServer) -> None:
     folders = [
         tmp_path / "location",
@@ -110,6 +111,7 @@ def test_folders_are_searched_in_order(tmp_path: Path, web: WebServer) -> None:
     assert web.requests == [""]
 
 
+@pytest.mark.unit
 def test_no_other_folder_is_searched_if_data_lacks_the_file(tmp_path: Path, web: WebServer) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "thing.npz").write_text("here")
@@ -124,6 +126,7 @@ def test_no_other_folder_is_searched_if_data_lacks_the_file(tmp_path: Path, web:
     assert web.requests == []
 
 
+@pytest.mark.unit
 def test_file_of_any_name_is_used_with_other_files_beside_it(tmp_path: Path, web: WebServer) -> None:
     mine = tmp_path / "mine.npz"
     mine.write_text("mine")
@@ -133,6 +136,7 @@ def test_file_of_any_name_is_used_with_other_files_beside_it(tmp_path: Path, web
     assert source.file(Download("index.json", web.url, "")) == tmp_path / "index.json"
 
 
+@pytest.mark.unit
 def test_broken_download_is_resumed(tmp_path: Path, web: WebServer) -> None:
     web.breaks = 2
     calls: list[tuple[int, int | None]] = []
@@ -147,12 +151,14 @@ def test_broken_download_is_resumed(tmp_path: Path, web: WebServer) -> None:
     assert cached_files(tmp_path) == {"thing.npz"}
 
 
+@pytest.mark.unit
 def test_server_without_ranges_sends_everything_again(tmp_path: Path, web: WebServer) -> None:
     web.breaks, web.ranges = 1, False
     assert Source(cache_dir=tmp_path / "cache").file(download_of(web)).read_bytes() == BODY
     assert len(web.requests) == 2
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("stale", [b"x" * 100, b"x" * (len(BODY) + 5)], ids=["of another file", "too long"])
 def test_wrong_partial_file_is_discarded(tmp_path: Path, web: WebServer, stale: bytes) -> None:
     (tmp_path / "cache" / "downloads").mkdir(parents=True)
@@ -161,6 +167,7 @@ def test_wrong_partial_file_is_discarded(tmp_path: Path, web: WebServer, stale: 
     assert cached_files(tmp_path) == {"thing.npz"}
 
 
+@pytest.mark.unit
 def test_connection_that_keeps_breaking_leaves_only_a_partial_file(tmp_path: Path, web: WebServer) -> None:
     web.breaks = 100
     with pytest.raises(UnreachableError, match="the next attempt resumes there"):
@@ -170,6 +177,7 @@ def test_connection_that_keeps_breaking_leaves_only_a_partial_file(tmp_path: Pat
     assert Source(cache_dir=tmp_path / "cache").file(download_of(web)).read_bytes() == BODY
 
 
+@pytest.mark.unit
 def test_wrong_file_is_refused_and_not_kept(tmp_path: Path, web: WebServer) -> None:
     with pytest.raises(BadDataError, match="not the file that was published"):
         Source(cache_dir=tmp_path / "cache").file(download_of(web, b"other"))
@@ -177,6 +185,7 @@ def test_wrong_file_is_refused_and_not_kept(tmp_path: Path, web: WebServer) -> N
     assert len(web.requests) == 1
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/thing.npz", "http://nowhere.invalid/thing.npz"])
 def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, url: str) -> None:
     with pytest.raises(UnreachableError) as caught:
@@ -194,6 +203,7 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, url: str) -
     assert cached_files(tmp_path) == set()
 
 
+@pytest.mark.unit
 def test_server_that_never_answers_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "CONNECT_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -202,6 +212,7 @@ def test_server_that_never_answers_is_unreachable(tmp_path: Path, monkeypatch: p
             Source(cache_dir=tmp_path / "cache").file(Download("thing.npz", url, ""))
 
 
+@pytest.mark.unit
 def test_unwritable_cache_is_a_configuration_error(tmp_path: Path, web: WebServer) -> None:
     (tmp_path / "cache").write_text("a file instead of a folder")
     with pytest.raises(ConfigurationError, match="cannot write") as caught:
@@ -209,6 +220,7 @@ def test_unwritable_cache_is_a_configuration_error(tmp_path: Path, web: WebServe
     assert "MLCTL_CACHE_DIR" in caught.value.hint
 
 
+@pytest.mark.unit
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists only on Linux")
 def test_full_disk_is_a_configuration_error(tmp_path: Path, web: WebServer) -> None:
     (tmp_path / "cache" / "downloads").mkdir(parents=True)
@@ -229,6 +241,7 @@ def test_two_processes_download_once(tmp_path: Path, web: WebServer) -> None:
     assert web.requests == [""]
 
 
+@pytest.mark.unit
 def test_digest_depends_on_the_content_only(tmp_path: Path) -> None:
     content = os.urandom(200_000)
     for name, data in (("a", content), ("b", content), ("c", content[:-1] + bytes([content[-1] ^ 1]))):
@@ -239,6 +252,7 @@ def test_digest_depends_on_the_content_only(tmp_path: Path) -> None:
     assert locate.sha256([a, c]) == locate.sha256([b, c]) != locate.sha256([c, a])
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_data_in_a_bucket(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.url}.items():

@@ -10,6 +10,8 @@ import pytest
 from mlctl.data.builtin.prepared_bags import load_bags, save_bags
 from mlctl.data.sparse_bags import SparseBags
 
+pytestmark = pytest.mark.unit
+
 
 def ranks_and_matrix(rows: int = 200, width: int = 50) -> tuple[list[list[int]], np.ndarray]:
     """Return random ranks of words, some beyond the width, and the dense matrix."""

@@ -13,6 +13,8 @@ from mlctl.recipes import encoders, tabular
 from mlctl.serving import scoring
 from mlctl.serving.scoring import TableEncoder, encoder_from_state
 
+pytestmark = pytest.mark.unit
+
 FRAME = pd.DataFrame({
     "size": [1.0, 2.0, 3.0, 4.0, np.nan, 100.0],
     "member": ["yes", "no", "Yes", None, "no", "yes"],

@@ -12,6 +12,8 @@ import pytest
 from mlctl.data.tables import user_table
 from mlctl.errors import BadDataError, UsageError
 
+pytestmark = pytest.mark.unit
+
 ROWS = 120
 COUNT = np.arange(ROWS)
 EVEN = np.where(COUNT % 2, "odd", "even")

@@ -15,6 +15,8 @@ from mlctl.data.tables import user_table
 from mlctl.data.tables.dialect import detect_dialect
 from mlctl.errors import BadDataError, UsageError
 
+pytestmark = pytest.mark.unit
+
 ROWS = 400
 
 

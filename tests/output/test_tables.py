@@ -9,6 +9,8 @@ from rich.text import Text
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, fit_columns, write_csv, write_table
 from mlctl.output.text import format_age, sparkline
 
+pytestmark = pytest.mark.unit
+
 
 def columns(*priorities: int) -> list[TableColumn]:
     return [TableColumn(f"c{i}", keep=keep) for i, keep in enumerate(priorities)]

@@ -25,6 +25,7 @@ def test_models_have_the_published_number_of_parameters(
     assert model.count_params() == parameters
 
 
+@pytest.mark.unit
 def test_the_published_defaults() -> None:
     imdb, mnist = find("imdb").values({}), find("mnist").values({"learning_rate": "0.01"})
     assert (imdb.learning_rate, imdb.batch_size, imdb.epochs) == (0.01, 500, 10)
@@ -32,6 +33,7 @@ def test_the_published_defaults() -> None:
     assert (mnist.learning_rate, mnist.batch_size) == (0.01, 1024)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("recipe", "overrides", "message"),
     [

@@ -27,6 +27,7 @@ class Wine(Recipe):
 '''
 
 
+@pytest.mark.unit
 def test_every_file_with_a_builtin_recipe_is_listed() -> None:
     folder = Path(lookup.__file__).parent
     declaring = {
@@ -37,6 +38,7 @@ def test_every_file_with_a_builtin_recipe_is_listed() -> None:
         assert find(name).name == name
 
 
+@pytest.mark.unit
 def test_a_builtin_recipe_needs_one_file_and_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +49,7 @@ def test_a_builtin_recipe_needs_one_file_and_one_line(
     assert type(find("wine")).__name__ == "Wine"
 
 
+@pytest.mark.unit
 def test_a_recipe_of_another_package_is_listed_and_does_not_replace_a_builtin_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -68,6 +71,7 @@ def test_a_list_of_recipes_loads_no_heavy_library() -> None:
     assert not heavy & {module.partition(".")[0] for module in done.stdout.split()}
 
 
+@pytest.mark.unit
 def test_a_recipe_file_can_declare_several_recipes(tmp_path: Path) -> None:
     file = tmp_path / "two.py"
     file.write_text(f"{WINE}\n\nclass Beer(Recipe):\n    name = 'beer'\n")
@@ -78,6 +82,7 @@ def test_a_recipe_file_can_declare_several_recipes(tmp_path: Path) -> None:
         find(f"{file}:Bear")
 
 
+@pytest.mark.unit
 def test_a_recipe_is_the_same_after_load(tmp_path: Path) -> None:
     """The objective of a table and the user's own data are returned, not set on the recipe."""
     path = tmp_path / "prices.csv"

@@ -18,6 +18,8 @@ from mlctl.services.recipes.prepare import check_values
 from mlctl.serving.scoring import split_words
 from tests.data.test_labelled_files import no_progress
 
+pytestmark = pytest.mark.unit
+
 
 def table(path: Path, header: str, *rows: str) -> Path:
     path.write_text("\n".join((header, *rows)) + "\n")

@@ -1,4 +1,4 @@
-"""The registry's commands on a real store: stages, gates, history, and what is refused."""
+"""The commands of the registry on a real store: stages, gates, history and errors."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ Mlctl = Callable[..., Answer]
 
 @pytest.fixture
 def model(own_store: str) -> str:
-    """A model of three versions, made from the runs peak (best_val_f1 0.9), steady (0.85) and stock."""
+    """A model with three versions, of the runs peak (best_val_f1 0.9), steady (0.85) and stock (by another program)."""
     client = mlflow.MlflowClient(own_store, own_store)
     client.create_registered_model("M")
     for name in ("peak", "steady", "stock"):
-        (run,) = client.search_runs(
-            [one.experiment_id for one in client.search_experiments()], f"attributes.run_name = '{name}'"
+        (logged,) = client.search_runs(
+            [experiment.experiment_id for experiment in client.search_experiments()],
+            f"attributes.run_name = '{name}'",
         )
-        client.create_model_version("M", "s3://nowhere/model", run.info.run_id)
+        client.create_model_version("M", "s3://nowhere/model", logged.info.run_id)
     return "M"
 
 
 @pytest.fixture
-def ask(mlctl: Mlctl) -> Callable[..., Any]:
+def run(mlctl: Mlctl) -> Callable[..., Any]:
     def call(*arguments: object, code: int = 0) -> Any:
         answer = mlctl(*arguments, "-o", "json")
         assert answer.code == code, answer.err
@@ -39,71 +40,79 @@ def ask(mlctl: Mlctl) -> Callable[..., Any]:
     return call
 
 
-def held(uri: str) -> dict[str, Any]:
-    """What MLflow's own client says of M."""
+def mlflow_state(uri: str) -> dict[str, Any]:
+    """Return aliases and stages of M, as MLflow's own client reads them."""
     client = mlflow.MlflowClient(uri, uri)
-    found = client.get_registered_model("M")
+    registered = client.get_registered_model("M")
     versions = client.search_model_versions("name = 'M'")
     return {
-        "aliases": {alias: int(version) for alias, version in found.aliases.items()},
-        "stages": {int(one.version): one.current_stage for one in versions},
+        "aliases": {alias: int(version) for alias, version in registered.aliases.items()},
+        "stages": {int(version.version): version.current_stage for version in versions},
     }
 
 
-def test_the_one_that_held_the_stage_becomes_archived(model: str, own_store: str, ask: Any) -> None:
-    assert ask("promote", model, 1, "production")["replaced"] is None
-    answer = ask("promote", model, "2", "PRODUCTION", "--reason", "better")
+def test_the_previous_holder_of_the_stage_is_archived(model: str, own_store: str, run: Any) -> None:
+    assert run("promote", model, 1, "production")["replaced"] is None
+    answer = run("promote", model, "2", "PRODUCTION", "--reason", "better")
     assert (answer["stage"], answer["replaced"], answer["changed"], answer["checks"]) == (
         "Production",
         "1",
         True,
         [],
     )
-    assert held(own_store) == {
-        "aliases": {"production": 2}, "stages": {1: "Archived", 2: "Production", 3: "None"},
-    }  # fmt: skip
-    again = ask("promote", model, 2, "Production")
+    assert mlflow_state(own_store) == {
+        "aliases": {"production": 2},
+        "stages": {1: "Archived", 2: "Production", 3: "None"},
+    }
+    again = run("promote", model, 2, "Production")
     assert (again["replaced"], again["changed"]) == ("2", False)
-    history = ask("models", "history", model)
-    assert [(one["version"], one["replaced"], one["reason"]) for one in history] == [
-        ("1", None, ""), ("2", "1", "better"), ("2", "2", ""),
-    ]  # fmt: skip
+    history = run("models", "history", model)
+    assert [(entry["version"], entry["replaced"], entry["reason"]) for entry in history] == [
+        ("1", None, ""),
+        ("2", "1", "better"),
+        ("2", "2", ""),
+    ]
     assert history[0].keys() >= {"at", "by", "action", "stage", "version", "replaced", "reason", "checks"}
     assert history[1]["data_sha256"]
 
 
-def test_staging_and_production_exclude_each_other(model: str, own_store: str, ask: Any) -> None:
-    ask("promote", model, 1, "Staging")
-    ask("promote", model, 1, "Production", "--from", "staging")
-    assert held(own_store)["aliases"] == {"production": 1}
-    ask("promote", model, 1, "None")
-    assert held(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
+def test_staging_and_production_exclude_each_other(model: str, own_store: str, run: Any) -> None:
+    run("promote", model, 1, "Staging")
+    run("promote", model, 1, "Production", "--from", "staging")
+    assert mlflow_state(own_store)["aliases"] == {"production": 1}
+    run("promote", model, 1, "None")
+    assert mlflow_state(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
 
 
-def test_a_stage_of_ones_own_is_an_alias_beside(
-    model: str, own_store: str, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_own_stage_is_only_an_alias(
+    model: str, own_store: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlctl.toml").write_text('stages = ["Canary"]')
-    ask("promote", model, 1, "Production")
-    ask("promote", model, 1, "canary")
-    ask("promote", model, 2, "Canary")
-    assert held(own_store) == {
-        "aliases": {"production": 1, "canary": 2}, "stages": {1: "Production", 2: "None", 3: "None"},
-    }  # fmt: skip
+    run("promote", model, 1, "Production")
+    run("promote", model, 1, "canary")
+    run("promote", model, 2, "Canary")
+    assert mlflow_state(own_store) == {
+        "aliases": {"production": 1, "canary": 2},
+        "stages": {1: "Production", 2: "None", 3: "None"},
+    }
 
 
-def test_an_undeclared_stage_is_a_usage_error_with_a_suggestion(model: str, own_store: str, ask: Any) -> None:
-    error = ask("promote", model, 1, "Prodution", code=2)
+def test_an_undeclared_stage_is_a_usage_error_with_a_suggestion(model: str, own_store: str, run: Any) -> None:
+    error = run("promote", model, 1, "Prodution", code=2)
     assert error["hint"] == "did you mean Production?"
-    assert held(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
+    assert mlflow_state(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
 
 
 @pytest.mark.parametrize(
     ("arguments", "holds", "found"),
     [
         (["--require", "best_val_f1>=0.84"], True, 0.85),
-        (["--require", "val_f1 > 0.85"], False, 0.85),  # the kept model's, not the last epoch's
+        (
+            ["--require", "val_f1 > 0.85"],
+            False,
+            0.85,
+        ),  # the metric of the logged model, not of the last epoch
         (["--require", "best_val_loss<=2"], False, None),
         (["--require", "accuracy=0.6"], False, None),
         (["--no-regress", "best_val_f1"], False, 0.85),
@@ -113,132 +122,138 @@ def test_an_undeclared_stage_is_a_usage_error_with_a_suggestion(model: str, own_
     ],
 )
 def test_a_gate(
-    model: str, own_store: str, ask: Any, arguments: list[str], holds: bool, found: object
+    model: str, own_store: str, run: Any, arguments: list[str], holds: bool, found: object
 ) -> None:
-    ask("promote", model, 1, "Production")
-    before = held(own_store)
-    answer = ask("promote", model, 2, "Production", *arguments, "-n", code=0 if holds else 4)
+    run("promote", model, 1, "Production")
+    before = mlflow_state(own_store)
+    answer = run("promote", model, 2, "Production", *arguments, "-n", code=0 if holds else 4)
     (check,) = answer["checks"]
     assert check.keys() == {"check", "wanted", "found", "holds"}
     assert (check["holds"], check["found"]) == (holds, found)
     assert answer["replaced"] == "1"
-    assert held(own_store) == before
-    answer = ask("promote", model, 2, "Production", *arguments, code=0 if holds else 4)
+    assert mlflow_state(own_store) == before
+    answer = run("promote", model, 2, "Production", *arguments, code=0 if holds else 4)
     assert answer["changed"] is holds
-    assert (held(own_store) != before) is holds
-    assert len(ask("models", "history", model)) == 1 + holds
+    assert (mlflow_state(own_store) != before) is holds
+    assert len(run("models", "history", model)) == 1 + holds
 
 
-def test_a_run_of_another_program_is_judged_by_what_it_has(model: str, ask: Any) -> None:
-    assert ask("promote", model, 3, "Staging", "--require", "accuracy=0.6")["checks"][0]["holds"]
+def test_a_run_of_another_program_is_checked_by_all_its_metrics(model: str, run: Any) -> None:
+    assert run("promote", model, 3, "Staging", "--require", "accuracy=0.6")["checks"][0]["holds"]
 
 
-def test_gates_that_are_kept_hold_for_everybody(
-    model: str, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_gates_of_mlctl_toml_apply_to_every_promotion(
+    model: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlctl.toml").write_text('[models.M]\nrequire = ["best_val_f1>=0.89"]\nfrom = "Staging"')
-    assert [one["holds"] for one in ask("promote", model, 2, "Production", code=4)["checks"]] == [
+    assert [entry["holds"] for entry in run("promote", model, 2, "Production", code=4)["checks"]] == [
         False,
         False,
     ]
-    ask("promote", model, 1, "Staging")
-    assert [one["holds"] for one in ask("promote", model, 1, "Production")["checks"]] == [True, True]
-    ask("promote", model, 2, "Production", "--skip-gates", code=2)
-    ask("promote", model, 2, "Production", "--skip-gates", "--reason", "an emergency")
-    last = ask("models", "history", model)[-1]
+    run("promote", model, 1, "Staging")
+    assert [entry["holds"] for entry in run("promote", model, 1, "Production")["checks"]] == [True, True]
+    run("promote", model, 2, "Production", "--skip-gates", code=2)
+    run("promote", model, 2, "Production", "--skip-gates", "--reason", "an emergency")
+    last = run("models", "history", model)[-1]
     assert last["reason"] == "an emergency"
-    assert [one["check"] for one in last["checks"]] == ["require (skipped)", "from (skipped)"]
+    assert [entry["check"] for entry in last["checks"]] == ["require (skipped)", "from (skipped)"]
 
 
-def test_a_model_that_does_not_load_is_not_rolled_back_to(model: str, own_store: str, ask: Any) -> None:
+def test_no_rollback_to_a_model_that_does_not_load(model: str, own_store: str, run: Any) -> None:
     for version in (1, 2):
-        ask("promote", model, version, "Production")
-    answer = ask("rollback", model, "Production", code=4)
+        run("promote", model, version, "Production")
+    answer = run("rollback", model, "Production", code=4)
     assert answer["version"] == "1"
     assert not answer["checks"][0]["holds"]
-    assert held(own_store)["aliases"] == {"production": 2}
+    assert mlflow_state(own_store)["aliases"] == {"production": 2}
 
 
-def test_there_must_be_something_to_go_back_to(model: str, ask: Any) -> None:
-    ask("rollback", model, "Production", code=4)
-    ask("promote", model, 1, "Production")
-    ask("rollback", model, "Production", code=4)
-    ask("rollback", model, "Production", "--to", 2, code=4)
-    ask("rollback", model, "Archived", code=2)
+def test_a_rollback_needs_an_earlier_version(model: str, run: Any) -> None:
+    run("rollback", model, "Production", code=4)
+    run("promote", model, 1, "Production")
+    run("rollback", model, "Production", code=4)
+    run("rollback", model, "Production", "--to", 2, code=4)
+    run("rollback", model, "Archived", code=2)
 
 
-def test_history_at_a_time(model: str, ask: Any) -> None:
-    ask("promote", model, 1, "Production")
-    ask("promote", model, 3, "Staging")
-    ask("promote", model, 2, "Production")
-    between = ask("models", "history", model)[1]["at"]
-    assert [one["version"] for one in ask("models", "history", model, "--at", between)] == ["1", "3"]
-    found = ask("models", "history", model, "--at", between, "--stage", "production")
-    assert [one["version"] for one in found] == ["1"]
-    assert ask("models", "history", model, "--at", "2020-01-01") == []
-    assert len(ask("models", "history", model, "--at", between[:10])) == 3  # a date means its end
-    ask("models", "history", model, "--at", "yesterday", code=2)
+def test_history_at_a_time(model: str, run: Any) -> None:
+    run("promote", model, 1, "Production")
+    run("promote", model, 3, "Staging")
+    run("promote", model, 2, "Production")
+    between = run("models", "history", model)[1]["at"]
+    assert [entry["version"] for entry in run("models", "history", model, "--at", between)] == ["1", "3"]
+    moves = run("models", "history", model, "--at", between, "--stage", "production")
+    assert [entry["version"] for entry in moves] == ["1"]
+    assert run("models", "history", model, "--at", "2020-01-01") == []
+    assert len(run("models", "history", model, "--at", between[:10])) == 3  # a date means the end of that day
+    run("models", "history", model, "--at", "yesterday", code=2)
 
 
-def test_what_a_killed_promoter_left_is_ended_by_who_comes_next(model: str, own_store: str, ask: Any) -> None:
-    from mlctl.services.models import history as audit
+def test_the_next_command_completes_the_move_of_a_killed_one(model: str, own_store: str, run: Any) -> None:
+    from mlctl.services.models import history
 
-    ask("promote", model, 1, "Production")
+    run("promote", model, 1, "Production")
     client = mlflow.MlflowClient(own_store, own_store)
-    key = audit.next_key(client.get_registered_model(model).tags)
-    record = audit.Record(audit.now(), "ann", "promote", "Production", "2")
-    for tag, text in audit.tags_of(key, record):
+    key = history.next_key(client.get_registered_model(model).tags)
+    record = history.MoveRecord(at=history.now(), by="ann", action="promote", stage="Production", version="2")
+    for tag, text in history.record_to_tags(key, record):
         client.set_registered_model_tag(model, tag, text)
-    listed = ask("models", "list")[0]["versions"]
-    assert [(one["version"], one["stage"], one["alias"]) for one in listed] == [
-        ("3", "None", []), ("2", "Production", ["production"]), ("1", "Archived", []),
-    ]  # fmt: skip
-    assert held(own_store)["aliases"] == {"production": 2}
+    listed = run("models", "list")[0]["versions"]
+    assert [(entry["version"], entry["stage"], entry["alias"]) for entry in listed] == [
+        ("3", "None", []),
+        ("2", "Production", ["production"]),
+        ("1", "Archived", []),
+    ]
+    assert mlflow_state(own_store)["aliases"] == {"production": 2}
 
 
-def test_a_killed_record_whose_version_is_gone_is_void(model: str, own_store: str, ask: Any) -> None:
-    from mlctl.services.models import history as audit
+def test_a_record_of_a_killed_command_is_void_if_its_version_was_deleted(
+    model: str, own_store: str, run: Any
+) -> None:
+    from mlctl.services.models import history
 
-    ask("promote", model, 1, "Production")
+    run("promote", model, 1, "Production")
     client = mlflow.MlflowClient(own_store, own_store)
-    key = audit.next_key(client.get_registered_model(model).tags)
-    for tag, text in audit.tags_of(key, audit.Record(audit.now(), "ann", "promote", "Production", "2")):
+    key = history.next_key(client.get_registered_model(model).tags)
+    for tag, text in history.record_to_tags(
+        key, history.MoveRecord(at=history.now(), by="ann", action="promote", stage="Production", version="2")
+    ):
         client.set_registered_model_tag(model, tag, text)
     client.delete_model_version(model, "2")
-    assert [one["version"] for one in ask("models", "history", model)] == ["1"]
-    assert held(own_store)["aliases"] == {"production": 1}
+    assert [entry["version"] for entry in run("models", "history", model)] == ["1"]
+    assert mlflow_state(own_store)["aliases"] == {"production": 1}
 
 
-def test_what_stock_tools_had_promoted_is_replaced(model: str, own_store: str, ask: Any) -> None:
+def test_a_version_that_mlflow_itself_promoted_is_replaced(model: str, own_store: str, run: Any) -> None:
     client = mlflow.MlflowClient(own_store, own_store)
     client.transition_model_version_stage(model, "1", "Production")
-    assert ask("promote", model, 2, "Production")["replaced"] == "1"
-    assert held(own_store)["stages"] == {1: "Archived", 2: "Production", 3: "None"}
+    assert run("promote", model, 2, "Production")["replaced"] == "1"
+    assert mlflow_state(own_store)["stages"] == {1: "Archived", 2: "Production", 3: "None"}
 
 
-def test_deleting(model: str, own_store: str, ask: Any, mlctl: Mlctl) -> None:
-    ask("promote", model, 1, "Production")
-    ask("models", "delete", model, 1, "--yes", code=4)
-    ask("models", "delete", model, "--yes", code=4)
-    assert mlctl("models", "delete", model, 2).code == 4  # nobody is there to ask
-    assert ask("models", "delete", model, 2, "--yes")["versions"] == ["2"]
-    ask("promote", model, 2, "Production", code=3)
-    ask("promote", model, 1, "Archived")
-    ask("models", "delete", model, "--yes")
-    assert ask("models", "list") == []
-    ask("models", "show", model, code=3)
+def test_deleting(model: str, own_store: str, run: Any, mlctl: Mlctl) -> None:
+    run("promote", model, 1, "Production")
+    run("models", "delete", model, 1, "--yes", code=4)
+    run("models", "delete", model, "--yes", code=4)
+    assert mlctl("models", "delete", model, 2).code == 4  # nobody is there to run
+    assert run("models", "delete", model, 2, "--yes")["versions"] == ["2"]
+    run("promote", model, 2, "Production", code=3)
+    run("promote", model, 1, "Archived")
+    run("models", "delete", model, "--yes")
+    assert run("models", "list") == []
+    run("models", "show", model, code=3)
 
 
-def test_annotating_and_comparing(model: str, ask: Any) -> None:
-    ask("models", "set", model, "--description", "a toy", "--tag", "team=vision")
-    ask("models", "set", model, 2, "--tag", "reviewed=yes")
-    found = ask("models", "show", model)[0]
-    assert (found["description"], found["tags"]) == ("a toy", {"team": "vision"})
-    assert found["versions"][1]["tags"] == {"reviewed": "yes"}
-    assert found["versions"][0].keys() >= {"version", "stage", "alias", "run_id", "metrics", "created"}
-    ask("models", "set", model, code=2)
-    diff = ask("models", "diff", model, 1, 2)
+def test_annotating_and_comparing(model: str, run: Any) -> None:
+    run("models", "set", model, "--description", "a toy", "--tag", "team=vision")
+    run("models", "set", model, 2, "--tag", "reviewed=yes")
+    shown = run("models", "show", model)[0]
+    assert (shown["description"], shown["tags"]) == ("a toy", {"team": "vision"})
+    assert shown["versions"][1]["tags"] == {"reviewed": "yes"}
+    assert shown["versions"][0].keys() >= {"version", "stage", "alias", "run_id", "metrics", "created"}
+    run("models", "set", model, code=2)
+    diff = run("models", "diff", model, 1, 2)
     assert diff["metrics"]["best_val_f1"] == [0.9, 0.85]
     assert diff["params"]["learning_rate"] == ["0.01", "1e-2"]
     assert "loss" not in diff["metrics"]
@@ -258,10 +273,12 @@ def test_annotating_and_comparing(model: str, ask: Any) -> None:
         (["models", "history", "N"], 3),
     ],
 )
-def test_what_cannot_be_is_one_line_and_leaves_nothing(
-    model: str, own_store: str, ask: Any, arguments: list[str], code: int
+def test_an_error_is_one_line_and_changes_nothing(
+    model: str, own_store: str, run: Any, arguments: list[str], code: int
 ) -> None:
-    error = ask(*arguments, code=code)
+    error = run(*arguments, code=code)
     assert "\n" not in error["message"]
     assert error["hint"]
-    assert [one.name for one in mlflow.MlflowClient(own_store, own_store).search_registered_models()] == ["M"]
+    assert [
+        registered.name for registered in mlflow.MlflowClient(own_store, own_store).search_registered_models()
+    ] == ["M"]

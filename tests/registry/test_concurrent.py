@@ -1,4 +1,4 @@
-"""Promoters at once, and killed: the history, the aliases and the stages agree after every round."""
+"""Several promoters at once, some of them killed: history, aliases and stages agree after every round."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ ROUNDS = 10
 
 
 @pytest.mark.parametrize(
-    "kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres")), "server"]
+    "kind",
+    [
+        "sqlite",
+        pytest.param("postgres", marks=[pytest.mark.live, pytest.mark.needs("postgres")]),
+        pytest.param("server", marks=pytest.mark.live),
+    ],
 )
-def test_the_history_decides_whoever_comes_and_whoever_is_killed(kind: str) -> None:
-    chance = random.Random(1)
-    with promotions.place(kind) as uri, promotions.Crew(uri) as crew:
-        crew.told("make", "busy")
+def test_the_history_decides(kind: str) -> None:
+    rng = random.Random(1)
+    with promotions.empty_store(kind) as uri, promotions.PromoterPool(uri) as pool:
+        pool.call_reader("make", "busy")
         rounds = [
-            crew.round("busy", chance, kill=number % promotions.KILL_EVERY == 1) for number in range(ROUNDS)
+            pool.run_round("busy", rng, kill=number % promotions.KILL_EVERY == 1) for number in range(ROUNDS)
         ]
-    assert [fault for one in rounds for fault in one.faults] == []
-    assert [error for one in rounds for error in one.failed] == []
-    assert sum(one.answered for one in rounds) >= ROUNDS * 2
-    assert sum(one.killed for one in rounds) > 0
+    assert [fault for result in rounds for fault in result.faults] == []
+    assert [error for result in rounds for error in result.failed] == []
+    assert sum(result.answered for result in rounds) >= ROUNDS * 2
+    assert sum(result.killed for result in rounds) > 0
 
 
-def test_the_check_itself_sees_what_is_wrong() -> None:
+def test_find_faults() -> None:
     history = [
         {"stage": "Production", "version": "1", "replaced": None, "released": []},
         {"stage": "Production", "version": "2", "replaced": "1", "released": []},
     ]
-    agreeing = {"production": "2"}, {"1": "Archived", "2": "Production"}
-    assert promotions.faults_of(history, *agreeing) == []
-    assert promotions.faults_of(history, {"production": "1"}, agreeing[1])
-    assert promotions.faults_of(history, agreeing[0], {"1": "Production", "2": "Production"})
-    assert promotions.faults_of([{**history[0], "replaced": "3"}, history[1]], *agreeing)
+    consistent = {"production": "2"}, {"1": "Archived", "2": "Production"}
+    assert promotions.find_faults(history, *consistent) == []
+    assert promotions.find_faults(history, {"production": "1"}, consistent[1])
+    assert promotions.find_faults(history, consistent[0], {"1": "Production", "2": "Production"})
+    assert promotions.find_faults([{**history[0], "replaced": "3"}, history[1]], *consistent)

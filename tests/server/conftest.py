@@ -10,6 +10,7 @@ import pytest
 
 from tests.parts import postgres as postgres_part
 from tests.parts.command_line import CommandLine
+from tests.shared import make_once
 
 
 @pytest.fixture
@@ -38,14 +39,16 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]
 
     To create the schema takes seconds, so all tests copy one file.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    template = tmp_path_factory.mktemp("store") / "mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{template}", "mlflow-artifacts:/").engine.dispose()
+    def create_schema(folder: Path) -> None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", "mlflow-artifacts:/").engine.dispose()
 
     def create(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(template, folder / "mlflow.db")
+        shutil.copy(template / "mlflow.db", folder)
         return f"sqlite:///{folder}/mlflow.db"
 
+    template, _ = make_once(tmp_path_factory, "empty-store", create_schema)
     return create

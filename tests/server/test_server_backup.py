@@ -106,6 +106,7 @@ def test_a_backup_replaces_no_file_and_only_its_owner_can_read_it(location: Serv
     assert sorted(file.name for file in location.root.glob("*saved.tar*")) == ["saved.tar", "saved.tar.part"]
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_errors_of_a_bucket_are_translated(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a file is stored, and when the connection breaks while an object is read."""

@@ -30,7 +30,7 @@ def test_a_record_of_the_servers_database_is_sent_through_the_server(
     server = mlctl.json("server-up", "--port", "0", "--workers", "1")
     client = MlflowClient(server["url"])
     experiment = client.create_experiment("digits")
-    with pytest.raises(RefusedError, match="behind a server") as caught:
+    with pytest.raises(RefusedError, match="behind a tracking server") as caught:
         Recorder.create(
             TrackingStore("sqlite:///mlflow.db", create=True),
             experiment="digits",

@@ -74,6 +74,7 @@ INVALID_VALUES = {
 }
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("kind", "option", "value"),
     [(kind, option, value) for option, (kind, values) in INVALID_VALUES.items() for value in values],

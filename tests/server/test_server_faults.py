@@ -33,7 +33,7 @@ def _leaves_nothing(mlctl: CommandLine) -> Iterator[None]:
     """After an error there is no state file and no process."""
     yield
     assert mlctl.state_files() == []
-    assert not [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(mlctl.cwd)]
+    assert str(mlctl.cwd) not in [process.info["cwd"] for process in psutil.process_iter(["cwd"])]
 
 
 def test_a_port_in_use_is_refused(mlctl: CommandLine) -> None:
@@ -44,6 +44,7 @@ def test_a_port_in_use_is_refused(mlctl: CommandLine) -> None:
         assert f"port {port} on 127.0.0.1 is in use" in mlctl.fails(4, "server-up", "--port", str(port))
 
 
+@pytest.mark.unit
 def test_the_preflight_takes_the_port() -> None:
     """Two sockets can be bound to one port as long as neither listens."""
     first = preflight._listen(ServerAccess(port=0))
@@ -122,6 +123,7 @@ def test_a_root_that_cannot_be_created(mlctl: CommandLine) -> None:
     assert "cannot be created" in mlctl.fails(4, "server-up", "--port", "0", "--root", "/proc/nowhere")
 
 
+@pytest.mark.unit
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 def test_a_full_disk(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlctl.domain.server import Backend, ServerLocation
@@ -143,6 +145,7 @@ def test_a_password_in_an_option_is_refused(mlctl: CommandLine) -> None:
     assert "hush" not in message
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("key", ["password", "Password", "pass%77ord", "sslpassword", "passfile"])
 def test_a_password_in_a_query_is_refused_too(mlctl: CommandLine, key: str) -> None:
     uri = f"postgresql://mlflow@db/mlflow?connect_timeout=3&{key}=hush"
@@ -155,6 +158,7 @@ def test_a_password_in_a_query_is_refused_too(mlctl: CommandLine, key: str) -> N
             load({"tracking_uri": uri})
 
 
+@pytest.mark.unit
 def test_a_password_in_a_query_of_a_file_is_separated(mlctl: CommandLine) -> None:
     (mlctl.cwd / "uri").write_text(
         "postgresql://mlflow@db/mlflow?password=a%26+b&sslmode=require&sslrootcert=/a/ca"
@@ -167,6 +171,7 @@ def test_a_password_in_a_query_of_a_file_is_separated(mlctl: CommandLine) -> Non
         build_location(mlctl.cwd, backend_file=str(mlctl.cwd / "uri"))
 
 
+@pytest.mark.unit
 def test_a_uri_without_password_is_shown_unchanged() -> None:
     for uri in ("postgresql://u@db/m?sslmode=require", "sqlite:///a?b", "https://h/p?password_hint=x"):
         assert mask_passwords(uri) == uri
@@ -188,6 +193,7 @@ def test_a_database_that_never_answers(mlctl: CommandLine) -> None:
         assert "no database answers" in mlctl.fails(6, "server-up", "--port", "0", "--backend", uri)
 
 
+@pytest.mark.live
 @pytest.mark.needs("postgres")
 def test_a_wrong_password_and_a_missing_database(mlctl: CommandLine, postgres: Postgres) -> None:
     server_up = ("server-up", "--port", "0", "--backend")
@@ -198,6 +204,7 @@ def test_a_wrong_password_and_a_missing_database(mlctl: CommandLine, postgres: P
     assert 'database "nowhere" does not exist' in message
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_buckets_and_keys(mlctl: CommandLine, s3: S3) -> None:
     server_up = ("server-up", "--port", "0", "--endpoint-url", s3.url, "--bucket")

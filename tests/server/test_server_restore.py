@@ -82,6 +82,7 @@ def test_an_empty_store_is_accepted(tmp_path: Path, saved: Path, new_store: NewS
     assert (location.folder / "note.txt").read_text() == "a note"
 
 
+@pytest.mark.live
 @pytest.mark.needs("postgres")
 def test_tables_of_another_program_are_neither_changed_nor_saved(
     tmp_path: Path, saved: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +150,7 @@ def test_a_backup_reports_the_artifacts_that_it_does_not_hold(tmp_path: Path, ne
     assert summary.backend == f"sqlite:///{tmp_path}/source/mlflow.db"
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_locations_in_a_bucket_are_changed_to_the_new_bucket(
     tmp_path: Path, new_store: NewStore, s3: S3, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +181,7 @@ def test_locations_in_a_bucket_are_changed_to_the_new_bucket(
     assert (tmp_path / "folder" / "mlartifacts" / key).read_text() == "a note"
 
 
+@pytest.mark.live
 @pytest.mark.needs("s3")
 def test_a_dry_run_reports_a_missing_bucket_as_the_real_run_does(
     mlctl: CommandLine, saved: Path, s3: S3

@@ -226,12 +226,16 @@ def test_host_names_that_a_server_accepts(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_host_name_that_is_not_allowed_is_not_a_wrong_password() -> None:
-    said = "failed with error code 403 != 200. Response body: 'Invalid Host header - possible DNS rebinding'"
-    failure = MlflowException(said, error_code=PERMISSION_DENIED)
-    refusal = pytest.raises(ConfigurationError, match="does not answer to this name")
-    with refusal as refused, translate_errors("http://workstation:5000"):
-        raise failure
-    assert "--allowed-host workstation" in refused.value.hint
+    error = MlflowException(
+        "failed with error code 403 != 200. Response body: 'Invalid Host header - possible DNS rebinding'",
+        error_code=PERMISSION_DENIED,
+    )
+    with (
+        pytest.raises(ConfigurationError, match="does not accept this host name") as caught,
+        translate_errors("http://workstation:5000"),
+    ):
+        raise error
+    assert "--allowed-host workstation" in caught.value.hint
 
 
 def test_no_password_is_generated_in_the_foreground(mlctl: CommandLine) -> None:

@@ -179,11 +179,7 @@ def test_blend_has_the_models_that_help_and_no_others() -> None:
     rng = np.random.default_rng(0)
     targets = rng.normal(size=500)
     first, second = (targets + rng.normal(size=500) for _ in range(2))
-    predictions = {
-        "first": first[:, None],
-        "second": second[:, None],
-        "noise": rng.normal(size=(500, 1)) * 9,
-    }
+    predictions = {"first": first[:, None], "second": second[:, None], "noise": rng.normal(size=(500, 1)) * 9}
     weights = blend.blend_weights(predictions, targets, "rmse", 0)
     assert set(weights) == {"first", "second"}
     assert sum(weights.values()) == pytest.approx(1)
@@ -251,7 +247,9 @@ def table() -> EncodedTable:
     )
 
 
-def fit(spec: ModelSpec, table: EncodedTable, *, timeout_s: float = 60, rounds: int = 0) -> tuple[Any, list[int]]:
+def fit(
+    spec: ModelSpec, table: EncodedTable, *, timeout_s: float = 60, rounds: int = 0
+) -> tuple[Any, list[int]]:
     """Fit a model; return it, and the rounds that were reported."""
     from mlctl.services.automl.fitting import fit_model
 

@@ -22,6 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.mark.unit
 def test_choose_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/usr/local/bin/fish")
     assert completion.choose_shell(None) == "fish"
@@ -34,6 +35,7 @@ def test_choose_shell(monkeypatch: pytest.MonkeyPatch) -> None:
         completion.choose_shell(None)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("shell", "variable", "path"),
     [
@@ -50,6 +52,7 @@ def test_bash_and_fish_have_a_fixed_path(home: Path, shell: str, variable: str, 
     assert Path(installed.file).read_text(encoding="utf-8") == "two\n"
 
 
+@pytest.mark.live
 @pytest.mark.needs("zsh")
 def test_zsh_without_a_writable_folder_needs_a_line_in_zshrc(home: Path) -> None:
     installed = completion.install_script("zsh", "#compdef mlctl\n")
@@ -62,6 +65,7 @@ def test_zsh_without_a_writable_folder_needs_a_line_in_zshrc(home: Path) -> None
     assert process.stdout.strip() == "_mlctl", process.stderr
 
 
+@pytest.mark.live
 @pytest.mark.needs("zsh")
 def test_zsh_uses_a_folder_of_the_user_that_is_in_fpath(home: Path) -> None:
     folder = home / "functions"
@@ -71,6 +75,7 @@ def test_zsh_uses_a_folder_of_the_user_that_is_in_fpath(home: Path) -> None:
     assert (installed.file, installed.next_step) == (str(folder / "_mlctl"), "open a new zsh")
 
 
+@pytest.mark.live
 @pytest.mark.needs("fish")
 def test_fish_completes_with_the_installed_script(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "mlctl").write_text("#!/bin/sh\n", encoding="utf-8")
@@ -83,6 +88,7 @@ def test_fish_completes_with_the_installed_script(home: Path, monkeypatch: pytes
     assert process.stdout.startswith("train\t")
 
 
+@pytest.mark.live
 @pytest.mark.needs("bash")
 def test_bash_completes_with_the_installed_script(home: Path) -> None:
     installed = completion.install_script("bash", render_script("bash"))

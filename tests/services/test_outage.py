@@ -19,6 +19,8 @@ from tests.parts import postgres as postgres_part
 from tests.training_run import assert_whole, client, kinds, only_run, record
 from tests.zygote import Zygote
 
+pytestmark = pytest.mark.live
+
 EPOCHS = 3
 SHORT_TIMEOUT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 OUTAGE = "the training continues, and mlctl tries again"
@@ -67,11 +69,11 @@ def test_server_pauses_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     server.send(signal.SIGSTOP)
     try:
-        eventually(lambda: OUTAGE in run.said, 60)
+        eventually(lambda: OUTAGE in run.output, 60)
     finally:
         server.send(signal.SIGCONT)
-    assert run.wait() == 0, run.said
-    assert run.said.count(OUTAGE) == 1, run.said
+    assert run.wait() == 0, run.output
+    assert run.output.count(OUTAGE) == 1, run.output
     assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
@@ -83,13 +85,13 @@ def test_server_hangs_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path:
     server.send(signal.SIGSTOP)
     try:
         eventually(lambda: kinds(state)["finish"] >= 1, 60)
-        assert run.wait(60) == 0, run.said
+        assert run.wait(60) == 0, run.output
     finally:
         server.send(signal.SIGCONT)
-    assert "mlctl sync" in run.said
-    assert "not sent yet" in run.said
+    assert "mlctl sync" in run.output
+    assert "not sent yet" in run.output
     synced = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
-    assert synced.wait() == 0, synced.said
+    assert synced.wait() == 0, synced.output
     assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
@@ -99,11 +101,11 @@ def test_server_answers_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> Non
     run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", proxy.uri)
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     proxy.spoil = lambda number, path: "500"
-    eventually(lambda: OUTAGE in run.said, 60)
+    eventually(lambda: OUTAGE in run.output, 60)
     eventually(lambda: kinds(state)["model"] >= 1, 120)  # the training continues meanwhile
     proxy.spoil = lambda number, path: ""
-    assert run.wait() == 0, run.said
-    assert run.said.count(OUTAGE) == 1, run.said
+    assert run.wait() == 0, run.output
+    assert run.output.count(OUTAGE) == 1, run.output
     assert_whole(proxy.uri, tmp_path.name, EPOCHS)
 
 
@@ -123,7 +125,7 @@ def test_first_answer_of_each_request_is_lost(
         return "lost" if is_new and "health" not in path else ""
 
     proxy.spoil = lose_first
-    assert run.wait() == 0, run.said
+    assert run.wait() == 0, run.output
     for attempt in range(30):  # the end of a run does not wait forever, and a sync gives up at once
         if record(state) is None:
             break
@@ -150,7 +152,7 @@ def test_model_of_a_request_that_timed_out_is_deleted(
 
     proxy.spoil = create_another
     run = zygote.start(train_command(tmp_path.name), tmp_path / "state", tmp_path / "log", proxy.uri)
-    assert run.wait() == 0, run.said
+    assert run.wait() == 0, run.output
     sent_run = assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert late_ids
     assert sent_run.data.tags["mlctl.model_uri"] != f"models:/{late_ids[0]}"
@@ -246,13 +248,13 @@ def test_search_whose_store_goes_away_is_complete_after_sync(
         f" --space units=16..64:16 --experiment {tmp_path.name}"
     )
     search = zygote.start(command.split(), state, tmp_path / "log", proxy.uri)
-    eventually(lambda: "trial 0001 " in search.said or search.poll() is not None, 120, 0.01)
+    eventually(lambda: "trial 0001 " in search.output or search.poll() is not None, 120, 0.01)
     proxy.spoil = lambda number, path: "500"
-    assert search.wait() == 0, search.said
-    assert "mlctl sync" in search.said
+    assert search.wait() == 0, search.output
+    assert "mlctl sync" in search.output
     proxy.spoil = lambda number, path: ""
     synced = zygote.start(["sync"], state, tmp_path / "log2", proxy.uri)
-    assert synced.wait() == 0, synced.said
+    assert synced.wait() == 0, synced.output
     mlflow_client = client(proxy.uri)
     experiment = mlflow_client.get_experiment_by_name(tmp_path.name)
     runs = mlflow_client.search_runs([experiment.experiment_id])
@@ -268,13 +270,13 @@ def test_search_whose_store_goes_away_is_complete_after_sync(
 def test_server_is_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     away = f"http://127.0.0.1:{free_port()}"
     refused = zygote.start(train_command(tmp_path.name), tmp_path / "refused", tmp_path / "log", away)
-    assert refused.wait() == 6, refused.said
+    assert refused.wait() == 6, refused.output
     assert record(tmp_path / "refused") is None
 
     state = tmp_path / "state"
     offline = zygote.start(train_command(tmp_path.name, "--offline"), state, tmp_path / "log2", away)
-    assert offline.wait() == 0, offline.said
-    assert "mlctl sync" in offline.said
+    assert offline.wait() == 0, offline.output
+    assert "mlctl sync" in offline.output
     folder = record(state)
     assert folder
     text = (folder / "run.json").read_text()
@@ -282,11 +284,11 @@ def test_server_is_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_p
         text.replace(away, server.uri)
     )  # as if the server had come back at its address
     syncs = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
-    assert [sync.wait() for sync in syncs] == [0, 0], [sync.said for sync in syncs]
+    assert [sync.wait() for sync in syncs] == [0, 0], [sync.output for sync in syncs]
     assert_whole(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
     again = zygote.start(["sync"], state, tmp_path / "log3", server.uri)
-    assert again.wait() == 0, again.said
+    assert again.wait() == 0, again.output
 
 
 def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backend: str) -> None:
@@ -296,9 +298,9 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
         run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", server.uri)
         eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
         server.end()
-        assert run.wait() == 0, run.said
-        assert run.said.count(OUTAGE) == 1, run.said
-        assert "mlctl sync" in run.said
+        assert run.wait() == 0, run.output
+        assert run.output.count(OUTAGE) == 1, run.output
+        assert "mlctl sync" in run.output
         assert kinds(state)["metrics"] == EPOCHS + 1  # with the metrics of the kept model
         folder = record(state)
         assert folder
@@ -308,9 +310,9 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
         first = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
         eventually(lambda: (folder / "model_id").exists() or first.poll() is not None, 60, 0.002)
         server.send(signal.SIGSTOP)
-        assert first.poll() is None, first.said
+        assert first.poll() is None, first.output
         server.end()
-        assert first.wait() == 6, first.said
+        assert first.wait() == 6, first.output
 
         restarted = threading.Thread(target=server.start)
         restarted.start()
@@ -318,7 +320,7 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
         restarted.join()
         assert away.wait() in {0, 6}
         syncs = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
-        assert [sync.wait() for sync in syncs] == [0, 0], [sync.said for sync in syncs]
+        assert [sync.wait() for sync in syncs] == [0, 0], [sync.output for sync in syncs]
         assert_whole(server.uri, tmp_path.name, EPOCHS)
         assert record(state) is None
         server.end(signal.SIGTERM)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.parts import eventually
 from tests.training_run import assert_whole, client, kinds, only_run, record
-from tests.zygote import Started, Zygote
+from tests.zygote import MlctlProcess, Zygote
 
 EPOCHS = 12
 
@@ -40,7 +40,7 @@ class Killed:
     def run_id(self) -> str:
         return str(only_run(self.uri, "killed").info.run_id)
 
-    def mlctl(self, *arguments: str, state: Path | None = None) -> Started:
+    def mlctl(self, *arguments: str, state: Path | None = None) -> MlctlProcess:
         log = self.folder / f"log-{len(list(self.folder.glob('log-*')))}"
         return self.zygote.start(arguments, state or self.state, log, self.uri)
 
@@ -68,9 +68,17 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
         subprocess.run([*git, *command], check=True, capture_output=True)
     (killed.state / "notes.txt").write_text("after\n")
     run = killed.mlctl(
-        "train", "digits", "--epochs", str(EPOCHS), "--set", "schedule=constant", "--experiment", "killed",
-        "--checkpoint-every", "0.01s",
-    )  # fmt: skip
+        "train",
+        "digits",
+        "--epochs",
+        str(EPOCHS),
+        "--set",
+        "schedule=constant",
+        "--experiment",
+        "killed",
+        "--checkpoint-every",
+        "0.01s",
+    )
 
     def uploaded() -> bool:
         folder = record(killed.state)
@@ -87,7 +95,7 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
 
     eventually(lambda: uploaded() or run.poll() is not None, 120, 0.005)
     run.send(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL, run.said
+    assert run.wait() == -signal.SIGKILL, run.output
     return killed
 
 
@@ -116,17 +124,17 @@ def histories(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dic
     first = here.mlctl("resume", "last")
     eventually(lambda: kinds(here.state)["resume"] == 1, 60, 0.005)
     second = here.mlctl("resume", "last")
-    assert second.wait() == 4, second.said
-    assert "being written by another process" in second.said
-    assert first.wait() == 0, first.said
-    assert "resuming after epoch" in first.said
+    assert second.wait() == 4, second.output
+    assert "another process is writing run" in second.output
+    assert first.wait() == 0, first.output
+    assert "resuming after epoch" in first.output
     assert_whole(here.uri, "killed", EPOCHS)
     assert record(here.state) is None
 
     again = here.mlctl("resume", "last", "-o", "json")
-    assert again.wait() == 0, again.said
-    assert "is finished" in again.said
-    assert '"status": "FINISHED"' in again.said
+    assert again.wait() == 0, again.output
+    assert "is finished" in again.output
+    assert '"status": "FINISHED"' in again.output
     return here.histories()
 
 
@@ -140,12 +148,12 @@ def test_a_lost_run_is_resumed_on_another_machine(
     elsewhere = tmp_path / "elsewhere"
     killed.tag("mlctl.heartbeat", f"{time.time():.0f}")
     alive = killed.mlctl("resume", "last", state=elsewhere)
-    assert alive.wait() == 4, alive.said
-    assert "alive on another machine" in alive.said
+    assert alive.wait() == 4, alive.output
+    assert "alive on another machine" in alive.output
     killed.tag("mlctl.heartbeat", "1000")
     run = killed.mlctl("resume", "last", state=elsewhere)
-    assert run.wait() == 0, run.said
-    assert "resuming after epoch" in run.said
+    assert run.wait() == 0, run.output
+    assert "resuming after epoch" in run.output
     assert_whole(killed.uri, "killed", EPOCHS)
     assert killed.histories() == histories
     assert record(elsewhere) is None
@@ -161,8 +169,8 @@ def test_torn_files_and_more_epochs_do_not_change_earlier_epochs(
     with (folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"kind":"metrics","val')
     run = killed.mlctl("resume", "last", "--epochs", str(EPOCHS + 2))
-    assert run.wait() == 0, run.said
-    assert f"resuming after epoch {int(newest.stem[:5]) - 1}" in run.said
+    assert run.wait() == 0, run.output
+    assert f"resuming after epoch {int(newest.stem[:5]) - 1}" in run.output
     assert_whole(killed.uri, "killed", EPOCHS + 2)
     assert killed.histories()["val_loss"][:EPOCHS] == histories["val_loss"]
 
@@ -172,11 +180,11 @@ def test_changes_are_refused_and_recorded_with_force(killed: Killed) -> None:
     killed.tag("mlctl.data.sha256", "0" * 64)
     killed.tag("mlctl.recipe_sha256", "0" * 64)
     refused = killed.mlctl("resume", "last")
-    assert refused.wait() == 4, refused.said
+    assert refused.wait() == 4, refused.output
     for change in ("keras (0.1 then", "data (SHA-256 000000000000 then", "digits.py", "--force"):
-        assert change in refused.said
+        assert change in refused.output
     forced = killed.mlctl("resume", "last", "--force")
-    assert forced.wait() == 0, forced.said
+    assert forced.wait() == 0, forced.output
     assert (
         "keras (0.1 then" in assert_whole(killed.uri, "killed", EPOCHS).data.tags["mlctl.resumed_in_spite_of"]
     )
@@ -186,8 +194,8 @@ def test_a_cosine_schedule_takes_no_more_epochs(killed: Killed) -> None:
     request = only_run(killed.uri, "killed").data.tags["mlctl.request"]
     killed.tag("mlctl.request", request.replace('"constant"', '"cosine"'))
     refused = killed.mlctl("resume", "last", "--epochs", "20")
-    assert refused.wait() == 4, refused.said
-    assert f"the cosine schedule spans {EPOCHS} epochs" in refused.said
+    assert refused.wait() == 4, refused.output
+    assert f"the cosine schedule spans {EPOCHS} epochs" in refused.output
 
 
 def test_a_damaged_line_is_reported(killed: Killed) -> None:
@@ -197,15 +205,15 @@ def test_a_damaged_line_is_reported(killed: Killed) -> None:
     lines[2] = b"\0" * 40 + b"\n"
     (folder / "journal.jsonl").write_bytes(b"".join(lines))
     run = killed.mlctl("resume", "last")
-    assert run.wait() == 8, run.said
-    assert "line 3 is damaged" in run.said
-    assert "Traceback" not in run.said
+    assert run.wait() == 8, run.output
+    assert "line 3 is damaged" in run.output
+    assert "Traceback" not in run.output
 
 
 def test_code_and_requirements_can_be_downloaded(killed: Killed, tmp_path: Path) -> None:
     for name, part in (("code.diff", "+after"), ("requirements.txt", "tensorflow==")):
         run = killed.mlctl("runs", "artifacts", "last", "--get", name, "--to", str(tmp_path))
-        assert run.wait() == 0, run.said
+        assert run.wait() == 0, run.output
         assert part in (tmp_path / name).read_text()
 
 
@@ -220,9 +228,9 @@ def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> N
     folder = record(state)
     assert folder
     resumed = zygote.start(["resume", folder.name[:8]], state, tmp_path / "log2", uri)
-    assert resumed.wait() == 0, resumed.said
+    assert resumed.wait() == 0, resumed.output
     synced = zygote.start(["sync", "-o", "json"], state, tmp_path / "log3", uri)
-    assert synced.wait() == 0, synced.said
+    assert synced.wait() == 0, synced.output
     assert_whole(uri, "off", 4)
     assert record(state) is None
 
@@ -230,23 +238,23 @@ def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> N
 def test_reproduce_compares_metrics_and_refuses_changed_data(zygote: Zygote, tmp_path: Path) -> None:
     state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
 
-    def mlctl(*arguments: str) -> Started:
+    def mlctl(*arguments: str) -> MlctlProcess:
         return zygote.start(arguments, state, tmp_path / f"log-{len(list(tmp_path.glob('log-*')))}", uri)
 
     assert mlctl("train", "digits", "--epochs", "2", "--experiment", "again").wait() == 0
     run_id = only_run(uri, "again").info.run_id
     same = mlctl("reproduce", run_id, "-o", "json")
-    assert same.wait() == 0, same.said
+    assert same.wait() == 0, same.output
 
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         store.execute(
             "UPDATE metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'loss' AND step = 2", (run_id,)
         )
     differs = mlctl("reproduce", run_id)
-    assert differs.wait() == 4, differs.said
-    assert "metrics differ on the same versions" in differs.said
+    assert differs.wait() == 4, differs.output
+    assert "metrics differ on the same versions" in differs.output
 
     client(uri).set_tag(run_id, "mlctl.data.sha256", "0" * 64)
     changed = mlctl("reproduce", run_id)
-    assert changed.wait() == 4, changed.said
-    assert "this has changed since the run was made: data" in changed.said
+    assert changed.wait() == 4, changed.output
+    assert "this has changed since the run was made: data" in changed.output

@@ -14,6 +14,8 @@ from mlctl.errors import UsageError
 from mlctl.services.runs.fields import ATTRIBUTES, FieldResolver
 from mlctl.services.runs.run_filter import parse_filter
 
+pytestmark = pytest.mark.unit
+
 RUN = Run(
     run_id="ab" * 16,
     run_name="imdb-7",

@@ -184,7 +184,7 @@ def test_a_score_of_nan_in_a_journal_of_an_earlier_version_is_a_failure(tmp_path
         for entry in read_entries(tmp_path / NAME)
     ]
     loop, _ = search(tmp_path, ScriptedExecutor(1), trials=4, past=past)
-    assert [(state.state, state.why) for state in states(loop)][1] == ("failed", "its val_accuracy is nan")
+    assert [(state.state, state.reason) for state in states(loop)][1] == ("failed", "its val_accuracy is nan")
     assert [state.score is None for state in states(loop)] == [False, True, False, False]
 
 
@@ -192,7 +192,7 @@ def test_bad_trials_are_stopped_and_recorded_as_stopped(tmp_path):
     loop, tracker = search(tmp_path, ScriptedExecutor(1), stop="bandit:slack=0.1", trials=8)
     stopped = [state for state in states(loop) if state.state == "stopped"]
     assert stopped
-    assert all("(bandit)" in state.why and len(state.curves[1]) == 2 for state in stopped)
+    assert all("(bandit)" in state.reason and len(state.curves[1]) == 2 for state in stopped)
     assert tracker.runs[stopped[0].trial]["ends"] == [("FINISHED", "stopped")]
     assert loop.history.best.state == "done"
 
@@ -200,7 +200,7 @@ def test_bad_trials_are_stopped_and_recorded_as_stopped(tmp_path):
 def test_no_trial_starts_after_the_deadline(tmp_path):
     loop, _ = search(tmp_path, ScriptedExecutor(2), deadline=time.monotonic())
     assert states(loop) == []
-    assert "time was up" in loop.ended
+    assert "time was up" in loop.end_reason
 
 
 def test_a_late_event_of_an_earlier_attempt_is_ignored(tmp_path):
@@ -230,7 +230,7 @@ def test_hyperband_runs_all_its_brackets_and_its_plan_counts_their_epochs(monkey
     assert rungs == [[(9, 0, 1), (3, 1, 3), (1, 3, 9)], [(5, 0, 3), (2, 3, 9)], [(3, 0, 9)]]
     assert (plan.trials, plan.epochs) == (23, 9 + 6 + 6 + 15 + 12 + 27)
     loop, _ = search(tmp_path, ScriptedExecutor(1), "hyperband", trials=23)
-    assert loop.ended == "23 trials, all brackets"
+    assert loop.end_reason == "23 trials, all brackets"
 
 
 def test_a_plan_of_fewer_trials_than_hyperbands_brackets_says_so(monkeypatch, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from mlctl.domain.run import Run
 from mlctl.domain.tags import (
     DURATION_TAG,
@@ -18,6 +20,8 @@ from mlctl.domain.tags import (
     TRIAL_TAG,
 )
 from mlctl.services.runs.search_snapshot import read_search
+
+pytestmark = pytest.mark.unit
 
 
 def make_run(

@@ -10,6 +10,8 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import NotFoundError, UsageError
 from mlctl.services.runs.select import find_run
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("selector", "experiment", "name"),

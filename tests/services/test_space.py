@@ -8,6 +8,8 @@ from mlctl.errors import UsageError
 from mlctl.recipes import find
 from mlctl.services.tuning.space import search_space, size
 
+pytestmark = pytest.mark.unit
+
 
 def texts(recipe: str, overrides: dict[str, str], typed: dict[str, str]):
     dimensions, fixed = search_space(find(recipe), overrides, typed)

@@ -10,6 +10,8 @@ from mlctl.domain.objective import Objective
 from mlctl.errors import UsageError
 from mlctl.services.tuning.stopping import STOP_RULES, parse_stop_rule
 
+pytestmark = pytest.mark.unit
+
 UP, DOWN = Objective("val_accuracy", True), Objective("val_mae", False)
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its own debugging protocol."""
+"""A headless Chromium, controlled with its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from typing import Any
 from websockets.sync.client import connect
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=1000,1100",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+    "--window-size=1000,1100",
+)
 
 
 class Browser:
@@ -30,16 +36,19 @@ class Browser:
         assert program
         self._process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         assert self._process.stderr
         for line in self._process.stderr:
-            if found := re.search(r"ws://\S+", line):
+            if match := re.search(r"ws://\S+", line):
                 break
         else:
             raise AssertionError("the browser did not start")
         self._numbers = itertools.count(1)
-        self._socket = connect(found[0], max_size=None, open_timeout=30)
+        self._socket = connect(match[0], max_size=None, open_timeout=30)
         self._session: str | None = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -52,38 +61,38 @@ class Browser:
         message = {"id": number, "method": method, "params": params}
         self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
         while True:
-            said = json.loads(self._socket.recv(timeout=30))
-            if said.get("id") == number:
-                assert "error" not in said, said["error"]
-                return said["result"]
-            if said.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.problems.append(json.dumps(said["params"]))
+            reply = json.loads(self._socket.recv(timeout=30))
+            if reply.get("id") == number:
+                assert "error" not in reply, reply["error"]
+                return reply["result"]
+            if reply.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.problems.append(json.dumps(reply["params"]))
 
-    def run(self, expression: str) -> Any:
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+    def evaluate(self, expression: str) -> Any:
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
-        self.until("document.readyState === 'complete' && !!document.getElementById('predict')")
+        self.wait_until("document.readyState === 'complete' && !!document.getElementById('predict')")
 
-    def until(self, condition: str, seconds: float = 15) -> None:
-        end = time.monotonic() + seconds
-        while not self.run(condition):
-            assert time.monotonic() < end, (condition, self.run("document.body.innerText"))
+    def wait_until(self, condition: str, seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(condition):
+            assert time.monotonic() < deadline, (condition, self.evaluate("document.body.innerText"))
             time.sleep(0.05)
 
     def draw(self, *points: tuple[float, float]) -> None:
-        """Draw a line through points of the unit square on the sheet."""
-        box = self.run("(({x, y, width}) => [x, y, width])(sheet.getBoundingClientRect())")
-        places = [(box[0] + x * box[2], box[1] + y * box[2]) for x, y in points]
-        self._mouse("mousePressed", places[0])
-        for place in places[1:]:
-            self._mouse("mouseMoved", place)
-        self._mouse("mouseReleased", places[-1])
+        """Draw a line on the sheet through points of the unit square."""
+        box = self.evaluate("(({x, y, width}) => [x, y, width])(sheet.getBoundingClientRect())")
+        positions = [(box[0] + x * box[2], box[1] + y * box[2]) for x, y in points]
+        self._mouse("mousePressed", positions[0])
+        for position in positions[1:]:
+            self._mouse("mouseMoved", position)
+        self._mouse("mouseReleased", positions[-1])
 
-    def picture(self, file: Path) -> None:
+    def screenshot(self, file: Path) -> None:
         file.write_bytes(
             base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
         )
@@ -93,6 +102,13 @@ class Browser:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _mouse(self, kind: str, place: tuple[float, float]) -> None:
-        self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1,
-                  buttons=1)  # fmt: skip
+    def _mouse(self, kind: str, position: tuple[float, float]) -> None:
+        self.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=position[0],
+            y=position[1],
+            button="left",
+            clickCount=1,
+            buttons=1,
+        )

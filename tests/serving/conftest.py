@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
+from tests.shared import make_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +134,12 @@ def start_endpoint(model: Path, folder: Path, **options: Any) -> RunningEndpoint
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the folders of saved models: images of 0..255, images of 0..16, a table with an optional column, texts."""
+    folder, names = make_once(tmp_path_factory, "models", save_models)
+    return {name: folder / name for name in names}
+
+
+def save_models(top: Path) -> list[str]:
+    """Save each model in a subfolder; return the names."""
     import keras
     import numpy as np
     import pandas as pd
@@ -144,16 +151,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     keras.utils.set_random_seed(5)
     random = np.random.default_rng(5)
-    top = tmp_path_factory.mktemp("models")
-    folders = {}
+    names: list[str] = []
 
     def save(
         name: str, layers: list[Any], raw: Any, encoder: Any, optional_columns: Any = (), **metadata: Any
     ) -> None:
         encoded = encoder(raw)
-        folders[name] = top / name
+        names.append(name)
         save_model(
-            folders[name],
+            top / name,
             keras.Sequential([keras.Input(encoded.shape[1:]), *layers]),
             encoder=encoder,
             raw=to_client_input(raw, encoder),
@@ -182,7 +188,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     text_encoder = TextEncoder(["a", "film", "good", "bad", "very"])
     sentiments = ["negative", "positive"]
     save("texts", [dense(1, activation="sigmoid")], texts, text_encoder, task="binary", classes=sentiments)
-    return folders
+    return names
 
 
 @pytest.fixture(scope="session")

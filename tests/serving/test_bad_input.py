@@ -13,6 +13,8 @@ import pytest
 
 from .conftest import Reply, RunningEndpoint
 
+pytestmark = pytest.mark.live
+
 IMAGE = [[7] * 8 for _ in range(8)]
 FLAT = [7] * 64
 ROW = {"rooms": 3.0, "age": 20.0, "place": "INLAND"}
@@ -73,7 +75,7 @@ BODIES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("beyond 64 bits", with_value("1" + "0" * 30), ("[0][2][3]", "0..255")),
     ("scaled", {"inputs": [[[0.5] * 8] * 8]}, ("between 0 and 1", "0 to 255", "multiply")),
     ("frame", {"dataframe_records": [{"a": 1}]}, ("tensor", "(n, 8, 8)")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "words"), [pytest.param(*case[1:], id=case[0]) for case in BODIES])
@@ -98,7 +100,7 @@ TABLES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("lengths", {"inputs": {"rooms": [1.0], "age": [1.0, 2.0], "place": ["x"]}}, ("age", "2")),
     ("second row lacks", {"dataframe_records": [ROW, {"age": 1.0, "place": "x"}]}, ("row 1", "rooms")),
     ("a tensor", {"inputs": [[1, 2, 3]]}, ("not a table", "rooms")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "words"), [pytest.param(*case[1:], id=case[0]) for case in TABLES])
@@ -148,11 +150,17 @@ def test_a_text_model_names_its_column(texts: RunningEndpoint) -> None:
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
-        (None, 200), (JSON, 200), ("Application/JSON", 200), ("application/json; charset=UTF-8", 200),
-        ("application/json; charset=latin1", 415), ("application/json; version=2", 415),
-        ("application/xml", 415), ("nonsense", 415), ("text/csv", 415),
+        (None, 200),
+        (JSON, 200),
+        ("Application/JSON", 200),
+        ("application/json; charset=UTF-8", 200),
+        ("application/json; charset=latin1", 415),
+        ("application/json; version=2", 415),
+        ("application/xml", 415),
+        ("nonsense", 415),
+        ("text/csv", 415),
     ],
-)  # fmt: skip
+)
 def test_content_types(pictures: RunningEndpoint, content_type: str | None, status: int) -> None:
     named = {"content_type": content_type} if content_type else {}
     reply = pictures.request(body=json.dumps({"inputs": [IMAGE]}), **named)

@@ -16,6 +16,8 @@ from mlctl.serving import tables
 from mlctl.serving.request_error import RequestError
 from mlctl.serving.signature import ColumnSpec, ModelSignature
 
+pytestmark = pytest.mark.unit
+
 SIGNATURE = ModelSignature(
     columns=(
         ColumnSpec("age", "double", False),
@@ -43,10 +45,16 @@ def read_file(text: str, folder: Path) -> Any:
 
 def test_cells_are_trimmed_and_missing_words_recognised(tmp_path: Path) -> None:
     text = 'age, plan, paid, town\n39, pro, True, "Bern, old"\n ?, ?, False, Rome \n-, na, True, Oslo\n1, "free ", , Rome\n'
-    assert read_body(text) == read_file(text, tmp_path) == {
-        "age": [39.0, None, None, 1.0], "plan": ["pro", None, None, "free"], "paid": [True, False, True, None],
-        "town": ["Bern, old", "Rome", "Oslo", "Rome"],
-    }  # fmt: skip
+    assert (
+        read_body(text)
+        == read_file(text, tmp_path)
+        == {
+            "age": [39.0, None, None, 1.0],
+            "plan": ["pro", None, None, "free"],
+            "paid": [True, False, True, None],
+            "town": ["Bern, old", "Rome", "Oslo", "Rome"],
+        }
+    )
 
 
 @pytest.mark.parametrize("word", sorted(missing_values.MISSING_WORDS))

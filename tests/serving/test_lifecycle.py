@@ -25,6 +25,8 @@ from mlctl.services.serving import keys
 
 from .conftest import RunningEndpoint, StartEndpoint, start_endpoint
 
+pytestmark = pytest.mark.live
+
 IMAGE = {"inputs": [[[7] * 8 for _ in range(8)]]}
 
 
@@ -122,7 +124,7 @@ def test_sigterm_lets_open_requests_finish(serve: StartEndpoint, models: dict[st
     worker = endpoint.workers()[0]
     endpoint.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
-    connection.post(body[20:])
+    connection.send(body[20:])
     reply = connection.getresponse()
     assert reply.status == 200
     assert reply.headers["connection"] == "close"
@@ -164,13 +166,21 @@ def test_another_version_takes_over_without_a_failed_request(
     script = tmp_path / "follower.py"
     script.write_text(FOLLOWER)
     follow = (
-        sys.executable, str(script),
-        "2", str(other), "3", str(broken), "4", str(models["pictures"]), "5", str(other),
-    )  # fmt: skip
+        sys.executable,
+        str(script),
+        "2",
+        str(other),
+        "3",
+        str(broken),
+        "4",
+        str(models["pictures"]),
+        "5",
+        str(other),
+    )
     endpoint = serve(models["pictures"], workers=2, follow=follow)
     load = under_load(
         endpoint, 6, lambda: wait_until(lambda: "serving version 5" in endpoint.log.read_text(), 60)
-    )  # fmt: skip
+    )
     assert load.failed == []
     assert load.refused > 0
     assert {version for version, _ in load.versions} >= {"1", "2", "4"}
@@ -200,7 +210,7 @@ def test_keys_are_required_and_rotated(serve: StartEndpoint, models: dict[str, P
         body = json.dumps(IMAGE) if path == "/invocations" else None
         return endpoint.request(
             path, body=body, authorization=f"Bearer {secret}", content_type="application/json"
-        ).status  # fmt: skip
+        ).status
 
     refused = endpoint.post(IMAGE)
     assert refused.status == 401
@@ -266,8 +276,11 @@ def test_a_models_traceback_goes_to_the_log(
     shutil.copytree(models["pictures"], folder)
     scoring = (folder / "scoring.py").read_text()
     (folder / "scoring.py").write_text(
-        scoring.replace("        return self._run(", "        if raw.max() == 99: raise KeyError('secret')\n        return self._run(")
-    )  # fmt: skip
+        scoring.replace(
+            "        return self._run(",
+            "        if raw.max() == 99: raise KeyError('secret')\n        return self._run(",
+        )
+    )
     endpoint = serve(folder)
     reply = endpoint.post({"inputs": [[[99] * 8] * 8]})
     assert reply.status == 500
@@ -337,10 +350,27 @@ def test_tls(models: dict[str, Path], tmp_path: Path, serve: StartEndpoint) -> N
 
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     endpoint = serve(models["pictures"], tls_cert=str(certificate), tls_key=str(key))
     context = ssl.create_default_context(cafile=str(certificate))
     with urllib.request.urlopen(f"https://127.0.0.1:{endpoint.port}/health", context=context) as reply:

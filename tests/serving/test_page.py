@@ -16,7 +16,7 @@ from mlctl.services.serving import keys
 
 from .conftest import RunningEndpoint, StartEndpoint
 
-pytestmark = pytest.mark.needs("browser")
+pytestmark = [pytest.mark.live, pytest.mark.needs("browser")]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the digits recipe and return the folder of its model."""
     folder = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, "-m", "mlctl", "train", "digits", "--epochs", "12", "--tracking-uri",
-               f"sqlite:///{folder}/mlflow.db"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlctl",
+        "train",
+        "digits",
+        "--epochs",
+        "12",
+        "--tracking-uri",
+        f"sqlite:///{folder}/mlflow.db",
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=folder)
     (model,) = folder.glob("mlruns/*/models/*/artifacts")
     return model
@@ -57,21 +66,24 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
     browser.open(endpoint.url)
     answers = {}
     for digit, strokes in STROKES.items():
-        browser.run("document.getElementById('clear').click()")
+        browser.evaluate("document.getElementById('clear').click()")
         for stroke in strokes:
             browser.draw(*stroke)
-            browser.until("document.querySelectorAll('.bar').length === 10")
-        browser.until("/This number/.test(document.getElementById('answer').innerText)")
-        answers[digit] = browser.run("document.getElementById('answer').innerText")[-1]
-    browser.picture(tmp_path / "page.png")
+            browser.wait_until("document.querySelectorAll('.bar').length === 10")
+        browser.wait_until("/This number/.test(document.getElementById('answer').innerText)")
+        answers[digit] = browser.evaluate("document.getElementById('answer').innerText")[-1]
+    browser.screenshot(tmp_path / "page.png")
     assert sum(drawn == answer for drawn, answer in answers.items()) >= 3, answers
-    assert "version 1" in browser.run("document.querySelector('h1').innerText")
-    command = browser.run("curl.textContent")
+    assert "version 1" in browser.evaluate("document.querySelector('h1').innerText")
+    command = browser.evaluate("curl.textContent")
     assert f"{endpoint.url}/invocations" in command
     curl = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert json.loads(curl.stdout)["predictions"]
     python = subprocess.run(
-        [sys.executable, "-c", browser.run("python.textContent")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", browser.evaluate("python.textContent")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert python.stdout.startswith("[[")
     assert browser.problems == []
@@ -80,15 +92,15 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
 
 def test_forms_for_a_text_and_a_row(browser, texts: RunningEndpoint, table: RunningEndpoint) -> None:  # type: ignore[no-untyped-def]
     browser.open(texts.url)
-    browser.run("text.value = 'a very good film'; predict.click()")
-    browser.until("document.querySelectorAll('.bar').length === 2")
-    assert browser.run("document.getElementById('answer').innerText") in ("negative", "positive")
+    browser.evaluate("text.value = 'a very good film'; predict.click()")
+    browser.wait_until("document.querySelectorAll('.bar').length === 2")
+    assert browser.evaluate("document.getElementById('answer').innerText") in ("negative", "positive")
     browser.open(table.url)
-    browser.run("document.querySelector('[name=age]').value = ''; predict.click()")
-    browser.until("document.getElementById('answer').innerText.includes('$')")
-    browser.run("document.querySelector('[name=rooms]').value = ''; predict.click()")
-    browser.until("document.getElementById('answer').classList.contains('wrong')")
-    assert "rooms" in browser.run("document.getElementById('answer').innerText")
+    browser.evaluate("document.querySelector('[name=age]').value = ''; predict.click()")
+    browser.wait_until("document.getElementById('answer').innerText.includes('$')")
+    browser.evaluate("document.querySelector('[name=rooms]').value = ''; predict.click()")
+    browser.wait_until("document.getElementById('answer').classList.contains('wrong')")
+    assert "rooms" in browser.evaluate("document.getElementById('answer').innerText")
 
 
 def test_an_endpoint_with_keys(
@@ -102,7 +114,7 @@ def test_an_endpoint_with_keys(
     assert endpoint.request("/", authorization=f"Basic {basic}").status == 200
     browser.open(address)
     # the browser sends the key of the address with each request, but the page must not show it
-    browser.run("history.replaceState(null, '', '/')")
-    assert "Authorization: Bearer $API_KEY" in browser.run("curl.textContent")
-    assert secret not in browser.run("document.documentElement.outerHTML")
+    browser.evaluate("history.replaceState(null, '', '/')")
+    assert "Authorization: Bearer $API_KEY" in browser.evaluate("curl.textContent")
+    assert secret not in browser.evaluate("document.documentElement.outerHTML")
     endpoint.stop()

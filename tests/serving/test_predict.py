@@ -46,6 +46,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> configuration.S
     return configuration.load()
 
 
+@pytest.mark.live
 def test_every_kind_of_input_of_an_image_model(
     models: dict[str, Path], pictures: RunningEndpoint, settings: Any, tmp_path: Path
 ) -> None:
@@ -72,7 +73,10 @@ def test_every_kind_of_input_of_an_image_model(
             assert np.allclose(np.array(answer.pictures[0]), pixels[0] / 255)
 
 
-def test_texts_and_tables(models: dict[str, Path], texts: RunningEndpoint, settings: Any, tmp_path: Path) -> None:
+@pytest.mark.live
+def test_texts_and_tables(
+    models: dict[str, Path], texts: RunningEndpoint, settings: Any, tmp_path: Path
+) -> None:
     for model in (str(models["texts"]), texts.url):
         good = predict(settings, model, ["a very good film"])
         assert good.task in ("binary", "")
@@ -96,7 +100,7 @@ def test_inputs_that_cannot_be_predicted(models: dict[str, Path], settings: Any,
     with pytest.raises(NotFoundError):
         predict(settings, folder, ["nowhere.png"])
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(BadDataError, match="no picture"):
+    with pytest.raises(BadDataError, match="cannot be read as an image"):
         predict(settings, folder, ["text.png"])
     np.save(tmp_path / "scaled.npy", RANDOM.uniform(0, 1, (2, 8, 8)))
     with pytest.raises(BadDataError, match="0 to 255"):
@@ -148,6 +152,7 @@ def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
     assert np.allclose([float(row["probability"]) for row in rows], probabilities(expected))
 
 
+@pytest.mark.unit
 def test_a_drawing_is_cropped_inverted_and_scaled(tmp_path: Path) -> None:
     """Dark on white, light on black and dark on transparent are the same drawing, at any position."""
     page = np.full((120, 90), 255, np.uint8)
@@ -171,6 +176,7 @@ def test_a_drawing_is_cropped_inverted_and_scaled(tmp_path: Path) -> None:
         assert abs(np.average(np.arange(shape[1]), weights=columns) - shape[1] / 2) <= 1
 
 
+@pytest.mark.live
 def test_an_endpoint_of_mlflow_models_serve(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
     """It runs behind a real socket, and does not describe its classes."""
     import threading
@@ -212,6 +218,7 @@ def test_the_command_shows_a_sentence_and_the_image(models: dict[str, Path], tmp
     assert "████" in done.stdout
 
 
+@pytest.mark.live
 def test_a_key_is_read_from_its_file(
     models: dict[str, Path], serve: StartEndpoint, settings: Any, tmp_path: Path
 ) -> None:

@@ -16,10 +16,16 @@ import mlctl
 
 from .conftest import RunningEndpoint
 
+pytestmark = pytest.mark.live
+
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
-ROWS = pd.DataFrame({
-    "rooms": [3.0, 4.5, 1.25], "age": [20.0, np.nan, 3.0], "place": ["INLAND", "NEAR BAY", "ELSEWHERE"],
-})  # fmt: skip
+ROWS = pd.DataFrame(
+    {
+        "rooms": [3.0, 4.5, 1.25],
+        "age": [20.0, np.nan, 3.0],
+        "place": ["INLAND", "NEAR BAY", "ELSEWHERE"],
+    }
+)
 
 
 def mlflow_answer(folder: Path, body: bytes, content_type: str) -> Any:

@@ -53,9 +53,14 @@ def test_a_model_answers_without_mlctl_and_tensorflow(
     np.save(tmp_path / "images.npy", synthetic.make_digits(100)[0])
     paths = [digits.model, small["imdb"].model, tmp_path / "images.npy", tmp_path / "answers.npz"]
     done = subprocess.run(
-        [sys.executable, "-c", PREDICT_WITHOUT_MLCTL, *map(str, paths)], cwd=tmp_path, env=environment(tmp_path),
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", PREDICT_WITHOUT_MLCTL, *map(str, paths)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Type hint" not in done.stderr
     with np.load(tmp_path / "answers.npz") as answers:
@@ -64,6 +69,7 @@ def test_a_model_answers_without_mlctl_and_tensorflow(
         assert answers["texts"].shape == (2, 1)
 
 
+@pytest.mark.live
 def test_mlflow_serves_the_model(digits: Trained, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,9 +78,13 @@ def test_mlflow_serves_the_model(digits: Trained, tmp_path: Path) -> None:
     log = (tmp_path / "log.txt").open("w")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow searches uvicorn in PATH
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *command], cwd=tmp_path, env=environment(tmp_path, PATH=path),
-        stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "mlflow", *command],
+        cwd=tmp_path,
+        env=environment(tmp_path, PATH=path),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     try:
         images, _ = synthetic.make_digits(100)
         body = json.dumps({"inputs": images[:7].tolist()}).encode()
@@ -105,6 +115,7 @@ def post_when_ready(url: str, body: bytes, server: subprocess.Popen[bytes]) -> d
 # -- the encoders -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     "encoder",
     [
@@ -129,6 +140,7 @@ def test_an_encoder_is_restored_from_its_json(
     np.testing.assert_array_equal(encoder(raw), restored(raw))
 
 
+@pytest.mark.unit
 def test_words_are_split_as_by_the_keras_tokenizer() -> None:
     words = scoring.TextEncoder(["the", "film", "don't", "a"])
     encoded = words(["The film, the FILM!", "don't\tdo\na", "x.the", ""])
@@ -136,6 +148,7 @@ def test_words_are_split_as_by_the_keras_tokenizer() -> None:
     assert encoded.dtype == np.float32
 
 
+@pytest.mark.unit
 def test_pixels_are_scaled_and_their_shape_is_checked() -> None:
     pixels = scoring.PixelEncoder((2, 2), 16)
     encoded = pixels(np.full((3, 2, 2), 8, np.uint8))

@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 from .conftest import RunningEndpoint
 from .test_lifecycle import IMAGE, mlctl, under_load, wait_until
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def registry(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:

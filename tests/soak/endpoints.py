@@ -1,11 +1,11 @@
-"""A watched endpoint under load while versions are promoted and workers killed: who loses what?
+"""Load an endpoint with --watch while versions are promoted and workers killed, and count what fails.
 
     python -m tests.soak.endpoints --seconds 600 --clients 32 --promote-every 30
     python -m tests.soak.endpoints --seconds 600 --clients 32 --promote-every 30 --kill-every 60
 
-Two trained versions of digits alternate in Production by `mlctl promote`, while clients ask without a pause over
-connections that they keep, one request in ten of them a bad one. A reset connection is asked again, once: that
-must succeed. Each answer must be the answer of the version that its header names.
+`mlctl promote` alternates two trained versions of digits in Production, while clients send requests without a pause
+over kept connections; one request in ten is wrong. If a connection is reset, the request is repeated once, and must
+succeed then. Each answer must come from the version that its header names.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAME = "Soaked"
 
 @dataclass
 class Report:
-    """What the clients counted; `resets` lists how each connection broke, `failed` what nothing excuses."""
+    """The clients' counts. `resets` are the errors of connections that broke, `failed` are requests that failed for good."""
 
     answered: int = 0
     refused: int = 0
@@ -50,25 +50,27 @@ class Report:
     slowest_s: float = 0.0
 
     def faults(self, clients: int) -> list[str]:
-        """Return what must not be: a failed request, an answer of two minds, more resets than a worker had clients."""
-        found = list(self.failed)
-        found += [
-            f"version {one} gave {len(all_)} answers" for one, all_ in self.contents.items() if len(all_) > 1
+        """Return what went wrong: failed requests, contradicting answers, more resets than killed workers had clients."""
+        faults = list(self.failed)
+        faults += [
+            f"version {version} gave {len(contents)} different answers"
+            for version, contents in self.contents.items()
+            if len(contents) > 1
         ]
         if len(set().union(*self.contents.values())) < len(self.contents):
-            found.append("two versions answer alike: nothing was shown")
+            faults.append("two versions give the same answer, so the test shows nothing")
         if len(self.resets) > self.kills * clients:
-            found.append(f"{len(self.resets)} resets for {self.kills} kills")
-        return found
+            faults.append(f"{len(self.resets)} resets for {self.kills} kills")
+        return faults
 
 
 class Clients:
-    """Threads that ask until they are told to stop."""
+    """Threads that send requests until the block ends."""
 
     def __init__(self, port: int, count: int, report: Report) -> None:
         self._port, self._report = port, report
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(count)]
+        self._threads = [threading.Thread(target=self._send_requests, daemon=True) for _ in range(count)]
 
     def __enter__(self) -> None:
         for thread in self._threads:
@@ -79,32 +81,32 @@ class Clients:
         for thread in self._threads:
             thread.join(60)
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         for number in itertools.count():
             if self._stop.is_set():
                 break
             body = BAD if number % 10 == 9 else GOOD
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
-                found = self._one(connection, body)
+                answer = self._post(connection, body)
             except (OSError, http.client.HTTPException) as exc:
                 connection.close()
                 with self._lock:
                     self._report.resets.append(repr(exc))
                 try:
-                    found = self._one(connection, body)
+                    answer = self._post(connection, body)
                 except (OSError, http.client.HTTPException) as again:
                     connection.close()
                     with self._lock:
-                        self._report.failed.append(f"again: {again!r}")
+                        self._report.failed.append(f"second attempt: {again!r}")
                     continue
             with self._lock:
-                self._report.slowest_s = max(self._report.slowest_s, time.monotonic() - begun)
-                self._count(body, *found)
+                self._report.slowest_s = max(self._report.slowest_s, time.monotonic() - started)
+                self._count(body, *answer)
         connection.close()
 
-    def _one(self, connection: http.client.HTTPConnection, body: str) -> tuple[int, str, str]:
+    def _post(self, connection: http.client.HTTPConnection, body: str) -> tuple[int, str, str]:
         connection.request("POST", "/invocations", body, {"content-type": "application/json"})
         reply = connection.getresponse()
         return reply.status, reply.headers.get("x-model-version", ""), reply.read().decode()
@@ -121,7 +123,7 @@ class Clients:
 
 @contextlib.contextmanager
 def endpoint(folder: Path, workers: int) -> Iterator[tuple[int, int]]:
-    """Train two versions, serve their Production one, and yield the endpoint's port and pid."""
+    """Train two versions, serve the Production version, and yield the endpoint's port and pid."""
 
     def run(*arguments: str) -> str:
         done = mlctl(folder, *arguments)
@@ -131,29 +133,36 @@ def endpoint(folder: Path, workers: int) -> Iterator[tuple[int, int]]:
     for seed in ("0", "1"):
         run("train", "digits", "--epochs", "2", "--seed", seed, "--register", NAME)
     run("promote", NAME, "1", "Production")
-    serving = ("--watch", "--workers", str(workers), "--port", "0", "--detach", "-o", "json")
-    told = json.loads(run("serve", NAME, *serving))
+    options = ("--watch", "--workers", str(workers), "--port", "0", "--detach", "-o", "json")
+    started = json.loads(run("serve", NAME, *options))
     try:
-        yield int(told["url"].rpartition(":")[2]), told["pid"]
+        yield int(started["url"].rpartition(":")[2]), started["pid"]
     finally:
-        run("endpoints", "stop", told["name"])
+        run("endpoints", "stop", started["name"])
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """Return the processes that answer for this endpoint."""
-    return [one for one in psutil.Process(pid).children() if "mlctl.serving.worker" in one.cmdline()]
+    """Return the worker processes of an endpoint."""
+    children = psutil.Process(pid).children()
+    return [process for process in children if "mlctl.serving.worker" in process.cmdline()]
 
 
 def soak(
-    folder: Path, seconds: float, clients: int, promote_every: float, kill_every: float, seed: int,
-    say: Callable[[str], None],
-) -> Report:  # fmt: skip
-    """Load an endpoint for so long; `kill_every` 0 kills nobody. Times are in seconds."""
-    report, chance = Report(), random.Random(seed)
+    folder: Path,
+    *,
+    seconds: float,
+    clients: int,
+    promote_every: float,
+    kill_every: float,
+    seed: int,
+    report_line: Callable[[str], None],
+) -> Report:
+    """Load an endpoint. Times are in seconds; if `kill_every` is 0, no worker is killed."""
+    report, rng = Report(), random.Random(seed)
     with endpoint(folder, workers=2) as (port, pid), Clients(port, clients, report):
-        begun = time.monotonic()
+        started = time.monotonic()
         promote_at, kill_at = promote_every, kill_every or seconds + 1
-        while (now := time.monotonic() - begun) < seconds:
+        while (now := time.monotonic() - started) < seconds:
             if now >= promote_at:
                 version = str(2 - report.promotions % 2)
                 done = mlctl(folder, "promote", NAME, version, "Production")
@@ -161,13 +170,13 @@ def soak(
                 report.promotions += 1
                 promote_at += promote_every
             if now >= kill_at:
-                chosen = chance.choice(workers_of(pid))
+                chosen = rng.choice(workers_of(pid))
                 os.kill(chosen.pid, signal.SIGKILL)
                 report.kills += 1
                 kill_at += kill_every
             time.sleep(0.05)
-    say(
-        f"{report.answered} answered, {report.refused} bad ones refused, {report.promotions} promotions, "
+    report_line(
+        f"{report.answered} answered, {report.refused} wrong ones refused, {report.promotions} promotions, "
         f"{report.kills} kills, {len(report.resets)} resets, {len(report.failed)} failed, "
         f"slowest {report.slowest_s:.2f} s, versions {sorted(report.contents)}"
     )
@@ -175,7 +184,7 @@ def soak(
 
 
 def main() -> int:
-    """Soak as told, and leave with 1 where something was lost."""
+    """Run from the command line; return 1 if something went wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -184,20 +193,20 @@ def main() -> int:
     parser.add_argument("--promote-every", type=float, default=30)
     parser.add_argument("--kill-every", type=float, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = soak(
             Path(folder),
-            given.seconds,
-            given.clients,
-            given.promote_every,
-            given.kill_every,
-            given.seed,
-            print,
+            seconds=arguments.seconds,
+            clients=arguments.clients,
+            promote_every=arguments.promote_every,
+            kill_every=arguments.kill_every,
+            seed=arguments.seed,
+            report_line=print,
         )
-    for fault in report.faults(given.clients)[:20]:
+    for fault in report.faults(arguments.clients)[:20]:
         print(fault)
-    return bool(report.faults(given.clients))
+    return bool(report.faults(arguments.clients))
 
 
 if __name__ == "__main__":

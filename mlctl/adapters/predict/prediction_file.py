@@ -28,7 +28,7 @@ CHUNK_BYTES = 1 << 20
 OTHER_FILE_HINT = "delete it, or choose another name"
 
 
-class PredictionFile(Protocol):
+class PredictionWriter(Protocol):
     """A file that is being written; `rows` is the number of rows in it."""
 
     rows: int
@@ -41,7 +41,7 @@ class PredictionFile(Protocol):
 
 
 @contextmanager
-def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[PredictionFile]:
+def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[PredictionWriter]:
     """Open a file of predictions to start or to continue it.
 
     Raises RefusedError if the file is complete, or if it was started by another job.

@@ -74,12 +74,7 @@ class RayConnection:
             ray.remote(run_task)
             .options(**options)
             .remote(
-                self._actor,
-                task,
-                attempt,
-                function.__module__,
-                function.__name__,
-                pickle.dumps(arguments),
+                self._actor, task, attempt, function.__module__, function.__name__, pickle.dumps(arguments)
             )
         )
 

@@ -94,9 +94,8 @@ class RelayedProgress:
 
     def _send(self, method: str, *values: Any) -> None:
         if not self._channel.send((method, values)):
-            os._exit(
-                1
-            )  # another attempt has the run now, or nobody wants it: this one must not record any more
+            # another attempt has the run now, or the training was given up: this process must not record any more
+            os._exit(1)
 
     def message(self, text: str) -> None:
         """Send it."""

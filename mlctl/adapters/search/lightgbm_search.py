@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-MAX_TRIALS = 30  # with few hundred validation rows, more trials overfit them
+MAX_TRIALS = 30  # with a few hundred validation rows, more trials overfit them
 RANDOM_TRIALS = 6
 SPACE: Mapping[str, tuple[Any, Any, bool]] = {  # low, high, logarithmic
     "learning_rate": (0.02, 0.2, True),

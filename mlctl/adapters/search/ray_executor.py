@@ -132,12 +132,7 @@ class RayExecutor:
 
 
 def train_on_node(
-    channel: TaskChannel,
-    storage: SharedStorage,
-    source: str,
-    function: str,
-    threads: int,
-    job: TrialJob,
+    channel: TaskChannel, storage: SharedStorage, source: str, function: str, threads: int, job: TrialJob
 ) -> None:
     """Train a trial in a task on a node. `function` is MODULE:NAME of a TrainTrial."""
     prepare_process(threads)

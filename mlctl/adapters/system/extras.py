@@ -19,7 +19,7 @@ def require_extra(module: str, extra: str, feature: str) -> None:
     if find_spec(module) is None:
         raise ConfigurationError(
             f"{feature} needs {module}, which is not installed",
-            f"Run: pip install {' '.join(_packages_of(extra))}",
+            f"run: pip install {' '.join(_packages_of(extra))}",
         )
 
 

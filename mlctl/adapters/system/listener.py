@@ -20,7 +20,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except socket.gaierror as exc:
-        raise UsageError(f"unknown address {host!r}", "Pass --host an address of this machine.") from exc
+        raise UsageError(f"unknown address {host!r}", "pass an address of this machine to --host") from exc
     # asyncio recognises TCP by the explicit protocol, and then sends small answers without delay
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,13 +32,13 @@ def open_listener(host: str, port: int) -> socket.socket:
         if exc.errno == errno.EADDRINUSE:
             raise RefusedError(
                 f"port {port} on {host} is in use",
-                "Choose another port with --port; --port 0 picks a free one.",
+                "choose another port with --port; --port 0 picks a free one",
             ) from exc
         if exc.errno == errno.EACCES:
             raise RefusedError(
-                f"this user may not listen on port {port}", "Choose a port above 1023 with --port."
+                f"this user may not listen on port {port}", "choose a port above 1023 with --port"
             ) from exc
-        raise UsageError(f"cannot listen on {host}: {exc.strerror}", "Use --host 127.0.0.1.") from exc
+        raise UsageError(f"cannot listen on {host}: {exc.strerror}", "use --host 127.0.0.1") from exc
     return listener
 
 

@@ -25,7 +25,7 @@ class StateFiles:
         """Return the file of this name; raise UsageError if the name cannot be a file name."""
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
             raise UsageError(
-                f"invalid name {name!r}", "Use letters, digits, '-', '_' and '.', at most 64 characters."
+                f"invalid name {name!r}", "use letters, digits, '-', '_' and '.', at most 64 characters"
             )
         return self.folder / f"{name}{suffix}"
 
@@ -59,7 +59,7 @@ class StateFiles:
                 yield
         except filelock.Timeout as exc:
             raise RefusedError(
-                f"another mlctl process is using {name!r}", "Wait until it ends, or stop it."
+                f"another mlctl process is using {name!r}", "wait until it ends, or stop it"
             ) from exc
 
     def _make_folder(self) -> None:
@@ -67,5 +67,5 @@ class StateFiles:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
             raise RefusedError(
-                f"cannot write {self.folder}: {exc.strerror}", "Set MLCTL_STATE_DIR to a writable folder."
+                f"cannot write {self.folder}: {exc.strerror}", "set MLCTL_STATE_DIR to a writable folder"
             ) from exc

@@ -50,14 +50,14 @@ def require_artifact_access(
     raise RefusedError(
         f"experiment {experiment!r} keeps its artifacts in {folder} on the server's machine, not behind the server; "
         "artifacts that this machine writes would be lost",
-        "On the server's machine, run: mlctl server-up --adopt-artifacts. Or choose another experiment: -e NAME.",
+        "run mlctl server-up --adopt-artifacts on the server's machine, or choose another experiment: -e NAME",
     )
 
 
 def _server_hint(tracking_uri: str, state_dir: Path) -> str:
     if servers := local_servers.running_servers(state_dir, tracking_uri):
-        return f"Run: export MLFLOW_TRACKING_URI={servers[0]['url']}"
-    return "Set MLFLOW_TRACKING_URI to the server's URL, or start the server: mlctl server-up."
+        return f"run: export MLFLOW_TRACKING_URI={servers[0]['url']}"
+    return "set MLFLOW_TRACKING_URI to the server's URL, or start the server: mlctl server-up"
 
 
 def _machine_of_server(tracking_uri: str) -> str | None:

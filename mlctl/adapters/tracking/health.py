@@ -43,7 +43,7 @@ def unreachable_error(uri: str) -> UnreachableError:
     kind = "server" if uri.startswith("http") else "database"
     return UnreachableError(
         f"the tracking {kind} {mask_passwords(uri)} does not answer",
-        "Start it (mlctl server-up), or choose another with --tracking-uri.",
+        "start it (mlctl server-up), or choose another with --tracking-uri",
     )
 
 
@@ -54,11 +54,12 @@ def _check_server(uri: str) -> None:
     except CertificateError as exc:
         raise ConfigurationError(
             f"the certificate of the tracking server {mask_passwords(uri)} is not trusted",
-            "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority.",
+            "set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority",
         ) from exc
     except InvalidUrlError as exc:
         raise ConfigurationError(
-            f"invalid tracking URI {mask_passwords(uri)}: {exc}", "Correct MLFLOW_TRACKING_URI or --tracking-uri."
+            f"invalid tracking URI {mask_passwords(uri)}: {exc}",
+            "correct MLFLOW_TRACKING_URI or --tracking-uri",
         ) from exc
     except HttpError as exc:
         raise unreachable_error(uri) from exc
@@ -74,7 +75,7 @@ def _check_sqlite(uri: str) -> None:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.DatabaseError as exc:
         raise ConfigurationError(
-            f"cannot read {file} as a tracking database: {exc}", "Choose another with --tracking-uri."
+            f"cannot read {file} as a tracking database: {exc}", "choose another with --tracking-uri"
         ) from exc
 
 
@@ -87,13 +88,13 @@ def _check_database(uri: str) -> None:
     except (ModuleNotFoundError, sql.ArgumentError) as exc:
         raise ConfigurationError(
             f"the tracking URI {mask_passwords(uri)} needs a driver that is not installed: {exc}",
-            "Install it (psycopg for postgresql://), or name another driver in the URI.",
+            "install it (psycopg for postgresql://), or name another driver in the URI",
         ) from exc
     except sql.DBAPIError as exc:
         reason = " ".join(str(exc.orig).split())
         if any(word in reason.lower() for word in REFUSALS):
             raise ConfigurationError(
                 f"the database {mask_passwords(uri)} refuses the connection: {reason}",
-                "Check its user, password and name.",
+                "check its user, password and name",
             ) from exc
         raise unreachable_error(uri) from exc

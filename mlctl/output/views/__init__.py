@@ -6,7 +6,6 @@ Importing a module registers its views with `tables` and `document`.
 from mlctl.output.views import (
     automl,
     compare,
-    completion,
     models,
     predictions,
     project,
@@ -24,7 +23,6 @@ from mlctl.output.views.base import document, tables
 __all__ = [
     "automl",
     "compare",
-    "completion",
     "document",
     "models",
     "predictions",

@@ -9,7 +9,7 @@ from rich.text import Text
 from mlctl.domain.automl import BLEND, AutomlPlan, AutomlResult, LeaderboardEntry
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_number
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.runs import model_table, run_document
 from mlctl.units import format_duration
 
@@ -23,8 +23,8 @@ def _(answer: AutomlResult) -> list[AnswerTable]:
     metric = answer.objective.metric
     others = [name for name in answer.leaderboard[0].metrics if name != metric][:MAX_OTHER_METRICS]
     columns = (
-        TableColumn("model", keep=9),
-        TableColumn(metric, right=True, keep=9),
+        TableColumn("model"),
+        TableColumn(metric, right=True),
         *(TableColumn(name, right=True, keep=5) for name in others),
         TableColumn("weight", right=True, keep=7),
         TableColumn("rounds", right=True, keep=4),
@@ -59,28 +59,13 @@ def _(answer: AutomlResult) -> Any:
         **run_document(answer.run),
         "objective": str(answer.objective),
         "ended": answer.end_reason,
-        "leaderboard": [
-            {
-                "model": entry.model,
-                "score": entry.score,
-                "metrics": dict(entry.metrics),
-                "run_id": entry.run_id,
-                "family": entry.family,
-                "params": dict(entry.params),
-                "weight": entry.weight,
-                "rounds": entry.rounds,
-                "state": entry.state,
-                "duration_s": entry.duration_s,
-                "why": entry.reason,
-            }
-            for entry in answer.leaderboard
-        ],
+        "leaderboard": [with_keys(entry, reason="why") for entry in answer.leaderboard],
     }
 
 
 @tables.register
 def _(answer: AutomlPlan) -> list[AnswerTable]:
-    columns = (TableColumn("model", keep=9), TableColumn("family", keep=7), TableColumn("parameters", keep=8))
+    columns = (TableColumn("model"), TableColumn("family", keep=7), TableColumn("parameters", keep=8))
     rows = [
         (model, family, " ".join(f"{name}={value}" for name, value in params.items()))
         for model, family, params in answer.models

@@ -33,12 +33,9 @@ def _(answer: RunDiff) -> Any:
 def _(answer: RunDiff) -> list[AnswerTable]:
     columns = (
         TableColumn("kind", keep=7),
-        TableColumn("name", keep=9),
-        *(
-            TableColumn(f"{run.run_name} ({run.run_id[:8]})", right=True, keep=9)
-            for run in (answer.a, answer.b)
-        ),
-        TableColumn("change", keep=9),
+        TableColumn("name"),
+        *(TableColumn(f"{run.run_name} ({run.run_id[:8]})", right=True) for run in (answer.a, answer.b)),
+        TableColumn("change"),
     )
     rows: list[tuple[Any, ...]] = []
     metrics = sorted(answer.metrics, key=lambda name: (not name.startswith(("best_", "test_")), name))
@@ -72,10 +69,10 @@ def _(answer: Curves) -> Any:
 @tables.register
 def _(answer: Curves) -> list[AnswerTable]:
     columns = (
-        TableColumn("run", keep=9),
-        TableColumn("id"),
-        TableColumn("step", right=True),
-        TableColumn(answer.metric, right=True),
+        TableColumn("run"),
+        TableColumn("id", keep=5),
+        TableColumn("step", right=True, keep=5),
+        TableColumn(answer.metric, right=True, keep=5),
     )
     rows = [
         (curve.run_name, curve.run_id, step, value)
@@ -96,5 +93,5 @@ def _(answer: DownloadedArtifact) -> Any:
 
 @tables.register
 def _(answer: DownloadedArtifact) -> list[AnswerTable]:
-    columns = (TableColumn("artifact", keep=9), TableColumn("downloaded to", keep=9))
+    columns = (TableColumn("artifact"), TableColumn("downloaded to"))
     return [AnswerTable(columns=columns, rows=[(answer.path, answer.file)])]

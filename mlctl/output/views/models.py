@@ -22,16 +22,11 @@ from mlctl.domain.registry import (
 )
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_time
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 from mlctl.units import format_size
 
 MAX_LIST_METRICS = 2  # in a list; `models show` has all
 STAGE_COLORS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
-
-
-@document.register
-def _(answer: Registration) -> Any:
-    return asdict(answer)
 
 
 @tables.register
@@ -88,9 +83,9 @@ def _(answer: ModelList) -> list[AnswerTable]:
     versions = [version for model in answer.models for version in model.versions]
     metrics = _metrics_to_show(versions)[:MAX_LIST_METRICS]
     columns = (
-        TableColumn("model", keep=9),
-        TableColumn("version", right=True, keep=9),
-        TableColumn("stage", keep=9),
+        TableColumn("model"),
+        TableColumn("version", right=True),
+        TableColumn("stage"),
         *_metric_columns(metrics),
         TableColumn("created", keep=6),
         TableColumn("aliases", keep=3),
@@ -142,8 +137,8 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
 def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
     metrics = _metrics_to_show(model.versions)
     columns = (
-        TableColumn("version", right=True, keep=9),
-        TableColumn("stage", keep=9),
+        TableColumn("version", right=True),
+        TableColumn("stage"),
         *_metric_columns(metrics),
         TableColumn("created", keep=6),
         TableColumn("aliases", keep=3),
@@ -205,9 +200,9 @@ def _(answer: ModelDiff) -> Any:
 def _(answer: ModelDiff) -> list[AnswerTable]:
     columns = (
         TableColumn("kind", keep=5),
-        TableColumn("name", keep=9),
-        TableColumn(f"version {answer.a}", keep=9),
-        TableColumn(f"version {answer.b}", keep=9),
+        TableColumn("name"),
+        TableColumn(f"version {answer.a}"),
+        TableColumn(f"version {answer.b}"),
     )
     kinds = {"metric": answer.metrics, "param": answer.params, "data": answer.data, "model": answer.model}
     rows = [(kind, name, a, b) for kind, values in kinds.items() for name, (a, b) in values.items()]
@@ -216,12 +211,12 @@ def _(answer: ModelDiff) -> list[AnswerTable]:
 
 @document.register
 def _(answer: RemovedModel) -> Any:
-    return {"name": answer.name, "versions": answer.versions, "whole": answer.model_deleted}
+    return with_keys(answer, model_deleted="whole")
 
 
 @tables.register
 def _(answer: RemovedModel) -> list[AnswerTable]:
-    columns = (TableColumn("deleted", keep=9), TableColumn("version", keep=9))
+    columns = (TableColumn("deleted"), TableColumn("version"))
     rows = [(answer.name, version) for version in answer.versions] or [(answer.name, "")]
     return [AnswerTable(columns=columns, rows=rows)]
 
@@ -239,11 +234,6 @@ def _(answer: DownloadedModel) -> list[AnswerTable]:
         ("size", format_size(answer.size_bytes)),
     ]
     return [pair_table(rows)]
-
-
-@document.register
-def _(answer: Evaluation) -> Any:
-    return asdict(answer)
 
 
 @tables.register

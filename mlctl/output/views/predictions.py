@@ -43,7 +43,7 @@ def _(answer: Predictions) -> Any:
 def _sentence_table(answer: Predictions) -> AnswerTable:
     prediction = answer.predictions[0]
     cell = TableCell(prediction.label or prediction.value, Text(sentence(answer, prediction), "bold"))
-    return AnswerTable(columns=(TableColumn("", keep=9),), rows=[(cell,)])
+    return AnswerTable(columns=(TableColumn(""),), rows=[(cell,)])
 
 
 def sentence(answer: Predictions, prediction: Prediction) -> str:
@@ -70,9 +70,9 @@ def _rows_table(answer: Predictions) -> AnswerTable:
     if has_names:
         columns.append(TableColumn("input", keep=7))
     if has_labels:
-        columns += [TableColumn("label", keep=9), TableColumn("probability", right=True, keep=8)]
+        columns += [TableColumn("label"), TableColumn("probability", right=True, keep=8)]
     else:
-        columns.append(TableColumn(f"value ({answer.unit})" if answer.unit else "value", right=True, keep=9))
+        columns.append(TableColumn(f"value ({answer.unit})" if answer.unit else "value", right=True))
     if has_truth:
         columns.append(
             TableColumn("true label" if has_labels else "true value", right=not has_labels, keep=8)
@@ -108,7 +108,7 @@ def _with_unit(value: Any, unit: str) -> str:
 def _pictures_table(pictures: Sequence[Picture]) -> AnswerTable:
     """Return images side by side in shades, for any terminal."""
     drawings = [_draw(picture) for picture in pictures]
-    columns = tuple(TableColumn("", keep=9) for _ in drawings)
+    columns = tuple(TableColumn("") for _ in drawings)
     return AnswerTable(columns=columns, rows=list(zip(*drawings, strict=True)))
 
 
@@ -134,16 +134,11 @@ def _(answer: PredictionFile) -> list[AnswerTable]:
     return [pair_table(rows)]
 
 
-@document.register
-def _(answer: PredictionFile) -> Any:
-    return dict(vars(answer))
-
-
 @tables.register
 def _(answer: ModelComparison) -> list[AnswerTable]:
     columns = [
-        TableColumn("metric", keep=9),
-        *(TableColumn(model, right=True, keep=9) for model in answer.models),
+        TableColumn("metric"),
+        *(TableColumn(model, right=True) for model in answer.models),
     ]
     rows: list[list[Any]] = [[name, *values] for name, values in answer.metrics.items()]
     if len(answer.models) == 2:

@@ -1,43 +1,34 @@
-"""Views of a project, of the doctor's checks and of a checked recipe."""
+"""Views of a project, of the doctor's checks, of a checked recipe and of installed completion."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from mlctl.domain.project import CheckedRecipe, Diagnosis, Project
+from mlctl.domain.project import CheckedRecipe, Diagnosis, InstalledCompletion, Project
 from mlctl.output.tables import AnswerTable, TableColumn
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 
 
 @tables.register
 def _(answer: Project) -> list[AnswerTable]:
-    columns = (TableColumn("file", keep=9), TableColumn("status", keep=9))
+    columns = (TableColumn("file"), TableColumn("status"))
     rows = [
         (file.path, "written" if file.written else "unchanged, because it exists") for file in answer.files
     ]
     return [AnswerTable(columns=columns, rows=rows)]
 
 
-@document.register
-def _(answer: Project) -> Any:
-    return asdict(answer)
-
-
 @tables.register
 def _(answer: Diagnosis) -> list[AnswerTable]:
     columns = (
-        TableColumn("status", keep=9),
-        TableColumn("check", keep=9),
+        TableColumn("status"),
+        TableColumn("check"),
         TableColumn("found", keep=8),
         TableColumn("fix", keep=8),
     )
     rows = [("ok" if check.ok else "PROBLEM", check.name, check.found, check.fix) for check in answer.checks]
-    setting_columns = (
-        TableColumn("setting", keep=9),
-        TableColumn("value", keep=9),
-        TableColumn("source", keep=8),
-    )
+    setting_columns = (TableColumn("setting"), TableColumn("value"), TableColumn("source", keep=8))
     return [
         AnswerTable(columns=columns, rows=rows),
         AnswerTable(columns=setting_columns, rows=answer.settings, title="Settings"),
@@ -57,11 +48,7 @@ def _(answer: Diagnosis) -> Any:
 
 @tables.register
 def _(answer: CheckedRecipe) -> list[AnswerTable]:
-    columns = (
-        TableColumn("step", keep=9),
-        TableColumn("result", keep=8),
-        TableColumn("seconds", right=True, keep=9),
-    )
+    columns = (TableColumn("step"), TableColumn("result", keep=8), TableColumn("seconds", right=True))
     rows = [(step.step, step.result, round(step.seconds, 2)) for step in answer.steps]
     return [AnswerTable(columns=columns, rows=rows)]
 
@@ -71,5 +58,17 @@ def _(answer: CheckedRecipe) -> Any:
     return {
         "recipe": answer.recipe,
         "file": answer.file,
-        "steps": [{"step": step.step, "made": step.result, "seconds": step.seconds} for step in answer.steps],
+        "steps": [with_keys(step, result="made") for step in answer.steps],
     }
+
+
+@tables.register
+def _(answer: InstalledCompletion) -> list[AnswerTable]:
+    columns = (TableColumn("shell"), TableColumn("file"), TableColumn("status"))
+    status = "installed" if answer.changed else "unchanged"
+    return [AnswerTable(columns=columns, rows=[(answer.shell, answer.file, status)])]
+
+
+@document.register
+def _(answer: InstalledCompletion) -> Any:
+    return with_keys(answer, next_step="start")

@@ -45,12 +45,7 @@ def _(answer: Promotion) -> list[AnswerTable]:
 
 
 def _checks_table(checks: Sequence[GateCheck]) -> AnswerTable:
-    columns = (
-        TableColumn("check", keep=9),
-        TableColumn("required", keep=9),
-        TableColumn("found", keep=9),
-        TableColumn("passed", keep=9),
-    )
+    columns = (TableColumn("check"), TableColumn("required"), TableColumn("found"), TableColumn("passed"))
     passed, failed = Text("yes", style="green"), Text("NO", style="bold red")
     rows = [(check.check, check.wanted, check.found, passed if check.holds else failed) for check in checks]
     return AnswerTable(columns=columns, rows=rows, title="Checks")
@@ -79,11 +74,11 @@ def _(answer: History) -> Any:
 @tables.register
 def _(answer: History) -> list[AnswerTable]:
     columns = (
-        TableColumn("time", keep=9),
+        TableColumn("time"),
         TableColumn("user", keep=6),
         TableColumn("action", keep=7),
-        TableColumn("stage", keep=9),
-        TableColumn("version", right=True, keep=9),
+        TableColumn("stage"),
+        TableColumn("version", right=True),
         TableColumn("replaced", right=True, keep=8),
         TableColumn("reason", keep=5),
         TableColumn("checks", keep=3),

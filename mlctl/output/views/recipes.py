@@ -12,7 +12,7 @@ from mlctl.output.views.base import document, tables
 
 @tables.register
 def _(answer: RecipeList) -> list[AnswerTable]:
-    columns = (TableColumn("recipe", keep=9), TableColumn("trains", keep=9), TableColumn("origin"))
+    columns = (TableColumn("recipe"), TableColumn("trains"), TableColumn("origin", keep=5))
     rows = [(recipe.name, recipe.summary, recipe.origin) for recipe in answer.recipes]
     return [AnswerTable(columns=columns, rows=rows)]
 
@@ -39,15 +39,10 @@ def _(answer: RecipeDetail) -> list[AnswerTable]:
 
 def _values_table(title: str, values: tuple[HyperparameterInfo, ...]) -> AnswerTable:
     columns = (
-        TableColumn("name", keep=9),
-        TableColumn("default", keep=9),
-        TableColumn("allowed", keep=9),
+        TableColumn("name"),
+        TableColumn("default"),
+        TableColumn("allowed"),
         TableColumn("description", keep=8),
     )
     rows = [(value.name, str(value.default), value.allowed, value.help) for value in values]
     return AnswerTable(columns=columns, rows=rows, title=title)
-
-
-@document.register
-def _(answer: RecipeDetail) -> Any:
-    return asdict(answer)

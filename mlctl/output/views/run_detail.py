@@ -52,7 +52,7 @@ def _summary_table(metrics: Mapping[str, float]) -> AnswerTable:
         if any(prefix + name in metrics for name in names)
     }
     columns = [
-        TableColumn("metric", keep=9),
+        TableColumn("metric"),
         *(TableColumn(title, right=True, keep=8 - rank) for rank, title in enumerate(prefixes)),
     ]
     rows = [
@@ -97,7 +97,7 @@ def _run_table(run: Run) -> AnswerTable:
         ("parent", run.parent_run_id or ""),
         ("tracking", run.tracking_uri),
     ]
-    columns = (TableColumn("run", keep=9), TableColumn(run.run_name, keep=9))
+    columns = (TableColumn("run"), TableColumn(run.run_name))
     return AnswerTable(columns=columns, rows=[row for row in rows if row[1]])
 
 
@@ -130,8 +130,8 @@ def _metrics_table(answer: RunDetail) -> AnswerTable:
         low, high = (min(comparable), max(comparable)) if len(comparable) > 1 else (None, None)
         rows.append((name, metric_cell(metrics.get(name)), low, high, sparkline(values)))
     columns = (
-        TableColumn("metric", keep=9),
-        TableColumn("value", right=True, keep=9),
+        TableColumn("metric"),
+        TableColumn("value", right=True),
         TableColumn("lowest", right=True, keep=4),
         TableColumn("highest", right=True, keep=4),
         TableColumn("by epoch", keep=5),
@@ -145,12 +145,12 @@ def _metrics_table(answer: RunDetail) -> AnswerTable:
 
 
 def _values_table(title: str, values: Mapping[str, Any]) -> AnswerTable:
-    columns = (TableColumn("name", keep=9), TableColumn("value", keep=9))
+    columns = (TableColumn("name"), TableColumn("value"))
     return AnswerTable(columns=columns, rows=sorted(values.items()), title=title)
 
 
 def _artifacts_table(artifacts: Sequence[Artifact]) -> AnswerTable:
-    columns = (TableColumn("artifact", keep=9), TableColumn("size", right=True, keep=9))
+    columns = (TableColumn("artifact"), TableColumn("size", right=True))
     rows = []
     for artifact in artifacts:
         depth, name = artifact.path.count("/"), artifact.path.rpartition("/")[2]

@@ -12,7 +12,7 @@ from mlctl.domain.run import Experiment, Run
 from mlctl.domain.run_queries import DeletedRuns, ExperimentList, RunField, RunList
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_number
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 from mlctl.units import format_duration
 
 STATUS_COLORS = {
@@ -66,10 +66,10 @@ def _(answer: RunList) -> Any:
 @tables.register
 def _(answer: RunList) -> list[AnswerTable]:
     if answer.custom_columns:
-        columns = [TableColumn("run", keep=9), TableColumn("id", keep=8)]
+        columns = [TableColumn("run"), TableColumn("id", keep=8)]
     else:
         columns = [
-            TableColumn("run", keep=9),
+            TableColumn("run"),
             TableColumn("id", keep=7),
             TableColumn("experiment", keep=3),
             TableColumn("status", keep=8),
@@ -172,14 +172,7 @@ def _attributes(run: Run) -> Mapping[str, Any]:
 @document.register
 def _(answer: ExperimentList) -> Any:
     return [
-        {
-            "name": experiment.name,
-            "experiment_id": experiment.experiment_id,
-            "runs": experiment.runs,
-            "last_run_at": _last_run_at(experiment),
-            "artifact_location": experiment.artifact_location,
-            "more": experiment.has_more,
-        }
+        with_keys(experiment, has_more="more") | {"last_run_at": _last_run_at(experiment)}
         for experiment in answer.experiments
     ]
 
@@ -187,9 +180,9 @@ def _(answer: ExperimentList) -> Any:
 @tables.register
 def _(answer: ExperimentList) -> list[AnswerTable]:
     columns = (
-        TableColumn("experiment", keep=9),
-        TableColumn("id", right=True),
-        TableColumn("runs", right=True, keep=9),
+        TableColumn("experiment"),
+        TableColumn("id", right=True, keep=5),
+        TableColumn("runs", right=True),
         TableColumn("last run", keep=8),
         TableColumn("artifacts", keep=1),
     )
@@ -220,9 +213,9 @@ def _(answer: DeletedRuns) -> Any:
 @tables.register
 def _(answer: DeletedRuns) -> list[AnswerTable]:
     columns = (
-        TableColumn("would be deleted" if answer.dry_run else "deleted", keep=9),
-        TableColumn("id"),
-        TableColumn("experiment"),
+        TableColumn("would be deleted" if answer.dry_run else "deleted"),
+        TableColumn("id", keep=5),
+        TableColumn("experiment", keep=5),
     )
     rows = [(run.run_name, _id(run), run.experiment) for run in answer.runs]
     return [AnswerTable(columns=columns, rows=rows)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from mlctl.domain.server import (
@@ -77,10 +76,10 @@ def _(answer: TrackingServer) -> Any:
 @tables.register
 def _(answer: ServerList) -> list[AnswerTable]:
     columns = (
-        TableColumn("server", keep=9),
-        TableColumn("status", keep=9),
-        TableColumn("url", keep=9),
-        TableColumn("pid", right=True),
+        TableColumn("server"),
+        TableColumn("status"),
+        TableColumn("url"),
+        TableColumn("pid", right=True, keep=5),
     )
     rows = [(server.name, server.status, server.url, server.pid) for server in answer.servers]
     return [AnswerTable(columns=columns, rows=rows, empty="no servers on this machine")]
@@ -93,33 +92,23 @@ def _(answer: ServerList) -> Any:
 
 @tables.register
 def _(answer: StoppedServer) -> list[AnswerTable]:
-    columns = (TableColumn("server", keep=9), TableColumn("stopped", keep=9))
+    columns = (TableColumn("server"), TableColumn("stopped"))
     return [AnswerTable(columns=columns, rows=[(answer.name, answer.how)])]
-
-
-@document.register
-def _(answer: StoppedServer) -> Any:
-    return asdict(answer)
 
 
 @tables.register
 def _(answer: Login) -> list[AnswerTable]:
-    columns = (TableColumn("server", keep=9), TableColumn("user", keep=9), TableColumn("stored in"))
+    columns = (TableColumn("server"), TableColumn("user"), TableColumn("stored in", keep=5))
     return [AnswerTable(columns=columns, rows=[(answer.url, answer.username, answer.file)])]
-
-
-@document.register
-def _(answer: Login) -> Any:
-    return asdict(answer)
 
 
 @tables.register
 def _(answer: Adoption) -> list[AnswerTable]:
     columns = (
-        TableColumn("experiment", keep=9),
-        TableColumn("files", right=True),
-        TableColumn("bytes", right=True),
-        TableColumn("from"),
+        TableColumn("experiment"),
+        TableColumn("files", right=True, keep=5),
+        TableColumn("bytes", right=True, keep=5),
+        TableColumn("from", keep=5),
         TableColumn("moved to" if answer.done else "would move to", keep=8),
     )
     rows: list[tuple[Any, ...]] = [
@@ -139,11 +128,6 @@ def _(answer: Adoption) -> list[AnswerTable]:
     return [AnswerTable(columns=columns, rows=rows, empty="all experiments are behind the server")]
 
 
-@document.register
-def _(answer: Adoption) -> Any:
-    return asdict(answer)
-
-
 @tables.register
 def _(answer: Backup) -> list[AnswerTable]:
     rows = [
@@ -160,14 +144,9 @@ def _(answer: Backup) -> list[AnswerTable]:
     return [pair_table(rows)]
 
 
-@document.register
-def _(answer: Backup) -> Any:
-    return asdict(answer)
-
-
 @tables.register
 def _(answer: GcReport) -> list[AnswerTable]:
-    columns = (TableColumn("deleted" if answer.done else "would be deleted", keep=9), TableColumn("", keep=9))
+    columns = (TableColumn("deleted" if answer.done else "would be deleted"), TableColumn(""))
     rows: list[tuple[str, Any]] = [
         ("database", answer.backend),
         ("runs", len(answer.runs)),
@@ -181,15 +160,10 @@ def _(answer: GcReport) -> list[AnswerTable]:
     return [AnswerTable(columns=columns, rows=rows)]
 
 
-@document.register
-def _(answer: GcReport) -> Any:
-    return asdict(answer)
-
-
 @tables.register
 def _(answer: ExportedFiles) -> list[AnswerTable]:
     rows = [(f"{answer.folder}/{name}",) for name in answer.files]
-    return [AnswerTable(columns=(TableColumn("written", keep=9),), rows=rows)]
+    return [AnswerTable(columns=(TableColumn("written"),), rows=rows)]
 
 
 @document.register
@@ -199,10 +173,5 @@ def _(answer: ExportedFiles) -> Any:
 
 @tables.register
 def _(answer: MigratedDatabase) -> list[AnswerTable]:
-    columns = (TableColumn("database", keep=9), TableColumn("schema", keep=9))
+    columns = (TableColumn("database"), TableColumn("schema"))
     return [AnswerTable(columns=columns, rows=[(answer.backend, answer.revision)])]
-
-
-@document.register
-def _(answer: MigratedDatabase) -> Any:
-    return asdict(answer)

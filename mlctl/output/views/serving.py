@@ -24,20 +24,15 @@ def _(answer: Endpoint) -> list[AnswerTable]:
     return [pair_table([row for row in rows if row[1] != ""])]
 
 
-@document.register
-def _(answer: Endpoint) -> Any:
-    return asdict(answer)
-
-
 @tables.register
 def _(answer: EndpointList) -> list[AnswerTable]:
     columns = (
-        TableColumn("endpoint", keep=9),
+        TableColumn("endpoint"),
         TableColumn("status", keep=8),
-        TableColumn("url", keep=9),
+        TableColumn("url"),
         TableColumn("model", keep=7),
         TableColumn("version", right=True, keep=7),
-        TableColumn("pid", right=True),
+        TableColumn("pid", right=True, keep=5),
         TableColumn("log", keep=2),
     )
     rows = [
@@ -63,20 +58,15 @@ def _(answer: EndpointList) -> Any:
 
 @tables.register
 def _(answer: StoppedEndpoint) -> list[AnswerTable]:
-    columns = (TableColumn("endpoint", keep=9), TableColumn("status", keep=9))
+    columns = (TableColumn("endpoint"), TableColumn("status"))
     status = "was not running" if answer.how == "gone" else f"stopped {answer.how}"
     return [AnswerTable(columns=columns, rows=[(answer.name, status)])]
-
-
-@document.register
-def _(answer: StoppedEndpoint) -> Any:
-    return asdict(answer)
 
 
 @tables.register
 def _(answer: NewKey) -> list[AnswerTable]:
     # only the key, so that `> FILE` stores a usable key
-    return [AnswerTable(columns=(TableColumn("", keep=9),), rows=[(answer.secret,)])]
+    return [AnswerTable(columns=(TableColumn(""),), rows=[(answer.secret,)])]
 
 
 @document.register
@@ -86,7 +76,7 @@ def _(answer: NewKey) -> Any:
 
 @tables.register
 def _(answer: KeyList) -> list[AnswerTable]:
-    columns = (TableColumn("key", keep=9), TableColumn("SHA-256"), TableColumn("created"))
+    columns = (TableColumn("key"), TableColumn("SHA-256", keep=5), TableColumn("created", keep=5))
     rows = [(name, f"{digest}…", created) for name, digest, created in answer.keys]
     return [AnswerTable(columns=columns, rows=rows, empty=f"no keys in {answer.file}")]
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from mlctl.domain.run import Reproduction, SyncReport
 from mlctl.output.tables import AnswerTable, TableColumn, pair_table
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 
 
 @tables.register
 def _(answer: SyncReport) -> list[AnswerTable]:
     columns = (
-        TableColumn("run", keep=9),
-        TableColumn("status"),
-        TableColumn("entries sent", right=True),
+        TableColumn("run"),
+        TableColumn("status", keep=5),
+        TableColumn("entries sent", right=True, keep=5),
     )
     rows = [(run.run_id, run.status, run.sent) for run in answer.runs]
     return [AnswerTable(columns=columns, rows=rows, empty="no runs to send")]
@@ -36,10 +36,10 @@ def _(answer: Reproduction) -> list[AnswerTable]:
         return [pair_table(rows)]
     rows += [("possible reason", reason) for reason in answer.reasons]
     columns = (
-        TableColumn("metric", keep=9),
-        TableColumn("first epoch that differs", right=True),
-        TableColumn("original", right=True, keep=9),
-        TableColumn("reproduced", right=True, keep=9),
+        TableColumn("metric"),
+        TableColumn("first epoch that differs", right=True, keep=5),
+        TableColumn("original", right=True),
+        TableColumn("reproduced", right=True),
     )
     differences = [
         (difference.metric, difference.step, difference.original, difference.reproduced)
@@ -55,13 +55,7 @@ def _(answer: Reproduction) -> Any:
         "reproduces": answer.original_run_id,
         "identical": answer.identical,
         "differences": [
-            {
-                "metric": difference.metric,
-                "step": difference.step,
-                "then": difference.original,
-                "now": difference.reproduced,
-            }
-            for difference in answer.differences
+            with_keys(difference, original="then", reproduced="now") for difference in answer.differences
         ],
         "reasons": list(answer.reasons),
     }

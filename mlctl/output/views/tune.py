@@ -11,7 +11,7 @@ from rich.text import Text
 from mlctl.domain.tune import SearchPlan, SearchResult, Trial
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_number
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.runs import model_table, run_document
 from mlctl.units import format_duration
 
@@ -24,8 +24,8 @@ def _(answer: SearchResult) -> list[AnswerTable]:
     params = list(answer.trials[0].params) if answer.trials else []
     params = [name for name in params if not name.startswith("tuner/")]
     columns = (
-        TableColumn("trial", keep=9),
-        TableColumn(answer.objective.metric, right=True, keep=9),
+        TableColumn("trial"),
+        TableColumn(answer.objective.metric, right=True),
         *(TableColumn(name, right=True, keep=7) for name in params),
         TableColumn("epochs", right=True, keep=4),
         TableColumn("duration", right=True, keep=3),
@@ -59,19 +59,7 @@ def _(answer: SearchResult) -> Any:
         "objective": str(answer.objective),
         "best_trial": answer.best_trial,
         "ended": answer.end_reason,
-        "trials": [
-            {
-                "trial": trial.trial,
-                "run_id": trial.run_id,
-                "state": trial.state,
-                "score": trial.score,
-                "params": dict(trial.params),
-                "epochs": trial.epochs,
-                "duration_s": trial.duration_s,
-                "why": trial.reason,
-            }
-            for trial in answer.trials
-        ],
+        "trials": [with_keys(trial, reason="why") for trial in answer.trials],
     }
 
 
@@ -80,8 +68,8 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
     size = f"{math.floor(answer.size):,}" if math.isfinite(answer.size) else "unlimited"
     space = AnswerTable(
         columns=(
-            TableColumn("searched", keep=9),
-            TableColumn("values", keep=9),
+            TableColumn("searched"),
+            TableColumn("values"),
             TableColumn("number of values", right=True, keep=8),
         ),
         rows=[
@@ -99,7 +87,7 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
         notes=answer.notes,
     )
     fixed = AnswerTable(
-        columns=(TableColumn("fixed", keep=9), TableColumn("value", keep=9)),
+        columns=(TableColumn("fixed"), TableColumn("value")),
         rows=[(name, str(value)) for name, value in answer.fixed.items()],
     )
     names = [dimension.name for dimension in answer.dimensions]
@@ -113,8 +101,8 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
 
 def _brackets(answer: SearchPlan) -> list[AnswerTable]:
     columns = (
-        TableColumn("bracket", keep=9),
-        TableColumn("trials", right=True, keep=9),
+        TableColumn("bracket"),
+        TableColumn("trials", right=True),
         TableColumn("epochs", right=True, keep=8),
         TableColumn("total epochs", right=True, keep=7),
     )
@@ -141,7 +129,6 @@ def _(answer: SearchPlan) -> Any:
         "epochs": answer.epochs,
         "first": [dict(values) for values in answer.first_trials],
         "brackets": [
-            [{"trials": rung.trials, "epochs": rung.epochs, "after": rung.start_epoch} for rung in bracket]
-            for bracket in answer.brackets
+            [with_keys(rung, start_epoch="after") for rung in bracket] for bracket in answer.brackets
         ],
     }

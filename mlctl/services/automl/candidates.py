@@ -143,17 +143,17 @@ def _network_widths(recipe: Recipe, number: int) -> dict[str, Any]:
 
 
 def _parse_param(family: str, name: str, text: Any) -> Any:
-    known = DEFAULT_PARAMS[family]
+    defaults = DEFAULT_PARAMS[family]
     value = _parse_number(text)
-    if family in {NETWORK, LIGHTGBM} and name not in known:
+    if family in {NETWORK, LIGHTGBM} and name not in defaults:
         return value  # a hyperparameter of the recipe, or one of LightGBM's hundred
-    if name not in known:
+    if name not in defaults:
         raise UsageError(
             f"{family} has no parameter {name!r}",
-            did_you_mean(name, known) or f"its parameters: {', '.join(known)}",
+            did_you_mean(name, defaults) or f"its parameters: {', '.join(defaults)}",
         )
     if isinstance(value, str):
-        raise UsageError(f"{family}.{name}={text} is not a number", f"its default is {known[name]}")
+        raise UsageError(f"{family}.{name}={text} is not a number", f"its default is {defaults[name]}")
     return value
 
 

@@ -17,11 +17,10 @@ from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.adapters.search.lightgbm_search import MAX_TRIALS, LightgbmSearch
-from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.automl import AutomlResult, LeaderboardEntry
 from mlctl.domain.run import Run
-from mlctl.domain.tags import KIND_TAG, OBJECTIVE_TAG, RECIPE_TAG
+from mlctl.domain.tags import KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.services.automl import blend, candidates, features, fitting, metrics
@@ -33,7 +32,6 @@ from mlctl.services.automl.model_cache import ModelCache
 from mlctl.services.automl.request import AUTOML, AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.training import report
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
@@ -135,7 +133,7 @@ class AutomlRun:
             experiment_id=recorder.journal.header["experiment_id"],
             parent_id=recorder.run_id,
             folder=recorder.journal.folder,
-            tags=self._model_tags(),
+            tags=self.setup.nested_run_tags("mlctl automl"),
             report_error=self._warn,
             name_prefix="",
         )
@@ -349,16 +347,6 @@ class AutomlRun:
         ]
 
     # -- recording ----------------------------------------------------------------------------------------
-
-    def _model_tags(self) -> dict[str, Any]:
-        return {
-            "mlflow.user": provenance.user_name(),
-            "mlflow.source.name": "mlctl automl",
-            "mlflow.source.type": "LOCAL",
-            RECIPE_TAG: self.job.recipe.name,
-            OBJECTIVE_TAG: str(self.objective),
-            **report.data_tags(self.prepared.reference),
-        }
 
     def _warn(self, error: MlctlError) -> None:
         self.listener.message(f"{error.message}; the run continues, and its journal keeps every model")

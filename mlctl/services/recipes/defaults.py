@@ -71,7 +71,7 @@ def _unknown_recipes(settings: Settings, known: str) -> Iterator[ConfigurationEr
 
 def _names_in_files(folder: Path) -> set[str]:
     """Return the names of the recipes in a project's files, read as text: nothing is imported."""
-    found = set()
+    recipe_names = set()
     for path, subfolders, files in os.walk(folder):
         too_deep = len(Path(path).relative_to(folder).parts) >= MAX_DEPTH
         is_venv = "pyvenv.cfg" in files
@@ -81,5 +81,7 @@ def _names_in_files(folder: Path) -> set[str]:
                 continue
             text = Path(path, file).read_text(encoding="utf-8", errors="replace")
             if "Recipe" in text:
-                found |= {name or class_name.lower() for name, class_name in NAMES_IN_FILE.findall(text)}
-    return found
+                recipe_names |= {
+                    name or class_name.lower() for name, class_name in NAMES_IN_FILE.findall(text)
+                }
+    return recipe_names

@@ -106,7 +106,9 @@ class _ShuffledAnswers:
         self.unshuffled = self._answers()
         self._all_features = range(encoded.shape[1])
         encoder = prepared.encoder
-        self._parts = dict(_encoder_parts(encoder, self.inputs)) if isinstance(encoder, TableEncoder) else None
+        self._parts = (
+            dict(_encoder_parts(encoder, self.inputs)) if isinstance(encoder, TableEncoder) else None
+        )
 
     def __call__(self, name: str, order: Array) -> Array:
         """Return the answers (n, k) with this column's rows in this order."""

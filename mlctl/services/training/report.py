@@ -78,10 +78,16 @@ def write(
             split_name=subtitle,
         )
     recorder.log_artifact(path)
-    _write_text(recorder, "report.txt", _report(data, tested))
+    log_text(recorder, "report.txt", _report(data, tested))
     lines: list[str] = []
     model.summary(line_length=88, print_fn=lambda text, **_: lines.append(text))
-    _write_text(recorder, "model_summary.txt", "\n".join(lines) + "\n")
+    log_text(recorder, "model_summary.txt", "\n".join(lines) + "\n")
+
+
+def log_text(recorder: Recorder, path: str, text: str) -> None:
+    """Write a text file and log it."""
+    recorder.artifact_path(path).write_text(text, encoding="utf-8")
+    recorder.log_artifact(path)
 
 
 def as_json(value: Any) -> str:
@@ -119,8 +125,3 @@ def _report(data: Dataset, tested: SplitAnswers) -> str:
     if not data.classes:
         return text
     return f"{text}\n{classification_report(tested.split.targets, tested.answers, data.classes)}"
-
-
-def _write_text(recorder: Recorder, path: str, text: str) -> None:
-    recorder.artifact_path(path).write_text(text, encoding="utf-8")
-    recorder.log_artifact(path)

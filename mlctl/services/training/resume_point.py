@@ -11,7 +11,6 @@ from typing import Any
 from mlctl.adapters.keras import checkpoints
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
-from mlctl.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class ResumePoint:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def fetch_resume_point(settings: Settings, store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
+def fetch_resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
     """Download a run's checkpoint to a new record in `folder`; the caller knows that no process writes the run."""
     if any(artifact.path == checkpoints.ARTIFACT_FOLDER for artifact in store.list_artifacts(run)):
         downloaded = store.download_artifact(run, checkpoints.ARTIFACT_FOLDER, folder / "files")
@@ -37,8 +36,13 @@ def fetch_resume_point(settings: Settings, store: TrackingStore, run: Run, folde
     known_points = {
         (name, step) for name in run.metrics for step, _ in store.get_metric_history(run.run_id, name)
     }
-    header = {
-        "tracking_uri": settings.tracking_uri,
+    return ResumePoint(folder=folder, header=record_header(store, run), known_points=frozenset(known_points))
+
+
+def record_header(store: TrackingStore, run: Run) -> dict[str, Any]:
+    """Return the header of a new record of a run that the store has."""
+    return {
+        "tracking_uri": store.tracking_uri,
         "experiment": run.experiment,
         "experiment_id": store.experiment_ids(run.experiment)[0],
         "run_id": run.run_id,
@@ -46,4 +50,3 @@ def fetch_resume_point(settings: Settings, store: TrackingStore, run: Run, folde
         "tags": {name: value for name, value in run.tags.items() if name.startswith("mlctl.")},
         "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
     }
-    return ResumePoint(folder=folder, header=header, known_points=frozenset(known_points))

@@ -76,11 +76,7 @@ class RunSetup:
         """Create the run; return the recorder of its record."""
         recipe = self.prepared.recipe
         all_tags = {
-            "mlflow.user": provenance.user_name(),
-            "mlflow.source.name": " ".join(["mlctl", *sys.argv[1:]]) or recipe.name,
-            "mlflow.source.type": "LOCAL",
-            RECIPE_TAG: recipe.name,
-            OBJECTIVE_TAG: str(self.objective),
+            **self._source_tags(" ".join(["mlctl", *sys.argv[1:]])),
             REQUEST_TAG: report.as_json(self.request.to_tag()),
             RECIPE_SHA256_TAG: sha256([recipe.source_file()]),
             **(tags or {}),
@@ -97,6 +93,10 @@ class RunSetup:
             listener=listener,
             offline=self.request.offline,
         )
+
+    def nested_run_tags(self, command: str) -> dict[str, Any]:
+        """Return the tags of the run of one trial, or of one model."""
+        return {**self._source_tags(command), **report.data_tags(self.prepared.reference)}
 
     def resume_run(self, point: ResumePoint, listener: ProgressListener) -> Recorder:
         """Open the record of an earlier process's run again."""
@@ -132,5 +132,13 @@ class RunSetup:
             ("requirements.txt", provenance.pinned_requirements()),
         ):
             if text:
-                recorder.artifact_path(name).write_text(text, encoding="utf-8")
-                recorder.log_artifact(name)
+                report.log_text(recorder, name, text)
+
+    def _source_tags(self, command: str) -> dict[str, str]:
+        return {
+            "mlflow.user": provenance.user_name(),
+            "mlflow.source.name": command,
+            "mlflow.source.type": "LOCAL",
+            RECIPE_TAG: self.prepared.recipe.name,
+            OBJECTIVE_TAG: str(self.objective),
+        }

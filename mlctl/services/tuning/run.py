@@ -15,7 +15,6 @@ import numpy as np
 
 from mlctl.adapters.keras import runtime, tensors
 from mlctl.adapters.keras.training_loop import Epoch
-from mlctl.adapters.plots import search_plots
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.journal import read_header
@@ -32,16 +31,14 @@ from mlctl.domain.run import Run
 from mlctl.domain.tags import (
     ENDED_TAG,
     KIND_TAG,
-    OBJECTIVE_TAG,
-    RECIPE_TAG,
     SEARCH_EPOCHS_TAG,
     SEARCH_TRIALS_TAG,
 )
 from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult
 from mlctl.errors import MlctlError
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.training import report
 from mlctl.services.training.request import TrainRequest
+from mlctl.services.training.resume_point import record_header
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
 from mlctl.services.tuning.final_training import FinalTraining
@@ -49,6 +46,7 @@ from mlctl.services.tuning.finalists import Finalists, FinalValues
 from mlctl.services.tuning.request import SEARCH, TuneJob, TuneRequest
 from mlctl.services.tuning.search_history import SearchHistory
 from mlctl.services.tuning.search_loop import SearchLimits, SearchLoop
+from mlctl.services.tuning.search_report import log_search
 from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import parse_stop_rule
 from mlctl.services.tuning.trial import train_trial
@@ -111,9 +109,8 @@ class TuneRun:
     def run(self) -> SearchResult:
         """Search and train the final model; return both."""
         self.listener.stage("encoding the data")
-        executor = (
-            self._make_executor()
-        )  # it forks: before this process starts a thread or a TensorFlow operation
+        # it forks: before this process starts a thread or a TensorFlow operation
+        executor = self._make_executor()
         with contextlib.closing(executor):
             recorder = self._open_recorder()
             with recording(recorder, lambda: "interrupted; every finished trial is kept"):
@@ -149,7 +146,7 @@ class TuneRun:
     def _open_recorder(self) -> Recorder:
         if self.resumed:
             folder = record_folder(self.settings.state_dir, self.resumed.run_id)
-            header = read_header(folder) or self._header_from_store(self.resumed)
+            header = read_header(folder) or record_header(self.store, self.resumed)
             recorder = Recorder.reopen(folder, self.store, header=header, listener=self.listener)
             recorder.set_tags({SEARCH_TRIALS_TAG: self.job.max_trials, **self.tags})
             return recorder
@@ -179,7 +176,7 @@ class TuneRun:
             experiment_id=recorder.journal.header["experiment_id"],
             parent_id=recorder.run_id,
             folder=folder,
-            tags=self._trial_tags(),
+            tags=self.setup.nested_run_tags("mlctl tune"),
             report_error=self._report_store_error,
         )
         with contextlib.closing(SearchJournal(folder)) as journal:
@@ -198,10 +195,12 @@ class TuneRun:
                     out_of_time=lambda: loop.out_of_time,
                 ).choose([state for state in results if state.state in {DONE, STOPPED}], self.prepared)
                 executor.close()
-                self._log_search(recorder, loop)
+                log_search(recorder, job, loop.history)
                 self._train_final_model(recorder, final)
-                recorder.log_metrics({"trials": len(results)}, step=0)  # when resumed, there may be more of them
-                recorder.set_tags({"mlctl.best_trial": final.trial, ENDED_TAG: loop.ended})
+                recorder.log_metrics(
+                    {"trials": len(results)}, step=0
+                )  # when resumed, there may be more of them
+                recorder.set_tags({"mlctl.best_trial": final.trial, ENDED_TAG: loop.end_reason})
                 runs.finish(PATIENCE_S)  # mlctl sync sends what is left
             except BaseException:
                 runs.finish(1.0)
@@ -216,7 +215,7 @@ class TuneRun:
             ),
             objective=job.objective,
             trials=tuple(state.result(runs.ids.get(state.trial, "")) for state in results),
-            end_reason=loop.ended,
+            end_reason=loop.end_reason,
             best_trial=final.trial,
         )
 
@@ -301,18 +300,6 @@ class TuneRun:
 
     # -- what is recorded ---------------------------------------------------------------------------------
 
-    def _header_from_store(self, run: Run) -> dict[str, Any]:
-        """Return a record's header, if the search was started on another machine or is finished."""
-        return {
-            "tracking_uri": self.settings.tracking_uri,
-            "experiment": run.experiment,
-            "experiment_id": self.store.experiment_ids(run.experiment)[0],
-            "run_id": run.run_id,
-            "run_name": run.run_name,
-            "tags": {},
-            "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
-        }
-
     def _deadline(self) -> float | None:
         if self.request.timeout_s is None:
             return None
@@ -323,36 +310,6 @@ class TuneRun:
     def _trials_before(self) -> int:
         added = [entry["trials"] for entry in self.entries if entry["kind"] == "more"]
         return int(added[-1] if added else self.entries[0]["request"]["trials"])
-
-    def _trial_tags(self) -> dict[str, Any]:
-        return {
-            "mlflow.user": provenance.user_name(),
-            "mlflow.source.name": "mlctl tune",
-            "mlflow.source.type": "LOCAL",
-            RECIPE_TAG: self.job.recipe.name,
-            OBJECTIVE_TAG: str(self.job.objective),
-            **report.data_tags(self.prepared.reference),
-        }
-
-    def _log_search(self, recorder: Recorder, loop: SearchLoop) -> None:
-        """Log the journal, the space and the plots of the search."""
-        journal = recorder.journal.folder / search_journal.NAME
-        recorder.artifact_path(search_journal.NAME).write_bytes(journal.read_bytes())
-        recorder.log_artifact(search_journal.NAME)
-        space = {dimension.name: dimension.text for dimension in self.job.dimensions}
-        recorder.artifact_path("space.json").write_text(report.as_json(space), encoding="utf-8")
-        recorder.log_artifact("space.json")
-        rows = [
-            (state.values, float(state.score))
-            for state in loop.history.states.values()
-            if state.score is not None
-        ]
-        for name, draw in (
-            ("plots/parallel_coordinates.png", search_plots.plot_parallel_coordinates),
-            ("plots/importance.png", search_plots.plot_hyperparameter_importance),
-        ):
-            draw(recorder.artifact_path(name), self.job.dimensions, rows, self.job.objective)
-            recorder.log_artifact(name)
 
     def _report_store_error(self, error: MlctlError) -> None:
         self.listener.message(f"{error.message}; the search continues, and its journal keeps every trial")

@@ -71,9 +71,9 @@ class SearchHistory:
         """Return the objective of each epoch."""
         return [epoch.metrics[self.objective.metric] for epoch in epochs]
 
-    def add(self, trial: str, values: Mapping[str, Any], told: int) -> TrialState:
-        """Add a new trial; `told` is the number of results that the oracle knew when it chose the values."""
-        self.journal.add("ask", trial=trial, values=values, told=told)
+    def add(self, trial: str, values: Mapping[str, Any], known_results: int) -> TrialState:
+        """Add a new trial; `known_results` is the number of results that the oracle knew when it chose the values."""
+        self.journal.add("ask", trial=trial, values=values, told=known_results)
         return self._add(trial, values)
 
     def start(self, state: TrialState) -> None:
@@ -108,20 +108,20 @@ class SearchHistory:
         state.losses += 1
         state.state = ""
 
-    def end(self, state: TrialState, outcome: str, why: str = "", seconds: float = 0.0) -> None:
+    def end(self, state: TrialState, outcome: str, reason: str = "", seconds: float = 0.0) -> None:
         """End a trial as done, stopped or failed; one without a finite score has failed."""
         at = now_ms()
-        state.state, state.why, state.seconds = outcome, why, seconds
+        state.state, state.reason, state.seconds = outcome, reason, seconds
         state.score = state.mean_score(self.objective) if outcome != FAILED else None
         if outcome != FAILED and state.score is None:
-            state.state, state.why = FAILED, "it ended without an epoch"
+            state.state, state.reason = FAILED, "it ended without an epoch"
         self._fail_without_number(state)
         self.journal.add(
             "end",
             trial=state.trial,
             state=state.state,
             score=state.score,
-            why=state.why,
+            why=state.reason,
             seconds=round(state.seconds, 4),
             at=at,
         )
@@ -161,7 +161,7 @@ class SearchHistory:
                 self.states[trial].losses += 1
             elif kind == "end":
                 state = self.states[trial]
-                state.state, state.why, state.seconds = entry["state"], entry["why"], entry["seconds"]
+                state.state, state.reason, state.seconds = entry["state"], entry["why"], entry["seconds"]
                 state.score = entry["score"]
                 self._fail_without_number(state)  # journals of earlier versions have NaN as a score
                 self._count_end(state)
@@ -182,7 +182,7 @@ class SearchHistory:
     def _fail_without_number(self, state: TrialState) -> None:
         """Fail a trial whose score is not finite: nothing can be compared with it."""
         if state.score is not None and not math.isfinite(state.score):
-            state.state, state.why = FAILED, f"its {self.objective.metric} is {state.score}"
+            state.state, state.reason = FAILED, f"its {self.objective.metric} is {state.score}"
             state.score = None
 
     def _unreported(self, state: TrialState, at: int) -> list[Point]:
@@ -197,7 +197,7 @@ class SearchHistory:
     def _track_end(self, state: TrialState, at: int) -> None:
         summary = state.summary(self.objective)
         tags: dict[str, Any] = {STATE_TAG: state.state, DURATION_TAG: round(state.seconds, 3)}
-        if state.why:
-            tags[ERROR_TAG if state.state == FAILED else REASON_TAG] = state.why[:500]
+        if state.reason:
+            tags[ERROR_TAG if state.state == FAILED else REASON_TAG] = state.reason[:500]
         status = "FAILED" if state.state == FAILED else "FINISHED"
         self.tracker.end(state.trial, status, summary, int(summary.get("best_epoch", 0)), tags, at)

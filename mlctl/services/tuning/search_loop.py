@@ -58,7 +58,7 @@ class SearchLoop:
         self.limits = limits
         self.stop_rule = stop_rule
         self.listener = listener
-        self.ended = ""  # why the search ended
+        self.end_reason = ""
         self._told = 0  # results that the oracle knows
         self._waiting: list[TrialState] = []
         self._exhausted = False
@@ -100,7 +100,7 @@ class SearchLoop:
         for state in self._waiting:
             if state.curves:  # it was started before, and there is no time for another attempt
                 self._end(state, STOPPED, TIME_IS_UP)
-        self.ended = self._end_reason()
+        self.end_reason = self._describe_end()
 
     @property
     def out_of_time(self) -> bool:
@@ -109,11 +109,13 @@ class SearchLoop:
 
     def no_score_error(self) -> ChildFailedError:
         """Return the error of a search that has ended without a score."""
-        failures = [state.why for state in self.history.ended if state.state == FAILED]
+        failures = [state.reason for state in self.history.ended if state.state == FAILED]
         if not failures:
-            return ChildFailedError(f"no trial gave a score ({self.ended})", "give it more time or trials")
+            return ChildFailedError(
+                f"no trial gave a score ({self.end_reason})", "give it more time or trials"
+            )
         return ChildFailedError(
-            f"no trial gave a score ({self.ended}), the last one: {failures[-1]}",
+            f"no trial gave a score ({self.end_reason}), the last one: {failures[-1]}",
             "fix the recipe or narrow the space",
         )
 
@@ -169,13 +171,13 @@ class SearchLoop:
             self._end(state, FAILED, event.error)
         else:
             assert isinstance(event, TrialEnded)
-            self._end(state, STOPPED if state.stopping else DONE, state.stopping, event.seconds)
+            self._end(state, STOPPED if state.stop_reason else DONE, state.stop_reason, event.seconds)
         return False
 
     def _handle_epoch(self, executor: Executor, state: TrialState, event: EpochEnded) -> None:
         at = self.history.add_epoch(state, event)
         if self.out_of_time:
-            state.stopping = TIME_IS_UP
+            state.stop_reason = TIME_IS_UP
         elif self.stop_rule:
             others = {
                 f"{other.trial}/{execution}": self.history.curve(epochs)
@@ -184,8 +186,8 @@ class SearchLoop:
                 for execution, epochs in other.curves.items()
             }
             curve = self.history.curve(state.curves[event.execution])
-            state.stopping = self.stop_rule.reason_to_stop(curve, others)
-        executor.answer(state.trial, not state.stopping)
+            state.stop_reason = self.stop_rule.reason_to_stop(curve, others)
+        executor.answer(state.trial, not state.stop_reason)
         self.history.track_epochs(state, at)
 
     def _handle_loss(self, state: TrialState, event: WorkerLost) -> None:
@@ -196,13 +198,13 @@ class SearchLoop:
         self.listener.message(f"trial {state.trial}: {event.reason}; mlctl starts it again")
         self._waiting.insert(0, state)
 
-    def _end(self, state: TrialState, outcome: str, why: str = "", seconds: float = 0.0) -> None:
-        self.history.end(state, outcome, why, seconds)
+    def _end(self, state: TrialState, outcome: str, reason: str = "", seconds: float = 0.0) -> None:
+        self.history.end(state, outcome, reason, seconds)
         self.listener.trial_ended(state.result(""), self.history.best is state)
         failures = self.history.consecutive_failures
         if failures >= self.limits.max_failures:
             raise ChildFailedError(
-                f"{failures} trials in a row failed, the last one: {state.why}",
+                f"{failures} trials in a row failed, the last one: {state.reason}",
                 "fix the recipe or narrow the space; raise --max-failures to allow more failed trials",
             )
 
@@ -225,7 +227,7 @@ class SearchLoop:
             running, finished=len(ended), stopped=stopped, best=best.score if best else None
         )
 
-    def _end_reason(self) -> str:
+    def _describe_end(self) -> str:
         done = len(self.history.ended)
         if self.out_of_time and (self._waiting or done < self.limits.trials):
             return f"{done} trials, then {TIME_IS_UP}"

@@ -26,9 +26,9 @@ class TrialState:
         attempt: counts the times that it was started.
         losses: counts the times that its process or node died.
         state: "" before it runs, then running, done, stopped or failed.
-        why: why it was stopped or failed.
+        reason: why it was stopped or failed.
         reported: number of epochs whose means were sent to the trial's run.
-        stopping: why it should stop, once that is decided.
+        stop_reason: why it should stop, once that is decided.
         curves: the epochs of each execution of the last attempt; executions are counted from 1.
 
     """
@@ -40,11 +40,11 @@ class TrialState:
     attempt: int = 0
     losses: int = 0
     state: str = ""
-    why: str = ""
+    reason: str = ""
     score: float | None = None
     seconds: float = 0.0
     reported: int = 0
-    stopping: str = ""
+    stop_reason: str = ""
     curves: dict[int, list[Epoch]] = field(default_factory=dict)
 
     @property
@@ -54,7 +54,7 @@ class TrialState:
 
     def begin(self, attempt: int) -> None:
         """Start an attempt; forget what an earlier one reached."""
-        self.attempt, self.state, self.stopping = attempt, RUNNING, ""
+        self.attempt, self.state, self.stop_reason = attempt, RUNNING, ""
         self.curves = {}
 
     def add(self, execution: int, epoch: Epoch) -> None:
@@ -113,7 +113,7 @@ class TrialState:
             score=self.score,
             epochs=max((curve[-1].number for curve in self.curves.values()), default=0),
             duration_s=round(self.seconds, 3),
-            reason=self.why,
+            reason=self.reason,
         )
 
 

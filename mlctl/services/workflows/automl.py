@@ -161,4 +161,4 @@ def _run(
         journal_entries=journal_entries,
     )
     result = automl_run.run()
-    return replace(result, run=register_result(settings, store, result.run, request.register, listener))
+    return replace(result, run=register_result(store, result.run, request.register, listener))

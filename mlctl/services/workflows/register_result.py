@@ -9,12 +9,9 @@ from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError
 from mlctl.services.registry.register import register_in_store
-from mlctl.settings import Settings
 
 
-def register_result(
-    settings: Settings, store: TrackingStore, run: Run, name: str | None, listener: ProgressListener
-) -> Run:
+def register_result(store: TrackingStore, run: Run, name: str | None, listener: ProgressListener) -> Run:
     """Register a finished run's model under `name`, if there is one; return the run with its version.
 
     If it cannot be registered, the error says that the run is kept and how to register its model later.

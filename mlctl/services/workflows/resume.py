@@ -65,7 +65,7 @@ def resume(
     if run.status == "FINISHED":
         listener.message(f"run {run.run_id[:8]} is finished")
         return run
-    point = _resume_point(settings, store, run, folder)
+    point = _resume_point(store, run, folder)
     request = request_of(run)
     added = {"epochs": epochs} if epochs else {}
     _, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)
@@ -127,7 +127,7 @@ def _find(settings: Settings, store: TrackingStore, selector: str) -> tuple[Run,
     return run, local_runs.record_folder(settings.state_dir, run.run_id)
 
 
-def _resume_point(settings: Settings, store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
+def _resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
     """Return where the run's record on this machine ends, or what the store has if there is no record.
 
     Raises RefusedError if another process or another machine is still writing the run.
@@ -140,7 +140,7 @@ def _resume_point(settings: Settings, store: TrackingStore, run: Run, folder: Pa
             f"run {run.run_id[:8]} is alive on another machine",
             "wait: it counts as LOST a minute after its last heartbeat",
         )
-    return fetch_resume_point(settings, store, run, folder)
+    return fetch_resume_point(store, run, folder)
 
 
 def _check_schedule(run: Run, values: Mapping[str, Any]) -> None:

@@ -47,4 +47,4 @@ def run_training(
         settings=settings, store=store, request=request, prepared=prepared, objective=prepared.objective
     )
     run = Training(setup, listener, resume_point).run()
-    return register_result(settings, store, run, request.register, listener)
+    return register_result(store, run, request.register, listener)

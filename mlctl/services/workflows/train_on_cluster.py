@@ -142,7 +142,7 @@ def _resume_point(settings: Settings, store: TrackingStore, task_id: str) -> Res
         return None
     folder = local_runs.record_folder(settings.state_dir, run.run_id)
     if not read_header(folder):
-        return fetch_resume_point(settings, store, run, folder)
+        return fetch_resume_point(store, run, folder)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:

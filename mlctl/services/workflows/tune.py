@@ -136,7 +136,7 @@ def _run(
 
     store = store or open_store(settings.tracking_uri)
     result = TuneRun(settings, store, job, prepared=prepared, listener=listener, **resumed).run()
-    return replace(result, run=register_result(settings, store, result.run, job.request.register, listener))
+    return replace(result, run=register_result(store, result.run, job.request.register, listener))
 
 
 def _read_journal(run: Run, folder: Path) -> list[Mapping[str, Any]]:

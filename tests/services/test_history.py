@@ -1,0 +1,161 @@
+"""The state that follows from a model's history records; no store is needed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlctl.domain.registry import GateCheck
+from mlctl.domain.tags import VOID_PREFIX
+from mlctl.services.models import history
+from mlctl.services.models.history import MoveRecord, read_records, record_to_tags
+
+pytestmark = pytest.mark.unit
+
+
+def replay(*moves: str) -> history.HistoryState:
+    """Replay moves such as "1 Production" and "rollback 2 Production"."""
+    records = []
+    for number, move in enumerate(moves):
+        *action, version, stage = move.split()
+        records.append(
+            record(
+                stage,
+                version,
+                at=f"2026-11-01T12:00:{number:02}+00:00",
+                action=action[0] if action else "promote",
+                key=f"key{number}",
+            )
+        )
+    return history.replay(records)
+
+
+def record(stage: str, version: str, **fields: Any) -> MoveRecord:
+    common = {"at": "2026-11-01T12:00+00:00", "by": "ann", "action": "promote"}
+    return MoveRecord(stage=stage, version=version, **{**common, **fields})
+
+
+def replaced(state: history.HistoryState) -> list[str | None]:
+    return [entry.replaced for entry in state.entries]
+
+
+def test_each_move_replaces_the_holder() -> None:
+    state = replay("1 Production", "2 Production", "2 Production", "3 Production")
+    assert replaced(state) == [None, "1", "2", "2"]
+    assert list(state.changed.values()) == [True, True, False, True]
+    assert state.holders == {"Production": "3"}
+    assert state.classic == {"1": "Archived", "2": "Archived", "3": "Production"}
+
+
+def test_repeated_rollbacks_go_further_back() -> None:
+    state = replay(
+        "1 Production", "2 Production", "3 Production", "rollback 2 Production", "rollback 1 Production"
+    )
+    assert replaced(state) == [None, "1", "2", "3", "2"]
+    assert state.stacks["Production"] == ("1",)
+
+
+def test_a_promotion_after_a_rollback() -> None:
+    state = replay("1 Production", "2 Production", "rollback 1 Production", "3 Production")
+    assert state.stacks["Production"] == ("1", "3")
+
+
+def test_staging_and_production_exclude_each_other() -> None:
+    state = replay("1 Staging", "1 Production")
+    assert state.holders == {"Staging": None, "Production": "1"}
+    assert state.entries[1].released == ("Staging",)
+
+
+@pytest.mark.parametrize("stage", ["None", "Archived"])
+def test_none_and_archived_release_the_held_stages(stage: str) -> None:
+    state = replay("1 Production", "1 Canary", f"1 {stage}", "2 Production")
+    assert state.entries[2].released == ("Production", "Canary")
+    assert replaced(state) == [None, None, None, None]
+    assert state.holders == {"Production": "2", "Canary": None}
+    assert state.classic["1"] == stage
+
+
+def test_an_own_stage_archives_nothing() -> None:
+    state = replay("1 Production", "1 Canary", "2 Canary")
+    assert state.holders == {"Production": "1", "Canary": "2"}
+    assert state.classic == {"1": "Production"}
+
+
+def test_the_first_record_replaces_what_other_tools_had_set() -> None:
+    state = history.replay([record("Production", "2", initial_holders={"Production": "1"}, key="k")])
+    assert replaced(state) == ["1"]
+    assert state.stacks["Production"] == ("1", "2")
+    assert state.classic["1"] == "Archived"
+
+
+def test_a_long_record_is_split_and_read_back() -> None:
+    written = record(
+        "Production",
+        "1",
+        reason="ü" * 9000,
+        checks=(GateCheck(check="require f1", wanted=">= 0.9", found=0.91, holds=True),),
+        run_id="r",
+        initial_holders={"Staging": "2"},
+    )
+    tags = record_to_tags(history.next_key({}), written)
+    assert len(tags) > 2
+    assert all(len(value) < 5000 for _, value in tags)
+    (read,) = read_records(dict(tags))
+    assert read == replace(written, key=read.key)
+
+
+def test_the_stored_form_does_not_change() -> None:
+    """Models that an earlier version promoted must keep their history, and it must read ours."""
+    key = "mlctl.log.0000000001.0123456789ab"
+    text = (
+        '1:{"at":"2026-11-01T12:00+00:00","by":"ann","action":"promote","stage":"Production","version":"2",'
+        '"reason":"better","came_from":"Staging","found":{"Production":"1"},"run_id":"r","data_sha256":"d",'
+        '"checks":[{"check":"require f1","wanted":">= 0.9","found":0.91,"holds":true}]}'
+    )
+    (read,) = read_records({key: text})
+    assert (read.previous_stage, read.initial_holders) == ("Staging", {"Production": "1"})
+    assert record_to_tags(key, read) == [(key, text)]
+
+
+def test_an_incomplete_record_is_ignored() -> None:
+    tags = record_to_tags(history.next_key({}), record("Production", "1", reason="x" * 9000))
+    for killed_after in range(len(tags)):
+        assert read_records(dict(tags[:killed_after])) == ()
+
+
+def test_keys_are_unique_and_follow_the_existing_ones() -> None:
+    tags = {history.next_key({}): "", history.next_key({}): ""}
+    assert len(tags) == 2
+    assert history.next_key(tags) > max(tags)
+
+
+def test_void_records_and_foreign_tags_are_ignored() -> None:
+    key = history.next_key({})
+    tags = dict(record_to_tags(key, record("Production", "1")))
+    assert len(read_records(tags)) == 1
+    assert read_records({**tags, VOID_PREFIX + key: "why"}) == ()
+    assert read_records({key: "1:nonsense", "mlctl.log.x": "1:{}", "team": "vision"}) == ()
+
+
+def test_random_moves_form_an_unbroken_chain() -> None:
+    chance = random.Random(0)
+    for _ in range(200):
+        stages = ("Production", "Staging", "Canary", "Archived", "None")
+        moves = [
+            f"{chance.choice(('promote', 'rollback'))} {chance.randint(1, 4)} {chance.choice(stages)}"
+            for _ in range(20)
+        ]
+        state = replay(*moves)
+        holders: dict[str, str | None] = {}
+        for entry in state.entries:
+            if entry.stage not in ("Archived", "None"):
+                assert entry.replaced == holders.get(entry.stage)
+                holders[entry.stage] = entry.version
+            for stage in entry.released:
+                holders[stage] = None
+        assert holders == dict(state.holders)
+        for stage, holder in holders.items():
+            assert not holder or state.stacks[stage][-1] == holder

@@ -25,4 +25,6 @@ def init(session: Session, folder: FolderArgument = Path()) -> None:
     """
     from mlctl.services.project.init import create_project
 
-    session.show(create_project(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local")
+    session.show(
+        create_project(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local"
+    )

@@ -1,7 +1,7 @@
-"""What a checkpoint costs the training that it interrupts: `python tests/benchmarks/checkpoints.py mnist-mlp imdb`.
+"""Measure what a checkpoint costs the training: `python tests/benchmarks/checkpoints.py mnist-mlp imdb`.
 
-Printed for each recipe: the CPU and wall time of an epoch, and, of a checkpoint after it, what the training
-waits for (the copy), and what a thread of its own then spends (digest, writing, fsync).
+For each recipe, this prints the CPU and wall time of an epoch, the time that the training waits for a checkpoint
+(the copy), and the time that the background thread then spends (digest, write, fsync).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mlctl.adapters.keras import runtime
 
+Times = tuple[float, float]  # wall and CPU seconds
 
-def measured(recipe_name: str, epochs: int) -> None:
+
+def run_benchmark(recipe_name: str, epochs: int) -> None:
     from mlctl.adapters.keras import checkpoints
     from mlctl.adapters.keras.fit import make_training_loop
     from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
@@ -42,54 +43,59 @@ def measured(recipe_name: str, epochs: int) -> None:
         seed=0,
         listener=NullProgress(),
     )
-    progress, copies, writes, spans = TrainingProgress(prepared.objective), [], [], []
-    folder = Path(tempfile.mkdtemp(dir="."))
-    writer = checkpoints.CheckpointWriter(folder, lambda files: None, 1e9)
-    started = [_now()]
+    progress = TrainingProgress(prepared.objective)
+    epoch_times: list[Times] = []
+    copy_times: list[Times] = []
+    write_times: list[Times] = []
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name)
+        writer = checkpoints.CheckpointWriter(folder, lambda files: None, 1e9)
+        epoch_start = _now()
 
-    def on_epoch_end(epoch: Epoch) -> None:
-        spans.append(_since(started[0]))
-        start = _now()
-        state = progress.make_checkpoint(model)
-        copies.append(_since(start))
-        start = _now()
-        writer._save(state)
-        writes.append(_since(start))
-        started[0] = _now()
+        def on_epoch_end(_: Epoch) -> None:
+            nonlocal epoch_start
+            epoch_times.append(_since(epoch_start))
+            start = _now()
+            checkpoint = progress.make_checkpoint(model)
+            copy_times.append(_since(start))
+            start = _now()
+            writer._save(checkpoint)
+            write_times.append(_since(start))
+            epoch_start = _now()
 
-    loop.run(progress, epochs=epochs, patience=None, on_epoch_end=on_epoch_end)
-    writer.close()
-    size = sum(path.stat().st_size for path in folder.glob("*")) / 1e6
-    for path in folder.glob("*"):
-        path.unlink()
-    folder.rmdir()
-    epoch, copy, write = _middle(spans[1:]), _middle(copies[1:]), _middle(writes[1:])
+        loop.run(progress, epochs=epochs, patience=None, on_epoch_end=on_epoch_end)
+        writer.close()
+        megabytes = sum(path.stat().st_size for path in folder.glob("*")) / 1e6
+    (epoch_wall, epoch_cpu), (copy_wall, copy_cpu), (write_wall, write_cpu) = (
+        _typical(times[1:]) for times in (epoch_times, copy_times, write_times)
+    )
     print(
-        f"{recipe_name}: epoch {epoch[0]:.2f} s ({epoch[1]:.2f} CPU s), {size:.1f} MB on disk; "
-        f"copy {copy[0] * 1e3:.1f} ms ({100 * copy[1] / epoch[1]:.2f} % of the epoch's CPU), "
-        f"write {write[0] * 1e3:.1f} ms in the background ({100 * write[1] / epoch[1]:.2f} %)",
+        f"{recipe_name}: epoch {epoch_wall:.2f} s ({epoch_cpu:.2f} CPU s), {megabytes:.1f} MB on disk; "
+        f"copy {copy_wall * 1e3:.1f} ms ({100 * copy_cpu / epoch_cpu:.2f} % of the epoch's CPU), "
+        f"write {write_wall * 1e3:.1f} ms in the background ({100 * write_cpu / epoch_cpu:.2f} %)",
         flush=True,
     )
 
 
-def _now() -> tuple[float, float]:
+def _now() -> Times:
     return time.perf_counter(), sum(os.times()[:2])
 
 
-def _since(then: tuple[float, float]) -> tuple[float, float]:
+def _since(start: Times) -> Times:
     now = _now()
-    return now[0] - then[0], now[1] - then[1]
+    return now[0] - start[0], now[1] - start[1]
 
 
-def _middle(found: Sequence[Any]) -> tuple[float, float]:
-    return statistics.median(one[0] for one in found), statistics.mean(one[1] for one in found)
+def _typical(times: Sequence[Times]) -> Times:
+    """Return the median of the wall seconds and the mean of the CPU seconds, whose clock is coarse."""
+    return statistics.median(wall for wall, _ in times), statistics.mean(cpu for _, cpu in times)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--epochs", type=int, default=6)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     runtime.import_keras()
-    for name in asked.recipes:
-        measured(name, asked.epochs)
+    for recipe in options.recipes:
+        run_benchmark(recipe, options.epochs)

@@ -1,10 +1,10 @@
-"""What promoting costs beside importing MLflow's client, in CPU seconds and in wall seconds.
+"""Compare the cost of a promotion with that of importing MLflow's client, in CPU and wall seconds.
 
     python -m tests.benchmarks.registry [--rounds 5]
 
-Compared are whole processes, turn by turn: `python -c "from mlflow import MlflowClient"`, the same with the calls
-that a promotion cannot do without, `mlctl promote`, and `mlctl models list`. `own_s` is the promotion alone,
-in a process that has its store open.
+Whole processes are compared, in turns: `python -c "from mlflow import MlflowClient"`, the same with the calls
+that every promotion needs, `mlctl promote`, and `mlctl models list`. The `own_*` values are the promotion alone, in a
+process that has opened its store.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ client.get_registered_model("M")
 client.search_model_versions("name='M'")
 """
 OWN = """
-import sys, time
+import time
 from mlctl.settings import load
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.services.registry import promote
 settings = load()
 TrackingStore(settings.tracking_uri).client.search_registered_models()
 for version in ("1", "2", "1", "2", "1"):
-    began = time.monotonic(), time.process_time()
+    started = time.monotonic(), time.process_time()
     promote.promote(settings, "M", version, "Production", promote.PromotionRequest())
-    print(time.monotonic() - began[0], time.process_time() - began[1])
+    print(time.monotonic() - started[0], time.process_time() - started[1])
 """
-MAKE = """
+SETUP = """
 import sys
 from mlflow import MlflowClient
 client = MlflowClient(sys.argv[1])
@@ -58,8 +58,8 @@ for _ in range(2):
 """
 
 
-def cost(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Return (wall, CPU) seconds of one process with its children."""
+def measure(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Return the wall and CPU seconds of a process and its children."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, env=environment, check=True, capture_output=True)
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,15 +68,15 @@ def cost(command: list[str], environment: dict[str, str]) -> tuple[float, float]
 
 def main() -> None:
     """Print medians and ratios as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{Path(folder) / 'mlflow.db'}"
         environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "XDG_CONFIG_HOME": folder}
-        subprocess.run([sys.executable, "-c", MAKE, uri], env=environment, check=True, capture_output=True)
-        taken: dict[str, list[tuple[float, float]]] = {}
-        for number in range(rounds + 1):  # the first warms the disk
+        subprocess.run([sys.executable, "-c", SETUP, uri], env=environment, check=True, capture_output=True)
+        results: dict[str, list[tuple[float, float]]] = {}
+        for number in range(rounds + 1):  # the first round fills the disk cache and is not counted
             version = str(number % 2 + 1)
             commands = {
                 "import": [sys.executable, "-c", IMPORT],
@@ -85,30 +85,27 @@ def main() -> None:
                 "models_list": [sys.executable, "-m", "mlctl", "models", "list"],
             }
             for name, command in commands.items():
-                found = cost(command, environment)
+                result = measure(command, environment)
                 if number:
-                    taken.setdefault(name, []).append(found)
+                    results.setdefault(name, []).append(result)
         own = subprocess.run(
             [sys.executable, "-c", OWN], env=environment, check=True, capture_output=True, text=True
         )
-    wall = {name: statistics.median(one[0] for one in values) for name, values in taken.items()}
-    cpu = {name: statistics.median(one[1] for one in values) for name, values in taken.items()}
-    alone = [tuple(map(float, line.split())) for line in own.stdout.splitlines()]
-    print(
-        json.dumps(
-            {
-                "cpu_s": {name: round(value, 2) for name, value in cpu.items()},
-                "wall_s": {name: round(value, 2) for name, value in wall.items()},
-                "promote_to_import_and_calls": round(cpu["promote"] / cpu["import_and_calls"], 2),
-                "models_list_to_import_and_calls": round(cpu["models_list"] / cpu["import_and_calls"], 2),
-                "own_first_s": round(alone[0][0], 3),
-                "own_later_s": round(statistics.median(one[0] for one in alone[1:]), 3),
-                "own_first_cpu_s": round(alone[0][1], 3),
-                "own_later_cpu_s": round(statistics.median(one[1] for one in alone[1:]), 3),
-            },
-            indent=2,
-        )
-    )
+    wall = {name: statistics.median(wall for wall, _ in pairs) for name, pairs in results.items()}
+    cpu = {name: statistics.median(cpu for _, cpu in pairs) for name, pairs in results.items()}
+    (first_wall, first_cpu), *later = (map(float, line.split()) for line in own.stdout.splitlines())
+    later_wall, later_cpu = (statistics.median(values) for values in zip(*later, strict=True))
+    summary = {
+        "cpu_s": {name: round(value, 2) for name, value in cpu.items()},
+        "wall_s": {name: round(value, 2) for name, value in wall.items()},
+        "promote_to_import_and_calls": round(cpu["promote"] / cpu["import_and_calls"], 2),
+        "models_list_to_import_and_calls": round(cpu["models_list"] / cpu["import_and_calls"], 2),
+        "own_first_s": round(first_wall, 3),
+        "own_later_s": round(later_wall, 3),
+        "own_first_cpu_s": round(first_cpu, 3),
+        "own_later_cpu_s": round(later_cpu, 3),
+    }
+    print(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_a_record_of_the_servers_database_is_sent_through_the_server(
             state_dir=mlctl.state,
             listener=NullProgress(),
         )
-    assert caught.value.hint == f"Run: export MLFLOW_TRACKING_URI={server['url']}"
+    assert caught.value.hint == f"run: export MLFLOW_TRACKING_URI={server['url']}"
     assert client.search_runs([experiment]) == []
 
     run_id = client.create_run(experiment).info.run_id
@@ -52,7 +52,7 @@ def test_a_record_of_the_servers_database_is_sent_through_the_server(
             run_id=journal_run_id,
             run_name=name,
             tags={},
-            start=1,
+            began=1,
         )
         (journal.files / "note.txt").write_text("kept")
         journal.add({"kind": "artifact", "path": "note.txt"})
@@ -84,7 +84,7 @@ def test_an_error_names_the_server_of_this_database(mlctl: CommandLine) -> None:
                 uri, experiment="digits", artifact_location="mlflow-artifacts:/1", state_dir=mlctl.state
             )
     assert "secret" not in caught.value.message
-    assert caught.value.hint == "Run: export MLFLOW_TRACKING_URI=http://127.0.0.1:9"
+    assert caught.value.hint == "run: export MLFLOW_TRACKING_URI=http://127.0.0.1:9"
     require_artifact_access(
         "http://127.0.0.1:9",
         experiment="digits",

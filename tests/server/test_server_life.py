@@ -206,7 +206,7 @@ def test_a_crash_loses_no_acknowledged_value(
     pid, url = int(str(supervised_server["pid"])), str(supervised_server["url"])
     environment = {**mlctl.full_environment(), "MLFLOW_TRACKING_URI": url}
     clients = subprocess.Popen(
-        [sys.executable, LOGGING_CLIENT, "8", "12"], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, LOGGING_CLIENT, "8", "120"], env=environment, stdout=subprocess.PIPE, text=True
     )
     assert clients.stdout
     assert clients.stdout.readline() == "logging\n"
@@ -219,6 +219,8 @@ def test_a_crash_loses_no_acknowledged_value(
     launcher.kill()
     eventually(lambda: not any(map(is_running, workers)), 2)
     eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
+    time.sleep(2)  # the clients log some more values to the restarted server
+    clients.terminate()
     acknowledged = json.loads(clients.communicate(timeout=120)[0].splitlines()[-1])
 
     from mlflow import MlflowClient

@@ -224,7 +224,7 @@ def test_a_key_is_read_from_its_file(
 ) -> None:
     from mlctl.services.serving import keys
 
-    key = keys.new(tmp_path / "keys", "me")
+    key = keys.create_key(tmp_path / "keys", "me")
     (tmp_path / "my.key").write_text(key.secret + "\n")
     served = serve(models["pictures"], key_file=str(tmp_path / "keys"))
     np.save(tmp_path / "two.npy", np.zeros((2, 8, 8), np.uint8))

@@ -1,4 +1,4 @@
-"""The floor: ASGI and ONNX Runtime, without a single check."""
+"""The lower limit: ASGI and ONNX Runtime without any validation."""
 
 import os
 

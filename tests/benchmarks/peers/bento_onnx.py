@@ -8,7 +8,7 @@ import onnxruntime
 
 
 @bentoml.service(workers=1)
-class ImageFiles:
+class Mnist:
     def __init__(self) -> None:
         self.session = onnxruntime.InferenceSession(os.environ["BENCH_ONNX"])
         self.name = self.session.get_inputs()[0].name

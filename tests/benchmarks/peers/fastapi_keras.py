@@ -11,11 +11,11 @@ model = keras.models.load_model(os.environ["BENCH_KERAS"])
 app = FastAPI()
 
 
-class ImageFiles(BaseModel):
+class Images(BaseModel):
     inputs: list[list[list[int]]]
 
 
 @app.post("/invocations")
-def predict(pictures: ImageFiles) -> dict:
-    x = np.array(pictures.inputs, dtype="float32")[..., np.newaxis] / 255
+def predict(images: Images) -> dict:
+    x = np.array(images.inputs, dtype="float32")[..., np.newaxis] / 255
     return {"predictions": model.predict(x, verbose=0).tolist()}

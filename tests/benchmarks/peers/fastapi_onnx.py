@@ -12,11 +12,11 @@ name = session.get_inputs()[0].name
 app = FastAPI()
 
 
-class ImageFiles(BaseModel):
+class Images(BaseModel):
     inputs: list[list[list[int]]]
 
 
 @app.post("/invocations")
-def predict(pictures: ImageFiles) -> dict:
-    x = np.array(pictures.inputs, dtype="float32")[..., np.newaxis] / 255
+def predict(images: Images) -> dict:
+    x = np.array(images.inputs, dtype="float32")[..., np.newaxis] / 255
     return {"predictions": session.run(None, {name: x})[0].tolist()}

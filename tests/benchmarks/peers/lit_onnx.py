@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 
-class ImageFiles(litserve.LitAPI):
+class Mnist(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.session = onnxruntime.InferenceSession(os.environ["BENCH_ONNX"])
         self.name = self.session.get_inputs()[0].name
@@ -19,5 +19,5 @@ class ImageFiles(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(ImageFiles(api_path="/invocations"), accelerator="cpu")
+    server = litserve.LitServer(Mnist(api_path="/invocations"), accelerator="cpu")
     server.run(port=int(sys.argv[1]), host="127.0.0.1", generate_client_file=False, log_level="error")

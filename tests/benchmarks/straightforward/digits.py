@@ -1,7 +1,7 @@
-"""The least that digits can cost: the same imports, the same model, saved, and no tracking at all."""
+"""The minimal cost of digits: the same imports and the same model, saved, without tracking."""
 
 import keras
-import matplotlib.figure  # noqa: F401 - imported for its cost: mlctl draws with it
+import matplotlib.figure  # noqa: F401 - imported for its cost: mlctl draws plots with it
 import mlflow  # noqa: F401 - imported for its cost: mlctl tracks with it
 import onnxruntime  # noqa: F401 - imported for its cost: mlctl checks the export with it
 import tensorflow as tf  # noqa: F401 - imported for its cost

@@ -1,4 +1,4 @@
-"""California housing as a plain user writes it: the recipe's features in pandas, `fit`, autologging."""
+"""California housing as a plain user writes it: the features of the recipe in pandas, `fit`, autologging."""
 
 import os
 

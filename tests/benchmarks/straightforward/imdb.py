@@ -1,4 +1,4 @@
-"""IMDB as a plain user writes it: a dense multi-hot matrix, `fit`, MLflow autologging, scores at the end."""
+"""IMDB as a plain user writes it: a dense multi-hot matrix, `fit`, MLflow autologging, then the scores."""
 
 import os
 

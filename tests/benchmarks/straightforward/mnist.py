@@ -1,4 +1,4 @@
-"""MNIST's CNN as a plain user writes it: `fit` on arrays, MLflow autologging, the test at the end."""
+"""A CNN on MNIST as a plain user writes it: `fit` on arrays, MLflow autologging, then the test."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-"""How the programs here time their data and training alone: from the load to the last epoch's end.
+"""A stopwatch for data and training, from the start of loading to the end of the last epoch.
 
-Model logging, which MLflow's autologging does inside `fit` after the last epoch, is not in it.
+It excludes model logging, which MLflow's autologging does inside `fit` after the last epoch.
 """
 
 import json
@@ -11,7 +11,7 @@ import keras
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Start it after the imports and hand it to `fit`; it writes to the file that BENCHMARK_TIMES names."""
+    """Create it after the imports and pass it to `fit`. It writes to the file that BENCHMARK_TIMES names."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""KerasTuner's chief and two workers, as its guide to distributed tuning starts them: prints the best score."""
+"""Start KerasTuner's chief and two workers, as in its guide to distributed tuning; print the best score."""
 
 import json
 import os
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 program = [sys.executable, str(Path(__file__).with_name("tuning_kerastuner.py")), *sys.argv[1:]]
-where = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": sys.argv[3]}
+oracle = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": sys.argv[3]}
 processes = [
-    subprocess.Popen(program, env={**os.environ, **where, "KERASTUNER_TUNER_ID": name})
+    subprocess.Popen(program, env={**os.environ, **oracle, "KERASTUNER_TUNER_ID": name})
     for name in ("chief", "tuner0", "tuner1")
 ]
 for process in processes:

@@ -1,4 +1,4 @@
-"""The search of tests/benchmarks/tuning.py as KerasTuner's own guide writes it: prints the best score."""
+"""The search of tests/benchmarks/tuning.py as in KerasTuner's guide; prints the best score."""
 
 import os
 import sys

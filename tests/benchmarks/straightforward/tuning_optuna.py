@@ -1,4 +1,4 @@
-"""The search of tests/benchmarks/tuning.py as Optuna's Keras example writes it: prints the best score."""
+"""The search of tests/benchmarks/tuning.py as in Optuna's Keras example; prints the best score."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The search of tests/benchmarks/tuning.py as Ray Tune's guide writes it, two trials at once: prints the best score."""
+"""The search of tests/benchmarks/tuning.py as in Ray Tune's guide, with two trials in parallel; prints the best score."""
 
 import sys
 import time
@@ -47,7 +47,7 @@ space = {
     "learning_rate": tune.loguniform(1e-4, 1e-2),
     "optimizer": tune.choice(["rmsprop", "adam"]),
 }
-asked = tune.TuneConfig(
+tune_config = tune.TuneConfig(
     metric="accuracy",
     mode="max",
     num_samples=8,
@@ -57,7 +57,7 @@ asked = tune.TuneConfig(
 tuner = tune.Tuner(
     tune.with_resources(train, {"cpu": 1}),
     param_space=space,
-    tune_config=asked,
+    tune_config=tune_config,
     run_config=tune.RunConfig(storage_path=FOLDER, verbose=0),
 )
 print("best", tuner.fit().get_best_result().metrics["accuracy"])

@@ -1,4 +1,4 @@
-"""Make README's terminal pictures: run each command for real, and export what it shows as SVG.
+"""Make the terminal pictures of README: run each command and save its output as SVG.
 
 python docs/make_pictures.py
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-HERE = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).parent / "pictures"
 WIDTH = 100
-SCENES = {
+COMMANDS = {
     "train": ["mlctl train digits --epochs 12 --run-name first"],
     "look": [
         "mlctl train digits --epochs 6 --run-name short",
@@ -35,33 +35,33 @@ SCENES = {
     ],
     "tune": ["mlctl tune digits --trials 6 --epochs 5 -P 2 --stop median:delay=1 --run-name searched"],
 }
-SHOWN = {
-    "train": 1,
-    "look": 2,
-    "promote": 2,
-    "tune": 1,
-}  # how many of a scene's last commands the picture shows
+SHOWN_COMMANDS = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # only the last ones are in the picture
 
 
 def main() -> None:
-    """Run every scene in one fresh folder, and write its picture."""
-    HERE.mkdir(exist_ok=True)
+    """Run all commands in one empty folder, and write the pictures."""
+    PICTURES.mkdir(exist_ok=True)
     environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
     with tempfile.TemporaryDirectory() as folder:
         environment["MLCTL_STATE_DIR"] = folder + "/state"
-        for name, commands in SCENES.items():
+        for name, commands in COMMANDS.items():
             screen = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
             for number, command in enumerate(commands):
                 done = subprocess.run(
                     [sys.executable, "-m", *shlex.split(command)],
-                    cwd=folder, env=environment, text=True, check=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                )  # fmt: skip
-                if number >= len(commands) - SHOWN[name]:
+                    cwd=folder,
+                    env=environment,
+                    text=True,
+                    check=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                if number >= len(commands) - SHOWN_COMMANDS[name]:
                     screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
                     screen.print(Text.from_ansi(done.stdout))
-            (HERE / f"{name}.svg").write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
-            print(f"wrote {HERE / name}.svg")
+            picture = PICTURES / f"{name}.svg"
+            picture.write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
+            print(f"wrote {picture}")
 
 
 if __name__ == "__main__":

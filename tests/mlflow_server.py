@@ -1,4 +1,4 @@
-"""A real `mlflow server` that tests can stop, pause, kill and restart, and a proxy that spoils its answers."""
+"""A real `mlflow server` that tests can stop, pause, kill and restart, and a proxy that can break its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,14 +39,20 @@ class MlflowServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-             "--backend-store-uri", self.backend, "--artifacts-destination", str(self.folder / "artifacts")],
-            cwd=self.folder, env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        eventually(self._answers, 180, 0.2)
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"),
+                *("--backend-store-uri", self.backend),
+                *("--artifacts-destination", str(self.folder / "artifacts")),
+            ],
+            cwd=self.folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        eventually(self._is_healthy, 180, 0.2)
 
-    def _answers(self) -> bool:
+    def _is_healthy(self) -> bool:
         assert self.process
         assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
         try:
@@ -61,7 +67,7 @@ class MlflowServer:
             os.killpg(self.process.pid, number)
 
     def end(self, number: int = signal.SIGKILL) -> None:
-        """Kill the server as a crash would, or end it with SIGTERM, and wait."""
+        """Kill the server as in a crash, or stop it with SIGTERM, and wait for its end."""
         if self.process:
             self.send(number)
             self.send(signal.SIGCONT)
@@ -71,16 +77,21 @@ class MlflowServer:
 
 
 class Proxy:
-    """Forwards requests to a server, or spoils them.
+    """Forwards requests to a server, and can break some of them.
 
-    `spoil(number, path)` decides: "" forwards the request, "500" answers so without the server, "lost" lets the server
-    do the request and drops its answer.
+    `choose_fault(number, path)` returns the fault of a request:
+
+    - "": forward the request
+    - "500": answer with status 500; the server does not get the request
+    - "lost": forward the request, but drop the answer
+
+    `faults` lists the broken requests.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream)
-        self.spoil: Any = lambda number, path: ""
-        self.spoiled: list[str] = []
+        self.choose_fault: Callable[[int, str], str] = lambda number, path: ""
+        self.faults: list[str] = []
         self._number = 0
         self._lock = threading.Lock()
         proxy = self
@@ -96,17 +107,17 @@ class Proxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        """Forward one request, or spoil it."""
+        """Forward a request, or break it."""
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         with self._lock:
             self._number += 1
-            outcome = self.spoil(self._number, request.path)
-            if outcome:
-                self.spoiled.append(f"{outcome} {request.command} {request.path}")
-        if outcome == "500":
+            fault = self.choose_fault(self._number, request.path)
+            if fault:
+                self.faults.append(f"{fault} {request.command} {request.path}")
+        if fault == "500":
             self._answer(request, 500, b"{}", "application/json")
             return
         connection = http.client.HTTPConnection(self.upstream.hostname or "", self.upstream.port, timeout=60)
@@ -124,16 +135,16 @@ class Proxy:
             return
         finally:
             connection.close()
-        if outcome == "lost":
+        if fault == "lost":
             request.close_connection = True
             return
         self._answer(request, answer.status, content, answer.headers.get("Content-Type", "text/plain"))
 
     @staticmethod
-    def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes, kind: str) -> None:
-        with contextlib.suppress(OSError):  # the client may have gone
+    def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes, content_type: str) -> None:
+        with contextlib.suppress(OSError):  # the client may have closed the connection
             request.send_response(status)
-            request.send_header("Content-Type", kind)
+            request.send_header("Content-Type", content_type)
             request.send_header("Content-Length", str(len(content)))
             request.end_headers()
             request.wfile.write(content)
@@ -146,7 +157,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def running(folder: Path, backend: str) -> Iterator[MlflowServer]:
-    """Run a server, and kill it afterwards, whatever state the test left it in."""
+    """Run a server, and kill it afterwards, even if the test has paused or stopped it."""
     server = MlflowServer(folder, backend, free_port())
     server.start()
     try:

@@ -1,17 +1,17 @@
-"""Every command in README and docs/ is run as it stands there; the reference page is what --help says.
+"""Every command in README, CONTRIBUTING and docs/ is run or parsed, and every link leads to a file.
 
-A page's blocks of ```console (lines that begin with `$ `), ```sh and ```bash are one script, run in order in
-one folder, where each command must do what an HTML comment above its block says, or succeed:
+The ```console (lines that begin with `$ `), ```sh and ```bash blocks of a page are one script, which runs in one
+folder. Every command must succeed, unless an HTML comment before its block says otherwise:
 
-    <!-- exits: 4 -->           the block's last command ends with that code
-    <!-- needs: s3 -->          left out where that part of conftest.PARTS is absent
-    <!-- with: --trials 2 -->   each of its mlctl commands is given these options, too: it would take minutes
-    <!-- not run: why -->       its commands are parsed alone: they exist, with these options
-    <!-- run … -->              lines that a reader does not see: a file that he has and we have not
+    <!-- exits: 4 -->           the last command of the block must exit with this code
+    <!-- needs: s3 -->          skip the block if this part of conftest.PARTS is absent
+    <!-- with: --trials 2 -->   add these options to its mlctl commands, because they would take minutes
+    <!-- not run: reason -->    only parse its commands: they and their options must exist
+    <!-- run … -->              run these lines, which a reader does not see, for example to create a file
 
-So that it costs little, [recipes.digits] and the like are set to an epoch or two in the user's config. The ports
-that the pages name are replaced by free ones, the team's database by one of a real PostgreSQL, and `NAME=…` by what
-the environment has. Commands in running text are parsed.
+To save time, the user's config sets [recipes.digits] and others to an epoch or two. Free ports replace the ports of
+the pages, a real PostgreSQL replaces the team's database, and `NAME=…` is set from the environment. Commands in
+running text are only parsed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,16 @@ from tests.warm_shell import WarmShell, running
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 SHELLS = {"console", "sh", "bash"}
+SHELL_OPERATORS = {";", "|", "&&", "||", "&", ">", "<", ">>", "2>"}
 PORTS = ("5000", "5001", "5002", "5003", "8001")
 TEAM_DATABASE = "postgresql://mlflow@db.example.com/mlflow"
 BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>[a-z ]+): (?P<said>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$"
+    r"(?:<!-- (?P<mark>[a-z ]+): (?P<argument>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
     r"|<!-- run\n(?P<hidden>.*?)-->",
     re.MULTILINE | re.DOTALL,
 )
-QUICK = """\
+MLCTL_COMMAND = re.compile(r"^((?:\w+=\S+ )*mlctl (?:[^\\\n]|\\\n)*)$", re.MULTILINE)
+USER_CONFIG = """\
 [recipes.digits]
 epochs = 2
 [recipes.tabular]
@@ -55,136 +57,145 @@ epochs = 1
 epochs = 1
 filters = 8
 """
+STOP_EVERYTHING = """\
+mlctl endpoints list -o csv | tail -n +2 | cut -d , -f 1 | xargs -r -n 1 mlctl endpoints stop
+mlctl server-down
+"""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of a shell, or hidden lines: its commands, and what its comment says."""
+    """The commands of a fenced block or of a hidden comment, and the mark before the block."""
 
     script: str
     mark: str = ""
-    said: str = ""
+    argument: str = ""
 
     @property
-    def commands(self) -> Iterator[list[str]]:
-        """Yield the words of each mlctl command in it."""
-        for line in self.script.replace("\\\n", " ").splitlines():
-            yield from of_mlctl(line)
+    def parts(self) -> set[str]:
+        """The parts that the block needs."""
+        return set(self.argument.split()) if self.mark == "needs" else set()
 
-    def as_bash(self) -> str:
-        """Return it as lines that end the page's script where they do not what they should."""
+    @property
+    def mlctl_commands(self) -> Iterator[list[str]]:
+        """Yield the arguments of each mlctl command."""
+        for line in self.script.replace("\\\n", " ").splitlines():
+            yield from split_commands(line)
+
+    def to_bash(self) -> str:
+        """Return lines that end the script of the page if a command fails."""
         if self.mark == "exits":
-            script = self.script.strip().removesuffix("\n")
-            return (
-                f"code=0; {script} || code=$?\n[ $code = {self.said} ] || {{ echo exit code $code; exit 1; }}"
-            )
+            code = self.argument
+            script = self.script.strip()
+            return f"code=0; {script} || code=$?\n[ $code = {code} ] || {{ echo exit code $code; exit 1; }}"
         if self.mark == "with":
-            return re.sub(
-                r"^((?:\w+=\S+ )*mlctl (?:[^\\\n]|\\\n)*)$",
-                rf"\1 {self.said}",
-                self.script,
-                flags=re.MULTILINE,
-            )
+            return MLCTL_COMMAND.sub(rf"\1 {self.argument}", self.script)
         return self.script
 
 
-def of_mlctl(line: str) -> Iterator[list[str]]:
-    words = shlex.split(line.replace("$(", " ; ").replace(")", " ") if "$(" in line else line, comments=True)
-    found: list[str] | None = None
-    for word in [*words, ";"]:
-        if word in {";", "|", "&&", "||", "&", ">", "<", ">>", "2>"}:
-            if found is not None:
-                yield found
-            found = None
-        elif word == "mlctl" and found is None:
-            found = []
-        elif found is not None:
-            found.append(word)
+def split_commands(line: str) -> Iterator[list[str]]:
+    """Yield the arguments of each mlctl command in a line of a script."""
+    if "$(" in line:
+        line = line.replace("$(", " ; ").replace(")", " ")
+    arguments: list[str] | None = None
+    for word in [*shlex.split(line, comments=True), ";"]:
+        if word in SHELL_OPERATORS:
+            if arguments is not None:
+                yield arguments
+            arguments = None
+        elif arguments is not None:
+            arguments.append(word)
+        elif word == "mlctl":
+            arguments = []
 
 
-def blocks(page: Path) -> Iterator[Block]:
+def read_blocks(page: Path) -> Iterator[Block]:
     for match in BLOCK.finditer(page.read_text(encoding="utf-8")):
         if match["hidden"]:
             yield Block(match["hidden"])
-        elif match["kind"] in SHELLS:
+        elif match["language"] in SHELLS:
             lines = match["text"].splitlines()
-            if match["kind"] == "console":
+            if match["language"] == "console":
                 lines = [line[2:] for line in lines if line.startswith(("$ ", "> "))]
-            yield Block("\n".join(lines), match["mark"] or "", match["said"] or "")
+            yield Block("\n".join(lines), match["mark"] or "", match["argument"] or "")
 
 
-def parse(words: list[str]) -> None:
-    """Let click parse one command line as it would, and run nothing."""
+def parse(arguments: list[str]) -> None:
+    """Parse a command with click, without running it; raises if it or an option does not exist."""
     root: Any = typer.main.get_command(app)
     context = root.make_context("mlctl", [], resilient_parsing=True)
-    assert words, "mlctl alone"
-    if words[0].startswith("-"):
+    assert arguments, "mlctl without arguments"
+    name, *rest = arguments
+    if name.startswith("-"):
         return
-    assert words[0] in COMMANDS, f"there is no mlctl {words[0]}"
-    command: Any = load_command(words[0])
-    rest = words[1:]
+    assert name in COMMANDS, f"there is no mlctl {name}"
+    command: Any = load_command(name)
     while getattr(command, "commands", None) and rest and not rest[0].startswith("-"):
-        assert rest[0] in command.commands, f"there is no mlctl {' '.join(words)}"
+        assert rest[0] in command.commands, f"there is no mlctl {' '.join(arguments)}"
         command, rest = command.commands[rest[0]], rest[1:]
     if rest and not getattr(command, "commands", None):
-        command.make_context(words[0], rest, parent=context)
+        command.make_context(name, rest, parent=context)
+
+
+def build_script(blocks: Sequence[Block], absent: set[str]) -> str:
+    """Return the script of a page, or "" if no command is to be run; parse the commands that are not run."""
+    scripts = []
+    for block in blocks:
+        if block.mark == "not run":
+            for arguments in block.mlctl_commands:
+                parse(arguments)
+        elif not absent & block.parts:
+            scripts.append(block.to_bash())
+    if not scripts:
+        return ""
+    script = "\n".join(["set -euo pipefail", "set -x", *scripts])
+    script = re.sub(r"(\w+)=…", r'\1="$\1"', script)
+    script = re.sub(r"mlctl server-up(?!.*--port)", "mlctl server-up --port 5000", script)
+    for port in PORTS:
+        script = re.sub(rf"\b{port}\b", str(free_port()), script)
+    return script
 
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[WarmShell]:
-    with running() as one:
-        yield one
+    with running() as warm_shell:
+        yield warm_shell
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path) -> None:
-    found = list(blocks(page))
-    wanted = {part for one in found if one.mark == "needs" for part in one.said.split()}
-    absent = {part for part in wanted if not PARTS[part][0]()}
+    blocks = list(read_blocks(page))
+    needed = {part for block in blocks for part in block.parts}
+    absent = {part for part in needed if not PARTS[part].is_present()}
     assert not (absent and os.environ.get("MLCTL_TEST_ALL")), f"absent: {absent}"
-    script = ["set -euo pipefail", "set -x"]
-    for one in found:
-        if one.mark == "not run":
-            for words in one.commands:
-                parse(words)
-        elif one.mark != "needs" or not absent & set(one.said.split()):
-            script.append(one.as_bash())
-    if len(script) == 2:
+    script = build_script(blocks, absent)
+    if not script:
         return
-    whole = "\n".join(script)
-    whole = re.sub(r"(\w+)=…", r'\1="$\1"', whole)
-    whole = re.sub(r"mlctl server-up(?!.*--port)", "mlctl server-up --port 5000", whole)
-    for port in PORTS:
-        whole = re.sub(rf"\b{port}\b", str(free_port()), whole)
-    (tmp_path / "config" / "mlctl").mkdir(parents=True)
-    (tmp_path / "config" / "mlctl" / "config.toml").write_text(QUICK)
-    own = {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")}
-    # where these are by default, the shell's parent has asked when it was started
-    own |= {
-        "MLCTL_STATE_DIR": str(tmp_path / "state" / "mlctl"),
-        "MLCTL_CACHE_DIR": str(tmp_path / "cache" / "mlctl"),
+    environment = {
+        f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")
     }
+    # the shell's server process has read the default folders when it started
+    environment["MLCTL_STATE_DIR"] = str(tmp_path / "state" / "mlctl")
+    environment["MLCTL_CACHE_DIR"] = str(tmp_path / "cache" / "mlctl")
+    config = tmp_path / "config" / "mlctl" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(USER_CONFIG)
     work = tmp_path / "work"
     work.mkdir()
-    with contextlib.ExitStack() as parts:
-        if "s3" in wanted - absent:
-            bucket = parts.enter_context(s3.running())
-            own |= {**bucket.environment, "AWS_ENDPOINT_URL_S3": bucket.url}
-        if "postgres" in wanted - absent:
-            database = parts.enter_context(postgres.running())
-            own["PGPASSWORD"] = postgres.PASSWORD
-            whole = whole.replace(TEAM_DATABASE, database.uri(database.new_database()))
-        done = run(shell, whole, work, own)
+    with contextlib.ExitStack() as stack:
+        if "s3" in needed - absent:
+            service = stack.enter_context(s3.running())
+            environment |= {**service.environment, "AWS_ENDPOINT_URL_S3": service.url}
+        if "postgres" in needed - absent:
+            database = stack.enter_context(postgres.running())
+            environment["PGPASSWORD"] = postgres.PASSWORD
+            script = script.replace(TEAM_DATABASE, database.uri(database.new_database()))
+        try:
+            done = shell.run(script, work, **environment)
+        finally:
+            shell.run(STOP_EVERYTHING, work, **environment)
     assert done.returncode == 0, f"{page.name}:\n{done.stdout[-4000:]}"
-
-
-def run(shell: WarmShell, script: str, work: Path, environment: dict[str, str]) -> Any:
-    try:
-        return shell.run(script, work, **environment)
-    finally:  # what a page started and left is ended with it
-        left = "mlctl endpoints list -o csv | tail -n +2 | cut -d , -f 1 | xargs -r -n 1 mlctl endpoints stop"
-        shell.run(f"{left}; mlctl server-down", work, **environment)
 
 
 @pytest.mark.unit
@@ -192,32 +203,30 @@ def run(shell: WarmShell, script: str, work: Path, environment: dict[str, str]) 
 def test_the_commands_in_running_text_exist(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for line in re.findall(r"`(mlctl [^`]*)`", text):
-        for words in of_mlctl(line.replace("\\|", "|")):
-            if not any(word.isupper() and len(word) > 2 for word in words[:1]):  # mlctl COMMAND --help
-                parse_text(words)
+        for arguments in split_commands(line.replace("\\|", "|")):
+            if not any(word.isupper() and len(word) > 2 for word in arguments[:1]):  # mlctl COMMAND --help
+                parse_without_required(arguments)
 
 
-def parse_text(words: list[str]) -> None:
-    """Parse a command in running text, where a name may stand without its arguments."""
+def parse_without_required(arguments: list[str]) -> None:
+    """Parse a command whose required arguments may be left out."""
     try:
-        parse(words)
+        parse(arguments)
     except Exception as error:
-        if (
-            "Missing" not in str(getattr(error, "message", error))
-            and type(error).__name__ != "MissingParameter"
-        ):
+        message = str(getattr(error, "message", error))
+        if "Missing" not in message and type(error).__name__ != "MissingParameter":
             raise
 
 
 @pytest.mark.unit
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 @pytest.mark.unit
-def test_readme_leads_to_every_page() -> None:
+def test_readme_links_to_every_page() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     others = [str(page.relative_to(ROOT)) for page in PAGES if page.name != "README.md"]
     assert [name for name in others if f"]({name})" not in text] == []

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "settings": {"errors", "files", "units", "credentials"},
     "units": {"errors"},
 }
-# the rooms of services, from the top down: a room imports only rooms that stand in a lower group
+# the rooms of services, from the top down: a room imports only rooms of lower groups
 SERVICE_ROOMS = [
     {"project", ""},  # the doctor trains a model
     {"workflows"},
@@ -48,14 +48,14 @@ SERVICE_ROOMS = [
     {"models"},
     {"recipes", "runs"},
 ]
-HEAVY = {  # only adapters, recipes, data and what runs in a served process use these
+HEAVY = {  # only adapters, recipes, data and served processes import these
     "boto3", "botocore", "keras", "keras_tuner", "lightgbm", "matplotlib", "mlflow", "onnx", "onnxruntime",
     "optuna", "ray", "requests", "sklearn", "sqlalchemy", "tensorflow", "urllib",
 }  # fmt: skip
 
 
-ENTRY_POINTS = "mlctl.recipes"  # the name of an entry-point group, and of a package
-TAGS = "mlctl.domain.tags"  # its texts are names of tags, some of which are also names of modules
+ENTRY_POINTS = "mlctl.recipes"  # name of an entry-point group, and of a package
+TAGS = "mlctl.domain.tags"  # its strings are names of tags, some of which are also names of modules
 WITH_ROOMS = {"services", "adapters", "data"}
 
 
@@ -69,7 +69,7 @@ def module_names(package: Path) -> dict[str, Path]:
 
 
 def imports(name: str, file: Path, modules: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
-    """Yield (line, module) for each import in a file; a module outside the package is given as it is written."""
+    """Yield (line, module) for each import in a file; a module outside the package has its own name."""
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -135,8 +135,8 @@ def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 MODULES = module_names(PACKAGE)
 IMPORTS = {name: list(imports(name, file, MODULES)) for name, file in MODULES.items()}
 OWN_IMPORTS = {
-    name: [(line, target) for line, target in found if target in MODULES and target != name]
-    for name, found in IMPORTS.items()
+    name: [(line, target) for line, target in imported if target in MODULES and target != name]
+    for name, imported in IMPORTS.items()
 }
 
 
@@ -147,7 +147,7 @@ def layer(module: str) -> str:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down_between_layers(module: str) -> None:
     own = layer(module)
-    assert own in MAY_IMPORT, f"{own}: a layer that is not in the picture; add it to MAY_IMPORT"
+    assert own in MAY_IMPORT, f"{own} is a new layer: add it to MAY_IMPORT"
     wrong = [
         f"line {line}: {own} imports {target}"
         for line, target in OWN_IMPORTS[module]
@@ -159,11 +159,11 @@ def test_imports_point_down_between_layers(module: str) -> None:
 def test_services_import_down_between_rooms() -> None:
     height = {name: level for level, names in enumerate(SERVICE_ROOMS) for name in names}
     wrong = []
-    for module, found in OWN_IMPORTS.items():
+    for module, imported in OWN_IMPORTS.items():
         if layer(module) != "services":
             continue
         own = room(module).removeprefix("services").lstrip("/")
-        for line, target in found:
+        for line, target in imported:
             if layer(target) == "services":
                 other = room(target).removeprefix("services").lstrip("/")
                 if other not in {own, ""} and height[other] <= height[own]:
@@ -172,14 +172,14 @@ def test_services_import_down_between_rooms() -> None:
 
 
 def test_no_circle_between_files() -> None:
-    assert circles({name: [target for _, target in found] for name, found in OWN_IMPORTS.items()}) == []
+    assert circles({name: [target for _, target in imported] for name, imported in OWN_IMPORTS.items()}) == []
 
 
 def test_no_circle_between_rooms() -> None:
     graph: dict[str, set[str]] = {}
-    for module, found in OWN_IMPORTS.items():
+    for module, imported in OWN_IMPORTS.items():
         targets = graph.setdefault(room(module), set())
-        targets |= {room(target) for _, target in found if target != "mlctl"} - {room(module)}
+        targets |= {room(target) for _, target in imported if target != "mlctl"} - {room(module)}
     graph.pop("", None)
     assert circles(graph) == []
 
@@ -187,25 +187,25 @@ def test_no_circle_between_rooms() -> None:
 def test_heavy_libraries_are_used_below_services_only() -> None:
     wrong = [
         f"{MODULES[module]}:{line}: {target}"
-        for module, found in IMPORTS.items()
+        for module, imported in IMPORTS.items()
         if layer(module) in {"cli", "output", "services", "domain", "settings", "errors"}
-        for line, target in found
+        for line, target in imported
         if target.partition(".")[0] in HEAVY and target != "urllib.parse"
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_commands_call_services_and_not_adapters() -> None:
-    """Only the answer to a TAB press, which must come at once, reads the store itself."""
-    reaching = {
+    """Only completion, which must be fast, reads the store itself."""
+    callers = {
         module
-        for module, found in OWN_IMPORTS.items()
-        if layer(module) == "cli" and "adapters" in {layer(target) for _, target in found}
+        for module, imported in OWN_IMPORTS.items()
+        if layer(module) == "cli" and "adapters" in {layer(target) for _, target in imported}
     }
-    assert reaching == {"mlctl.cli.completion_values"}
+    assert callers == {"mlctl.cli.completion_values"}
 
 
-def test_the_reader_of_imports_sees_every_kind(tmp_path: Path) -> None:
+def test_imports_of_every_kind_are_read(tmp_path: Path) -> None:
     package = tmp_path / "mlctl"
     for path, text in {
         "__init__.py": "",

@@ -37,7 +37,7 @@ def only_run(uri: str, experiment: str) -> Any:
     return run
 
 
-def assert_whole(uri: str, experiment: str, epochs: int) -> Any:
+def assert_complete(uri: str, experiment: str, epochs: int) -> Any:
     """Assert that an experiment has one FINISHED run, with one point per step and one model; return the run."""
     mlflow_client, run = client(uri), only_run(uri, experiment)
     assert run.info.status == "FINISHED"

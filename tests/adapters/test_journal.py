@@ -142,10 +142,10 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> No
     assert names == ["00002-00001.ckpt", "00003-00003.ckpt", "best-00001.ckpt", "best-00003.ckpt"]
     newest = tmp_path / "00003-00003.ckpt"
     newest.write_bytes(newest.read_bytes()[:-1])
-    found = checkpoints.load_newest(tmp_path)
-    assert found is not None
-    assert (found.epoch, found.best_epoch) == (2, 1)
-    assert np.array_equal(found.best_weights[0], checkpoint(2, 1).best_weights[0])
+    newest_valid = checkpoints.load_newest(tmp_path)
+    assert newest_valid is not None
+    assert (newest_valid.epoch, newest_valid.best_epoch) == (2, 1)
+    assert np.array_equal(newest_valid.best_weights[0], checkpoint(2, 1).best_weights[0])
 
 
 def test_damaged_best_weights_are_written_again(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_damaged_best_weights_are_written_again(tmp_path: Path) -> None:
     best.write_bytes(best.read_bytes()[:10])
     assert checkpoints.load_newest(tmp_path) is None
     write_checkpoints(tmp_path, checkpoint(1, 1))
-    found = checkpoints.load_newest(tmp_path)
-    assert found is not None
-    assert found.epoch == 2
+    newest_valid = checkpoints.load_newest(tmp_path)
+    assert newest_valid is not None
+    assert newest_valid.epoch == 2
 
 
 def test_unwritable_checkpoints_are_reported_and_do_not_stop_the_training(tmp_path: Path) -> None:

@@ -35,30 +35,30 @@ def score(values):
 
 
 def search(algorithm, dimensions, parallel=1, trials=12, max_calls=None, past_calls=()):
-    """Search with trials that end in order; return the trials that were asked for, and all calls."""
+    """Search with trials that end in order; return the proposed trials, and all calls."""
     oracle = make_oracle(algorithm, dimensions, trials)
-    asked, running, calls = [], [], []
+    proposals, running, calls = [], [], []
     for name, argument in past_calls:
         calls.append((name, argument))
         if name == "ask":
             oracle.replay(*argument)
-            asked.append(argument)
+            proposals.append(argument)
             running.append(argument)
         else:
             oracle.tell(*argument)
             running = [trial for trial in running if trial[0] != argument[0]]
     while True:
         while len(running) < parallel and not isinstance(answer := oracle.ask(), str):
-            asked.append(answer)
+            proposals.append(answer)
             running.append(answer)
             calls.append(("ask", answer))
         if not running:
-            return asked, calls
+            return proposals, calls
         trial, values = running.pop(0)
         oracle.tell(trial, score(values))
         calls.append(("tell", (trial, score(values))))
         if max_calls and len(calls) >= max_calls:
-            return asked, calls
+            return proposals, calls
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -72,8 +72,8 @@ def test_a_replayed_search_continues_as_if_it_had_not_been_interrupted(algorithm
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_each_combination_of_a_finite_space_is_tried_once(algorithm):
-    asked, _ = search(algorithm, [UNITS, OPTIMIZER], trials=50)
-    new_trials = [values for _, values in asked if not values.get("tuner/trial_id")]
+    proposals, _ = search(algorithm, [UNITS, OPTIMIZER], trials=50)
+    new_trials = [values for _, values in proposals if not values.get("tuner/trial_id")]
     combinations = [(values["units"], values["optimizer"]) for values in new_trials]
     assert len(combinations) == len(set(combinations)) == 8
 
@@ -89,17 +89,17 @@ def test_parallel_searches_try_the_same_values(algorithm):
 
 
 def test_hyperband_continues_trials():
-    asked, _ = search("hyperband", [UNITS, RATE], trials=100)
-    continued = [values for _, values in asked if values.get("tuner/trial_id")]
+    proposals, _ = search("hyperband", [UNITS, RATE], trials=100)
+    continued = [values for _, values in proposals if values.get("tuner/trial_id")]
     assert continued
     assert all(values["tuner/epochs"] > values["tuner/initial_epoch"] > 0 for values in continued)
 
 
 def test_hyperband_runs_the_brackets_of_the_plan():
-    asked, _ = search("hyperband", [UNITS, RATE], trials=1000)
+    proposals, _ = search("hyperband", [UNITS, RATE], trials=1000)
     run = Counter(
         (values["tuner/bracket"], values["tuner/epochs"], values["tuner/initial_epoch"])
-        for _, values in asked
+        for _, values in proposals
     )
     brackets = hyperband_brackets(MAX_EPOCHS)
     planned = {
@@ -107,10 +107,10 @@ def test_hyperband_runs_the_brackets_of_the_plan():
         for number, bracket in enumerate(reversed(brackets))
         for rung in bracket
     }
-    assert sum(planned.values()) == len(asked) == count_trials(brackets)
+    assert sum(planned.values()) == len(proposals) == count_trials(brackets)
     assert run == planned
     oracle = make_oracle("hyperband", [UNITS, RATE], 1000)
-    assert oracle.describe_end(len(asked), True) == f"{len(asked)} trials, all brackets"
+    assert oracle.describe_end(len(proposals), True) == f"{len(proposals)} trials, all brackets"
 
 
 def test_a_search_continues_after_failed_trials():
@@ -130,8 +130,8 @@ def test_a_journal_with_other_values_is_refused():
 @pytest.mark.parametrize(("high", "step"), [(0.3, 0.1), (0.65, 0.1)])
 def test_fractional_steps_reach_the_end_of_the_range_and_stay_in_it(algorithm, high, step):
     dropout = Dimension(name="dropout", default=step, choices=(), low=0.0, high=high, step=step)
-    asked, _ = search(algorithm, [dropout, OPTIMIZER], trials=50)
-    values = sorted({trial_values["dropout"] for _, trial_values in asked})
+    proposals, _ = search(algorithm, [dropout, OPTIMIZER], trials=50)
+    values = sorted({trial_values["dropout"] for _, trial_values in proposals})
     assert len(values) == dropout.size
     assert values == [round(number * step, 3) for number in range(len(values))]
     assert high - step < values[-1] <= high

@@ -66,7 +66,7 @@ def other_server() -> Iterator[Callable[[int], str]]:
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"
 
     yield start
@@ -103,8 +103,8 @@ def test_server_shows_what_its_database_contains(store: str, server: str) -> Non
     assert len(runs) == 9
     assert facts(list(remote.search_runs())) == facts(runs)
     where, sort = "params.learning_rate = 0.01 and status = FINISHED", "-best_val_f1"
-    found, remotely_found = (listing.list_runs(uri, where=where, sort=sort) for uri in (store, server))
-    assert [run.run_id for run in found.runs] == [run.run_id for run in remotely_found.runs]
+    file_list, server_list = (listing.list_runs(uri, where=where, sort=sort) for uri in (store, server))
+    assert [run.run_id for run in file_list.runs] == [run.run_id for run in server_list.runs]
     detail = listing.show_run(server, "peak")
     assert detail.histories["val_f1"] == (0.7, 0.9, 0.8)
     assert [artifact.path for artifact in detail.artifacts] == ["history.csv", "plots", "plots/loss.txt"]

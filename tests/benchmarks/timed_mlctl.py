@@ -63,7 +63,7 @@ original_prepare, original_start_session = prepare.prepare, runtime.start_sessio
 original_stage, original_epoch_ended = TrainingProgress.stage, TrainingProgress.epoch_ended
 prepare.prepare = timed_prepare
 runtime.start_session = timed_start_session
-TrainingProgress.stage = timed_stage  # type: ignore[method-assign]
-TrainingProgress.epoch_ended = timed_epoch_ended  # type: ignore[method-assign]
+TrainingProgress.stage = timed_stage
+TrainingProgress.epoch_ended = timed_epoch_ended
 sys.argv[0] = "mlctl"
-sys.exit(main())
+main()

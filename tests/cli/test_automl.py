@@ -33,8 +33,13 @@ FAST_OPTIONS = (
 def mlctl(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     folder = tmp_path_factory.mktemp("automl")
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"rooms": rng.integers(1, 9, 500), "area": rng.lognormal(4, 0.3, 500).round(1),
-                          "town": rng.choice(["Bonn", "Oslo", "Porto"], 500)})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "rooms": rng.integers(1, 9, 500),
+            "area": rng.lognormal(4, 0.3, 500).round(1),
+            "town": rng.choice(["Bonn", "Oslo", "Porto"], 500),
+        }
+    )
     frame["price"] = (frame["area"] * (3 + (frame["town"] == "Oslo")) + 9 * frame["rooms"]).round(2)
     frame.loc[::17, "area"] = np.nan
     frame.to_csv(folder / "prices.csv", index=False)
@@ -53,9 +58,15 @@ def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
 def start_automl(mlctl: CommandLine, name: str, *, fitted: int) -> subprocess.Popen[str]:
     """Start mlctl automl, and return its process when this many models are fitted."""
     process = subprocess.Popen(
-        [*COMMAND, *COMMAND_LINE, "--set", "network.epochs=4", "--run-name", name, "-o", "json"], cwd=mlctl.cwd, env=mlctl.full_environment(), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [*COMMAND, *COMMAND_LINE, "--set", "network.epochs=4", "--run-name", name, "-o", "json"],
+        cwd=mlctl.cwd,
+        env=mlctl.full_environment(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     end = time.monotonic() + 300
     while sum(entry["kind"] == "end" for entry in journal(mlctl, name)) < fitted:
         assert time.monotonic() < end
@@ -158,9 +169,14 @@ main()
 def test_an_interrupt_during_the_final_fits_logs_the_best(mlctl: CommandLine) -> None:
     arguments = [*COMMAND_LINE, "--families", "linear,extratrees", "--run-name", "cut", "-o", "json"]
     result = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_FIT, *arguments], cwd=mlctl.cwd, env=mlctl.full_environment(),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", INTERRUPTED_FIT, *arguments],
+        cwd=mlctl.cwd,
+        env=mlctl.full_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 130, result.stderr
     shown = mlctl.json("runs", "show", "cut")
     assert shown["status"] == "KILLED"

@@ -76,17 +76,17 @@ def journal(mlctl: CommandLine, kind: str) -> list[dict[str, Any]]:
 
 
 def busy_nodes(process: subprocess.Popen[str], task: str) -> list[tuple[psutil.Process, psutil.Process]]:
-    """Return (raylet, worker) of the nodes that run a task whose name begins so."""
-    found = []
+    """Return (raylet, worker) of the nodes that run a task with this prefix."""
+    nodes = []
     for child in psutil.Process(process.pid).children(recursive=True):
         try:
             parent = child.parent()
             name = " ".join(child.cmdline()).removeprefix("ray::")
             if name.startswith(task) and parent and parent.name() == "raylet":
-                found.append((parent, child))
+                nodes.append((parent, child))
         except psutil.NoSuchProcess:
             continue
-    return found
+    return nodes
 
 
 @pytest.mark.live

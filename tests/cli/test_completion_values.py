@@ -95,7 +95,7 @@ class HangingHandler(BaseHTTPRequestHandler):
 def hanging_server() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), HangingHandler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
@@ -139,7 +139,7 @@ def test_credentials_are_sent_to_the_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), EchoAuthorizationHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")

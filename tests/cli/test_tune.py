@@ -326,8 +326,8 @@ PUBLISHED = {
 def test_published_searches_at_a_small_scale(mlctl: CommandLine, name: str) -> None:
     arguments = PUBLISHED[name]
     answer = mlctl.json("tune", *arguments, "--data", "synthetic", "--rows", "600", "--seed", "1")
-    wanted = int(arguments[arguments.index("--trials") + 1])
-    assert len(answer["trials"]) == wanted
+    trials = int(arguments[arguments.index("--trials") + 1])
+    assert len(answer["trials"]) == trials
     assert {trial["state"] for trial in answer["trials"]} <= {"done", "stopped"}
     assert answer["status"] == "FINISHED"
     assert any(name.startswith(("test_", "best_val_")) for name in answer["metrics"])

@@ -67,7 +67,7 @@ def web() -> Iterator[WebServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     state.url = f"http://127.0.0.1:{server.server_port}/thing.npz"
     yield state
     server.shutdown()
@@ -104,9 +104,9 @@ def test_folders_are_searched_in_order(tmp_path: Path, web: WebServer) -> None:
     assert source.file(download_of(web)).read_text() == "location"
     source = Source(data_dir=folders[1], cache_dir=tmp_path / "cache")
     for folder in folders[1:]:
-        found = source.file(download_of(web))
-        assert found.read_text() == folder.name
-        found.unlink()
+        file = source.file(download_of(web))
+        assert file.read_text() == folder.name
+        file.unlink()
     assert source.file(download_of(web)).read_bytes() == BODY
     assert web.requests == [""]
 
@@ -128,11 +128,11 @@ def test_no_other_folder_is_searched_if_data_lacks_the_file(tmp_path: Path, web:
 
 @pytest.mark.unit
 def test_file_of_any_name_is_used_with_other_files_beside_it(tmp_path: Path, web: WebServer) -> None:
-    mine = tmp_path / "mine.npz"
-    mine.write_text("mine")
+    own_file = tmp_path / "mine.npz"
+    own_file.write_text("mine")
     (tmp_path / "index.json").write_text("{}")
-    source = Source(location=str(mine), cache_dir=tmp_path / "cache")
-    assert source.file(download_of(web)) == mine
+    source = Source(location=str(own_file), cache_dir=tmp_path / "cache")
+    assert source.file(download_of(web)) == own_file
     assert source.file(Download("index.json", web.url, "")) == tmp_path / "index.json"
 
 

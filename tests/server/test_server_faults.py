@@ -248,7 +248,7 @@ def test_services_that_do_not_answer_as_s3_does(
         def log_message(self, *_: object) -> None: ...
 
     service = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=service.serve_forever, daemon=True).start()
+    threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
     mlctl.environment = {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",

@@ -226,15 +226,15 @@ def test_a_backup_is_consistent_although_clients_write(mlctl: CommandLine) -> No
 def test_a_damaged_backup_is_refused(mlctl: CommandLine) -> None:
     """So is a backup without the artifacts that a local client has put into a folder of its own."""
     make_runs(sqlite_of(mlctl.cwd), mlctl.cwd)
-    assert "4 artifacts of digits, imdb are in folders" in mlctl.fails(4, "server-backup", "whole.tar")
+    assert "4 artifacts of digits, imdb are in folders" in mlctl.fails(4, "server-backup", "backup.tar")
     shutil.rmtree(mlctl.cwd / "mlruns")
-    mlctl("server-backup", "whole.tar")
-    whole = (mlctl.cwd / "whole.tar").read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:-11000], b"", b"not a tar archive" * 100):
+    mlctl("server-backup", "backup.tar")
+    intact = (mlctl.cwd / "backup.tar").read_bytes()
+    for content in (intact[: len(intact) // 2], intact[:-11000], b"", b"not a tar archive" * 100):
         (mlctl.cwd / "damaged.tar").write_bytes(content)
         assert "is damaged" in mlctl.fails(8, "server-restore", "damaged.tar", "--root", "new", "--yes")
-    changed = bytearray(whole)
-    changed[whole.index(b"digits")] ^= 1
+    changed = bytearray(intact)
+    changed[intact.index(b"digits")] ^= 1
     (mlctl.cwd / "changed.tar").write_bytes(changed)
     assert "the checksum of" in mlctl.fails(8, "server-restore", "changed.tar", "--root", "new", "--yes")
     assert not (mlctl.cwd / "new").exists()
@@ -281,20 +281,20 @@ def test_garbage_collection_keeps_what_a_registered_version_needs(mlctl: Command
 
 @pytest.mark.needs("s3")
 def test_all_commands_use_the_bucket_of_mlctl_toml(mlctl: CommandLine, s3: S3) -> None:
-    ours, other = s3.new_bucket(), s3.new_bucket()
+    source_bucket, target_bucket = s3.new_bucket(), s3.new_bucket()
     project = mlctl.cwd / "mlctl.toml"
     mlctl.environment = {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.url}
-    project.write_text(f'bucket = "{ours}"\n')
+    project.write_text(f'bucket = "{source_bucket}"\n')
     up = mlctl.json("server-up", "--port", "0", "--workers", "1")
     make_runs(up["url"], mlctl.cwd)
     mlctl("server-down")
     mlctl.state = mlctl.cwd / "another state folder"
-    mlctl("server-backup", "whole.tar")
+    mlctl("server-backup", "backup.tar")
     assert mlctl.json("server-gc")["runs"] == []
-    project.write_text(f'bucket = "{other}"\n')
-    mlctl("server-restore", "whole.tar", "--root", "elsewhere", "--yes")
+    project.write_text(f'bucket = "{target_bucket}"\n')
+    mlctl("server-restore", "backup.tar", "--root", "elsewhere", "--yes")
     original, restored = (
         [item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
-        for bucket in (ours, other)
+        for bucket in (source_bucket, target_bucket)
     )
     assert restored == original

@@ -16,7 +16,7 @@ from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port
 from tests.parts import postgres as postgres_part
-from tests.training_run import assert_whole, client, kinds, only_run, record
+from tests.training_run import assert_complete, client, kinds, only_run, record
 from tests.zygote import Zygote
 
 pytestmark = pytest.mark.live
@@ -74,7 +74,7 @@ def test_server_pauses_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp
         server.send(signal.SIGCONT)
     assert run.wait() == 0, run.output
     assert run.output.count(OUTAGE) == 1, run.output
-    assert_whole(server.uri, tmp_path.name, EPOCHS)
+    assert_complete(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
 
@@ -92,7 +92,7 @@ def test_server_hangs_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path:
     assert "not sent yet" in run.output
     synced = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
     assert synced.wait() == 0, synced.output
-    assert_whole(server.uri, tmp_path.name, EPOCHS)
+    assert_complete(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
 
 
@@ -100,13 +100,13 @@ def test_server_answers_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> Non
     state = tmp_path / "state"
     run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", proxy.uri)
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
-    proxy.spoil = lambda number, path: "500"
+    proxy.choose_fault = lambda number, path: "500"
     eventually(lambda: OUTAGE in run.output, 60)
     eventually(lambda: kinds(state)["model"] >= 1, 120)  # the training continues meanwhile
-    proxy.spoil = lambda number, path: ""
+    proxy.choose_fault = lambda number, path: ""
     assert run.wait() == 0, run.output
     assert run.output.count(OUTAGE) == 1, run.output
-    assert_whole(proxy.uri, tmp_path.name, EPOCHS)
+    assert_complete(proxy.uri, tmp_path.name, EPOCHS)
 
 
 @pytest.mark.parametrize("environment", [{}, {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}], ids=["", "retries"])
@@ -124,17 +124,17 @@ def test_first_answer_of_each_request_is_lost(
         paths.add(path.partition("?")[0])
         return "lost" if is_new and "health" not in path else ""
 
-    proxy.spoil = lose_first
+    proxy.choose_fault = lose_first
     assert run.wait() == 0, run.output
     for attempt in range(30):  # the end of a run does not wait forever, and a sync gives up at once
         if record(state) is None:
             break
         synced = zygote.start(["sync"], state, tmp_path / f"sync{attempt}", proxy.uri, **environment)
         assert synced.wait() in {0, 6}
-    proxy.spoil = lambda number, path: ""
+    proxy.choose_fault = lambda number, path: ""
     for request in ("log-batch", "logged-models", "outputs", "MLmodel", "runs/update"):
-        assert any(request in spoiled for spoiled in proxy.spoiled), (request, proxy.spoiled)
-    assert_whole(proxy.uri, tmp_path.name, EPOCHS)
+        assert any(request in fault for fault in proxy.faults), (request, proxy.faults)
+    assert_complete(proxy.uri, tmp_path.name, EPOCHS)
 
 
 def test_model_of_a_request_that_timed_out_is_deleted(
@@ -150,10 +150,10 @@ def test_model_of_a_request_that_timed_out_is_deleted(
             late_ids[:] = [model.model_id]
         return ""
 
-    proxy.spoil = create_another
+    proxy.choose_fault = create_another
     run = zygote.start(train_command(tmp_path.name), tmp_path / "state", tmp_path / "log", proxy.uri)
     assert run.wait() == 0, run.output
-    sent_run = assert_whole(server.uri, tmp_path.name, EPOCHS)
+    sent_run = assert_complete(server.uri, tmp_path.name, EPOCHS)
     assert late_ids
     assert sent_run.data.tags["mlctl.model_uri"] != f"models:/{late_ids[0]}"
 
@@ -169,7 +169,7 @@ def test_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path) 
         paths.add(path)
         return "lost" if is_new else ""
 
-    proxy.spoil = lose_first
+    proxy.choose_fault = lose_first
     errors: list[MlctlError] = []
     runs = trial_runs(store, experiment, parent, tmp_path, report_error=errors.append)
     runs.begin("0", {"units": 16}, 1000)
@@ -177,7 +177,7 @@ def test_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path) 
     runs.end("0", "FINISHED", {"score": 0.9}, 1, {"mlctl.epochs": 1}, 1002)
     assert runs.finish(30)
     assert errors
-    assert {spoiled.rpartition("/")[2] for spoiled in proxy.spoiled} >= {"create", "log-batch", "update"}
+    assert {fault.rpartition("/")[2] for fault in proxy.faults} >= {"create", "log-batch", "update"}
     (run,) = store.client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
     assert (run.info.status, run.data.params) == ("FINISHED", {"units": "16"})
     assert run.data.metrics == {"loss": 0.5, "score": 0.9}
@@ -190,13 +190,13 @@ def test_later_process_sends_unsent_trials(proxy: Proxy, tmp_path: Path) -> None
     runs = trial_runs(store, experiment, parent, tmp_path, tags={"mlctl.recipe": "digits"})
     runs.begin("1", {"units": 16}, 1000)
     eventually(lambda: count_unsent(tmp_path) == 0, 20)
-    proxy.spoil = lambda number, path: "500"
+    proxy.choose_fault = lambda number, path: "500"
     runs.epoch("1", 1, {"loss": 0.5}, 1001)
     runs.end("1", "FINISHED", {"score": 0.9}, 1, {"mlctl.state": "done"}, 1002)
     runs.begin("2", {"units": 32}, 1003)
     assert not runs.finish(0.5)
     assert count_unsent(tmp_path) == 4  # finish ends the second as KILLED
-    proxy.spoil = lambda number, path: ""
+    proxy.choose_fault = lambda number, path: ""
     messages: list[str] = []
     for expected in (4, 0):
         sent = send_unsent(
@@ -249,10 +249,10 @@ def test_search_whose_store_goes_away_is_complete_after_sync(
     )
     search = zygote.start(command.split(), state, tmp_path / "log", proxy.uri)
     eventually(lambda: "trial 0001 " in search.output or search.poll() is not None, 120, 0.01)
-    proxy.spoil = lambda number, path: "500"
+    proxy.choose_fault = lambda number, path: "500"
     assert search.wait() == 0, search.output
     assert "mlctl sync" in search.output
-    proxy.spoil = lambda number, path: ""
+    proxy.choose_fault = lambda number, path: ""
     synced = zygote.start(["sync"], state, tmp_path / "log2", proxy.uri)
     assert synced.wait() == 0, synced.output
     mlflow_client = client(proxy.uri)
@@ -285,7 +285,7 @@ def test_server_is_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_p
     )  # as if the server had come back at its address
     syncs = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
     assert [sync.wait() for sync in syncs] == [0, 0], [sync.output for sync in syncs]
-    assert_whole(server.uri, tmp_path.name, EPOCHS)
+    assert_complete(server.uri, tmp_path.name, EPOCHS)
     assert record(state) is None
     again = zygote.start(["sync"], state, tmp_path / "log3", server.uri)
     assert again.wait() == 0, again.output
@@ -321,7 +321,7 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
         assert away.wait() in {0, 6}
         syncs = [zygote.start(["sync"], state, tmp_path / f"sync{n}", server.uri) for n in range(2)]
         assert [sync.wait() for sync in syncs] == [0, 0], [sync.output for sync in syncs]
-        assert_whole(server.uri, tmp_path.name, EPOCHS)
+        assert_complete(server.uri, tmp_path.name, EPOCHS)
         assert record(state) is None
         server.end(signal.SIGTERM)
 

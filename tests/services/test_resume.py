@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.parts import eventually
-from tests.training_run import assert_whole, client, kinds, only_run, record
+from tests.training_run import assert_complete, client, kinds, only_run, record
 from tests.zygote import MlctlProcess, Zygote
 
 EPOCHS = 12
@@ -128,7 +128,7 @@ def histories(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dic
     assert "another process is writing run" in second.output
     assert first.wait() == 0, first.output
     assert "resuming after epoch" in first.output
-    assert_whole(here.uri, "killed", EPOCHS)
+    assert_complete(here.uri, "killed", EPOCHS)
     assert record(here.state) is None
 
     again = here.mlctl("resume", "last", "-o", "json")
@@ -154,7 +154,7 @@ def test_a_lost_run_is_resumed_on_another_machine(
     run = killed.mlctl("resume", "last", state=elsewhere)
     assert run.wait() == 0, run.output
     assert "resuming after epoch" in run.output
-    assert_whole(killed.uri, "killed", EPOCHS)
+    assert_complete(killed.uri, "killed", EPOCHS)
     assert killed.histories() == histories
     assert record(elsewhere) is None
 
@@ -171,7 +171,7 @@ def test_torn_files_and_more_epochs_do_not_change_earlier_epochs(
     run = killed.mlctl("resume", "last", "--epochs", str(EPOCHS + 2))
     assert run.wait() == 0, run.output
     assert f"resuming after epoch {int(newest.stem[:5]) - 1}" in run.output
-    assert_whole(killed.uri, "killed", EPOCHS + 2)
+    assert_complete(killed.uri, "killed", EPOCHS + 2)
     assert killed.histories()["val_loss"][:EPOCHS] == histories["val_loss"]
 
 
@@ -186,7 +186,8 @@ def test_changes_are_refused_and_recorded_with_force(killed: Killed) -> None:
     forced = killed.mlctl("resume", "last", "--force")
     assert forced.wait() == 0, forced.output
     assert (
-        "keras (0.1 then" in assert_whole(killed.uri, "killed", EPOCHS).data.tags["mlctl.resumed_in_spite_of"]
+        "keras (0.1 then"
+        in assert_complete(killed.uri, "killed", EPOCHS).data.tags["mlctl.resumed_in_spite_of"]
     )
 
 
@@ -231,7 +232,7 @@ def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> N
     assert resumed.wait() == 0, resumed.output
     synced = zygote.start(["sync", "-o", "json"], state, tmp_path / "log3", uri)
     assert synced.wait() == 0, synced.output
-    assert_whole(uri, "off", 4)
+    assert_complete(uri, "off", 4)
     assert record(state) is None
 
 

@@ -21,25 +21,25 @@ mlflow.tensorflow.autolog()
 
 
 def features(rows, median, categories):
-    made = {name: rows[name] for name in ("longitude", "latitude", "housing_median_age", "median_income")}
+    columns = {name: rows[name] for name in ("longitude", "latitude", "housing_median_age", "median_income")}
     bedrooms = rows["total_bedrooms"].fillna(median)
     counts = {"rooms": rows["total_rooms"], "bedrooms": bedrooms, "people": rows["population"],
               "households": rows["households"], "income": rows["median_income"]}  # fmt: skip
-    made |= {f"log_{name}": np.log1p(values) for name, values in counts.items()}
-    made["rooms_each"] = np.log1p(rows["total_rooms"] / rows["households"])
-    made["bedroom_share"] = np.log1p(bedrooms / rows["total_rooms"])
-    made["people_each"] = np.log1p(rows["population"] / rows["households"])
-    made["no_bedrooms"] = rows["total_bedrooms"].isna()
-    made |= {name: rows["ocean_proximity"] == name for name in categories}
+    columns |= {f"log_{name}": np.log1p(values) for name, values in counts.items()}
+    columns["rooms_each"] = np.log1p(rows["total_rooms"] / rows["households"])
+    columns["bedroom_share"] = np.log1p(bedrooms / rows["total_rooms"])
+    columns["people_each"] = np.log1p(rows["population"] / rows["households"])
+    columns["no_bedrooms"] = rows["total_bedrooms"].isna()
+    columns |= {name: rows["ocean_proximity"] == name for name in categories}
     for name, (north, east) in {"la": LOS_ANGELES, "sf": SAN_FRANCISCO}.items():
-        made[name] = np.log1p(10 * np.hypot(rows["latitude"] - north, rows["longitude"] - east))
+        columns[name] = np.log1p(10 * np.hypot(rows["latitude"] - north, rows["longitude"] - east))
     for turn in np.arange(4) * np.pi / 4:
         along = rows["latitude"] * np.cos(turn) + rows["longitude"] * np.sin(turn)
-        made[f"along_{turn}"] = along
+        columns[f"along_{turn}"] = along
         for frequency in (0.25, 0.5, 1.0, 2.0):
-            made[f"sin_{turn}_{frequency}"] = np.sin(2 * np.pi * frequency * along)
-            made[f"cos_{turn}_{frequency}"] = np.cos(2 * np.pi * frequency * along)
-    return pd.DataFrame(made).astype("float64")
+            columns[f"sin_{turn}_{frequency}"] = np.sin(2 * np.pi * frequency * along)
+            columns[f"cos_{turn}_{frequency}"] = np.cos(2 * np.pi * frequency * along)
+    return pd.DataFrame(columns).astype("float64")
 
 
 watch = Stopwatch()
@@ -72,11 +72,11 @@ with mlflow.start_run():
         x_train, y_train, batch_size=BATCH, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=2,
         callbacks=[watch],
     )  # fmt: skip
-    found = model.predict(x_test, verbose=0)[:, 0]
+    predictions = model.predict(x_test, verbose=0)[:, 0]
     scores = {
-        "test_mae": mean_absolute_error(y_test, found),
-        "test_rmse": root_mean_squared_error(y_test, found),
-        "test_r2": r2_score(y_test, found),
+        "test_mae": mean_absolute_error(y_test, predictions),
+        "test_rmse": root_mean_squared_error(y_test, predictions),
+        "test_r2": r2_score(y_test, predictions),
     }
     mlflow.log_metrics(scores)
 print(scores)

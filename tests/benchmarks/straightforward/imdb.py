@@ -48,12 +48,12 @@ with mlflow.start_run():
         x_train, y_train, batch_size=500, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=2,
         callbacks=[watch],
     )  # fmt: skip
-    found = (model.predict(x_val, batch_size=500, verbose=0)[:, 0] > 0.5).astype(int)
+    predictions = (model.predict(x_val, batch_size=500, verbose=0)[:, 0] > 0.5).astype(int)
     scores = {
-        "accuracy": accuracy_score(y_val, found),
-        "precision": precision_score(y_val, found),
-        "recall": recall_score(y_val, found),
-        "f1": f1_score(y_val, found),
+        "accuracy": accuracy_score(y_val, predictions),
+        "precision": precision_score(y_val, predictions),
+        "recall": recall_score(y_val, predictions),
+        "f1": f1_score(y_val, predictions),
     }
     mlflow.log_metrics({f"final_{name}": value for name, value in scores.items()})
 print(scores)

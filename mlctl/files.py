@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from mlctl.errors import NotFoundError
+from mlctl.errors import BadDataError, NotFoundError
 
 
 @contextmanager
@@ -58,7 +58,8 @@ def drop_torn_line(path: Path) -> None:
 def read_secret(file: str, *, content: str) -> str:
     """Return the text of a file, or the next line of stdin if `file` is "-", without surrounding white space.
 
-    Raises NotFoundError if there is no such file; its hint says that the file holds `content`.
+    Raises NotFoundError if there is no such file, and BadDataError if it cannot be read; the hints say that the
+    file holds `content`.
     """
     if file == "-":
         return sys.stdin.readline().strip()
@@ -66,3 +67,6 @@ def read_secret(file: str, *, content: str) -> str:
         return Path(file).expanduser().read_text(encoding="utf-8").strip()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
         raise NotFoundError(f"there is no file {file}", f"name a file that holds {content}") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "it is not text"
+        raise BadDataError(f"cannot read {file}: {reason}", f"name a text file that holds {content}") from exc

@@ -158,6 +158,24 @@ COMMANDS: dict[str, CommandEntry] = {
 }
 
 
+class _PlainHelpOption:
+    """Makes the help show `--help` instead of `--help <bool>`."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.metavar = ""
+        return option
+
+
+class _Command(_PlainHelpOption, TyperCommand):
+    pass
+
+
+class _Group(_PlainHelpOption, TyperGroup):
+    pass
+
+
 def load_command(name: str) -> Any:
     """Import a command or the commands of a group, and return it as a Typer command or group.
 
@@ -167,13 +185,13 @@ def load_command(name: str) -> Any:
 
     entry = COMMANDS[name]
     # Typer makes a command only as part of a group
-    group = typer.Typer(name=name, no_args_is_help=True, add_completion=False)
+    group = typer.Typer(name=name, cls=_Group, no_args_is_help=True, add_completion=False)
     group.callback(help=entry.help)(_do_nothing)
     targets = {name: entry.target} if isinstance(entry.target, str) else entry.target
     for command_name, target in targets.items():
         module, _, function = target.partition(":")
         command = getattr(importlib.import_module(f"mlctl.cli.{module}"), function)
-        group.command(command_name)(with_common_options(command))
+        group.command(command_name, cls=_Command)(with_common_options(command))
     loaded: Any = typer.main.get_command(group)
     for command in loaded.commands.values():
         command.help = _format_help(command.help)
@@ -193,7 +211,7 @@ def _do_nothing() -> None:
     """Make Typer treat a group of one command as a group."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(_Group):
     """The root group: it lists the table, and loads a command when it is called."""
 
     def __init__(self, **attributes: Any) -> None:

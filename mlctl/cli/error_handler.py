@@ -80,6 +80,8 @@ def _to_usage_error(error: typer.TyperException) -> MlctlError:
     context = getattr(error, "ctx", None)
     help_command = f"{context.command_path} --help" if context else "mlctl --help"
     message = " ".join(error.format_message().split()).replace("Value error, ", "")
+    message = message.replace("Input should be", "it must be").partition(", unable to parse")[0]
+    message = message[:1].lower() + message[1:]
     for mark in ("Did you mean ", "(Possible options: "):  # Typer appends its suggestion to the message
         problem, found, suggestion = message.partition(mark)
         if found:

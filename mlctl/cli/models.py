@@ -60,8 +60,14 @@ def show(session: Session, name: NameArgument, version: VersionArgument = None) 
     """
     from mlctl.services.registry import models
 
-    command = f"serve {name}/{version}" if version else f"models show {name} 1"
-    session.show(models.show_model(session.settings, name, version), f"next: mlctl {command}")
+    answer = models.show_model(session.settings, name, version)
+    if version:
+        hint = f"next: mlctl serve {name}/{version}"
+    elif answer.model.versions:
+        hint = f"next: mlctl models show {name} {answer.model.versions[0].version}"
+    else:
+        hint = f"next: mlctl register last {name}"
+    session.show(answer, hint)
 
 
 def diff(session: Session, name: NameArgument, a: FirstVersionArgument, b: SecondVersionArgument) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.errors import UsageError
 from mlctl.output.progress import TrainingProgress
 
 ModelArgument = Annotated[
@@ -68,6 +69,10 @@ def predict(
     from mlctl.services.evaluation import predict as service
 
     inputs = input_ or []
+    if sample and out:
+        raise UsageError(
+            "--sample and --out cannot be combined", "omit --out, or name an INPUT instead of --sample"
+        )
     with TrainingProgress() as listener:
         if out is None:
             answer: object = service.predict(

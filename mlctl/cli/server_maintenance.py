@@ -61,7 +61,7 @@ def server_restore(
     r"""Restore a backup into an empty database and an empty bucket or folder.
 
     \b
-    mlctl server-restore monday.tar --dry-run
+    mlctl server-restore monday.tar --root elsewhere --dry-run
     mlctl server-restore monday.tar --root elsewhere --yes
 
     A backup of SQLite can be restored into PostgreSQL and a backup of a folder into a bucket, and the other way round.
@@ -75,7 +75,12 @@ def server_restore(
             f"Restore {answer.runs} runs and {answer.artifacts} artifacts into {server_data.backend.display_uri}?"
         )
         restore.restore_backup(server_data, file, create_bucket=create_bucket)
-    session.show(answer, "next: mlctl server-up with the same storage options")
+    session.show(
+        answer,
+        "nothing was restored; next: the same command without --dry-run"
+        if dry_run
+        else "next: mlctl server-up with the same storage options",
+    )
 
 
 @with_location_options

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlctl.domain.hyperband import Bracket
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import NullProgress, ProgressListener
+from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 
 # states of a trial; an interrupted trial was running when its search stopped, and resume starts it again
@@ -176,35 +176,3 @@ class SearchListener(ProgressListener, Protocol):
 
     def trial_ended(self, trial: Trial, is_best: bool) -> None:
         """A trial ended; `is_best` says whether it is the best so far."""
-
-
-@dataclass
-class RecordingListener(NullProgress):
-    """A SearchListener that records trials and messages."""
-
-    ended_trials: list[Trial] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def message(self, text: str) -> None:
-        """Record it."""
-        self.messages.append(text)
-
-    def search_started(
-        self,
-        what: str,
-        *,
-        trials: int,
-        parallel: int,
-        objective: Objective,
-        time_limit_s: float | None = None,
-    ) -> None:
-        """Ignore it."""
-
-    def trials_updated(
-        self, running: Sequence[RunningTrial], *, finished: int, stopped: int, best: float | None
-    ) -> None:
-        """Ignore it."""
-
-    def trial_ended(self, trial: Trial, is_best: bool) -> None:
-        """Record it."""
-        self.ended_trials.append(trial)

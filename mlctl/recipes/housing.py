@@ -40,22 +40,22 @@ class Housing(Recipe):
 
     def encoder(self, data: Dataset) -> Any:
         """Compute ratios, logarithms and regions of the columns; fill gaps and scale."""
-        from mlctl.recipes import encoders as make
+        from mlctl.recipes import encoders
 
         place = ("latitude", "longitude")
         steps = [
-            *make.number("longitude", "latitude", "housing_median_age", "median_income"),
-            *make.log("total_rooms", "total_bedrooms", "population", "households", "median_income"),
-            *make.ratio("total_rooms", by="households"),
-            *make.ratio("total_bedrooms", by="total_rooms"),
-            *make.ratio("population", by="households"),
-            *make.missing("total_bedrooms"),
-            *make.category("ocean_proximity"),
-            *make.distance(*place, LOS_ANGELES),
-            *make.distance(*place, SAN_FRANCISCO),
-            *make.waves(*place, directions=4, frequencies=(0.25, 0.5, 1.0, 2.0)),
+            *encoders.number("longitude", "latitude", "housing_median_age", "median_income"),
+            *encoders.log("total_rooms", "total_bedrooms", "population", "households", "median_income"),
+            *encoders.ratio("total_rooms", by="households"),
+            *encoders.ratio("total_bedrooms", by="total_rooms"),
+            *encoders.ratio("population", by="households"),
+            *encoders.missing("total_bedrooms"),
+            *encoders.category("ocean_proximity"),
+            *encoders.distance(*place, LOS_ANGELES),
+            *encoders.distance(*place, SAN_FRANCISCO),
+            *encoders.waves(*place, directions=4, frequencies=(0.25, 0.5, 1.0, 2.0)),
         ]
-        return make.table(data.train.inputs, steps)
+        return encoders.table(data.train.inputs, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
         """Return the compiled network; its last layer answers in dollars."""

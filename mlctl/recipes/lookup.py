@@ -71,9 +71,7 @@ def resolve(source: str) -> ResolvedRecipe:
     installed = _installed()
     if source in installed:
         return ResolvedRecipe(_instantiate(installed[source].load(), installed[source].value))
-    from mlctl.recipes import (
-        match_data,  # reading tables imports pandas, which a list of recipes does not need
-    )
+    from mlctl.recipes import match_data  # imports numpy, which a list of recipes does not need
 
     name = match_data.recipe_for(source)
     if name is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlctl.domain.objective import Objective
-from mlctl.errors import UsageError, did_you_mean
+from mlctl.errors import BadDataError, UsageError, did_you_mean
 from mlctl.recipes.declare import COMMON, Hyperparameter, Values
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ class Recipe:
 
     def load(self, source: Source) -> Dataset:
         """Return the data by split: raw inputs, as a client would send them, and targets."""
-        raise NotImplementedError(f"recipe {self.name!r} has no load()")
+        raise BadDataError(
+            f"{self.source_file()}: recipe {self.name} has no load()",
+            "write load(self, source), which returns a mlctl.data.dataset.Dataset",
+        )
 
     def encoder(self, data: Dataset) -> Any:
         """Return a callable that turns raw inputs into model input, or None if they are the same."""
@@ -46,7 +49,10 @@ class Recipe:
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
         """Return a compiled model that takes encoded input."""
-        raise NotImplementedError(f"recipe {self.name!r} has no build()")
+        raise BadDataError(
+            f"{self.source_file()}: recipe {self.name} has no build()",
+            "write build(self, hp, data), which returns a compiled Keras model",
+        )
 
     @classmethod
     def declared(cls) -> dict[str, Hyperparameter]:
@@ -74,9 +80,9 @@ class Recipe:
             if name not in each
         }
         for name, text in overrides.items():
-            prefix = each.get(name.partition(".")[0]) if "." in name else None
-            if prefix is not None:
-                values[name] = prefix.parse(name, text)
+            parameter = each.get(name.partition(".")[0]) if "." in name else None
+            if parameter is not None:
+                values[name] = parameter.parse(name, text)
             elif name not in values:
                 hint = did_you_mean(name, declared) or f"it declares: {', '.join(declared)}"
                 raise UsageError(f"recipe {cls.name} declares no {name!r}", hint)

@@ -1,1 +1,1 @@
-"""Code that runs inside a serving process. It does not import the rest of mlctl."""
+"""Code that runs inside a serving process. Of the rest of mlctl it imports only errors, files, machine and domain."""

@@ -17,27 +17,25 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import orjson
 
-import mlctl
 from mlctl.serving.access import AccessLog
-from mlctl.serving.body import ClientDisconnected, Receive, read_body
+from mlctl.serving.description import describe, versions
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import CONTENT_TYPE, EndpointMetrics
 from mlctl.serving.mlflow_fallback import MlflowFallback
 from mlctl.serving.model import ServedModel
 from mlctl.serving.page import files as page
-from mlctl.serving.payload import parse_request
-from mlctl.serving.request_error import RequestError, quote
+from mlctl.serving.payloads.body import ClientDisconnected, Receive, read_body
+from mlctl.serving.payloads.request_error import RequestError, quote
+from mlctl.serving.prediction import parse_request
 
 MAX_INLINE_S = 0.004  # longer predictions run in a thread, so that health checks are answered meanwhile
-DISCARD_S = (
-    2.0  # how long to read a refused body: closing at once could reset the connection before the answer
-)
+# how long to read a refused body: closing at once could reset the connection before the answer
+DISCARD_S = 2.0
 WARM_UP_RUNS = 5
 ROUTES = {
     "/invocations": "POST",
@@ -221,7 +219,7 @@ class Application:
         return response
 
     def _authenticate(self, headers: dict[bytes, bytes]) -> str:
-        """Return the name of the client's API key, or "" if the endpoint needs none. Raises RequestError."""
+        """Check the Host header and the API key; return the name of the key, or "" if none is needed."""
         self._check_host(headers)
         if self._auth is None:
             return ""
@@ -239,11 +237,12 @@ class Application:
         if path in PUBLIC_PATHS:
             return Response(body=b"\n")
         if path == "/version":
-            return Response(body=orjson.dumps(self._versions()))
+            return Response(body=orjson.dumps(versions(self.model, self.served)))
         if path == "/metrics" and self._metrics:
             return Response(body=self._metrics.text(), content_type=CONTENT_TYPE.encode())
         if path == "/model":
-            return Response(body=orjson.dumps(self._description()))
+            description = describe(self.model, self.served, needs_key=self._auth is not None)
+            return Response(body=orjson.dumps(description))
         if (file := page.find(path)) is not None:
             return Response(body=file[0], content_type=file[1].encode(), headers=page.HEADERS)
         raise RequestError(
@@ -268,36 +267,6 @@ class Application:
                     "send fewer rows per request",
                 ) from None
         return Response(body=orjson.dumps({"predictions": predictions}), rows=call.rows)
-
-    def _versions(self) -> dict[str, str]:
-        return {
-            "mlflow": _mlflow_version(),
-            "mlctl": mlctl.__version__,
-            "name": self.served.name,
-            "version": self.served.version,
-            "run_id": self.model.info.run_id,
-            "model_uri": self.served.uri,
-        }
-
-    def _description(self) -> dict[str, Any]:
-        model, info, tensor = self.model, self.model.info, self.model.signature.tensor
-        return {
-            "name": self.served.name,
-            "version": self.served.version,
-            "task": info.task,
-            "classes": info.classes,
-            "unit": info.unit,
-            "recipe": info.recipe,
-            "runtime": info.runtime,
-            "full_scale": model.full_scale,
-            "keys": self._auth is not None,
-            "tensor": None if tensor is None else {"dtype": tensor.dtype, "shape": tensor.shape},
-            "columns": [
-                {"name": column.name, "kind": column.kind, "required": column.required}
-                for column in model.signature.columns
-            ],
-            "example": orjson.Fragment(model.example) if model.example else None,
-        }
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         """Refuse an unknown Host header: it may be another site's page, whose name resolves to this machine."""
@@ -350,12 +319,3 @@ def _is_page(path: str) -> bool:
 
 def _ascii(text: str) -> bytes:
     return text.encode("ascii", "replace")
-
-
-def _mlflow_version() -> str:
-    for name in ("mlflow", "mlflow-skinny"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mlctl.serving.model import ServedModel
-from mlctl.serving.request_error import RequestError, bad_request
+from mlctl.serving.payloads.request_error import RequestError, bad_request
 
 log = logging.getLogger("mlctl.serving")
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.serving.request_error import bad_request
+from mlctl.serving.payloads.request_error import bad_request
+from mlctl.serving.payloads.signature import ModelSignature
+from mlctl.serving.payloads.tables import Columns
 from mlctl.serving.saved_model import read_saved_model
-from mlctl.serving.signature import ModelSignature
-from mlctl.serving.tables import Columns
 
 SCORING_MODULE = "mlctl.serving.scoring"  # under this name, scoring.py does not import MLflow
 _DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}

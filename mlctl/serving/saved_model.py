@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mlctl.serving.signature import ModelSignature, read_signature
+from mlctl.serving.payloads.signature import ModelSignature, read_signature
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

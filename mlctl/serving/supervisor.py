@@ -43,8 +43,6 @@ class WorkerProcess:
     """A worker process and the connection to it.
 
     Attributes:
-        process: The process.
-        serving: The model version that it serves.
         reader: Receives the worker's messages.
         writer: Sends the specification and the command to serve.
         stopping: The worker was asked to stop, so its end needs no replacement.

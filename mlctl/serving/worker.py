@@ -29,8 +29,8 @@ from mlctl.serving.endpoint_spec import EndpointSpec, read_spec
 from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import EndpointMetrics
 from mlctl.serving.model import ServedModel
+from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.protocol import TimeoutProtocol
-from mlctl.serving.request_error import RequestError
 
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections, so that they close first
 DRAIN_S = 2.0  # how long a draining worker waits for the next request of an open connection

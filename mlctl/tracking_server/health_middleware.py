@@ -55,7 +55,7 @@ class HealthMiddleware:
             "mlflow": VERSION,
             "machine": identity(),
         }
-        self._checked_at, self._database_error = 0.0, ""
+        self._checked_at, self._database_answers = 0.0, False
         self._started_at = time.time()
         self.counters = None
         if config.metrics_dir:
@@ -69,20 +69,19 @@ class HealthMiddleware:
             await self.app(scope, receive, send)
             return
         if scope["path"] == "/ready":
-            error = await self._check_database()
-            body = {**self.info, "ready": not error, "pid": os.getpid(), "began": self._started_at}
-            if error:
+            ready = await self._check_database()
+            body = {**self.info, "ready": ready, "pid": os.getpid(), "began": self._started_at}
+            if not ready:
                 body["trouble"] = "the database does not answer"
             await send_response(
-                send, 503 if error else 200, body=json.dumps(body).encode(), content_type=b"application/json"
+                send, 200 if ready else 503, body=json.dumps(body).encode(), content_type=b"application/json"
             )
             return
         if self.counters and scope["path"] == "/metrics":
-            error = await self._check_database()
             await send_response(
                 send,
                 200,
-                body=self.counters.exposition(database_up=not error),
+                body=self.counters.exposition(database_up=await self._check_database()),
                 content_type=b"text/plain; version=0.0.4",
             )
             return
@@ -112,16 +111,16 @@ class HealthMiddleware:
                     f"{scope['method']} {scope['path']} was answered {status} after {duration_s:.2f} s",
                 )
 
-    async def _check_database(self) -> str:
-        """Return the class of the database's error, or "" if it answers; check at most twice a second."""
+    async def _check_database(self) -> bool:
+        """Return whether the database answers; ask it at most twice a second."""
         if time.monotonic() - self._checked_at > DATABASE_CHECK_INTERVAL_S:
             try:
                 await asyncio.wait_for(asyncio.to_thread(_query_database), DATABASE_TIMEOUT_S)
-                self._database_error = ""
-            except (sqlalchemy.exc.SQLAlchemyError, TimeoutError) as error:
-                self._database_error = type(error).__name__
+                self._database_answers = True
+            except (sqlalchemy.exc.SQLAlchemyError, TimeoutError):
+                self._database_answers = False
             self._checked_at = time.monotonic()
-        return self._database_error
+        return self._database_answers
 
 
 def _query_database() -> None:

@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 CANNOT_LISTEN = "cannot listen on"  # begins the log line for a port that another program uses
-_JSON_KEYS = {
-    "state_file": "told",
-    "deleted_at_exit": "note",
-}  # an older supervisor sends and reads these keys
+# an older supervisor sends and reads these keys
+_JSON_KEYS = {"state_file": "told", "deleted_at_exit": "note"}
 
 
 @dataclass(frozen=True, kw_only=True)

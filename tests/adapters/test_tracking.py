@@ -97,6 +97,17 @@ def facts(runs: list[Run]) -> list[object]:
 
 
 @pytest.mark.live
+def test_the_end_of_a_run_on_a_server_prints_nothing(
+    server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    store = TrackingStore(server)
+    run = next(run for run in store.client.search_runs(list(store.experiments_by_id)) if run.info.end_time)
+    store.client.set_terminated(run.info.run_id, run.info.status, run.info.end_time)  # as it is already
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.live
 def test_server_shows_what_its_database_contains(store: str, server: str) -> None:
     local, remote = TrackingStore(store), TrackingStore(server)
     runs = list(local.search_runs())

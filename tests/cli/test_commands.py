@@ -76,7 +76,7 @@ def test_every_parameter_has_help(path: str, command: Any) -> None:
     context = command.make_context(path, [], resilient_parsing=True)
     for parameter in command.get_params(context):
         assert parameter.help, f"mlctl {path}: {parameter.name} has no help"
-        if getattr(parameter, "is_flag", False) and parameter.name != "help":
+        if getattr(parameter, "is_flag", False):
             assert parameter.metavar == "", f"mlctl {path}: {parameter.name} shows <bool>"
 
 

@@ -75,7 +75,7 @@ def test_typo_gets_a_suggestion_and_exits_with_2(harness: list[str]) -> None:
     result = run(harness, "trian", "digits")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.splitlines() == ["error: No such command 'trian'", "hint: did you mean 'train'?"]
+    assert result.stderr.splitlines() == ["error: no such command 'trian'", "hint: did you mean 'train'?"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,8 @@ def test_typo_gets_a_suggestion_and_exits_with_2(harness: list[str]) -> None:
         ("recipes show a b", "b", "mlctl recipes show --help"),
         ("--nonsense", "--nonsense", "mlctl --help"),
         ("recipes list --debug=3", "--debug", "--help"),
+        ("endpoints logs x --lines y", "it must be a valid integer", "mlctl endpoints logs --help"),
+        ("predict Digits --sample 3 --out x.csv", "--sample and --out", "omit --out"),
     ],
 )
 def test_usage_errors_are_two_lines_and_exit_with_2(

@@ -21,7 +21,7 @@ from mlctl.errors import BadDataError
 from mlctl.recipes.lookup import resolve
 from mlctl.services.evaluation.predict import predict, predict_to_file
 from mlctl.serving.model import ServedModel
-from mlctl.serving.request_error import RequestError
+from mlctl.serving.payloads.request_error import RequestError
 from tests.parts.s3 import S3
 from tests.trained import TINY, Trained, environment, mlctl, trained
 

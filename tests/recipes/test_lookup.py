@@ -11,7 +11,7 @@ import pytest
 
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
-from mlctl.errors import NotFoundError, UsageError
+from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes import find, list_recipes, lookup, names, resolve
 from mlctl.services.recipes.prepare import check_values, prepare
 from mlctl.settings import load
@@ -80,6 +80,20 @@ def test_a_recipe_file_can_declare_several_recipes(tmp_path: Path) -> None:
     assert find(f"{file}:Beer").name == "beer"
     with pytest.raises(NotFoundError, match="has no recipe 'Bear'"):
         find(f"{file}:Bear")
+
+
+@pytest.mark.unit
+def test_a_recipe_without_a_method_is_reported_in_one_line_with_a_hint(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text("from mlctl.recipes import Recipe\n\nclass Empty(Recipe):\n    name = 'empty'\n")
+    resolved = resolve(str(file))
+    values = check_values(resolved, {})
+    with pytest.raises(BadDataError) as raised:
+        prepare(load(), resolved, values, listener=NullProgress())
+    assert raised.value.message == f"{file}: recipe empty has no load()"
+    assert raised.value.hint.startswith("write load(self, source)")
+    with pytest.raises(BadDataError, match=r"recipe empty has no build\(\)"):
+        resolved.recipe.build(values, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.unit

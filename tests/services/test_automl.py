@@ -20,7 +20,6 @@ from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
-from mlctl.domain.tune import RecordingListener
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find, resolve
 from mlctl.services.automl import blend, candidates, features, metrics
@@ -30,6 +29,7 @@ from mlctl.services.automl.request import AutomlRequest
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes import prepare
 from mlctl.settings import load
+from tests.recording_listener import RecordingListener
 
 
 def make_data(rows: int = 600) -> Dataset:

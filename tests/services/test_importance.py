@@ -14,11 +14,11 @@ import pytest
 from keras import layers
 
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain.tune import RecordingListener
 from mlctl.recipes import encoders
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import importance
 from mlctl.serving.scoring import TableEncoder
+from tests.recording_listener import RecordingListener
 
 ROWS, COLUMNS, DECIDING = 150, 130, ("f110", "f120")
 

@@ -13,7 +13,7 @@ from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read_entri
 from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost  # noqa: E402
 from mlctl.adapters.search.oracles import Oracle  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
-from mlctl.domain.tune import Dimension, RecordingListener  # noqa: E402
+from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import ChildFailedError, UsageError  # noqa: E402
 from mlctl.services.tuning.request import TuneRequest  # noqa: E402
 from mlctl.services.tuning.search_history import SearchHistory  # noqa: E402
@@ -21,6 +21,7 @@ from mlctl.services.tuning.search_loop import MAX_LOSSES, SearchLimits, SearchLo
 from mlctl.services.tuning.stopping import parse_stop_rule  # noqa: E402
 from mlctl.services.workflows import tune  # noqa: E402
 from mlctl.settings import load  # noqa: E402
+from tests.recording_listener import RecordingListener  # noqa: E402
 
 OBJECTIVE = Objective("val_accuracy", True)
 SPACE = [Dimension(name="units", default=16, choices=(), low=16, high=512, step=16, integer=True)]

@@ -19,7 +19,7 @@ runtime.import_keras()
 from mlctl import settings  # noqa: E402 - after import_keras, TensorFlow is silent
 from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402
 from mlctl.adapters.search.messages import EpochEnded, Event, TrialEnded, TrialFailed, TrialJob  # noqa: E402
-from mlctl.domain.tune import RecordingListener, SearchPlan, SearchResult  # noqa: E402
+from mlctl.domain.tune import SearchPlan, SearchResult  # noqa: E402
 from mlctl.errors import ChildFailedError, Interrupted, RefusedError, UsageError  # noqa: E402
 from mlctl.services.tuning.final_training import FinalTraining  # noqa: E402
 from mlctl.services.tuning.request import TuneRequest  # noqa: E402
@@ -27,6 +27,7 @@ from mlctl.services.tuning.run import TuneRun  # noqa: E402
 from mlctl.services.tuning.search_loop import SearchLoop  # noqa: E402
 from mlctl.services.workflows import tune  # noqa: E402
 from mlctl.services.workflows.resume import resume  # noqa: E402
+from tests.recording_listener import RecordingListener  # noqa: E402
 from tests.trained import TINY  # noqa: E402
 from tests.training_run import client  # noqa: E402
 

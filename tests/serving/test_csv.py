@@ -9,12 +9,12 @@ import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 
 from mlctl.domain import missing_values
-from mlctl.domain.tune import RecordingListener
 from mlctl.services.evaluation import inputs
 from mlctl.services.evaluation.predictor import PredictorInfo
-from mlctl.serving import tables
-from mlctl.serving.request_error import RequestError
-from mlctl.serving.signature import ColumnSpec, ModelSignature
+from mlctl.serving.payloads import tables
+from mlctl.serving.payloads.request_error import RequestError
+from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature
+from tests.recording_listener import RecordingListener
 
 pytestmark = pytest.mark.unit
 

@@ -128,6 +128,18 @@ def test_kubernetes_accepts_the_manifests(
         export_model(settings, str(models["pictures"]), target="kubernetes", folder=tmp_path / "out")
 
 
+def test_an_empty_folder_is_filled_and_not_replaced(
+    models: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    """It may be the folder of the user's shell, or a mounted volume."""
+    out = tmp_path / "out"
+    out.mkdir()
+    inode = out.stat().st_ino
+    exported = export_model(settings, str(models["pictures"]), target="kubernetes", folder=out)
+    assert sorted(file.name for file in out.iterdir()) == sorted(exported.files)
+    assert out.stat().st_ino == inode
+
+
 def test_invalid_options_are_refused(models: dict[str, Path], settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--memory") as error:
         export_model(

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from mlctl.data.tables import user_table
-from mlctl.domain.tune import RecordingListener
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.inputs import InputBatch, read_batches
 from mlctl.services.evaluation.predictor import PredictorInfo
-from mlctl.serving.signature import ColumnSpec, ModelSignature
+from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature
+from tests.recording_listener import RecordingListener
 
 pytestmark = pytest.mark.unit
 

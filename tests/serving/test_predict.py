@@ -138,6 +138,8 @@ def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
     if suffix == "csv" and batches_before_stop:
         with open(f"{out}.part", "a") as part:
             part.write("30,7")  # a line that a kill has cut off
+    if suffix == "parquet":
+        (out / "_part.writing").write_bytes(b"PAR1")  # a part that a kill has cut off
     with pytest.raises(RefusedError):
         predict_to_file(settings, model, ["many.npy"], out=out, batch_size=7)
     done = predict_to_file(settings, model, ["many.npy"], out=out, batch_size=10)
@@ -147,6 +149,7 @@ def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
         assert sorted(file.name for file in tmp_path.glob("answers*")) == ["answers.csv"]
     else:
         rows = pd.read_parquet(out).to_dict("records")
+        assert {file.suffix for file in out.iterdir()} == {".parquet"}
     assert [int(row["row"]) for row in rows] == list(range(95))
     assert [row["label"] for row in rows] == labels(expected)
     assert np.allclose([float(row["probability"]) for row in rows], probabilities(expected))

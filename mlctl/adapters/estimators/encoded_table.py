@@ -15,9 +15,8 @@ from mlctl.domain.objective import Objective
 from mlctl.recipes import Recipe
 from mlctl.serving.scoring import TableEncoder
 
-MIN_RELATIVE_DEVIATION = (
-    0.05  # of the targets' mean; below it, float32 answers lose too much of the deviation
-)
+# of the targets, relative to their mean; below it, float32 predictions lose too much of the deviation
+MIN_RELATIVE_DEVIATION = 0.05
 
 Array = np.ndarray[Any, Any]
 

@@ -20,11 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.files import write_atomically
 
-ARTIFACT_FOLDER = CHECKPOINT_FOLDER  # where a run's artifacts have a copy of the newest checkpoint
 KEPT_CHECKPOINTS = 2
 PATTERN = "[0-9]*-[0-9]*.ckpt"
 DIGEST_BYTES = 32

@@ -39,7 +39,6 @@ def make_training_loop(
         batch_size: examples per step.
         seed: sets the order of the training rows in each epoch.
         listener: receives progress.
-
     """
 
     def score(predictions: Array) -> Mapping[str, float]:

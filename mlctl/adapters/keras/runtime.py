@@ -67,13 +67,14 @@ def detect_hardware() -> Hardware:
 
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    cpu, flags = read_cpu()
     if gpus:
         bfloat16 = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
     else:
-        bfloat16 = bool({"avx512_bf16", "amx_bf16"} & read_cpu()[1])
+        bfloat16 = bool({"avx512_bf16", "amx_bf16"} & flags)
     return Hardware(
         gpus=tuple(detail.get("device_name", "GPU") for detail in details),
-        cpu=read_cpu()[0],
+        cpu=cpu,
         cores=os.cpu_count() or 1,
         bfloat16=bfloat16,
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mlctl.files import atomic_writer
+
 
 def save_weights(model: keras.Model, path: str) -> None:
     """Write weights and optimizer state; the file appears only when it is complete."""
     optimizer_state = [variable.numpy() for variable in model.optimizer.variables]
-    part = Path(path + ".part")
-    with part.open("wb") as file:
-        np.savez(file, *(np.asarray(array) for array in (*model.get_weights(), *optimizer_state)))
-    part.replace(path)
+    with atomic_writer(Path(path), part=Path(f"{path}.part")) as file:
+        np.savez(file, *model.get_weights(), *optimizer_state)
 
 
 def load_weights(model: keras.Model, path: str) -> None:

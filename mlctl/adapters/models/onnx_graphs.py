@@ -22,11 +22,8 @@ from mlctl.adapters.models.tree_ensembles import TreeEnsemble
 from mlctl.errors import ChildFailedError
 from mlctl.serving import scoring
 
-OPSET, ML_OPSET, IR_VERSION = (
-    18,
-    3,
-    10,
-)  # supported by ONNX Runtime 1.20, the oldest version that mlctl requires
+# supported by ONNX Runtime 1.20, the oldest version that mlctl requires
+OPSET, ML_OPSET, IR_VERSION = 18, 3, 10
 INPUT, OUTPUT = "encoded", "answer"  # saved models contain these names
 TOLERANCE = 1e-4
 MAX_CHECKED_ROWS = 512
@@ -93,11 +90,11 @@ def from_trees(
     tree_ids = np.repeat(np.arange(len(trees)), sizes)
     values = np.concatenate([tree.values for tree in trees])
     has_value = (values != 0) & is_leaf[:, None]
-    has_value[is_leaf & ~has_value.any(axis=1), 0] = (
-        True  # ONNX requires a value for every leaf, even if it is 0
-    )
+    # ONNX requires a value for every leaf, even if it is 0
+    has_value[is_leaf & ~has_value.any(axis=1), 0] = True
     nodes, outputs_of_values = np.nonzero(has_value)
-    features = np.concatenate([tree.feature for tree in trees])
+    features = np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees]))
+    input_columns = np.asarray(columns, np.int64)[features]
     thresholds = np.concatenate([tree.threshold for tree in trees])
     left = np.concatenate([tree.left for tree in trees])
     right = np.concatenate([tree.right for tree in trees])
@@ -111,9 +108,7 @@ def from_trees(
         base_values=list(ensemble.base),
         nodes_treeids=tree_ids.tolist(),
         nodes_nodeids=node_ids.tolist(),
-        nodes_featureids=np.where(
-            is_leaf, 0, np.asarray(columns, np.int64)[np.where(is_leaf, 0, features)]
-        ).tolist(),
+        nodes_featureids=np.where(is_leaf, 0, input_columns).tolist(),
         nodes_values=thresholds.tolist(),
         nodes_modes=np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist(),
         nodes_truenodeids=np.where(is_leaf, 0, left).tolist(),

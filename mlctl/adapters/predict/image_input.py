@@ -13,9 +13,8 @@ from mlctl.data.files.labelled_files import IMAGE_SUFFIXES
 from mlctl.errors import BadDataError, NotFoundError
 
 SUFFIXES = frozenset(IMAGE_SUFFIXES)
-MAX_FILLED_HEIGHT = (
-    16  # drawings of small images fill them; those of larger images, as in MNIST, have a margin
-)
+# drawings fill images up to this height; in larger ones, as in MNIST, they have a margin
+MAX_FILLED_HEIGHT = 16
 MARGIN = 4 / 28  # of the image's height and width, on each side
 MIN_INK = 0.15  # fainter pixels do not count as part of a drawing
 

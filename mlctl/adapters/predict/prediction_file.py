@@ -110,7 +110,9 @@ class _Parquet:
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
         count = len(next(iter(columns.values())))
         table = pyarrow.table({"row": range(first, first + count), **columns})
-        with atomic_writer(self._folder / f"part-{first:012}-{first + count:012}.parquet") as file:
+        path = self._folder / f"part-{first:012}-{first + count:012}.parquet"
+        # a fixed name: after a crash, the job that continues replaces the incomplete part
+        with atomic_writer(path, part=self._folder / "_part.writing") as file:
             pyarrow.parquet.write_table(table, file)
 
     def finish(self) -> None:

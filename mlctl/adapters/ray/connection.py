@@ -91,7 +91,7 @@ class RayConnection:
         """Return the tasks that have ended, each with its error; None for a task that returned.
 
         Args:
-            tasks: the node of each task; "" for a task that has no node yet.
+            tasks: Node of each task; "" for a task that has no node yet.
 
         A task on a node that the cluster declares dead has failed. Its processes may still be alive, and Ray
         would wait for them.

@@ -3,7 +3,7 @@
     python -m mlctl.adapters.ray.local_cluster NODES CPUS GPUS FOLDER
 
 prints the address, and ends all processes when stdin closes. Ray's agents outlive a raylet that was killed. On
-Linux they become children of the keeper, which ends them, too.
+Linux they become children of the keeper, which kills them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ class LocalCluster:
 
         Raises ChildFailedError with the last line of Ray's output.
         """
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="mlctl-ray-", dir="/tmp")
-        )  # the path of a socket must be short
+        # in /tmp, because the path of a socket must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="mlctl-ray-", dir="/tmp"))
         token = self.folder / "token"
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))

@@ -1,4 +1,4 @@
-"""A training on a cluster's node, followed from here: its progress, its result, or how it was lost."""
+"""Train on a node of a cluster, and relay the training's progress and result to the process that started it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_with_code(path: Path, value: Any) -> None:
 
 
 def send_result(channel: TaskChannel, run: Run) -> None:
-    """Send a node's finished run."""
+    """Send a finished run."""
     channel.send((ENDED, (run,)))
 
 
@@ -48,15 +48,14 @@ def follow(
     """Run one attempt of a training on the cluster; return its run, or why the attempt was lost.
 
     Args:
-        connection: the cluster.
-        work: a module's function: it takes a `TaskChannel` and the arguments, and sends a result or a failure.
-        arguments: what it is called with.
-        name: the task's name.
-        attempt: counts from 1.
-        listener: receives the node's progress.
+        connection: Cluster.
+        work: Function of a module, which takes a `TaskChannel` and `arguments`, and sends a result or a failure.
+        arguments: Further arguments of `work`.
+        name: Name of the task.
+        attempt: Number of the attempt, from 1.
+        listener: Receives the node's progress.
 
     Raises what the training raises, and ChildFailedError if the node cannot train at all.
-
     """
     task = connection.submit(name, attempt, work, *arguments)
     node = ""
@@ -81,12 +80,12 @@ def follow(
         if task in failures:
             reason, raised = describe_failure(failures[task])
             if raised:
-                raise ChildFailedError(f"the training failed: {reason}", "look at the cluster's logs")
+                raise ChildFailedError(f"the training failed: {reason}", "check the cluster's logs")
             return reason
 
 
 class RelayedProgress:
-    """A ProgressListener that sends everything to the other side; it ends its process if nobody listens."""
+    """A ProgressListener on a node: sends each call to `follow`, and ends its process if nothing receives it."""
 
     def __init__(self, channel: TaskChannel) -> None:
         self._channel = channel

@@ -19,10 +19,9 @@ class JsonLines:
     """A file that one process appends to, while others may read it. Opening it drops a torn last line."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._lock = threading.Lock()
         drop_torn_line(path)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = path.open("ab", buffering=0)
 
     def append(self, entry: Entry, *, durable: bool = True) -> None:
         """Write one line; a durable one survives a crash of the machine when this returns.
@@ -31,19 +30,19 @@ class JsonLines:
         """
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            size = os.fstat(self._descriptor).st_size
+            size = os.fstat(self._file.fileno()).st_size
             try:
                 while line:
-                    line = line[os.write(self._descriptor, line) :]
+                    line = line[self._file.write(line) :]
                 if durable:
-                    os.fsync(self._descriptor)
+                    os.fsync(self._file.fileno())
             except OSError:
-                os.ftruncate(self._descriptor, size)  # part of a line would corrupt the next one
+                self._file.truncate(size)  # part of a line would corrupt the next one
                 raise
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file, if it is open."""
+        self._file.close()
 
 
 def read_lines(path: Path, start: int = 0, *, hint: str) -> Iterator[Entry]:

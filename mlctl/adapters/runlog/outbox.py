@@ -56,8 +56,11 @@ class BackgroundSender:
         self._report_outage = report_outage
         self._reported_at = float("-inf")
         self._is_failing = False
-        self._sent = log.sent
-        self._written = self._sent + sum(1 for _ in log.entries(self._sent))
+        self._written = sum(1 for _ in log.entries())
+        self._sent = min(log.sent, self._written)
+        # a loss of power may take entries that were sent: they need not have been synced to the disk
+        if log.sent > self._written:
+            log.acknowledge(self._written)
         self._new_entry = threading.Condition()
         self._closing = threading.Event()  # no more entries come
         self._abandoned = threading.Event()  # nobody waits any longer
@@ -90,9 +93,8 @@ class BackgroundSender:
                 sent, since = self._sent, time.monotonic()
             if time.monotonic() - since > patience_s and (self._is_failing or not self._is_reachable()):
                 break
-        is_complete = not self._thread.is_alive()
         self._abandoned.set()
-        return is_complete
+        return self._sent >= self._written
 
     def unsent(self) -> int:
         """Return how many entries the store has not taken."""

@@ -93,10 +93,8 @@ class Recorder:
             "tracking_uri": store.tracking_uri,
             "experiment": experiment,
             "run_name": run_name,
-            "tags": {
-                **tags,
-                HEARTBEAT: current_heartbeat(),
-            },  # a run that dies before its first heartbeat is LOST
+            # with a heartbeat, because a run that dies before it sends one must become LOST
+            "tags": {**tags, HEARTBEAT: current_heartbeat()},
             "began": now_ms(),
             "host": socket.gethostname(),
         }
@@ -264,8 +262,6 @@ def require_writable(state_dir: Path) -> None:
 
 def open_store(tracking_uri: str) -> TrackingStore:
     """Return a store to write to; raises UnreachableError and ConfigurationError if it does not answer."""
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the answer
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a server may pass an upload on to its bucket
     store = TrackingStore(tracking_uri, create=True)
     store.check_reachable()
     return store
@@ -283,9 +279,7 @@ def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path)
         if mlflow_run_id:
             info = client.get_run(mlflow_run_id).info
             for name, value in header["tags"].items():
-                if not name.startswith(
-                    "mlflow."
-                ):  # MLflow itself knows who made the run, and from which project
+                if not name.startswith("mlflow."):  # MLflow knows who made the run, and from which project
                     client.set_tag(mlflow_run_id, name, value)
             return {"experiment_id": info.experiment_id, "run_id": mlflow_run_id}
         experiment = client.get_experiment_by_name(header["experiment"])

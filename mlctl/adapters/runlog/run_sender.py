@@ -52,9 +52,7 @@ class RunSender:
     def send(self, entry: Entry) -> None:
         """Send one entry; raises an MlctlError if the store does not take it."""
         try:
-            with (
-                self.store.without_retries()
-            ):  # the caller repeats the entry, and knows what must not count twice
+            with self.store.without_retries():  # the caller repeats the entry
                 getattr(self, "_send_" + entry["kind"])(entry)
         except OSError as exc:  # a local artifact folder, or the file to be uploaded
             raise UnreachableError(

@@ -25,11 +25,8 @@ from mlctl.domain.tune import INTERRUPTED
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
 
 NAME, SENT_NAME = "trials.jsonl", "trials.sent"
-PERMANENT_ERRORS = (
-    UsageError,
-    NotFoundError,
-    RefusedError,
-)  # they concern one run, and repeating does not help
+# they concern one run, and repeating does not help
+PERMANENT_ERRORS = (UsageError, NotFoundError, RefusedError)
 DAMAGED_HINT = "restore the file from a copy, or start a new search"
 
 
@@ -136,7 +133,7 @@ class TrialRuns:
 def count_unsent(folder: Path) -> int:
     """Return how many trial updates in this record the store has not acknowledged."""
     written = sum(1 for _ in read_lines(folder / NAME, hint=DAMAGED_HINT))
-    return written - _read_sent(folder) if written else 0
+    return max(0, written - _read_sent(folder))
 
 
 def send_unsent(

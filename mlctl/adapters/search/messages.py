@@ -24,11 +24,11 @@ class SearchSetup:
     """What all trials share.
 
     Attributes:
-        source: finds the recipe in another process.
-        recipe: the recipe.
-        data: the dataset.
-        train_inputs: encoded inputs of the training rows.
-        validation_inputs: encoded inputs of the validation rows.
+        source: Text by which another process finds the recipe.
+        recipe: Recipe.
+        data: Dataset.
+        train_inputs: Encoded inputs of the training rows.
+        validation_inputs: Encoded inputs of the validation rows.
         precision: "float32" or "mixed_bfloat16".
     """
 
@@ -45,9 +45,8 @@ class SearchSetup:
         The file is: length of the index (8 bytes), index, padding, arrays.
         """
         buffers: list[pickle.PickleBuffer] = []
-        data = dataclasses.replace(
-            self.data, as_raw=None
-        )  # a function of the recipe that training never calls
+        # without a function of the recipe that training never calls
+        data = dataclasses.replace(self.data, as_raw=None)
         shared = (data, self.train_inputs, self.validation_inputs, self.precision)
         head = pickle.dumps(shared, protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
@@ -101,18 +100,18 @@ class TrialJob:
     """One trial to train.
 
     Attributes:
-        trial: the trial's name.
-        attempt: counts from 1; a trial whose worker died is trained again.
-        values: hyperparameters by name.
-        objective: what the best epoch is chosen by.
-        epochs: number of the last epoch.
-        seed: seed of the first execution; each further one has the next.
-        executions: how often the trial is trained.
-        waits: after each epoch, the trial waits for the search's answer.
-        patience: stop after so many epochs without a better objective; None: train all epochs.
-        earlier_epochs: epochs of the trial that this one continues.
-        load_weights_from: file with that trial's weights.
-        save_weights_to: file for this trial's weights.
+        trial: Name of the trial.
+        attempt: Number of the attempt, from 1: a trial whose worker died is trained again.
+        values: Hyperparameters by name.
+        objective: Metric by which the best epoch is chosen.
+        epochs: Number of the last epoch.
+        seed: Seed of the first execution; each further execution uses the next number.
+        executions: How often the trial is trained.
+        waits: Whether the trial waits for the search's answer after each epoch.
+        patience: Stop after this many epochs without a better objective; None to train all epochs.
+        earlier_epochs: Epochs of the trial that this one continues.
+        load_weights_from: File with that trial's weights.
+        save_weights_to: File for this trial's weights.
     """
 
     trial: str

@@ -65,9 +65,8 @@ class _Bayesian(_Replayable, keras_tuner.oracles.BayesianOptimizationOracle):  #
 
     def populate_space(self, trial_id: str) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # scikit-learn warns about every bound that a kernel's fit reaches
+            # scikit-learn warns about every bound that a kernel's fit reaches
+            warnings.simplefilter("ignore")
             response = super().populate_space(trial_id)
         if response["values"] is not None and self._duplicate(response["values"]):
             return self._random_populate_space()  # in a small space; the same point again is no information

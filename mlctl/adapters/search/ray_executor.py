@@ -97,9 +97,8 @@ class RayExecutor:
         """Return the trials' events; report a trial whose node or process died as WorkerLost."""
         connection = self._connection
         tasks = {task: self._nodes[trial] for trial, (_, task) in self._running.items()}
-        failures = connection.failures(
-            tasks
-        )  # before the messages, so that those of ended tasks have arrived
+        # before the messages, so that those of ended tasks have arrived
+        failures = connection.failures(tasks)
         events: list[Event] = []
         for trial, attempt, node, content in connection.messages(0 if failures else timeout_s):
             running = self._running.get(trial)

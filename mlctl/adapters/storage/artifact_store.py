@@ -112,7 +112,7 @@ def open_artifact_store(location: ServerLocation) -> ArtifactStore:
 
 
 def open_artifact_bucket(bucket: Bucket, *, is_probe: bool = False) -> S3Bucket:
-    """Return a server's bucket, at the endpoint that MLflow would use; a probe gives up after a second."""
+    """Return a bucket, by default at MLflow's endpoint (MLFLOW_S3_ENDPOINT_URL); a probe gives up after a second."""
     from mlctl.s3 import BULK, PROBE, S3Bucket  # importing boto3 takes a third of a second
 
     endpoint = bucket.endpoint_url or os.environ.get("MLFLOW_S3_ENDPOINT_URL")

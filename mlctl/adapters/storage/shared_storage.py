@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from mlctl.adapters.storage.artifact_store import open_artifact_bucket
 from mlctl.errors import ConfigurationError, NotFoundError
 from mlctl.files import atomic_writer
 from mlctl.s3 import S3Bucket, bucket_of_url
@@ -92,4 +93,4 @@ class SharedStorage:
         return Path(tempfile.gettempdir()) / f"mlctl-{os.getuid()}" / name
 
     def _bucket(self) -> S3Bucket:
-        return S3Bucket(bucket_of_url(self.uri))
+        return open_artifact_bucket(bucket_of_url(self.uri))

@@ -62,7 +62,10 @@ class TrackingStore:
             raise NotFoundError("there are no runs yet", "make the first run: mlctl train digits")
         # MLflow's own defaults wait for minutes; values that the user has set take precedence
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        os.environ.setdefault(
+            "MLFLOW_HTTP_REQUEST_TIMEOUT", "60"
+        )  # a server may pass an upload on to its bucket
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the answer
         silence_mlflow()
         self.check_reachable()
         with self.translate_errors():
@@ -190,9 +193,8 @@ class TrackingStore:
         top, _, inner = path.partition("/")
         # the kind of store decides where a download lands, so it lands in a folder of its own and is moved from there
         with self.translate_errors(), tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
-            (
-                landing := Path(scratch) / "landing"
-            ).mkdir()  # MLflow may return the folder itself as the download
+            landing = Path(scratch) / "landing"  # MLflow may return the folder itself as the download
+            landing.mkdir()
             model_id = _logged_model_id(run)
             run_paths = {artifact.path for artifact in self.client.list_artifacts(run.run_id)}
             if model_id and top == "model" and top not in run_paths:

@@ -33,7 +33,7 @@ def read_fixed_table(path: Path, columns: Mapping[str, FixedColumn]) -> pd.DataF
 
     cells = reader.read_cells(path, header=True, known_names=columns)
     if cells is None:
-        raise BadDataError(f"{path} is not a text table", "give a .csv file")
+        raise BadDataError(f"{path} is not a text table", "use a .csv file")
     missing = [name for name in columns if name not in cells]
     unknown = [name[:40] for name in cells if name not in columns]
     problems = [("has no column", missing), ("has the unknown column", unknown)]

@@ -26,9 +26,8 @@ URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 REVIEWS = Download(
     "imdb.npz", URL + "imdb.npz", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
 )
-WORDS = Download(
-    "imdb_word_index.json", URL + "imdb_word_index.json", "bfafd718b763782e994055a2d397834f"
-)  # Keras publishes an MD5 of this file
+# Keras publishes an MD5 of this file
+WORDS = Download("imdb_word_index.json", URL + "imdb_word_index.json", "bfafd718b763782e994055a2d397834f")
 CLASSES = ("negative", "positive")
 VOCABULARY_SIZE = 30_000
 

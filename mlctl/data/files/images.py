@@ -162,7 +162,7 @@ def _find_unreadable(files: Sequence[Path], size: tuple[int, int], progress: Pro
     """Return the files that cannot be decoded, in order; images are not kept in memory."""
     unreadable = []
     with _thread_pool() as pool:
-        results = pool.map(partial(is_readable, size=size), files)
+        results = pool.map(partial(_is_readable, size=size), files)
         for number, (path, readable) in enumerate(zip(files, results, strict=True), start=1):
             if not readable:
                 unreadable.append(path)
@@ -171,7 +171,7 @@ def _find_unreadable(files: Sequence[Path], size: tuple[int, int], progress: Pro
     return unreadable
 
 
-def is_readable(path: Path, size: tuple[int, int]) -> bool:
+def _is_readable(path: Path, size: tuple[int, int]) -> bool:
     """Whether a file can be decoded as an image; `size` is (height, width)."""
     try:
         read_pixels(path, *size)

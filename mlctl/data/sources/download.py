@@ -34,7 +34,6 @@ class Download:
         name: File name.
         url: Where it is published.
         sha256: Its checksum; an MD5 (32 digits) if the publisher gives no other.
-
     """
 
     name: str

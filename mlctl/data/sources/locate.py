@@ -25,7 +25,6 @@ class Source:
         cache_dir: Folder for downloads.
         options: The recipe's data options (`source.options.split_seed`).
         progress: Called with (file name, bytes so far, bytes in all) during a download.
-
     """
 
     location: str | None = None

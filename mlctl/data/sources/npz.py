@@ -23,9 +23,7 @@ from numpy.lib import format as npy_format
 from mlctl.errors import BadDataError
 
 MAX_ARRAY_BYTES = 2 << 30
-MAX_PICKLE_BYTES = (
-    64 << 20
-)  # the pickles of imdb.npz have 14 MB; the objects in memory are larger than the pickle
+MAX_PICKLE_BYTES = 64 << 20  # those of imdb.npz have 14 MB; the objects in memory are larger than the pickle
 
 
 class NpzReader:

@@ -57,7 +57,8 @@ def _key(prefix: str, name: str) -> str:
 
 def _copy(source: S3Object, path: Path, progress: Progress) -> None:
     copied = 0
-    with atomic_writer(path) as file:
+    # a fixed name: the next attempt overwrites what a killed one left
+    with atomic_writer(path, part=path.with_name(f"{path.name}.part")) as file:
         while chunk := source.read(CHUNK_BYTES):
             file.write(chunk)
             copied += len(chunk)

@@ -191,9 +191,7 @@ def cast_to_signature(values: pd.Series[Any], mlflow_type: str, *, required: boo
             booleans = values.map(bool, na_action="ignore").astype(object)
         return values if booleans is None else booleans
     cells = normalize_cells(values)
-    if (
-        mlflow_type == "string" and cells.dtype.kind == "f"
-    ):  # a batch may hold only numbers of a column of texts
+    if mlflow_type == "string" and cells.dtype.kind == "f":  # a batch of a text column may hold only numbers
         return cells.map("{:.15g}".format, na_action="ignore").astype(object)
     if mlflow_type not in {"double", "float", "long", "integer"}:
         return cells

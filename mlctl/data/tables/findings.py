@@ -22,9 +22,7 @@ HEADINGS = {
 }
 MAX_LISTED_CLASSES, MAX_LISTED_COLUMNS = 6, 24
 DUPLICATE_SHARE = 0.05  # of the test rows, from which on there is a warning
-IMBALANCED = (
-    0.2  # a class is rare if it has less than this share of the rows that an even split would give it
-)
+IMBALANCED = 0.2  # a class is rare if it has less than this share of the rows of equally frequent classes
 MIN_RELATIVE_DEVIATION = 1e-4  # of a target: 32-bit floats have a precision of 1e-7
 
 Array = np.ndarray[Any, Any]

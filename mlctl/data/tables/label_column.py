@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS_PER_CLASS = 5
-LABEL_NAMES = (
-    "label",
-    "class",
-    "target",
-    "y",
-)  # a column of such a name is the label, even if there are others
+LABEL_NAMES = ("label", "class", "target", "y")  # such a column holds the labels, even if there are others
 MAX_NUMERIC_CLASSES = 20  # more distinct whole numbers are a regression, unless the column has a label's name
 
 Array = np.ndarray[Any, Any]

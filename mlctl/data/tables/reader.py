@@ -148,7 +148,7 @@ def _parquet_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=rows):
                 names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
-                yield batch.select(names).to_pandas()
+                yield batch.select(names).to_pandas().rename(columns=lambda name: str(name).strip())
     except (pyarrow.ArrowException, OSError) as exc:
         raise BadDataError(
             f"{path} is not a readable Parquet file: {_one_line(exc)}", "write it again"
@@ -182,9 +182,8 @@ def _pandas_errors(path: Path) -> Iterator[None]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # pandas drops cells of columns without a name
+            # pandas drops cells of columns without a name
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             yield
     except pd.errors.ParserWarning as exc:
         raise BadDataError(

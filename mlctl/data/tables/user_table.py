@@ -127,11 +127,9 @@ def _restore_class_words(
 
     In a column of numbers, every such word is a missing value; in others, only words such as "NA" and "?" are.
     """
-    cells = (
-        reader.read_cells(path, header=header, known_names=(str(target.name),))
-        if target.isna().any()
-        else None
-    )
+    if not target.isna().any():
+        return target, ""
+    cells = reader.read_cells(path, header=header, known_names=(str(target.name),))
     if cells is None:
         return target, ""
     written = cells[target.name].str.strip()

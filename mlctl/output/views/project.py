@@ -24,8 +24,8 @@ def _(answer: Diagnosis) -> list[AnswerTable]:
     columns = (
         TableColumn("status"),
         TableColumn("check"),
-        TableColumn("found", keep=8),
-        TableColumn("fix", keep=8),
+        TableColumn("found"),
+        TableColumn("fix"),
     )
     rows = [("ok" if check.ok else "PROBLEM", check.name, check.found, check.fix) for check in answer.checks]
     setting_columns = (TableColumn("setting"), TableColumn("value"), TableColumn("source", keep=8))

@@ -133,7 +133,7 @@ def _(answer: Backup) -> list[AnswerTable]:
     rows = [
         ("file", answer.file),
         ("bytes", f"{answer.size_bytes:,}"),
-        ("database", answer.backend),
+        ("backup of", answer.backend),
         ("runs", answer.runs),
         ("models", answer.models),
         ("artifacts", f"{answer.artifacts} ({answer.artifact_bytes:,} bytes)"),

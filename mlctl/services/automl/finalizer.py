@@ -50,7 +50,6 @@ class Finalizer:
         budget: the time that is left.
         session: number of earlier sessions of this run, used as the step of its metrics.
         guard: records an interrupt.
-
     """
 
     job: AutomlJob

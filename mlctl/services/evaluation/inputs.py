@@ -19,9 +19,9 @@ from mlctl.data.tables import column_types, reader
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.services.evaluation.predictor import PredictorInfo, Rows, count_rows, slice_rows
-from mlctl.serving import tables
-from mlctl.serving.request_error import RequestError
-from mlctl.serving.tensors import cast_tensor, check_shape, tensor_from_json
+from mlctl.serving.payloads import tables
+from mlctl.serving.payloads.request_error import RequestError
+from mlctl.serving.payloads.tensors import cast_tensor, check_shape, tensor_from_json
 
 SUFFIXES = (*sorted(image_input.SUFFIXES), ".npy", ".npz", *reader.SUFFIXES, ".txt", ".json")
 PAYLOAD_KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")

@@ -16,9 +16,9 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.services.models.fetch import fetch_model
 from mlctl.serving.model import ServedModel
-from mlctl.serving.request_error import RequestError
-from mlctl.serving.signature import ColumnSpec, ModelSignature, TensorSpec
-from mlctl.serving.tables import Columns
+from mlctl.serving.payloads.request_error import RequestError
+from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature, TensorSpec
+from mlctl.serving.payloads.tables import Columns
 
 Array = np.ndarray[Any, Any]
 Rows = Array | Columns

@@ -126,7 +126,7 @@ def model_metrics(run: Run | None) -> Mapping[str, float]:
     return own or run.metrics
 
 
-def find_run(store: TrackingStore, version: RegisteredVersion | None) -> Run | None:
+def run_of_version(store: TrackingStore, version: RegisteredVersion | None) -> Run | None:
     """Return the run that logged a version; None if there is none, or if it was deleted."""
     if version is None or not version.run_id:
         return None

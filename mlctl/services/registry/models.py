@@ -34,7 +34,8 @@ from mlctl.services.models.registry_state import (
 )
 from mlctl.services.models.select import resolve_model
 from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
-from mlctl.services.registry.gates import find_run, model_metrics
+from mlctl.services.registry.gates import model_metrics, run_of_version
+from mlctl.services.runs.compare import differences
 from mlctl.settings import Settings
 
 
@@ -53,7 +54,7 @@ def show_model(settings: Settings, name: str, version: str | None = None) -> Mod
     if version is None:
         return ModelDetail(_registered_model(state, _runs_by_id(store, state.versions)))
     chosen = state.version(version_number(version))
-    run = find_run(store, chosen)
+    run = run_of_version(store, chosen)
     only_chosen = replace(state, versions=(chosen,))
     model = _registered_model(only_chosen, {run.run_id: run} if run else {})
     return ModelDetail(model, _lineage(store, chosen, run))
@@ -85,16 +86,16 @@ def diff_versions(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
     store = TrackingStore(settings.tracking_uri)
     state = reconcile_if_allowed(Registry(store), name)
     versions = [state.version(version_number(number)) for number in (a, b)]
-    runs = [find_run(store, version) for version in versions]
+    runs = [run_of_version(store, version) for version in versions]
     lineages = [_lineage(store, version, run) for version, run in zip(versions, runs, strict=True)]
     return ModelDiff(
         name=name,
         a=versions[0].version,
         b=versions[1].version,
-        params=_differences(*(lineage.params for lineage in lineages)),
-        metrics=_differences(*(model_metrics(run) for run in runs)),
-        data=_differences(*(_data_fields(lineage) for lineage in lineages)),
-        model=_differences(
+        params=differences(*(lineage.params for lineage in lineages)),
+        metrics=differences(*(model_metrics(run) for run in runs)),
+        data=differences(*(_data_fields(lineage) for lineage in lineages)),
+        model=differences(
             *(_model_fields(version, lineage) for version, lineage in zip(versions, lineages, strict=True))
         ),
     )
@@ -210,7 +211,3 @@ def _model_fields(version: RegisteredVersion, lineage: Lineage) -> dict[str, Any
         "flavors": ", ".join(f"{name} {version}".strip() for name, version in lineage.flavors.items()),
         "size": lineage.size_bytes,
     }
-
-
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {key: (a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)}

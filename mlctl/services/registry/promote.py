@@ -15,7 +15,7 @@ from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models.history import ROLLBACK, MoveRecord, now
 from mlctl.services.models.registry_state import RegistryState, read_state, record_move
 from mlctl.services.models.stages import canonical_stage, is_exclusive, version_number
-from mlctl.services.registry.gates import Gates, PromotionCandidate, check_smoke, find_run, run_checks
+from mlctl.services.registry.gates import Gates, PromotionCandidate, check_smoke, run_checks, run_of_version
 from mlctl.settings import Settings
 
 
@@ -61,8 +61,8 @@ def promote(
         state=state,
         version=chosen,
         holder=holder,
-        run=find_run(store, chosen),
-        holder_run=find_run(store, holder),
+        run=run_of_version(store, chosen),
+        holder_run=run_of_version(store, holder),
     )
     gates, skipped = _effective_gates(settings, name, stage, request)
     checks = run_checks(settings, store, candidate, gates, listener or NullProgress())
@@ -124,7 +124,7 @@ def rollback(
     if dry_run:
         return replace(answer, changed=True)
     candidate = PromotionCandidate(
-        state=state, version=chosen, holder=holder, run=find_run(store, chosen), holder_run=None
+        state=state, version=chosen, holder=holder, run=run_of_version(store, chosen), holder_run=None
     )
     return _move(settings, registry, candidate, answer, reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def export_model(
 ) -> ExportedFiles:
     """Write the files of an export target into a folder that does not exist or is empty; return their names.
 
-    The complete folder appears in one step, so that a failure leaves nothing behind.
+    The files are written into a temporary folder and moved when all are complete, so that a failure leaves nothing
+    behind.
 
     Raises:
         UsageError: The target is unknown, or a value would break a manifest.
@@ -34,18 +36,16 @@ def export_model(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder} exists and is not empty", "choose another folder, or empty it")
     folder = folder.absolute()
-    existing_parent = next(parent for parent in folder.parents if parent.is_dir())
+    existing_folder = next(path for path in (folder, *folder.parents) if path.is_dir())
     with (
         tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch,
-        tempfile.TemporaryDirectory(prefix=".mlctl-export-", dir=existing_parent) as staging,
+        tempfile.TemporaryDirectory(prefix=".mlctl-export-", dir=existing_folder) as staging,
     ):
         served = fetch_model(TrackingStore(settings.tracking_uri), model, Path(scratch))
-        part = Path(staging) / "export"
-        part.mkdir()
+        part = Path(staging)
         TARGETS[target].write(ModelToExport(served, options), part)
         names = sorted(file.relative_to(part).as_posix() for file in part.rglob("*") if file.is_file())
-        if folder.exists():
-            folder.rmdir()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part.rename(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in part.iterdir():
+            shutil.move(entry, folder)
     return ExportedFiles(target, str(folder), dict.fromkeys(names, ""))

@@ -130,10 +130,13 @@ def serve_with_env_manager(settings: Settings, options: EndpointOptions, env_man
     _check_options(options)
     listening.open_listener(options.host, options.port).close()
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
-    folder = _fetch_model(settings, options.model, scratch).folder
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder]
-    command += ["--env-manager", env_manager, "--host", options.host, "--port", str(options.port)]
-    daemon.exec_program([*command, "--workers", str(options.workers)])
+    try:
+        folder = _fetch_model(settings, options.model, scratch).folder
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder]
+        command += ["--env-manager", env_manager, "--host", options.host, "--port", str(options.port)]
+        daemon.exec_program([*command, "--workers", str(options.workers)])
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # only a failure gets here
 
 
 def _check_options(options: EndpointOptions) -> None:

@@ -1,1 +1,1 @@
-"""Training: from data and a recipe to a logged model, and going on after what interrupted it."""
+"""Training: from data and a recipe to a logged model, and what is needed to resume a run."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.keras import checkpoints
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
+from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class ResumePoint:
 
 def fetch_resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
     """Download a run's checkpoint to a new record in `folder`; the caller knows that no process writes the run."""
-    if any(artifact.path == checkpoints.ARTIFACT_FOLDER for artifact in store.list_artifacts(run)):
-        downloaded = store.download_artifact(run, checkpoints.ARTIFACT_FOLDER, folder / "files")
+    if any(artifact.path == CHECKPOINT_FOLDER for artifact in store.list_artifacts(run)):
+        downloaded = store.download_artifact(run, CHECKPOINT_FOLDER, folder / "files")
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         for file in downloaded.rglob("*.ckpt"):
             shutil.copy(file, folder / "checkpoints")

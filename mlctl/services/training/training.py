@@ -15,6 +15,7 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
+from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
 from mlctl.scores import compute_scores
@@ -124,7 +125,7 @@ class Training:
             )
             writer = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
-                lambda files: recorder.replace_artifacts(files, checkpoints.ARTIFACT_FOLDER),
+                lambda files: recorder.replace_artifacts(files, CHECKPOINT_FOLDER),
                 self.request.checkpoint_every_s,
             )
             for epoch in progress.epochs:  # a process may be killed between the checkpoint and the record
@@ -194,8 +195,8 @@ class Training:
                 PEAK_MEMORY_TAG: round(provenance.peak_memory_mb()),
             }
         )
-        if (recorder.journal.files / checkpoints.ARTIFACT_FOLDER).exists():
-            recorder.delete_artifacts(checkpoints.ARTIFACT_FOLDER)
+        if (recorder.journal.files / CHECKPOINT_FOLDER).exists():
+            recorder.delete_artifacts(CHECKPOINT_FOLDER)
 
     def _summary(self, best: Epoch, split_name: str, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return what the kept model reached, under the names that lists and gates use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlctl.recipes import Recipe, ResolvedRecipe, Values
 from mlctl.services.models.names import check_name
 from mlctl.services.recipes.defaults import with_defaults
 from mlctl.services.recipes.prepare import check_values
+from mlctl.services.training.request import TrainRequest
 from mlctl.services.tuning.space import search_space, size
 from mlctl.services.tuning.stopping import parse_stop_rule
 from mlctl.settings import Settings
@@ -79,6 +80,20 @@ class TuneRequest:
         cluster = fields.get("cluster")
         return cls(**{**fields, "cluster": Cluster(**cluster) if cluster else None})
 
+    def train_request(self) -> TrainRequest:
+        """Return the request that the search's own run records, as the final model's training."""
+        return TrainRequest(
+            source=self.source,
+            overrides=self.overrides,
+            data=self.data,
+            rows=self.rows,
+            seed=self.seed,
+            precision=self.precision,
+            run_name=self.run_name,
+            tags=self.tags,
+            register=self.register,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuneJob:
@@ -113,6 +128,12 @@ class TuneJob:
     def max_trials(self) -> int:
         """The most trials that the search has."""
         return int(min(self.request.trials, count_trials(self.brackets) or size(self.dimensions)))
+
+
+def trials_in_journal(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of trials that a search was started with, or that its last resume has set."""
+    added = [entry["trials"] for entry in entries if entry["kind"] == "more"]
+    return int(added[-1] if added else entries[0]["request"]["trials"])
 
 
 def apply_defaults(settings: Settings, request: TuneRequest, resolved: ResolvedRecipe) -> TuneRequest:

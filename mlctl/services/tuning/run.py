@@ -18,7 +18,7 @@ from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.journal import read_header
-from mlctl.adapters.runlog.local_runs import record_folder
+from mlctl.adapters.runlog.local_runs import record_folder, to_run
 from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
@@ -28,22 +28,16 @@ from mlctl.adapters.search.oracles import Oracle
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
-from mlctl.domain.tags import (
-    ENDED_TAG,
-    KIND_TAG,
-    SEARCH_EPOCHS_TAG,
-    SEARCH_TRIALS_TAG,
-)
+from mlctl.domain.tags import ENDED_TAG, KIND_TAG, SEARCH_EPOCHS_TAG, SEARCH_TRIALS_TAG
 from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult
 from mlctl.errors import MlctlError
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.resume_point import record_header
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
 from mlctl.services.tuning.final_training import FinalTraining
 from mlctl.services.tuning.finalists import Finalists, FinalValues
-from mlctl.services.tuning.request import SEARCH, TuneJob, TuneRequest
+from mlctl.services.tuning.request import SEARCH, TuneJob, trials_in_journal
 from mlctl.services.tuning.search_history import SearchHistory
 from mlctl.services.tuning.search_loop import SearchLimits, SearchLoop
 from mlctl.services.tuning.search_report import log_search
@@ -73,19 +67,7 @@ class TuneRun:
         entries: Entries = (),
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Prepare a search.
-
-        Args:
-            settings: the settings in force.
-            store: the tracking store.
-            job: what to search.
-            prepared: the data.
-            listener: receives progress.
-            resumed: the parent run of the search to resume.
-            entries: the journal of the search to resume.
-            tags: record what this resume changes.
-
-        """
+        """To resume a search, pass its parent run, its journal, and the tags that record what the resume changes."""
         self.settings = settings
         self.store = store
         self.job = job
@@ -101,7 +83,7 @@ class TuneRun:
         self.setup = RunSetup(
             settings=settings,
             store=store,
-            request=_train_request(self.request),
+            request=self.request.train_request(),
             prepared=prepared,
             objective=job.objective,
         )
@@ -197,22 +179,15 @@ class TuneRun:
                 executor.close()
                 log_search(recorder, job, loop.history)
                 self._train_final_model(recorder, final)
-                recorder.log_metrics(
-                    {"trials": len(results)}, step=0
-                )  # when resumed, there may be more of them
+                # a metric, not a parameter: a resume may add trials
+                recorder.log_metrics({"trials": len(results)}, step=0)
                 recorder.set_tags({"mlctl.best_trial": final.trial, ENDED_TAG: loop.end_reason})
                 runs.finish(PATIENCE_S)  # mlctl sync sends what is left
             except BaseException:
                 runs.finish(1.0)
                 raise
         return SearchResult(
-            run=Run(
-                run_id=recorder.run_id,
-                run_name="",
-                experiment="",
-                status="RUNNING",
-                tracking_uri=self.settings.tracking_uri,
-            ),
+            run=to_run(recorder.journal),
             objective=job.objective,
             trials=tuple(state.result(runs.ids.get(state.trial, "")) for state in results),
             end_reason=loop.end_reason,
@@ -249,7 +224,7 @@ class TuneRun:
         if self.resumed:
             runs.find()
             loop.replay(self.entries[1:], runs.ended)
-            if request.trials > self._trials_before():
+            if request.trials > trials_in_journal(self.entries):
                 journal.add("more", trials=request.trials)
         else:
             journal.add(SEARCH, request=request.to_journal())
@@ -307,26 +282,8 @@ class TuneRun:
         has_score = any(entry["kind"] == "end" and entry["score"] is not None for entry in self.entries)
         return time.monotonic() + (left if has_score else max(left, MIN_TIME_S))
 
-    def _trials_before(self) -> int:
-        added = [entry["trials"] for entry in self.entries if entry["kind"] == "more"]
-        return int(added[-1] if added else self.entries[0]["request"]["trials"])
-
     def _report_store_error(self, error: MlctlError) -> None:
         self.listener.message(f"{error.message}; the search continues, and its journal keeps every trial")
-
-
-def _train_request(request: TuneRequest) -> TrainRequest:
-    return TrainRequest(
-        source=request.source,
-        overrides=request.overrides,
-        data=request.data,
-        rows=request.rows,
-        seed=request.seed,
-        precision=request.precision,
-        run_name=request.run_name,
-        tags=request.tags,
-        register=request.register,
-    )
 
 
 def _all_epochs(loop: SearchLoop, trial: str) -> tuple[Epoch, ...]:

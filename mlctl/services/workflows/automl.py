@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlctl.adapters.runlog import search_journal
+from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.automl import AutomlPlan, AutomlResult
 from mlctl.domain.objective import Objective, lower_is_better
@@ -49,7 +50,7 @@ def resume(settings: Settings, store: TrackingStore, run: Run, listener: SearchL
     Raises NotFoundError if the journal is not on this machine, RefusedError if the data has changed.
     """
     started = time.monotonic()
-    path = settings.state_dir / "runs" / run.run_id / search_journal.NAME
+    path = record_folder(settings.state_dir, run.run_id) / search_journal.NAME
     if not path.exists():
         raise NotFoundError(
             f"the journal of run {run.run_name} is not on this machine",

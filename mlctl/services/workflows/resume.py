@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,19 +41,12 @@ def resume(
 ) -> Run | SearchResult | AutomlResult:
     """Continue a training after its newest checkpoint, a search or an automl run after its journal's last line.
 
-    A finished run is returned as it is.
-
-    Args:
-        settings: the settings in force.
-        selector: the run.
-        epochs: the number of epochs of a training, if it is to have more.
-        trials: the number of trials of an unfinished search, if it is to have more.
-        force: continue although data, code or versions have changed; the run records the changes.
-        listener: receives progress.
+    `epochs` raises the number of epochs of a training, `trials` that of trials of an unfinished search. `force`
+    continues although data, code or versions have changed; the run records the changes. A finished run is
+    returned as it is.
 
     Raises UsageError for `trials` of a training and for `epochs` of a search, RefusedError if the run is still
     written or something has changed, NotFoundError if there is no such run or nothing to resume from.
-
     """
     store = TrackingStore(settings.tracking_uri)
     run, folder = _find(settings, store, selector)
@@ -83,9 +77,7 @@ def resume(
         prepared,
         listener=listener,
         store=store,
-        resume_point=ResumePoint(
-            folder=folder, header=point.header, known_points=point.known_points, tags=tags
-        ),
+        resume_point=dataclasses.replace(point, tags=tags),
     )
 
 

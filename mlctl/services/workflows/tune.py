@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.journal import Journal
+from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener, SearchPlan, SearchResult
@@ -19,7 +20,14 @@ from mlctl.recipes import resolve as resolve_recipe
 from mlctl.services.recipes.prepare import PreparedData, prepare
 from mlctl.services.training import changes
 from mlctl.services.tuning import plan as plans
-from mlctl.services.tuning.request import SEARCH, TuneJob, TuneRequest, apply_defaults, validate
+from mlctl.services.tuning.request import (
+    SEARCH,
+    TuneJob,
+    TuneRequest,
+    apply_defaults,
+    trials_in_journal,
+    validate,
+)
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +75,7 @@ def resume(
             f"search {run.run_name} is finished, and its run holds the model of its best trial",
             f"start a new one with more trials: mlctl tune {run.recipe} --trials N",
         )
-    folder = settings.state_dir / "runs" / run.run_id
+    folder = record_folder(settings.state_dir, run.run_id)
     entries = _read_journal(run, folder)
     request = _resumed_request(entries, trials)
     if trials and _has_params(folder):
@@ -156,15 +164,12 @@ def _read_journal(run: Run, folder: Path) -> list[Mapping[str, Any]]:
 def _resumed_request(entries: list[Mapping[str, Any]], trials: int | None) -> TuneRequest:
     """Return the search's request, with the number of trials that an earlier resume or this one has set."""
     request = TuneRequest.from_journal(entries[0]["request"])
-    for entry in entries:
-        if entry["kind"] == "more":
-            request = replace(request, trials=entry["trials"])
-    if trials is not None and trials < request.trials:
+    before = trials_in_journal(entries)
+    if trials is not None and trials < before:
         raise UsageError(
-            f"the search has {request.trials} trials, and --trials {trials} is fewer",
-            "remove --trials, or raise it",
+            f"the search has {before} trials, and --trials {trials} is fewer", "remove --trials, or raise it"
         )
-    return replace(request, trials=trials or request.trials)
+    return replace(request, trials=trials or before)
 
 
 def _has_params(folder: Path) -> bool:

@@ -10,8 +10,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # the folder mlctl beside this file holds the code that serves the model
 
 from mlctl.serving.model import ServedModel  # noqa: E402
-from mlctl.serving.payload import parse_request  # noqa: E402
-from mlctl.serving.request_error import RequestError, bad_request  # noqa: E402
+from mlctl.serving.payloads.request_error import RequestError, bad_request  # noqa: E402
+from mlctl.serving.prediction import parse_request  # noqa: E402
 
 try:
     from azureml_inference_server_http.api.aml_response import AMLResponse

@@ -1,4 +1,4 @@
-"""From a request's body to predictions: recognise the payload, check it, and prepare the model's call."""
+"""From a request to a prediction: recognise the payload, have it checked, and prepare the model's call."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 
 from mlctl.errors import did_you_mean
-from mlctl.serving import tables
 from mlctl.serving.model import ServedModel
-from mlctl.serving.request_error import RequestError, bad_request, quote, unsupported_media_type
-from mlctl.serving.tensors import tensor_from_json
+from mlctl.serving.payloads import tables
+from mlctl.serving.payloads.request_error import RequestError, bad_request, quote, unsupported_media_type
+from mlctl.serving.payloads.tensors import tensor_from_json
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 KEYS_TEXT = ", ".join(KEYS)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.serving.request_error import bad_request, quote
-from mlctl.serving.signature import TensorSpec
+from mlctl.serving.payloads.request_error import bad_request, quote
+from mlctl.serving.payloads.signature import TensorSpec
 
 NUMBER_TYPES = frozenset({int, float})
 

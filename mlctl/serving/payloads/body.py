@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mlctl.serving.request_error import (
+from mlctl.serving.payloads.request_error import (
     RequestError,
     bad_request,
     body_too_large,

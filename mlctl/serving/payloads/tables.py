@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from mlctl.domain import missing_values
-from mlctl.serving.request_error import bad_request, body_too_large, quote
-from mlctl.serving.signature import NUMBERS, ColumnSpec, ModelSignature
+from mlctl.serving.payloads.request_error import bad_request, body_too_large, quote
+from mlctl.serving.payloads.signature import NUMBERS, ColumnSpec, ModelSignature
 
 Columns = dict[str, list[Any]]
 _KIND_NAMES = {

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.data.streams import Stream
+from mlctl.data.trees import count_rows, take_rows
 from mlctl.domain.objective import Objective
+from mlctl.domain.outputs import Output, task_of
 from mlctl.errors import BadDataError
 
 MAX_LISTED_CLASSES = 20
@@ -16,32 +19,39 @@ MAX_LISTED_CLASSES = 20
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their targets.
+    """Rows of a data set: inputs, and optional targets and weights.
 
     Attributes:
         inputs: What the recipe's encoder takes: an array (n, …), a DataFrame, a `SparseBags` or an `ImageFiles` of
-            n rows.
-        targets: Array (n,) of class indices, of zeros and ones, or of values in the target's unit.
+            n rows, or a dict or tuple of arrays, one for each input of the model. Without an encoder, this is what
+            the model takes. Batches that are made as needed are a `Stream`, which holds the targets too.
+        targets: Class indices or values (n,), or any tree of arrays of n rows as the model's loss takes it: one-hot
+            rows, masks, sequences, a dict by output name. None: the model has no target, or inputs are a `Stream`.
+        weights: How much each row counts in the loss and in weighted metrics, (n,); None: all rows count equally.
     """
 
     inputs: Any
-    targets: np.ndarray[Any, Any]
+    targets: Any = None
+    weights: Any = None
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.inputs) if isinstance(self.inputs, Stream) else count_rows(self.inputs)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether batches are made as needed, and hold their own targets and weights."""
+        return isinstance(self.inputs, Stream)
 
     def take(self, rows: np.ndarray[Any, Any]) -> Split:
-        """Return these rows, in this order."""
-        return Split(take(self.inputs, rows), self.targets[rows])
+        """Return these rows, in this order; of a stream, the first `len(rows)` rows as arrays."""
+        if isinstance(self.inputs, Stream):
+            return Split(*self.inputs.head(len(rows)))
+        return Split(*(None if part is None else take_rows(part, rows) for part in self.parts))
 
-
-def take(inputs: Any, rows: np.ndarray[Any, Any]) -> Any:
-    """Return these rows of a split's inputs."""
-    if isinstance(inputs, np.ndarray):
-        return inputs[rows]
-    if hasattr(inputs, "iloc"):
-        return inputs.iloc[rows].reset_index(drop=True)
-    return inputs.take(rows)
+    @property
+    def parts(self) -> tuple[Any, Any, Any]:
+        """Inputs, targets and weights."""
+        return self.inputs, self.targets, self.weights
 
 
 def class_indices(names: Iterable[str], classes: Sequence[str], model: str) -> np.ndarray[Any, Any]:
@@ -71,32 +81,41 @@ class Dataset:
     """Inputs and targets by split, and where they come from.
 
     Attributes:
+        train: Rows to train on: a `Split`, a `tf.data.Dataset`, a `keras.utils.PyDataset`, or anything with `len` and
+            `__getitem__` of batches.
+        validation: Rows that select the best epoch, in the same forms; None: the last epoch is kept.
+        test: Rows that score the logged model, in the same forms.
         classes: Names of the classes in order; empty for a regression.
         unit: Unit of a regression's target, such as "USD".
+        outputs: What each output of the model means, if it is not plain: one `Output` (see `mlctl.domain.outputs`), or
+            one for each output, with the Keras output's name. None: mlctl infers it from targets, loss and model.
         source: A path, a URL, "bundled" or "synthetic".
         sha256: Digest of all content of the files that were read.
         size_bytes: Size of these files.
         split_seed: Seed of the random split; None if the publisher split the data.
         extra: What the recipe's encoder needs besides the inputs, such as the vocabulary ("words") of `imdb`.
         as_raw: Converts inputs to what a client would send; None if they are the same.
-        input_shape: Shape of an encoded example; set before `build` is called.
+        input_shape: Shape of an encoded row; of several inputs, the tree of their shapes. Set before `build` is called.
+        class_weight: Weight of each class in the loss, as `Model.fit` takes it; None: classes count equally.
         notes: Lines to show before training.
         objective: Objective for this data; None for the recipe's own.
     """
 
     name: str
     train: Split
-    validation: Split
+    validation: Any = None  # a Split once the data is prepared
     test: Split | None = None
     classes: tuple[str, ...] = ()
     unit: str = ""
+    outputs: tuple[Output, ...] | None = None
     source: str = ""
     sha256: str = ""
     size_bytes: int = 0
     split_seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     as_raw: Callable[[Any], Any] | None = None
-    input_shape: tuple[int, ...] = ()
+    input_shape: Any = ()
+    class_weight: Mapping[int, float] | None = None
     notes: tuple[str, ...] = ()
     objective: Objective | None = None
 
@@ -122,7 +141,9 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """Regression, binary or multiclass."""
+        """Regression, binary or multiclass; or the task of the declared outputs."""
+        if self.outputs:
+            return task_of(self.outputs)
         if not self.classes:
             return "regression"
         return "binary" if len(self.classes) == 2 else "multiclass"

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlctl.recipes.declare import Values, choice, hyperparameter, maximize, minimize, option
 from mlctl.recipes.lookup import ResolvedRecipe, find, list_recipes, names, resolve
-from mlctl.recipes.recipe import Recipe
+from mlctl.recipes.recipe import Phase, Recipe
 
 if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset, Split
 
 __all__ = [
     "Dataset",
+    "Phase",
     "Recipe",
     "ResolvedRecipe",
     "Split",

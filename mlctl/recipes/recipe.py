@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of a training: `epochs` epochs after `start(model, hp, data)` has changed and compiled the model."""
+
+    name: str
+    epochs: int
+    start: Callable[[Any, Values, Dataset], None]
 
 
 class Recipe:
@@ -53,6 +63,26 @@ class Recipe:
             f"{self.source_file()}: recipe {self.name} has no build()",
             "write build(self, hp, data), which returns a compiled Keras model",
         )
+
+    def callbacks(self, hp: Values, data: Dataset) -> Sequence[keras.callbacks.Callback]:
+        """Return Keras callbacks for the training; their plain attributes are part of the checkpoint."""
+        return ()
+
+    def scores(self, targets: Any, predictions: Any) -> Mapping[str, float]:
+        """Return scores by name, which are added to mlctl's own or replace those of the same name.
+
+        `targets` and `predictions` are arrays (n, …), or dicts of them by output name; predictions of classes are
+        probabilities. The scores get the prefixes `val_` and `test_`.
+        """
+        return {}
+
+    def phases(self, hp: Values, data: Dataset) -> Sequence[Phase]:
+        """Return the phases of the training, such as a frozen trunk first; none: a single phase of `epochs` epochs."""
+        return ()
+
+    def serving(self, model: keras.Model, data: Dataset) -> keras.Model:
+        """Return the model to log and to serve, if it is another one than the trained one."""
+        return model
 
     @classmethod
     def declared(cls) -> dict[str, Hyperparameter]:

@@ -17,8 +17,10 @@ from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
 from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.fit import make_training_loop
+from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.models import onnx_graphs
+from mlctl.data.dataset import Split
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import ChildFailedError
@@ -64,10 +66,9 @@ def fit_network(
     progress = TrainingProgress(Objective("loss", maximize=False) if rounds else objective)
     loop = make_training_loop(
         model,
-        inputs,
-        data.train.targets,
-        validation=None if rounds else (validation, data.validation.targets),
-        classes=table.classes,
+        Split(inputs, data.train.targets),
+        validation=None if rounds else Split(validation, data.validation.targets),
+        outputs=infer_outputs(model, data),
         batch_size=values.batch_size,
         seed=seed,
         listener=NullProgress() if rounds else _DeadlineListener(progress, deadline),

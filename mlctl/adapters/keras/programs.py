@@ -18,9 +18,10 @@ from mlctl.adapters.keras import multi_gpu
 from mlctl.adapters.keras.fused_adam import use_fused_kernel
 from mlctl.adapters.keras.prefetch import StreamedProgram
 from mlctl.adapters.keras.tensors import to_tensor
-from mlctl.data.dataset import needs_dense, take
+from mlctl.data.dataset import needs_dense
 from mlctl.data.files.images import ImageFiles
 from mlctl.data.sparse_bags import SparseBags
+from mlctl.data.trees import take_rows
 
 PREDICTED_ROWS, PREDICTED_IMAGES = 2000, 64  # rows that are predicted together; images are read from disk
 
@@ -316,7 +317,7 @@ def predict(
         batch_size = PREDICTED_IMAGES
     for start in range(0, len(targets), batch_size):
         rows = np.arange(start, min(start + batch_size, len(targets)))
-        batch = take(inputs, rows)
+        batch = take_rows(inputs, rows)
         if not isinstance(predictor, SparseBagPredictor):
             batch = to_dense(batch)
         predictions, loss = predictor(batch, targets[rows])

@@ -9,10 +9,11 @@ import numpy as np
 from mlctl.data import splits
 from mlctl.data.builtin import synthetic
 from mlctl.data.builtin.fixed_table import FixedColumn, read_fixed_table
-from mlctl.data.dataset import Dataset, Split, take
+from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources import locate
 from mlctl.data.sources.download import Download
 from mlctl.data.sources.locate import Source
+from mlctl.data.trees import take_rows
 
 FILE = Download(
     "housing.csv",
@@ -51,7 +52,7 @@ def load_housing(source: Source) -> Dataset:
     targets: np.ndarray[Any, Any] = frame[TARGET].to_numpy(np.float64)
     inputs = frame.drop(columns=TARGET)
     train, validation, test = (
-        Split(take(inputs, rows), targets[rows]) for rows in splits.split_rows(len(frame), seed)
+        Split(take_rows(inputs, rows), targets[rows]) for rows in splits.split_rows(len(frame), seed)
     )
     return Dataset(
         "housing",

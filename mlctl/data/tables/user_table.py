@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import splits
-from mlctl.data.dataset import Dataset, Split, take
+from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources import locate
 from mlctl.data.tables import column_types, findings, leakage, reader
 from mlctl.data.tables.column_types import DATE, DROP
@@ -36,6 +36,7 @@ from mlctl.data.tables.label_column import (
     format_labels,
     parse_targets,
 )
+from mlctl.data.trees import take_rows
 from mlctl.errors import BadDataError, UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
     seed = int(options.get("split_seed", splits.SPLIT_SEED))
     parts = _split(frame, targets, is_classification=bool(classes), group=group, time=time, seed=seed)
     _require_all_classes(targets[parts[0]], classes, f"group={group}" if group else f"time={time}")
-    train, validation, test = (Split(take(inputs, rows), targets[rows]) for rows in parts)
+    train, validation, test = (Split(take_rows(inputs, rows), targets[rows]) for rows in parts)
     shares = np.bincount(train.targets, minlength=len(classes)) / len(train) if classes else np.zeros(0)
     dropped = len(table) - len(frame)
     notes = [

@@ -47,6 +47,10 @@ class PreparedData:
         with recipe_errors(self.recipe, "encoding"):
             return self.encoder(split.inputs)
 
+    def encoded_split(self, split: Split) -> Split:
+        """Return a split with encoded inputs."""
+        return dataclasses.replace(split, inputs=self.encoded(split))
+
     @property
     def reference(self) -> DataReference:
         """What the run records about its data."""

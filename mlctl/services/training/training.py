@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
+from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
+from mlctl.data.dataset import Split
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
@@ -100,8 +101,8 @@ class Training:
             return self.recipe.build(self.prepared.values, self.data)
 
     @cached_property
-    def _validation_inputs(self) -> Any:
-        return self.prepared.encoded(self.data.validation)
+    def _validation(self) -> Split | None:
+        return self.prepared.encoded_split(self.data.validation) if self.data.validation else None
 
     def _train(self, model: Model, recorder: Recorder, checkpoint: checkpoints.Checkpoint | None) -> None:
         values, progress = self.prepared.values, self.progress
@@ -109,10 +110,9 @@ class Training:
             # the encoded training inputs are held by the loop alone, to save memory
             loop = make_training_loop(
                 model,
-                self.prepared.encoded(self.data.train),
-                self.data.train.targets,
-                validation=(self._validation_inputs, self.data.validation.targets),
-                classes=len(self.data.classes),
+                self.prepared.encoded_split(self.data.train),
+                validation=self._validation,
+                outputs=infer_outputs(model, self.data),
                 batch_size=values.batch_size,
                 seed=self.request.seed,
                 listener=self.listener,

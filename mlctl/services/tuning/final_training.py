@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlctl.adapters.keras.checkpoints import Checkpoint
 from mlctl.adapters.keras.fit import Model, make_training_loop
+from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.dataset import Split
@@ -57,10 +58,9 @@ class FinalTraining(Training):
         with recipe_errors(self.recipe, "training its model"):
             loop = make_training_loop(
                 model,
-                self.prepared.encoded(self.data.train),
-                self.data.train.targets,
+                self.prepared.encoded_split(self.data.train),
                 validation=None,
-                classes=len(self.data.classes),
+                outputs=infer_outputs(model, self.data),
                 batch_size=values.batch_size,
                 seed=self.request.seed,
                 listener=self.listener,

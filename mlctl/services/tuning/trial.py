@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 import time
@@ -12,6 +13,7 @@ import numpy as np
 
 from mlctl.adapters.keras import runtime, tensors
 from mlctl.adapters.keras.fit import make_training_loop
+from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.keras.weights import load_weights, save_weights
 from mlctl.adapters.search import local_executor
@@ -77,10 +79,10 @@ def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_e
     with recipe_errors(recipe, "training its model"):
         loop = make_training_loop(
             model,
-            _shared_tensor(setup.train_inputs),
-            data.train.targets,
-            validation=(setup.validation_inputs, data.validation.targets),
-            classes=len(data.classes),
+            dataclasses.replace(data.train, inputs=_shared_tensor(setup.train_inputs)),
+            validation=data.validation
+            and dataclasses.replace(data.validation, inputs=setup.validation_inputs),
+            outputs=infer_outputs(model, data),
             batch_size=values.batch_size,
             seed=seed,
             listener=NullProgress(),

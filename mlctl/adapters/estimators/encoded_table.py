@@ -80,7 +80,7 @@ class EncodedTable:
     @property
     def scored_targets(self) -> Array:
         """Targets (n,) of the rows that models are scored on."""
-        return self.all_rows.data.train.targets if self.folds else self.data.validation.targets
+        return np.asarray(self.all_rows.data.train.targets if self.folds else self.data.validation.targets)
 
     @cached_property
     def target_deviation(self) -> float:

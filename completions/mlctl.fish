@@ -363,7 +363,7 @@ complete -c mlctl -n '__mlctl_at \'serve\'' -l debug -d 'Show log messages and t
 complete -c mlctl -n '__mlctl_at \'serve\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'serve\' 1' -F -k -a '(__mlctl_ask MODEL)'
 complete -c mlctl -n '__mlctl_at \'predict\'' -l sample -x -d 'Predict this many rows of the recipe\'s test split instead of INPUT.'
-complete -c mlctl -n '__mlctl_at \'predict\'' -l out -r -F -d 'Write the predictions to a .csv file, or in parts to a folder that ends in .parquet. If it exists, mlctl continues where the last call stopped (default: show them).'
+complete -c mlctl -n '__mlctl_at \'predict\'' -l out -r -F -d 'Write the predictions to a .csv file, or in parts to a folder that ends in .parquet. If it exists, mlctl continues where the last call stopped. A .npy or .npz file gets the model\'s whole answers (default: show them).'
 complete -c mlctl -n '__mlctl_at \'predict\'' -l api-key-file -r -F -d 'File with your API key, for an endpoint.'
 complete -c mlctl -n '__mlctl_at \'predict\'' -l batch-size -x -d 'Maximum number of rows to predict at once.'
 complete -c mlctl -n '__mlctl_at \'predict\'' -l output -s o -x -a 'table json csv md' -d 'Format of the answer on stdout.'

@@ -52,6 +52,18 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def count_oom_kills() -> int:
+    """Return how many processes the Linux kernel has killed for want of memory; 0 if it does not tell."""
+    count = 0
+    for file in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        try:
+            fields = dict(line.split()[:2] for line in Path(file).read_text(encoding="ascii").splitlines())
+        except (OSError, ValueError):
+            continue
+        count += int(fields.get("oom_kill", 0))
+    return count
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent ends (Linux only)."""
     if sys.platform == "linux":

@@ -37,7 +37,8 @@ OutOption = Annotated[
         "--out",
         metavar="FILE",
         help="Write the predictions to a .csv file, or in parts to a folder that ends in .parquet. If it exists, "
-        "mlctl continues where the last call stopped (default: show them).",
+        "mlctl continues where the last call stopped. A .npy or .npz file gets the model's whole answers (default: "
+        "show them).",
     ),
 ]
 KeyFileOption = Annotated[

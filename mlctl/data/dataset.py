@@ -90,7 +90,8 @@ class Dataset:
         outputs: What each output of the model means, if it is not plain: one `Output` (see `mlctl.domain.outputs`), or
             one for each output, with the Keras output's name. None: mlctl infers it from targets, loss and model.
         source: A path, a URL, "bundled" or "synthetic".
-        sha256: Digest of all content of the files that were read.
+        sha256: Digest of all content of the files that were read; "": mlctl hashes the arrays, and files that it sees.
+        files: Digest of each file that `load` read, if mlctl made `sha256`.
         size_bytes: Size of these files.
         split_seed: Seed of the random split; None if the publisher split the data.
         extra: What the recipe's encoder needs besides the inputs, such as the vocabulary ("words") of `imdb`.
@@ -110,14 +111,20 @@ class Dataset:
     outputs: tuple[Output, ...] | None = None
     source: str = ""
     sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int = 0
     split_seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     as_raw: Callable[[Any], Any] | None = None
     input_shape: Any = ()
-    class_weight: Mapping[int, float] | None = None
+    class_weight: Any = None
     notes: tuple[str, ...] = ()
     objective: Objective | None = None
+
+    def __post_init__(self) -> None:
+        """Accept a single output in place of a tuple."""
+        if isinstance(self.outputs, Output):
+            object.__setattr__(self, "outputs", (self.outputs,))
 
     def raw(self, inputs: Any) -> Any:
         """Return inputs as a client would send them, such as texts for `SparseBags`."""

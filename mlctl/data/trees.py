@@ -55,11 +55,21 @@ def as_tree(value: Any) -> Tree:
     if isinstance(value, list):
         if value and all(hasattr(part, "shape") and part.shape for part in value):
             return tuple(as_tree(part) for part in value)
-        array = np.asarray(value)
-        return array.astype(object) if array.dtype.kind in "US" else array
+        return _as_array(value)
     if hasattr(value, "numpy") and not hasattr(value, "iloc"):  # a tensor
         return np.asarray(value)
     return value
+
+
+def _as_array(values: list[Any]) -> Array:
+    """Return a list as an array: texts, and lists of different lengths, are an array of objects."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # the rows have different lengths
+        array = np.empty(len(values), object)
+        for number, row in enumerate(values):
+            array[number] = row
+    return array.astype(object) if array.dtype.kind in "US" else array
 
 
 def _take(leaf: Any, rows: Array) -> Any:

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Kind = Literal["classes", "labels", "values", "pixels", "sequence", "none"]
+# How numbers in targets mean classes: 0 to k-1; 1 to k; -1 and 1; 0 and 255; numbers that are the classes' names. "":
+# it is not known yet, or targets are no numbers.
+Numbering = Literal["", "zero", "one", "signs", "mask", "names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Output:
         unit: Unit of values, such as "USD".
         activation: "sigmoid" or "softmax" if the Keras model answers logits: the served model applies it. mlctl
             detects it.
+        numbering: How numbers in the targets of the training data mean classes; mlctl detects it.
     """
 
     kind: Kind
@@ -34,6 +38,7 @@ class Output:
     classes: tuple[str, ...] = ()
     unit: str = ""
     activation: str = ""
+    numbering: Numbering = ""
 
     @property
     def task(self) -> str:

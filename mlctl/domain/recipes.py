@@ -24,12 +24,18 @@ class RecipeList:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperparameterInfo:
-    """One hyperparameter or data option of a recipe; `allowed` describes its valid values."""
+    """One hyperparameter or data option of a recipe.
+
+    Attributes:
+        allowed: Its valid values in words.
+        when: Condition under which it counts; "" if it always does.
+    """
 
     name: str
     default: Any
     allowed: str
     help: str
+    when: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

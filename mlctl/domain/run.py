@@ -15,6 +15,7 @@ class DataReference:
     Attributes:
         source: Where the data came from: a path, a URL, "bundled" or "synthetic".
         sha256: Hash of the whole content.
+        files: Hash of each file that was read, if the recipe did not give `sha256` itself.
         rows: Number of examples of all splits together.
         splits: Number of examples of each split.
     """
@@ -26,6 +27,7 @@ class DataReference:
     size_bytes: int = 0
     splits: Mapping[str, int] = field(default_factory=dict)
     seed: int | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlctl.domain.outputs import Output
 from mlctl.domain.run import DataReference
 
 
@@ -57,12 +58,35 @@ class KeyList:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One prediction: a label with its probability, or a value; `true_label` if it is known."""
+    """What one output of a model says of one row. The fields that the kind of output has are set, the others None.
+
+    Attributes:
+        label: The most probable class.
+        probability: Its probability.
+        labels: The labels that apply, or the class of each step of a sequence.
+        probabilities: The probability of each of these.
+        value: A number, or nested lists of numbers.
+        shape: Height and width of a picture whose pixels have classes.
+        shares: The share of the pixels that each class has.
+        true_label: The true class or value, or the true labels, if they are known.
+    """
 
     label: str | None = None
     probability: float | None = None
+    labels: tuple[str, ...] | None = None
+    probabilities: tuple[float, ...] | None = None
     value: Any = None
-    true_label: str | None = None
+    shape: tuple[int, ...] | None = None
+    shares: Mapping[str, float] | None = None
+    true_label: str | tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class OutputPredictions:
+    """What one of several outputs says of each row."""
+
+    output: Output
+    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +94,9 @@ class Predictions:
     """Predictions of a model for several rows.
 
     Attributes:
+        predictions: What the model's only output says of each row; () if it has several.
+        outputs: What each of several outputs says.
+        kind: The kind of the only output.
         pictures: Images of the rows, if they can be drawn: brightness in 0..1, shape (height, width).
         input_names: Name of the input of each row, such as its file.
     """
@@ -78,7 +105,9 @@ class Predictions:
     version: str
     task: str
     unit: str
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Prediction, ...] = ()
+    outputs: tuple[OutputPredictions, ...] = ()
+    kind: str = ""
     pictures: tuple[tuple[tuple[float, ...], ...], ...] = ()
     input_names: tuple[str, ...] = ()
 

@@ -10,15 +10,19 @@ KIND_TAG = "mlctl.kind"  # of a parent run: search, automl or evaluation
 TRIAL_TAG = "mlctl.trial"  # of a nested run: the name of the search's trial or of the automl model
 RECIPE_TAG = "mlctl.recipe"
 RECIPE_SHA256_TAG = "mlctl.recipe_sha256"
+CODE_FILES_TAG = "mlctl.code_files"  # digests of the modules beside the recipe, by their path, as JSON
 RECIPE_SOURCE_TAG = "mlctl.recipe_source"
 OBJECTIVE_TAG = "mlctl.objective"  # such as max:val_accuracy
 REQUEST_TAG = "mlctl.request"  # the training request as JSON
 PRECISION_TAG = "mlctl.precision"
 
 # the data of a run
+RUNTIME_TAG = "mlctl.runtime"  # what serves the logged model: onnxruntime or keras
+RUNTIME_REASON_TAG = "mlctl.runtime_reason"  # why ONNX Runtime does not serve it
 DATA_TAG = "mlctl.data"  # the source
 DATA_NAME_TAG = "mlctl.data.name"
 DATA_SHA256_TAG = "mlctl.data.sha256"  # of a run, and of a registered version
+DATA_FILES_TAG = "mlctl.data.files"  # digests of the files that were read, by their path, as JSON
 DATA_ROWS_TAG = "mlctl.data.rows"
 DATA_SIZE_TAG = "mlctl.data.size_bytes"
 DATA_SPLITS_TAG = "mlctl.data.splits"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mlctl.domain.conditions import Condition
 from mlctl.domain.hyperband import Bracket
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
@@ -29,6 +30,7 @@ class Dimension:
         default: The recipe's own value; a grid starts there.
         step: Distance of neighbouring values; None for a continuous or logarithmic range.
         integer: Whether values are integers.
+        condition: Comparisons of other dimensions of the space, all of which hold if this one counts.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Dimension:
     step: float | None = None
     log: bool = False
     integer: bool = False
+    condition: Condition = ()
 
     @property
     def size(self) -> float:
@@ -53,6 +56,15 @@ class Dimension:
         """Return the value `number` steps above the lowest, without floating-point noise: 0.3, not 3 * 0.1."""
         assert self.step is not None
         return float(f"{self.low + number * self.step:.12g}")
+
+    def all_values(self) -> Sequence[Any]:
+        """Return every value in order; call it only if `size` is finite."""
+        if self.choices:
+            return self.choices
+        if self.step and not self.log:
+            values = [self.value_at_step(number) for number in range(int(self.size))]
+            return [int(value) for value in values] if self.integer else values
+        return range(int(self.low), int(self.high) + 1)
 
     @property
     def text(self) -> str:

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlctl.errors import BadDataError
-from mlctl.serving.scoring import PixelEncoder, TableEncoder, TextEncoder
+from mlctl.serving.scoring import (
+    ColumnsEncoder,
+    PixelEncoder,
+    TableEncoder,
+    TextEncoder,
+    TokenEncoder,
+    count_words,
+)
 
 Step = Mapping[str, Any]
 
@@ -19,6 +26,45 @@ def pixels(shape: Sequence[int], high: float) -> PixelEncoder:
 def words(vocabulary: Sequence[str], column: str = "text") -> TextEncoder:
     """Encode texts as multi-hot rows over a vocabulary, most frequent word first."""
     return TextEncoder(vocabulary, column)
+
+
+def tokens(
+    texts: Any,
+    most: int = 20_000,
+    *,
+    length: int | None = None,
+    padding: str = "post",
+    truncating: str = "post",
+    column: str = "text",
+) -> TokenEncoder:
+    """Encode texts as rows of ids (n, length): 0 fills up, 1 is an unknown word, then the `most` frequent words.
+
+    The vocabulary comes from `texts`, the training texts: an array, a list, or a table with `column`. Without
+    `length`, a row is as long as the longest of its batch, and the model starts with `Input((None,))`. An
+    `Embedding` needs `most + 2` ids, or the `size` of the encoder. `padding` and `truncating` are "pre" or "post",
+    as Keras's `pad_sequences` takes them.
+    """
+    counts = count_words(texts[column] if hasattr(texts, "columns") else texts)
+    vocabulary = [word for _, word in sorted((-count, word) for word, count in counts.items())[:most]]
+    if not vocabulary:
+        raise BadDataError("there is no word in the training texts", "give tokens() the training texts")
+    return TokenEncoder(vocabulary, length=length, padding=padding, truncating=truncating, column=column)
+
+
+def sequences(
+    length: int | None = None, *, padding: str = "post", truncating: str = "post", column: str = "ids"
+) -> TokenEncoder:
+    """Encode lists of ids of any length as rows (n, length), filled up with 0; see `tokens`."""
+    return TokenEncoder(None, length=length, padding=padding, truncating=truncating, column=column)
+
+
+def columns(rows: Any, vocabularies: Sequence[str] = ()) -> ColumnsEncoder:
+    """Encode rows of a table as a dict of named inputs (n, 1), one for each column of these training rows.
+
+    Numbers become float32, whole numbers int64, and everything else texts. Gaps become the column's median, 0 or
+    "". Columns in `vocabularies` become the numbers of their categories, counted from 1; 0 is an unknown category.
+    """
+    return ColumnsEncoder.fitted(rows, vocabularies)
 
 
 def table(rows: Any, steps: Sequence[Step]) -> TableEncoder:

@@ -28,6 +28,11 @@ class Images(Recipe):
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
     image_size = option("128x128", help="HEIGHTxWIDTH that every image is scaled to")
     augment = option(False, help="randomly flip, shift and zoom the training images")
+    class_weight = option(
+        "none",
+        choices=("none", "balanced"),
+        help="balanced: all classes weigh the same, however rare they are",
+    )
     target = option("", help="for a table: the column of labels (--target)")
     backbone = option(
         "", help="a pretrained network under new layers: a .keras file, or one of Keras's: MobileNetV2 …"

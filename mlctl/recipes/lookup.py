@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import sys
-from collections.abc import Iterator
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -13,7 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from mlctl.domain.recipes import RecipeInfo
-from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
+from mlctl.errors import BadDataError, MlctlError, NotFoundError, UsageError, did_you_mean
+from mlctl.recipes import local_modules
+from mlctl.recipes.declaration import check_declaration
 from mlctl.recipes.recipe import Recipe
 
 # The built-in recipes: to add one, write its file and add its line.
@@ -28,6 +33,10 @@ BUILTIN = {
     "texts": "mlctl.recipes.texts:Texts",
 }
 GROUP = "mlctl.recipes"  # the entry point group of recipes in other packages
+import_guard: Callable[[], AbstractContextManager[None]] = (
+    nullcontext  # is entered while a recipe file is executed
+)
+_QUOTED_LINE = re.compile(r'File "([^"]+\.py)", line (\d+)')
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,36 @@ def resolve(source: str) -> ResolvedRecipe:
     return ResolvedRecipe(find(name), source)
 
 
+def local_sources(recipe: Recipe) -> list[Path]:
+    """Return the local files that a recipe uses, sorted: its own, and the modules of its folder that it imports.
+
+    For a built-in recipe this is its own file.
+    """
+    file = recipe.source_file().resolve()
+    if not type(recipe).__module__.startswith(local_modules.PREFIX):
+        return [file]
+    return sorted({*local_modules.static_sources(file), *local_modules.other_sources(file)})
+
+
 def error_location(path: Path, error: BaseException) -> str:
-    """Return "FILE, line N" of the innermost frame of `error` that is in this file."""
-    line, trace = 0, error.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f"{path}, line {line}" if line else str(path)
+    """Return "FILE, line N" of the innermost frame of `error` in a recipe's file, or in a module of its folder.
+
+    An error that TensorFlow raises for a traced function names its lines in its text only.
+    """
+    file, is_builtin = path.resolve(), local_modules.is_builtin(path)
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(cause.__traceback__)]
+        quoted = _QUOTED_LINE.findall(str(cause))
+        frames = frames + [(Path(name), int(line)) for name, line in quoted]
+        for source, line in reversed(frames):
+            resolved = source.resolve()
+            if resolved == file:
+                return f"{path}, line {line}"
+            if not is_builtin and local_modules.is_in_folder(resolved, file.parent):
+                return f"{path.parent / resolved.relative_to(file.parent)}, line {line}"
+        cause = cause.__cause__ or cause.__context__
+    return str(path)
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -137,20 +168,20 @@ def _load_file(path: Path, class_name: str) -> Recipe:
 
 
 def _execute(path: Path) -> ModuleType:
-    name = f"mlctl_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadDataError(f"{path} is not a Python file", "name a recipe file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that its classes can be pickled and inspected
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when a recipe file imports it
     try:
-        spec.loader.exec_module(module)
+        with import_guard():
+            return local_modules.import_recipe(path)
     except SyntaxError as exc:
-        raise BadDataError(f"{path}, line {exc.lineno}: {exc.msg}", "fix the recipe") from exc
+        file = Path(exc.filename or path)
+        shown = path if file.resolve() == path.resolve() else file
+        raise BadDataError(f"{shown}, line {exc.lineno}: {exc.msg}", "fix the recipe") from exc
+    except MlctlError:
+        raise
     except Exception as exc:
         location = error_location(path, exc)
-        raise BadDataError(f"{location}: {type(exc).__name__}: {exc}", "fix the recipe") from exc
-    return module
+        cause = local_modules.without_package(str(exc))
+        raise BadDataError(f"{location}: {type(exc).__name__}: {cause}", "fix the recipe") from exc
 
 
 def _recipes_in(module: ModuleType) -> Iterator[type[Recipe]]:
@@ -164,4 +195,5 @@ def _instantiate(recipe: Any, declared_in: str) -> Recipe:
         raise BadDataError(f"{declared_in} is not a recipe", "derive it from mlctl.recipes.Recipe")
     if not recipe.name:
         recipe.name = recipe.__name__.lower()
+    check_declaration(recipe)
     return recipe()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlctl.domain.objective import Objective
 from mlctl.errors import BadDataError, UsageError, did_you_mean
-from mlctl.recipes.declare import COMMON, Hyperparameter, Values
+from mlctl.recipes import reads
+from mlctl.recipes.declare import COMMON, Hyperparameter, Values, complete
 
 if TYPE_CHECKING:
     import keras
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase of a training: `epochs` epochs after `start(model, hp, data)` has changed and compiled the model."""
+    """One phase of a training: `epochs` epochs after `start(model, hp, data)` has changed and compiled the model.
+
+    Without `start`, the model stays as it is.
+    """
 
     name: str
     epochs: int
-    start: Callable[[Any, Values, Dataset], None]
+    start: Callable[[Any, Values, Dataset], None] | None = None
 
 
 class Recipe:
@@ -43,6 +47,8 @@ class Recipe:
     batch_size: Any = COMMON["batch_size"].default
     learning_rate: Any = COMMON["learning_rate"].default
     schedule: Any = COMMON["schedule"].default
+    # weight of each class in the loss: "balanced", or numbers by the class's index or name
+    class_weight: Any = None
     # --precision auto uses bfloat16 if the hardware supports it and the recipe opts in
     bfloat16: ClassVar[bool] = False
 
@@ -97,6 +103,8 @@ class Recipe:
             for name, value in vars(owner).items():
                 if isinstance(value, Hyperparameter):
                     declared[name] = value
+                elif name in declared and name not in COMMON:  # a class changes a default by assignment
+                    declared[name] = dataclasses.replace(declared[name], default=value)
         return declared
 
     @classmethod
@@ -104,7 +112,7 @@ class Recipe:
         """Return the value of everything declared, overrides checked; raises UsageError."""
         declared = cls.declared()
         each = {name: parameter for name, parameter in declared.items() if parameter.each}
-        values = {
+        values: dict[str, Any] = {
             name: parameter.parse(name, overrides.get(name, parameter.default))
             for name, parameter in declared.items()
             if name not in each
@@ -116,7 +124,7 @@ class Recipe:
             elif name not in values:
                 hint = did_you_mean(name, declared) or f"it declares: {', '.join(declared)}"
                 raise UsageError(f"recipe {cls.name} declares no {name!r}", hint)
-        return Values(values)
+        return complete(declared, values, reads.unread_names(cls))
 
     @classmethod
     def source_file(cls) -> Path:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 BINS, FEWEST_BINS = 24, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_WORDS = 64, 200
-MARGIN = 1e-6  # keeps probabilities away from 0 and 1
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 
@@ -51,7 +50,13 @@ class Tabular(Recipe):
         "auto", choices=("auto", "regression", "binary", "multiclass"), help="the type of the target"
     )
     column = option("", each=True, help="a column's type: column.NAME=number|category|boolean|date|text|drop")
-    balance = option(False, help="weight classes equally, however rare they are")
+    class_weight = option(
+        "none",
+        choices=("none", "balanced"),
+        help="balanced: all classes weigh the same, however rare they are",
+    )
+    balance = option(False, help="an earlier name of class_weight=balanced")
+    weight = option("", help="a column of weights: how much each row counts in the loss; it is no input")
     group = option("", help="a column: rows with the same value stay in the same split")
     time = option("", help="a column of times: the newest rows become the test split")
     header = option(
@@ -76,6 +81,9 @@ class Tabular(Recipe):
         share = data.extra["share"]
         if not data.classes:
             return replace(data, objective=minimize("val_rmse"))
+        if source.options.balance:
+            note = "balance=true is now class_weight=balanced"
+            data = replace(data, class_weight="balanced", notes=(*data.notes, note))
         if min(share) < findings.IMBALANCED / len(share):
             return replace(data, objective=maximize("val_f1"))
         return data
@@ -124,19 +132,11 @@ class Tabular(Recipe):
             model.add(layers.Rescaling(scale, float(targets.mean()), dtype="float32"))
             model.compile(optimizer, loss="mean_absolute_error", metrics=["mae"])
             return model
-        share = data.extra["share"]
         if classes == 2:
             model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
-            loss: Any = "binary_crossentropy"
-            if hp.balance:  # with gamma 0, it is cross-entropy weighted by alpha
-                # it has no gradient at 0 and 1
-                model.add(layers.Rescaling(1 - 2 * MARGIN, MARGIN, dtype="float32"))
-                loss = keras.losses.BinaryFocalCrossentropy(True, alpha=share[0], gamma=0.0)
+            loss = "binary_crossentropy"
         else:
             model.add(layers.Dense(classes, activation="softmax", dtype="float32"))
             loss = "sparse_categorical_crossentropy"
-            if hp.balance:
-                weights = [1 / (classes * max(fraction, 1e-6)) for fraction in share]
-                loss = keras.losses.CategoricalFocalCrossentropy(alpha=weights, gamma=0.0)
         model.compile(optimizer, loss=loss, metrics=["accuracy"])
         return model

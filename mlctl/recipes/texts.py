@@ -23,6 +23,11 @@ class Texts(Recipe):
     units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer")
     dropout = hyperparameter(0.4, low=0.0, high=0.8, help="share of values dropped in training")
     vocabulary = option(20_000, low=100, high=65_000, help="number of most frequent words to use")
+    class_weight = option(
+        "none",
+        choices=("none", "balanced"),
+        help="balanced: all classes weigh the same, however rare they are",
+    )
     target = option("", help="for a table: the column of labels (--target)")
     text = option("", help="for a table: the column of texts")
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")

@@ -123,7 +123,7 @@ class Application:
 
         Raises RequestError, or the model's own exception, if the model cannot answer it.
         """
-        if self.model.signature.tensor is None and not self.model.signature.columns:
+        if not self.model.signature.is_known:
             await self._mlflow.load()
         if (example := self.model.example) is None:
             return

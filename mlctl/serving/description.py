@@ -10,6 +10,7 @@ import orjson
 import mlctl
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.model import ServedModel
+from mlctl.serving.payloads.signature import TensorSpec
 
 
 def versions(model: ServedModel, served: ServedVersion) -> dict[str, str]:
@@ -36,14 +37,35 @@ def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> d
         "recipe": info.recipe,
         "runtime": info.runtime,
         "full_scale": model.full_scale,
+        "run_id": info.run_id,
         "keys": needs_key,
         "tensor": None if tensor is None else {"dtype": tensor.dtype, "shape": tensor.shape},
+        "inputs": [_describe_tensor(spec) for spec in model.signature.all_tensors],
+        "outputs": _describe_outputs(model),
         "columns": [
             {"name": column.name, "kind": column.kind, "required": column.required}
             for column in model.signature.columns
         ],
         "example": orjson.Fragment(model.example) if model.example else None,
     }
+
+
+def _describe_tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}
+
+
+def _describe_outputs(model: ServedModel) -> list[dict[str, Any]]:
+    """Return what each output means, and its type and shape."""
+    specs = {spec.name: spec for spec in model.signature.outputs}
+    meanings = {output.name: output.to_json() for output in model.info.outputs}
+    if len(meanings) == len(specs) == 1:  # a single output needs no name
+        (meaning,), (spec,) = meanings.values(), specs.values()
+        return [{**_describe_tensor(spec), **meaning}]
+    names = [output.name for output in model.info.outputs] or list(specs)
+    return [
+        {**(_describe_tensor(specs[name]) if name in specs else {"name": name}), **meanings.get(name, {})}
+        for name in names
+    ]
 
 
 def _mlflow_version() -> str:

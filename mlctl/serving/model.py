@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.serving.lengths import check_no_empty_row, has_uneven_rows, predict_by_length
+from mlctl.serving.payloads.named_tensors import Tensors
 from mlctl.serving.payloads.request_error import bad_request
 from mlctl.serving.payloads.signature import ModelSignature
 from mlctl.serving.payloads.tables import Columns
@@ -41,6 +43,8 @@ class ServedModel:
         self.info = read_saved_model(folder)
         self.full_scale: float | None = None
         self._takes_texts = False
+        self._pads = False  # the encoder makes rows of different lengths equally long
+        self._any_length = any(spec.takes_any_length for spec in self.signature.all_tensors)
         self._bad_cell: Any = ()  # exception that the model raises for an unreadable cell
         self._predict = self._load_scorer() if self.info.by_mlctl else self.by_mlflow.predict
 
@@ -55,19 +59,29 @@ class ServedModel:
         file = self.folder / "serving_input_example.json"
         return file.read_bytes() if file.is_file() else None
 
-    def predict_tensor(self, rows: Array) -> Any:
-        """Return the model's answers to (n, …) rows of the signature's type, as JSON types."""
-        return _to_json_types(self._predict(rows))
+    def predict_tensors(self, rows: Array | Tensors) -> Any:
+        """Return the model's answers to checked rows of its tensor, or of its named tensors.
+
+        Rows of different lengths are an object array of arrays. Raises RequestError if the model cannot take an
+        empty row.
+        """
+        if not self.info.by_mlctl:
+            rows = _with_text_type(rows)
+        if self._any_length and not self._pads:
+            if has_uneven_rows(rows):
+                return predict_by_length(self._predict, rows)
+            check_no_empty_row(rows)
+        return self._predict(rows)
 
     def predict_table(self, columns: Columns, first_row: int = 0) -> Any:
-        """Return the model's answers to checked columns, as JSON types.
+        """Return the model's answers to checked columns.
 
         Raises RequestError if the model cannot read a cell; the message counts rows from `first_row`.
         """
         if self._takes_texts:
-            return _to_json_types(self._predict(next(iter(columns.values()))))
+            return self._predict(next(iter(columns.values())))
         try:
-            return _to_json_types(self._predict(self._to_frame(columns, first_row)))
+            return self._predict(self._to_frame(columns, first_row))
         except self._bad_cell as exc:
             raise bad_request(str(exc), "every value in the training data was of this kind") from None
 
@@ -90,6 +104,7 @@ class ServedModel:
         encoder = getattr(scorer, "encoder", None)
         self.full_scale = getattr(encoder, "high", None)
         self._takes_texts = getattr(encoder, "kind", "") == "words"
+        self._pads = getattr(encoder, "kind", "") == "tokens"
         return scorer
 
     def _to_frame(self, columns: Columns, first_row: int) -> Any:
@@ -109,16 +124,23 @@ class ServedModel:
         return frame.set_index(pd.RangeIndex(first_row, first_row + len(frame))) if first_row else frame
 
 
-def _to_json_types(answers: Any) -> Any:
+def _with_text_type(rows: Array | Tensors) -> Array | Tensors:
+    """Return the rows with texts of dtype str, which MLflow's signature demands."""
+    if isinstance(rows, dict):
+        return {name: np.asarray(_with_text_type(array)) for name, array in rows.items()}
+    return rows.astype(str) if rows.dtype == object and isinstance(rows.flat[0], str) else rows
+
+
+def to_json_types(answers: Any) -> Any:
     """Return answers as MLflow's server writes them: lists of numbers, and a DataFrame as records."""
     if isinstance(answers, np.ndarray):
-        return answers.tolist()
+        return [to_json_types(row) for row in answers] if answers.dtype == object else answers.tolist()
     if hasattr(answers, "to_dict"):
         if hasattr(answers, "columns"):
             return json.loads(answers.to_json(orient="records"))
         return answers.tolist()
     if isinstance(answers, Mapping):
-        return {str(key): _to_json_types(value) for key, value in answers.items()}
+        return {str(key): to_json_types(value) for key, value in answers.items()}
     if isinstance(answers, (list, tuple)):
-        return [_to_json_types(value) for value in answers]
+        return [to_json_types(value) for value in answers]
     return answers.item() if isinstance(answers, np.generic) else answers

@@ -12,10 +12,16 @@ from typing import Any
 import orjson
 
 from mlctl.errors import did_you_mean
-from mlctl.serving.model import ServedModel
+from mlctl.serving.model import ServedModel, to_json_types
 from mlctl.serving.payloads import tables
+from mlctl.serving.payloads.named_tensors import (
+    Tensors,
+    tensors_from_columns,
+    tensors_from_json,
+    tensors_from_table,
+)
 from mlctl.serving.payloads.request_error import RequestError, bad_request, quote, unsupported_media_type
-from mlctl.serving.payloads.tensors import tensor_from_json
+from mlctl.serving.payloads.tensors import holds_only_numbers, tensor_from_json
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 KEYS_TEXT = ", ".join(KEYS)
@@ -26,7 +32,7 @@ DEFAULT_MAX_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class PredictionCall:
-    """A checked request: its number of rows, and the call that returns the predictions."""
+    """A checked request: its number of rows, and the call that returns the predictions as JSON types."""
 
     rows: int
     predict: Callable[[], Any]
@@ -37,7 +43,7 @@ def parse_request(
 ) -> PredictionCall | None:
     """Return the call that answers a request; None if only MLflow's own application can read it.
 
-    That is so for signatures that are neither one tensor nor a table of simple columns.
+    That is so for signatures that are neither tensors nor a table of simple columns.
 
     Args:
         model: The model that will answer.
@@ -66,8 +72,13 @@ def parse_request(
             raise bad_request(
                 f"{key} is {_type_name(value)}", f"send nested lists that form {signature.tensor}"
             )
-        array = tensor_from_json(value, body, signature.tensor, model.full_scale)
-        return PredictionCall(len(array), lambda: model.predict_tensor(array))
+        only_numbers = holds_only_numbers(body, keys=1)
+        array = tensor_from_json(value, signature.tensor, model.full_scale, only_numbers=only_numbers)
+        return PredictionCall(len(array), lambda: to_json_types(model.predict_tensors(array)))
+    if signature.tensors:
+        if key in ("inputs", "instances"):
+            return _tensors_call(model, tensors_from_json(value, signature.tensors, body))
+        return _tensors_call(model, tensors_from_table(key, value, signature))
     if signature.columns:
         return _table_call(model, tables.columns_from_json(key, value, signature))
     return None
@@ -79,17 +90,31 @@ def _parse_file(model: ServedModel, body: bytes, kind: str, max_bytes: int) -> P
         raise unsupported_media_type(
             f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}"
         )
-    if not signature.columns:
+    table = signature.as_table if signature.tensors else signature
+    if table is None:
+        raise unsupported_media_type(
+            f"this model takes lists of values, not {kind}", "send JSON, inputs: a tensor for each name"
+        )
+    if not table.columns:
         return None
     if kind == CSV:
-        columns = tables.columns_from_csv(body, signature, by_mlctl=model.info.by_mlctl)
+        columns = tables.columns_from_csv(body, table, by_mlctl=model.info.by_mlctl)
     else:
-        columns = tables.columns_from_parquet(body, signature, max_bytes=max_bytes)
+        columns = tables.columns_from_parquet(body, table, max_bytes=max_bytes)
+    if signature.tensors:
+        return _tensors_call(model, tensors_from_columns(columns, signature))
     return _table_call(model, columns)
 
 
+def _tensors_call(model: ServedModel, tensors: Tensors) -> PredictionCall:
+    rows = len(next(iter(tensors.values())))
+    return PredictionCall(rows, lambda: to_json_types(model.predict_tensors(tensors)))
+
+
 def _table_call(model: ServedModel, columns: tables.Columns) -> PredictionCall:
-    return PredictionCall(len(next(iter(columns.values()))), lambda: model.predict_table(columns))
+    return PredictionCall(
+        len(next(iter(columns.values()))), lambda: to_json_types(model.predict_table(columns))
+    )
 
 
 def _parse_content_type(content_type: str) -> str:
@@ -155,8 +180,7 @@ def _data_key(document: dict[str, Any], model: ServedModel) -> str | None:
     """Return the key that holds the data; None if only MLflow can interpret the document."""
     present = [key for key in KEYS if key in document]
     unknown = [key for key in document if key not in KEYS and key != "params"]
-    is_simple = model.signature.tensor is not None or bool(model.signature.columns)
-    if not is_simple and (not present or unknown):
+    if not model.signature.is_known and (not present or unknown):
         return None  # such as the payload of a chat or completion
     if unknown:
         suggestion = did_you_mean(unknown[0], KEYS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mlctl.domain.outputs import Outputs, outputs_of
 from mlctl.serving.payloads.signature import ModelSignature, read_signature
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -24,6 +25,7 @@ class SavedModelInfo:
         task: Such as "multiclass" or "regression"; "" if it is unknown.
         classes: Names of the classes, in the order of the model's outputs.
         unit: Unit of a regression's answers.
+        outputs: What each output means; () for a model of another program.
         recipe: Name of the recipe that trained it.
         runtime: What answers requests: "onnxruntime", "keras", or "mlflow" for other models.
         run_id: The run that logged the model, or "".
@@ -34,6 +36,7 @@ class SavedModelInfo:
     task: str
     classes: tuple[str, ...]
     unit: str
+    outputs: Outputs
     recipe: str
     runtime: str
     run_id: str
@@ -49,6 +52,7 @@ def read_saved_model(folder: Path) -> SavedModelInfo:
         task=own.get("task", ""),
         classes=tuple(own.get("classes") or ()),
         unit=own.get("unit", ""),
+        outputs=outputs_of(own) if own else (),
         recipe=own.get("recipe", ""),
         runtime=own.get("runtime", "mlflow"),
         run_id=mlmodel.get("run_id") or "",

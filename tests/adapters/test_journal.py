@@ -118,7 +118,12 @@ def test_run_is_lost_a_minute_after_its_last_heartbeat(age_s: float, status: str
 def checkpoint(epoch: int, best: int) -> checkpoints.Checkpoint:
     return checkpoints.Checkpoint(
         epoch=epoch,
-        variables=[np.full((2, 3), epoch, np.float32), np.array(epoch)],
+        state=checkpoints.TrainingState(
+            variables=[np.full((2, 3), epoch, np.float32), np.array(epoch)],
+            arrays={"keras.random": np.array([epoch, 0])},
+            values={"callbacks": [{"class": "Mine", "values": {"wait": epoch}}]},
+            phase=1,
+        ),
         epochs=[[number, {"loss": 1 / number}, 0.1] for number in range(1, epoch + 1)],
         best_epoch=best,
         best_weights=[np.full((2, 3), best, np.float32)],
@@ -146,6 +151,10 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> No
     assert newest_valid is not None
     assert (newest_valid.epoch, newest_valid.best_epoch) == (2, 1)
     assert np.array_equal(newest_valid.best_weights[0], checkpoint(2, 1).best_weights[0])
+    state, written = newest_valid.state, checkpoint(2, 1).state
+    assert [array.tolist() for array in state.variables] == [array.tolist() for array in written.variables]
+    assert state.arrays["keras.random"].tolist() == [2, 0]
+    assert (state.values, state.phase, state.over) == (written.values, 1, False)
 
 
 def test_damaged_best_weights_are_written_again(tmp_path: Path) -> None:

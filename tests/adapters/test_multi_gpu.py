@@ -23,6 +23,7 @@ TRAIN_CASES = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
 from mlctl.adapters.keras import multi_gpu, programs
+from mlctl.data.dataset import Split
 
 half = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half] * 2)
@@ -37,14 +38,14 @@ for devices, rows, optimizer in json.loads(sys.argv[1]):
         layers = [keras.layers.Dense(8, "relu"), keras.layers.Dense(1, "sigmoid")]
         model = keras.Sequential([keras.Input((6,)), *layers])
         model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
-    program = programs.make_program(model, inputs, targets, 32)
+    program = programs.make_program(model, Split(inputs, targets), 32)
     for _ in range(3):
         program.begin_epoch(np.arange(rows))
         model.reset_metrics()
         program.train(0, 1)
         program.train(1, program.steps)
-    metrics = dict(programs.current_metrics(model))
-    _, metrics["loss_after"] = programs.predict(programs.make_predictor(model, inputs), inputs, targets)
+    metrics = dict(program.metrics())
+    metrics["loss_after"] = programs.make_predictor(model).evaluate(Split(inputs, targets)).metrics["loss"]
     weights = np.concatenate([array.ravel() for array in model.get_weights()]).tolist()
     steps = int(model.optimizer.iterations.numpy())
     results.append([multi_gpu.count_devices(model), metrics, weights, steps])

@@ -1,5 +1,6 @@
 """Search algorithms: what they ask for depends on the past alone, and finite spaces are searched completely."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ from mlctl.adapters.keras import runtime
 runtime.import_keras()
 
 from mlctl.adapters.search.oracles import Oracle  # noqa: E402 - TensorFlow's messages are off now
+from mlctl.domain.conditions import Comparison  # noqa: E402
 from mlctl.domain.hyperband import count_trials, hyperband_brackets  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
@@ -17,6 +19,23 @@ from mlctl.errors import BadDataError  # noqa: E402
 UNITS = Dimension(name="units", default=64, choices=(), low=16, high=64, step=16, integer=True)
 OPTIMIZER = Dimension(name="optimizer", default="adam", choices=("rmsprop", "adam"))
 RATE = Dimension(name="rate", default=1e-3, choices=(), low=1e-4, high=1e-1, log=True)
+DEPTH = Dimension(name="depth", default=1, low=1, high=3, step=1, integer=True)
+CONDITIONAL = [
+    *(
+        Dimension(
+            name=f"units_{number}",
+            default=32,
+            low=32,
+            high=64,
+            step=32,
+            integer=True,
+            condition=(Comparison("depth", ">=", (number,)),),
+        )
+        for number in (1, 2, 3)
+    ),
+    DEPTH,
+]
+MIXED = Dimension(name="drop", default=None, choices=(None, 0.5, "auto", (8, 4), True))
 OBJECTIVE = Objective("val_accuracy", True)
 ALGORITHMS = ["random", "grid", "bayesian", "hyperband"]
 MAX_EPOCHS = 9
@@ -135,3 +154,36 @@ def test_fractional_steps_reach_the_end_of_the_range_and_stay_in_it(algorithm, h
     assert len(values) == dropout.size
     assert values == [round(number * step, 3) for number in range(len(values))]
     assert high - step < values[-1] <= high
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_value_that_does_not_count_makes_no_further_combination(algorithm, parallel):
+    proposals, _ = search(algorithm, CONDITIONAL, parallel, trials=100)
+    new_trials = [
+        {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        for _, values in proposals
+        if not values.get("tuner/trial_id")
+    ]
+    assert len(new_trials) == len({str(sorted(values.items())) for values in new_trials}) == 2 + 4 + 8
+    for values in new_trials:
+        assert set(values) == {"depth", *(f"units_{number}" for number in range(1, values["depth"] + 1))}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_replayed_search_of_conditions_and_mixed_choices_continues(algorithm):
+    space = [*CONDITIONAL, MIXED]
+    uninterrupted, _ = search(algorithm, space, trials=10)
+    _, calls = search(algorithm, space, trials=10, max_calls=9)
+    as_json = json.loads(json.dumps(calls))
+    past = [(name, tuple(argument)) for name, argument in as_json]
+    continued, _ = search(algorithm, space, trials=10, past_calls=past)
+    assert continued[len(past) :] == uninterrupted[len(past) :]
+    assert json.loads(json.dumps(continued)) == json.loads(json.dumps(uninterrupted))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_choices_of_several_types_come_back_as_they_are(algorithm):
+    proposals, _ = search(algorithm, [MIXED, OPTIMIZER], trials=50)
+    found = {repr(values["drop"]) for _, values in proposals}
+    assert found == {"None", "0.5", "'auto'", "(8, 4)", "True"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlctl.data.dataset import Split
 from mlctl.data.files.images import ImageFiles
 from mlctl.errors import BadDataError, NotFoundError, UnreachableError
 
@@ -57,7 +58,7 @@ def test_weights_equal_those_of_training_in_memory(keras: Any, images: ImageFile
     order = np.random.default_rng(1).permutation(IMAGES)
     models = [build_model(keras), build_model(keras)]
     for model, inputs in zip(models, (images, images.dense()), strict=True):
-        program = programs.make_program(model, inputs, targets, 4)
+        program = programs.make_program(model, Split(inputs, targets), 4)
         assert isinstance(program, StreamedProgram) == (inputs is images)
         program.begin_epoch(order)
         program.train(0, 3)  # in pieces; the last batch is incomplete
@@ -69,8 +70,8 @@ def test_weights_equal_those_of_training_in_memory(keras: Any, images: ImageFile
 def test_predictions_are_made_in_batches_from_disk(keras: Any, images: ImageFiles) -> None:
     from mlctl.adapters.keras import programs
 
-    model, targets = build_model(keras), np.zeros(IMAGES, np.int32)
-    predictions, _ = programs.predict(programs.make_predictor(model, images), images, targets)
+    model = build_model(keras)
+    predictions = programs.make_predictor(model).predict(images)
     assert np.allclose(predictions, np.asarray(model(images.dense())), atol=1e-6)
 
 

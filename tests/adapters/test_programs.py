@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 from keras import layers, optimizers
 
-from mlctl.adapters.keras import programs, tensors
+from mlctl.adapters.keras import predictors, programs, sparse_bag_program, tensors
+from mlctl.data.dataset import Split
 from mlctl.data.sparse_bags import SparseBags
+from mlctl.domain.outputs import Output
 
 ROWS, BATCH_SIZE, WIDTH, EPOCHS = 100, 16, 40, 2  # the last batch has 4 rows
 
@@ -81,7 +83,7 @@ def test_pieces_of_an_epoch_equal_fit(optimizer: str, form: str, piece: int) -> 
     reference, expected_metrics = train_by_fit(optimizer)
     model = build_model(optimizer)
     inputs = bags() if form == "bags" else bags().dense()
-    program = programs.make_program(model, inputs, targets(), BATCH_SIZE)
+    program = programs.make_program(model, Split(inputs, targets()), BATCH_SIZE)
     assert isinstance(program, programs.SparseBagProgram if form == "bags" else programs.DenseProgram)
     for epoch in range(EPOCHS):
         program.begin_epoch(order(epoch))
@@ -90,7 +92,7 @@ def test_pieces_of_an_epoch_equal_fit(optimizer: str, form: str, piece: int) -> 
             program.train(start, min(start + piece, program.steps))
     for expected, weights in zip(reference.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(weights, expected, atol=2e-6)
-    metrics = programs.current_metrics(model)
+    metrics = program.metrics()
     assert metrics["loss"] == pytest.approx(expected_metrics["loss"], abs=1e-6)
     assert metrics["accuracy"] == pytest.approx(expected_metrics["accuracy"], abs=1e-6)
 
@@ -99,7 +101,7 @@ def test_fused_kernel_leaves_the_same_optimizer_state_as_keras() -> None:
     """A saved optimizer has the same meaning: iterations and both moments are Keras's."""
     reference, _ = train_by_fit("adam")
     model = build_model("adam")
-    program = programs.make_program(model, bags().dense(), targets(), BATCH_SIZE)
+    program = programs.make_program(model, Split(bags().dense(), targets()), BATCH_SIZE)
     for epoch in range(EPOCHS):
         program.begin_epoch(order(epoch))
         program.train(0, program.steps)
@@ -110,10 +112,10 @@ def test_fused_kernel_leaves_the_same_optimizer_state_as_keras() -> None:
 def test_gradient_of_bags_is_that_of_the_dense_product() -> None:
     rows, upstream = bags(), tf.random.stateless_normal((ROWS, 8), seed=(1, 2))
     kernel = tf.random.stateless_normal((WIDTH, 8), seed=(3, 4))
-    ids, row_numbers, *by_word = programs._transpose_batches(rows, np.array([0, ROWS]), ROWS)
+    ids, row_numbers, *by_word = sparse_bag_program._transpose_batches(rows, np.array([0, ROWS]), ROWS)
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        product = programs._multi_hot_product(kernel, ids, row_numbers, ROWS, tuple(by_word))
+        product = sparse_bag_program._multi_hot_product(kernel, ids, row_numbers, ROWS, tuple(by_word))
     dense = rows.dense()
     np.testing.assert_allclose(product, dense @ kernel.numpy(), atol=1e-5)
     gradient = tape.gradient(product, kernel, output_gradients=upstream)
@@ -121,13 +123,17 @@ def test_gradient_of_bags_is_that_of_the_dense_product() -> None:
 
 
 @pytest.mark.parametrize("form", ["dense", "bags"])
-def test_predictions_and_loss_are_the_models_own(form: str) -> None:
+def test_predictions_and_loss_are_the_models_own(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, y = build_model("adam"), targets()
     inputs = bags() if form == "bags" else bags().dense()
-    programs.make_program(model, inputs, y, BATCH_SIZE)
-    predictions, loss = programs.predict(programs.make_predictor(model, inputs), inputs, y, batch_size=30)
-    np.testing.assert_allclose(predictions, model.predict(bags().dense(), verbose=0), atol=1e-6)
-    assert loss == pytest.approx(model.evaluate(bags().dense(), y, verbose=0)[0], abs=1e-6)
+    programs.make_program(model, Split(inputs, y), BATCH_SIZE)
+    monkeypatch.setattr(predictors, "MAX_ROWS", 30)
+    evaluation = programs.make_predictor(model).evaluate(Split(inputs, y))
+    np.testing.assert_allclose(evaluation.predictions, model.predict(bags().dense(), verbose=0), atol=1e-6)
+    expected = model.evaluate(bags().dense(), y, verbose=0, return_dict=True)
+    assert dict(evaluation.metrics) == pytest.approx(expected, abs=1e-6)
+    again = programs.make_predictor(model).predict(inputs)
+    np.testing.assert_allclose(again, evaluation.predictions, atol=1e-6)
 
 
 def test_model_without_a_dense_first_layer_takes_bags_as_a_dense_matrix() -> None:
@@ -135,7 +141,9 @@ def test_model_without_a_dense_first_layer_takes_bags_as_a_dense_matrix() -> Non
         [keras.Input((WIDTH,)), layers.Dropout(0.1), layers.Dense(1, activation="sigmoid")]
     )
     model.compile("adam", loss="binary_crossentropy")
-    assert isinstance(programs.make_program(model, bags(), targets(), BATCH_SIZE), programs.DenseProgram)
+    assert isinstance(
+        programs.make_program(model, Split(bags(), targets()), BATCH_SIZE), programs.DenseProgram
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,7 +153,8 @@ def test_model_without_a_dense_first_layer_takes_bags_as_a_dense_matrix() -> Non
 def test_targets_have_the_form_that_the_loss_takes(loss: str, shape: tuple[int, ...]) -> None:
     model = keras.Sequential([keras.Input((2,)), layers.Dense(4, activation="softmax")])
     model.compile("sgd", loss=loss)
-    assert programs.encode_targets(model, np.array([0, 3, 1]), 4).shape == shape
+    outputs = (Output(kind="classes", classes=tuple("abcd")),)
+    assert programs.encode_targets(model, np.array([0, 3, 1]), outputs).shape == shape
 
 
 def test_aligned_array_becomes_a_tensor_without_a_copy() -> None:

@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from mlctl.adapters.models import keras_export
 from mlctl.adapters.models.save import save_model
 from mlctl.data.builtin import synthetic
+from mlctl.data.trees import map_tree
+from mlctl.domain.outputs import Output
 from mlctl.serving import scoring
 from tests.trained import TINY, Trained, train_here
 
@@ -121,9 +124,84 @@ def test_model_that_onnx_does_not_support_is_served_by_keras(tmp_path: Path) -> 
 
 def test_export_with_other_predictions_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    monkeypatch.setattr(scoring, "onnx_runner", lambda path: lambda rows: np.full((len(rows), 2), 9.0))
+    call_model = keras_export.call_model
+    monkeypatch.setattr(
+        keras_export,
+        "call_model",
+        lambda *given: {name: answer + 9 for name, answer in call_model(*given).items()},
+    )
     raw = np.ones((8, 3), np.float32)
     metadata = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
-    runtime = save_model(tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata)
-    assert runtime == "keras"
+    saved = save_model(tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata)
+    assert saved.runtime == "keras"
+    assert saved.reason
+    assert saved.served_by == f"Keras, because {saved.reason}"
     assert not list(tmp_path.rglob("*.onnx"))
+
+
+OUTPUTS = (
+    Output(kind="classes", name="priority", classes=("low", "high"), activation="sigmoid"),
+    Output(kind="classes", name="department", classes=("a", "b", "c"), activation="softmax"),
+)
+
+
+@pytest.mark.parametrize("with_onnx", [True, False])
+@pytest.mark.parametrize("structure", ["dict", "tuple"])
+def test_named_inputs_and_outputs(tmp_path: Path, structure: str, with_onnx: bool) -> None:
+    """Casts what clients send, answers probabilities for logits, and in batches as all at once."""
+    title, flags = keras.Input((5,), name="title", dtype="int32"), keras.Input((1,), name="flags")
+    words = keras.layers.Flatten()(keras.layers.Embedding(10, 3)(title))
+    hidden = keras.layers.Concatenate()([words, flags])
+    heads = [
+        keras.layers.Dense(units, name=name)(hidden) for units, name in ((1, "priority"), (3, "department"))
+    ]
+    model = keras.Model([title, flags], heads)
+    generator = np.random.default_rng(0)
+    named = {"title": generator.integers(0, 10, (600, 5)), "flags": generator.normal(size=600)}
+    raw = named if structure == "dict" else tuple(named.values())
+    sample = map_tree(lambda array: array[:16], raw)
+    metadata = {"recipe": "x", "task": "several", "classes": [], "unit": ""}
+    saved = save_model(
+        tmp_path / "m",
+        model,
+        encoder=None,
+        raw=sample,
+        encoded=sample,
+        metadata=metadata,
+        outputs=OUTPUTS,
+    )
+    assert saved.runtime == "onnxruntime"
+    if not with_onnx:
+        (tmp_path / "m" / "artifacts" / "model" / "model.onnx").unlink()
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "m"))
+    answers = loaded.predict(named)
+    priority, department = model([named["title"], named["flags"].reshape(-1, 1)])
+    assert list(answers) == ["priority", "department"]
+    np.testing.assert_allclose(answers["priority"], keras.ops.sigmoid(priority), atol=1e-5)
+    np.testing.assert_allclose(answers["department"], keras.ops.softmax(department), atol=1e-5)
+    scorer = scoring.Scorer(str(tmp_path / "m" / "artifacts" / "model"))
+    ones = pd.DataFrame({"flags": named["flags"], "title": list(named["title"])})
+    np.testing.assert_allclose(scorer(ones)["priority"], answers["priority"], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64"])
+def test_other_numbers_are_cast_to_what_the_model_takes(tmp_path: Path, dtype: str) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    raw = np.arange(24).reshape(8, 3).astype(dtype)
+    metadata = {"recipe": "x", "task": "regression", "classes": [], "unit": ""}
+    saved = save_model(tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata)
+    assert saved.runtime == "onnxruntime"
+    answers = mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(raw)
+    np.testing.assert_allclose(answers, model(raw.astype("float32")), atol=1e-4)
+
+
+def test_one_logit_is_served_as_a_probability_and_the_keras_flavor_stays(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    raw = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    metadata = {"recipe": "x", "task": "binary", "classes": ["cat", "dog"], "unit": ""}
+    outputs = (Output(kind="classes", classes=("cat", "dog"), activation="sigmoid"),)
+    save_model(tmp_path / "m", model, encoder=None, raw=raw, encoded=raw, metadata=metadata, outputs=outputs)
+    logits = np.asarray(model(raw))
+    answers = mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(raw)
+    np.testing.assert_allclose(answers, 1 / (1 + np.exp(-logits)), atol=1e-6)
+    np.testing.assert_allclose(mlflow.keras.load_model(str(tmp_path / "m"))(raw), logits, atol=1e-6)

@@ -22,6 +22,7 @@ Times = tuple[float, float]  # wall and CPU seconds
 def run_benchmark(recipe_name: str, epochs: int) -> None:
     from mlctl.adapters.keras import checkpoints
     from mlctl.adapters.keras.fit import make_training_loop
+    from mlctl.adapters.keras.outputs import infer_outputs
     from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
     from mlctl.domain.progress import NullProgress
     from mlctl.recipes import resolve
@@ -35,10 +36,9 @@ def run_benchmark(recipe_name: str, epochs: int) -> None:
     data, model = prepared.data, prepared.recipe.build(prepared.values, prepared.data)
     loop = make_training_loop(
         model,
-        prepared.encoded(data.train),
-        data.train.targets,
-        validation=(prepared.encoded(data.validation), data.validation.targets),
-        classes=len(data.classes),
+        prepared.encoded_split(data.train),
+        validation=prepared.encoded_split(data.validation),
+        outputs=infer_outputs(model, data),
         batch_size=prepared.values.batch_size,
         seed=0,
         listener=NullProgress(),
@@ -56,7 +56,7 @@ def run_benchmark(recipe_name: str, epochs: int) -> None:
             nonlocal epoch_start
             epoch_times.append(_since(epoch_start))
             start = _now()
-            checkpoint = progress.make_checkpoint(model)
+            checkpoint = progress.make_checkpoint(loop.read_state(progress))
             copy_times.append(_since(start))
             start = _now()
             writer._save(checkpoint)

@@ -47,7 +47,14 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("churn")
     customers().to_csv(folder / "churn.csv", index=False, sep=";")
     return trained(
-        folder, "churn.csv", "--target", "left", "--set", "balance=true", "--set", "column.plan=category"
+        folder,
+        "churn.csv",
+        "--target",
+        "left",
+        "--set",
+        "class_weight=balanced",
+        "--set",
+        "column.plan=category",
     )
 
 
@@ -325,7 +332,7 @@ def test_recipe_check_runs_every_step(tmp_path: Path) -> None:
     [
         ("import keras\n", "import kerras\n", "line 23"),  # an error in build() names the line in it
         ("x.sum(axis=1) > 0", "x.sum(axes=1) > 0", "line 18"),
-        ('.astype("int64")', '.astype("int64") + 1', "number the classes from 0"),
+        ('.astype("int64")', '.astype("int64") + 7', "2 classes need 0 to 1"),
     ],
 )
 def test_recipe_check_names_the_faulty_line(

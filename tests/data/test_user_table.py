@@ -187,8 +187,40 @@ def test_a_rare_class_is_warned_of(tmp_path: Path) -> None:
     data = user_table.load_table(write_csv(frame, tmp_path / "t.csv"), "y", {})
     warning = next(note for note in data.notes if note.startswith("warning"))
     assert "class fraud is 4.06% of the rows" in warning
-    assert "--set balance=true" in warning
+    assert "--set class_weight=balanced" in warning
     assert data.extra["share"][1] == pytest.approx(0.04, abs=0.002)
+
+
+def test_a_column_of_weights_is_no_input(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "w": np.arange(200) / 10, "y": np.arange(200) % 2})
+    path = write_csv(frame, tmp_path / "t.csv")
+    data = user_table.load_table(path, "y", {"weight": "w"})
+    assert list(data.train.inputs) == ["x"]
+    assert data.train.weights.dtype == np.float32
+    assert sum(split.weights.sum() for split in (data.train, data.validation, data.test)) == pytest.approx(
+        1990
+    )
+    assert "weights of rows: column w" in data.notes
+    assert user_table.load_table(path, "y", {}).train.weights is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "weight", "message"),
+    [
+        (np.arange(200) - 5, "w", "below 0"),
+        (np.zeros(200), "w", "no value above 0"),
+        (["much"] * 199 + ["1"], "w", "no number"),
+        (np.ones(200), "y", "also another option's column"),
+        (np.ones(200), "weigth", "weigth"),
+    ],
+)
+def test_other_columns_of_weights_are_refused(cells: Any, weight: str, message: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"x": np.random.default_rng(0).normal(size=200), "w": cells, "y": np.arange(200) % 2}
+    )
+    with pytest.raises((BadDataError, UsageError), match=message):
+        user_table.load_table(write_csv(frame, tmp_path / "t.csv"), "y", {"weight": weight})
 
 
 def test_a_column_that_reveals_the_target_is_warned_of(passengers: pd.DataFrame, tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ import pytest
 from keras import layers
 
 from mlctl.data.dataset import Dataset, Split
+from mlctl.domain.outputs import classes
 from mlctl.recipes import encoders
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training import importance
 from mlctl.serving.scoring import TableEncoder
 from tests.recording_listener import RecordingListener
 
+OUTPUTS = (classes("no", "yes"),)
 ROWS, COLUMNS, DECIDING = 150, 130, ("f110", "f120")
 
 
@@ -74,6 +76,7 @@ def test_deciding_columns_at_the_end_of_a_wide_table_are_found(unknown_encoder: 
         recorder,  # type: ignore[arg-type]
         prepare(split, encoders.number(*split.inputs), wrapped=unknown_encoder),
         model=summing_model(COLUMNS, (110, 120), functional=unknown_encoder),
+        outputs=OUTPUTS,
         split=split,
         listener=listener,
     )
@@ -100,7 +103,7 @@ def test_all_features_of_a_column_and_no_others_are_encoded_again() -> None:
     ]
     prepared = prepare(Split(rows, split.targets), steps)
     encoder, model = prepared.encoder, summing_model(1 + 1 + 4 + 6, tuple(range(12)))
-    shuffled = importance._ShuffledAnswers(prepared, model, Split(rows, split.targets))
+    shuffled = importance._ShuffledAnswers(prepared, model, Split(rows, split.targets), OUTPUTS)
     order = np.random.default_rng(2).permutation(ROWS)
     for name in rows:
         changed = rows.assign(**{name: rows[name].to_numpy()[order]})
@@ -122,6 +125,7 @@ def test_a_table_of_few_columns_has_all_of_them_and_sends_no_message(tmp_path: P
         FileRecorder(tmp_path),  # type: ignore[arg-type]
         prepared,
         model=summing_model(3, (1, 2)),
+        outputs=OUTPUTS,
         split=narrow,
         listener=listener,
     )

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from mlctl.domain.search_space import combinations as all_combinations
 from mlctl.errors import UsageError
 from mlctl.recipes import find
 from mlctl.services.tuning.space import search_space, size
@@ -74,3 +75,54 @@ def test_a_default_between_steps_moves_to_the_nearest_step_in_the_range(typed, d
 def test_an_invalid_space_is_refused(overrides, typed, message):
     with pytest.raises(UsageError, match=message):
         search_space(find("mnist-mlp"), overrides, typed)
+
+
+CONDITIONAL = """
+from mlctl.recipes import Recipe, choice, hyperparameter
+
+
+class Mine(Recipe):
+    depth = hyperparameter(1, low=1, high=3)
+    units_1 = hyperparameter(32, low=32, high=64, step=32)
+    units_2 = hyperparameter(32, low=32, high=64, step=32, when="depth>=2")
+    units_3 = hyperparameter(32, low=32, high=64, step=32, when="depth>=3")
+    drop = choice(None, 0.5, when="units_3==64")
+
+    def build(self, hp, data):
+        return [hp[f"units_{number}"] for number in range(hp.depth)], hp.depth, hp.drop
+"""
+
+
+@pytest.fixture
+def conditional(tmp_path):
+    (tmp_path / "mine.py").write_text(CONDITIONAL)
+    return find(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "typed", "names", "combinations"),
+    [
+        ({}, {}, ["depth", "units_1", "units_2", "units_3", "drop"], 2 + 4 + (4 + 8)),
+        ({"depth": "2"}, {}, ["units_1", "units_2"], 4),
+        ({"depth": "3", "units_3": "64"}, {}, ["units_1", "units_2", "drop"], 8),
+        ({"units_3": "64"}, {}, ["depth", "units_1", "units_2", "drop"], 2 + 4 + 8),
+        ({}, {"depth": "1..2"}, ["depth", "units_1", "units_2", "units_3", "drop"], 2 + 4),
+        ({}, {"drop": "none|0.5", "units_1": "32"}, ["depth", "units_2", "units_3", "drop"], 1 + 2 + (2 + 4)),
+    ],
+)
+def test_values_that_do_not_count_are_not_counted(conditional, overrides, typed, names, combinations):
+    dimensions, fixed = search_space(conditional, overrides, typed)
+    assert [dimension.name for dimension in dimensions] == names
+    assert size(dimensions) == combinations == len(list(all_combinations(dimensions)))
+    assert "learning_rate" in fixed
+    for name, text in overrides.items():
+        assert fixed[name] == int(text)
+
+
+def test_a_value_that_is_never_read_is_not_searched(conditional):
+    with pytest.raises(UsageError, match="search of learning_rate has no effect"):
+        search_space(conditional, {}, {"learning_rate": "0.1..1"})
+    values = {"depth": "1", "units_1": "32"}
+    with pytest.raises(UsageError, match="nothing is left") as caught:
+        search_space(conditional, values, {})
+    assert "build() does not read it" in caught.value.hint

@@ -232,12 +232,12 @@ def test_a_failing_build_names_its_line(tmp_path: Path) -> None:
 
 
 def test_an_unknown_objective_lists_the_metrics(tmp_path: Path) -> None:
-    error, run = fail(tmp_path, 'maximize("val_accuracy")', 'maximize("val_auc")')
+    error, run = fail(tmp_path, 'maximize("val_accuracy")', 'maximize("val_gini")')
     assert isinstance(error, UsageError)
-    assert "'val_auc'" in error.message
+    assert "'val_gini'" in error.message
     assert "val_accuracy" in error.hint
     assert run.info.status == "FAILED"
-    assert "val_auc" in run.data.tags["mlctl.error"]
+    assert "val_gini" in run.data.tags["mlctl.error"]
 
 
 def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ import pytest
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
 from tests.shared import make_once
 
+from .named_models import save_named_models
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -135,6 +137,13 @@ def start_endpoint(model: Path, folder: Path, **options: Any) -> RunningEndpoint
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the folders of saved models: images of 0..255, images of 0..16, a table with an optional column, texts."""
     folder, names = make_once(tmp_path_factory, "models", save_models)
+    return {name: folder / name for name in names}
+
+
+@pytest.fixture(scope="session")
+def named(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the folders of saved models with named inputs and outputs, texts, and rows of any length."""
+    folder, names = make_once(tmp_path_factory, "named-models", save_named_models)
     return {name: folder / name for name in names}
 
 

@@ -118,3 +118,39 @@ def test_an_endpoint_with_keys(
     assert "Authorization: Bearer $API_KEY" in browser.evaluate("curl.textContent")
     assert secret not in browser.evaluate("document.documentElement.outerHTML")
     endpoint.stop()
+
+
+def test_forms_for_named_inputs_and_answers_of_every_kind(
+    browser, serve: StartEndpoint, named: dict[str, Path], tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    answer = "document.getElementById('answer').innerText"
+    endpoint = serve(named["tickets"])
+    browser.open(endpoint.url)
+    browser.evaluate("document.querySelector('[name=ids]').value = '[1, 2, 3, 4]'; predict.click()")
+    browser.wait_until("document.querySelectorAll('.bar').length === 6")
+    text = browser.evaluate(answer)
+    assert "priority: " in text
+    assert "department: " in text
+    assert text.endswith(" h")
+    curl = subprocess.run(
+        ["sh", "-c", browser.evaluate("curl.textContent")], capture_output=True, text=True, check=True
+    )
+    assert set(json.loads(curl.stdout)["predictions"]) == {"priority", "department", "delay"}
+    browser.screenshot(tmp_path / "tickets.png")
+    browser.evaluate("document.querySelector('[name=ids]').value = '[1, x'; predict.click()")
+    browser.wait_until("document.getElementById('answer').classList.contains('wrong')")
+    assert browser.evaluate(answer).startswith("ids: ")
+    endpoint.stop()
+    for name, script, words in (
+        ("people", "document.querySelector('[name=city]').value = 'Rome'; predict.click()", "CHF"),
+        ("topics", "predict.click()", ""),
+        ("tags", "predict.click()", ""),
+        ("masks", "predict.click()", "6x6 pixels"),
+    ):
+        endpoint = serve(named[name])
+        browser.open(endpoint.url)
+        browser.evaluate(script)
+        browser.wait_until(f"!/No answer/.test({answer})")
+        assert words in browser.evaluate(answer)
+        assert not browser.evaluate("document.getElementById('answer').classList.contains('wrong')")
+        endpoint.stop()

@@ -20,6 +20,7 @@ from mlctl.adapters.keras.fit import make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.models import onnx_graphs
+from mlctl.adapters.models.keras_export import export_keras
 from mlctl.data.dataset import Split
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
@@ -89,8 +90,10 @@ def fit_network(
     def export() -> bytes:
         with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
             path = Path(folder) / "model.onnx"
-            if not onnx_graphs.export_keras(model, inputs[:64], path):
-                raise ChildFailedError("the network cannot be exported to ONNX", "leave it out of --families")
+            if reason := export_keras(model, inputs[:64], path):
+                raise ChildFailedError(
+                    f"the network cannot be exported to ONNX: {reason}", "leave it out of --families"
+                )
             return onnx_graphs.from_keras_export(path, table.features.width, columns)
 
     def predict(rows: Array) -> Array:

@@ -1,6 +1,6 @@
 """Checkpoints of a training: written after every epoch, complete or not at all, and checked by a digest.
 
-    checkpoints/00007-00005.ckpt   all variables of model and optimizer, and every epoch's metrics, after epoch 7
+    checkpoints/00007-00005.ckpt   the state of the training, and every epoch's metrics, after epoch 7
     checkpoints/best-00005.ckpt    weights of the best epoch so far, epoch 5, in a file of their own
 
 Each file begins with the SHA-256 of the rest. A damaged file is detected, and the one before it is used.
@@ -13,8 +13,8 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,38 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """Everything that decides how a training goes on after an epoch.
+
+    Attributes:
+        variables: those of the model and its optimizer, in Keras's order.
+        arrays: other variables by their path, and arrays of `values`.
+        values: the random generators of Python and NumPy, and the callbacks' plain attributes, as JSON.
+        phase: number of the phase; phases count from 0.
+        over: whether the phase has ended before its last epoch, because a callback or the patience stopped it.
+    """
+
+    variables: Sequence[Array]
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    phase: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """The state of a training after an epoch.
 
     Attributes:
         epoch: number of the last epoch; epochs count from 1.
-        variables: those of model and optimizer, in Keras's order.
+        state: everything that decides how the training goes on.
         epochs: [number, metrics, seconds] of every epoch.
         best_epoch: number of the best epoch.
         best_weights: the model's weights after the best epoch.
     """
 
     epoch: int
-    variables: Sequence[Array]
+    state: TrainingState
     epochs: Sequence[Sequence[Any]]
     best_epoch: int
     best_weights: Sequence[Array]
@@ -107,7 +126,8 @@ class CheckpointWriter:
         if checkpoint.best_epoch != self._best_on_disk:  # a file that an earlier process left may be damaged
             _write(best, {"epoch": checkpoint.best_epoch}, checkpoint.best_weights)
             self._best_on_disk = checkpoint.best_epoch
-        _write(path, {"epoch": checkpoint.epoch, "epochs": checkpoint.epochs}, checkpoint.variables)
+        header, arrays = pack_state(checkpoint.state)
+        _write(path, {"epoch": checkpoint.epoch, "epochs": checkpoint.epochs, **header}, arrays)
         newest = sorted(self.folder.glob(PATTERN))[-KEPT_CHECKPOINTS:]
         needed = {*newest, *(best_weights_path(file) for file in newest)}
         for file in self.folder.glob("*.ckpt"):
@@ -125,18 +145,42 @@ def load_newest(folder: Path) -> Checkpoint | None:
     """Return the newest undamaged checkpoint, or None if there is none."""
     for path in sorted(folder.glob(PATTERN), reverse=True):
         try:
-            header, variables = _read(path)
+            header, arrays = _read(path)
             best_header, best_weights = _read(best_weights_path(path))
         except (BadDataError, OSError):
             continue
         return Checkpoint(
             epoch=header["epoch"],
-            variables=variables,
+            state=unpack_state(header, arrays),
             epochs=header["epochs"],
             best_epoch=best_header["epoch"],
             best_weights=best_weights,
         )
     return None
+
+
+def pack_state(state: TrainingState) -> tuple[dict[str, Any], list[Array]]:
+    """Return a state as a JSON header and arrays: first the variables of model and optimizer, then the others."""
+    header = {
+        "paths": list(state.arrays),
+        "values": state.values,
+        "phase": state.phase,
+        "over": state.over,
+    }
+    return header, [*state.variables, *state.arrays.values()]
+
+
+def unpack_state(header: Mapping[str, Any], arrays: Sequence[Array]) -> TrainingState:
+    """Return the state that `pack_state` packed; version 0.1 wrote no more than the variables."""
+    paths = header.get("paths", [])
+    count = len(arrays) - len(paths)
+    return TrainingState(
+        variables=arrays[:count],
+        arrays=dict(zip(paths, arrays[count:], strict=True)),
+        values=header.get("values", {}),
+        phase=header.get("phase", 0),
+        over=header.get("over", False),
+    )
 
 
 def _write(path: Path, header: dict[str, Any], arrays: Sequence[Array]) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 
 from mlctl.adapters.keras import programs
+from mlctl.adapters.keras.callbacks import TrainingCallbacks
+from mlctl.adapters.keras.predictors import Evaluation
 from mlctl.adapters.keras.training_loop import TrainingLoop
 from mlctl.data.dataset import Split
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import ProgressListener
-from mlctl.scores import compute_scores
+from mlctl.scores import score_split
 
-Array = np.ndarray[Any, Any]
 ScoreTargets: TypeAlias = Callable[[Any, Any], Mapping[str, float]]
 Model: TypeAlias = keras.Model  # for annotations in services, which do not import Keras
 
@@ -49,22 +49,32 @@ def make_training_loop(
         extra_scores: returns scores of the recipe's own for targets and predictions.
         epochs: the number of epochs, which callbacks can read.
     """
-    classes = len(outputs[0].classes)
 
-    def score(predictions: Array) -> Mapping[str, float]:
-        return compute_scores(validation.targets, predictions, classes) if validation else {}
+    def score(evaluation: Evaluation) -> Mapping[str, float]:
+        if evaluation.predictions is None or (evaluation.targets is None and extra_scores is None):
+            return {}
+        return score_split(
+            outputs, evaluation.targets, evaluation.predictions, weights=evaluation.weights, own=extra_scores
+        )
 
-    targets = programs.encode_targets(model, train.targets, classes)
-    encoded_validation: Any = validation and (
-        validation.inputs,
-        programs.encode_targets(model, validation.targets, classes),
+    program = programs.make_program(
+        model,
+        train,
+        batch_size,
+        outputs=outputs,
+        seed=seed,
+        class_weight=class_weight,
+        listener=listener,
     )
     return TrainingLoop(
         model=model,
-        program=programs.make_program(model, train.inputs, targets, batch_size),
-        predictor=programs.make_predictor(model, (validation or train).inputs),
-        validation=encoded_validation,
+        program=program,
+        predictor=programs.make_predictor(model, outputs, batch_size=batch_size),
+        validation=validation,
         score=score,
         seed=seed,
         listener=listener,
+        callbacks=TrainingCallbacks(
+            callbacks, model=model, epochs=epochs, steps=program.steps, listener=listener
+        ),
     )

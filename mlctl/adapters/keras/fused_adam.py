@@ -22,6 +22,10 @@ def use_fused_kernel(optimizer: keras.optimizers.Optimizer) -> None:
     """
     if type(optimizer) is not keras.optimizers.Adam or optimizer.amsgrad:
         return
+    if (
+        optimizer.gradient_accumulation_steps
+    ):  # the update is a branch of the graph, where the kernel cannot be used
+        return
 
     def update_step(gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
         if isinstance(gradient, tf.IndexedSlices):

@@ -8,10 +8,13 @@ size: if a batch cannot be divided equally, its first rows count twice.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mlctl.adapters.keras import batches
+from mlctl.adapters.keras.batches import Parts
 from mlctl.data.dataset import Dataset
 from mlctl.data.sparse_bags import SparseBags
 
@@ -38,21 +41,26 @@ def count_devices(model: keras.Model) -> int:
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
-def train_step(model: keras.Model, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-    """Train on one batch with the model's own `train_step`; call this in a graph.
+def train_step(model: keras.Model, parts: Parts) -> Any:
+    """Train on one batch with the model's own `train_step`, and return what that returns; call this in a graph.
 
-    `inputs` (n, …) and `targets` (n, …) are the whole batch.
+    `parts` are the inputs, targets and weights of the whole batch.
     """
     devices = count_devices(model)
     if devices == 1:
-        model.train_step((inputs, targets))
-        return
-    rows = tf.shape(targets)[0]
+        return model.train_step(batches.pack(parts))
+    rows = batches.count(parts)
     shard_size = -(-rows // devices)
 
-    def train_shard(inputs: tf.Tensor, targets: tf.Tensor) -> None:
+    def train_shard(parts: Parts) -> Any:
         device = tf.distribute.get_replica_context().replica_id_in_sync_group
         shard = (device * shard_size + tf.range(shard_size)) % rows
-        model.train_step((tf.gather(inputs, shard), tf.gather(targets, shard)))
+        return model.train_step(batches.pack(batches.map_parts(lambda leaf: tf.gather(leaf, shard), parts)))
 
-    model.distribute_strategy.run(train_shard, args=(inputs, targets))
+    logs = model.distribute_strategy.run(train_shard, args=(parts,))
+    return tf.nest.map_structure(
+        lambda value: tf.reduce_mean(
+            tf.stack(model.distribute_strategy.experimental_local_results(value)), axis=0
+        ),
+        logs,
+    )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlctl.errors import ConfigurationError
+from mlctl.recipes.keras_import import fast_imports, import_keras, silent_stderr
+
+__all__ = ["fast_imports", "import_keras", "silent_stderr"]  # and all that is defined here
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 
@@ -24,41 +24,6 @@ class Hardware:
     cpu: str
     cores: int
     bfloat16: bool
-
-
-@contextmanager
-def fast_imports() -> Iterator[None]:
-    """Disable garbage collection during imports, and exempt the imported objects from it afterwards.
-
-    Heavy libraries create half a million objects, which every collection would traverse.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
-
-
-def import_keras() -> None:
-    """Import Keras on TensorFlow without its messages; raise ConfigurationError if another backend is set."""
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
-        raise ConfigurationError(
-            f"KERAS_BACKEND is {backend}, but mlctl trains on TensorFlow", "unset KERAS_BACKEND"
-        )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's C++ code writes to stderr before it reads its log level
-    with fast_imports(), silent_stderr():
-        import keras
-        import tensorflow as tf
-
-        tf.get_logger().setLevel("ERROR")
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)  # leave memory for other programs
-        keras.utils.disable_interactive_logging()
 
 
 def detect_hardware() -> Hardware:
@@ -90,8 +55,18 @@ def visible_gpus() -> list[str]:
 
 
 def is_fork_safe(hardware: Hardware) -> bool:
-    """Return whether a process that has imported TensorFlow may fork: not on macOS, and not with a GPU."""
-    return sys.platform == "linux" and not hardware.gpus
+    """Return whether a process that has imported TensorFlow may fork.
+
+    It may not on macOS, with a GPU, or if TensorFlow has run an operation: a fork has none of its threads.
+    """
+    return sys.platform == "linux" and not hardware.gpus and not has_run_tensorflow()
+
+
+def has_run_tensorflow() -> bool:
+    """Return whether this process has run a TensorFlow operation, as a recipe's `load` may do."""
+    from tensorflow.python.eager import context
+
+    return getattr(context._context, "_context_handle", None) is not None
 
 
 def choose_precision(precision: str, *, prefer_bfloat16: bool, hardware: Hardware) -> str:
@@ -136,19 +111,3 @@ def read_cpu() -> tuple[str, set[str]]:
         return platform.processor() or platform.machine(), set()
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     return fields.get("model name", platform.machine()), set(fields.get("flags", "").split())
-
-
-@contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Discard what C++ libraries write to file descriptor 2, unless TF_CPP_MIN_LOG_LEVEL is set to show it."""
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
-        yield
-        return
-    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Any, TextIO
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
 
+from mlctl.adapters.models.signatures import client_input
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
@@ -35,8 +36,11 @@ class LoadedModel:
     mlmodel: Model
     folder: Path
 
-    def predict(self, raw: Any) -> Array:
-        """Return the predictions for raw input as an array; raise BadDataError if the model refuses it."""
+    def predict(self, raw: Any) -> Any:
+        """Return the predictions for raw input: an array, or a dict of arrays by output name.
+
+        Raises BadDataError if the model refuses the input.
+        """
         try:
             return predict_raw(self.model, raw)
         except Exception as exc:
@@ -122,15 +126,26 @@ def load_model(folder: Path | str) -> Any:
     return loaded
 
 
-def predict_raw(model: Any, raw: Any) -> Array:
-    """Return a loaded model's predictions for raw input as an array."""
+def predict_raw(model: Any, raw: Any) -> Any:
+    """Return a loaded model's predictions for raw input: an array, or a dict of arrays by output name."""
     with suppress_output():
-        return np.asarray(model.predict(raw))
+        answers = model.predict(as_signed(model.metadata.signature, raw))
+    if isinstance(answers, Mapping):
+        return {name: np.asarray(part) for name, part in answers.items()}
+    return np.asarray(answers)
 
 
 def to_client_input(raw: Any, encoder: Any) -> Any:
     """Return raw inputs in the form that clients send: a list of texts becomes a table with one column."""
     return pd.DataFrame({encoder.column: raw}) if isinstance(raw, list) else raw
+
+
+def as_signed(signature: ModelSignature | None, raw: Any) -> Any:
+    """Return raw input in the form of a model's signature: a tuple of arrays by name, texts of dtype str."""
+    schema = signature.inputs if signature is not None else None
+    if schema is None or not schema.is_tensor_spec():
+        return raw
+    return client_input(raw, [name for name in schema.input_names() if isinstance(name, str)])
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""ONNX graphs: export of Keras models, models of other families as graphs of one form, and blends of them.
+"""ONNX graphs of one form: models of all families, Keras models that were exported, and blends of them.
 
 A graph of that form takes `encoded` (n, width) float32 and returns `answer`: (n, 1) values in the target's unit,
 (n, 1) probabilities of the positive class, or (n, classes) probabilities. ONNX Runtime alone runs it, without the
@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from mlctl.adapters.models.load import suppress_output
 from mlctl.adapters.models.tree_ensembles import TreeEnsemble
 from mlctl.errors import ChildFailedError
 from mlctl.serving import scoring
@@ -27,7 +26,6 @@ OPSET, ML_OPSET, IR_VERSION = 18, 3, 10
 INPUT, OUTPUT = "encoded", "answer"  # saved models contain these names
 TOLERANCE = 1e-4
 MAX_CHECKED_ROWS = 512
-CHECKED_BATCH_SIZES = (1, 7, 64)  # an exported model can be right for one batch size and wrong for another
 
 Array = np.ndarray[Any, Any]
 
@@ -54,29 +52,6 @@ class OutputTransform:
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
         values = raw * self.scale + self.mean
         return np.asarray(np.exp(values) if self.exp else values)
-
-
-def export_keras(model: Any, encoded: Array, path: Path) -> bool:
-    """Export a Keras model to ONNX; return whether the file predicts what Keras does.
-
-    `encoded` are up to 64 rows to compare. If the export fails or predicts other values, there is no file.
-    """
-    try:
-        with suppress_output():
-            model(encoded[:1], training=False)  # a model that was never called cannot be exported
-            model.export(str(path), format="onnx", verbose=False)
-        run = scoring.onnx_runner(str(path))
-        for rows in CHECKED_BATCH_SIZES:
-            expected = np.asarray(model(encoded[:rows], training=False))
-            scale = max(1.0, float(np.abs(expected).max()))
-            if np.abs(run(encoded[:rows]) - expected).max() > TOLERANCE * scale:
-                break
-        else:
-            return True
-    except Exception:  # noqa: S110 - exporters fail in as many ways as there are layers; Keras serves then
-        pass
-    path.unlink(missing_ok=True)
-    return False
 
 
 def from_trees(
@@ -137,7 +112,7 @@ def from_linear(
 
 
 def from_keras_export(path: Path, width: int, columns: Sequence[int]) -> bytes:
-    """Return a graph that feeds `columns` of the input to a model that `export_keras` wrote."""
+    """Return a graph that feeds `columns` of the input to a model that `keras_export` wrote."""
     inner = compose.add_prefix(onnx.load(str(path)), "keras_")
     input_name, output_name = inner.graph.input[0].name, inner.graph.output[0].name
     outputs = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -196,7 +171,7 @@ def run_graph(graph: bytes, encoded: Array) -> Array:
         file.write(graph)
         file.flush()
         run = scoring.onnx_runner(file.name)
-    return run(np.ascontiguousarray(encoded, np.float32))
+    return np.asarray(run(np.ascontiguousarray(encoded, np.float32)))
 
 
 def check_graph(graph: bytes, encoded: Array, expected: Array, target_deviation: float) -> None:

@@ -2,7 +2,8 @@
 
 MLmodel                 flavors, signature, classes or unit, requirements
 scoring.py              raw input -> encoder -> ONNX Runtime -> predictions; needs no mlctl
-artifacts/model/        model.keras, model.onnx (if the export predicts what Keras does), encoder.json
+artifacts/model/        model.keras, model.onnx (if the export predicts what Keras does), encoder.json,
+                        code.pkl (if the user's own layers, losses, functions or encoder travel)
 input_example.json
 """
 
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,46 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
 
 import mlctl
+from mlctl.adapters.models import code
+from mlctl.adapters.models.keras_export import export_keras
+from mlctl.adapters.models.keras_trace import InputSpec, input_specs
 from mlctl.adapters.models.load import suppress_output
-from mlctl.adapters.models.onnx_graphs import export_keras
+from mlctl.adapters.models.signatures import first_row, make_signature
+from mlctl.data.trees import is_nested, leaves, map_tree
+from mlctl.domain.outputs import Outputs
 from mlctl.serving import scoring
 
 KERAS_FILE, ONNX_FILE, ENCODER_FILE = "model.keras", "model.onnx", "encoder.json"  # scoring.py reads these
+ONNX_RUNTIME = "onnxruntime"
 
 Array = np.ndarray[Any, Any]
+Tree = Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """What `save_model` wrote.
+
+    Attributes:
+        runtime: The runtime that serves the model: "onnxruntime" or "keras".
+        reason: Why ONNX Runtime does not serve it, in a few words.
+        code: Names of the user's own layers, losses and functions that travel with it.
+        has_own_encoder: Whether an encoder of the user's own travels with it.
+        notes: Lines for the user.
+    """
+
+    runtime: str
+    reason: str = ""
+    code: tuple[str, ...] = ()
+    has_own_encoder: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def served_by(self) -> str:
+        """The runtime in words, with the reason."""
+        return "ONNX Runtime" if self.runtime == ONNX_RUNTIME else f"Keras, because {self.reason}"
 
 
 def save_model(
@@ -39,31 +70,69 @@ def save_model(
     *,
     encoder: Any,
     raw: Any,
-    encoded: Array,
+    encoded: Tree,
     metadata: Mapping[str, Any],
+    outputs: Outputs = (),
     optional_columns: Sequence[str] = (),
-) -> str:
+) -> SavedModel:
     """Write a Keras model to an empty folder.
 
     Args:
         folder: where the MLflow model is written.
         model: the trained model, in float32.
         encoder: maps raw input to the model's input; None if there is nothing to encode.
-        raw: a few dozen client inputs: an array, or a DataFrame.
-        encoded: the same inputs as the model takes them, (n, …).
+        raw: a few dozen client inputs: an array, a DataFrame, or a dict or tuple of arrays.
+        encoded: the same inputs as the model takes them: an array (n, …), or a dict or tuple of arrays.
         metadata: what clients need to know: task, classes, unit, recipe.
+        outputs: what each of the model's outputs means; none: one output, as it is.
         optional_columns: columns that had gaps in training; a request may leave them out or have gaps in them.
 
-    Returns:
-        The runtime that serves the model: "onnxruntime" or "keras".
+    Raises BadDataError if a custom object cannot be pickled, or if the model cannot be loaded with it.
     """
-    with _parts_folder(encoder, str(encoded.dtype)) as parts:
-        model.save(parts / KERAS_FILE, include_optimizer=False)
-        runtime = "onnxruntime" if export_keras(model, encoded, parts / ONNX_FILE) else "keras"
-        predictions = np.asarray(model(encoded[:1], training=False))
-        signature = make_signature(raw, predictions, optional_columns)
-        _save_flavors(folder, parts, raw=raw, signature=signature, metadata={**metadata, "runtime": runtime})
-    return runtime
+    encoded = map_tree(as_array, encoded)
+    specs = input_specs(model, encoded)
+    names = [spec.name for spec in specs] if is_nested(encoded) else []
+    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
+        parts = Path(temporary) / "model"
+        parts.mkdir()
+        objects = code.save_keras(model, parts / KERAS_FILE)
+        packed = code.pack(objects, encoder if code.is_own_encoder(encoder) else None)
+        if packed.content:
+            (parts / code.CODE_FILE).write_bytes(packed.content)
+            code.check_loads(parts / KERAS_FILE, packed)
+        state = _encoder_json(encoder, encoded, specs, outputs)
+        state["raw_names"] = _raw_names(raw, names) if isinstance(raw, tuple) and encoder is not None else []
+        (parts / ENCODER_FILE).write_text(json.dumps(state), encoding="utf-8")
+        fed = iter(state["inputs"])
+        encoded = map_tree(lambda leaf: scoring.as_input(leaf, next(fed)), encoded)
+        reason = export_keras(model, encoded, parts / ONNX_FILE, outputs)
+        runtime = "keras" if reason else ONNX_RUNTIME
+        predictions = _predict_one(model, encoded, state)
+        is_raw = encoder is None and not isinstance(raw, pd.DataFrame)
+        signature = make_signature(
+            raw,
+            predictions,
+            optional_columns,
+            input_names=_raw_names(raw, names) if isinstance(raw, tuple) else (),
+            input_shapes=_shapes(specs, names) if is_raw else None,
+            output_shapes=_output_shapes(model, state),
+        )
+        _save_flavors(
+            folder,
+            parts,
+            raw=raw,
+            raw_names=_raw_names(raw, names) if isinstance(raw, tuple) else (),
+            signature=signature,
+            metadata={**metadata, "runtime": runtime, "runtime_reason": reason},
+            requirements=[*pip_requirements(runtime), *packed.requirements],
+        )
+    return SavedModel(
+        runtime=runtime,
+        reason=reason,
+        code=packed.names,
+        has_own_encoder=code.is_own_encoder(encoder),
+        notes=packed.notes,
+    )
 
 
 def save_onnx_model(
@@ -80,22 +149,20 @@ def save_onnx_model(
 
     `predictions` are some of the graph's, for their type and shape.
     """
-    with _parts_folder(encoder, "float32") as parts:
+    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
+        parts = Path(temporary) / "model"
+        parts.mkdir()
+        content = json.dumps({"encoder": _encoder_state(encoder), "input_dtype": "float32"})
+        (parts / ENCODER_FILE).write_text(content, encoding="utf-8")
         (parts / ONNX_FILE).write_bytes(graph)
-        signature = make_signature(raw, predictions, optional_columns)
-        metadata = {**metadata, "runtime": "onnxruntime"}
-        _save_flavors(folder, parts, raw=raw, signature=signature, metadata=metadata)
-
-
-def make_signature(raw: Any, predictions: Array, optional_columns: Sequence[str]) -> ModelSignature:
-    """Return the signature of raw input: a tensor of the data's own dtype, or a table's columns."""
-    outputs = Schema([TensorSpec(predictions.dtype, (-1, *predictions.shape[1:]))])
-    if not isinstance(raw, pd.DataFrame):
-        return ModelSignature(Schema([TensorSpec(raw.dtype, (-1, *raw.shape[1:]))]), outputs)
-    columns = [
-        ColSpec(_column_type(raw[name]), str(name), required=name not in optional_columns) for name in raw
-    ]
-    return ModelSignature(Schema(columns), outputs)
+        _save_flavors(
+            folder,
+            parts,
+            raw=raw,
+            signature=make_signature(raw, predictions, optional_columns),
+            metadata={**metadata, "runtime": ONNX_RUNTIME},
+            requirements=pip_requirements(ONNX_RUNTIME, with_keras=False),
+        )
 
 
 def pip_requirements(runtime: str, with_keras: bool = True) -> list[str]:
@@ -113,26 +180,98 @@ def rebuild_in_float32(build: Callable[[], keras.Model], weights: Sequence[Array
     return model
 
 
-@contextmanager
-def _parts_folder(encoder: Any, input_dtype: str) -> Iterator[Path]:
-    """Yield a temporary folder for the model's files, which has the encoder's state already."""
-    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
-        parts = Path(temporary) / "model"
-        parts.mkdir()
-        state = None if encoder is None else {"kind": encoder.kind, **encoder.state()}
-        content = json.dumps({"encoder": state, "input_dtype": input_dtype})
-        (parts / ENCODER_FILE).write_text(content, encoding="utf-8")
-        yield parts
+def as_array(leaf: Any) -> Array:
+    """Return a leaf of encoded inputs as an array; texts as an object array."""
+    array = np.asarray(leaf)
+    return array.astype(object) if array.dtype.kind in "US" else array
 
 
-def _column_type(values: pd.Series[Any]) -> str:
-    if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
-        return "boolean"
-    return "double" if values.dtype.kind in "iuf" else "string"
+def call_keras_flat(model: keras.Model, encoded: Tree) -> list[Array]:
+    """Return what a Keras model answers as a flat list of its outputs; logits stay as they are."""
+    answers = model(map_tree(_tensor, encoded), training=False)
+    return [keras.ops.convert_to_numpy(part) for part in keras.tree.flatten(answers)]
+
+
+def _tensor(leaf: Any) -> Any:
+    array = np.asarray(leaf)
+    return keras.ops.convert_to_tensor(array.astype(str) if array.dtype.kind == "O" else array)
+
+
+def _encoder_state(encoder: Any) -> dict[str, Any] | None:
+    if encoder is None:
+        return None
+    if code.is_own_encoder(encoder):
+        return {"kind": scoring.OWN_ENCODER}
+    return {"kind": encoder.kind, **encoder.state()}
+
+
+def _encoder_json(
+    encoder: Any, encoded: Tree, specs: Sequence[InputSpec], outputs: Outputs
+) -> dict[str, Any]:
+    """Return the content of encoder.json: how scoring.py feeds the model, and what it does with the answers."""
+    inputs = [
+        {
+            "name": spec.name,
+            "dtype": scoring.TEXT if spec.dtype == "string" else spec.dtype,
+            "rank": len(spec.shape) + 1,
+        }
+        for spec in specs
+    ]
+    names = iter([spec.name for spec in specs])
+    named = [{"name": output.name, "activation": output.activation} for output in outputs]
+    return {
+        "encoder": _encoder_state(encoder),
+        "input_dtype": inputs[0]["dtype"],
+        "inputs": inputs,
+        "structure": _as_lists(map_tree(lambda leaf: next(names), encoded)),
+        "outputs": named or [{"name": "", "activation": ""}],
+    }
+
+
+def _as_lists(structure: Any) -> Any:
+    if isinstance(structure, Mapping):
+        return {name: _as_lists(part) for name, part in structure.items()}
+    return [_as_lists(part) for part in structure] if isinstance(structure, tuple) else structure
+
+
+def _predict_one(model: keras.Model, encoded: Tree, state: Mapping[str, Any]) -> Any:
+    """Return the answers to the first row, as the served model gives them."""
+    arrays = {given["name"]: leaf[:1] for given, leaf in zip(state["inputs"], leaves(encoded), strict=True)}
+    structure = state["structure"]
+    inputs = arrays[structure] if isinstance(structure, str) else arrays
+    return scoring.call_keras(model, inputs, structure=structure, outputs=state["outputs"])
+
+
+def _raw_names(raw: tuple[Any, ...], names: Sequence[str]) -> list[str]:
+    """Return the names of raw inputs that are a tuple: the model's, if it has as many."""
+    return list(names) if len(raw) == len(names) else [f"input_{number}" for number in range(1, len(raw) + 1)]
+
+
+def _shapes(specs: Sequence[InputSpec], names: Sequence[str]) -> Any:
+    shapes = [(None, *spec.shape) for spec in specs]
+    return dict(zip(names, shapes, strict=True)) if names else shapes[0]
+
+
+def _output_shapes(model: keras.Model, state: Mapping[str, Any]) -> Any:
+    """Return the shapes of the outputs, with None for a length that differs; None if the model has none."""
+    tensors = getattr(model, "outputs", None)
+    outputs = state["outputs"]
+    if not tensors or len(tensors) != len(outputs):
+        return None
+    if len(outputs) == 1:
+        return tuple(tensors[0].shape)
+    return {output["name"]: tuple(tensor.shape) for output, tensor in zip(outputs, tensors, strict=True)}
 
 
 def _save_flavors(
-    folder: Path, parts: Path, *, raw: Any, signature: ModelSignature, metadata: Mapping[str, Any]
+    folder: Path,
+    parts: Path,
+    *,
+    raw: Any,
+    raw_names: Sequence[str] = (),
+    signature: ModelSignature,
+    metadata: Mapping[str, Any],
+    requirements: Sequence[str],
 ) -> None:
     mlmodel = Model(metadata={"mlctl": {**metadata, "version": mlctl.__version__}})
     has_keras = (parts / KERAS_FILE).exists()
@@ -151,8 +290,8 @@ def _save_flavors(
             python_model=scoring.__file__,
             artifacts={"model": str(parts)},
             signature=signature,
-            input_example=raw.iloc[:1] if isinstance(raw, pd.DataFrame) else raw[:1],
-            pip_requirements=pip_requirements(metadata["runtime"], has_keras),
+            input_example=first_row(raw, raw_names),
+            pip_requirements=sorted({name.partition("==")[0]: name for name in requirements}.values()),
         )
     _remove_local_paths(folder)
 

@@ -1,4 +1,4 @@
-"""Plots of a run, as PNG: metrics by epoch, confusion matrix, predictions against targets, importance of columns."""
+"""Plots of a run, as PNG: metrics by epoch, and the importance of columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 
 TRAINING, VALIDATION, NEUTRAL = "#3b6fb6", "#d9722e", "#8a8f98"  # colours
 DPI = 110
-MAX_LABELLED_CLASSES = 20  # with more, the numbers in a confusion matrix cannot be read
 MAX_COLUMNS, MAX_NAME_LENGTH = 20, 32
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10})
 
@@ -39,57 +38,6 @@ def plot_metric(
     figure.savefig(path, dpi=DPI)
 
 
-def plot_confusion_matrix(
-    path: Path, *, targets: Array, labels: Array, classes: Sequence[str], split_name: str
-) -> None:
-    """Plot how often each class (rows) was predicted as each class (columns).
-
-    `targets` and `labels` are class numbers (n,).
-    """
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (targets.astype(int), labels), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = float(np.clip(2.5 + 0.42 * len(classes), 4.0, 14.0))
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.spines[:].set_visible(False)
-    axes.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 9 else 60)
-    axes.set_yticks(range(len(classes)), classes)
-    if len(classes) <= MAX_LABELLED_CLASSES:
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            text = str(counts[row, column])
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")
-    axes.set_title(f"{np.trace(counts):,} of {counts.sum():,} correct ({split_name})")
-    figure.savefig(path, dpi=DPI)
-
-
-def plot_predictions(path: Path, *, targets: Array, predictions: Array, unit: str, split_name: str) -> None:
-    """Plot predictions (n,) against targets (n,), and the line on which they are equal."""
-    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
-    axes = figure.subplots()
-    is_small = len(targets) < 500
-    style: dict[str, Any] = {"ms": 6, "alpha": 0.7} if is_small else {"ms": 2, "alpha": 0.35}
-    axes.plot(targets, predictions, ".", color=TRAINING, **style)
-    low = float(min(targets.min(), predictions.min()))
-    high = float(max(targets.max(), predictions.max()))
-    axes.plot([low, high], [low, high], color=VALIDATION, lw=1.2)
-    axes.set_aspect("equal")
-    axes.locator_params(nbins=6)
-    if high >= 10_000:
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:,.0f}")
-    axes.set_xlabel(f"actual{f', {unit}' if unit else ''}")
-    axes.set_ylabel(f"predicted{f', {unit}' if unit else ''}")
-    error = float(np.abs(predictions - targets).mean())
-    text = f"{error:,.0f}" if error >= 1000 else f"{error:.4g}"
-    axes.set_title(f"mean absolute error {text}{f' {unit}' if unit else ''} ({split_name})")
-    figure.savefig(path, dpi=DPI)
-
-
 def plot_column_importance(
     path: Path, columns: Sequence[tuple[str, float, float]], *, measure: str, total: int
 ) -> None:
@@ -111,12 +59,13 @@ def plot_column_importance(
         color=TRAINING,
         ecolor=NEUTRAL,
     )
-    axes.set_yticks(range(len(shown)), [_shorten(name) for name, _, _ in shown])
+    axes.set_yticks(range(len(shown)), [shorten(name) for name, _, _ in shown])
     axes.set_xlabel(f"{measure} when the column is shuffled")
     selection = f" (the top {len(shown)} of {total:,})" if total > len(shown) else ""
     axes.set_title(f"importance of columns{selection}")
     figure.savefig(path, dpi=DPI)
 
 
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a name as plots show it: the end of a long one is left out."""
     return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"

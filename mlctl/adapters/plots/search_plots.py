@@ -42,7 +42,7 @@ def plot_parallel_coordinates(
     jitter = np.random.default_rng(0).uniform(-0.012, 0.012, (len(trials), len(dimensions)))
     for number, (values, score) in enumerate(trials):
         heights = [
-            _height(dimension, values[dimension.name]) + jitter[number, column]
+            _height(dimension, _value(dimension, values)) + jitter[number, column]
             for column, dimension in enumerate(dimensions)
         ]
         style: dict[str, Any] = {"color": colours(norm(score)), "lw": 1.1, "alpha": 0.75}
@@ -75,7 +75,7 @@ def plot_hyperparameter_importance(
         figure.savefig(path, dpi=DPI)
         return
     inputs = np.array(
-        [[_height(dimension, values[dimension.name]) for dimension in dimensions] for values, _ in trials]
+        [[_height(dimension, _value(dimension, values)) for dimension in dimensions] for values, _ in trials]
     )
     forest = ExtraTreesRegressor(200, random_state=0).fit(inputs, [score for _, score in trials])
     order = np.argsort(forest.feature_importances_)
@@ -89,6 +89,11 @@ def plot_hyperparameter_importance(
     axes.spines["bottom"].set_visible(False)
     axes.set_title(f"share of {objective.metric} explained, {len(trials)} trials")
     figure.savefig(path, dpi=DPI)
+
+
+def _value(dimension: Dimension, values: Mapping[str, Any]) -> Any:
+    """Return a trial's value of a dimension: the default if it does not count in this trial."""
+    return values.get(dimension.name, dimension.default)
 
 
 def _height(dimension: Dimension, value: Any) -> float:

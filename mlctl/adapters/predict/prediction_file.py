@@ -1,5 +1,7 @@
 """Files of predictions that are written in batches, and can be continued after an interruption.
 
+A .npy or .npz file holds a model's whole answers, and cannot be continued.
+
 A CSV file is written as FILE.part. FILE.job beside it records the job. The file gets its name when it is
 complete; an incomplete last line is removed. A Parquet data set is a folder of parts. Each part is named after
 its first and last row, and written completely or not at all. The folder records the job until it is complete.
@@ -12,15 +14,19 @@ import csv
 import io
 import json
 import os
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from mlctl.errors import RefusedError, UsageError
+from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.files import atomic_writer
 
 JOB_FILE = "_job.json"  # Parquet readers ignore files that begin with an underscore
@@ -29,9 +35,15 @@ OTHER_FILE_HINT = "delete it, or choose another name"
 
 
 class PredictionWriter(Protocol):
-    """A file that is being written; `rows` is the number of rows in it."""
+    """A file that is being written.
+
+    Attributes:
+        rows: Number of rows in it.
+        takes_arrays: It takes the model's answers as arrays by output name, not columns of cells.
+    """
 
     rows: int
+    takes_arrays: bool
 
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
         """Append rows; `first` is the number of the first one."""
@@ -47,10 +59,15 @@ def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[Prediction
     Raises RefusedError if the file is complete, or if it was started by another job.
     """
     suffix = file.suffix.lower()
-    if suffix not in {".csv", ".parquet"}:
+    if suffix not in {".csv", ".parquet", ".npy", ".npz"}:
         raise UsageError(
-            f"{file} is neither CSV nor Parquet", "use --out answers.csv, or --out answers.parquet"
+            f"{file} is neither CSV nor Parquet nor an array file",
+            "use --out answers.csv, answers.parquet, answers.npy or answers.npz",
         )
+    if suffix in {".npy", ".npz"}:
+        with contextlib.closing(_Arrays(file)) as arrays:
+            yield arrays
+        return
     if suffix == ".parquet":
         yield _Parquet(file, job)
         return
@@ -60,6 +77,8 @@ def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[Prediction
 
 
 class _Csv:
+    takes_arrays = False
+
     def __init__(self, file: Path, job: dict[str, Any]) -> None:
         self._file, self._part, self._job_file = file, Path(f"{file}.part"), Path(f"{file}.job")
         if file.exists():
@@ -91,6 +110,8 @@ class _Csv:
 
 
 class _Parquet:
+    takes_arrays = False
+
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self._folder, self._job_file = folder, folder / JOB_FILE
         if folder.exists():
@@ -117,6 +138,68 @@ class _Parquet:
 
     def finish(self) -> None:
         self._job_file.unlink()
+
+
+class _Arrays:
+    """Writes each output's array to a file of its own first, so that memory holds one batch only."""
+
+    takes_arrays = True
+
+    def __init__(self, file: Path) -> None:
+        if file.exists():
+            raise RefusedError(f"{file} already exists", OTHER_FILE_HINT)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        self._parts = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
+        self._outputs: dict[str, tuple[IO[bytes], np.dtype[Any], tuple[int, ...]]] = {}
+        self.rows = 0
+
+    def write(self, first: int, columns: Mapping[str, Any]) -> None:
+        for name, answers in columns.items():
+            array = np.asarray(answers)
+            if name not in self._outputs:
+                file: IO[bytes] = open(self._parts / str(len(self._outputs)), "w+b")  # noqa: SIM115 - closed by close()
+                self._outputs[name] = (file, array.dtype, array.shape[1:])
+            part, dtype, shape = self._outputs[name]
+            if array.dtype == object or array.shape[1:] != shape:
+                raise BadDataError(
+                    f"the answers to different rows have different shapes, which {self._file.name} cannot hold",
+                    "use --out answers.parquet",
+                )
+            part.write(np.ascontiguousarray(array, dtype).tobytes())
+        self.rows += len(next(iter(columns.values())))
+
+    def finish(self) -> None:
+        if not self._outputs:
+            raise BadDataError("the input has no rows", "check the input")
+        if self._file.suffix.lower() == ".npy" and len(self._outputs) > 1:
+            raise UsageError(
+                f"{self._file} can hold one array, and the model has the outputs {', '.join(self._outputs)}",
+                "use --out answers.npz",
+            )
+        complete = self._parts / "complete"
+        if self._file.suffix.lower() == ".npy":
+            with complete.open("wb") as target:
+                self._copy_array(next(iter(self._outputs)), target)
+        else:
+            with zipfile.ZipFile(complete, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name in self._outputs:
+                    with archive.open(f"{name or 'predictions'}.npy", "w", force_zip64=True) as target:
+                        self._copy_array(name, target)
+        complete.replace(self._file)
+
+    def close(self) -> None:
+        """Remove the parts."""
+        for part, _, _ in self._outputs.values():
+            part.close()
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _copy_array(self, name: str, target: IO[bytes]) -> None:
+        part, dtype, shape = self._outputs[name]
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (self.rows, *shape)}
+        np.lib.format.write_array_header_1_0(target, header)
+        part.seek(0)
+        shutil.copyfileobj(part, target, CHUNK_BYTES)
 
 
 def _check_job(job_file: Path, job: dict[str, Any], output: Path) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray import cancel, cloudpickle
+from ray import cancel
 
 from mlctl.adapters.ray.connection import RayConnection
 from mlctl.adapters.ray.task import TaskChannel, describe_failure
+from mlctl.adapters.system import code_pickle
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
@@ -23,8 +24,8 @@ ENDED, FAILED = "ended", "failed"
 
 
 def save_with_code(path: Path, value: Any) -> None:
-    """Pickle a value by value: classes and functions of a recipe file travel with it."""
-    path.write_bytes(cloudpickle.dumps(value))
+    """Pickle a value with the classes and functions of recipe files in it."""
+    path.write_bytes(code_pickle.dump(value, by_value=True))
 
 
 def send_result(channel: TaskChannel, run: Run) -> None:

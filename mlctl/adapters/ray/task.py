@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import pickle
+import tempfile
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,6 +20,9 @@ from ray.exceptions import RayError
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.recipes import Recipe
+from mlctl.recipes.lookup import local_sources
+
+RECIPE, LISTING = "recipe", "recipe-files"  # storage keys: the folder of the recipe's files, and their names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +57,32 @@ def run_task(actor: Any, task: str, attempt: int, module: str, name: str, argume
 
 
 def upload_recipe(storage: SharedStorage, recipe: Recipe, source: str) -> str:
-    """Upload a user's recipe file; return the source from which `resolve_recipe` finds the recipe on any node."""
+    """Upload a user's recipe file, and the modules beside it that it imports.
+
+    Returns the source from which `resolve_recipe` finds the recipe on any node.
+    """
     if ".py" not in source:
         return recipe.name  # nodes have the built-in recipes
-    file = recipe.source_file()
-    storage.put(file.name, file)
+    file = recipe.source_file().resolve()
+    names = []
+    for path in local_sources(recipe):
+        names.append(path.relative_to(file.parent).as_posix())
+        storage.put(f"{RECIPE}/{names[-1]}", path)
+    with tempfile.TemporaryDirectory() as folder:
+        listing = Path(folder) / LISTING
+        listing.write_text("\n".join(names), encoding="utf-8")
+        storage.put(LISTING, listing)
     return f"{file.name}:{type(recipe).__name__}"
 
 
 def resolve_recipe(storage: SharedStorage, source: str) -> str:
     """Return this node's source of a recipe that `upload_recipe` uploaded."""
     file, colon, name = source.partition(":")
-    return f"{storage.fetch(file)}:{name}" if colon else source
+    if not colon:
+        return source
+    for other in storage.fetch(LISTING).read_text(encoding="utf-8").splitlines():
+        storage.fetch(f"{RECIPE}/{other}")
+    return f"{storage.fetch(f'{RECIPE}/{file}')}:{name}"
 
 
 @functools.cache

@@ -39,6 +39,8 @@ def to_run(journal: Journal) -> Run:
         kind = entry["kind"]
         if kind in values:
             values[kind].update(entry["values"])
+        elif kind == "points":
+            values["metrics"].update({name: value for name, value, *_ in entry["points"]})
         elif kind == "finish":
             status, end_ms = entry["status"], entry["at"]
         elif kind == "resume":

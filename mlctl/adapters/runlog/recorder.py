@@ -11,19 +11,21 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlctl.adapters.runlog import trial_runs
+from mlctl.adapters.runlog import mlflow_calls, trial_runs
 from mlctl.adapters.runlog.journal import Journal, unwritable_state_error
 from mlctl.adapters.runlog.json_lines import Entry
+from mlctl.adapters.runlog.mlflow_calls import Point
 from mlctl.adapters.runlog.outbox import BackgroundSender
 from mlctl.adapters.runlog.run_sender import RunSender, profile
 from mlctl.adapters.tracking.artifact_access import require_artifact_access
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.metric_names import recordable_names, with_recordable_names
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
 from mlctl.domain.tags import ERROR_TAG
@@ -59,6 +61,9 @@ class Recorder:
         self._listener = listener
         self._lock = threading.Lock()
         self._known = {*known, *_recorded_metrics(journal.entries())}
+        self._known_before = frozenset(self._known)  # by an earlier process
+        self._own_metrics: set[str] = set()
+        self._params = _recorded_params(journal.entries())
         self._sender: RunSender | None = None
         self._background: BackgroundSender | None = None
         header = journal.header
@@ -72,6 +77,7 @@ class Recorder:
                 report_outage=self._report_outage,
                 heartbeat=self._sender.send_heartbeat,
             )
+        mlflow_calls.calls.attach(self, header["tracking_uri"])
 
     @classmethod
     def create(
@@ -152,7 +158,10 @@ class Recorder:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record parameters."""
-        self._add({"kind": "params", "values": {name: str(value) for name, value in values.items()}})
+        texts = {name: str(value) for name, value in values.items()}
+        self._add({"kind": "params", "values": texts})
+        self._params.update(texts)
+        mlflow_calls.calls.flush(metrics=False)
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Record tags."""
@@ -160,10 +169,41 @@ class Recorder:
 
     def log_metrics(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
         """Record metrics at a step; `of_model` attaches them to the logged model."""
+        values = with_recordable_names(values)
         new = {name: value for name, value in values.items() if (name, step) not in self._known}
         if new:
             self._add({"kind": "metrics", "values": new, "step": step, "at": now_ms(), "of_model": of_model})
             self._known.update((name, step) for name in new)
+        self._own_metrics.update(values)
+        mlflow_calls.calls.flush()
+
+    def log_user_params(self, values: Mapping[str, str]) -> None:
+        """Record parameters that the recipe logs through MLflow; those of mlctl keep their values."""
+        new = {name: value for name, value in values.items() if name not in self._params}
+        for name in values.keys() - new.keys():
+            if values[name] != self._params[name]:
+                self._listener.message(
+                    f"the recipe logs the parameter {name} as {values[name]},"
+                    f" which the run has as {self._params[name]}"
+                )
+        if new:
+            self.log_params(new)
+
+    def log_user_metrics(self, points: Sequence[Point]) -> None:
+        """Record points of metrics that the recipe logs through MLflow, except of metrics that mlctl records."""
+        names = recordable_names(sorted({name for name, *_ in points}))
+        new = [
+            [names[name], value, step, at]
+            for name, value, step, at in points
+            if names[name] not in self._own_metrics and (names[name], step) not in self._known_before
+        ]
+        if new:
+            self._add({"kind": "points", "points": new})
+
+    def log_user_artifact(self, file: Path, path: str) -> None:
+        """Record a copy of a file that the recipe logs through MLflow."""
+        shutil.copy(file, self.artifact_path(path))
+        self.log_artifact(path)
 
     def log_data(self, reference: DataReference) -> None:
         """Record the data of the run."""
@@ -214,6 +254,7 @@ class Recorder:
 
         The record is kept if something is unsent, or if the run can be resumed.
         """
+        mlflow_calls.calls.detach(self)
         self._add({"kind": "finish", "status": status, "at": now_ms()})
         if self._background:
             self._background.finish(PATIENCE_S)
@@ -245,7 +286,12 @@ class Recorder:
         try:
             self._sender.send(entry)
         except UsageError as error:  # repeating does not help, and the following entries must not wait
-            self._listener.message(f"the store refuses some {entry['kind']} of this run: {error.message}")
+            values = entry.get("values", {})
+            if len(values) < 2:
+                self._listener.message(f"the store refuses some {entry['kind']} of this run: {error.message}")
+                return
+            for name, value in values.items():  # one that is refused must not take the others with it
+                self._send({**entry, "values": {name: value}})
 
     def _report_outage(self, error: MlctlError) -> None:
         self._listener.message(f"{error.message}; the training continues, and mlctl tries again")
@@ -303,5 +349,19 @@ def now_ms() -> int:
 
 
 def _recorded_metrics(entries: Iterable[Entry]) -> set[tuple[str, int]]:
-    metrics = (entry for entry in entries if entry["kind"] == "metrics")
-    return {(name, entry["step"]) for entry in metrics for name in entry["values"]}
+    recorded: set[tuple[str, int]] = set()
+    for entry in entries:
+        if entry["kind"] == "metrics":
+            recorded.update((name, entry["step"]) for name in entry["values"])
+        elif entry["kind"] == "points":
+            recorded.update((name, step) for name, _, step, _ in entry["points"])
+    return recorded
+
+
+def _recorded_params(entries: Iterable[Entry]) -> dict[str, str]:
+    return {
+        name: value
+        for entry in entries
+        if entry["kind"] == "params"
+        for name, value in entry["values"].items()
+    }

@@ -90,6 +90,11 @@ class RunSender:
         for start in range(0, len(metrics), METRICS_BATCH_SIZE):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_BATCH_SIZE])
 
+    def _send_points(self, entry: Entry) -> None:
+        metrics = [Metric(name, value, at, step) for name, value, step, at in entry["points"]]
+        for start in range(0, len(metrics), METRICS_BATCH_SIZE):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_BATCH_SIZE])
+
     def _send_data(self, entry: Entry) -> None:
         dataset = Dataset(
             name=entry["name"],

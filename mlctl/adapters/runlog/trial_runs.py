@@ -20,6 +20,7 @@ from mlctl.adapters.runlog.json_lines import Entry, JsonLines, read_lines
 from mlctl.adapters.runlog.outbox import BackgroundSender
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.store import TrackingStore, paged
+from mlctl.domain.metric_names import with_recordable_names
 from mlctl.domain.tags import STATE_TAG, TRIAL_TAG
 from mlctl.domain.tune import INTERRUPTED
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
@@ -97,7 +98,7 @@ class TrialRuns:
 
     def epoch(self, trial: str, step: int, metrics: Mapping[str, float], at: int) -> None:
         """Log the metrics of an epoch."""
-        self._add("epoch", trial=trial, step=step, metrics=dict(metrics), at=at)
+        self._add("epoch", trial=trial, step=step, metrics=with_recordable_names(metrics), at=at)
 
     def end(
         self,
@@ -111,7 +112,13 @@ class TrialRuns:
         """End a trial's run."""
         self._open.discard(trial)
         self._add(
-            "end", trial=trial, status=status, metrics=dict(metrics), step=step, tags=_as_text(tags), at=at
+            "end",
+            trial=trial,
+            status=status,
+            metrics=with_recordable_names(metrics),
+            step=step,
+            tags=_as_text(tags),
+            at=at,
         )
 
     def finish(self, patience_s: float) -> bool:

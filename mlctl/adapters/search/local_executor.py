@@ -3,8 +3,9 @@
     this process --fork--> zygote (one thread, no TensorFlow operation run) --fork--> worker, worker, …
 
 A fork shares the imported modules and the encoded data. A worker therefore starts in a tenth of a second, and a
-killed one is replaced as quickly. Each process dies with its parent. If forking is not safe (macOS, or a GPU
-whose driver is in use), workers are started as new processes, and end when their connection closes.
+killed one is replaced as quickly. Each process dies with its parent. If forking is not safe (macOS, a GPU whose
+driver is in use, or a recipe whose `load` has run TensorFlow), workers are started as new processes, and end when
+their connection closes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import gc
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from mlctl import machine
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.search.messages import (
     EpochEnded,
@@ -35,6 +38,8 @@ from mlctl.adapters.search.messages import (
 )
 from mlctl.errors import ChildFailedError
 from mlctl.machine import die_with_parent
+
+_REQUEST = struct.Struct("=q")  # to the process that forks workers: 0 for a new one, or a dead one's pid
 
 
 class Worker:
@@ -58,6 +63,7 @@ class LocalExecutor:
         """
         starter = _Zygote if fork else _Spawner
         self._starter: _Zygote | _Spawner = starter(setup, train_trial, threads)
+        self._oom_kills = machine.count_oom_kills()
         self._workers = [self._starter.start_worker() for _ in range(slots)]
 
     def free_slots(self) -> int:
@@ -89,14 +95,25 @@ class LocalExecutor:
                 event: Event = worker.connection.recv()
             except (EOFError, OSError):
                 worker.connection.close()
+                reason = f"process {worker.pid} died{self._cause(self._starter.wait(worker.pid))}"
                 self._workers[number] = self._starter.start_worker()
                 if job := worker.job:
-                    events.append(WorkerLost(job.trial, job.attempt, f"process {worker.pid} died"))
+                    events.append(WorkerLost(job.trial, job.attempt, reason))
                 continue
             if isinstance(event, (TrialEnded, TrialFailed)):
                 worker.job = None
             events.append(event)
         return events
+
+    def _cause(self, status: int) -> str:
+        """Return how a process ended, by its exit status as `os.waitstatus_to_exitcode` returns it."""
+        kills, before = machine.count_oom_kills(), self._oom_kills
+        self._oom_kills = kills
+        if status == -signal.SIGKILL and kills > before:
+            return " (killed by the system: out of memory)"
+        if status < 0:
+            return f" ({signal.Signals(-status).name})"
+        return f" (exit code {status})" if status else ""
 
     def close(self) -> None:
         """End every process at once."""
@@ -118,7 +135,7 @@ class _Zygote:
     def start_worker(self) -> Worker:
         """Return a new worker."""
         try:
-            self._control.send(b"f")
+            self._control.send(_REQUEST.pack(0))
             pid, descriptors, _, _ = socket.recv_fds(self._control, 16, 1)
         except OSError:
             pid, descriptors = b"", []
@@ -127,6 +144,14 @@ class _Zygote:
                 "the process that starts workers died", "resume the search: mlctl resume RUN"
             )
         return Worker(int(pid), Connection(descriptors[0]))
+
+    def wait(self, pid: int) -> int:
+        """Return the exit status of a worker that has died."""
+        try:
+            self._control.send(_REQUEST.pack(pid))
+            return int(self._control.recv(16) or b"0")
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Kill the zygote; its workers die with it."""
@@ -141,16 +166,21 @@ class _Zygote:
     def _fork_workers(
         self, control: socket.socket, setup: SearchSetup, train_trial: TrainTrial, threads: int
     ) -> None:
-        """Fork a worker for each byte that arrives, and send its pid and its connection back."""
+        """Fork a worker for each 0 that arrives, and send its pid and its connection back.
+
+        For the pid of a dead worker, send its exit status back.
+        """
         self._control.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps dead workers
-        while control.recv(1):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        while request := control.recv(_REQUEST.size):
+            if dead := _REQUEST.unpack(request)[0]:
+                control.send(str(_wait(dead)).encode())
+                continue
             search_end, worker_end = socket.socketpair()
 
             def work(own: socket.socket = worker_end, other: socket.socket = search_end) -> None:
                 control.close()
                 other.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _train_trials(setup, train_trial, Connection(own.detach()), threads)
 
             pid = _fork(work)
@@ -198,6 +228,10 @@ class _Spawner:
         self._processes.append((process, gpu))
         return Worker(process.pid, Connection(search_end.detach()))
 
+    def wait(self, pid: int) -> int:
+        """Return the exit status of a worker that has died."""
+        return next((process.wait() for process, _ in self._processes if process.pid == pid), 0)
+
     def close(self) -> None:
         """Kill every worker."""
         for process, _ in self._processes:
@@ -205,6 +239,14 @@ class _Spawner:
             process.wait()
         self._processes.clear()
         self._folder.cleanup()
+
+
+def _wait(pid: int) -> int:
+    """Wait for a child to end; return its exit status, 0 if it is no child of this process."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0
 
 
 def _fork(work: Callable[[], None]) -> int:
@@ -245,6 +287,20 @@ def run_worker(train_trial: TrainTrial, setup_file: str, descriptor: str, thread
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(os.getppid())
     runtime.import_keras()
-    setup = SearchSetup.load(Path(setup_file))
-    _train_trials(setup, train_trial, Connection(int(descriptor)), int(threads))
+    connection = Connection(int(descriptor))
+    try:
+        setup = SearchSetup.load(Path(setup_file))
+    except Exception as error:
+        _fail_trials(error, connection)
+    else:
+        _train_trials(setup, train_trial, connection, int(threads))
     os._exit(0)
+
+
+def _fail_trials(error: Exception, connection: Connection) -> None:
+    """Answer every job with the error for which this worker has no data."""
+    reason = getattr(error, "message", "") or " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            job: TrialJob = connection.recv()
+            connection.send(TrialFailed(job.trial, job.attempt, reason))

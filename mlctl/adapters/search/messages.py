@@ -30,25 +30,24 @@ class SearchSetup:
         train_inputs: Encoded inputs of the training rows.
         validation_inputs: Encoded inputs of the validation rows.
         precision: "float32" or "mixed_bfloat16".
+        reload: What another process needs to load the data itself, if it cannot be written to a file, as a
+            `tf.data.Dataset` cannot; see services/tuning/trial.py.
     """
 
     source: str
     recipe: Recipe
-    data: Dataset
+    data: Dataset | None
     train_inputs: Any
     validation_inputs: Any
     precision: str
+    reload: Any = None
 
-    def save(self, path: Path) -> None:
-        """Write everything but the recipe's code. Arrays are aligned, so that `load` can map them into memory.
+    def save(self, path: Path, *, for_other_machines: bool = False) -> None:
+        """Write everything but the recipe itself. Arrays are aligned, so that `load` can map them into memory.
 
         The file is: length of the index (8 bytes), index, padding, arrays.
         """
-        buffers: list[pickle.PickleBuffer] = []
-        # without a function of the recipe that training never calls
-        data = dataclasses.replace(self.data, as_raw=None)
-        shared = (data, self.train_inputs, self.validation_inputs, self.precision)
-        head = pickle.dumps(shared, protocol=5, buffer_callback=buffers.append)
+        head, buffers = self._pickled(for_other_machines)
         arrays = [buffer.raw() for buffer in buffers]
         positions, end = [], 0
         for array in arrays:
@@ -62,6 +61,21 @@ class SearchSetup:
                 file.seek(start + position)
                 file.write(array)
             file.truncate(start + end)
+
+    def _pickled(self, by_value: bool) -> tuple[bytes, list[pickle.PickleBuffer]]:
+        """Return the pickled data, and its arrays; without the data if it cannot be pickled."""
+        from mlctl.adapters.system import code_pickle  # a search with forked workers does without cloudpickle
+
+        buffers: list[pickle.PickleBuffer] = []
+        # without a function of the recipe that training never calls
+        data = self.data and dataclasses.replace(self.data, as_raw=None)
+        shared = (data, self.train_inputs, self.validation_inputs, self.precision, self.reload)
+        try:
+            return code_pickle.dump(shared, by_value=by_value, buffer_callback=buffers.append), buffers
+        except Exception:  # what it raises depends on what the data holds
+            if self.reload is None:
+                raise
+        return code_pickle.dump((None, None, None, self.precision, self.reload)), []
 
     @classmethod
     def load(cls, path: Path, source: str | None = None) -> SearchSetup:
@@ -79,7 +93,7 @@ class SearchSetup:
         recipe = find(source)  # before the data: a recipe's file may define classes that the data uses
         start = _aligned(LENGTH_BYTES + length)
         buffers = [content[start + position : start + position + size] for position, size in positions]
-        data, train, validation, precision = pickle.loads(head, buffers=buffers)  # noqa: S301 - as above
+        data, train, validation, precision, reload = pickle.loads(head, buffers=buffers)  # noqa: S301 - as above
         return cls(
             source=source,
             recipe=recipe,
@@ -87,6 +101,7 @@ class SearchSetup:
             train_inputs=train,
             validation_inputs=validation,
             precision=precision,
+            reload=reload,
         )
 
 

@@ -61,7 +61,7 @@ class RayExecutor:
         self.slots = slots or connection.slots
         try:
             with tempfile.TemporaryDirectory() as folder:
-                setup.save(Path(folder) / SETUP)
+                setup.save(Path(folder) / SETUP, for_other_machines=True)
                 self._storage.put(SETUP, Path(folder) / SETUP)
             source = upload_recipe(self._storage, setup.recipe, setup.source)
         except BaseException:

@@ -11,6 +11,7 @@ from mlflow.entities import Run as MlflowRun
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.run import DataReference, Run
 from mlctl.domain.tags import (
+    DATA_FILES_TAG,
     DATA_NAME_TAG,
     DATA_ROWS_TAG,
     DATA_SEED_TAG,
@@ -67,6 +68,7 @@ def to_data_reference(tags: Mapping[str, str]) -> DataReference | None:
         size_bytes=_to_int(tags.get(DATA_SIZE_TAG)) or 0,
         splits=_to_splits(tags.get(DATA_SPLITS_TAG)),
         seed=_to_int(tags.get(DATA_SEED_TAG)),
+        files=_to_files(tags.get(DATA_FILES_TAG)),
     )
 
 
@@ -79,6 +81,13 @@ def _to_splits(text: str | None) -> dict[str, int]:
     try:
         splits = json.loads(text or "{}")
         return {str(name): int(rows) for name, rows in splits.items()}
+    except (ValueError, AttributeError, TypeError):  # anyone can edit a tag
+        return {}
+
+
+def _to_files(text: str | None) -> dict[str, str]:
+    try:
+        return {str(name): str(digest) for name, digest in json.loads(text or "{}").items()}
     except (ValueError, AttributeError, TypeError):  # anyone can edit a tag
         return {}
 

@@ -35,6 +35,11 @@ class Source:
     options: Any = None
     progress: Progress = lambda name, done, total: None
 
+    @property
+    def given(self) -> str | None:
+        """An earlier name of `location`, which recipes use."""
+        return self.location
+
     def file(self, download: Download) -> Path:
         """Return a local path of a published file; it is downloaded only if no data folder has it.
 

@@ -93,9 +93,9 @@ def warn_of_imbalance(classes: Sequence[str], shares: Array, *, balance: bool) -
         return []
     rarest = int(shares.argmin())
     advice = (
-        "all classes have the same weight (balance=true)"
+        "all classes have the same weight (class_weight=balanced)"
         if balance
-        else "--set balance=true gives all classes the same weight"
+        else "--set class_weight=balanced gives all classes the same weight"
     )
     return [
         f"warning: class {classes[rarest]} is {shares[rarest]:.2%} of the rows, so accuracy says little:"

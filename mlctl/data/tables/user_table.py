@@ -8,6 +8,7 @@ Options of the tabular recipe:
 | column.NAME | the column's type, instead of the detected one: one of `column_types.TYPES` |
 | group | a column: rows with the same value (a patient, a customer) stay in one split; it is not a feature |
 | time | a column: the newest rows become the test split, the next newest the validation split |
+| weight | a column: how much each row counts in the loss and in weighted metrics; it is not a feature |
 | split_seed | seed of the random split: 64 % training, 16 % validation, 20 % test; within each class, if any |
 | header | auto, true, false |
 
@@ -65,10 +66,12 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
     table, format = reader.read_table(path, header=header, known_names=(target,))
     names = list(table.columns)
     target = find_column(names, "--target ", target)
-    group, time = (
+    group, time, weight = (
         find_column(names, f"{option}=", options[option]) if options.get(option) else ""
-        for option in ("group", "time")
+        for option in ("group", "time", "weight")
     )
+    if weight in {target, group, time} - {""}:
+        raise UsageError(f"weight={weight} is also another option's column", "choose a column of weights")
     table[target], missing_words = _restore_class_words(path, header, table[target])
     frame = table[column_types.normalize_cells(table[target]).notna()]
     if frame.empty:
@@ -79,7 +82,9 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
     }
     if group:
         types.setdefault(group, DROP)
-    inputs, columns = column_types.convert_columns(frame.drop(columns=target), types)
+    weights = _parse_weights(frame[weight]) if weight else None
+    unused = [target, weight] if weight else [target]
+    inputs, columns = column_types.convert_columns(frame.drop(columns=unused), types)
     if not len(inputs.columns):
         raise BadDataError(
             f"{path}: mlctl drops all columns besides the target", "keep one: --set column.NAME=TYPE"
@@ -89,7 +94,10 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
     seed = int(options.get("split_seed", splits.SPLIT_SEED))
     parts = _split(frame, targets, is_classification=bool(classes), group=group, time=time, seed=seed)
     _require_all_classes(targets[parts[0]], classes, f"group={group}" if group else f"time={time}")
-    train, validation, test = (Split(take_rows(inputs, rows), targets[rows]) for rows in parts)
+    train, validation, test = (
+        Split(take_rows(inputs, rows), targets[rows], None if weights is None else weights[rows])
+        for rows in parts
+    )
     shares = np.bincount(train.targets, minlength=len(classes)) / len(train) if classes else np.zeros(0)
     dropped = len(table) - len(frame)
     notes = [
@@ -99,7 +107,8 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
         *findings.describe_columns(columns, len(frame)),
         findings.describe_splits(parts, group, time),
         *findings.warn_of_duplicates(frame, parts),
-        *findings.warn_of_imbalance(classes, shares, balance=bool(options.get("balance"))),
+        *findings.warn_of_imbalance(classes, shares, balance=_is_balanced(options)),
+        *([f"weights of rows: column {weight}"] if weight else []),
         *leakage.warn_of_leakage(train, classification=bool(classes)),
     ]
     return Dataset(
@@ -119,6 +128,25 @@ def load_table(path: Path, target: str, options: Mapping[str, Any], *, source: s
             "share": tuple(float(share) for share in shares),
         },
     )
+
+
+def _is_balanced(options: Mapping[str, Any]) -> bool:
+    return bool(options.get("balance")) or options.get("class_weight") == "balanced"
+
+
+def _parse_weights(values: pd.Series[Any]) -> Array:
+    """Return the weights of rows: float32 (n,)."""
+    numbers = column_types.parse_numbers(column_types.normalize_cells(values))
+    if numbers.isna().any():
+        row = numbers.index[numbers.isna()][0] + 1
+        raise BadDataError(f"weight={values.name}: row {row} has no number", "fill it in with a number")
+    weights: Array = numbers.to_numpy(np.float32)
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+        raise BadDataError(
+            f"weight={values.name} holds values below 0, or no value above 0",
+            "a weight is a number of at least 0",
+        )
+    return weights
 
 
 def _restore_class_words(

@@ -44,5 +44,9 @@ def _values_table(title: str, values: tuple[HyperparameterInfo, ...]) -> AnswerT
         TableColumn("allowed"),
         TableColumn("description", keep=8),
     )
-    rows = [(value.name, str(value.default), value.allowed, value.help) for value in values]
+    rows = [(value.name, str(value.default), _allowed(value), value.help) for value in values]
     return AnswerTable(columns=columns, rows=rows, title=title)
+
+
+def _allowed(value: HyperparameterInfo) -> str:
+    return f"{value.allowed} (if {value.when})" if value.when else value.allowed

@@ -21,8 +21,8 @@ STATE_COLORS = {"done": "green", "stopped": "yellow", "failed": "red", "running"
 
 @tables.register
 def _(answer: SearchResult) -> list[AnswerTable]:
-    params = list(answer.trials[0].params) if answer.trials else []
-    params = [name for name in params if not name.startswith("tuner/")]
+    names = dict.fromkeys(name for trial in answer.trials for name in trial.params)
+    params = [name for name in names if not name.startswith("tuner/")]
     columns = (
         TableColumn("trial"),
         TableColumn(answer.objective.metric, right=True),
@@ -44,12 +44,18 @@ def _trial_row(trial: Trial, params: Sequence[str], best_trial: str | None) -> l
     return [
         TableCell(trial.trial, trial.trial + ("*" if trial.trial == best_trial else " ")),
         TableCell(trial.score, format_number(trial.score)),
-        *(trial.params.get(name) for name in params),
+        *(_value(trial, name) for name in params),
         trial.epochs,
         TableCell(trial.duration_s, format_duration(trial.duration_s)),
         Text(trial.state, STATE_COLORS.get(trial.state, "")),
         trial.reason,
     ]
+
+
+def _value(trial: Trial, name: str) -> Any:
+    """Return the cell of a value: empty if it does not count in this trial, which a choice of None does."""
+    value = trial.params.get(name)
+    return TableCell(value, "none") if value is None and name in trial.params else value
 
 
 @document.register

@@ -15,16 +15,16 @@ from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.spec import LIGHTGBM
 from mlctl.adapters.models import onnx_graphs, save
 from mlctl.adapters.models.load import predict_raw
-from mlctl.adapters.plots import run_plots
+from mlctl.adapters.plots.answer_plots import plot_answers
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.runlog.search_journal import NAME as JOURNAL
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
+from mlctl.domain.outputs import outputs_of
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tags import DURATION_TAG, ENDED_TAG, PEAK_MEMORY_TAG
-from mlctl.scores import predicted_labels
 from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.fitting import REFIT_ROUNDS_FACTOR, REFIT_TIME_FACTOR, FittedModel
 from mlctl.services.automl.interrupts import InterruptGuard
@@ -208,22 +208,12 @@ class Finalizer:
     def _keep_plot(self, recorder: Recorder, split_name: str, split: Split, predictions: Array) -> None:
         """Keep a plot of predictions against targets with the run."""
         title = f"{split_name}, synthetic data" if self.data.synthetic else split_name
-        if self.data.classes:
-            path = "plots/confusion_matrix.png"
-            run_plots.plot_confusion_matrix(
-                recorder.artifact_path(path),
-                targets=split.targets,
-                labels=predicted_labels(predictions),
-                classes=self.data.classes,
-                split_name=title,
-            )
-        else:
-            path = "plots/predicted_vs_actual.png"
-            run_plots.plot_predictions(
-                recorder.artifact_path(path),
-                targets=split.targets,
-                predictions=predictions[:, 0],
-                unit=self.data.unit,
-                split_name=title,
-            )
-        recorder.log_artifact(path)
+        output = outputs_of({"classes": self.data.classes, "unit": self.data.unit})[0]
+        for name in plot_answers(
+            lambda name: recorder.artifact_path(f"plots/{name}"),
+            output,
+            split.targets,
+            predictions,
+            split_name=title,
+        ):
+            recorder.log_artifact(f"plots/{name}")

@@ -53,7 +53,7 @@ def compare_models(
         models=references,
     )
     evaluations = [evaluation_set.evaluate(store, reference) for reference in references]
-    first = evaluations[0]
+    first, last = evaluations[0], evaluations[-1]
     run_id = None
     if log:
         # a folder's model can be scored without a store; only recording the result creates one
@@ -65,7 +65,9 @@ def compare_models(
         rows=first.rows,
         models=tuple(_title(reference, text) for reference, text in zip(references, typed, strict=True)),
         metrics={
-            name: tuple(evaluation.metrics[name] for evaluation in evaluations) for name in first.metrics
+            name: tuple(evaluation.metrics[name] for evaluation in evaluations)
+            for name in first.metrics
+            if name in last.metrics  # a score can be undefined for one of two models
         },
         run_id=run_id,
         data=first.data,

@@ -17,18 +17,22 @@ import numpy as np
 
 from mlctl.adapters.models.load import open_model, to_client_input
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.data.dataset import Dataset, Split, class_indices
+from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources.locate import local_path
+from mlctl.domain.outputs import Outputs, outputs_of
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.recipes import Recipe, ResolvedRecipe, find, names, resolve
-from mlctl.scores import compute_scores
+from mlctl.scores import only, score_outputs, score_split
 from mlctl.services.evaluation.labelled_data import OWN_DATA_RECIPES, LabelledData, open_labelled_data
+from mlctl.services.evaluation.model_targets import HINT, model_targets
 from mlctl.services.evaluation.predictor import Array, open_predictor
+from mlctl.services.evaluation.split_answers import predict_split
 from mlctl.services.recipes import prepare
 from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.recipes.user_code import recipe_errors
 from mlctl.services.runs.metrics import objective_of
 from mlctl.settings import Settings
 
@@ -70,26 +74,29 @@ class SplitSet:
 
     def evaluate(self, store: TrackingStore, model: ModelReference) -> Evaluation:
         """Score a model."""
-        inputs = to_client_input(self.data.raw(self.rows.inputs), self.prepared.encoder)
+        recipe = self.prepared.recipe
         with open_model(store, model.uri) as loaded_model:
-            predictions = loaded_model.predict(inputs)
-            metadata = loaded_model.metadata
-        classes, recipe = self.data.classes, self.prepared.recipe.name
-        targets = self.rows.targets
-        if metadata:
-            model_classes = tuple(metadata.get("classes") or ())
-            _check_task(
-                model.uri, recipe, model_has_classes=bool(model_classes), data_has_classes=bool(classes)
+            found = predict_split(
+                loaded_model,
+                self.rows,
+                lambda inputs: to_client_input(self.data.raw(inputs), self.prepared.encoder),
             )
-            targets = class_indices(classes, model_classes, model.uri)[targets] if classes else targets
-            classes = model_classes
-        _check_shape(model.uri, recipe, predictions, rows=len(targets), classes=len(classes))
+            outputs = outputs_of(loaded_model.metadata or _metadata_of(self.data))
+        outputs, targets = model_targets(model.uri, outputs, self.data, found.targets)
+        _check_shapes(model.uri, recipe.name, outputs, found.answers, rows=len(self.rows))
+        with recipe_errors(recipe, "scoring"):
+            metrics = score_split(outputs, targets, found.answers, weights=found.weights, own=recipe.scores)
+        if not metrics:
+            raise BadDataError(
+                f"{model.uri} has no answers that the targets of {recipe.name} can score",
+                "write scores(self, targets, predictions) in the recipe",
+            )
         return Evaluation(
             model=model,
-            recipe=recipe,
+            recipe=recipe.name,
             split=self.split,
             rows=len(self.rows),
-            metrics=compute_scores(targets, predictions, len(classes)),
+            metrics=metrics,
             data=self.prepared.reference,
         )
 
@@ -115,14 +122,14 @@ class FullSet:
                 )
             has_label, targets = self.data.targets(info)
             predictions = np.concatenate([predictor.predict(rows) for rows in self.data.batches(info)])
-        classes = len(info.classes)
-        _check_shape(model.uri, self.recipe, predictions, rows=len(has_label), classes=classes)
+        outputs = outputs_of({"classes": info.classes, "unit": info.unit})
+        _check_shapes(model.uri, self.recipe, outputs, predictions, rows=len(has_label))
         return Evaluation(
             model=model,
             recipe=self.recipe,
             split=self.split,
             rows=len(targets),
-            metrics=_defined_scores(targets, predictions[has_label], classes),
+            metrics=_defined_scores(outputs, targets, predictions[has_label]),
             data=replace(self.reference, rows=len(targets), splits={self.split: len(targets)}),
         )
 
@@ -219,29 +226,34 @@ def _full_set(
     return full_set, runs
 
 
-def _check_task(model: str, recipe: str, *, model_has_classes: bool, data_has_classes: bool) -> None:
-    if model_has_classes != data_has_classes:
-        kinds = {True: "classes", False: "values"}
-        raise BadDataError(
-            f"{model} predicts {kinds[model_has_classes]}, and {recipe} has {kinds[data_has_classes]}",
-            "evaluate the model on the kind of data that it was trained for",
-        )
+def _metadata_of(data: Dataset) -> Mapping[str, Any]:
+    """Return the metadata of a model of another program, which is taken to answer what the data has."""
+    if data.outputs:
+        return {"outputs": [output.to_json() for output in data.outputs]}
+    return {"classes": data.classes, "unit": data.unit}
 
 
-def _check_shape(model: str, recipe: str, predictions: Array, *, rows: int, classes: int) -> None:
-    expected = (rows, max(1, classes))
-    if predictions.shape != expected and not (classes == 2 and predictions.shape == (rows, 1)):
-        raise BadDataError(
-            f"{model} predicts an array of shape {predictions.shape}, and {recipe} needs {expected}",
-            "evaluate the model on the kind of data that it was trained for",
-        )
+def _check_shapes(model: str, recipe: str, outputs: Outputs, answers: Any, *, rows: int) -> None:
+    """Raise BadDataError if the answers are not those of these outputs, or not one for each row."""
+    names = [output.name for output in outputs]
+    if len(outputs) > 1 and (not isinstance(answers, Mapping) or not set(names) <= set(answers)):
+        found = ", ".join(answers) if isinstance(answers, Mapping) else f"an array of shape {answers.shape}"
+        raise BadDataError(f"{model} predicts {found}, and {recipe} needs {', '.join(names)}", HINT)
+    for output in outputs:
+        array = np.asarray(answers[output.name] if len(outputs) > 1 else only(answers))
+        classes = len(output.classes)
+        expected = (rows, classes) if output.kind in ("classes", "labels") else (rows, *array.shape[1:])
+        if array.shape != expected and not (classes == 2 and array.shape == (rows, 1)):
+            raise BadDataError(
+                f"{model} predicts an array of shape {array.shape}, and {recipe} needs {expected}", HINT
+            )
 
 
-def _defined_scores(targets: Array, predictions: Array, classes: int) -> dict[str, float]:
+def _defined_scores(outputs: Outputs, targets: Array, predictions: Array) -> dict[str, float]:
     """Return the scores that are defined for these rows: a single class has no f1, a single value no r2."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns about r2 of a single row
-        values = compute_scores(targets, predictions, classes)
+        values = score_outputs(outputs, targets, predictions)
     if len(np.unique(targets)) > 1:
         return values
     return {name: value for name, value in values.items() if name in ("accuracy", "mae", "rmse")}

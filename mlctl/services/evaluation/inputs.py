@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,16 @@ from mlctl.data.files.texts import read_text_file
 from mlctl.data.tables import column_types, reader
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError, UsageError
-from mlctl.services.evaluation.predictor import PredictorInfo, Rows, count_rows, slice_rows
+from mlctl.services.evaluation.predictor import Array, PredictorInfo, Rows, count_rows, slice_rows
 from mlctl.serving.payloads import tables
+from mlctl.serving.payloads.named_tensors import (
+    tensors_from_arrays,
+    tensors_from_columns,
+    tensors_from_json,
+    tensors_from_table,
+)
 from mlctl.serving.payloads.request_error import RequestError
+from mlctl.serving.payloads.signature import ModelSignature
 from mlctl.serving.payloads.tensors import cast_tensor, check_shape, tensor_from_json
 
 SUFFIXES = (*sorted(image_input.SUFFIXES), ".npy", ".npz", *reader.SUFFIXES, ".txt", ".json")
@@ -72,9 +80,32 @@ def count_input_rows(inputs: list[str]) -> int | None:
     return total
 
 
-def rows_from_frame(info: PredictorInfo, frame: pd.DataFrame) -> Rows:
-    """Return a recipe's table as rows."""
-    return tables.check_columns(_to_lists(frame), info.signature)
+def rows_from_raw(info: PredictorInfo, raw: Any) -> Rows:
+    """Return the raw input of a recipe's rows: a table, texts, an array, or a dict or tuple of arrays."""
+    signature = info.signature
+    if isinstance(raw, pd.DataFrame) and not signature.tensors:
+        return tables.check_columns(_to_lists(raw), signature)
+    if signature.columns and isinstance(raw, (list, np.ndarray)):
+        return {signature.names[0]: list(raw)}
+    if not signature.tensors:
+        return _with_array_rows(np.asarray(raw))
+    if isinstance(raw, tuple):
+        raw = dict(zip((spec.name for spec in signature.tensors), raw, strict=True))
+    elif not isinstance(raw, (Mapping, pd.DataFrame)):
+        raw = {signature.tensors[0].name: raw}
+    return tensors_from_arrays(
+        {name: _with_array_rows(np.asarray(raw[name])) for name in raw}, signature.tensors
+    )
+
+
+def _with_array_rows(array: Array) -> Array:
+    """Return rows that are lists of any length as an object array of arrays."""
+    if array.dtype != object or not array.size or not isinstance(array.flat[0], (list, tuple)):
+        return array
+    rows = np.empty(len(array), object)
+    for number, row in enumerate(array):
+        rows[number] = np.asarray(row)
+    return rows
 
 
 def _read_input(info: PredictorInfo, text: str, size: int, listener: ProgressListener) -> Iterator[Rows]:
@@ -87,7 +118,7 @@ def _read_input(info: PredictorInfo, text: str, size: int, listener: ProgressLis
             raise NotFoundError(f"there is no file {text}", "check the path")
         yield from _from_file(info, file, size, listener)
     elif info.takes_texts:
-        yield {info.signature.names[0]: [text]}
+        yield _text_rows(info, text)
     else:
         raise UsageError(
             f"this model does not take the input {text!r}",
@@ -99,66 +130,113 @@ def _from_file(info: PredictorInfo, file: Path, size: int, listener: ProgressLis
     suffix = file.suffix.lower()
     if suffix in image_input.SUFFIXES:
         tensor = info.signature.tensor
+        if info.signature.tensors:
+            names = ", ".join(spec.name for spec in info.signature.tensors)
+            raise BadDataError(
+                f"{file}: this model takes several inputs: {names}",
+                f"save them by name: numpy.savez('rows.npz', {info.signature.tensors[0].name}=…)",
+            )
         if tensor is None or len(tensor.shape) not in (3, 4) or min(tensor.shape[1:]) < 1:
             raise BadDataError(
                 f"{file}: this model's signature is not that of images", "pass an array: a .npy file"
             )
         yield image_input.read_image(file, tensor.shape[1:], info.full_scale or 255.0, tensor.dtype)
     elif suffix in {".npy", ".npz"}:
-        yield from _from_arrays(info, file, size)
+        yield from _from_arrays(info, file, size, listener)
     elif reader.is_table(file.name):
         yield from _from_table(info, file, size, listener)
     elif suffix == ".txt" and info.takes_texts:
-        yield {info.signature.names[0]: [read_text_file(file)]}
+        yield _text_rows(info, read_text_file(file))
     else:
         yield _from_bytes(info, file.read_bytes(), listener)
 
 
-def _from_arrays(info: PredictorInfo, file: Path, size: int) -> Iterator[Rows]:
+def _from_arrays(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     try:
         content: Any = np.load(file, mmap_mode="r", allow_pickle=False)
-        array = content if isinstance(content, np.ndarray) else content[content.files[0]]
-    except (ValueError, OSError, IndexError, EOFError) as exc:
+        arrays = (
+            {"": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content}
+        )
+        array = next(iter(arrays.values()))
+    except (ValueError, OSError, StopIteration, EOFError, zipfile.BadZipFile) as exc:
         raise BadDataError(f"{file} is not a readable array", "write it with numpy.save") from exc
     tensor = info.signature.tensor
+    if info.signature.tensors or info.signature.columns:
+        yield _named_rows(info, file, arrays, listener)
+        return
+    if len(arrays) > 1:
+        raise BadDataError(
+            f"{file} holds several arrays, and this model takes one: {', '.join(arrays)}", "save one array"
+        )
     if tensor is None:
         yield from (array[start : start + size] for start in range(0, len(array), size))
         return
     if array.shape == tensor.shape[1:]:
         array = array[np.newaxis]
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf" and tensor.dtype not in ("str", "bool"):
         raise BadDataError(f"{file} holds {array.dtype}, not numbers", "save an array of numbers")
     check_shape(array.shape, tensor)
     for start in range(0, len(array), size):
         yield cast_tensor(np.asarray(array[start : start + size]), tensor, info.full_scale)
 
 
+def _named_rows(
+    info: PredictorInfo, file: Path, arrays: dict[str, Array], listener: ProgressListener
+) -> Rows:
+    """Return the arrays of a file by the names of the model's inputs, or of its columns."""
+    signature = info.signature
+    names = [spec.name for spec in signature.tensors] or list(signature.names)
+    if len(arrays) == len(names) == 1:
+        arrays = {names[0]: next(iter(arrays.values()))}
+    if "" in arrays:
+        raise BadDataError(
+            f"{file} holds one array, and this model takes {', '.join(names)}",
+            f"save them by name: numpy.savez('rows.npz', {names[0]}=…)",
+        )
+    unused = [name for name in arrays if name not in names]
+    if unused and set(names) <= set(arrays):
+        listener.message(
+            f"{file.name}: left out, because the model does not take them: {', '.join(unused[:12])}"
+        )
+        arrays = {name: arrays[name] for name in names}
+    if signature.tensors:
+        return tensors_from_arrays(arrays, signature.tensors)
+    return tables.check_columns({name: array.tolist() for name, array in arrays.items()}, signature)
+
+
 def _from_table(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     """Read a table as the training does, which detects its delimiter, encoding and decimal sign."""
-    texts = [column.name for column in info.signature.columns if column.kind == "string"]
+    signature = info.signature.as_table or info.signature
+    if signature.tensors:
+        raise BadDataError(
+            f"{file}: a row of this model's inputs is more than a table can hold",
+            "pass an .npz file with an array for each input, or JSON",
+        )
+    texts = [column.name for column in signature.columns if column.kind == "string"]
     row = 0
-    for frame in reader.read_batches(file, size, known_names=info.signature.names, text_columns=texts):
-        yield _from_frame(info, frame, file=file, first_row=row, listener=listener)
+    for frame in reader.read_batches(file, size, known_names=signature.names, text_columns=texts):
+        rows = _from_frame(signature, frame, file=file, first_row=row, listener=listener)
+        yield tensors_from_columns(rows, info.signature) if info.signature.tensors else rows
         row += len(frame)
 
 
 def _from_frame(
-    info: PredictorInfo, frame: pd.DataFrame, *, file: Path, first_row: int, listener: ProgressListener
-) -> Rows:
+    signature: ModelSignature, frame: pd.DataFrame, *, file: Path, first_row: int, listener: ProgressListener
+) -> tables.Columns:
     """Return the rows of a file from `first_row` on as checked columns, with None for a gap.
 
     Columns that the model does not take are left out; the first batch of a file reports them.
     """
-    if not info.signature.columns:
+    if not signature.columns:
         return _to_lists(frame)
-    expected = {column.name: column for column in info.signature.columns}
+    expected = {column.name: column for column in signature.columns}
     unused = [str(name) for name in frame if name not in expected]
     if not first_row and unused and len(unused) < len(frame.columns):
         listener.message(
             f"{file.name}: left out, because the model does not take them: {', '.join(unused[:12])}"
         )
     if len(unused) == len(frame.columns):  # it is another table: the check names the columns of the model
-        return tables.check_columns(_to_lists(frame), info.signature)
+        return tables.check_columns(_to_lists(frame), signature)
     columns = {
         str(name): column_types.cast_to_signature(
             frame[name], expected[str(name)].kind, required=expected[str(name)].required
@@ -166,7 +244,7 @@ def _from_frame(
         for name in frame
         if str(name) in expected
     }
-    return tables.check_columns(_to_lists(columns), info.signature, first_row)
+    return tables.check_columns(_to_lists(columns), signature, first_row)
 
 
 def _to_lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:
@@ -183,7 +261,7 @@ def _from_bytes(info: PredictorInfo, body: bytes, listener: ProgressListener) ->
     except (ValueError, RecursionError) as exc:
         return _from_text(info, body, exc, listener)
     if isinstance(document, str) and info.takes_texts:
-        return {info.signature.names[0]: [document]}
+        return _text_rows(info, document)
     key, value = "inputs", document
     if isinstance(document, dict):
         keys = [key for key in PAYLOAD_KEYS if key in document]
@@ -191,19 +269,33 @@ def _from_bytes(info: PredictorInfo, body: bytes, listener: ProgressListener) ->
             key, value = keys[0], document[keys[0]]
         elif info.signature.columns:
             value = [document]  # a single row: its values by column name
+    if info.signature.tensors:
+        return _named_tensors(info.signature, key, value)
     if info.signature.columns:
         return tables.columns_from_json(key, value, info.signature)
     if (tensor := info.signature.tensor) is not None:
-        if isinstance(value, list) and _depth(value) == len(tensor.shape) - 1:
+        if isinstance(value, str) or (isinstance(value, list) and _depth(value) == len(tensor.shape) - 1):
             value = [value]
-        return tensor_from_json(value, b"" if value is not document else body, tensor, info.full_scale)
+        return tensor_from_json(value, tensor, info.full_scale)
     if isinstance(value, list):
         return np.asarray(value)
     raise BadDataError("the server does not describe its input", "send a list of rows")
 
 
+def _named_tensors(signature: ModelSignature, key: str, value: Any) -> Rows:
+    """Return the rows in a JSON document; a dictionary of single rows is one row."""
+    if key.startswith("dataframe"):
+        return tensors_from_table(key, value, signature)
+    specs = {spec.name: spec for spec in signature.tensors}
+    if isinstance(value, dict) and all(
+        name in specs and _depth(part) == len(specs[name].shape) - 1 for name, part in value.items()
+    ):
+        value = [value]
+    return tensors_from_json(value, signature.tensors)
+
+
 def _from_text(info: PredictorInfo, body: bytes, json_error: Exception, listener: ProgressListener) -> Rows:
-    if info.signature.columns and not info.takes_texts:
+    if (info.signature.columns or info.signature.as_table) and not info.takes_texts:
         # the training's table reader needs a file
         with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:
             file = Path(folder) / "stdin.csv"
@@ -214,9 +306,18 @@ def _from_text(info: PredictorInfo, body: bytes, json_error: Exception, listener
             f"the JSON cannot be read: {json_error}", 'example: {"inputs": [[…]]}'
         ) from json_error
     try:
-        return {info.signature.names[0]: [body.decode("utf-8")]}
+        return _text_rows(info, body.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise BadDataError("the text is not UTF-8", "convert it to UTF-8") from exc
+
+
+def _text_rows(info: PredictorInfo, text: str) -> Rows:
+    """Return one text as the rows of a model that takes texts."""
+    if info.signature.columns:
+        return {info.signature.names[0]: [text]}
+    spec = info.signature.all_tensors[0]
+    rows = np.array([text], dtype=object).reshape((1,) * len(spec.shape))
+    return {spec.name: rows} if spec.name else rows
 
 
 def _depth(value: Any) -> int:

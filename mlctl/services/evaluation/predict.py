@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,22 @@ import numpy as np
 
 from mlctl.adapters.predict.prediction_file import open_prediction_file
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.data.targets import scoring_targets
+from mlctl.domain.outputs import Output
 from mlctl.domain.progress import NullProgress, ProgressListener
-from mlctl.domain.serving import Prediction, PredictionFile, Predictions
+from mlctl.domain.serving import OutputPredictions, Prediction, PredictionFile, Predictions
 from mlctl.errors import BadDataError, UsageError
-from mlctl.recipes import resolve
-from mlctl.services.evaluation.inputs import InputBatch, count_input_rows, read_batches, rows_from_frame
+from mlctl.services.evaluation.answers import split_outputs, to_columns, to_predictions
+from mlctl.services.evaluation.inputs import InputBatch, count_input_rows, read_batches, rows_from_raw
 from mlctl.services.evaluation.predictor import (
-    Array,
+    Answers,
     PredictorInfo,
     Rows,
     count_rows,
     open_predictor,
     slice_rows,
 )
-from mlctl.services.recipes import prepare
+from mlctl.services.evaluation.recipe_of_model import prepare_training_data
 from mlctl.settings import Settings
 
 MAX_IMAGES = 8  # images that the answer shows
@@ -45,24 +49,19 @@ def predict(
     """
     _check_inputs(inputs, sample)
     listener = listener or NullProgress()
-    with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
+    store = TrackingStore(settings.tracking_uri)
+    with open_predictor(store, model, key_file) as predictor:
         info = predictor.info
+        collected = _Collected(info)
         if sample:
-            rows, targets = _sample_rows(settings, info, sample, listener)
-            predictions = _to_predictions(info, predictor.predict(rows), targets)
-            return _answer(info, predictions, image_rows=[rows])
-        predictions = []
-        image_rows: list[Rows] = []
-        sources: list[str] = []
+            rows, targets = _sample_rows(settings, store, info, sample, listener)
+            collected.add(rows, predictor.predict(rows), targets=targets)
+            return collected.answer()
         for batch, first_row in _with_positions(
             read_batches(info, inputs, size=batch_size, listener=listener)
         ):
-            rows = batch.rows
-            predictions += _to_predictions(info, predictor.predict(rows, first_row))
-            if count_rows(rows) + sum(map(count_rows, image_rows)) <= MAX_IMAGES:
-                image_rows.append(rows)
-            sources += [batch.source] * count_rows(rows)
-        return _answer(info, predictions, image_rows=image_rows, sources=sources)
+            collected.add(batch.rows, predictor.predict(batch.rows, first_row), source=batch.source)
+        return collected.answer()
 
 
 def predict_to_file(
@@ -77,8 +76,9 @@ def predict_to_file(
 ) -> PredictionFile:
     """Write predictions batch by batch to a CSV file, or to a folder of Parquet parts if `out` ends in .parquet.
 
-    A call with the same inputs continues after the rows that an earlier call wrote. Raises what `predict` raises,
-    and RefusedError if `out` exists and is something else.
+    A call with the same inputs continues after the rows that an earlier call wrote. A .npy or .npz file gets the
+    model's whole answers instead, and is written anew. Raises what `predict` raises, and RefusedError if `out` exists
+    and is something else.
     """
     _check_inputs(inputs, None)
     listener = listener or NullProgress()
@@ -90,7 +90,11 @@ def predict_to_file(
             resumed = row = file.rows
             batches = _with_positions(read_batches(info, inputs, size=batch_size, listener=listener))
             for batch, first_row in _skip_rows(batches, resumed):
-                file.write(row, _to_columns(_to_predictions(info, predictor.predict(batch.rows, first_row))))
+                answers = predictor.predict(batch.rows, first_row)
+                if file.takes_arrays:
+                    file.write(row, answers if isinstance(answers, Mapping) else {"": answers})
+                else:
+                    file.write(row, _to_columns(info, answers))
                 row += count_rows(batch.rows)
                 listener.download("rows", row, total)
             file.finish()
@@ -127,73 +131,85 @@ def _skip_rows(batches: Iterator[tuple[InputBatch, int]], skipped: int) -> Itera
 
 
 def _sample_rows(
-    settings: Settings, info: PredictorInfo, number: int, listener: ProgressListener
-) -> tuple[Rows, Array]:
-    """Return random rows of the recipe's test split, and their targets."""
-    if not info.recipe:
-        raise UsageError("--sample: this model does not name its recipe", "name an INPUT instead of --sample")
-    resolved = resolve(info.recipe)
-    values = prepare.check_values(resolved, {})
-    try:
-        dataset = prepare.prepare(settings, resolved, values, listener=listener).data
-    except UsageError as exc:  # the recipe has no data but the user's own
-        raise UsageError(
-            f"--sample: recipe {info.recipe} has no test rows of its own", "name an INPUT instead of --sample"
-        ) from exc
-    split = dataset.test or dataset.validation
-    sample = split.take(np.random.default_rng().permutation(len(split))[:number])
-    raw = dataset.raw(sample.inputs)
-    if isinstance(raw, np.ndarray):
-        return raw, sample.targets
-    if isinstance(raw, list):
-        return {info.signature.names[0]: raw}, sample.targets
-    return rows_from_frame(info, raw), sample.targets
+    settings: Settings, store: TrackingStore, info: PredictorInfo, number: int, listener: ProgressListener
+) -> tuple[Rows, Any]:
+    """Return random rows of the recipe's test split, and their targets; the first rows of a stream."""
+    with tempfile.TemporaryDirectory(prefix="mlctl-recipe-") as scratch:
+        try:
+            prepared = prepare_training_data(settings, store, info, scratch=Path(scratch), listener=listener)
+        except UsageError as exc:  # the recipe has no data but the user's own
+            if "--sample" in exc.message:
+                raise
+            raise UsageError(
+                f"--sample: recipe {info.recipe} has no test rows of its own",
+                "name an INPUT instead of --sample",
+            ) from exc
+        split = prepared.data.test or prepared.data.validation
+        if not split:
+            raise UsageError(
+                f"--sample: recipe {info.recipe} has neither a test nor a validation split",
+                "name an INPUT instead of --sample",
+            )
+        rows = np.arange(number) if split.is_stream else np.random.default_rng().permutation(len(split))
+        sample = split.take(rows[:number])
+        return rows_from_raw(info, prepared.data.raw(sample.inputs)), sample.targets
 
 
-def _to_predictions(info: PredictorInfo, output: Array, targets: Array | None = None) -> list[Prediction]:
-    """Return a model's output, (n, k) or (n, 1), in the task's terms."""
-    if output.ndim == 1:
-        output = output[:, np.newaxis]
-    if output.ndim != 2 or output.dtype.kind not in "iufb":
-        return [Prediction(value=value) for value in output.tolist()]
-    labels = [None] * len(output) if targets is None else [_true_label(info, target) for target in targets]
-    return [_to_prediction(info, row, label) for row, label in zip(output, labels, strict=True)]
+class _Collected:
+    """Predictions of all batches, in the terms of the model's outputs."""
+
+    def __init__(self, info: PredictorInfo) -> None:
+        self._info = info
+        self._outputs: dict[str, Output] = {}
+        self._predictions: dict[str, list[Prediction]] = {}
+        self._image_rows: list[Rows] = []
+        self._sources: list[str] = []
+
+    def add(self, rows: Rows, answers: Answers, *, targets: Any = None, source: str | None = None) -> None:
+        """Add the answers to some rows; `targets` are as the recipe's `load` returned them."""
+        outputs = split_outputs(self._info, answers)
+        truths = _truths(self._info, targets)
+        for output, array in outputs:
+            predictions = to_predictions(output, array, truths.get(output.name))
+            self._outputs[output.name] = output
+            self._predictions.setdefault(output.name, []).extend(predictions)
+        if count_rows(rows) + sum(map(count_rows, self._image_rows)) <= MAX_IMAGES or targets is not None:
+            self._image_rows.append(rows)
+        if source is not None:
+            self._sources += [source] * count_rows(rows)
+
+    def answer(self) -> Predictions:
+        """Return everything that was added."""
+        info = self._info
+        predictions = list(self._predictions.values())
+        is_single = len(predictions) <= 1
+        single = predictions[0] if len(predictions) == 1 else []
+        return Predictions(
+            model=info.name,
+            version=info.version,
+            task=info.task,
+            unit=info.unit,
+            kind=next((output.kind for output in self._outputs.values()), "") if is_single else "",
+            predictions=tuple(single),
+            outputs=()
+            if is_single
+            else tuple(
+                OutputPredictions(output, tuple(self._predictions[name]))
+                for name, output in self._outputs.items()
+            ),
+            pictures=tuple(_gray_images(info, self._image_rows)),
+            input_names=tuple(self._sources),
+        )
 
 
-def _to_prediction(info: PredictorInfo, row: Array, true_label: str | None) -> Prediction:
-    classes = info.classes
-    if len(row) == 1 and len(classes) == 2:
-        positive = float(row[0])
-        index, probability = (1, positive) if positive > 0.5 else (0, 1 - positive)
-        return Prediction(label=classes[index], probability=probability, true_label=true_label)
-    if len(row) > 1 and (classes or info.task == ""):
-        index = int(row.argmax())
-        label = classes[index] if index < len(classes) else str(index)
-        return Prediction(label=label, probability=float(row[index]), true_label=true_label)
-    value = float(row[0]) if len(row) == 1 else row.tolist()
-    return Prediction(value=value, true_label=true_label)
-
-
-def _true_label(info: PredictorInfo, target: Any) -> str:
-    return info.classes[int(target)] if info.classes else f"{float(target):g}"
-
-
-def _answer(
-    info: PredictorInfo,
-    predictions: list[Prediction],
-    *,
-    image_rows: list[Rows],
-    sources: list[str] | None = None,
-) -> Predictions:
-    return Predictions(
-        model=info.name,
-        version=info.version,
-        task=info.task,
-        unit=info.unit,
-        predictions=tuple(predictions),
-        pictures=tuple(_gray_images(info, image_rows)),
-        input_names=tuple(sources or ()),
-    )
+def _truths(info: PredictorInfo, targets: Any) -> dict[str, Any]:
+    """Return the true classes or values of each output; {} if they are not known."""
+    if targets is None or not info.outputs:
+        return {}
+    converted = scoring_targets(info.outputs, targets)
+    if isinstance(converted, Mapping):
+        return dict(converted)
+    return {info.outputs[0].name: converted}
 
 
 def _gray_images(info: PredictorInfo, batches: list[Rows]) -> Iterator[tuple[tuple[float, ...], ...]]:
@@ -208,13 +224,13 @@ def _gray_images(info: PredictorInfo, batches: list[Rows]) -> Iterator[tuple[tup
             yield tuple(tuple(line) for line in np.clip(pixels, 0, 1).tolist())
 
 
-def _to_columns(predictions: list[Prediction]) -> dict[str, list[Any]]:
+def _to_columns(info: PredictorInfo, answers: Answers) -> dict[str, list[Any]]:
     """Return the columns of a prediction file."""
-    if not predictions:
-        raise BadDataError("the input has no rows", "check the input")
-    if predictions[0].label is None:
-        return {"value": [prediction.value for prediction in predictions]}
-    return {
-        "label": [prediction.label for prediction in predictions],
-        "probability": [prediction.probability for prediction in predictions],
-    }
+    columns: dict[str, list[Any]] = {}
+    outputs = split_outputs(info, answers)
+    for output, array in outputs:
+        if not len(array):
+            raise BadDataError("the input has no rows", "check the input")
+        named = output if len(outputs) > 1 else replace(output, name="")
+        columns |= to_columns(named, to_predictions(output, array), array)
+    return columns

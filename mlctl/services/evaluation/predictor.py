@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +13,16 @@ import numpy as np
 
 from mlctl.adapters.predict.endpoint_client import EndpointClient
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.outputs import Output, Outputs, outputs_of
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.services.models.fetch import fetch_model
-from mlctl.serving.model import ServedModel
+from mlctl.serving.model import ServedModel, to_json_types
 from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature, TensorSpec
-from mlctl.serving.payloads.tables import Columns
 
 Array = np.ndarray[Any, Any]
-Rows = Array | Columns
+Rows = Array | dict[str, Any]  # a tensor, named tensors, or a table's columns
+Answers = Any  # an array (n, …), or a dict of arrays by output name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class PredictorInfo:
         classes: Names of the classes, in the order of the model's outputs.
         unit: Unit of a regression's predictions.
         recipe: Name of the recipe that trained the model.
+        run_id: The run that logged the model, or "".
+        outputs: What each output means; () if it is not known.
         full_scale: Value of a fully lit pixel if the model takes images.
         signature: The input that the model takes.
     """
@@ -45,6 +48,8 @@ class PredictorInfo:
     classes: tuple[str, ...] = ()
     unit: str = ""
     recipe: str = ""
+    run_id: str = ""
+    outputs: Outputs = ()
     full_scale: float | None = None
     signature: ModelSignature = field(default_factory=ModelSignature)
 
@@ -55,8 +60,10 @@ class PredictorInfo:
 
     @property
     def takes_texts(self) -> bool:
-        """Whether the input is a single column of texts."""
-        columns = self.signature.columns
+        """Whether the input is a single column of texts, or a tensor with one text in each row."""
+        columns, tensors = self.signature.columns, self.signature.all_tensors
+        if tensors:
+            return len(tensors) == 1 and tensors[0].dtype == "str" and tensors[0].is_scalar
         return len(columns) == 1 and columns[0].kind == "string"
 
 
@@ -65,8 +72,10 @@ class Predictor(Protocol):
 
     info: PredictorInfo
 
-    def predict(self, rows: Rows, first_row: int = 0) -> Array:
-        """Return the predictions, (n, classes) or (n, 1).
+    def predict(self, rows: Rows, first_row: int = 0) -> Answers:
+        """Return the predictions: an array (n, …), or a dict of arrays by output name if there are several outputs.
+
+        Rows of different shapes are an object array of arrays.
 
         `first_row` is the position of the first row in its input; messages about a row count from it. Raises
         BadDataError if the model rejects the rows.
@@ -118,15 +127,17 @@ class _LocalModel:
             classes=metadata.classes,
             unit=metadata.unit,
             recipe=metadata.recipe,
+            run_id=metadata.run_id,
+            outputs=metadata.outputs,
             full_scale=self._model.full_scale,
             signature=metadata.signature,
         )
 
-    def predict(self, rows: Rows, first_row: int = 0) -> Array:
+    def predict(self, rows: Rows, first_row: int = 0) -> Answers:
         try:
-            if isinstance(rows, dict):
-                return np.asarray(self._model.predict_table(rows, first_row))
-            return np.asarray(self._model.predict_tensor(rows))
+            if isinstance(rows, dict) and not self.info.signature.tensors:
+                return _as_arrays(self._model.predict_table(rows, first_row))
+            return _as_arrays(self._model.predict_tensors(rows))
         except RequestError as error:
             raise BadDataError(error.message, error.hint) from error
         except Exception as exc:
@@ -150,29 +161,71 @@ class _Endpoint:
             classes=tuple(document["classes"]),
             unit=document["unit"],
             recipe=document["recipe"],
+            run_id=document.get("run_id", ""),
+            outputs=_outputs_in(document),
             full_scale=document["full_scale"],
             signature=ModelSignature(
                 tensor=TensorSpec(tensor["dtype"], tuple(tensor["shape"])) if tensor else None,
                 columns=tuple(ColumnSpec(**column) for column in document["columns"]),
+                tensors=tuple(
+                    TensorSpec(entry["dtype"], tuple(entry["shape"]), entry["name"])
+                    for entry in document.get("inputs", ())
+                    if entry["name"]
+                ),
             ),
         )
 
-    def predict(self, rows: Rows, first_row: int = 0) -> Array:
-        if isinstance(rows, dict):
+    def predict(self, rows: Rows, first_row: int = 0) -> Answers:
+        if isinstance(rows, dict) and not self.info.signature.tensors:
             data = [list(row) for row in zip(*rows.values(), strict=True)]
             payload: dict[str, Any] = {"dataframe_split": {"columns": list(rows), "data": data}}
         else:
-            payload = {"inputs": rows.tolist()}
+            payload = {"inputs": to_json_types(rows)}
         try:
             answer, _ = self._client.predict(payload)
         except BadDataError as exc:
             if not first_row:
                 raise
             raise BadDataError(f"in the rows from {first_row} on: {exc.message}", exc.hint) from exc
-        predictions = np.asarray(answer)
-        if len(predictions) != count_rows(rows):
-            raise BadDataError(
-                f"{self._client.url} answers {len(predictions)} rows for {count_rows(rows)}",
-                "check that this is the right endpoint",
-            )
+        predictions = _as_arrays(answer)
+        for array in predictions.values() if isinstance(predictions, dict) else [predictions]:
+            if len(array) != count_rows(rows):
+                raise BadDataError(
+                    f"{self._client.url} answers {len(array)} rows for {count_rows(rows)}",
+                    "check that this is the right endpoint",
+                )
         return predictions
+
+
+def _outputs_in(document: Mapping[str, Any]) -> Outputs:
+    """Return the outputs that an endpoint describes; endpoints of earlier versions describe one by its classes."""
+    if "outputs" not in document:
+        return outputs_of(document) if document["task"] else ()
+    names = {field.name for field in fields(Output)}
+    return tuple(
+        Output.from_json({name: value for name, value in entry.items() if name in names})
+        for entry in document["outputs"]
+        if "kind" in entry
+    )
+
+
+def _as_arrays(answers: Any) -> Answers:
+    """Return a model's answers as an array, or as a dict of arrays by output name."""
+    if isinstance(answers, Mapping):
+        return {str(name): _as_array(answer) for name, answer in answers.items()}
+    return _as_array(answers)
+
+
+def _as_array(answer: Any) -> Array:
+    if isinstance(answer, np.ndarray):
+        return answer
+    answer = to_json_types(answer)
+    if not isinstance(answer, list):
+        return np.atleast_1d(np.asarray(answer))
+    try:
+        array = np.asarray(answer)
+    except ValueError:  # the rows have different shapes
+        array = np.empty(len(answer), object)
+        for row, value in enumerate(answer):
+            array[row] = np.asarray(value)
+    return array

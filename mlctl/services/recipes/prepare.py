@@ -5,25 +5,43 @@ A missing file is reported before TensorFlow is loaded, which takes five seconds
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.runlog.mlflow_calls import calls as mlflow_calls
+from mlctl.data.class_weights import class_weights, is_equal
+from mlctl.data.content_digest import digest_dataset
 from mlctl.data.dataset import Dataset, Split, needs_dense
+from mlctl.data.normalize import normalize_dataset
 from mlctl.data.sources.locate import Source
+from mlctl.data.sources.opened_files import OpenedFiles
+from mlctl.data.trees import map_tree
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
-from mlctl.errors import BadDataError, MlctlError, UsageError
+from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Recipe, ResolvedRecipe, Values, match_data
-from mlctl.recipes.lookup import error_location
+from mlctl.services.recipes.checks import check_alone, check_dataset, check_encoded
+from mlctl.services.recipes.user_code import recipe_errors
 from mlctl.settings import Settings
 
+__all__ = [
+    "PreparedData",
+    "check_values",
+    "data_source",
+    "prepare",
+    "recipe_errors",
+    "rows_per_epoch",
+    "with_class_weight",
+]
+
 SYNTHETIC = "synthetic"
+CHECKED_ROWS = 64  # rows that are encoded before training, to check the encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +55,40 @@ class PreparedData:
 
     @property
     def objective(self) -> Objective:
-        """The objective for this data: the recipe's, unless `load` returned another."""
-        return self.data.objective or self.recipe.objective
+        """The objective for this data: the recipe's, unless `load` returned another.
+
+        Without validation rows, the training loss takes the place of the default.
+        """
+        if self.data.objective is not None:
+            return self.data.objective
+        is_default = type(self.recipe).objective is Recipe.objective
+        if is_default and self.data.validation is None:
+            return Objective("loss", maximize=False)
+        return self.recipe.objective
+
+    def require_measurable_objective(self) -> None:
+        """Raise BadDataError if the objective needs validation rows, and there are none."""
+        metric = self.objective.metric
+        if self.data.validation is None and metric.startswith("val_"):
+            raise BadDataError(
+                f"the objective {metric} needs validation rows, and load() returns no validation split",
+                'let load() return one, or choose a metric of the training: objective = minimize("loss")',
+            )
 
     def encoded(self, split: Split) -> Any:
-        """Return a split's inputs as the model takes them; bags of words and images on disk stay as they are."""
+        """Return a split's inputs as the model takes them.
+
+        Bags of words and images on disk stay as they are, and batches are encoded when they are made.
+        """
         if self.encoder is None or needs_dense(split.inputs):
             return split.inputs
+        if split.is_stream:
+            return split.inputs.encoded(self._encode)
+        return self._encode(split.inputs)
+
+    def _encode(self, inputs: Any) -> Any:
         with recipe_errors(self.recipe, "encoding"):
-            return self.encoder(split.inputs)
+            return self.encoder(inputs)
 
     def encoded_split(self, split: Split) -> Split:
         """Return a split with encoded inputs."""
@@ -59,6 +102,7 @@ class PreparedData:
             name=data.name,
             source=data.source,
             sha256=data.sha256,
+            files=data.files,
             rows=sum(data.splits.values()),
             size_bytes=data.size_bytes,
             splits=data.splits,
@@ -89,21 +133,36 @@ def prepare(
     recipe = resolved.recipe
     source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
     listener.stage(f"loading {recipe.name}")
-    with recipe_errors(recipe, "loading its data"):
-        dataset = recipe.load(source)
-    _check_dataset(recipe, dataset)
+    mlflow_calls.begin(settings.tracking_uri)
+    dataset = with_class_weight(recipe, _load(recipe, source, listener), values)
     for note in dataset.notes:
         listener.message(note)
-    with recipe_errors(recipe, "making its encoder"):
-        prepared = PreparedData(
-            recipe=recipe,
-            values=values.on(len(dataset.train)),
-            data=dataset,
-            encoder=recipe.encoder(dataset),
-        )
-        sample = prepared.encoded(_first_rows(dataset))
-    dataset = dataclasses.replace(dataset, input_shape=tuple(sample.shape[1:]))
-    return dataclasses.replace(prepared, data=dataset)
+    prepared = PreparedData(
+        recipe=recipe,
+        values=values.on(rows_per_epoch(dataset, values)),
+        data=dataset,
+        encoder=_encoder(recipe, dataset),
+    )
+    return _with_input_shape(prepared)
+
+
+def with_class_weight(recipe: Recipe, data: Dataset, values: Values) -> Dataset:
+    """Return the data with the weight of each class: of --set or the recipe's class, else of `load`."""
+    declared = recipe.declared().get("class_weight")
+    given = values["class_weight"] if declared else recipe.class_weight
+    # a search may choose "none" for a hyperparameter
+    if is_equal(given) and (declared is None or declared.data):
+        given = data.class_weight
+    with recipe_errors(recipe, "weighting its classes"):
+        return dataclasses.replace(data, class_weight=class_weights(given, data))
+
+
+def rows_per_epoch(data: Dataset, values: Values) -> int:
+    """Return the rows that make the number of steps of an epoch: batches of a stream have a size of their own."""
+    stream = data.train.inputs
+    if not data.train.is_stream or stream.holds_rows or stream.steps is None:
+        return len(data.train)
+    return int(stream.steps) * int(values["batch_size"])
 
 
 def data_source(
@@ -129,28 +188,57 @@ def data_source(
     )
 
 
-@contextlib.contextmanager
-def recipe_errors(recipe: Recipe, activity: str) -> Iterator[None]:
-    """Turn what a recipe's own code raises into a BadDataError that names the recipe's line."""
-    try:
-        yield
-    except MlctlError:
-        raise
-    except Exception as error:
-        location = error_location(recipe.source_file(), error)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise BadDataError(
-            f"{location}: {activity} failed: {reason}", "fix the recipe (--debug shows the traceback)"
-        ) from error
+def _load(recipe: Recipe, source: Source, listener: ProgressListener) -> Dataset:
+    """Return what the recipe's `load` returned, checked, with a digest of its content."""
+    roots = [Path(), recipe.source_file().parent, *([source.data_dir] if source.data_dir else [])]
+    if source.location and Path(source.location).expanduser().exists():
+        roots.append(Path(source.location).expanduser())
+    opened = OpenedFiles(roots)
+    with recipe_errors(recipe, "loading its data"), opened:
+        loaded = recipe.load(source)
+    with recipe_errors(recipe, "loading its data"):
+        data = normalize_dataset(loaded) if isinstance(loaded, Dataset) else loaded
+    check_dataset(recipe, data)
+    origin = data.source or (
+        "synthetic" if source.synthetic else source.location or recipe.source_file().name
+    )
+    data = dataclasses.replace(data, source=origin)
+    if data.sha256:
+        return data
+    listener.stage("hashing the data")
+    content = digest_dataset(data, opened.files, opened.listed_files)
+    if content.is_partial:
+        listener.message(
+            "mlctl cannot see all of the data that this recipe streams: resume notices a change of its first batch"
+            " only; return Dataset(sha256=…), or read files below the working directory"
+        )
+    return dataclasses.replace(data, sha256=content.sha256, files=content.files)
 
 
-def _first_rows(dataset: Dataset) -> Split:
-    return dataset.train.take(np.arange(min(2, len(dataset.train))))
+def _encoder(recipe: Recipe, data: Dataset) -> Any:
+    """Return the recipe's encoder; a table of mixed columns without one feeds inputs by the columns' names."""
+    with recipe_errors(recipe, "making its encoder"):
+        encoder = recipe.encoder(data)
+    inputs = data.train.inputs
+    if encoder is None and hasattr(inputs, "iloc") and not all(_is_number(inputs[name]) for name in inputs):
+        from mlctl.recipes import encoders  # imports pandas, which most recipes do not need
+
+        return encoders.columns(inputs)
+    return encoder
 
 
-def _check_dataset(recipe: Recipe, data: Any) -> None:
-    if not isinstance(data, Dataset):
-        raise BadDataError(f"recipe {recipe.name}: load() must return a Dataset, found {type(data).__name__}")
-    for name, split in (("train", data.train), ("validation", data.validation)):
-        if not len(split):
-            raise BadDataError(f"recipe {recipe.name}: there are no {name} rows", "give it more data")
+def _is_number(column: Any) -> bool:
+    return getattr(column.dtype, "kind", "O") in "iufb"
+
+
+def _with_input_shape(prepared: PreparedData) -> PreparedData:
+    """Return the data with the shape of an encoded row; raises BadDataError if rows cannot be encoded."""
+    recipe, data = prepared.recipe, prepared.data
+    sample = data.train.take(np.arange(min(CHECKED_ROWS, len(data.train))))
+    encoded = prepared.encoded(sample)
+    check_encoded(recipe, encoded)
+    if prepared.encoder is not None and len(sample) > 1:
+        check_alone(recipe, encoded, prepared.encoded(sample.take(np.array([1]))))
+    shape = map_tree(lambda leaf: tuple(leaf.shape[1:]), encoded)
+    shape = getattr(prepared.encoder, "input_shape", shape)  # rows of any length have None in theirs
+    return dataclasses.replace(prepared, data=dataclasses.replace(data, input_shape=shape))

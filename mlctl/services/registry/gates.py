@@ -10,7 +10,7 @@ from typing import Any
 
 from mlctl.adapters.models.load import open_model
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.objective import lower_is_better
+from mlctl.data.trees import leaves
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import GateCheck, RegisteredVersion
 from mlctl.domain.run import Run
@@ -18,7 +18,7 @@ from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 from mlctl.services.evaluation.evaluate import ALL_ROWS, load_evaluation_set
 from mlctl.services.models.registry_state import RegistryState
 from mlctl.services.models.select import version_reference
-from mlctl.services.runs.metrics import is_model_metric, model_metric
+from mlctl.services.runs.metrics import is_model_metric, model_metric, objective_for
 from mlctl.settings import Settings
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -178,14 +178,17 @@ def answer_example(store: TrackingStore, uri: str) -> str:
         example = model.input_example()
         if example is None:
             raise BadDataError(f"the model {uri} has no input example", "log it with input_example=…")
-        predictions = model.predict(example)
-    has_nan = predictions.dtype.kind == "f" and bool((predictions != predictions).any())
-    if not predictions.size or has_nan:
+        answers = model.predict(example)
+    arrays = leaves(answers)
+    has_nan = any(array.dtype.kind == "f" and bool((array != array).any()) for array in arrays)
+    if has_nan or not all(array.size for array in arrays):
         raise BadDataError(
             f"the model {uri} answers its input example with {'NaN' if has_nan else 'nothing'}",
             "register another model",
         )
-    return f"answers {predictions.shape}"
+    if isinstance(answers, dict):
+        return "answers " + ", ".join(f"{name} {array.shape}" for name, array in answers.items())
+    return f"answers {answers.shape}"
 
 
 def _metric(name: str, measured: Mapping[str, float], run: Run | None) -> float | None:
@@ -248,7 +251,7 @@ def _check_no_regress(
     if holder_value is None:
         return GateCheck(check=gate, wanted=f"{holder_name} has no {metric}", found=value, holds=False)
     slack = abs(holder_value) * tolerance if is_relative else tolerance
-    lower = lower_is_better(metric)
+    lower = not objective_for(metric, [candidate.run, candidate.holder_run]).maximize
     bound = holder_value + slack if lower else holder_value - slack
     return GateCheck(
         check=gate,

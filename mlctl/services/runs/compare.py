@@ -7,12 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunDiff
 from mlctl.domain.tags import GIT_PREFIX, MACHINE_PREFIX, PRECISION_TAG, RECIPE_TAG, VERSION_PREFIX
 from mlctl.services.runs.fields import as_number
-from mlctl.services.runs.metrics import has_model_metrics, is_model_metric, model_metric, objective_of
+from mlctl.services.runs.metrics import has_model_metrics, is_model_metric, objective_for
 from mlctl.services.runs.select import find_run
 
 ENVIRONMENT_PREFIXES = (VERSION_PREFIX, MACHINE_PREFIX, PRECISION_TAG)
@@ -58,10 +57,7 @@ def verdict(metric: str, a: float | None, b: float | None, *, run: Run) -> str:
     is_last_epoch = not is_model_metric(metric) and has_model_metrics(run)
     if metric in NEITHER_BETTER_NOR_WORSE or is_last_epoch or a is None or b is None:
         return ""
-    objective = objective_of(run)
-    if objective is None or metric not in {objective.metric, model_metric(objective.metric)}:
-        objective = Objective(metric, not lower_is_better(metric))
-    return "better" if objective.is_better(b, a) else "worse"
+    return "better" if objective_for(metric, [run]).is_better(b, a) else "worse"
 
 
 def _are_equal(x: Any, y: Any) -> bool:

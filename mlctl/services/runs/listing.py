@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import islice
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.objective import lower_is_better
 from mlctl.domain.run import Run, RunDetail
 from mlctl.domain.run_queries import ExperimentList, RunField, RunList, SortKey
 from mlctl.domain.tags import GIT_PREFIX, MACHINE_PREFIX, PRECISION_TAG, RECIPE_SOURCE_TAG, VERSION_PREFIX
@@ -17,6 +16,7 @@ from mlctl.services.runs.metrics import (
     has_model_metrics,
     is_model_metric,
     model_metric,
+    objective_for,
     objective_of,
 )
 from mlctl.services.runs.run_filter import RunFilter, parse_filter
@@ -98,15 +98,11 @@ def best_values(runs: Sequence[Run], fields: Sequence[RunField]) -> dict[str, fl
 
     The objectives of the runs decide the direction, else the metric's name.
     """
-    maximize = {}
-    for run in runs:
-        if objective := objective_of(run):
-            maximize[objective.metric] = maximize[model_metric(objective.metric)] = objective.maximize
     best = {}
     for name in (field.name for field in fields if field.kind == "metric" and field.name != "best_epoch"):
         values = [value for run in runs if (value := run.metrics.get(name)) is not None and value == value]
         if len(values) > 1 and min(values) != max(values):
-            best[name] = max(values) if maximize.get(name, not lower_is_better(name)) else min(values)
+            best[name] = max(values) if objective_for(name, runs).maximize else min(values)
     return best
 
 

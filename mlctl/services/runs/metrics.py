@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlctl.domain.objective import Objective
+from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.tags import OBJECTIVE_TAG
 
@@ -39,3 +39,22 @@ def objective_of(run: Run) -> Objective | None:
     """Return the objective of a run, or None if its tag is missing or invalid."""
     direction, _, metric = run.tags.get(OBJECTIVE_TAG, "").partition(":")
     return Objective(metric, direction == "max") if direction in {"max", "min"} and metric else None
+
+
+def objective_for(metric: str, runs: Iterable[Run | None]) -> Objective:
+    """Return a metric with its direction: that of the runs' objective if it is the same score, else as its name says.
+
+    `val_wer`, `best_val_wer` and `test_wer` are the same score.
+    """
+    score = _score_of(metric)
+    for run in runs:
+        objective = objective_of(run) if run is not None else None
+        if objective is not None and _score_of(objective.metric) == score:
+            return Objective(metric, objective.maximize)
+    return Objective(metric, not lower_is_better(metric))
+
+
+def _score_of(metric: str) -> str:
+    for prefix in ("best_", "test_", "val_"):
+        metric = metric.removeprefix(prefix)
+    return metric

@@ -6,23 +6,24 @@
 - `best`: the best run by the objective of the newest run that has one, in its experiment.
 - `best:METRIC`: the best run by this metric; `best:-METRIC` reverses the direction.
 
-A metric is compared by what the saved model reached (`best_METRIC`) if a run has it. Losses and errors are minimized,
-other metrics are maximized. Only finished runs can be the best: a failed one may have no working model.
+A metric is compared by what the saved model reached (`best_METRIC`) if a run has it. If it is the objective of the
+newest run that has one, it has that direction. Else losses and errors are minimized, and other metrics are maximized.
+Only finished runs can be the best: a failed one may have no working model.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, RunField, SortKey
 from mlctl.domain.tags import OBJECTIVE_TAG, TRIAL_TAG
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
-from mlctl.services.runs.metrics import model_metric, objective_of
+from mlctl.services.runs.metrics import model_metric, objective_for, objective_of
 
 FINISHED = Condition(RunField("attribute", "status"), "=", "FINISHED")
 HAS_OBJECTIVE = Condition(RunField("tag", OBJECTIVE_TAG), "like", "%:%")
@@ -79,12 +80,12 @@ def _by_name_or_id(store: TrackingStore, selector: str, experiment: str | None) 
 
 
 def _best(store: TrackingStore, metric: str, experiment: str | None) -> Run:
+    newest = _newest(store, [HAS_OBJECTIVE], experiment)
     if metric:
         is_reversed = metric.startswith("-")
-        metric = metric.lstrip("-")
-        objective = Objective(metric, maximize=lower_is_better(metric) == is_reversed)
+        objective = objective_for(metric.lstrip("-"), [newest])
+        objective = replace(objective, maximize=objective.maximize != is_reversed)
     else:
-        newest = _newest(store, [HAS_OBJECTIVE], experiment)
         newest_objective = objective_of(newest) if newest else None
         if newest is None or newest_objective is None:
             problem = (

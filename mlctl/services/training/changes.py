@@ -11,27 +11,36 @@ from mlctl.data.sources.locate import sha256
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.tags import RECIPE_SHA256_TAG, VERSION_PREFIX
-from mlctl.errors import RefusedError
+from mlctl.errors import BadDataError, RefusedError
 from mlctl.recipes import ResolvedRecipe, resolve
 from mlctl.services.recipes.prepare import PreparedData
+from mlctl.services.training import code_files
 
 
 def resolve_recipe(
     store: TrackingStore, run: Run, source: str, folder: Path
 ) -> tuple[str, ResolvedRecipe, list[str]]:
-    """Find the recipe that a run was made with; return its source, the recipe, and the file if it has changed.
+    """Find the recipe that a run was made with; return its source, the recipe, and the files that have changed.
 
-    If the recipe's file is gone, the run's own copy of it is downloaded to `folder`.
+    If the recipe's file or a module beside it is gone, the run's own copy of all of them is downloaded to `folder`.
     """
-    file = re.fullmatch(r"(.*\.py)(:\w+)?", source)
-    if file and not Path(file[1]).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        source = f"{store.download_artifact(run, 'recipe.py', folder / 'recipe')}{file[2] or ''}"
-        return source, resolve(source), []
-    resolved = resolve(source)
+    changed: list[str] = []
+    if file := re.fullmatch(r"(.*\.py)(:\w+)?", source):
+        path = Path(file[1])
+        if code_files.is_missing(run, path):
+            path = code_files.restore(store, run, path.name, folder / "recipe")
+            source = f"{path}{file[2] or ''}"
+        changed = [f"code ({name})" for name in code_files.changed_modules(run, path)]
+    try:
+        resolved = resolve(source)
+    except BadDataError as error:
+        if changed:  # a module that has changed may lack what the recipe imports
+            raise RefusedError(_in_words(changed), f"{error.message}: {error.hint}") from error
+        raise
     path = resolved.recipe.source_file()
-    unchanged = run.tags.get(RECIPE_SHA256_TAG) == sha256([path])
-    return source, resolved, [] if unchanged else [f"code ({path})"]
+    if run.tags.get(RECIPE_SHA256_TAG) != sha256([path]):
+        changed.insert(0, f"code ({path})")
+    return source, resolved, changed
 
 
 def version_changes(run: Run) -> list[str]:
@@ -46,19 +55,26 @@ def version_changes(run: Run) -> list[str]:
 
 
 def data_changes(run: Run, prepared: PreparedData) -> list[str]:
-    """Return the data if it is not what the run was made from."""
-    digest = prepared.data.sha256
-    if run.data is None or run.data.sha256 == digest:
+    """Return the data, or the files of it, if they are not what the run was made from."""
+    then, now = run.data, prepared.reference
+    if then is None or not then.sha256:  # runs of earlier versions may have no digest
         return []
-    return [f"data (SHA-256 {run.data.sha256[:12]} then, {digest[:12]} now)"]
+    files = [f"data ({name})" for name in then.files if now.files.get(name, "") not in {"", then.files[name]}]
+    if files or then.sha256 == now.sha256:
+        return files
+    return [f"data (SHA-256 {then.sha256[:12]} then, {now.sha256[:12]} now)"]
 
 
 def accept_changes(changes: list[str], *, force: bool, listener: ProgressListener) -> dict[str, str]:
     """Return the tags that record accepted changes; raises RefusedError for any change without `force`."""
     if not changes:
         return {}
-    text = "; ".join(changes)
     if not force:
-        raise RefusedError(f"since the run started, this has changed: {text}", "resume it anyway: --force")
+        raise RefusedError(_in_words(changes), "resume it anyway: --force")
+    text = "; ".join(changes)
     listener.message(f"resuming although this has changed: {text}")
     return {"mlctl.resumed_in_spite_of": text}
+
+
+def _in_words(changes: list[str]) -> str:
+    return f"since the run started, this has changed: {'; '.join(changes)}"

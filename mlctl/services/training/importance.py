@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 
 from mlctl.adapters.keras import programs
+from mlctl.adapters.keras.outputs import predictions_of
 from mlctl.adapters.models.feature_shuffling import PerturbedPredictor
 from mlctl.adapters.plots import run_plots
 from mlctl.data.dataset import Split
+from mlctl.data.targets import scoring_targets
+from mlctl.domain.outputs import Outputs
 from mlctl.scores import predicted_labels
 from mlctl.serving.scoring import TableEncoder
 
@@ -38,25 +41,34 @@ class ColumnImportance:
 
 
 def write(
-    recorder: Recorder, prepared: PreparedData, *, model: Model, split: Split, listener: ProgressListener
+    recorder: Recorder,
+    prepared: PreparedData,
+    *,
+    model: Model,
+    outputs: Outputs,
+    split: Split,
+    listener: ProgressListener,
 ) -> None:
     """Record importance.csv and plots/importance.png: accuracy lost, or mean absolute error gained, by column.
 
-    The listener gets a message if the table has too many columns to measure all of them.
+    Nothing is recorded unless one array of features gives one class or value per row. The listener gets a message if
+    the table has too many columns to measure all of them.
     """
-    ranking = measure(prepared, model, split)
+    if not _has_importance(prepared, outputs, split):
+        return
+    ranking = measure(prepared, model, split, outputs)
     columns = len(split.inputs.columns)
     if columns > len(ranking):
         listener.message(
             f"importance.csv has only the {len(ranking)} of {columns:,} columns that change the answers most"
         )
-    is_classification = bool(prepared.data.classes)
+    is_classification = outputs[0].kind == "classes"
     with recorder.artifact_path("importance.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["column", "accuracy_lost" if is_classification else "mae_gained", "spread"])
         writer.writerows([row.column, f"{row.loss:.6g}", f"{row.deviation:.3g}"] for row in ranking)
     recorder.log_artifact("importance.csv")
-    regression_label = f"mean absolute error gained {prepared.data.unit}".strip()
+    regression_label = f"mean absolute error gained {outputs[0].unit}".strip()
     run_plots.plot_column_importance(
         recorder.artifact_path("plots/importance.png"),
         [(row.column, row.loss, row.deviation) for row in ranking],
@@ -66,25 +78,33 @@ def write(
     recorder.log_artifact("plots/importance.png")
 
 
-def measure(prepared: PreparedData, model: Model, split: Split) -> list[ColumnImportance]:
+def measure(prepared: PreparedData, model: Model, split: Split, outputs: Outputs) -> list[ColumnImportance]:
     """Return the importance of columns on some rows of this split, greatest first.
 
     Of more than `MAX_COLUMNS`, only those are measured that change the answers most when shuffled once.
     """
     rng = np.random.default_rng(0)
     sample = split.take(rng.permutation(len(split))[:ROWS])
-    shuffled = _ShuffledAnswers(prepared, model, sample)
+    shuffled = _ShuffledAnswers(prepared, model, sample, outputs)
+    targets = scoring_targets(outputs, sample.targets)
 
     def score(answers: Array) -> float:
-        if prepared.data.classes:
-            return float(np.mean(predicted_labels(answers) == sample.targets))
-        return -float(np.abs(sample.targets - answers[:, 0].astype(np.float64)).mean())
+        if outputs[0].kind == "classes":
+            return float(np.mean(predicted_labels(answers) == targets))
+        return -float(np.abs(targets - answers.reshape(targets.shape).astype(np.float64)).mean())
 
     unshuffled, ranking = score(shuffled.unshuffled), []
     for name in _columns_to_measure(shuffled, list(sample.inputs)):
         losses = [unshuffled - score(shuffled(name, rng.permutation(len(sample)))) for _ in range(REPEATS)]
         ranking.append(ColumnImportance(str(name), float(np.mean(losses)), float(np.std(losses))))
     return sorted(ranking, key=lambda row: -row.loss)
+
+
+def _has_importance(prepared: PreparedData, outputs: Outputs, split: Split) -> bool:
+    if len(outputs) != 1 or outputs[0].kind not in ("classes", "values") or not hasattr(split.inputs, "iloc"):
+        return False
+    encoded = prepared.encoded(split.take(np.arange(1)))
+    return isinstance(encoded, np.ndarray) and encoded.ndim == 2 and encoded.dtype.kind in "biuf"
 
 
 def _columns_to_measure(shuffled: _ShuffledAnswers, names: Sequence[str]) -> Sequence[str]:
@@ -99,10 +119,10 @@ def _columns_to_measure(shuffled: _ShuffledAnswers, names: Sequence[str]) -> Seq
 class _ShuffledAnswers:
     """A model's answers to rows with one column shuffled; a `TableEncoder` encodes only that column's features again."""
 
-    def __init__(self, prepared: PreparedData, model: Model, split: Split) -> None:
-        self.inputs, self._prepared, self._split = split.inputs, prepared, split
+    def __init__(self, prepared: PreparedData, model: Model, split: Split, outputs: Outputs) -> None:
+        self.inputs, self._prepared, self._split, self._outputs = split.inputs, prepared, split, outputs
         encoded = self._encode(split.inputs)
-        self._answers = PerturbedPredictor(model, encoded)
+        self._perturbed = PerturbedPredictor(model, encoded)
         self.unshuffled = self._answers()
         self._all_features = range(encoded.shape[1])
         encoder = prepared.encoder
@@ -121,8 +141,11 @@ class _ShuffledAnswers:
         rows = pd.DataFrame({other: self.inputs[other] for other in part.columns} | {name: column})
         return self._answers(part.features, part.encoder(rows))
 
+    def _answers(self, columns: Sequence[int] = (), features: Array | None = None) -> Array:
+        return np.asarray(predictions_of(self._perturbed(columns, features), self._outputs))
+
     def _encode(self, inputs: Any) -> Array:
-        return programs.to_dense(self._prepared.encoded(Split(inputs, self._split.targets)))
+        return np.asarray(programs.to_dense(self._prepared.encoded(Split(inputs, self._split.targets))))
 
 
 @dataclass(frozen=True)

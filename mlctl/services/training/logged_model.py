@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.keras import programs
 from mlctl.adapters.keras.fit import Model
+from mlctl.adapters.keras.outputs import infer_outputs
+from mlctl.adapters.keras.predictors import Predictor
+from mlctl.adapters.models.fresh_process import FreshAnswers, predict_in_fresh_process
 from mlctl.adapters.models.load import load_model, predict_raw, to_client_input
-from mlctl.adapters.models.save import save_model
+from mlctl.adapters.models.save import SavedModel, call_keras_flat, save_model
+from mlctl.adapters.models.served_model import inputs_for, outputs_for, to_arrays
 from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.data.batches import join_batches
+from mlctl.data.class_numbers import IGNORED
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.files.images import ImageFiles
+from mlctl.domain.outputs import Outputs, task_of
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.tags import RUNTIME_REASON_TAG, RUNTIME_TAG
 from mlctl.errors import BadDataError
 from mlctl.recipes import Recipe
-from mlctl.scores import compute_scores
-from mlctl.services.recipes.prepare import PreparedData
+from mlctl.scores import score_split
+from mlctl.services.evaluation.split_answers import raw_batches
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # of the loaded model; relative to the value or its scale
 SAMPLE_ROWS = 64
@@ -27,33 +37,69 @@ SAMPLE_ROWS = 64
 Array = np.ndarray[Any, Any]
 
 
-def log_keras_model(recorder: Recorder, prepared: PreparedData, model: Model, split: Split) -> Array:
-    """Write a Keras model to the run's model folder; return the loaded model's answers to a split.
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """A logged model, and what it answers when it is loaded back.
 
-    Raises BadDataError as `save_and_check` does.
+    Attributes:
+        saved: Its runtime, and the user's code that travels with it.
+        outputs: What its outputs mean.
+        answers: Answers to the split, an array or a dict of arrays by output name; None without a split.
+        targets: The split's targets as `load` returned them, in the order of the answers.
+        weights: The same for weights.
+        scores: Scores of the answers; none if the model answers something else than the targets.
     """
-    data, inputs = prepared.data, prepared.encoded(split)
-    classes = len(data.classes)
-    expected, _ = programs.predict(
-        programs.make_predictor(model, inputs),
-        inputs,
-        programs.encode_targets(model, split.targets, classes),
-    )
-    sample = sample_rows(split)
-    return save_and_check(
-        recorder,
-        save=lambda folder: save_model(
-            folder,
-            model,
-            encoder=prepared.encoder,
-            raw=_raw_inputs(prepared, sample),
-            encoded=programs.to_dense(prepared.encoded(sample)),
-            metadata=metadata(prepared.recipe, data),
-            optional_columns=columns_with_gaps(data),
-        ),
-        predict=lambda loaded: _predict(loaded, prepared, split),
-        expected=expected,
-        score=lambda answers: compute_scores(split.targets, answers, classes),
+
+    saved: SavedModel
+    outputs: Outputs
+    answers: Any
+    targets: Any
+    weights: Any
+    scores: Mapping[str, float]
+
+
+def log_keras_model(
+    recorder: Recorder,
+    prepared: PreparedData,
+    model: Model,
+    split: Split | None,
+    *,
+    listener: ProgressListener,
+) -> LoggedModel:
+    """Write a Keras model to the run's model folder, load it back, and return what it answers to a split.
+
+    Without a split, rows of the training split check the model, and nothing is scored.
+
+    Raises BadDataError if the loaded model answers differently, or if it does not load without the user's code.
+    """
+    candidate = _candidate(prepared, model, split or prepared.data.train)
+    recipe = prepared.recipe
+    with new_model_folder(recorder) as folder:
+        with recipe_errors(recipe, "saving its model"):
+            saved = candidate.save(folder)
+        for note in saved.notes:
+            listener.message(note)
+        if saved.code or saved.has_own_encoder:
+            listener.stage("loading the model in a new process")
+            _check_fresh(candidate, predict_in_fresh_process(folder, candidate.raw, candidate.encoded))
+        loaded = load_model(folder)
+        if split is None or not candidate.takes_data:
+            found = candidate.predict_sample(loaded)
+        else:
+            found = _predict_both(candidate, loaded, split)
+        scores = _scores(recipe, candidate, found, found.answers)
+        _check_agreement(
+            _scores(recipe, candidate, found, found.expected), scores, found.expected, found.answers
+        )
+    listener.message(f"served by {saved.served_by}")
+    recorder.set_tags({RUNTIME_TAG: saved.runtime, RUNTIME_REASON_TAG: saved.reason})
+    return LoggedModel(
+        saved=saved,
+        outputs=candidate.outputs,
+        answers=found.answers if split is not None else None,
+        targets=found.targets,
+        weights=found.weights,
+        scores=scores,
     )
 
 
@@ -74,18 +120,25 @@ def save_and_check(
         expected: the answers of the model in memory.
         score: returns metrics of answers.
 
-    Raises BadDataError if the answers, or their metrics, differ from the expected ones.
+    Raises BadDataError if the answers differ from the expected ones.
 
     """
+    with new_model_folder(recorder) as folder:
+        save(folder)
+        answers = predict(load_model(folder))
+        _check_agreement(score(expected), score(answers), expected, answers)
+    return answers
+
+
+@contextmanager
+def new_model_folder(recorder: Recorder) -> Iterator[Path]:
+    """Yield an empty folder, which becomes the run's model folder if the block ends without an error."""
     # the sender may be reading a model that a killed process left: replace it in one step
     part = recorder.journal.model.with_name("model.part")
     shutil.rmtree(part, ignore_errors=True)
-    save(part)
-    answers = predict(load_model(part))
-    _check_agreement(score(expected), score(answers), expected, answers)
+    yield part
     shutil.rmtree(recorder.journal.model, ignore_errors=True)
     part.rename(recorder.journal.model)
-    return answers
 
 
 def sample_rows(split: Split) -> Split:
@@ -93,9 +146,18 @@ def sample_rows(split: Split) -> Split:
     return split.take(np.arange(min(SAMPLE_ROWS, len(split))))
 
 
-def metadata(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+def metadata(recipe: Recipe, data: Dataset, outputs: Outputs = ()) -> dict[str, Any]:
     """Return what a client must know about a model's answers."""
-    return {"recipe": recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit}
+    if not outputs:
+        return {"recipe": recipe.name, "task": data.task, "classes": list(data.classes), "unit": data.unit}
+    only = outputs[0] if len(outputs) == 1 else None
+    return {
+        "recipe": recipe.name,
+        "task": task_of(outputs),
+        "classes": list(only.classes) if only else [],
+        "unit": only.unit if only else "",
+        "outputs": [output.to_json() for output in outputs],
+    }
 
 
 def columns_with_gaps(data: Dataset) -> tuple[str, ...]:
@@ -104,31 +166,158 @@ def columns_with_gaps(data: Dataset) -> tuple[str, ...]:
     return tuple(rows.columns[rows.isna().any()]) if data.is_table else ()
 
 
-def difference(answers: Array, expected: Array) -> float:
+def difference(answers: Any, expected: Any) -> float:
     """Return the largest difference between answers, relative to the scale of the expected ones."""
-    return float(np.abs(answers - expected).max() / max(1.0, float(np.abs(expected).max())))
+    if isinstance(expected, Mapping):
+        return max(difference(answers[name], part) for name, part in expected.items())
+    answers, expected = (np.asarray(part, np.float64) for part in (answers, expected))
+    if answers.shape != expected.shape:
+        return float("inf")
+    is_both_nan = np.isnan(answers) & np.isnan(expected)
+    apart = np.where(is_both_nan | (answers == expected), 0.0, np.abs(answers - expected))
+    finite = np.abs(expected[np.isfinite(expected)])
+    return float(apart.max(initial=0.0) / max(1.0, float(finite.max(initial=0.0))))
 
 
-def _predict(loaded: Any, prepared: PreparedData, split: Split) -> Array:
-    """Return a loaded model's answers to a split; only a few images are in memory at a time."""
-    batch = programs.PREDICTED_IMAGES if isinstance(split.inputs, ImageFiles) else len(split)
-    starts = range(0, len(split), batch)
-    parts = (split.take(np.arange(start, min(start + batch, len(split)))) for start in starts)
-    return np.concatenate([predict_raw(loaded, _raw_inputs(prepared, part)) for part in parts])
+@dataclass(frozen=True, kw_only=True)
+class _BothAnswers:
+    """Answers of the loaded and of the trained model to the same rows: of a split, or of a sample of it."""
+
+    answers: Any
+    expected: Any
+    targets: Any = None
+    weights: Any = None
+    is_sample: bool = False
 
 
-def _raw_inputs(prepared: PreparedData, split: Split) -> Any:
-    return to_client_input(prepared.data.raw(split.inputs), prepared.encoder)
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """A model to log, with a sample of its inputs.
+
+    Attributes:
+        takes_data: Whether it takes the recipe's inputs; a decoder, for one, does not.
+        is_trained: Whether it is the trained model, whose answers the recipe's `scores` takes.
+    """
+
+    prepared: PreparedData
+    model: Model
+    outputs: Outputs
+    raw: Any
+    encoded: Any
+    takes_data: bool
+    is_trained: bool
+
+    @property
+    def encoder(self) -> Any:
+        return self.prepared.encoder if self.takes_data else None
+
+    def save(self, folder: Path) -> SavedModel:
+        """Write the model to a folder."""
+        data = self.prepared.data
+        return save_model(
+            folder,
+            self.model,
+            encoder=self.encoder,
+            raw=self.raw,
+            encoded=self.encoded,
+            metadata=metadata(self.prepared.recipe, data, self.outputs),
+            outputs=self.outputs,
+            optional_columns=columns_with_gaps(data) if self.takes_data else (),
+        )
+
+    def predict_sample(self, loaded: Any) -> _BothAnswers:
+        """Return both models' answers to the sample."""
+        return _BothAnswers(
+            answers=predict_raw(loaded, self.raw),
+            expected=Predictor(self.model, self.outputs).predict(self.encoded),
+            is_sample=True,
+        )
+
+
+def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate:
+    """Return the model that the recipe serves, with a sample of the split."""
+    recipe, data = prepared.recipe, prepared.data
+    sample = sample_rows(split)
+    encoded = to_arrays(prepared.encoded(sample))
+    outputs = infer_outputs(model, data, encoded)
+    with recipe_errors(recipe, "choosing the model to serve"):
+        served = recipe.serving(model, data)
+    raw, takes_data = _raw_inputs(prepared, sample.inputs), True
+    if served is not model:
+        inputs, takes_data = inputs_for(served, encoded)
+        outputs = outputs_for(served, inputs, outputs)
+        encoded, raw = inputs, raw if takes_data else inputs
+    return _Candidate(
+        prepared=prepared,
+        model=served,
+        outputs=outputs,
+        raw=raw,
+        encoded=encoded,
+        takes_data=takes_data,
+        is_trained=served is model,
+    )
+
+
+def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnswers:
+    """Return both models' answers to a split, which is read once: a pipeline may shuffle its rows."""
+    prepared, predictor = candidate.prepared, Predictor(candidate.model, candidate.outputs)
+    answers, expected, targets, weights = [], [], [], []
+    for inputs, batch_targets, batch_weights in raw_batches(split):
+        answers.append(predict_raw(loaded, _raw_inputs(prepared, inputs)))
+        expected.append(predictor.predict(prepared.encoded(Split(inputs))))
+        targets.append(batch_targets)
+        weights.append(batch_weights)
+    return _BothAnswers(
+        answers=_join(answers),
+        expected=_join(expected),
+        targets=None if targets[0] is None else _join(targets, IGNORED),
+        weights=None if weights[0] is None else _join(weights),
+    )
+
+
+def _join(parts: list[Any], fill: int = 0) -> Any:
+    return parts[0] if len(parts) == 1 else join_batches(parts, fill)
+
+
+def _scores(recipe: Recipe, candidate: _Candidate, found: _BothAnswers, answers: Any) -> Mapping[str, float]:
+    has_target = any(output.kind != "none" for output in candidate.outputs)
+    if found.is_sample or (found.targets is None if has_target else not candidate.is_trained):
+        return {}
+    with recipe_errors(recipe, "computing its scores"):
+        return score_split(
+            candidate.outputs, found.targets, answers, weights=found.weights, own=recipe.scores
+        )
+
+
+def _raw_inputs(prepared: PreparedData, inputs: Any) -> Any:
+    return to_client_input(prepared.data.raw(inputs), prepared.encoder)
+
+
+def _check_fresh(candidate: _Candidate, fresh: FreshAnswers) -> None:
+    """Raise BadDataError if a flavor answers differently in a process without the user's code."""
+    expected = Predictor(candidate.model, candidate.outputs).predict(candidate.encoded)
+    flat = call_keras_flat(candidate.model, candidate.encoded)
+    apart = {"mlflow.pyfunc": difference(fresh.pyfunc, expected)}
+    if fresh.keras:
+        apart["mlflow.keras"] = max(map(difference, fresh.keras, flat))
+    for flavor, value in apart.items():
+        if not value <= ANSWER_TOLERANCE:
+            raise BadDataError(
+                f"in a new process, {flavor} answers differently from the trained model, by {value:.2g}",
+                "a layer or encoder may depend on something that is not saved, such as a variable of the module",
+            )
 
 
 def _check_agreement(
-    expected_metrics: Mapping[str, float], metrics: Mapping[str, float], expected: Array, answers: Array
+    expected_metrics: Mapping[str, float], metrics: Mapping[str, float], expected: Any, answers: Any
 ) -> None:
+    apart = difference(answers, expected)
+    if apart <= ANSWER_TOLERANCE:
+        return
     hint = "the encoder may depend on state that is not saved; mlctl recipes check FILE tests that"
     for name, value in expected_metrics.items():
-        if abs(value - metrics[name]) > METRIC_TOLERANCE * max(1.0, abs(value)):
+        if not abs(value - metrics[name]) <= METRIC_TOLERANCE * max(1.0, abs(value)):
             raise BadDataError(
                 f"the logged model has {name} {metrics[name]:.6g}, the trained one {value:.6g}", hint
             )
-    if (apart := difference(answers, expected)) > ANSWER_TOLERANCE:
-        raise BadDataError(f"the logged model's answers differ by {apart:.2g} from the trained model's", hint)
+    raise BadDataError(f"the logged model's answers differ by {apart:.2g} from the trained model's", hint)

@@ -17,6 +17,7 @@ from mlctl.data.sources.locate import sha256
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tags import (
+    CODE_FILES_TAG,
     MACHINE_CORES_TAG,
     MACHINE_CPU_TAG,
     MACHINE_GPUS_TAG,
@@ -27,9 +28,10 @@ from mlctl.domain.tags import (
     RECIPE_TAG,
     REQUEST_TAG,
 )
+from mlctl.recipes.declare import recorded_values
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.runs import select
-from mlctl.services.training import report
+from mlctl.services.training import code_files, report
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.settings import Settings
@@ -63,12 +65,12 @@ class RunSetup:
     def params(self) -> dict[str, Any]:
         """The parameters that the run and its model record."""
         params = {
-            **self.prepared.values,
+            **recorded_values(self.prepared.values),
             **self.prepared.data.extra.get("params", {}),
             "seed": self.request.seed,
             "precision": self.precision,
         }
-        if self.request.patience:
+        if self.request.patience and "patience" not in self.prepared.values:
             params["patience"] = self.request.patience
         return params
 
@@ -79,6 +81,7 @@ class RunSetup:
             **self._source_tags(" ".join(["mlctl", *sys.argv[1:]])),
             REQUEST_TAG: report.as_json(self.request.to_tag()),
             RECIPE_SHA256_TAG: sha256([recipe.source_file()]),
+            **self._code_tags(),
             **(tags or {}),
             **self.request.tags,
         }
@@ -127,12 +130,20 @@ class RunSetup:
         )
         recorder.log_data(data)
         for name, text in (
-            ("recipe.py", source.read_text(encoding="utf-8")),
+            (code_files.RECIPE_FILE, source.read_text(encoding="utf-8")),
+            *(
+                (f"{code_files.CODE_FOLDER}/{name}", path.read_text(encoding="utf-8"))
+                for name, path in code_files.modules_beside(recipe).items()
+            ),
             ("code.diff", diff),
             ("requirements.txt", provenance.pinned_requirements()),
         ):
             if text:
                 report.log_text(recorder, name, text)
+
+    def _code_tags(self) -> dict[str, str]:
+        digests = code_files.digests(self.prepared.recipe)
+        return {CODE_FILES_TAG: report.as_json(digests)} if digests else {}
 
     def _source_tags(self, command: str) -> dict[str, str]:
         return {

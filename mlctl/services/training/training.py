@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+
+import numpy as np
 
 from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
-from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
+from mlctl.adapters.keras.phases import OnEpochEnd, TrainingPhase, run_phases
+from mlctl.adapters.keras.training_loop import Epoch, TrainingLoop, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Split
+from mlctl.data.targets import scoring_targets
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
-from mlctl.scores import compute_scores
 from mlctl.services.recipes.prepare import recipe_errors
 from mlctl.services.training import importance, report
-from mlctl.services.training.logged_model import log_keras_model
+from mlctl.services.training.logged_model import LoggedModel, log_keras_model
+from mlctl.services.training.phases import in_phases, recipe_phases
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
@@ -34,15 +38,23 @@ class Training:
     """One training run, new or resumed."""
 
     def __init__(
-        self, setup: RunSetup, listener: ProgressListener, resume_point: ResumePoint | None = None
+        self,
+        setup: RunSetup,
+        listener: ProgressListener,
+        resume_point: ResumePoint | None = None,
+        phases: Sequence[TrainingPhase] = (),
     ) -> None:
+        """Take the phases of the recipe, unless others are given."""
+        prepared = setup.prepared
+        self.phases = phases or recipe_phases(prepared.recipe, prepared.values, prepared.data)
+        setup = in_phases(setup, self.phases)
         self.setup = setup
         self.request = setup.request
         self.prepared = setup.prepared
         self.recipe, self.data = setup.prepared.recipe, setup.prepared.data
         self.listener = listener
         self.resume_point = resume_point
-        self.progress = TrainingProgress(setup.objective)
+        self.progress = TrainingProgress(setup.objective, keep_last=self.data.validation is None)
         self.started = time.monotonic()
 
     def run(self) -> Run:
@@ -100,29 +112,24 @@ class Training:
         with recipe_errors(self.recipe, "building its model"):
             return self.recipe.build(self.prepared.values, self.data)
 
+    def _build_in_last_phase(self) -> Model:
+        """Return the model as the last phase trains it."""
+        model = self._build_on_one_device()
+        for phase in self.phases[: self.progress.phase + 1]:
+            if phase.start is not None:
+                phase.start(model)
+        return model
+
     @cached_property
     def _validation(self) -> Split | None:
         return self.prepared.encoded_split(self.data.validation) if self.data.validation else None
 
     def _train(self, model: Model, recorder: Recorder, checkpoint: checkpoints.Checkpoint | None) -> None:
-        values, progress = self.prepared.values, self.progress
+        progress = self.progress
         with recipe_errors(self.recipe, "training its model"):
-            # the encoded training inputs are held by the loop alone, to save memory
-            loop = make_training_loop(
-                model,
-                self.prepared.encoded_split(self.data.train),
-                validation=self._validation,
-                outputs=infer_outputs(model, self.data),
-                batch_size=values.batch_size,
-                seed=self.request.seed,
-                listener=self.listener,
-            )
             if checkpoint is not None:
-                progress.restore(checkpoint, model)
+                progress.restore(checkpoint)
                 self.listener.message(f"resuming after epoch {checkpoint.epoch}")
-            self.listener.training_started(
-                self.recipe.name, values.epochs, loop.program.steps, self.setup.objective
-            )
             writer = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
                 lambda files: recorder.replace_artifacts(files, CHECKPOINT_FOLDER),
@@ -133,22 +140,68 @@ class Training:
 
             failure: Exception | None = None
 
-            def on_epoch_end(epoch: Epoch) -> None:
+            def on_epoch_end(epoch: Epoch, loop: TrainingLoop) -> None:
                 nonlocal failure
                 if writer.failure and not failure:
                     failure = writer.failure
                     self.listener.message(f"training continues without checkpoints: {failure}")
-                writer.write(progress.make_checkpoint(model))
+                writer.write(progress.make_checkpoint(loop.read_state(progress)))
                 self._record_epoch(recorder, epoch)
 
             try:
-                loop.run(
-                    progress, epochs=values.epochs, patience=self.request.patience, on_epoch_end=on_epoch_end
-                )
+                self._run_phases(model, on_epoch_end, checkpoint)
             finally:
                 writer.close()
         if writer.failure and not failure:
             self.listener.message(f"the last checkpoint could not be written: {writer.failure}")
+
+    def _run_phases(
+        self,
+        model: Model,
+        on_epoch_end: OnEpochEnd,
+        checkpoint: checkpoints.Checkpoint | None = None,
+    ) -> None:
+        """Train the model, in one phase or in those of the recipe."""
+        values = self.prepared.values
+        with recipe_errors(self.recipe, "making its callbacks"):
+            callbacks = self.recipe.callbacks(values, self.data)
+        announced = False
+
+        def make_loop() -> TrainingLoop:
+            nonlocal announced
+            # the encoded training inputs are held by the loop alone, to save memory
+            train = self.prepared.encoded_split(self.data.train)
+            loop = make_training_loop(
+                model,
+                train,
+                validation=self._validation,
+                outputs=infer_outputs(model, self.data, train.inputs),
+                batch_size=values.batch_size,
+                seed=self.request.seed,
+                listener=self.listener,
+                class_weight=self.data.class_weight,
+                callbacks=callbacks,
+                extra_scores=self.recipe.scores,
+                epochs=values.epochs,
+            )
+            if not announced:
+                self.listener.training_started(
+                    self.recipe.name, values.epochs, loop.program.steps, self.progress.objective
+                )
+                announced = True
+            return loop
+
+        run_phases(
+            self.phases,
+            model,
+            make_loop,
+            progress=self.progress,
+            epochs=values.epochs,
+            patience=self.request.patience,
+            on_epoch_end=on_epoch_end,
+            listener=self.listener,
+            state=checkpoint.state if checkpoint else None,
+        )
 
     def _best_model(self, model: Model) -> Model:
         """Return the model of the best epoch, in float32 and on one device."""
@@ -156,7 +209,7 @@ class Training:
         if self.setup.precision == runtime.FLOAT32 and multi_gpu.count_devices(model) == 1:
             model.set_weights(weights)
             return model
-        return save.rebuild_in_float32(self._build_on_one_device, weights)
+        return save.rebuild_in_float32(self._build_in_last_phase, weights)
 
     # -- what is recorded ---------------------------------------------------------------------------------
 
@@ -173,22 +226,28 @@ class Training:
         assert progress.best is not None
         self.listener.stage("saving and checking the model")
         split_name, split = ("test", data.test) if data.test else ("validation", data.validation)
-        answers = log_keras_model(recorder, self.prepared, model, split)
-        metrics = compute_scores(split.targets, answers, len(data.classes))
+        logged = log_keras_model(recorder, self.prepared, model, split, listener=self.listener)
         self._record_training(recorder)
         recorder.log_model(self.setup.params, step=progress.best.number)
         recorder.log_metrics(
-            self._summary(progress.best, split_name, metrics), step=progress.best.number, of_model=True
+            self._summary(progress.best, split_name, logged.scores), step=progress.best.number, of_model=True
         )
         report.write(
             recorder,
-            report.SplitAnswers(name=split_name, split=split, answers=answers, metrics=metrics),
+            None if split is None else _tested(split_name, split, logged),
             data=data,
             model=model,
             progress=progress,
         )
-        if data.is_table:
-            importance.write(recorder, self.prepared, model=model, split=split, listener=self.listener)
+        if data.is_table and split is not None:
+            importance.write(
+                recorder,
+                self.prepared,
+                model=model,
+                outputs=logged.outputs,
+                split=split,
+                listener=self.listener,
+            )
         recorder.set_tags(
             {
                 DURATION_TAG: round(time.monotonic() - self.started, 2),
@@ -208,3 +267,19 @@ class Training:
         prefix = "test" if split_name == "test" else "best_val"
         summary.update({f"{prefix}_{name}": value for name, value in metrics.items()})
         return summary
+
+
+def _tested(name: str, split: Split, logged: LoggedModel) -> report.SplitAnswers:
+    """Return the logged model's answers to a split, for its report."""
+    targets = scoring_targets(logged.outputs, logged.targets) if logged.scores else None
+    # a pipeline may shuffle: its first rows are others when it is read again
+    sample = None if split.is_stream else split.take(np.arange(min(report.SAMPLE_ROWS, len(split)))).inputs
+    return report.SplitAnswers(
+        name=name,
+        rows=len(split),
+        outputs=logged.outputs,
+        targets=targets,
+        answers=logged.answers,
+        metrics=logged.scores,
+        sample=sample,
+    )

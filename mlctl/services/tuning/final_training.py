@@ -4,72 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlctl.adapters.keras.checkpoints import Checkpoint
-from mlctl.adapters.keras.fit import Model, make_training_loop
-from mlctl.adapters.keras.outputs import infer_outputs
+from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.dataset import Split
 from mlctl.data.files.images import ImageFiles
 from mlctl.data.sparse_bags import SparseBags
+from mlctl.data.trees import map_tree
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
-from mlctl.services.recipes.prepare import recipe_errors
+from mlctl.recipes.declare import with_epochs
+from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
+from mlctl.services.training.phases import first_epochs, recipe_phases
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.training import Training
 from mlctl.services.tuning.finalists import FinalValues
-
-
-@dataclass
-class _LastEpoch(TrainingProgress):
-    """Progress of a training without validation: the last epoch is kept."""
-
-    def add(self, epoch: Epoch, get_weights: Any) -> None:
-        """Add an epoch, and keep its weights."""
-        self.epochs.append(epoch)
-        self.best, self.best_weights = epoch, get_weights()
 
 
 class FinalTraining(Training):
     """The training of the chosen values, on training and validation rows if `final.epochs` is set."""
 
     def __init__(self, setup: RunSetup, listener: ProgressListener, final: FinalValues) -> None:
-        prepared = setup.prepared
-        epochs = {"epochs": final.epochs} if final.epochs else {}
-        values = prepared.recipe.values({**final.values, **epochs})
-        data = prepared.data
+        prepared, data = setup.prepared, setup.prepared.data
+        values = prepared.recipe.values(final.values)
+        data = with_class_weight(prepared.recipe, data, values)
+        phases = recipe_phases(prepared.recipe, values.on(rows_per_epoch(data, values)), data)
         if final.epochs:
+            values = with_epochs(values, final.epochs)
+            phases = first_epochs(phases, final.epochs)
             data = dataclasses.replace(data, train=_concatenate(data.train, data.validation))
-        prepared = dataclasses.replace(prepared, values=values.on(len(data.train)), data=data)
-        super().__init__(dataclasses.replace(setup, prepared=prepared), listener)
+        prepared = dataclasses.replace(prepared, values=values.on(rows_per_epoch(data, values)), data=data)
+        super().__init__(dataclasses.replace(setup, prepared=prepared), listener, phases=phases)
         self.final = final
 
     def _train(self, model: Model, recorder: Recorder, checkpoint: Checkpoint | None) -> None:
         if not self.final.epochs:
             super()._train(model, recorder, checkpoint)
             return
-        values = self.prepared.values
+        self.progress = TrainingProgress(Objective("loss", maximize=False), keep_last=True)
         with recipe_errors(self.recipe, "training its model"):
-            loop = make_training_loop(
-                model,
-                self.prepared.encoded_split(self.data.train),
-                validation=None,
-                outputs=infer_outputs(model, self.data),
-                batch_size=values.batch_size,
-                seed=self.request.seed,
-                listener=self.listener,
-            )
-            self.progress = _LastEpoch(Objective("loss", maximize=False))
-            self.listener.training_started(
-                self.recipe.name, values.epochs, loop.program.steps, self.progress.objective
-            )
-            loop.run(self.progress, epochs=values.epochs, patience=None, on_epoch_end=lambda _: None)
+            self._run_phases(model, lambda _epoch, _loop: None)
+
+    @cached_property
+    def _validation(self) -> Split | None:
+        return None if self.final.epochs else super()._validation
 
     def _record_epoch(self, recorder: Recorder, epoch: Epoch) -> None:
         """Record nothing yet: after an interruption, the search may get more trials and choose other values."""
@@ -89,13 +74,23 @@ class FinalTraining(Training):
 
 
 def _concatenate(first: Split, second: Split) -> Split:
-    inputs: Any
-    if isinstance(first.inputs, SparseBags):
-        inputs = SparseBags.concatenate(first.inputs, second.inputs)
-    elif isinstance(first.inputs, ImageFiles):
-        inputs = dataclasses.replace(first.inputs, files=first.inputs.files + second.inputs.files)
-    elif isinstance(first.inputs, pd.DataFrame):
-        inputs = pd.concat([first.inputs, second.inputs], ignore_index=True)
-    else:
-        inputs = np.concatenate((first.inputs, second.inputs))
-    return Split(inputs, np.concatenate((first.targets, second.targets)))
+    """Return the rows of two splits; of rows with weights and rows without, the latter count as 1."""
+    weights: Any = None
+    if first.weights is not None or second.weights is not None:
+        weights = np.concatenate([_row_weights(first), _row_weights(second)])
+    targets = None if first.targets is None else map_tree(_join, first.targets, second.targets)
+    return Split(map_tree(_join, first.inputs, second.inputs), targets, weights)
+
+
+def _row_weights(split: Split) -> Any:
+    return np.ones(len(split), np.float32) if split.weights is None else split.weights
+
+
+def _join(first: Any, second: Any) -> Any:
+    if isinstance(first, SparseBags):
+        return SparseBags.concatenate(first, second)
+    if isinstance(first, ImageFiles):
+        return dataclasses.replace(first, files=first.files + second.files)
+    if isinstance(first, pd.DataFrame):
+        return pd.concat([first, second], ignore_index=True)
+    return np.concatenate((first, second))

@@ -1,6 +1,7 @@
 """Choosing the values of the final model: the best trials are trained again, until validation loss stops improving.
 
-This is done if the recipe has a test split, and neither the search nor a schedule has set the number of epochs.
+This is done if the recipe has a test split of rows that are not streamed, and neither the search nor a schedule has
+set the number of epochs.
 The final model is then trained on training and validation rows together, for 1.2 times the winner's best epoch:
 there are more rows to learn from. Otherwise, the final model is trained as the best trial was.
 """
@@ -73,6 +74,9 @@ class Finalists:
         retrain = (
             request.finalists
             and prepared.data.test is not None
+            and prepared.data.validation is not None
+            and not prepared.data.train.is_stream  # batches of two sources cannot be joined
+            and not prepared.data.validation.is_stream
             and "epochs" in self.job.fixed
             and as_best_trial.values["schedule"] == "constant"
         )

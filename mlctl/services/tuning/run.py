@@ -11,9 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from mlctl.adapters.keras import runtime, tensors
+from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
@@ -23,7 +21,7 @@ from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.adapters.search.local_executor import LocalExecutor
-from mlctl.adapters.search.messages import Executor, SearchSetup, TrialJob
+from mlctl.adapters.search.messages import Executor, TrialJob
 from mlctl.adapters.search.oracles import Oracle
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
@@ -44,6 +42,7 @@ from mlctl.services.tuning.search_report import log_search
 from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import parse_stop_rule
 from mlctl.services.tuning.trial import train_trial
+from mlctl.services.tuning.trial_data import DataRequest, make_setup
 from mlctl.services.tuning.trial_state import TrialState, own_values, ranked
 from mlctl.settings import Settings
 
@@ -102,17 +101,19 @@ class TuneRun:
     # -- the parts ----------------------------------------------------------------------------------------
 
     def _make_executor(self) -> Executor:
-        data, request = self.prepared.data, self.request
-        inputs = self.prepared.encoded(data.train)
-        if isinstance(inputs, np.ndarray):
-            inputs = tensors.align(inputs)  # so that workers share it; otherwise each would make two copies
-        setup = SearchSetup(
+        request = self.request
+        setup = make_setup(
+            self.prepared,
             source=request.source,
-            recipe=self.job.recipe,
-            data=data,
-            train_inputs=inputs,
-            validation_inputs=self.prepared.encoded(data.validation),
             precision=self.setup.precision,
+            request=DataRequest(
+                # without the store's address, which may have a password, and workers do not need
+                settings=replace(self.settings, tracking_uri="", bucket=None, sources={}),
+                overrides=request.overrides,
+                own_data=self.job.resolved.own_data,
+                data=request.data,
+                rows=request.rows,
+            ),
         )
         if request.cluster is None:
             fork = runtime.is_fork_safe(self.setup.hardware)

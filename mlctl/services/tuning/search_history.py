@@ -172,6 +172,8 @@ class SearchHistory:
         self.consecutive_failures = 0  # the user has seen them, and resumed
 
     def _add(self, trial: str, values: Mapping[str, Any]) -> TrialState:
+        # the journal has lists in place of tuples
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         self.states[trial] = TrialState(trial=trial, values=values, executions=self.executions)
         return self.states[trial]
 

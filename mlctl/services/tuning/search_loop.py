@@ -24,7 +24,7 @@ from mlctl.services.tuning.search_history import SearchHistory
 from mlctl.services.tuning.stopping import StopRule
 from mlctl.services.tuning.trial_state import TrialState
 
-MAX_LOSSES = 3  # a trial whose process dies this often causes it itself, most likely by its memory
+MAX_LOSSES = 3  # a trial whose process dies this often causes it itself
 TICK_S = 0.5
 TIME_IS_UP = "time was up"
 
@@ -193,7 +193,7 @@ class SearchLoop:
     def _handle_loss(self, state: TrialState, event: WorkerLost) -> None:
         self.history.lose(state, event)
         if state.losses >= MAX_LOSSES:
-            self._end(state, FAILED, f"{event.reason}, {state.losses} times: out of memory?")
+            self._end(state, FAILED, f"{event.reason}; it was started {state.losses} times")
             return
         self.listener.message(f"trial {state.trial}: {event.reason}; mlctl starts it again")
         self._waiting.insert(0, state)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from mlctl.domain.conditions import Comparison, Condition
+from mlctl.domain.search_space import count_combinations
 from mlctl.domain.tune import Dimension, count_steps
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.recipes import Recipe
-from mlctl.recipes.declare import COMMON, Hyperparameter
+from mlctl.recipes.declare import COMMON, Hyperparameter, conditions_of, plain_values
+from mlctl.recipes.reads import unread_names
 
 RANGE = re.compile(r"(?P<low>[^.]\S*?)\.\.(?P<high>[^:]+)(:(?P<step>.+))?")
 
@@ -42,13 +46,28 @@ def search_space(
             raise UsageError(
                 f"{name} is an option of the data, which is the same for all trials", f"use --set {name}=…"
             )
+    unread = unread_names(type(recipe))
+    for name in typed_space:
+        if name in unread:
+            raise UsageError(
+                f"a search of {name} has no effect: recipe {recipe.name} does not read it",
+                "use hp.rate in the optimizer" if name == "learning_rate" else f"read it as hp.{name}",
+            )
     dimensions: list[Dimension] = []
-    fixed = dict(recipe.values(overrides))
+    fixed = plain_values(recipe.values(overrides))
+    for name in overrides:  # it may count for some of the searched values only
+        if name in declared and declared[name].when:
+            fixed[name] = declared[name].parse(name, overrides[name])
     dimension: Dimension | tuple[Any] | None
     for name, parameter in declared.items():
         if name in typed_space:
             dimension = _typed_dimension(name, parameter, typed_space[name])
-        elif name in overrides or parameter.data or (name in COMMON and name != "learning_rate"):
+        elif (
+            name in overrides
+            or parameter.data
+            or name in unread
+            or (name in COMMON and name != "learning_rate")
+        ):
             continue
         else:
             dimension = _declared_dimension(name, parameter)
@@ -59,16 +78,54 @@ def search_space(
             fixed.pop(name)
         else:
             fixed[name] = dimension[0]
+    dimensions = _with_conditions(dimensions, conditions_of(declared), fixed)
     if not dimensions:
-        raise UsageError(
-            f"nothing is left to search in recipe {recipe.name}", "--space units=16..64:16 searches units"
-        )
+        hint = "--space units=16..64:16 searches units"
+        if "learning_rate" in unread:
+            hint += "; the learning rate is not searched, because build() does not read it: use hp.rate there"
+        raise UsageError(f"nothing is left to search in recipe {recipe.name}", hint)
     return tuple(dimensions), fixed
 
 
 def size(dimensions: Sequence[Dimension]) -> float:
-    """Return the number of combinations; infinite if a dimension has infinitely many values."""
-    return math.prod(dimension.size for dimension in dimensions)
+    """Return the number of different combinations; infinite if a dimension has infinitely many values."""
+    return count_combinations(dimensions)
+
+
+def _with_conditions(
+    dimensions: Sequence[Dimension], conditions: Mapping[str, Condition], fixed: dict[str, Any]
+) -> list[Dimension]:
+    """Return the dimensions that can count, each with the comparisons of other dimensions that decide it.
+
+    A dimension that never counts is not searched: `fixed` gets its default.
+    """
+    searched = {dimension.name: dimension for dimension in dimensions}
+    remaining: dict[str, Condition | None] = {}
+
+    def resolve(name: str) -> Condition | None:
+        """Return what must hold of searched dimensions so that a name counts; None if it never does."""
+        if name not in remaining:
+            needed: list[Comparison] = []
+            counts = True
+            for comparison in conditions.get(name, ()):
+                if comparison.name in searched:
+                    counts = counts and resolve(comparison.name) is not None
+                    needed.append(comparison)
+                    continue
+                inherited = resolve(comparison.name)
+                counts = counts and inherited is not None and comparison.holds(fixed[comparison.name])
+                needed.extend(inherited or ())
+            remaining[name] = tuple(needed) if counts else None
+        return remaining[name]
+
+    kept = []
+    for dimension in dimensions:
+        condition = resolve(dimension.name)
+        if condition is None:
+            fixed[dimension.name] = dimension.default
+        else:
+            kept.append(replace(dimension, condition=condition))
+    return kept
 
 
 def _declared_dimension(name: str, parameter: Hyperparameter) -> Dimension | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from mlctl.adapters.keras import runtime, tensors
+from mlctl.adapters.keras import runtime
+from mlctl.adapters.keras.checkpoints import TrainingState
 from mlctl.adapters.keras.fit import make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
-from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
-from mlctl.adapters.keras.weights import load_weights, save_weights
+from mlctl.adapters.keras.phases import TrainingPhase, run_phases
+from mlctl.adapters.keras.training_loop import Epoch, TrainingLoop, TrainingProgress
+from mlctl.adapters.keras.weights import load_state, save_state
 from mlctl.adapters.search import local_executor
 from mlctl.adapters.search.messages import (
     EpochEnded,
@@ -27,8 +26,11 @@ from mlctl.adapters.search.messages import (
 )
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import MlctlError
-from mlctl.recipes import Values
-from mlctl.services.recipes.prepare import recipe_errors
+from mlctl.recipes.declare import complete
+from mlctl.recipes.reads import unread_names
+from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
+from mlctl.services.training.phases import recipe_phases
+from mlctl.services.tuning.trial_data import training_split, validation_split, with_data
 
 
 class _Stopped(BaseException):
@@ -64,51 +66,72 @@ def train_trial(setup: SearchSetup, job: TrialJob, report_epoch: ReportEpoch) ->
 
 
 def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_epoch: ReportEpoch) -> None:
+    setup = with_data(setup)
     recipe, data = setup.recipe, setup.data
-    values = Values(job.values).on(len(data.train))
+    assert data is not None
+    values = complete(recipe.declared(), job.values, unread_names(type(recipe)))
+    data = with_class_weight(recipe, data, values)
+    values = values.on(rows_per_epoch(data, values))
     seed = job.seed + execution - 1
     gc.collect()  # the graphs of an earlier execution hold its data in reference cycles
     runtime.start_session(seed, setup.precision)
     with recipe_errors(recipe, "building its model"):
         model = recipe.build(values, data)
 
-    def on_epoch_end(epoch: Epoch) -> None:
+    phases = recipe_phases(recipe, values, data)
+    progress = _ContinuedProgress(
+        job.objective, keep_last=data.validation is None, earlier=job.earlier_epochs
+    )
+    state: TrainingState | None = None
+
+    def on_epoch_end(epoch: Epoch, loop: TrainingLoop) -> None:
+        nonlocal state
+        if job.save_weights_to:
+            state = loop.read_state(progress)
         if not report_epoch(EpochEnded(job.trial, job.attempt, execution, epoch)):
             raise _Stopped
 
     with recipe_errors(recipe, "training its model"):
-        loop = make_training_loop(
-            model,
-            dataclasses.replace(data.train, inputs=_shared_tensor(setup.train_inputs)),
-            validation=data.validation
-            and dataclasses.replace(data.validation, inputs=setup.validation_inputs),
-            outputs=infer_outputs(model, data),
-            batch_size=values.batch_size,
-            seed=seed,
-            listener=NullProgress(),
-        )
+        callbacks = recipe.callbacks(values, data)
+
+        def make_loop() -> TrainingLoop:
+            train = training_split(setup)
+            return make_training_loop(
+                model,
+                train,
+                validation=validation_split(setup),
+                outputs=infer_outputs(model, data, train.inputs),
+                batch_size=values.batch_size,
+                seed=seed,
+                listener=NullProgress(),
+                class_weight=data.class_weight,
+                callbacks=callbacks,
+                extra_scores=recipe.scores,
+                epochs=job.epochs,
+            )
+
         if job.load_weights_from:
-            load_weights(model, job.load_weights_from)
-        loop.run(
-            _ContinuedProgress(job.objective, earlier=job.earlier_epochs),
-            epochs=job.epochs,
+            state = load_state(job.load_weights_from, model)
+        run_phases(
+            phases,
+            model,
+            make_loop,
+            progress=progress,
+            epochs=_all_epochs(job, phases),
             patience=job.patience,
             on_epoch_end=on_epoch_end,
+            listener=NullProgress(),
+            state=state,
         )
-    if job.save_weights_to:
-        save_weights(model, job.save_weights_to)
+    if job.save_weights_to and state is not None:
+        save_state(state, job.save_weights_to)
 
 
-_tensors: dict[int, Any] = {}
-
-
-def _shared_tensor(inputs: Any) -> Any:
-    """Return inputs as one tensor for all trials of this process: a tensor per trial would outlive its trial."""
-    if not isinstance(inputs, np.ndarray):
-        return inputs
-    if id(inputs) not in _tensors:
-        _tensors[id(inputs)] = tensors.to_tensor(inputs)
-    return _tensors[id(inputs)]
+def _all_epochs(job: TrialJob, phases: Sequence[TrainingPhase]) -> int:
+    """Return the epochs of a trial: those of its phases, unless the search gives it fewer."""
+    if not phases[0].name or job.epochs < job.values["epochs"]:
+        return job.epochs
+    return sum(phase.epochs for phase in phases)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> 
         rows=request.rows,
         listener=listener,
     )
-    if run.data and run.data.sha256 != prepared.data.sha256:
-        changed.append("data")
+    changed += changes.data_changes(run, prepared)
     if changed:
         raise RefusedError(
             f"this has changed since the run was made: {', '.join(changed)}",

@@ -28,6 +28,7 @@ def run_training(
 
     `store` is opened if the caller has not done so.
     """
+    prepared.require_measurable_objective()
     # imported only now: everything that can be wrong with the request was reported without waiting for TensorFlow
     listener.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime

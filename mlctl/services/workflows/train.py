@@ -13,6 +13,7 @@ from mlctl.errors import UsageError
 from mlctl.recipes import resolve
 from mlctl.services.models.names import check_name
 from mlctl.services.recipes.defaults import with_defaults
+from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import check_values, prepare
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.workflows.run_training import run_training
@@ -38,6 +39,7 @@ def train(
         check_cluster(settings, request, cluster)
     if not request.offline:
         check_reachable(settings.tracking_uri)
+    announce_notes(resolved.recipe, values, request.overrides, listener)
     prepared = prepare(settings, resolved, values, data=request.data, rows=request.rows, listener=listener)
     if not cluster:
         return run_training(settings, request, prepared, listener=listener)

@@ -23,12 +23,12 @@ from mlctl.adapters.runlog.journal import Journal, read_header
 from mlctl.adapters.runlog.recorder import open_store
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, RunField
 from mlctl.errors import ChildFailedError, MlctlError, RefusedError
-from mlctl.recipes import find
-from mlctl.services.recipes.prepare import PreparedData
+from mlctl.recipes import Recipe, ResolvedRecipe, find
+from mlctl.services.recipes.prepare import PreparedData, prepare
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.resume_point import ResumePoint, fetch_resume_point
 from mlctl.services.workflows.run_training import run_training
@@ -75,7 +75,7 @@ def train(
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / PREPARED
-            remote_training.save_with_code(file, (prepared.values, prepared.data, prepared.encoder))
+            _save_prepared(file, prepared)
             storage.put(PREPARED, file)
         task = NodeTask(
             storage=storage,
@@ -116,7 +116,7 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
         os.chdir(task.working_dir)  # paths of a local store are relative to it
     prepare_process(task.threads)
     recipe = find(resolve_recipe(task.storage, task.source))
-    values, data, encoder = pickle.loads(task.storage.fetch(PREPARED).read_bytes())  # noqa: S301 - our own
+    prepared = _load_prepared(task, recipe)
     state_dir = task.state_dir or Path(tempfile.mkdtemp(prefix="mlctl-state-"))
     settings = replace(task.settings, state_dir=state_dir)
     try:
@@ -124,7 +124,7 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
         run = run_training(
             settings,
             replace(task.request, tags={**task.request.tags, TASK_TAG: task.task_id}),
-            PreparedData(recipe=recipe, values=values, data=data, encoder=encoder),
+            prepared,
             listener=remote_training.RelayedProgress(channel),
             store=store,
             resume_point=_resume_point(settings, store, task.task_id) if is_retry else None,
@@ -133,6 +133,29 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
         remote_training.send_failure(channel, error)
     else:
         remote_training.send_result(channel, run)
+
+
+def _save_prepared(file: Path, prepared: PreparedData) -> None:
+    """Write the data and its encoder; nodes load data themselves that cannot be written, as a tf.data.Dataset."""
+    try:
+        remote_training.save_with_code(file, (prepared.values, prepared.data, prepared.encoder))
+    except Exception:  # what it raises depends on what the data holds
+        remote_training.save_with_code(file, (prepared.values, None, None))
+
+
+def _load_prepared(task: NodeTask, recipe: Recipe) -> PreparedData:
+    values, data, encoder = pickle.loads(task.storage.fetch(PREPARED).read_bytes())  # noqa: S301 - our own
+    if data is not None:
+        return PreparedData(recipe=recipe, values=values, data=data, encoder=encoder)
+    request = task.request
+    return prepare(
+        task.settings,
+        ResolvedRecipe(recipe),
+        values,
+        data=request.data,
+        rows=request.rows,
+        listener=NullProgress(),
+    )
 
 
 def _resume_point(settings: Settings, store: TrackingStore, task_id: str) -> ResumePoint | None:

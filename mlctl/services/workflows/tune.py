@@ -15,8 +15,9 @@ from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener, SearchPlan, SearchResult
-from mlctl.errors import NotFoundError, RefusedError, UsageError
+from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.recipes import resolve as resolve_recipe
+from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, prepare
 from mlctl.services.training import changes
 from mlctl.services.tuning import plan as plans
@@ -118,8 +119,14 @@ def _prepare(settings: Settings, job: TuneJob, listener: SearchListener) -> tupl
     prepared = prepare(
         settings, job.resolved, job.values, data=request.data, rows=request.rows, listener=listener
     )
+    announce_notes(job.recipe, job.values, request.overrides, listener)
     if request.objective is None:
         job = replace(job, objective=prepared.objective)
+    if prepared.data.validation is None and job.objective.metric.startswith("val_"):
+        raise BadDataError(
+            f"a search compares {job.objective.metric}, and the data has no validation split",
+            "let load() return one, or compare the training: --objective min:loss",
+        )
     return job, prepared
 
 

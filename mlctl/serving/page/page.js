@@ -7,6 +7,8 @@ const SMALL_HEIGHT = 16;    // as in `mlctl predict`: a drawing fills images up 
 const MARGIN = 4 / 28;
 const INK_THRESHOLD = 0.15; // fainter pixels do not count when the edges of the drawing are searched
 const MAX_BARS = 12;
+const MAX_NUMBERS = 8;      // numbers of a row that are shown one by one
+const THRESHOLD = 0.5;      // a label applies if its probability is higher
 
 const byId = (id) => document.getElementById(id);
 let model = null;
@@ -39,19 +41,35 @@ async function start() {
   if (gray && shape[0] > 1) addDrawing(shape);
   else if (model.columns.length === 1 && model.columns[0].kind === "string") addTextBox(model.columns[0]);
   else if (model.columns.length) addFields();
+  else if (!model.tensor && model.inputs.length) addTensorFields();
+  else if (model.tensor && model.tensor.dtype === "str" && isScalar(model.tensor)) addTextBox({ name: "text" });
   else addJsonBox();
   showPrograms(model.example || { inputs: [] });
 }
 
 function showSignature() {
-  const rows = model.tensor
-    ? [["tensor", model.tensor.dtype, `(${model.tensor.shape.map((n) => (n < 0 ? "n" : n)).join(", ")})`]]
+  const length = (shape) => `(${shape.map((n) => (n < 0 ? "n" : n)).join(", ")})`;
+  const inputs = model.inputs.length
+    ? model.inputs.map((input) => [input.name || "tensor", input.dtype, length(input.shape)])
     : model.columns.map((column) => [column.name, column.kind, column.required ? "" : "optional"]);
+  fillTable("signature", inputs);
+  if (!inputs.length) byId("signature").append(createElement("caption", "The model has no simple signature."));
+  fillTable("outputs", model.outputs.map((output) => [
+    output.name || "answer", output.kind || output.dtype || "", output.shape ? length(output.shape) : "",
+    (output.classes || []).slice(0, MAX_BARS).join(", ") || output.unit || "",
+  ]));
+}
+
+function fillTable(id, rows) {
   for (const row of rows) {
-    const line = byId("signature").appendChild(createElement("tr"));
+    const line = byId(id).appendChild(createElement("tr"));
     row.forEach((text, index) => line.append(createElement(index ? "td" : "th", text)));
   }
-  if (!rows.length) byId("signature").append(createElement("caption", "The model has no simple signature."));
+}
+
+// Whether a row is one value, or a list of one.
+function isScalar(tensor) {
+  return tensor.shape.length === 1 || (tensor.shape.length === 2 && tensor.shape[1] === 1);
 }
 
 function addButtons(clear) {
@@ -154,7 +172,9 @@ function addTextBox(column) {
   const box = createElement("textarea", "", { id: "text", "aria-label": column.name, placeholder: "Write a text." });
   byId("form").append(box);
   addButtons(() => { box.value = ""; });
-  onSubmit(() => ({ dataframe_split: { columns: [column.name], data: [[box.value]] } }));
+  onSubmit(() => (model.tensor
+    ? { inputs: [model.tensor.shape.length === 1 ? box.value : [box.value]] }
+    : { dataframe_split: { columns: [column.name], data: [[box.value]] } }));
 }
 
 function addFields() {
@@ -179,6 +199,39 @@ function addFields() {
 function exampleRow() {
   const split = model.example && model.example.dataframe_split;
   return split ? Object.fromEntries(split.columns.map((name, index) => [name, split.data[0][index]])) : {};
+}
+
+// A field for each named tensor: the value of one row, as JSON if it is a list.
+function addTensorFields() {
+  const example = (model.example && model.example.inputs) || {};
+  const readers = model.inputs.map((tensor) => {
+    const row = example[tensor.name] === undefined ? "" : example[tensor.name][0];
+    const value = Array.isArray(row) && isScalar(tensor) ? row[0] : row;
+    const label = createElement("label", tensor.name);
+    const numeric = /int|float/.test(tensor.dtype);
+    const field = isScalar(tensor)
+      ? createElement("input", "", { name: tensor.name, type: numeric ? "number" : "text", step: "any" })
+      : createElement("textarea", "", { name: tensor.name, class: "row" });
+    field.value = Array.isArray(value) ? JSON.stringify(value) : String(value);
+    label.append(field);
+    byId("form").append(label);
+    return () => {
+      if (!isScalar(tensor)) return parseJson(field.value, tensor.name);
+      if (tensor.dtype === "bool") return field.value.trim().toLowerCase() === "true";
+      return numeric ? (field.value === "" ? null : Number(field.value)) : field.value;
+    };
+  });
+  addButtons(() => byId("form").querySelectorAll("input, textarea").forEach((field) => { field.value = ""; }));
+  onSubmit(() => {
+    try {
+      const values = readers.map((read, index) => (model.inputs[index].shape.length === 2 && isScalar(model.inputs[index]) ? [read()] : read()));
+      return { inputs: Object.fromEntries(model.inputs.map((tensor, index) => [tensor.name, [values[index]]])) };
+    } catch (error) { showError({ message: error.message }); return null; }
+  });
+}
+
+function parseJson(text, name) {
+  try { return JSON.parse(text); } catch { throw new Error(`${name}: write a list such as [1, 2]`); }
 }
 
 function addJsonBox() {
@@ -220,32 +273,82 @@ function show(text, isError = false) {
 }
 
 function showPredictions(predictions) {
-  const row = Array.isArray(predictions) ? [predictions[0]].flat() : null;
-  if (!row || !row.every((value) => typeof value === "number")) return show(JSON.stringify(predictions));
-  const classes = model.classes;
-  if (!classes.length) return show(formatValue(row[0]));
-  const probabilities = classes.length === 2 && row.length === 1 ? [1 - row[0], row[0]] : row;
-  const best = probabilities.indexOf(Math.max(...probabilities));
-  const digit = model.tensor && /^\d$/.test(classes[best]);
-  show(digit ? `This number is a${classes[best] === "8" ? "n" : ""} ${classes[best]}` : classes[best]);
-  const order = probabilities.map((_, index) => index);
-  if (probabilities.length > MAX_BARS) order.sort((a, b) => probabilities[b] - probabilities[a]);
-  byId("bars").replaceChildren(...order.slice(0, MAX_BARS).map((index) => {
-    const bar = createElement("div", "", { class: index === best ? "bar best" : "bar" });
-    const length = createElement("i");
-    length.style.width = `${100 * probabilities[index]}%`;
-    const track = createElement("div");
-    track.append(length);
-    bar.append(createElement("span", classes[index] ?? String(index)), track, createElement("span", `${(100 * probabilities[index]).toFixed(1)} %`));
-    return bar;
-  }));
+  const isNamed = predictions !== null && typeof predictions === "object" && !Array.isArray(predictions);
+  if (!isNamed) {
+    if (!Array.isArray(predictions)) return show(JSON.stringify(predictions));
+    const output = model.outputs[0] || { classes: model.classes, unit: model.unit };
+    const { text, bars } = describeRow(predictions[0], output);
+    const digit = model.tensor && output.classes && output.classes.length && /^\d$/.test(text);
+    show(digit ? `This number is a${text === "8" ? "n" : ""} ${text}` : text);
+    return byId("bars").replaceChildren(...bars.map(createBar));
+  }
+  const known = Object.fromEntries(model.outputs.map((output) => [output.name, output]));
+  const described = Object.entries(predictions).map(([name, rows]) => [name, describeRow(rows[0], known[name] || {})]);
+  show(described.map(([name, { text }]) => `${name}: ${text}`).join(" · "));
+  byId("bars").replaceChildren(...described.filter(([, { bars }]) => bars.length).flatMap(
+    ([name, { bars }]) => [createElement("h3", name), ...bars.map(createBar)]));
 }
 
-function formatValue(value) {
-  if (/^[A-Z]{3}$/.test(model.unit)) {
-    return new Intl.NumberFormat("en", { style: "currency", currency: model.unit, maximumFractionDigits: 0 }).format(value);
+// Return what one output says of a row: a text, and bars of [name, share, whether to stress it].
+function describeRow(row, output) {
+  const classes = output.classes || [];
+  const name = (index) => classes[index] ?? String(index);
+  const kind = output.kind || (classes.length ? "classes" : "values");
+  const values = Array.isArray(row) ? row : [row];
+  if (kind === "pixels" || kind === "sequence") {
+    const cells = classOfEach(row);
+    if (kind === "sequence") return { text: cells.flat(Infinity).map(name).join(" "), bars: [] };
+    const flat = cells.flat(Infinity), counts = new Map();
+    for (const index of flat) counts.set(index, (counts.get(index) || 0) + 1);
+    const bars = [...counts].sort((a, b) => b[1] - a[1]).map(([index, count], place) => [name(index), count / flat.length, place === 0]);
+    return { text: `${cells.length}x${cells[0].length} pixels`, bars: bars.slice(0, MAX_BARS) };
   }
-  return `${Number(value.toPrecision(5))} ${model.unit}`.trim();
+  if (!values.every((value) => typeof value === "number")) return { text: summarize(row), bars: [] };
+  if (kind === "labels") {
+    const bars = values.map((value, index) => [name(index), value, value > THRESHOLD]).sort((a, b) => b[1] - a[1]);
+    const applying = bars.filter(([, , applies]) => applies).map(([label]) => label);
+    return { text: applying.join(", ") || "no label applies", bars: bars.slice(0, MAX_BARS) };
+  }
+  if (kind !== "classes") {
+    const text = values.length > MAX_NUMBERS ? summarize(values) : values.map((value) => formatValue(value, output.unit)).join(", ");
+    return { text, bars: [] };
+  }
+  const probabilities = values.length === 1 ? [1 - values[0], values[0]] : values;
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  const order = probabilities.map((_, index) => index);
+  if (probabilities.length > MAX_BARS) order.sort((a, b) => probabilities[b] - probabilities[a]);
+  return { text: name(best), bars: order.slice(0, MAX_BARS).map((index) => [name(index), probabilities[index], index === best]) };
+}
+
+// Return the class of each pixel or step: the last level of lists holds the probabilities of the classes.
+function classOfEach(value) {
+  if (Array.isArray(value[0])) return value.map(classOfEach);
+  return value.length === 1 ? Number(value[0] > THRESHOLD) : value.indexOf(Math.max(...value));
+}
+
+function summarize(value) {
+  const text = JSON.stringify(value);
+  if (text.length <= 200) return text;
+  const shape = [];
+  for (let level = value; Array.isArray(level); level = level[0]) shape.push(level.length);
+  return shape.length ? `${shape.join("x")} numbers: ${text.slice(0, 120)}…` : `${text.slice(0, 200)}…`;
+}
+
+function createBar([name, share, isBest]) {
+  const bar = createElement("div", "", { class: isBest ? "bar best" : "bar" });
+  const length = createElement("i");
+  length.style.width = `${100 * share}%`;
+  const track = createElement("div");
+  track.append(length);
+  bar.append(createElement("span", name), track, createElement("span", `${(100 * share).toFixed(1)} %`));
+  return bar;
+}
+
+function formatValue(value, unit = "") {
+  if (/^[A-Z]{3}$/.test(unit)) {
+    return new Intl.NumberFormat("en", { style: "currency", currency: unit, maximumFractionDigits: 0 }).format(value);
+  }
+  return `${Number(value.toPrecision(5))} ${unit}`.trim();
 }
 
 function showPrograms(payload) {

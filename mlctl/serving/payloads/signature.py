@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 NUMBERS = ("double", "float", "long", "integer")
 SIMPLE_TYPES = (*NUMBERS, "string", "boolean")
+TENSOR_TYPES = re.compile(r"str|bool|u?int(8|16|32|64)|float(16|32|64)")
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One unnamed dense tensor: NumPy's name of its type, and its shape, with -1 for any length."""
+    """One dense tensor: NumPy's name of its type, its shape, with -1 for any length, and its name, if it has one."""
 
     dtype: str
     shape: tuple[int, ...]
+    name: str = ""
 
     def __str__(self) -> str:
         lengths = ["n" if length < 0 else str(length) for length in self.shape]
         return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''}) of {self.dtype}"
+
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether rows are lists of any length."""
+        return len(self.shape) > 1 and self.shape[1] < 0
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether a row is one value, or a list of one."""
+        return self.shape[1:] in ((), (1,))
 
 
 @dataclass(frozen=True)
@@ -34,16 +47,44 @@ class ColumnSpec:
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """What a model takes: a tensor, a table, or neither, if only MLflow's own application can read it."""
+    """What a model takes and answers.
+
+    Attributes:
+        tensor: The unnamed tensor that the model takes.
+        tensors: The named tensors that it takes instead.
+        columns: The columns of the table that it takes instead.
+        params: Whether requests may have params.
+        outputs: The tensors that the model answers: one unnamed tensor, or named ones; () if they are not known.
+    """
 
     tensor: TensorSpec | None = None
     columns: tuple[ColumnSpec, ...] = ()
     params: bool = False
+    tensors: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the table's columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def all_tensors(self) -> tuple[TensorSpec, ...]:
+        """The unnamed tensor or the named ones; () for a table."""
+        return self.tensors if self.tensor is None else (self.tensor,)
+
+    @property
+    def as_table(self) -> ModelSignature | None:
+        """The named tensors as columns of a table, if each row of a tensor is one value, else None."""
+        if not self.tensors or not all(spec.is_scalar for spec in self.tensors):
+            return None
+        columns = tuple(ColumnSpec(spec.name, _column_kind(spec), required=True) for spec in self.tensors)
+        return ModelSignature(columns=columns, params=self.params)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether mlctl can read requests for this model; MLflow's own application reads all others."""
+        return self.tensor is not None or bool(self.tensors) or bool(self.columns)
 
 
 def read_signature(entry: Any) -> ModelSignature:
@@ -51,13 +92,36 @@ def read_signature(entry: Any) -> ModelSignature:
     entry = entry or {}
     params = bool(json.loads(entry.get("params") or "null"))
     inputs: Sequence[dict[str, Any]] = json.loads(entry.get("inputs") or "null") or []
-    if len(inputs) == 1 and inputs[0].get("type") == "tensor" and "name" not in inputs[0]:
-        spec = inputs[0]["tensor-spec"]
-        if spec["dtype"] not in {"str", "object", "bytes"} and len(spec["shape"]) > 1:
-            return ModelSignature(tensor=TensorSpec(spec["dtype"], tuple(spec["shape"])), params=params)
+    outputs = _read_tensors(json.loads(entry.get("outputs") or "null") or [])
+    tensors = _read_tensors(inputs)
+    if tensors and all(_is_readable(spec) for spec in tensors):
+        if not tensors[0].name:
+            return ModelSignature(tensor=tensors[0], params=params, outputs=outputs)
+        return ModelSignature(tensors=tensors, params=params, outputs=outputs)
     if inputs and all(column.get("type") in SIMPLE_TYPES and "name" in column for column in inputs):
         columns = tuple(
             ColumnSpec(column["name"], column["type"], column.get("required", True)) for column in inputs
         )
-        return ModelSignature(columns=columns, params=params)
-    return ModelSignature(params=params)
+        return ModelSignature(columns=columns, params=params, outputs=outputs)
+    return ModelSignature(params=params, outputs=outputs)
+
+
+def _read_tensors(entries: Sequence[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    """Return the tensors of a schema; () if it has anything else, or several tensors without names."""
+    if not all(entry.get("type") == "tensor" for entry in entries):
+        return ()
+    specs = tuple(
+        TensorSpec(entry["tensor-spec"]["dtype"], tuple(entry["tensor-spec"]["shape"]), entry.get("name", ""))
+        for entry in entries
+    )
+    return specs if len(specs) == 1 or all(spec.name for spec in specs) else ()
+
+
+def _column_kind(spec: TensorSpec) -> str:
+    if spec.dtype in ("str", "bool"):
+        return {"str": "string", "bool": "boolean"}[spec.dtype]
+    return "long" if "int" in spec.dtype else "double"
+
+
+def _is_readable(spec: TensorSpec) -> bool:
+    return bool(spec.shape) and TENSOR_TYPES.fullmatch(spec.dtype) is not None

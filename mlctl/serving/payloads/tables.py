@@ -41,6 +41,20 @@ def columns_from_json(key: str, value: Any, signature: ModelSignature) -> Column
     return check_columns(columns, signature)
 
 
+def cells_from_json(key: str, value: Any) -> Columns:
+    """Return the columns of `dataframe_split` or `dataframe_records` with their cells as they are."""
+    if key == "dataframe_split":
+        return _from_split(value)
+    if not _are_records(value) or not all(isinstance(row, dict) for row in value):
+        raise bad_request(f"{key} is not a list of rows", "each row is a dictionary of values by name")
+    for number, row in enumerate(value):
+        if row.keys() != value[0].keys():
+            raise bad_request(
+                f"row {number} has other names than row 0", f"row 0 has {_join(list(value[0]))}"
+            )
+    return {name: [row[name] for row in value] for name in value[0]}
+
+
 def columns_from_csv(body: bytes, signature: ModelSignature, *, by_mlctl: bool) -> Columns:
     """Return the checked columns of a CSV file with a header. Raises RequestError.
 

@@ -9,6 +9,7 @@ from mlctl.adapters.system import packaging
 from mlctl.serving.saved_model import read_saved_model
 
 SERVER = ("httptools", "numpy", "orjson", "prometheus-client", "psutil", "pyyaml", "uvicorn", "uvloop")
+CODE_FILE = "code.pkl"
 RUNTIMES = {"onnxruntime": ("onnxruntime",), "keras": ("keras", "tensorflow")}
 
 
@@ -20,7 +21,9 @@ def pinned_requirements(folder: Path) -> dict[str, str]:
         names += ["mlflow", *_own_requirements(folder)]
     else:
         names += RUNTIMES["onnxruntime" if model.runtime == "onnxruntime" else "keras"]
-    if model.signature.columns:
+        if (folder / "artifacts" / "model" / CODE_FILE).is_file():  # code of the user's own
+            names += [name for name in _own_requirements(folder) if name != "mlflow"]
+    if model.signature.columns or model.signature.tensors:
         names += ["pandas", "pyarrow"]
     return packaging.pinned_versions(names)
 

@@ -56,5 +56,5 @@ def _to_mlflow_payload(data: str | bytes) -> bytes:
         return body  # parse_request reports the mistake with its position
     if not isinstance(document, dict) or set(document) != {"data"}:
         return body
-    key = "inputs" if model.signature.tensor or not model.signature.columns else "dataframe_records"
+    key = "dataframe_records" if model.signature.columns else "inputs"
     return json.dumps({key: document["data"]}).encode()

@@ -1,0 +1,56 @@
+"""Every recipe of docs/gallery trains, is logged, and answers through MLflow alone as its training did."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from tests.trained import train_here
+
+GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
+NEED_DIGITS = {"convnet", "siamese", "distillation", "vit", "transfer", "search_space", "vae"}
+RECIPES = sorted(path.stem for path in GALLERY.glob("*.py") if path.stem != "digits28")
+SERVED_BY_KERAS: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(GALLERY, tmp_path_factory.mktemp("gallery") / "recipes"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.needs("mnist.npz")] if name in NEED_DIGITS else [])
+        for name in RECIPES
+    ],
+)
+def test_a_recipe_of_the_gallery_is_trained_logged_and_answers(
+    name: str, gallery: Path, tmp_path: Path
+) -> None:
+    overrides: dict[str, Any] = {} if name == "transfer" else {"epochs": 2}
+    trained = train_here(
+        gallery, str(gallery / f"{name}.py"), uri=f"sqlite:///{tmp_path}/mlflow.db", overrides=overrides
+    )
+    answer = trained.answer
+    assert answer["status"] == "FINISHED"
+    assert answer["metrics"]["best_epoch"] >= 1
+    assert all(math.isfinite(value) for value in answer["metrics"].values())
+    assert answer["tags"]["mlctl.runtime"] == ("keras" if name in SERVED_BY_KERAS else "onnxruntime"), answer[
+        "tags"
+    ]
+    model = mlflow.pyfunc.load_model(str(trained.model))
+    predictions = model.predict(model.input_example)
+    for part in predictions.values() if isinstance(predictions, dict) else [predictions]:
+        assert np.isfinite(part).all()
+
+
+def test_the_gallery_is_listed() -> None:
+    index = (GALLERY / "README.md").read_text()
+    assert [name for name in RECIPES if f"({name}.py)" not in index] == []

@@ -67,9 +67,10 @@ def fit_network(
     progress = TrainingProgress(Objective("loss", maximize=False) if rounds else objective)
     loop = make_training_loop(
         model,
-        Split(inputs, data.train.targets),
+        Split(inputs, data.train.targets, data.train.weights),
         validation=None if rounds else Split(validation, data.validation.targets),
         outputs=infer_outputs(model, data),
+        class_weight=data.class_weight,
         batch_size=values.batch_size,
         seed=seed,
         listener=NullProgress() if rounds else _DeadlineListener(progress, deadline),

@@ -15,8 +15,8 @@ from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.domain.progress import NullProgress
-from mlctl.errors import BadDataError
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
+from mlctl.services.training.check_model import check_model
 from mlctl.services.training.logged_model import log_keras_model
 from mlctl.services.training.phases import recipe_phases
 from mlctl.units import format_size
@@ -31,21 +31,13 @@ def dry_run(prepared: PreparedData) -> Iterator[tuple[str, str]]:
     runtime.start_session(0, runtime.FLOAT32)
     with recipe_errors(recipe, "building its model"):
         model = recipe.build(prepared.values, data)
-    _require_compiled(prepared, model)
+    check_model(prepared, model)
     size = f"{model.count_params():,} parameters" if model.built else "its first step creates the weights"
     yield "build", size
     with recipe_errors(recipe, "training its model"):
         loss = _train_one_epoch(prepared, model)
     yield "step", f"loss {loss:.4g} on {len(data.train)} rows"
     yield from _save_and_serve(prepared, model)
-
-
-def _require_compiled(prepared: PreparedData, model: Any) -> None:
-    if model is None or not getattr(model, "compiled", False):
-        raise BadDataError(
-            f"{prepared.recipe.source_file()}: build() must return a compiled model",
-            "end it with model.compile(…)",
-        )
 
 
 def _train_one_epoch(prepared: PreparedData, model: Model) -> float:

@@ -25,6 +25,7 @@ from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
 from mlctl.services.recipes.prepare import recipe_errors
 from mlctl.services.training import importance, report
+from mlctl.services.training.check_model import check_model
 from mlctl.services.training.logged_model import LoggedModel, log_keras_model
 from mlctl.services.training.phases import in_phases, recipe_phases
 from mlctl.services.training.resume_point import ResumePoint
@@ -106,6 +107,7 @@ class Training:
             model = self._build_on_one_device()
         if (devices := multi_gpu.count_devices(model)) > 1:
             self.listener.message(f"training on {devices} GPUs, each with its share of every batch")
+        check_model(self.prepared, model)
         return model
 
     def _build_on_one_device(self) -> Model:

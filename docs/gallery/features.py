@@ -44,7 +44,7 @@ class Features(Recipe):
 
         space.adapt(tf.data.Dataset.from_tensor_slices(dict(data.train.inputs)).batch(64))
         inputs = space.get_inputs()
-        x = layers.Dropout(0.3)(layers.Dense(32, activation="relu")(space(inputs)))
+        x = layers.Dropout(0.3)(layers.Dense(32, activation="relu")(space.get_encoded_features()))
         model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
         model.compile(keras.optimizers.Adam(hp.rate), "binary_crossentropy", metrics=["accuracy"])
         return model

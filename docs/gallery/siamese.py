@@ -43,9 +43,9 @@ class Siamese(Recipe):
         encode = keras.Sequential(
             [
                 layers.Conv2D(8, 5, activation="tanh"),
-                layers.AveragePooling2D(),
+                layers.AveragePooling2D(2),
                 layers.Conv2D(16, 5, activation="tanh"),
-                layers.AveragePooling2D(),
+                layers.AveragePooling2D(2),
                 layers.Flatten(),
                 layers.Dense(10, activation="tanh"),
             ]

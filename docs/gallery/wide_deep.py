@@ -39,7 +39,7 @@ class WideDeep(Recipe):
         rows = data.train.inputs
         inputs, wide, deep = {}, [], []
         for name in rows:
-            if rows[name].dtype == object:
+            if not pd.api.types.is_numeric_dtype(rows[name]):
                 inputs[name] = keras.Input((1,), name=name, dtype="string")
                 lookup = layers.StringLookup(vocabulary=sorted(rows[name].unique()), output_mode="int")
                 code = lookup(inputs[name])

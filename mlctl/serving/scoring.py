@@ -31,7 +31,7 @@ State = dict[str, Any]
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
 _BATCH_ROWS = 256  # limits memory: a row of a 30,000-word vocabulary takes 120 kB
-_BATCH_BYTES = 1 << 23  # of raw input: what a network computes from a large image takes many times its size
+_BATCH_BYTES = 1 << 20  # of raw input: the layers of a network can take a hundred times the size of an image
 OWN_ENCODER = "own"  # kind of an encoder that travels as code
 ABSENT = "__mlctl_absent__"  # name of the stand-in for mlctl in modules that travel as source text
 TEXT = "str"  # dtype of an input of texts

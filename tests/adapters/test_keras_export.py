@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mlctl.adapters.models.keras_export import export_keras
+from mlctl.adapters.models.keras_export import MAX_CHECK_BYTES, checked_batch_sizes, export_keras
 from mlctl.adapters.models.keras_trace import input_specs
 from mlctl.domain.outputs import Output
 
@@ -331,3 +331,11 @@ def test_empty_texts(tmp_path: Path) -> None:
         rows = np.array([[text]], object)
         (answer,) = session.run(None, {session.get_inputs()[0].name: rows})
         assert answer.tolist() == np.asarray(model(tf.constant(rows))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "sizes"),
+    [(1000, [1, 7, 64]), (MAX_CHECK_BYTES // 10, [1, 7, 10]), (MAX_CHECK_BYTES * 2, [1, 2, 2])],
+)
+def test_fewer_large_rows_are_checked_together(row_bytes: int, sizes: list[int]) -> None:
+    assert checked_batch_sizes(row_bytes) == sizes

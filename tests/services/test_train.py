@@ -241,7 +241,7 @@ def test_an_unknown_objective_lists_the_metrics(tmp_path: Path) -> None:
 
 
 def test_a_diverging_loss_stops_the_run(tmp_path: Path) -> None:
-    error, run = fail(tmp_path, "x = rng.normal(size=(120, 6))", "x = np.inf * rng.normal(size=(120, 6))")
+    error, run = fail(tmp_path, "x = rng.normal(size=(120, 6))", "x = 3e37 * rng.normal(size=(120, 6))")
     assert isinstance(error, BadDataError)
     assert "has diverged" in error.message
     assert run.info.status == "FAILED"

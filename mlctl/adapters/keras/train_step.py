@@ -111,6 +111,11 @@ def fixed_batch_size(model: keras.Model) -> int | None:
     return int(next(iter(sizes))) if sizes else None
 
 
+def find_stateful(model: keras.Model) -> str | None:
+    """Return the name of the first layer that remembers earlier batches; None if there is none."""
+    return next((layer.name for layer in model._flatten_layers() if _is_stateful(layer)), None)
+
+
 def _is_stateful(layer: Any) -> bool:
     return bool(
         getattr(layer, "stateful", False) or getattr(getattr(layer, "layer", None), "stateful", False)

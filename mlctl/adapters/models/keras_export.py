@@ -15,6 +15,7 @@ import onnx
 import tensorflow as tf
 from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
+from mlctl.adapters.keras.answers import bytes_per_row
 from mlctl.adapters.models import onnx_operators
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.adapters.models.keras_trace import (
@@ -33,6 +34,7 @@ from mlctl.domain.outputs import Output
 OPSET, IR_VERSION = 18, 10  # supported by ONNX Runtime 1.20, the oldest version that mlctl requires
 TOLERANCE = 1e-4
 CHECKED_BATCH_SIZES = (1, 7, 64)  # an exported model can be right for one batch size and wrong for another
+MAX_CHECK_BYTES = 64 << 20  # of all layers' outputs for the rows that are checked together
 _MAX_REASON = 160
 
 Array = np.ndarray[Any, Any]
@@ -144,10 +146,12 @@ def _difference(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it refuses is the reason
+    options.enable_cpu_mem_arena = False  # an arena would keep the memory of the largest check
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [spec.name for spec in specs]
     arrays = _as_arrays(encoded, specs)
-    checks = [[_repeat(array, rows) for array in arrays] for rows in CHECKED_BATCH_SIZES]
+    sizes = checked_batch_sizes(bytes_per_row(model, _to_tensors(encoded, [array[:1] for array in arrays])))
+    checks = [[_repeat(array, rows) for array in arrays] for rows in sizes]
     shorter = [_shorten(array, spec) for array, spec in zip(checks[1], specs, strict=True)]
     is_open = any(short.shape != array.shape for short, array in zip(shorter, checks[1], strict=True))
     for inputs in [*checks, *([shorter] if is_open else [])]:
@@ -164,6 +168,12 @@ def _difference(
                 where = f" in {name}" if len(expected) > 1 else ""
                 return f"the exported model's answers differ{where} by {gap} for {len(inputs[0])} rows"
     return ""
+
+
+def checked_batch_sizes(row_bytes: int) -> list[int]:
+    """Return the numbers of rows to compare: fewer, but never 1 alone, if a row's layers take much memory."""
+    most = max(2, MAX_CHECK_BYTES // max(1, row_bytes))
+    return [min(rows, most) for rows in CHECKED_BATCH_SIZES]
 
 
 def _repeat(array: Array, rows: int) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.keras.train_step import find_stateful
 from mlctl.adapters.models.code import check_savable
 from mlctl.adapters.models.served_model import to_arrays
 from mlctl.errors import BadDataError
@@ -17,7 +18,7 @@ CHECKED_ROWS = 2
 
 
 def check_model(prepared: PreparedData, model: Any) -> None:
-    """Raise BadDataError if a model is not compiled, or if own layers in it cannot be saved and loaded.
+    """Raise BadDataError if a model is not compiled, cannot be saved and loaded, or is stateful.
 
     A recipe that serves another model than the trained one may train a model that cannot be saved.
     """
@@ -28,6 +29,12 @@ def check_model(prepared: PreparedData, model: Any) -> None:
         )
     if type(recipe).serving is not Recipe.serving:
         return
+    if (layer := find_stateful(model)) is not None:
+        raise BadDataError(
+            f"{recipe.source_file()}: layer {layer} is stateful: its answers would depend on earlier requests,"
+            " so the model cannot be served",
+            "build it with stateful=False, or return such a copy from the recipe's serving()",
+        )
     state = random.getstate()  # Keras draws seeds of rebuilt layers from it
     try:
         with recipe_errors(recipe, "saving its model"):

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-LISTING_EVENTS = {"os.listdir", "os.scandir"}
 # code, and what mlctl and MLflow write themselves
 IGNORED_SUFFIXES = {".py", ".pyc", ".pyi", ".so", ".db", ".db-journal", ".db-wal", ".db-shm", ".log", ".lock"}
 IGNORED_NAMES = {"mlctl.toml", "mlruns", "mlartifacts", "__pycache__", "site-packages", "node_modules"}
-
-_active: list[OpenedFiles] = []
-_is_installed = False
 
 
 class OpenedFiles:
     """Records the files below some folders that are opened for reading, and the folders that are listed.
 
-    Python's own `open` is recorded, which NumPy, pandas and Pillow use; libraries that read in C++ are not.
+    Python's own `open` is recorded, which NumPy, pandas and Pillow use; libraries that read in C++ are not. The functions
+    are replaced, because an audit hook cannot be removed, and an interrupt in it aborts TensorFlow's import.
     """
 
     def __init__(self, roots: Iterable[Path]) -> None:
@@ -30,29 +28,33 @@ class OpenedFiles:
         self._listed: dict[str, None] = {}
 
     def __enter__(self) -> OpenedFiles:
-        global _is_installed
-        if not _is_installed:  # a hook cannot be removed
-            sys.addaudithook(_on_event)
-            _is_installed = True
-        _active.append(self)
+        self._open, self._listdir, self._scandir = io.open, os.listdir, os.scandir
+        builtins.open = io.open = self._recording_open(self._open)
+        os.listdir = self._recording_listing(self._listdir)
+        os.scandir = self._recording_listing(self._scandir)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _active.remove(self)
+        builtins.open = io.open = self._open
+        os.listdir, os.scandir = self._listdir, self._scandir
 
-    def record(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Record one event of Python's audit hooks."""
-        path = arguments[0]
-        if isinstance(path, int) or path is None:
-            return
-        if event == "open":
-            mode = arguments[1] or ""
-            if not set(mode) & set("wax+") and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
-                self._opened[os.fsdecode(path)] = None
-        else:
-            self._listed[os.fsdecode(path)] = None
+    def _recording_open(self, open_: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            if not isinstance(file, int) and not set(mode) & set("wax+"):
+                self._opened[os.fsdecode(file)] = None
+            return open_(file, mode, *arguments, **options)
+
+        return opened
+
+    def _recording_listing(self, list_: Callable[..., Any]) -> Any:
+        def listed(path: Any = ".") -> Any:
+            if not isinstance(path, int) and path is not None:
+                self._listed[os.fsdecode(path)] = None
+            return list_(path)
+
+        return listed
 
     @property
     def files(self) -> dict[str, Path]:
@@ -91,9 +93,3 @@ def _is_ignored(name: str) -> bool:
         or any(part.startswith(".") for part in parts)
         or bool(IGNORED_NAMES.intersection(parts))
     )
-
-
-def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
-    if _active and (event == "open" or event in LISTING_EVENTS):
-        for opened in _active:
-            opened.record(event, arguments)

@@ -259,3 +259,20 @@ def test_a_layer_that_cannot_be_rebuilt_is_refused_before_training(layer: Any, m
 def test_models_that_can_be_rebuilt_pass() -> None:
     for model in (scale_by(2.0), keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda v: v * 2)])):
         code.check_savable(model, ROWS)
+
+
+def test_a_functional_model_that_keras_cannot_rebuild_is_saved_as_a_plain_one(tmp_path: Path) -> None:
+    class Own(keras.Model):
+        def __init__(self, *a: Any, **k: Any) -> None:  # Keras knows only *args and **kwargs
+            super().__init__(*a, **k)
+            self.seen = keras.metrics.Mean(name="seen")
+
+    inputs = keras.Input((4,))
+    model = Own(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("adam", "mse")
+    code.check_savable(model, ROWS)
+    saved = save_model(tmp_path / "model", model, encoder=None, raw=ROWS, encoded=ROWS, metadata={})
+    assert any("Keras cannot rebuild Own" in note for note in saved.notes)
+    assert saved.code == ()
+    loaded = keras.saving.load_model(next((tmp_path / "model").rglob("model.keras")))
+    np.testing.assert_allclose(loaded(ROWS), model(ROWS), rtol=1e-6)

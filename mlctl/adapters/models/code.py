@@ -27,6 +27,7 @@ from typing import Any
 
 import cloudpickle
 import keras
+from keras.src.models.functional import Functional
 from keras.src.saving import object_registration
 from keras.src.utils import python_utils
 
@@ -170,6 +171,47 @@ def check_savable(model: keras.Model, inputs: Any = None) -> None:
     `inputs` are some rows as the model takes them: the rebuilt model must answer as this one does. Models without own
     code are not checked, because Keras saves its own layers.
     """
+    try:
+        _check_rebuilds(model, inputs)
+    except BadDataError:
+        if not _is_plain_graph(model):
+            raise
+        _check_rebuilds(_plain_functional(model), inputs)
+
+
+def savable_model(model: keras.Model) -> tuple[keras.Model, str]:
+    """Return the model to save, and a note if it is another object than the trained one.
+
+    Keras cannot rebuild a functional model of a class with a constructor of its own. The plain functional model over
+    the same layers answers equally, and loads anywhere; the class's own training step stays behind.
+    """
+    if not _is_plain_graph(model):
+        return model, ""
+    try:
+        _check_rebuilds(model)
+    except BadDataError:
+        name = type(model).__name__
+        return _plain_functional(model), (
+            f"the Keras flavor is a plain functional model, because Keras cannot rebuild {name} from its configuration"
+        )
+    return model, ""
+
+
+def _is_plain_graph(model: keras.Model) -> bool:
+    """Return whether a model is of the user's own class, but answers by its graph of layers alone."""
+    return (
+        isinstance(model, Functional)
+        and not _is_of_keras(type(model))
+        and type(model).call is Functional.call
+        and type(model).__call__ is keras.Model.__call__
+    )
+
+
+def _plain_functional(model: keras.Model) -> keras.Model:
+    return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
+
+
+def _check_rebuilds(model: keras.Model, inputs: Any = None) -> None:
     try:
         config, objects = _serialize(model)
     except Exception as exc:

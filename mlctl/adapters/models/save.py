@@ -89,6 +89,7 @@ def save_model(
 
     Raises BadDataError if a custom object cannot be pickled, or if the model cannot be loaded with it.
     """
+    model, note = code.savable_model(model)
     encoded = map_tree(as_array, encoded)
     specs = input_specs(model, encoded)
     names = [spec.name for spec in specs] if is_nested(encoded) else []
@@ -131,7 +132,7 @@ def save_model(
         reason=reason,
         code=packed.names,
         has_own_encoder=code.is_own_encoder(encoder),
-        notes=packed.notes,
+        notes=(*packed.notes, *([note] if note else [])),
     )
 
 

@@ -239,32 +239,12 @@ class Opaque(keras.layers.Layer):
         return inputs
 
 
-class Kept(keras.layers.Layer):
-    """Keeps a function, which its get_config() returns and its from_config() does not read."""
-
-    def __init__(self, function: Any, **options: Any) -> None:
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, inputs: Any) -> Any:
-        return self.function(inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "function": self.function}
-
-
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
         (lambda: Forgetful(2.0), "answers differently"),
         (lambda: Demanding(2.0, name="first"), r"the layer first \(Demanding\) cannot be rebuilt.*'factor'"),
-        (lambda: Forgetful(2.0, name="first"), r"the layer first \(Forgetful\) has another factor"),
         (lambda: Opaque(threading.Lock()), r"the model cannot be saved: .*Opaque"),
-        (
-            lambda: Opaque(lambda values: values, name="f"),
-            r"the layer f \(Opaque\): it has no get_config\(\)",
-        ),
-        (lambda: Kept(keras.ops.relu, name="f"), r"the layer f \(Kept\) has another function"),
     ],
 )
 def test_a_layer_that_cannot_be_rebuilt_is_refused_before_training(layer: Any, message: str) -> None:
@@ -296,135 +276,3 @@ def test_a_functional_model_that_keras_cannot_rebuild_is_saved_as_a_plain_one(tm
     assert saved.code == ()
     loaded = keras.saving.load_model(next((tmp_path / "model").rglob("model.keras")))
     np.testing.assert_allclose(loaded(ROWS), model(ROWS), rtol=1e-6)
-
-
-class Units(keras.Sequential):
-    """A Sequential model with a constructor of its own, which Keras calls with a name alone."""
-
-    def __init__(self, units: int = 3, name: str | None = None) -> None:
-        super().__init__([keras.Input((4,)), keras.layers.Dense(units)], name=name)
-
-
-class Wide(keras.Model):
-    """A functional model with a default that Keras takes for the argument."""
-
-    def __init__(self, units: int = 3) -> None:
-        inputs = keras.Input((4,))
-        super().__init__(inputs, keras.layers.Dense(units)(scale_by(2.0).layers[0](inputs)))
-
-
-class Star(keras.Model):
-    """A functional model whose constructor takes anything."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-
-
-def two_towers(inputs_as: Any, outputs_as: Any) -> Any:
-    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
-    total = keras.layers.Add()([left, right])
-    up, down = keras.layers.Dense(1, name="up")(total), keras.layers.Dense(2, name="down")(total)
-    return Star(inputs_as(left=left, right=right), outputs_as(up=up, down=down))
-
-
-@pytest.mark.parametrize(
-    ("build", "kind", "travels"),
-    [(lambda: Units(5), "Sequential", ()), (lambda: Wide(5), "functional", ("test_code>Scale",))],
-)
-def test_a_graph_of_layers_of_an_own_class_is_saved_as_a_plain_model(
-    tmp_path: Path, clean_registry: Any, build: Any, kind: str, travels: tuple[str, ...]
-) -> None:
-    model = build()
-    model.compile("adam", "mse")
-    code.check_savable(model, ROWS)
-    saved = save(tmp_path / "m", model)
-    assert [note for note in saved.notes if f"a plain {kind} model" in note and type(model).__name__ in note]
-    assert saved.code == travels
-    np.testing.assert_allclose(scorer(keras_only(tmp_path / "m"))(ROWS), model(ROWS), atol=1e-6)
-
-
-@pytest.mark.parametrize("form", [dict, lambda **parts: list(parts.values())])
-def test_a_plain_model_keeps_structure_and_names(tmp_path: Path, form: Any) -> None:
-    model = two_towers(form, form)
-    model.compile("adam", "mse")
-    plain, note = code.savable_model(model)
-    assert "cannot rebuild Star" in note
-    file = tmp_path / "model.keras"
-    assert code.save_keras(plain, file) == {}
-    loaded = keras.saving.load_model(file)
-    inputs = form(left=ROWS, right=ROWS + 1)
-    answers, expected = loaded(inputs), model(inputs)
-    assert type(answers) is type(expected)
-    assert [tensor.name for tensor in loaded.inputs] == ["left", "right"]
-    assert loaded.output_names == model.output_names
-    keras.tree.map_structure(np.testing.assert_allclose, answers, expected)
-
-
-class Subclassed(keras.Model):
-    """A model without a graph of layers."""
-
-    def __init__(self, units: int, scale: float = 1.0) -> None:
-        super().__init__()
-        self.dense, self.scale = keras.layers.Dense(units), scale
-
-    def call(self, inputs: Any) -> Any:
-        return self.dense(inputs) * self.scale
-
-
-class Forgets(Subclassed):
-    """Its get_config() leaves out an argument."""
-
-    def get_config(self) -> dict[str, Any]:
-        return {"units": self.dense.units}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        return cls(**config)
-
-
-class Doubles(Star):
-    """A functional model with a forward pass of its own."""
-
-    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        return super().call(inputs, training=training, mask=mask) * 2
-
-
-@pytest.mark.parametrize(
-    ("build", "message", "hint"),
-    [
-        (lambda: Subclassed(2), r"\(Subclassed\): it has no get_config\(\)", "write Subclassed.get_config"),
-        (lambda: Forgets(2, 3.0), r"\(Forgets\) has another scale", "let Forgets.get_config"),
-        (lambda: as_model(Doubles), r"\(Doubles\) cannot be rebuilt", "let Doubles.__init__ take inputs"),
-        (lambda: keras.Sequential([keras.Input((4,)), Units(2)]), r"\(Units\) cannot be", "class Units"),
-        (lambda: keras.Sequential([as_model(Star)]), r"\(Star\) cannot be rebuilt", "let Star.__init__ take"),
-    ],
-)
-def test_a_model_that_cannot_be_rebuilt_is_named(build: Any, message: str, hint: str) -> None:
-    model = build()
-    model.compile("adam", "mse")
-    model(ROWS)
-    with pytest.raises(BadDataError, match=message) as raised:
-        code.check_savable(model, ROWS)
-    assert hint in raised.value.hint
-    assert "\n" not in raised.value.message + raised.value.hint
-
-
-def as_model(kind: Any) -> Any:
-    inputs = keras.Input((4,))
-    return kind(inputs, keras.layers.Dense(1)(inputs))
-
-
-def test_the_check_draws_no_random_number_of_the_training() -> None:
-    class Jitter(keras.layers.Layer):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self.generator = keras.random.SeedGenerator(1)
-
-        def call(self, inputs: Any) -> Any:
-            return inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.generator)
-
-    model = keras.Sequential([keras.Input((4,)), Jitter()])
-    model.compile("adam", "mse")
-    before = np.array(model.layers[0].generator.state)
-    code.check_savable(model, ROWS)
-    np.testing.assert_array_equal(model.layers[0].generator.state, before)

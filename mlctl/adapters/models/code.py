@@ -39,10 +39,6 @@ from mlctl.serving import scoring
 
 CODE_FILE = "code.pkl"  # scoring.py reads it
 LARGE_BYTES = 10_000_000
-GET_CONFIG_HINT = (
-    "let each get_config() return every argument of __init__, and create weights in __init__ or build()"
-)
-_UNKNOWN_ARGUMENTS = "Unable to revive model from config"
 _KERAS_PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")  # Keras imports their classes by itself
 _STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"]).resolve()
 
@@ -180,46 +176,38 @@ def check_savable(model: keras.Model, inputs: Any = None) -> None:
     except BadDataError:
         if not _is_plain_graph(model):
             raise
-        _check_rebuilds(_plain_model(model), inputs)
+        _check_rebuilds(_plain_functional(model), inputs)
 
 
-def savable_model(model: keras.Model, inputs: Any = None) -> tuple[keras.Model, str]:
+def savable_model(model: keras.Model) -> tuple[keras.Model, str]:
     """Return the model to save, and a note if it is another object than the trained one.
 
-    Keras cannot rebuild most functional models of a class with a constructor of its own. The plain model over the same
-    layers answers equally, and loads anywhere; the class's own training step stays behind.
+    Keras cannot rebuild a functional model of a class with a constructor of its own. The plain functional model over
+    the same layers answers equally, and loads anywhere; the class's own training step stays behind.
     """
     if not _is_plain_graph(model):
         return model, ""
     try:
-        _check_rebuilds(model, inputs)
+        _check_rebuilds(model)
     except BadDataError:
-        name, kind = type(model).__name__, "Sequential" if _is_sequential(model) else "functional"
-        return _plain_model(model), (
-            f"the Keras flavor is a plain {kind} model, because Keras cannot rebuild {name} from its configuration"
+        name = type(model).__name__
+        return _plain_functional(model), (
+            f"the Keras flavor is a plain functional model, because Keras cannot rebuild {name} from its configuration"
         )
     return model, ""
 
 
-def _is_sequential(model: Any) -> bool:
-    return isinstance(model, keras.Sequential)
-
-
 def _is_plain_graph(model: keras.Model) -> bool:
     """Return whether a model is of the user's own class, but answers by its graph of layers alone."""
-    base = keras.Sequential if _is_sequential(model) else Functional
     return (
-        isinstance(model, base)
+        isinstance(model, Functional)
         and not _is_of_keras(type(model))
-        and type(model).call is base.call
-        and type(model).__call__ is base.__call__
+        and type(model).call is Functional.call
+        and type(model).__call__ is keras.Model.__call__
     )
 
 
-def _plain_model(model: keras.Model) -> keras.Model:
-    """Return a model of Keras's own class over the same layers, with the same inputs and outputs."""
-    if _is_sequential(model):
-        return keras.Sequential(model._layers, name=model.name)  # `layers` leaves out the input
+def _plain_functional(model: keras.Model) -> keras.Model:
     return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
 
 
@@ -227,7 +215,10 @@ def _check_rebuilds(model: keras.Model, inputs: Any = None) -> None:
     try:
         config, objects = _serialize(model)
     except Exception as exc:
-        raise _cannot_serialize(model, exc) from exc
+        raise BadDataError(
+            f"the model cannot be saved: {_one_line(exc)}",
+            "write get_config() for it: it returns the arguments of __init__ as plain values",
+        ) from exc
     if not objects:
         return
     packed = pack(objects)
@@ -238,7 +229,7 @@ def _check_rebuilds(model: keras.Model, inputs: Any = None) -> None:
     except Exception as exc:
         raise _cannot_rebuild(model, loaded, exc) from exc
     if inputs is not None and model.built:
-        _compare(model, rebuilt, loaded, inputs)
+        _compare(model, rebuilt, inputs)
 
 
 # -- names ------------------------------------------------------------------------------------------------
@@ -505,143 +496,52 @@ def _requirements(modules: set[str]) -> Iterator[str]:
 # -- the check before training ----------------------------------------------------------------------------
 
 
-def _cannot_serialize(model: keras.Model, error: Exception) -> BadDataError:
-    """Return the error that names the first layer which has no configuration."""
-    for layer in _all_layers(model):
-        try:
-            with suppress_output(), _recorded_names(), _without_compile_config(model):
-                keras.saving.serialize_keras_object(layer)
-        except Exception as exc:
-            kind = type(layer).__name__
-            is_missing = isinstance(exc, NotImplementedError)
-            cause = "it has no get_config() for the arguments of __init__" if is_missing else _one_line(exc)
-            return BadDataError(
-                f"the model cannot be saved: {_named(layer)}: {cause}",
-                f"write {kind}.get_config(): it returns every argument of __init__ as a plain value",
-            )
-    return BadDataError(
-        f"the model cannot be saved: {_one_line(error)}",
-        "write get_config() for it: it returns every argument of __init__ as a plain value",
-    )
-
-
 def _cannot_rebuild(model: keras.Model, objects: Mapping[str, Any], error: Exception) -> BadDataError:
     """Return the error that names the first layer which its own configuration cannot rebuild."""
-    for layer in _all_layers(model):
+    for layer in (*model._flatten_layers(include_self=False), model):
         try:
-            rebuilt = _rebuild(layer, objects)
+            with suppress_output(), scoring.keras_scope(objects), _recorded_names():
+                config = keras.saving.serialize_keras_object(layer)
+                keras.saving.deserialize_keras_object(_without_compile(config))
         except Exception as exc:
+            kind = type(layer).__name__
             return BadDataError(
-                f"{_named(layer)} cannot be rebuilt from its get_config(): {_cause(exc)}",
-                _how_to_rebuild(layer),
+                f"the layer {layer.name} ({kind}) cannot be rebuilt from its get_config(): {_cause(exc)}",
+                f"let {kind}.get_config() return every argument of __init__",
             )
-        if attribute := _changed_attribute(layer, rebuilt):
-            return BadDataError(
-                f"{_named(layer)} has another {attribute} when it is rebuilt from its get_config()",
-                _how_to_rebuild(layer, attribute),
-            )
-    return BadDataError(
-        f"the model cannot be rebuilt from its configuration: {_cause(error)}", GET_CONFIG_HINT
-    )
+    return BadDataError(f"the model cannot be rebuilt from its configuration: {_cause(error)}", "")
 
 
-def _all_layers(model: keras.Model) -> Iterator[Any]:
-    """Yield the layers that a model is made of, the innermost first, and the model."""
-    layers = list(model._flatten_layers(include_self=False))
-    yield from reversed(layers)
-    yield model
-
-
-def _named(layer: Any) -> str:
-    kind = "model" if isinstance(layer, keras.Model) else "layer"
-    return f"the {kind} {layer.name} ({type(layer).__name__})"
-
-
-def _rebuild(layer: Any, objects: Mapping[str, Any]) -> Any:
-    with suppress_output(), scoring.keras_scope(objects), _recorded_names():
-        config = keras.saving.serialize_keras_object(layer)
-        return keras.saving.deserialize_keras_object(_without_compile(config))
-
-
-def _how_to_rebuild(layer: Any, attribute: str = "") -> str:
-    """Return what to do if Keras rebuilds no layer, or one with another attribute, from a configuration."""
-    kind = type(layer).__name__
-    if attribute and callable(getattr(layer, attribute)):  # Keras hands its configuration to __init__
-        return f"let {kind}.from_config() make {attribute} with keras.saving.deserialize_keras_object"
-    if isinstance(layer, Functional):
-        return f"let {kind}.__init__ take inputs, outputs and name, as keras.Model does, or build a plain keras.Model"
-    if _is_sequential(layer):
-        return f"write a function that returns a keras.Sequential, instead of the class {kind}"
-    return f"let {kind}.get_config() return every argument of __init__"
-
-
-def _changed_attribute(layer: Any, rebuilt: Any) -> str:
-    """Return the first attribute of an own layer that is not what it was; "" if there is none."""
-    if _is_of_keras(type(layer)):
-        return ""
-    of_keras = {*vars(keras.Model()), *vars(keras.layers.Layer())}
-    for name, value in vars(layer).items():
-        if name.startswith("_") or name in of_keras or not hasattr(rebuilt, name):
-            continue
-        other = getattr(rebuilt, name)
-        is_plain = isinstance(value, (str, int, float, bool))
-        if (is_plain and value != other) or (callable(value) and not callable(other)):
-            return str(name)
-    return ""
-
-
-def _compare(model: keras.Model, rebuilt: keras.Model, objects: Mapping[str, Any], inputs: Any) -> None:
+def _compare(model: keras.Model, rebuilt: keras.Model, inputs: Any) -> None:
     import numpy as np
 
-    def answers(answering: keras.Model) -> list[Any]:
-        return [
-            np.asarray(keras.ops.convert_to_numpy(part))
-            for part in keras.tree.flatten(answering(inputs, training=False))
-        ]
-
-    with keras.StatelessScope():  # the check draws none of the random numbers of the training
-        expected, again = answers(model), answers(model)
+    expected = keras.tree.flatten(model(inputs, training=False))
+    again = keras.tree.flatten(model(inputs, training=False))
     if any(not np.array_equal(*pair, equal_nan=True) for pair in zip(expected, again, strict=True)):
         return  # it draws random numbers when it answers
     try:
-        with keras.StatelessScope():
-            answers(rebuilt)
+        rebuilt(inputs, training=False)
         rebuilt.set_weights(model.get_weights())
-        with keras.StatelessScope():
-            found = answers(rebuilt)
+        answers = keras.tree.flatten(rebuilt(inputs, training=False))
     except Exception as exc:
-        raise _answers_differently(model, objects, f"cannot answer: {_cause(exc)}") from exc
-    for answer, wanted in zip(found, expected, strict=True):
-        scale = max(1.0, float(np.abs(wanted).max(initial=0))) if wanted.dtype.kind == "f" else 1.0
+        raise BadDataError(
+            f"the model that is rebuilt from its configuration cannot answer: {_cause(exc)}",
+            "let each get_config() return every argument of __init__, and create weights in __init__ or build()",
+        ) from exc
+    for answer, wanted in zip(answers, expected, strict=True):
+        answer, wanted = (np.asarray(keras.ops.convert_to_numpy(value)) for value in (answer, wanted))
+        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
         if wanted.dtype.kind == "f" and float(np.abs(answer - wanted).max(initial=0)) > 1e-4 * scale:
-            raise _answers_differently(model, objects, "answers differently")
-
-
-def _answers_differently(model: keras.Model, objects: Mapping[str, Any], what: str) -> BadDataError:
-    """Return the error that names the layer which its configuration changes, or else all own ones."""
-    for layer in _all_layers(model):
-        if attribute := _changed_attribute(layer, _rebuild(layer, objects)):
-            return BadDataError(
-                f"the model that is rebuilt from its configuration {what}: {_named(layer)} has another {attribute}",
-                _how_to_rebuild(layer, attribute),
+            raise BadDataError(
+                "the model that is rebuilt from its configuration answers differently",
+                "let each get_config() return every argument of __init__",
             )
-    own = sorted({type(layer).__name__ for layer in _all_layers(model) if not _is_of_keras(type(layer))})
-    return BadDataError(
-        f"the model that is rebuilt from its configuration {what} (own classes: {', '.join(own)})",
-        GET_CONFIG_HINT,
-    )
 
 
 def _cause(error: BaseException) -> str:
     """Return the last line of what Keras says about an error in a configuration."""
     text = str(error).rpartition("Exception encountered:")[2].strip() or type(error).__name__
-    text = " ".join(text.split())
-    # the rest of this text is about get_config(), which the hint explains
-    return (
-        "Keras does not know the arguments of its __init__"
-        if text.startswith(_UNKNOWN_ARGUMENTS)
-        else text[:300]
-    )
+    return " ".join(text.split())[:300]
 
 
 def _one_line(error: BaseException) -> str:

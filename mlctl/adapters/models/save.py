@@ -35,7 +35,6 @@ from mlctl.serving import scoring
 
 KERAS_FILE, ONNX_FILE, ENCODER_FILE = "model.keras", "model.onnx", "encoder.json"  # scoring.py reads these
 ONNX_RUNTIME = "onnxruntime"
-CHECKED_ROWS = 2  # with which a rebuilt model is compared
 
 Array = np.ndarray[Any, Any]
 Tree = Any
@@ -90,8 +89,8 @@ def save_model(
 
     Raises BadDataError if a custom object cannot be pickled, or if the model cannot be loaded with it.
     """
+    model, note = code.savable_model(model)
     encoded = map_tree(as_array, encoded)
-    model, note = code.savable_model(model, map_tree(lambda leaf: leaf[:CHECKED_ROWS], encoded))
     specs = input_specs(model, encoded)
     names = [spec.name for spec in specs] if is_nested(encoded) else []
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.keras.answers import PROBED_ROWS, describe_answers
 from mlctl.adapters.keras.train_step import find_stateful
 from mlctl.adapters.models.code import check_savable
 from mlctl.adapters.models.served_model import to_arrays
-from mlctl.data.trees import map_tree
 from mlctl.errors import BadDataError
 from mlctl.recipes import Recipe
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
@@ -37,18 +35,10 @@ def check_model(prepared: PreparedData, model: Any) -> None:
             " so the model cannot be served",
             "build it with stateful=False, or return such a copy from the recipe's serving()",
         )
-    with recipe_errors(recipe, "building its model"):
-        train = prepared.data.train
-        count = (
-            PROBED_ROWS if train.is_stream else min(PROBED_ROWS, len(train))
-        )  # a pipeline is read to count it
-        rows = to_arrays(prepared.encoded(train.take(np.arange(count))))
-        describe_answers(
-            model, rows
-        )  # the training starts with it too: it creates the weights of a subclassed model
     state = random.getstate()  # Keras draws seeds of rebuilt layers from it
     try:
         with recipe_errors(recipe, "saving its model"):
-            check_savable(model, map_tree(lambda leaf: leaf[:CHECKED_ROWS], rows))
+            rows = prepared.encoded(prepared.data.train.take(np.arange(CHECKED_ROWS)))
+            check_savable(model, to_arrays(rows))
     finally:
         random.setstate(state)

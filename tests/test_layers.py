@@ -43,6 +43,7 @@ SERVICE_ROOMS = [
     {"project", ""},  # the doctor trains a model
     {"workflows"},
     {"automl", "tuning"},
+    {"scripts"},
     {"training", "registry", "serving", "server"},
     {"evaluation"},
     {"models"},

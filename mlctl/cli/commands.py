@@ -44,7 +44,9 @@ class CommandEntry:
 
 
 COMMANDS: dict[str, CommandEntry] = {
-    "train": CommandEntry(TRAIN, "Train a recipe and log the model to MLflow.", "train:train"),
+    "train": CommandEntry(
+        TRAIN, "Train a recipe or run your own Keras script, and log the model to MLflow.", "train:train"
+    ),
     "tune": CommandEntry(
         TRAIN, "Search for the best hyperparameters of a recipe and log the best model.", "tune:tune"
     ),

@@ -35,6 +35,7 @@ STORE_KINDS = frozenset(
 # panels of the help
 DATA = "Data"
 TRAINING = "Training"
+SCRIPT = "Scripts"
 LIMITS = "Limits"
 EXECUTION = "Execution"
 RECORDING = "Recording"
@@ -55,7 +56,7 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A recipe's name, a recipe file (./mine.py), or your own data (a table or a folder).",
+        help="A recipe's name, a recipe file or a script (./mine.py), or your own data (a table or a folder).",
     ),
 ]
 TargetOption = Annotated[
@@ -103,11 +104,20 @@ EpochsOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--seed",
         min=0,
-        help="Seed of everything random, such as weights, order and dropout.",
+        help="Seed of everything random, such as weights, order and dropout (default: 0; a script keeps its own).",
+        rich_help_panel=TRAINING,
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="DIRECTION:METRIC",
+        help="Metric to optimize, such as min:val_mae or max:val_f1 (default: the recipe's; a script's min:val_loss).",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +19,12 @@ from mlctl.cli.cluster_options import (
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import (
     RECORDING,
+    SCRIPT,
     TRAINING,
     DataOption,
     EpochsOption,
     ExperimentOption,
+    ObjectiveOption,
     Precision,
     PrecisionOption,
     RegisterOption,
@@ -33,10 +37,25 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.errors import UsageError
 from mlctl.output.next_steps import next_command
 from mlctl.output.progress import TrainingProgress
 from mlctl.units import parse_duration
 
+
+class Keep(StrEnum):
+    """The epoch whose weights a script's run logs."""
+
+    best = "best"
+    last = "last"
+
+
+ScriptArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[-- ARGUMENTS]", help="The script's own arguments, after --.", show_default=False
+    ),
+]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option(
@@ -64,6 +83,38 @@ ParentOption = Annotated[
     str | None,
     typer.Option("--parent", metavar="RUN", help="Nest the run below this run.", rich_help_panel=RECORDING),
 ]
+ModuleOption = Annotated[
+    bool,
+    typer.Option(
+        "--module",
+        "-m",
+        metavar="",
+        help="SOURCE is a module, which is run as python -m runs it.",
+        rich_help_panel=SCRIPT,
+    ),
+]
+ScriptOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--script/--recipe",
+        metavar="",
+        help="Run SOURCE as a script, or train the recipe that it declares (default: a recipe if it declares one).",
+        rich_help_panel=SCRIPT,
+    ),
+]
+KeepOption = Annotated[
+    Keep,
+    typer.Option("--keep", help="Log the weights of the best or of the last epoch.", rich_help_panel=SCRIPT),
+]
+ModelNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="TEXT",
+        help="Name of the Keras model to log (default: the one that was trained last).",
+        rich_help_panel=SCRIPT,
+    ),
+]
 OfflineOption = Annotated[
     bool,
     typer.Option(
@@ -86,6 +137,7 @@ CheckpointEveryOption = Annotated[
 def train(
     session: Session,
     source: SourceArgument,
+    arguments: ScriptArguments = None,
     target: TargetOption = None,
     data: DataOption = None,
     rows: RowsOption = None,
@@ -93,7 +145,7 @@ def train(
     batch_size: BatchSizeOption = None,
     learning_rate: LearningRateOption = None,
     set_: SetOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     patience: PatienceOption = None,
     precision: PrecisionOption = Precision.auto,
     experiment: ExperimentOption = None,
@@ -108,19 +160,68 @@ def train(
     cpu: CpuOption = None,
     gpu: GpuOption = None,
     memory: MemoryOption = None,
+    module: ModuleOption = False,
+    script: ScriptOption = None,
+    objective: ObjectiveOption = None,
+    keep: KeepOption = Keep.best,
+    model: ModelNameOption = None,
 ) -> None:
-    """Train a recipe and log the model to MLflow.
+    """Train a recipe or run your own Keras script, and log the model to MLflow.
 
     \b
     mlctl train digits
     mlctl train imdb --epochs 10 --set units=64
     mlctl train titanic.csv --target Survived
+    mlctl train train.py -- --lr 1e-3
     mlctl train ./mine.py --data ./my-data --register Mine
     mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
     """
     from mlctl.services.training.request import TrainRequest
     from mlctl.services.workflows import train as service
+    from mlctl.services.workflows import train_script
 
+    if train_script.is_script(source, module=module, script=script):
+        _refuse(
+            "a script",
+            "give it to the script itself, after --",
+            {
+                "--target": target,
+                "--data": data,
+                "--rows": rows,
+                "--learning-rate": learning_rate,
+                "--set": set_,
+            },
+        )
+        from mlctl.domain.script import ScriptRequest
+
+        script_request = ScriptRequest(
+            script="" if module else source,
+            module=source if module else "",
+            arguments=tuple(arguments or ()),
+            folder=os.getcwd(),
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            seed=seed,
+            objective=objective,
+            keep=keep.value,
+            model=model,
+            run_name=run_name,
+            tags=parse_pairs("--tag", tag),
+            register=register,
+            parent=parent,
+            offline=offline,
+            checkpoint_every_s=parse_duration(checkpoint_every),
+        )
+        with TrainingProgress() as listener:
+            run = train_script.train_script(session.settings, script_request, listener)
+        session.show(run, f"next: {next_command(run)}")
+        return
+    _refuse(
+        "a recipe",
+        "only a script takes it",
+        {"--objective": objective, "--model": model, " ".join(arguments or ()): arguments},
+    )
     request = TrainRequest(
         source=source,
         overrides=parse_overrides(
@@ -128,7 +229,7 @@ def train(
         ),
         data=data,
         rows=rows,
-        seed=seed,
+        seed=seed or 0,
         patience=patience,
         precision=precision.value,
         run_name=run_name,
@@ -142,3 +243,10 @@ def train(
     with TrainingProgress() as listener:
         run = service.train(session.settings, request, listener, nodes)
     session.show(run, f"next: {next_command(run)}")
+
+
+def _refuse(what: str, hint: str, given: dict[str, Any]) -> None:
+    """Raise UsageError for an option that a script, or a recipe, does not take."""
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} is not for {what}", hint)

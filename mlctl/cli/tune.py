@@ -23,6 +23,7 @@ from mlctl.cli.options import (
     DryRunOption,
     EpochsOption,
     ExperimentOption,
+    ObjectiveOption,
     Precision,
     PrecisionOption,
     RegisterOption,
@@ -62,15 +63,6 @@ SpaceOption = Annotated[
         help="Values to search for a hyperparameter: a range with a step (16..64:16), a logarithmic range "
         "(1e-4..1e-1:log), choices (adam|sgd), or one value. Can be given several times "
         "(default: what the recipe declares).",
-        rich_help_panel=SEARCH,
-    ),
-]
-ObjectiveOption = Annotated[
-    str | None,
-    typer.Option(
-        "--objective",
-        metavar="DIRECTION:METRIC",
-        help="Metric to optimize, such as min:val_mae or max:val_f1 (default: the recipe's objective).",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -162,7 +154,7 @@ def tune(
     objective: ObjectiveOption = None,
     epochs: EpochsOption = None,
     set_: SetOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     precision: PrecisionOption = Precision.auto,
     trials: TrialsOption = 0,
     executions_per_trial: ExecutionsOption = 1,
@@ -212,7 +204,7 @@ def tune(
         max_failures=max_failures,
         data=data,
         rows=rows,
-        seed=seed,
+        seed=seed or 0,
         precision=precision.value,
         run_name=run_name,
         tags=parse_pairs("--tag", tag),

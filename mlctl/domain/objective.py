@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mlctl.domain.metric_names import recordable_name
+from mlctl.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Objective:
 
     def __str__(self) -> str:
         return f"{'max' if self.maximize else 'min'}:{self.metric}"
+
+
+def parse_objective(text: str) -> Objective:
+    """Return the objective of METRIC, min:METRIC or max:METRIC; raises UsageError."""
+    direction, colon, metric = text.partition(":")
+    if not colon:
+        return Objective(text, not lower_is_better(text))
+    if direction not in {"min", "max"} or not metric:
+        raise UsageError(f"--objective {text} has no direction", "write min:val_mae or max:val_accuracy")
+    return Objective(metric, direction == "max")
 
 
 # words in names of metrics

@@ -14,6 +14,7 @@ CODE_FILES_TAG = "mlctl.code_files"  # digests of the modules beside the recipe,
 RECIPE_SOURCE_TAG = "mlctl.recipe_source"
 OBJECTIVE_TAG = "mlctl.objective"  # such as max:val_accuracy
 REQUEST_TAG = "mlctl.request"  # the training request as JSON
+SCRIPT_TAG = "mlctl.script"  # of a run of a user's script: what was started, as JSON
 PRECISION_TAG = "mlctl.precision"
 
 # the data of a run

@@ -10,18 +10,15 @@ This module imports no MLflow: `load` runs before mlctl imports it, and may impo
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
-import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
+
+from mlctl.adapters.system.import_hooks import after_import
 
 Point = tuple[str, float, int, int]  # a metric's name, value, step, and time in milliseconds since 1970
 
@@ -135,7 +132,7 @@ class MlflowCalls:
             is_outermost = self._depth == 1
         try:
             if is_outermost:
-                with _after_import("mlflow", self._redirect):
+                with after_import("mlflow", self._redirect):
                     yield
             else:
                 yield
@@ -165,50 +162,6 @@ class MlflowCalls:
                 self._logged[str(file)] = state
                 changed.append(file)
         return changed
-
-
-@contextlib.contextmanager
-def _after_import(name: str, action: Callable[[], None]) -> Iterator[None]:
-    """Call `action` now if a module is imported, else as soon as it is while the block runs."""
-    if name in sys.modules:
-        action()
-        yield
-        return
-    watcher = _ImportWatcher(name, action)
-    sys.meta_path.insert(0, watcher)
-    try:
-        yield
-    finally:
-        if watcher in sys.meta_path:
-            sys.meta_path.remove(watcher)
-
-
-class _ImportWatcher(importlib.abc.MetaPathFinder):
-    """Calls `action` after the first import of a module."""
-
-    def __init__(self, name: str, action: Callable[[], None]) -> None:
-        self._name = name
-        self._action = action
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Return the spec that the other finders find, with a loader that calls `action` at its end."""
-        if fullname != self._name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def execute_and_act(module: ModuleType) -> None:
-                execute(module)
-                loader.exec_module = execute
-                self._action()
-
-            loader.exec_module = execute_and_act
-        return spec
 
 
 calls = MlflowCalls()  # of this process: MLflow's active run is one per process, too

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.hyperband import Bracket, count_trials, hyperband_brackets
-from mlctl.domain.objective import Objective, lower_is_better
+from mlctl.domain.objective import Objective, parse_objective
 from mlctl.domain.tune import Dimension
 from mlctl.errors import UsageError
 from mlctl.recipes import Recipe, ResolvedRecipe, Values
@@ -165,7 +165,7 @@ def validate(request: TuneRequest, resolved: ResolvedRecipe) -> TuneJob:
         values=values,
         dimensions=dimensions,
         fixed=fixed,
-        objective=_parse_objective(resolved.recipe, request.objective),
+        objective=parse_objective(request.objective) if request.objective else resolved.recipe.objective,
     )
     if request.stop:
         parse_stop_rule(request.stop, job.objective)
@@ -203,14 +203,3 @@ def _check_grid(job: TuneJob) -> None:
                 f"a grid needs steps, and {name} has none: {dimension.text}",
                 f"--space {name}={low:g}|{high:g} lists values, --space {name}=LOW..HIGH:STEP sets a step",
             )
-
-
-def _parse_objective(recipe: Recipe, text: str | None) -> Objective:
-    if text is None:
-        return recipe.objective
-    direction, colon, metric = text.partition(":")
-    if not colon:
-        return Objective(text, not lower_is_better(text))
-    if direction not in {"min", "max"} or not metric:
-        raise UsageError(f"--objective {text} has no direction", "write min:val_mae or max:val_accuracy")
-    return Objective(metric, direction == "max")

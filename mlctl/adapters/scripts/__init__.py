@@ -1,0 +1,1 @@
+"""Running a user's own script, and seeing what it does with Keras."""

@@ -1,0 +1,38 @@
+"""mlctl train, for a user's own script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlctl.adapters.scripts.execution import find_program
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.run import Run
+from mlctl.domain.script import ScriptRequest
+from mlctl.recipes.declares import declares_recipe
+from mlctl.services.models.names import check_name
+from mlctl.services.scripts.script_run import run_script
+from mlctl.settings import Settings
+
+
+def is_script(source: str, *, module: bool = False, script: bool | None = None) -> bool:
+    """Return whether SOURCE is run as a script: a module, or a Python file that declares no recipe.
+
+    `script` decides, if it is not None.
+    """
+    if module or script is not None:
+        return module or bool(script)
+    path = Path(source)
+    return path.suffix == ".py" and path.is_file() and not declares_recipe(path)
+
+
+def train_script(settings: Settings, request: ScriptRequest, listener: ProgressListener) -> Run:
+    """Run a script, log the model that it trains, and register it if the request says so; return the run."""
+    if request.register is not None:
+        check_name(request.register)
+    program = find_program(request.script, request.module)
+    record, run = run_script(settings, request, program, listener)
+    if request.register is None:
+        return run
+    from mlctl.services.workflows.register_result import register_result
+
+    return register_result(record.store, run, request.register, listener)

@@ -12,9 +12,9 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --target=- --data=f --rows=- --epochs=- --batch-size=- --learning-rate=- --set=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --objective=- --keep==best,last --model=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'tune')
-      options='--target --data --rows --algorithm --space --objective --epochs --set --seed --precision --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --rows=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --epochs=- --set=- --seed=- --precision==auto,float32,mixed_bfloat16 --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+      options='--target --data --rows --algorithm --space --objective --epochs --set --seed --precision --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --module -m --recipe --script --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --rows=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --epochs=- --set=- --seed=- --precision==auto,float32,mixed_bfloat16 --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --flag-style==space,equals,underscore --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'automl')
       options='--target --data --rows --metric -m --families --set --no-featurize --seed --timeout --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --data=f --rows=- --metric=- -m=- --families=- --set=- --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -205,8 +205,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --target=- --data=f --set=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'init')
-      options='--output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--script --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --script=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'doctor')
       options='--deep --output -o --tracking-uri --yes -y --debug --help -h' \

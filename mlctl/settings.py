@@ -124,7 +124,7 @@ def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None)
     sources: dict[str, str] = {}
     for name in SETTINGS:
         values[name], sources[name] = _resolve(name, options, files)
-    values["tracking_uri"] = _check_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
+    values["tracking_uri"] = check_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
     for name in ("data_dir", "cache_dir", "state_dir"):
         values[name] = Path(values[name]).expanduser() if values[name] else None
     values["stages"] = tuple(values["stages"])
@@ -242,7 +242,7 @@ def _is_secret(query_pair: str) -> bool:
     return _key(query_pair).lower() in SECRET_QUERY_KEYS
 
 
-def _check_tracking_uri(uri: str, source: str) -> str:
+def check_tracking_uri(uri: str, source: str) -> str:
     """Return a valid tracking URI.
 
     Raises ConfigurationError for what MLflow would silently use as a folder, such as a host without a scheme.

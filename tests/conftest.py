@@ -82,12 +82,22 @@ SAMPLED_FILES = {
 }
 
 
+# files that take longest: they run first, so that the last minutes keep all workers busy
+LONG_FILES = (
+    "test_tune.py", "test_docs.py", "test_automl.py", "test_outage.py", "test_server_life.py", "test_resume.py",
+    "test_gallery.py", "test_kills.py", "test_endpoints.py", "test_server_keeping.py", "test_server_restore.py",
+    "test_tune_run.py", "test_earlier_version.py", "test_cluster.py", "test_own.py", "test_story.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not os.environ.get("MLCTL_TEST_LONG"):
         sampled = [item for item in items if item.path.name in SAMPLED_FILES]
         left_out = {item.nodeid for number, item in enumerate(sampled) if number % 3}
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
         items[:] = [item for item in items if item.nodeid not in left_out]
+    order = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker(pytest.mark.flaky(reruns=1))

@@ -48,7 +48,9 @@ COMMANDS: dict[str, CommandEntry] = {
         TRAIN, "Train a recipe or run your own Keras script, and log the model to MLflow.", "train:train"
     ),
     "tune": CommandEntry(
-        TRAIN, "Search for the best hyperparameters of a recipe and log the best model.", "tune:tune"
+        TRAIN,
+        "Search for the best hyperparameters of a recipe or a script and log the best model.",
+        "tune:tune",
     ),
     "automl": CommandEntry(
         TRAIN, "Fit several families of models to a table and log a blend of the best.", "automl:automl"

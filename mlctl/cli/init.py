@@ -14,17 +14,29 @@ FolderArgument = Annotated[
 ]
 
 
-def init(session: Session, folder: FolderArgument = Path()) -> None:
+ScriptOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--script",
+        metavar="FILE",
+        help="Make the project one of this script, with its own arguments as parameters.",
+    ),
+]
+
+
+def init(session: Session, folder: FolderArgument = Path(), script: ScriptOption = None) -> None:
     """Write the mlctl.toml and the MLproject file of a project.
 
     \b
     mlctl init
     mlctl init ./my-project
+    mlctl init --script train.py
 
     mlctl reads mlctl.toml; MLproject makes the project work with mlflow run. Existing files are kept.
     """
     from mlctl.services.project.init import create_project
 
     session.show(
-        create_project(folder), f"next: mlctl train digits, or mlflow run {folder} --env-manager local"
+        create_project(folder, script),
+        f"next: mlctl train {script or 'digits'}, or mlflow run {folder} --env-manager local",
     )

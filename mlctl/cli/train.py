@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,7 +37,7 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
-from mlctl.errors import UsageError
+from mlctl.cli.script_options import ModuleOption, ScriptArguments, ScriptOption, refuse
 from mlctl.output.next_steps import next_command
 from mlctl.output.progress import TrainingProgress
 from mlctl.units import parse_duration
@@ -50,12 +50,6 @@ class Keep(StrEnum):
     last = "last"
 
 
-ScriptArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[-- ARGUMENTS]", help="The script's own arguments, after --.", show_default=False
-    ),
-]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option(
@@ -82,25 +76,6 @@ PatienceOption = Annotated[
 ParentOption = Annotated[
     str | None,
     typer.Option("--parent", metavar="RUN", help="Nest the run below this run.", rich_help_panel=RECORDING),
-]
-ModuleOption = Annotated[
-    bool,
-    typer.Option(
-        "--module",
-        "-m",
-        metavar="",
-        help="SOURCE is a module, which is run as python -m runs it.",
-        rich_help_panel=SCRIPT,
-    ),
-]
-ScriptOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--script/--recipe",
-        metavar="",
-        help="Run SOURCE as a script, or train the recipe that it declares (default: a recipe if it declares one).",
-        rich_help_panel=SCRIPT,
-    ),
 ]
 KeepOption = Annotated[
     Keep,
@@ -180,8 +155,9 @@ def train(
     from mlctl.services.workflows import train as service
     from mlctl.services.workflows import train_script
 
+    nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory)
     if train_script.is_script(source, module=module, script=script):
-        _refuse(
+        refuse(
             "a script",
             "give it to the script itself, after --",
             {
@@ -214,10 +190,10 @@ def train(
             checkpoint_every_s=parse_duration(checkpoint_every),
         )
         with TrainingProgress() as listener:
-            run = train_script.train_script(session.settings, script_request, listener)
+            run = train_script.train_script(session.settings, script_request, listener, nodes)
         session.show(run, f"next: {next_command(run)}")
         return
-    _refuse(
+    refuse(
         "a recipe",
         "only a script takes it",
         {"--objective": objective, "--model": model, " ".join(arguments or ()): arguments},
@@ -239,14 +215,6 @@ def train(
         offline=offline,
         checkpoint_every_s=parse_duration(checkpoint_every),
     )
-    nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory)
     with TrainingProgress() as listener:
         run = service.train(session.settings, request, listener, nodes)
     session.show(run, f"next: {next_command(run)}")
-
-
-def _refuse(what: str, hint: str, given: dict[str, Any]) -> None:
-    """Raise UsageError for an option that a script, or a recipe, does not take."""
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(f"{option} is not for {what}", hint)

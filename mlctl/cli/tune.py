@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from mlctl.cli.common_options import Session
 from mlctl.cli.options import (
     EXECUTION,
     LIMITS,
+    SCRIPT,
     DataOption,
     DryRunOption,
     EpochsOption,
@@ -36,11 +38,30 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.cli.script_options import ModuleOption, ScriptArguments, ScriptOption, refuse
 from mlctl.output.next_steps import next_command
 from mlctl.output.search_progress import SearchProgress
 from mlctl.units import parse_duration
 
 SEARCH = "Search"
+
+
+class FlagStyle(StrEnum):
+    """How a script gets a value: --batch-size 25, --batch-size=25 or --batch_size 25."""
+
+    space = "space"
+    equals = "equals"
+    underscore = "underscore"
+
+
+FlagStyleOption = Annotated[
+    FlagStyle,
+    typer.Option(
+        "--flag-style",
+        help="How a script gets its values: --batch-size 25, --batch-size=25 or --batch_size 25.",
+        rich_help_panel=SCRIPT,
+    ),
+]
 
 
 class Algorithm(StrEnum):
@@ -60,9 +81,9 @@ SpaceOption = Annotated[
     typer.Option(
         "--space",
         metavar="NAME=VALUES",
-        help="Values to search for a hyperparameter: a range with a step (16..64:16), a logarithmic range "
+        help="Values to search for a hyperparameter, or for a flag of a script: a range with a step (16..64:16), a logarithmic range "
         "(1e-4..1e-1:log), choices (adam|sgd), or one value. Can be given several times "
-        "(default: what the recipe declares).",
+        "(default: what the recipe declares; a script has no default).",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -146,6 +167,7 @@ ThreadsOption = Annotated[
 def tune(
     session: Session,
     source: SourceArgument,
+    arguments: ScriptArguments = None,
     target: TargetOption = None,
     data: DataOption = None,
     rows: RowsOption = None,
@@ -174,8 +196,11 @@ def tune(
     cpu: CpuOption = None,
     gpu: GpuOption = None,
     memory: MemoryOption = None,
+    module: ModuleOption = False,
+    script: ScriptOption = None,
+    flag_style: FlagStyleOption = FlagStyle.space,
 ) -> None:
-    r"""Search for the best hyperparameters of a recipe and log the best model.
+    r"""Search for the best hyperparameters of a recipe or a script and log the best model.
 
     \b
     mlctl tune digits --trials 8
@@ -183,11 +208,36 @@ def tune(
         --space units=16..64:16 --space 'optimizer=rmsprop|adam'
     mlctl tune housing -P 4 --stop bandit:slack=0.1 --space units=2..12:2
     mlctl tune titanic.csv --target Survived --timeout 10m --register Titanic
+    mlctl tune train.py --space lr=1e-4..1e-1:log --space 'batch-size=25|50' -P 4 -- --epochs 10
     mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning --cpu 2
     """
     from mlctl.services.tuning.request import TuneRequest
     from mlctl.services.workflows import tune as service
+    from mlctl.services.workflows.train_script import is_script
 
+    script_request = None
+    if is_script(source, module=module, script=script):
+        refuse(
+            "a script",
+            "give it to the script itself, after --",
+            {"--target": target, "--data": data, "--rows": rows, "--set": set_},
+        )
+        chosen = None if precision == Precision.auto else precision
+        refuse("a script", "let the script set it", {"--precision": chosen})
+        from mlctl.domain.script import ScriptRequest
+
+        script_request = ScriptRequest(
+            script="" if module else source,
+            module=source if module else "",
+            arguments=tuple(arguments or ()),
+            folder=os.getcwd(),
+            epochs=epochs,
+            seed=seed,
+            run_name=run_name,
+            tags=parse_pairs("--tag", tag),
+        )
+    else:
+        refuse("a recipe", "only a script takes it", {" ".join(arguments or ()): arguments})
     request = TuneRequest(
         source=source,
         algorithm=algorithm.value,
@@ -210,6 +260,8 @@ def tune(
         tags=parse_pairs("--tag", tag),
         register=register,
         cluster=parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory),
+        script=script_request,
+        flag_style=flag_style.value,
     )
     if dry_run:
         session.show(

@@ -68,15 +68,68 @@ def digest_dataset(
             content.add_first_batch(stream)
     if streams:  # what a stream reads later is known by its files only
         content.add(sorted(files.items()))
-    return ContentDigest(sha256=content.hexdigest(), files=_shortened(files), is_partial=is_partial)
+    return ContentDigest(sha256=content.hexdigest(), files=shortened(files), is_partial=is_partial)
+
+
+class FileDigests:
+    """Digests of files, each of which is read once, unless it changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[int, int], str]] = {}
+
+    def digest(self, path: Path | str) -> str:
+        """Return the digest of a file; "" if it is gone, or may not be read."""
+        key = os.path.realpath(path)
+        try:
+            stat = os.stat(key)
+            state = (stat.st_size, stat.st_mtime_ns)
+            if key not in self._known or self._known[key][0] != state:
+                with open(key, "rb") as file:
+                    self._known[key] = state, hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return ""
+        return self._known[key][1]
+
+
+def digest_value(value: Any) -> str:
+    """Return the digest of an array, a table, or a tree of them."""
+    content = _Content()
+    content.add(value)
+    return content.hexdigest()
+
+
+def digest_stream(
+    source: Any, opened: Mapping[str, Path], listed: Mapping[str, Path], files: FileDigests
+) -> ContentDigest:
+    """Return the digest of what makes batches, without reading any: of the arrays and files that it is made from.
+
+    Args:
+        source: A `tf.data.Dataset` or anything else that makes batches; None if nothing of it can be seen.
+        opened: Files that were read so far, by name.
+        listed: Files in folders that were listed; they count if the source itself shows neither arrays nor files.
+        files: Known digests of files.
+    """
+    content = _Content(files)
+    is_covered = source is not None and content.add_source(source)
+    read = dict(opened) if is_covered else {**listed, **opened}
+    digests = {name: files.digest(path) for name, path in sorted(read.items())}
+    content.add(sorted(digests.items()))
+    return ContentDigest(
+        sha256=content.hexdigest(), files=shortened(digests), is_partial=not is_covered and not read
+    )
+
+
+def combine_digests(parts: Mapping[str, str]) -> str:
+    """Return one digest of named digests."""
+    return hashlib.sha256("\0".join(itertools.chain.from_iterable(parts.items())).encode()).hexdigest()
 
 
 class _Content:
     """A SHA-256 of values of many types; the same values give the same digest in every process."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: FileDigests | None = None) -> None:
         self._sha256 = hashlib.sha256()
-        self._files: dict[str, str] = {}
+        self._files = files or FileDigests()
         self._covered: set[int] = set()
         self._found = False  # an array or a file was added
         self._seen: set[int] = set()
@@ -92,14 +145,15 @@ class _Content:
 
     def digest_file(self, path: Path | str) -> str:
         """Return the digest of a file, which is read once."""
-        key = os.path.realpath(path)
-        if key not in self._files:
-            try:
-                with open(key, "rb") as file:
-                    self._files[key] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError:  # it is gone, or may not be read
-                self._files[key] = ""
-        return self._files[key]
+        return self._files.digest(path)
+
+    def add_source(self, source: Any) -> bool:
+        """Add the arrays and files that an object makes batches from; return whether there are any."""
+        found, self._found, self._may_hold_paths = self._found, False, True
+        self._add_object(source, 0)
+        self._may_hold_paths = False
+        is_covered, self._found = self._found, self._found or found
+        return is_covered
 
     def add(self, value: Any, depth: int = 0) -> None:
         """Add a value of any type; what has no plain state counts by its type alone."""
@@ -192,12 +246,8 @@ class _Content:
             self._add_array(table[name].to_numpy())
 
     def _add_stream(self, stream: Stream) -> None:
-        found, self._found, self._may_hold_paths = self._found, False, True
-        self._add_object(stream.source, 0)
-        self._may_hold_paths = False
-        if self._found:
+        if self.add_source(stream.source):
             self._covered.add(id(stream.source))
-        self._found |= found
 
     def _add_object(self, value: Any, depth: int) -> None:
         """Add an object's state: of a tf.data.Dataset the arrays and files that it reads from."""
@@ -265,7 +315,7 @@ def _offset(values: Array) -> int:
     return int(values.__array_interface__["data"][0] - whole.__array_interface__["data"][0])
 
 
-def _shortened(files: Mapping[str, str]) -> dict[str, str]:
+def shortened(files: Mapping[str, str]) -> dict[str, str]:
     """Return at most as many digests as a tag can hold: those of many files become one."""
     if len(files) <= MAX_LISTED_FILES:
         return {name: digest[:FILE_DIGITS] for name, digest in files.items()}

@@ -211,7 +211,7 @@ class Stream:
             raise BadDataError(
                 "a tf.data.Dataset never ends", "remove its repeat(), or limit it with take(batches)"
             )
-        known = _count_batched_rows(pipeline)
+        known = count_batched_rows(pipeline)
         if known is not None:
             self._steps, self._rows = int(pipeline.cardinality()), known
             return
@@ -305,7 +305,7 @@ def _first_length(batch: Any) -> int:
     return int(leaf.nrows()) if hasattr(leaf, "nrows") else int(leaf.shape[0])
 
 
-def _count_batched_rows(pipeline: Any) -> int | None:
+def count_batched_rows(pipeline: Any) -> int | None:
     """Return the number of rows that `batch` received, looking through what does not change it; None if unknown."""
     if int(pipeline.cardinality()) < 0:
         return None
@@ -319,10 +319,9 @@ def _count_batched_rows(pipeline: Any) -> int | None:
                 return None
             dropped = bool(getattr(layer, "_drop_remainder", False))
             return int(pipeline.cardinality()) * int(layer._batch_size) if dropped else rows
-        if (
-            not any(kept in name for kept in ("Prefetch", "Map", "Options", "Cache", "Model"))
-            or "Flat" in name
-        ):
+        if not any(
+            kept in name for kept in ("Prefetch", "Map", "Options", "Cache", "Model", "Shuffle")
+        ) or any(changed in name for changed in ("Flat", "Repeat")):
             return None
         layer = below
     return None

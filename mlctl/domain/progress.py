@@ -1,11 +1,21 @@
-"""How services report the progress of a training."""
+"""The epochs of a training, and how services report its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from mlctl.domain.objective import Objective
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch. `number` counts from 1; `seconds` is its wall time, validation included."""
+
+    number: int
+    metrics: Mapping[str, float]
+    seconds: float
 
 
 class ProgressListener(Protocol):

@@ -57,6 +57,11 @@ class ScriptRequest:
         """A short name: the file's without its ending, or the module's last part."""
         return Path(self.script).stem if self.script else self.module.rpartition(".")[2]
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """How Python itself would start it, without its arguments."""
+        return ("python", self.script) if self.script else ("python", "-m", self.module)
+
     def to_tag(self) -> dict[str, Any]:
         """Return the request as the run's tag stores it."""
         return asdict(self)

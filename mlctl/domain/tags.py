@@ -14,6 +14,7 @@ CODE_FILES_TAG = "mlctl.code_files"  # digests of the modules beside the recipe,
 RECIPE_SOURCE_TAG = "mlctl.recipe_source"
 OBJECTIVE_TAG = "mlctl.objective"  # such as max:val_accuracy
 REQUEST_TAG = "mlctl.request"  # the training request as JSON
+SEED_TAG = "mlctl.seed"  # the seed that a script has set
 SCRIPT_TAG = "mlctl.script"  # of a run of a user's script: what was started, as JSON
 PRECISION_TAG = "mlctl.precision"
 
@@ -28,6 +29,11 @@ DATA_ROWS_TAG = "mlctl.data.rows"
 DATA_SIZE_TAG = "mlctl.data.size_bytes"
 DATA_SPLITS_TAG = "mlctl.data.splits"
 DATA_SEED_TAG = "mlctl.data.seed"
+DATA_SPEC_TAG = "mlctl.data.spec"  # of a script: types and shapes of what fit gets
+TEST_DATA_TAG = "mlctl.test_data"  # of a script: what test_* were measured on, if that was no test data
+MODEL_ERROR_TAG = "mlctl.model_error"  # why the model of a script was not logged
+SCRIPT_MODELS_TAG = "mlctl.models"  # names of the models that a script trains, as JSON
+MODEL_WEIGHTS_TAG = "mlctl.model_weights"  # of a script: which weights the logged model has
 
 # the outcome of a run
 STATE_TAG = "mlctl.state"  # of a trial: done, stopped, failed, running or interrupted

@@ -119,8 +119,9 @@ class SearchPlan:
         fixed: Values that are not searched.
         size: Number of combinations in the space; infinite for a continuous range.
         first_trials: Values of the first trials.
-        epochs: Maximum number of epochs of all trials together.
+        epochs: Maximum number of epochs of all trials together; 0 if it is not known.
         brackets: Brackets of hyperband; empty for other algorithms.
+        commands: Command lines of the first trials of a script.
     """
 
     recipe: str
@@ -134,6 +135,7 @@ class SearchPlan:
     epochs: int = 0
     notes: tuple[str, ...] = ()
     brackets: tuple[Bracket, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,9 +184,15 @@ class Values(Mapping[str, Any]):
         *,
         inactive: frozenset[str] = frozenset(),
         unread: frozenset[str] = frozenset(),
+        chosen: frozenset[str] = frozenset(),
     ) -> None:
-        """`inactive` names have their defaults, `unread` ones are never read by the recipe: neither is recorded."""
+        """`inactive` names have their defaults, `unread` ones are never read by the recipe: neither is recorded.
+
+        `chosen` names have a value that the user or a search has set, even if it equals the default.
+        """
         self._values = dict(values)
+        self._chosen = chosen
+        self._schedule_epochs: int | None = None  # None: all epochs
         self._inactive = inactive
         self._unread = unread
         self._reads: set[str] = set()  # the copies of `on` have the same set
@@ -222,7 +228,8 @@ class Values(Mapping[str, Any]):
             return rate
         import keras
 
-        return keras.optimizers.schedules.CosineDecay(rate, self.steps_per_epoch * self._values["epochs"])
+        epochs = self._schedule_epochs or self._values["epochs"]
+        return keras.optimizers.schedules.CosineDecay(rate, self.steps_per_epoch * epochs)
 
     def on(self, rows: int) -> Values:
         """Return the same values for this number of training rows."""
@@ -250,6 +257,25 @@ def with_epochs(values: Values, epochs: int) -> Values:
     changed = copy.copy(values)
     changed._values = {**values._values, "epochs": epochs}
     return changed
+
+
+def with_schedule_epochs(values: Values, epochs: int) -> Values:
+    """Return the same values, with a schedule of the learning rate that spans this number of epochs."""
+    changed = copy.copy(values)
+    changed._schedule_epochs = epochs
+    return changed
+
+
+def with_own_reads(values: Values) -> Values:
+    """Return the same values, as nobody has read them yet."""
+    unread = copy.copy(values)
+    unread._reads = set()
+    return unread
+
+
+def is_chosen(values: Values, name: str) -> bool:
+    """Return whether the user or a search has set a value."""
+    return name in values._chosen
 
 
 def read_names(values: Values) -> frozenset[str]:
@@ -286,14 +312,22 @@ def conditions_of(declared: Mapping[str, Hyperparameter]) -> dict[str, Condition
 
 
 def complete(
-    declared: Mapping[str, Hyperparameter], given: Mapping[str, Any], unread: frozenset[str] = frozenset()
+    declared: Mapping[str, Hyperparameter],
+    given: Mapping[str, Any],
+    unread: frozenset[str] = frozenset(),
+    chosen: Iterable[str] | None = None,
 ) -> Values:
-    """Return checked values with the default of each hyperparameter that is missing or inactive."""
+    """Return checked values with the default of each hyperparameter that is missing or inactive.
+
+    `chosen` are the names that the user or a search has set; None: all that are given.
+    """
     defaults = {name: parameter.default for name, parameter in declared.items() if not parameter.each}
     values = {**defaults, **given}
     inactive = inactive_names(conditions_of(declared), values)
     values.update({name: defaults[name] for name in inactive})
-    return Values(values, inactive=inactive, unread=unread)
+    return Values(
+        values, inactive=inactive, unread=unread, chosen=frozenset(given if chosen is None else chosen)
+    )
 
 
 def hyperparameter_info(name: str, declared: Hyperparameter) -> HyperparameterInfo:

@@ -124,9 +124,14 @@ class Recipe:
             elif name not in values:
                 hint = did_you_mean(name, declared) or f"it declares: {', '.join(declared)}"
                 raise UsageError(f"recipe {cls.name} declares no {name!r}", hint)
-        return complete(declared, values, reads.unread_names(cls))
+        return complete(declared, values, reads.unread_names(cls), chosen=overrides)
 
     @classmethod
     def source_file(cls) -> Path:
         """Return the file that declares this recipe."""
         return Path(inspect.getfile(cls))
+
+
+def has_phases(recipe: Recipe) -> bool:
+    """Return whether a recipe may have phases: it has a method for them."""
+    return type(recipe).phases is not Recipe.phases

@@ -97,9 +97,14 @@ class ServedModel:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        own_module = sys.modules.get(SCORING_MODULE)
         sys.modules[SCORING_MODULE] = module
-        spec.loader.exec_module(module)
-        scorer: Callable[[Any], Any] = module.Scorer(str(self.folder / "artifacts" / "model"))
+        try:
+            spec.loader.exec_module(module)
+            scorer: Callable[[Any], Any] = module.Scorer(str(self.folder / "artifacts" / "model"))
+        finally:  # a process that predicts may train a model afterwards, whose encoder is of mlctl's own module
+            if own_module is not None:
+                sys.modules[SCORING_MODULE] = own_module
         self._bad_cell = getattr(module, "BadCell", ())  # older models treat such a cell as a missing value
         encoder = getattr(scorer, "encoder", None)
         self.full_scale = getattr(encoder, "high", None)

@@ -31,7 +31,8 @@ State = dict[str, Any]
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
 _BATCH_ROWS = 256  # limits memory: a row of a 30,000-word vocabulary takes 120 kB
-_BATCH_BYTES = 1 << 20  # of raw input: the layers of a network can take a hundred times the size of an image
+_BATCH_BYTES = 1 << 20  # of raw input, for models that do not say what memory a row takes
+_LAYER_BYTES = 64 << 20  # of all layers' outputs: more rows of large images together are not answered faster
 OWN_ENCODER = "own"  # kind of an encoder that travels as code
 ABSENT = "__mlctl_absent__"  # name of the stand-in for mlctl in modules that travel as source text
 TEXT = "str"  # dtype of an input of texts
@@ -688,6 +689,7 @@ class Scorer:
         with open(os.path.join(folder, "encoder.json"), encoding="utf-8") as file:
             saved = json.load(file)
         code = None
+        self._least_rows = 1
         if os.path.exists(path := os.path.join(folder, "code.pkl")):
             with open(path, "rb") as content:
                 code = TravellingCode(content.read())
@@ -704,6 +706,10 @@ class Scorer:
             objects = code.objects() if code else {}
             path = os.path.join(folder, "model.keras")
             self._run = keras_runner(path, structure=self._structure, outputs=outputs, objects=objects)
+            if fixed := saved.get("fixed_rows"):
+                self._run = fixed_rows_runner(self._run, fixed)
+                self._least_rows = fixed
+        self._row_bytes: int = saved.get("row_bytes") or 0
         if code:
             code.register()
 
@@ -713,7 +719,11 @@ class Scorer:
         Raw inputs are an array, a list, a DataFrame, or a dict of arrays by input name.
         """
         count, size = _size(raw)
-        rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * count // max(size, 1)))
+        if self._row_bytes:
+            bounded = _LAYER_BYTES // max(self._row_bytes, size // max(count, 1))
+        else:
+            bounded = _BATCH_BYTES * count // max(size, 1)
+        rows = max(self._least_rows, min(_BATCH_ROWS, bounded))
         if count <= rows:
             return self._predict(raw)
         batches = [self._predict(_rows(raw, start, start + rows)) for start in range(0, count, rows)]
@@ -836,6 +846,30 @@ def keras_runner(
     with keras_scope(objects):
         model = keras.saving.load_model(path, compile=False)
     return lambda encoded: call_keras(model, encoded, structure=structure, outputs=outputs)
+
+
+def fixed_rows_runner(run: Callable[[Any], Any], rows: int) -> Callable[[Any], Any]:
+    """Return a function that answers any number of rows with a model that takes batches of this many rows only.
+
+    Missing rows of a batch are the last one again; the answers to them are left out.
+    """
+
+    def run_batch(encoded: Any, start: int) -> Any:
+        def take(part: Array) -> Array:
+            return part[np.minimum(np.arange(start, start + rows), len(part) - 1)]
+
+        if isinstance(encoded, Mapping):
+            return run({name: take(part) for name, part in encoded.items()})
+        return run(take(encoded))
+
+    def run_all(encoded: Any) -> Any:
+        count = _size(encoded)[0]
+        batches = [run_batch(encoded, start) for start in range(0, count, rows)]
+        if isinstance(batches[0], Mapping):
+            return {name: np.concatenate([batch[name] for batch in batches])[:count] for name in batches[0]}
+        return np.concatenate(batches)[:count]
+
+    return run_all
 
 
 def call_keras(model: Any, encoded: Any, *, structure: Any, outputs: Sequence[State]) -> Any:

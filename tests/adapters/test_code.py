@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import threading
@@ -239,21 +240,128 @@ class Opaque(keras.layers.Layer):
         return inputs
 
 
+class Kept(keras.layers.Layer):
+    """Keeps a function, which its get_config() returns and its from_config() does not read."""
+
+    def __init__(self, function: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, inputs: Any) -> Any:
+        return self.function(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "function": self.function}
+
+
+class Revived(Opaque):
+    """Makes itself from a configuration in a way of its own."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls("", name=config["name"])
+
+
+class Constant(keras.initializers.Initializer):
+    """Has an argument, and no get_config()."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.full(shape, self.value)
+
+
+class Doubling:
+    """An activation that is an object."""
+
+    def __call__(self, values: Any) -> Any:
+        return values * 2
+
+
+def dense(**settings: Any) -> Any:
+    return lambda: keras.layers.Dense(2, name="d", **settings)
+
+
+NO_CONFIG = r"\(Revived\): it has no get_config\(\) for the arguments"
+
+
 @pytest.mark.parametrize(
-    ("layer", "message"),
+    ("layer", "message", "hint"),
     [
-        (lambda: Forgetful(2.0), "answers differently"),
-        (lambda: Demanding(2.0, name="first"), r"the layer first \(Demanding\) cannot be rebuilt.*'factor'"),
-        (lambda: Opaque(threading.Lock()), r"the model cannot be saved: .*Opaque"),
+        (lambda: Opaque(threading.Lock()), r"the model cannot be saved: .*\(Opaque\)", "Opaque.get_config()"),
+        (lambda: Revived(len), rf"test_code\.py, line \d+: .*{NO_CONFIG}", "Revived.get_config()"),
+        (
+            dense(kernel_initializer=Constant(2.0)),
+            r"kernel_initializer of .*Constant",
+            "Constant.get_config()",
+        ),
+        (dense(activation=Doubling()), r"activation of the layer d \(Dense\) .* is a Doubling", "def"),
+        (dense(activation=functools.partial(keras.ops.clip, x_min=0, x_max=1)), "is a partial", "def"),
+        (dense(activation=Doubling().__call__), "is a method", "def"),
     ],
 )
-def test_a_layer_that_cannot_be_rebuilt_is_refused_before_training(layer: Any, message: str) -> None:
+def test_a_layer_that_cannot_be_rebuilt_is_refused_before_training(
+    layer: Any, message: str, hint: str
+) -> None:
     model = keras.Sequential([keras.Input((4,)), layer(), keras.layers.Dense(1)])
     model.compile("adam", "mse")
     with pytest.raises(BadDataError, match=message) as raised:
         code.check_savable(model, ROWS)
     assert "\n" not in raised.value.message
-    assert "get_config()" in raised.value.hint
+    assert hint in raised.value.hint
+
+
+class Bare(keras.layers.Layer):
+    """Its constructor takes nothing of what Keras hands to it."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__()
+        self.parts = list(parts)
+
+    def call(self, inputs: Any) -> Any:
+        for part in self.parts:
+            inputs = part(inputs)
+        return inputs
+
+
+class Subclassed(keras.Model):
+    """A model without a graph of layers and without a get_config()."""
+
+    def __init__(self, first: Any, scale: Any = 1.0) -> None:
+        super().__init__()
+        self.first, self.last, self.scale = first, keras.layers.Dense(1), scale
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(self.first(inputs)) * self.scale
+
+
+def test_own_classes_are_rebuilt_from_the_arguments_of_their_constructors(
+    tmp_path: Path, clean_registry: Any
+) -> None:
+    own = [
+        Forgetful(2.0, name="first"),
+        Demanding(3.0),
+        Opaque(lambda values: values),
+        Kept(keras.ops.relu),
+        Bare(keras.layers.Dense(4, name="inner"), Forgetful(4.0)),
+        keras.Sequential([Units(4)]),
+    ]
+    model = Subclassed(keras.Sequential(own), scale=np.float32([0.5]))
+    model.compile("adam", "mse")
+    expected = model(ROWS)
+    code.check_savable(model, ROWS)
+    file = tmp_path / "model.keras"
+    saved, note = code.savable_model(model, ROWS)
+    assert (saved, note) == (model, "")
+    packed = code.pack(code.save_keras(model, file))
+    clean_registry.clear()
+    with scoring.keras_scope(scoring.TravellingCode(packed.content).objects()):
+        loaded = keras.saving.load_model(file)
+    code.constructors.keras_from_config(code._all_layers(model))  # other tests use these classes as they were
+    np.testing.assert_allclose(loaded(ROWS), expected, rtol=1e-6)
+    assert loaded.first.layers[0].name == "first"
+    assert Subclassed.get_config is keras.Model.get_config  # the user's class has what it had
 
 
 def test_models_that_can_be_rebuilt_pass() -> None:
@@ -276,3 +384,129 @@ def test_a_functional_model_that_keras_cannot_rebuild_is_saved_as_a_plain_one(tm
     assert saved.code == ()
     loaded = keras.saving.load_model(next((tmp_path / "model").rglob("model.keras")))
     np.testing.assert_allclose(loaded(ROWS), model(ROWS), rtol=1e-6)
+
+
+class Units(keras.Sequential):
+    """A Sequential model with a constructor of its own, which Keras calls with a name alone."""
+
+    def __init__(self, units: int = 3, name: str | None = None) -> None:
+        super().__init__([keras.Input((4,)), keras.layers.Dense(units)], name=name)
+
+
+class Wide(keras.Model):
+    """A functional model with a default that Keras takes for the argument."""
+
+    def __init__(self, units: int = 3) -> None:
+        inputs = keras.Input((4,))
+        super().__init__(inputs, keras.layers.Dense(units)(scale_by(2.0).layers[0](inputs)))
+
+
+class Star(keras.Model):
+    """A functional model whose constructor takes anything."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+
+
+def two_towers(inputs_as: Any, outputs_as: Any) -> Any:
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    total = keras.layers.Add()([left, right])
+    up, down = keras.layers.Dense(1, name="up")(total), keras.layers.Dense(2, name="down")(total)
+    return Star(inputs_as(left=left, right=right), outputs_as(up=up, down=down))
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "travels"),
+    [(lambda: Units(5), "Sequential", ()), (lambda: Wide(5), "functional", ("test_code>Scale",))],
+)
+def test_a_graph_of_layers_of_an_own_class_is_saved_as_a_plain_model(
+    tmp_path: Path, clean_registry: Any, build: Any, kind: str, travels: tuple[str, ...]
+) -> None:
+    model = build()
+    model.compile("adam", "mse")
+    code.check_savable(model, ROWS)
+    saved = save(tmp_path / "m", model)
+    assert [note for note in saved.notes if f"a plain {kind} model" in note and type(model).__name__ in note]
+    assert saved.code == travels
+    np.testing.assert_allclose(scorer(keras_only(tmp_path / "m"))(ROWS), model(ROWS), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", [dict, lambda **parts: list(parts.values())])
+def test_a_plain_model_keeps_structure_and_names(tmp_path: Path, form: Any) -> None:
+    model = two_towers(form, form)
+    model.compile("adam", "mse")
+    plain, note = code.savable_model(model)
+    assert "cannot rebuild Star" in note
+    file = tmp_path / "model.keras"
+    assert code.save_keras(plain, file) == {}
+    loaded = keras.saving.load_model(file)
+    inputs = form(left=ROWS, right=ROWS + 1)
+    answers, expected = loaded(inputs), model(inputs)
+    assert type(answers) is type(expected)
+    assert [tensor.name for tensor in loaded.inputs] == ["left", "right"]
+    assert loaded.output_names == model.output_names
+    keras.tree.map_structure(np.testing.assert_allclose, answers, expected)
+
+
+class Forgets(keras.Model):
+    """Its get_config() leaves out an argument, and its from_config() does not know it."""
+
+    def __init__(self, units: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.dense, self.scale = keras.layers.Dense(units), scale
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs) * self.scale
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.dense.units}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        return cls(**config)
+
+
+class Doubles(Star):
+    """A functional model with a forward pass of its own."""
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training, mask=mask) * 2
+
+
+@pytest.mark.parametrize(
+    ("build", "message", "hint"),
+    [
+        (lambda: Forgets(2, 3.0), r"\(Forgets\) has another scale", "let Forgets.get_config"),
+        (lambda: as_model(Doubles), r"\(Doubles\) cannot be rebuilt", "let Doubles.__init__ take inputs"),
+        (lambda: keras.Sequential([as_model(Star)]), r"\(Star\) cannot be rebuilt", "let Star.__init__ take"),
+    ],
+)
+def test_a_model_that_cannot_be_rebuilt_is_named(build: Any, message: str, hint: str) -> None:
+    model = build()
+    model.compile("adam", "mse")
+    model(ROWS)
+    with pytest.raises(BadDataError, match=message) as raised:
+        code.check_savable(model, ROWS)
+    assert hint in raised.value.hint
+    assert "\n" not in raised.value.message + raised.value.hint
+
+
+def as_model(kind: Any) -> Any:
+    inputs = keras.Input((4,))
+    return kind(inputs, keras.layers.Dense(1)(inputs))
+
+
+def test_the_check_draws_no_random_number_of_the_training() -> None:
+    class Jitter(keras.layers.Layer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.generator = keras.random.SeedGenerator(1)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.generator)
+
+    model = keras.Sequential([keras.Input((4,)), Jitter()])
+    model.compile("adam", "mse")
+    before = np.array(model.layers[0].generator.state)
+    code.check_savable(model, ROWS)
+    np.testing.assert_array_equal(model.layers[0].generator.state, before)

@@ -10,7 +10,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from mlctl.adapters.runlog.mlflow_calls import MlflowCalls, _after_import
+from mlctl.adapters.runlog.mlflow_calls import MlflowCalls
+from mlctl.adapters.system.import_hooks import after_import
 
 
 class Recorded:
@@ -50,6 +51,8 @@ def test_calls_before_and_after_the_run_exists_are_written_in_order(uri: str) ->
         mlflow.log_param("early", 1)
         mlflow.log_metric("m", 0.5, step=3)
         mlflow.log_text("text", "folder/a.txt")
+        history = mlflow.MlflowClient().get_metric_history(calls.run_id, "m")
+        assert [(point.step, point.value) for point in history] == [(3, 0.5)]
     assert recorded.params == {}
     calls.attach(recorded, uri)
     with calls.collect(), mlflow.start_run(run_name="mine", description="a note") as run:
@@ -98,15 +101,15 @@ def test_mlflow_is_noticed_when_a_recipe_imports_it(tmp_path: Path, monkeypatch:
     (tmp_path / "imported_later.py").write_text("value = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     noticed: list[Any] = []
-    with _after_import("imported_later", lambda: noticed.append(sys.modules["imported_later"].value)):
+    with after_import("imported_later", lambda: noticed.append(sys.modules["imported_later"].value)):
         assert noticed == []
         import imported_later  # type: ignore[import-not-found]
 
         assert noticed == [imported_later.value]
-    with _after_import("imported_later", lambda: noticed.append("again")):
+    with after_import("imported_later", lambda: noticed.append("again")):
         pass
     assert noticed == [1, "again"]
     finders = len(sys.meta_path)
-    with _after_import("never_imported", lambda: None):
+    with after_import("never_imported", lambda: None):
         assert len(sys.meta_path) == finders + 1
     assert len(sys.meta_path) == finders

@@ -205,3 +205,43 @@ def test_one_logit_is_served_as_a_probability_and_the_keras_flavor_stays(tmp_pat
     answers = mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(raw)
     np.testing.assert_allclose(answers, 1 / (1 + np.exp(-logits)), atol=1e-6)
     np.testing.assert_allclose(mlflow.keras.load_model(str(tmp_path / "m"))(raw), logits, atol=1e-6)
+
+
+def test_model_of_a_fixed_number_of_rows_answers_any_number(tmp_path: Path) -> None:
+    inputs = keras.Input((4,), batch_size=6)
+    rows = keras.ops.reshape(keras.ops.reshape(inputs, (24,)), (6, 4))  # refuses any other number
+    model = keras.Model(inputs, keras.layers.Dense(2)(rows))
+    numbers = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    saved = save_model(
+        tmp_path / "model", model, encoder=None, raw=numbers, encoded=numbers, metadata={"task": "regression"}
+    )
+    assert saved.runtime == "keras"
+    scorer = scoring.Scorer(str(tmp_path / "model" / "artifacts" / "model"))
+    many = np.random.default_rng(1).normal(size=(15, 4)).astype(np.float32)
+    weights, bias = model.get_weights()
+    for count in (1, 6, 7, 15):
+        answers = scorer(many[:count])
+        np.testing.assert_allclose(answers, many[:count] @ weights + bias, atol=1e-5)
+
+
+def test_rows_that_are_answered_together_are_bounded_by_the_memory_of_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlctl.adapters.models.save.export_keras", lambda *_: "a test")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    numbers = np.ones((8, 4), np.float32)
+    save_model(
+        tmp_path / "model", model, encoder=None, raw=numbers, encoded=numbers, metadata={"task": "regression"}
+    )
+    scorer = scoring.Scorer(str(tmp_path / "model" / "artifacts" / "model"))
+    run, counts = scorer._run, []
+
+    def count_rows(encoded: np.ndarray) -> np.ndarray:
+        counts.append(len(encoded))
+        return run(encoded)
+
+    monkeypatch.setattr(scorer, "_run", count_rows)
+    monkeypatch.setattr(scoring, "_LAYER_BYTES", 130)  # a row's input and answer take 24 bytes
+    assert scorer(np.ones((12, 4), np.float32)).shape == (12, 2)
+    assert counts == [5, 5, 2]

@@ -1,11 +1,15 @@
 """Train what a recipe of docs/gallery builds by `Model.fit`, as its users would without mlctl.
 
-`python tests/programs/plain.py docs/gallery/fraud.py` prints the history and the CPU seconds of `fit`; with `mlctl` as a
-second argument, those of mlctl's training loop.
+`python tests/programs/plain.py docs/gallery/fraud.py` prints the history and the CPU seconds of `fit`. A second argument
+chooses another side:
+
+- `mlctl`: mlctl's training loop, with all of its scores, a copy of the state after every epoch, and no run.
+- `script`: `fit` under MLflow's autologging, as in a plain script that also logs its model. Measure the whole process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -34,7 +38,7 @@ def fit(prepared: PreparedData, seed: int = 0) -> dict[str, Any]:
     recipe, data, hp = prepared.recipe, prepared.data, prepared.values
     keras.utils.set_random_seed(seed)
     model = recipe.build(hp, data)
-    train, validation = (prepared.encoded_split(split) for split in (data.train, data.validation))
+    train, validation = (_as_user(model, prepared, split) for split in (data.train, data.validation))
     history: dict[str, list[float]] = {}
     started = cpu_seconds()
     for phase in recipe.phases(hp, data) or [None]:
@@ -45,6 +49,7 @@ def fit(prepared: PreparedData, seed: int = 0) -> dict[str, Any]:
             validation_data=_arguments(validation)[0] if validation.is_stream else _tuple(validation),
             batch_size=None if train.is_stream else hp.batch_size,
             epochs=phase.epochs if phase else hp.epochs,
+            sample_weight=train.weights,
             class_weight=data.class_weight,
             callbacks=list(recipe.callbacks(hp, data)),
             verbose=0,
@@ -52,6 +57,27 @@ def fit(prepared: PreparedData, seed: int = 0) -> dict[str, Any]:
         for name, values in fitted.history.items():
             history.setdefault(name, []).extend(map(float, values))
     return {"history": history, "cpu_s": cpu_seconds() - started, "rows": len(train)}
+
+
+def _as_user(model: Any, prepared: PreparedData, split: Any) -> Any:
+    """Return a split with the inputs and targets that `fit` needs, in the form in which a user prepares them."""
+    from mlctl.adapters.keras.losses import encode_targets
+    from mlctl.adapters.keras.outputs import infer_outputs
+
+    split = prepared.encoded_split(split)
+    if split.is_stream:
+        return split
+    outputs = infer_outputs(model, prepared.data, split.inputs)
+    return dataclasses.replace(split, targets=encode_targets(model, split.targets, outputs))
+
+
+def fit_and_log(prepared: PreparedData) -> dict[str, Any]:
+    """Return the same as `fit`, which MLflow's autologging records with the model."""
+    import mlflow
+
+    mlflow.tensorflow.autolog()
+    with mlflow.start_run():
+        return fit(prepared)
 
 
 def cpu_seconds() -> float:
@@ -104,7 +130,7 @@ def fit_with_mlctl(prepared: PreparedData, seed: int = 0) -> dict[str, Any]:
     runtime.start_session(seed, runtime.FLOAT32)
     model = training._build()
     started = cpu_seconds()
-    training._run_phases(model, lambda epoch, loop: None)
+    training._run_phases(model, lambda epoch, loop: loop.read_state(training.progress))
     names = training.progress.epochs[0].metrics
     history = {name: [epoch.metrics[name] for epoch in training.progress.epochs] for name in names}
     return {"history": history, "cpu_s": cpu_seconds() - started, "rows": len(prepared.data.train)}
@@ -115,4 +141,5 @@ if __name__ == "__main__":
 
     import_keras()
     data = prepared_data(Path(sys.argv[1]))
-    print(json.dumps(fit_with_mlctl(data) if sys.argv[2:] == ["mlctl"] else fit(data)))
+    sides = {"fit": fit, "mlctl": fit_with_mlctl, "script": fit_and_log}
+    print(json.dumps(sides[(sys.argv[2:] or ["fit"])[0]](data)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from pathlib import Path
@@ -11,12 +12,16 @@ import mlflow
 import numpy as np
 import pytest
 
-from tests.trained import train_here
+from mlctl.services.evaluation.predict import predict
+from mlctl.settings import load
+from tests.trained import Trained, train_here
 
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 NEED_DIGITS = {"convnet", "siamese", "distillation", "vit", "transfer", "search_space", "vae"}
 RECIPES = sorted(path.stem for path in GALLERY.glob("*.py") if path.stem != "digits28")
 SERVED_BY_KERAS = {"raw_texts", "vae"}
+# number of outputs of one recipe for each form of input: a stream of pictures, columns, tokens, named arrays
+SAMPLED = {"augmented": 1, "features": 1, "reviews": 1, "tickets": 2}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,20 @@ def test_a_recipe_of_the_gallery_is_trained_logged_and_answers(
     predictions = model.predict(model.input_example)
     for part in predictions.values() if isinstance(predictions, dict) else [predictions]:
         assert np.isfinite(part).all()
+    if name in SAMPLED:
+        assert_sample_is_predicted(trained, SAMPLED[name])
+
+
+def assert_sample_is_predicted(trained: Trained, outputs: int) -> None:
+    """Predict rows of the recipe's own data, with their true labels."""
+    with contextlib.chdir(trained.folder):
+        settings = load({"tracking_uri": trained.answer["tracking_uri"]})
+        answer = predict(settings, f"runs:/{trained.answer['run_id']}/model", [], sample=2)
+    parts = [output.predictions for output in answer.outputs] if outputs > 1 else [answer.predictions]
+    assert len(parts) == outputs
+    for predictions in parts:
+        assert len(predictions) == 2
+        assert all(prediction.true_label is not None for prediction in predictions)
 
 
 def test_the_gallery_is_listed() -> None:

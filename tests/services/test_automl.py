@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
-from mlctl.adapters.estimators.spec import HISTOGRAM, LINEAR, NETWORK, ModelSpec
+from mlctl.adapters.estimators.spec import FOREST, HISTOGRAM, LIGHTGBM, LINEAR, NETWORK, ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.models import onnx_graphs
 from mlctl.data.dataset import Dataset, Split
@@ -297,3 +297,26 @@ def test_models_of_a_small_table_are_scored_by_cross_validation(table: EncodedTa
     held_out = model.predictions[:, 0]  # by models that were not fitted to the row: further from its target
     targets = folded.scored_targets
     assert np.abs(held_out - targets).mean() > np.abs(fitted - targets).mean()
+
+
+@pytest.mark.parametrize("family", [LIGHTGBM, FOREST, HISTOGRAM, LINEAR])
+def test_every_family_uses_the_weights_of_classes_and_rows(table: EncodedTable, family: str) -> None:
+    halves = [table.data.train, table.data.validation]
+    limit = np.quantile(halves[0].targets, 0.8)
+    train, validation = (
+        replace(split, targets=(split.targets > limit).astype(np.int64), weights=None) for split in halves
+    )
+    data = replace(table.data, train=train, validation=validation, classes=("cheap", "dear"), unit="")
+    plain = replace(table, data=data, objective=Objective("val_f1", maximize=True), offset=0.0)
+    by_class = replace(plain, data=replace(data, class_weight={0: 1.0, 1: 30.0}))
+    weighted = replace(train, weights=np.where(train.targets == 1, 30.0, 1.0).astype(np.float32))
+    by_row = replace(plain, data=replace(data, train=weighted))
+    params = {**candidates.DEFAULT_PARAMS[family]}
+    spec = ModelSpec(name=family, family=family, params=params)
+    means = [fit(spec, each)[0].predictions.mean() for each in (plain, by_class, by_row)]
+    assert min(means[1:]) > 1.02 * means[0]
+    trained = by_row.all_rows.data.train  # validation rows have no weights: each counts as 1
+    assert list(trained.weights) == [*weighted.weights, *([1.0] * len(validation.targets))]
+    for fold, part in replace(by_row, folds=3).split_folds():
+        assert list(part.data.validation.weights) == list(trained.weights[fold])
+        assert len(part.data.train.weights) == len(part.train)

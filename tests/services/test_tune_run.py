@@ -19,6 +19,7 @@ runtime.import_keras()
 from mlctl import settings  # noqa: E402 - after import_keras, TensorFlow is silent
 from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402
 from mlctl.adapters.search.messages import EpochEnded, Event, TrialEnded, TrialFailed, TrialJob  # noqa: E402
+from mlctl.domain.hyperband import count_trials, hyperband_brackets  # noqa: E402
 from mlctl.domain.tune import SearchPlan, SearchResult  # noqa: E402
 from mlctl.errors import ChildFailedError, Interrupted, RefusedError, UsageError  # noqa: E402
 from mlctl.services.tuning.final_training import FinalTraining  # noqa: E402
@@ -296,3 +297,20 @@ def test_a_search_without_a_score_ends_with_the_last_error(searches: Searches) -
         searches.tune()
     with pytest.raises(UsageError, match="no time to search"):
         searches.tune(timeout_s=0.0)
+
+
+def test_hyperband_trains_as_many_epochs_as_the_phases_have(searches: Searches) -> None:
+    phases = "[Phase(name='a', epochs=2), Phase(name='b', epochs=2)]"
+    text = TINY.replace(
+        "    def build(", f"    def phases(self, hp, data):\n        return {phases}\n\n    def build("
+    )
+    (searches.folder / "tiny.py").write_text(text.replace("import Recipe,", "import Phase, Recipe,"))
+    searches.executor.curve = lambda job: [0.5] * (job.epochs - len(job.earlier_epochs))
+    search = searches.tune(algorithm="hyperband", trials=0, space={"units": "4..16:1"})
+    assert {(job.epochs, job.all_phases) for job in searches.executor.started} == {(2, False), (4, True)}
+    assert all(
+        "epochs" not in job.values for job in searches.executor.started
+    )  # the recipe has 3, and nobody set it
+    assert len(searches.executor.started) == count_trials(hyperband_brackets(4))
+    params = client(searches.uri).get_run(search.run_id).data.params
+    assert (params["epochs"], params["phases"]) == ("4", "a 2, b 2")

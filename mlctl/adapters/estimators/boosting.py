@@ -42,13 +42,18 @@ def fit_lightgbm(
         validation_targets = (values - transform.mean) / transform.scale
         options["objective"] = "regression" if spec.loss == L2 else "regression_l1"
         options["metric"] = "l1" if table.objective.metric == "val_mae" else "l2"
-    train = lightgbm.Dataset(table.select_columns(table.train), targets, free_raw_data=False)
+    train = lightgbm.Dataset(
+        table.select_columns(table.train), targets, weight=table.train_weights, free_raw_data=False
+    )
     if rounds:
         booster, best = lightgbm.train(options, train, rounds), rounds
     else:
         stopping = _EarlyStopping(patience, deadline, on_round)
         validation = lightgbm.Dataset(
-            table.select_columns(table.validation), validation_targets, reference=train
+            table.select_columns(table.validation),
+            validation_targets,
+            weight=table.validation_weights,
+            reference=train,
         )
         booster = lightgbm.train(options, train, max_rounds, valid_sets=[validation], callbacks=[stopping])
         best = stopping.best_round + 1
@@ -113,8 +118,12 @@ def fit_histogram(
         validation_targets = (validation_targets - transform.mean) / transform.scale
     validation = {}
     if not rounds:
-        validation = {"X_val": table.select_columns(table.validation), "y_val": validation_targets}
-    model.fit(table.select_columns(table.train), targets, **validation)
+        validation = {
+            "X_val": table.select_columns(table.validation),
+            "y_val": validation_targets,
+            "sample_weight_val": table.validation_weights,
+        }
+    model.fit(table.select_columns(table.train), targets, table.train_weights, **validation)
     on_round(int(model.n_iter_))
 
     def export() -> bytes:

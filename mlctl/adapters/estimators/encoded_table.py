@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.data import splits
-from mlctl.data.dataset import Dataset
+from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.objective import Objective
 from mlctl.recipes import Recipe
 from mlctl.serving.scoring import TableEncoder
@@ -46,7 +46,7 @@ class EncodedTable:
 
     Attributes:
         recipe: builds the network.
-        data: the dataset. Only its targets match the rows; its inputs are those of the original split.
+        data: the dataset. Its targets and weights match the rows; its inputs are those of the original split.
         features: the encoder, and the columns for each kind of model.
         train: encoded training rows, (n, width) float32.
         validation: encoded validation rows, (m, width) float32.
@@ -93,28 +93,61 @@ class EncodedTable:
         targets = self.all_rows.data.train.targets
         return 1.0 if self.classes else float(targets.max() - targets.min()) or 1.0
 
+    @property
+    def train_weights(self) -> Array | None:
+        """How much each training row counts, (n,), 1 on average; None if all count equally."""
+        return self._weights_of(self.data.train)
+
+    @property
+    def validation_weights(self) -> Array | None:
+        """How much each validation row counts in early stopping, (m,), 1 on average; None if all count equally."""
+        return self._weights_of(self.data.validation)
+
+    def _weights_of(self, split: Split) -> Array | None:
+        """Return the weights of rows times the weights of their classes."""
+        weights = split.weights
+        if self.data.class_weight:
+            by_class = np.array([self.data.class_weight.get(number, 1.0) for number in range(self.classes)])
+            weights = by_class[split.targets] * (1.0 if weights is None else weights)
+        if weights is None or not len(weights):
+            return None
+        weights = np.asarray(weights, np.float64)
+        return weights / (weights.mean() or 1.0)
+
     def split_folds(self) -> Iterator[tuple[Array, EncodedTable]]:
         """Yield, for each fold, its row numbers in `all_rows`, and the table with these rows as validation rows."""
         rows, shares = self.all_rows, [1 / self.folds] * self.folds
-        targets = rows.data.train.targets
+        split = rows.data.train
+        targets, weights = split.targets, split.weights
         if self.classes:
             folds = splits.split_rows_by_class(targets, self.seed, shares)
         else:
             folds = splits.split_rows(len(targets), self.seed, shares)
         for fold in folds:
             rest = np.setdiff1d(np.arange(len(targets)), fold)
-            train = replace(self.data.train, targets=targets[rest])
-            validation = replace(self.data.train, targets=targets[fold])
+            train, validation = (
+                replace(split, targets=targets[part], weights=None if weights is None else weights[part])
+                for part in (rest, fold)
+            )
             data = replace(self.data, train=train, validation=validation)
             yield fold, replace(self, data=data, train=rows.train[rest], validation=rows.train[fold], folds=0)
 
     @cached_property
     def all_rows(self) -> EncodedTable:
         """The table with the validation rows moved to the training rows."""
-        targets = np.concatenate((self.data.train.targets, self.data.validation.targets))
+        splits_of_rows = self.data.train, self.data.validation
+        targets = np.concatenate([split.targets for split in splits_of_rows])
+        weights = None
+        if any(split.weights is not None for split in splits_of_rows):
+            weights = np.concatenate(
+                [
+                    np.ones(len(split.targets), np.float32) if split.weights is None else split.weights
+                    for split in splits_of_rows
+                ]
+            )
         data = replace(
             self.data,
-            train=replace(self.data.train, targets=targets),
+            train=replace(self.data.train, targets=targets, weights=weights),
             validation=self.data.validation.take(np.zeros(0, np.int64)),
         )
         train = np.concatenate((self.train, self.validation))

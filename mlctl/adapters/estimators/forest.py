@@ -40,7 +40,7 @@ def fit_forest(
     columns, trees = table.select_columns(table.train), 0
     while trees < max_trees and (trees < MIN_TREES or rounds or time.monotonic() < deadline):
         trees = min(max_trees, trees + TREES_PER_STEP)
-        model.set_params(n_estimators=trees).fit(columns, targets)
+        model.set_params(n_estimators=trees).fit(columns, targets, table.train_weights)
         on_round(trees)
 
     def export() -> bytes:

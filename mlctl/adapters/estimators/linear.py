@@ -25,10 +25,12 @@ def fit_linear(
     targets: Array = table.data.train.targets
     if table.classes:
         transform = class_transform(table)
-        model: Any = LogisticRegression(C=1 / strength, max_iter=500).fit(columns, targets)
+        model: Any = LogisticRegression(C=1 / strength, max_iter=500).fit(
+            columns, targets, table.train_weights
+        )
     else:
         transform, targets = standardize_targets(spec, targets)
-        model = Ridge(alpha=strength).fit(columns, targets)
+        model = Ridge(alpha=strength).fit(columns, targets, table.train_weights)
     weights = np.atleast_2d(model.coef_).T
     bias = np.atleast_1d(model.intercept_)
 

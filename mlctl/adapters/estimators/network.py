@@ -18,12 +18,12 @@ from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.fit import make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
-from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
+from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.models import onnx_graphs
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.data.dataset import Split
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import NullProgress
+from mlctl.domain.progress import Epoch, NullProgress
 from mlctl.errors import ChildFailedError
 
 REFIT_EPOCHS_FACTOR = 1.2  # a fit to more rows takes more epochs than the best epoch of the first fit
@@ -68,7 +68,7 @@ def fit_network(
     loop = make_training_loop(
         model,
         Split(inputs, data.train.targets, data.train.weights),
-        validation=None if rounds else Split(validation, data.validation.targets),
+        validation=None if rounds else Split(validation, data.validation.targets, data.validation.weights),
         outputs=infer_outputs(model, data),
         class_weight=data.class_weight,
         batch_size=values.batch_size,

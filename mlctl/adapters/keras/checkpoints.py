@@ -73,12 +73,13 @@ class CheckpointWriter:
     """Writes checkpoints in a thread; if the disk is slow, only the newest one is written.
 
     `upload` is called at most every `upload_every_s` seconds, with the files of the newest checkpoint. `failure`
-    is the last error of the thread; training goes on without checkpoints.
+    is the last error of the thread; training goes on without checkpoints. `cost_s` is how long the last one took.
     """
 
     def __init__(self, folder: Path, upload: Callable[[list[Path]], None], upload_every_s: float) -> None:
         self.folder = folder
         self.failure: Exception | None = None
+        self.cost_s = 0.0
         self._upload = upload
         self._upload_every_s = upload_every_s
         self._uploaded_at = time.monotonic()
@@ -111,7 +112,9 @@ class CheckpointWriter:
                     self._changed.wait()
                 checkpoint, self._next = self._next, None
             try:
+                started = time.monotonic()
                 files = self._save(checkpoint)
+                self.cost_s = time.monotonic() - started
                 if time.monotonic() - self._uploaded_at >= self._upload_every_s:
                     self._uploaded_at = time.monotonic()
                     self._upload(files)

@@ -18,6 +18,7 @@ from mlctl.data.class_numbers import as_array
 from mlctl.data.targets import scoring_targets
 from mlctl.data.trees import Tree
 from mlctl.domain.outputs import Output, Outputs
+from mlctl.errors import BadDataError
 
 Array = np.ndarray[Any, Any]
 
@@ -54,6 +55,8 @@ def losses_of(model: keras.Model, names: Sequence[str]) -> tuple[OutputLoss, ...
     own = any(overrides(model, method) for method in ("train_step", "compute_loss"))
     loss: Any = getattr(model, "loss", None)
     if isinstance(loss, Mapping):
+        if "class_name" in loss:
+            raise _no_loss(loss)
         if len(names) == 1 and len(loss) == 1 and names[0] not in loss:
             found = list(loss.values())
         else:
@@ -149,6 +152,8 @@ def _layer_names(model: keras.Model, count: int) -> list[str]:
 def _describe(loss: Any, own: bool) -> OutputLoss:
     if loss is None:
         return NO_LOSS
+    if isinstance(loss, Mapping):
+        raise _no_loss(loss)
     function, from_logits = loss, getattr(loss, "from_logits", None)
     if isinstance(loss, LossFunctionWrapper):
         from_logits = loss._fn_kwargs.get("from_logits", from_logits)
@@ -163,6 +168,15 @@ def _describe(loss: Any, own: bool) -> OutputLoss:
     if is_keras and from_logits is None and CROSSENTROPY in name:
         from_logits = False
     return OutputLoss(name=name, is_builtin=is_keras and not own, from_logits=from_logits)
+
+
+def _no_loss(loss: Mapping[str, Any]) -> BadDataError:
+    """Return the error of a dict where a loss is expected, such as a loss's configuration."""
+    what = f"the configuration of {loss['class_name']}" if "class_name" in loss else f"a dict of {list(loss)}"
+    return BadDataError(
+        f"build() compiles with {what} as a loss, which Keras does not take",
+        "give the loss itself: keras.losses.deserialize(configuration), or its name",
+    )
 
 
 def _full_name(name: str) -> str:

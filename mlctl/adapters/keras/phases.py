@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from mlctl.adapters.keras.checkpoints import TrainingState
-from mlctl.adapters.keras.training_loop import Epoch, TrainingLoop, TrainingProgress
-from mlctl.domain.progress import ProgressListener
+from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
+from mlctl.domain.progress import Epoch, ProgressListener
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from mlctl.adapters.keras.training_state import find_optimizers, read_state, wri
 from mlctl.data.dataset import Split
 from mlctl.domain.metric_names import describe_changes, with_recordable_names
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.errors import BadDataError, UsageError
 
 PIECE_S = 0.2  # target duration of a piece: progress is shown and Ctrl-C is handled between pieces
@@ -28,15 +28,6 @@ MAX_PIECE_GROWTH = 8.0
 
 Array = np.ndarray[Any, Any]
 ScoreFunction = Callable[[Evaluation], Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One finished epoch. `number` counts from 1; `seconds` is its wall time, validation included."""
-
-    number: int
-    metrics: Mapping[str, float]
-    seconds: float
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dis
+import functools
 import hashlib
 import io
 import json
@@ -31,6 +32,7 @@ from keras.src.models.functional import Functional
 from keras.src.saving import object_registration
 from keras.src.utils import python_utils
 
+from mlctl.adapters.models import constructors
 from mlctl.adapters.models.load import suppress_output
 from mlctl.data.dataset import Dataset
 from mlctl.errors import BadDataError
@@ -39,8 +41,21 @@ from mlctl.serving import scoring
 
 CODE_FILE = "code.pkl"  # scoring.py reads it
 LARGE_BYTES = 10_000_000
+GET_CONFIG_HINT = (
+    "let each get_config() return every argument of __init__, and create weights in __init__ or build()"
+)
+_UNKNOWN_ARGUMENTS = "Unable to revive model from config"
 _KERAS_PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")  # Keras imports their classes by itself
 _STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"]).resolve()
+
+_KERAS_PARTS = (
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+)
+_FUNCTIONS = (functools.partial, types.MethodType, types.BuiltinFunctionType)  # callables of builtin types
+
+constructors.record_arguments()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +80,8 @@ def save_keras(model: keras.Model, path: Path) -> dict[str, Any]:
 
     Losses and metrics that Keras cannot save are left out of the file: it is loaded uncompiled then.
     """
-    with suppress_output(), _recorded_names() as recorded:
+    layers = list(_all_layers(model))
+    with suppress_output(), _recorded_names() as recorded, constructors.argument_configs(layers):
         try:
             model.save(path, include_optimizer=False)
         except (TypeError, ValueError, NotImplementedError):
@@ -171,43 +187,67 @@ def check_savable(model: keras.Model, inputs: Any = None) -> None:
     `inputs` are some rows as the model takes them: the rebuilt model must answer as this one does. Models without own
     code are not checked, because Keras saves its own layers.
     """
-    try:
-        _check_rebuilds(model, inputs)
-    except BadDataError:
-        if not _is_plain_graph(model):
-            raise
-        _check_rebuilds(_plain_functional(model), inputs)
+    _rebuildable(model, inputs)
 
 
-def savable_model(model: keras.Model) -> tuple[keras.Model, str]:
+def savable_model(model: keras.Model, inputs: Any = None) -> tuple[keras.Model, str]:
     """Return the model to save, and a note if it is another object than the trained one.
 
-    Keras cannot rebuild a functional model of a class with a constructor of its own. The plain functional model over
-    the same layers answers equally, and loads anywhere; the class's own training step stays behind.
+    Keras cannot rebuild most functional models of a class with a constructor of its own. The plain model over the same
+    layers answers equally, and loads anywhere; the class's own training step stays behind.
     """
-    if not _is_plain_graph(model):
+    if all(_is_of_keras(type(layer)) for layer in _all_layers(model)):
         return model, ""
+    saved = _rebuildable(model, inputs)
+    if saved is model:
+        return model, ""
+    name, kind = type(model).__name__, "Sequential" if _is_sequential(model) else "functional"
+    return saved, (
+        f"the Keras flavor is a plain {kind} model, because Keras cannot rebuild {name} from its configuration"
+    )
+
+
+def _rebuildable(model: keras.Model, inputs: Any) -> keras.Model:
+    """Return the model, or else a plain one over its layers, that Keras rebuilds; raises BadDataError."""
     try:
-        _check_rebuilds(model)
-    except BadDataError:
-        name = type(model).__name__
-        return _plain_functional(model), (
-            f"the Keras flavor is a plain functional model, because Keras cannot rebuild {name} from its configuration"
-        )
-    return model, ""
+        _check_rebuilds(model, inputs)
+    except BadDataError as exc:
+        error = exc
+    else:
+        return model
+    plain = model
+    if _is_plain_graph(model):
+        plain = _plain_model(model)
+        with contextlib.suppress(BadDataError):
+            _check_rebuilds(plain, inputs)
+            return plain
+    if constructors.repeat_constructors(_all_layers(plain)):
+        with contextlib.suppress(BadDataError):
+            _check_rebuilds(plain, inputs)
+            return plain
+        constructors.keras_from_config(_all_layers(plain))
+    raise error
+
+
+def _is_sequential(model: Any) -> bool:
+    return isinstance(model, keras.Sequential)
 
 
 def _is_plain_graph(model: keras.Model) -> bool:
     """Return whether a model is of the user's own class, but answers by its graph of layers alone."""
+    base = keras.Sequential if _is_sequential(model) else Functional
     return (
-        isinstance(model, Functional)
+        isinstance(model, base)
         and not _is_of_keras(type(model))
-        and type(model).call is Functional.call
-        and type(model).__call__ is keras.Model.__call__
+        and type(model).call is base.call
+        and type(model).__call__ is base.__call__
     )
 
 
-def _plain_functional(model: keras.Model) -> keras.Model:
+def _plain_model(model: keras.Model) -> keras.Model:
+    """Return a model of Keras's own class over the same layers, with the same inputs and outputs."""
+    if _is_sequential(model):
+        return keras.Sequential(model._layers, name=model.name)  # `layers` leaves out the input
     return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
 
 
@@ -215,10 +255,7 @@ def _check_rebuilds(model: keras.Model, inputs: Any = None) -> None:
     try:
         config, objects = _serialize(model)
     except Exception as exc:
-        raise BadDataError(
-            f"the model cannot be saved: {_one_line(exc)}",
-            "write get_config() for it: it returns the arguments of __init__ as plain values",
-        ) from exc
+        raise _cannot_serialize(model, exc) from exc
     if not objects:
         return
     packed = pack(objects)
@@ -229,7 +266,7 @@ def _check_rebuilds(model: keras.Model, inputs: Any = None) -> None:
     except Exception as exc:
         raise _cannot_rebuild(model, loaded, exc) from exc
     if inputs is not None and model.built:
-        _compare(model, rebuilt, inputs)
+        _compare(model, rebuilt, loaded, inputs)
 
 
 # -- names ------------------------------------------------------------------------------------------------
@@ -284,7 +321,8 @@ def _recorded_names() -> Iterator[_RecordedNames]:
 
 def _serialize(model: keras.Model) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a model's configuration, and its custom objects by name."""
-    with suppress_output(), _recorded_names() as recorded:
+    layers = list(_all_layers(model))
+    with suppress_output(), _recorded_names() as recorded, constructors.argument_configs(layers):
         try:
             config = keras.saving.serialize_keras_object(model)
         except (TypeError, ValueError, NotImplementedError):
@@ -496,52 +534,193 @@ def _requirements(modules: set[str]) -> Iterator[str]:
 # -- the check before training ----------------------------------------------------------------------------
 
 
+def _cannot_serialize(model: keras.Model, error: Exception) -> BadDataError:
+    """Return the error that names the first layer which has no configuration."""
+    for layer in _all_layers(model):
+        try:
+            with suppress_output(), _recorded_names(), _without_compile_config(model):
+                keras.saving.serialize_keras_object(layer)
+        except Exception as exc:
+            if part := _broken_part(layer, {}):
+                return part
+            kind = type(layer).__name__
+            is_missing = isinstance(exc, NotImplementedError)
+            cause = "it has no get_config() for the arguments of __init__" if is_missing else _one_line(exc)
+            return BadDataError(
+                f"{_location(type(layer))}the model cannot be saved: {_named(layer)}: {cause}",
+                f"write {kind}.get_config(): it returns every argument of __init__ as a plain value",
+            )
+    return BadDataError(
+        f"the model cannot be saved: {_one_line(error)}",
+        "write get_config() for it: it returns every argument of __init__ as a plain value",
+    )
+
+
 def _cannot_rebuild(model: keras.Model, objects: Mapping[str, Any], error: Exception) -> BadDataError:
     """Return the error that names the first layer which its own configuration cannot rebuild."""
-    for layer in (*model._flatten_layers(include_self=False), model):
+    for layer in _all_layers(model):
+        try:
+            rebuilt = _rebuild(layer, objects)
+        except Exception as exc:
+            return _broken_part(layer, objects) or BadDataError(
+                f"{_location(type(layer))}{_named(layer)} cannot be rebuilt from its get_config(): {_cause(exc)}",
+                _how_to_rebuild(layer),
+            )
+        if attribute := _changed_attribute(layer, rebuilt):
+            return BadDataError(
+                f"{_location(type(layer))}{_named(layer)} has another {attribute} when it is rebuilt from its"
+                " get_config()",
+                _how_to_rebuild(layer, attribute),
+            )
+    return BadDataError(
+        f"the model cannot be rebuilt from its configuration: {_cause(error)}", GET_CONFIG_HINT
+    )
+
+
+def _broken_part(layer: Any, objects: Mapping[str, Any]) -> BadDataError | None:
+    """Return the error that names an own activation, initializer or the like of a layer which Keras cannot rebuild."""
+    if not _is_of_keras(type(layer)):
+        return None
+    for name, value in vars(layer).items():
+        if not callable(value) or isinstance(value, (keras.layers.Layer, type)):
+            continue
+        if _is_of_keras(type(value)) and not isinstance(value, _FUNCTIONS):
+            continue
         try:
             with suppress_output(), scoring.keras_scope(objects), _recorded_names():
-                config = keras.saving.serialize_keras_object(layer)
-                keras.saving.deserialize_keras_object(_without_compile(config))
+                keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(value))
         except Exception as exc:
-            kind = type(layer).__name__
+            kind, part = type(value).__name__, name.lstrip("_")
+            if isinstance(value, types.FunctionType):
+                continue  # it travels by its name
+            where = f"{part} of {_named(layer)}"
+            if not isinstance(value, _KERAS_PARTS):
+                return BadDataError(
+                    f"{_location(type(value))}{where} cannot be saved: Keras saves functions, and this is a {kind}",
+                    f"write a function with def, and pass it as {part}",
+                )
+            is_missing = isinstance(exc, NotImplementedError)
             return BadDataError(
-                f"the layer {layer.name} ({kind}) cannot be rebuilt from its get_config(): {_cause(exc)}",
-                f"let {kind}.get_config() return every argument of __init__",
+                f"{_location(type(value))}{where} cannot be saved:"
+                f" {kind} {'has no get_config()' if is_missing else 'is not rebuilt from its get_config()'}",
+                f"write {kind}.get_config(): it returns every argument of __init__ as a plain value",
             )
-    return BadDataError(f"the model cannot be rebuilt from its configuration: {_cause(error)}", "")
+    return None
 
 
-def _compare(model: keras.Model, rebuilt: keras.Model, inputs: Any) -> None:
+def _location(cls: type) -> str:
+    """Return "FILE, line N: " of the first method of an own class; "" if nobody knows."""
+    if _is_of_keras(cls):
+        return ""
+    methods = [getattr(value, "__func__", value) for value in vars(cls).values()]  # or those of class methods
+    codes = [method.__code__ for method in methods if isinstance(method, types.FunctionType)]
+    codes = [code for code in codes if _is_user_file(Path(code.co_filename))]
+    if not codes:
+        return ""
+    first = min(codes, key=lambda code: code.co_firstlineno)
+    return f"{first.co_filename}, line {first.co_firstlineno}: "
+
+
+def _all_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers that a model or layer is made of, the innermost first, and itself."""
+    layers = list(model._flatten_layers(include_self=False))
+    yield from reversed(layers)
+    yield model
+
+
+def _named(layer: Any) -> str:
+    kind = "model" if isinstance(layer, keras.Model) else "layer"
+    return f"the {kind} {layer.name} ({type(layer).__name__})"
+
+
+def _rebuild(layer: Any, objects: Mapping[str, Any]) -> Any:
+    layers = list(_all_layers(layer))
+    with suppress_output(), scoring.keras_scope(objects), _recorded_names():
+        with constructors.argument_configs(layers):
+            config = keras.saving.serialize_keras_object(layer)
+        return keras.saving.deserialize_keras_object(_without_compile(config))
+
+
+def _how_to_rebuild(layer: Any, attribute: str = "") -> str:
+    """Return what to do if Keras rebuilds no layer, or one with another attribute, from a configuration."""
+    kind = type(layer).__name__
+    if attribute and callable(getattr(layer, attribute)):  # Keras hands its configuration to __init__
+        return f"let {kind}.from_config() make {attribute} with keras.saving.deserialize_keras_object"
+    if isinstance(layer, Functional):
+        return f"let {kind}.__init__ take inputs, outputs and name, as keras.Model does, or build a plain keras.Model"
+    if _is_sequential(layer):
+        return f"write a function that returns a keras.Sequential, instead of the class {kind}"
+    return f"let {kind}.get_config() return every argument of __init__"
+
+
+def _changed_attribute(layer: Any, rebuilt: Any) -> str:
+    """Return the first attribute of an own layer that is not what it was; "" if there is none."""
+    if _is_of_keras(type(layer)):
+        return ""
+    of_keras = {*vars(keras.Model()), *vars(keras.layers.Layer())}
+    for name, value in vars(layer).items():
+        if name.startswith("_") or name in of_keras or not hasattr(rebuilt, name):
+            continue
+        other = getattr(rebuilt, name)
+        is_plain = isinstance(value, (str, int, float, bool))
+        if (is_plain and value != other) or (callable(value) and not callable(other)):
+            return str(name)
+    return ""
+
+
+def _compare(model: keras.Model, rebuilt: keras.Model, objects: Mapping[str, Any], inputs: Any) -> None:
     import numpy as np
 
-    expected = keras.tree.flatten(model(inputs, training=False))
-    again = keras.tree.flatten(model(inputs, training=False))
+    def answers(answering: keras.Model) -> list[Any]:
+        return [
+            np.asarray(keras.ops.convert_to_numpy(part))
+            for part in keras.tree.flatten(answering(inputs, training=False))
+        ]
+
+    with keras.StatelessScope():  # the check draws none of the random numbers of the training
+        expected, again = answers(model), answers(model)
     if any(not np.array_equal(*pair, equal_nan=True) for pair in zip(expected, again, strict=True)):
         return  # it draws random numbers when it answers
     try:
-        rebuilt(inputs, training=False)
+        with keras.StatelessScope():
+            answers(rebuilt)
         rebuilt.set_weights(model.get_weights())
-        answers = keras.tree.flatten(rebuilt(inputs, training=False))
+        with keras.StatelessScope():
+            found = answers(rebuilt)
     except Exception as exc:
-        raise BadDataError(
-            f"the model that is rebuilt from its configuration cannot answer: {_cause(exc)}",
-            "let each get_config() return every argument of __init__, and create weights in __init__ or build()",
-        ) from exc
-    for answer, wanted in zip(answers, expected, strict=True):
-        answer, wanted = (np.asarray(keras.ops.convert_to_numpy(value)) for value in (answer, wanted))
-        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+        raise _answers_differently(model, objects, f"cannot answer: {_cause(exc)}") from exc
+    for answer, wanted in zip(found, expected, strict=True):
+        scale = max(1.0, float(np.abs(wanted).max(initial=0))) if wanted.dtype.kind == "f" else 1.0
         if wanted.dtype.kind == "f" and float(np.abs(answer - wanted).max(initial=0)) > 1e-4 * scale:
-            raise BadDataError(
-                "the model that is rebuilt from its configuration answers differently",
-                "let each get_config() return every argument of __init__",
+            raise _answers_differently(model, objects, "answers differently")
+
+
+def _answers_differently(model: keras.Model, objects: Mapping[str, Any], what: str) -> BadDataError:
+    """Return the error that names the layer which its configuration changes, or else all own ones."""
+    for layer in _all_layers(model):
+        if attribute := _changed_attribute(layer, _rebuild(layer, objects)):
+            return BadDataError(
+                f"{_location(type(layer))}the model that is rebuilt from its configuration {what}:"
+                f" {_named(layer)} has another {attribute}",
+                _how_to_rebuild(layer, attribute),
             )
+    own = sorted({type(layer).__name__ for layer in _all_layers(model) if not _is_of_keras(type(layer))})
+    return BadDataError(
+        f"the model that is rebuilt from its configuration {what} (own classes: {', '.join(own)})",
+        GET_CONFIG_HINT,
+    )
 
 
 def _cause(error: BaseException) -> str:
     """Return the last line of what Keras says about an error in a configuration."""
     text = str(error).rpartition("Exception encountered:")[2].strip() or type(error).__name__
-    return " ".join(text.split())[:300]
+    text = " ".join(text.split())
+    # the rest of this text is about get_config(), which the hint explains
+    return (
+        "Keras does not know the arguments of its __init__"
+        if text.startswith(_UNKNOWN_ARGUMENTS)
+        else text[:300]
+    )
 
 
 def _one_line(error: BaseException) -> str:

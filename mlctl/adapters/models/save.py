@@ -24,6 +24,8 @@ import pandas as pd
 from mlflow.models import Model, ModelSignature
 
 import mlctl
+from mlctl.adapters.keras.answers import bytes_per_row
+from mlctl.adapters.keras.train_step import fixed_batch_size
 from mlctl.adapters.models import code
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.adapters.models.keras_trace import InputSpec, input_specs
@@ -35,6 +37,7 @@ from mlctl.serving import scoring
 
 KERAS_FILE, ONNX_FILE, ENCODER_FILE = "model.keras", "model.onnx", "encoder.json"  # scoring.py reads these
 ONNX_RUNTIME = "onnxruntime"
+CHECKED_ROWS = 2  # a rebuilt model of the user's own classes must answer these equally
 
 Array = np.ndarray[Any, Any]
 Tree = Any
@@ -81,7 +84,8 @@ def save_model(
         folder: where the MLflow model is written.
         model: the trained model, in float32.
         encoder: maps raw input to the model's input; None if there is nothing to encode.
-        raw: a few dozen client inputs: an array, a DataFrame, or a dict or tuple of arrays.
+        raw: a few dozen client inputs: an array, a DataFrame, or a dict or tuple of arrays. For a model with a fixed
+            number of rows, as many.
         encoded: the same inputs as the model takes them: an array (n, …), or a dict or tuple of arrays.
         metadata: what clients need to know: task, classes, unit, recipe.
         outputs: what each of the model's outputs means; none: one output, as it is.
@@ -89,8 +93,10 @@ def save_model(
 
     Raises BadDataError if a custom object cannot be pickled, or if the model cannot be loaded with it.
     """
-    model, note = code.savable_model(model)
     encoded = map_tree(as_array, encoded)
+    fixed_rows = fixed_batch_size(model)
+    checked = map_tree(lambda leaf: leaf[: fixed_rows or CHECKED_ROWS], encoded)
+    model, note = code.savable_model(model, checked)
     specs = input_specs(model, encoded)
     names = [spec.name for spec in specs] if is_nested(encoded) else []
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
@@ -103,9 +109,11 @@ def save_model(
             code.check_loads(parts / KERAS_FILE, packed)
         state = _encoder_json(encoder, encoded, specs, outputs)
         state["raw_names"] = _raw_names(raw, names) if isinstance(raw, tuple) and encoder is not None else []
-        (parts / ENCODER_FILE).write_text(json.dumps(state), encoding="utf-8")
         fed = iter(state["inputs"])
         encoded = map_tree(lambda leaf: scoring.as_input(leaf, next(fed)), encoded)
+        few = map_tree(lambda leaf: _tensor(leaf[: fixed_rows or 1]), encoded)
+        state |= {"row_bytes": bytes_per_row(model, few), "fixed_rows": fixed_rows}
+        (parts / ENCODER_FILE).write_text(json.dumps(state), encoding="utf-8")
         reason = export_keras(model, encoded, parts / ONNX_FILE, outputs)
         runtime = "keras" if reason else ONNX_RUNTIME
         predictions = _predict_one(model, encoded, state)
@@ -237,10 +245,14 @@ def _as_lists(structure: Any) -> Any:
 
 def _predict_one(model: keras.Model, encoded: Tree, state: Mapping[str, Any]) -> Any:
     """Return the answers to the first row, as the served model gives them."""
-    arrays = {given["name"]: leaf[:1] for given, leaf in zip(state["inputs"], leaves(encoded), strict=True)}
+    rows = state["fixed_rows"] or 1
+    arrays = {
+        given["name"]: leaf[:rows] for given, leaf in zip(state["inputs"], leaves(encoded), strict=True)
+    }
     structure = state["structure"]
     inputs = arrays[structure] if isinstance(structure, str) else arrays
-    return scoring.call_keras(model, inputs, structure=structure, outputs=state["outputs"])
+    answers = scoring.call_keras(model, inputs, structure=structure, outputs=state["outputs"])
+    return map_tree(lambda leaf: leaf[:1], answers)
 
 
 def _raw_names(raw: tuple[Any, ...], names: Sequence[str]) -> list[str]:
@@ -260,8 +272,10 @@ def _output_shapes(model: keras.Model, state: Mapping[str, Any]) -> Any:
     if not tensors or len(tensors) != len(outputs):
         return None
     if len(outputs) == 1:
-        return tuple(tensors[0].shape)
-    return {output["name"]: tuple(tensor.shape) for output, tensor in zip(outputs, tensors, strict=True)}
+        return (None, *tensors[0].shape[1:])
+    return {
+        output["name"]: (None, *tensor.shape[1:]) for output, tensor in zip(outputs, tensors, strict=True)
+    }
 
 
 def _save_flavors(
@@ -283,6 +297,7 @@ def _save_flavors(
             keras_version=keras.__version__,
             keras_backend=keras.backend.backend(),
             save_exported_model=False,
+            save_format="tf",  # for mlflow.tensorflow.load_model, which takes none for HDF5
         )
     with suppress_output():
         mlflow.pyfunc.save_model(

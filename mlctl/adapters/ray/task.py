@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import pickle
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -64,15 +65,26 @@ def upload_recipe(storage: SharedStorage, recipe: Recipe, source: str) -> str:
     if ".py" not in source:
         return recipe.name  # nodes have the built-in recipes
     file = recipe.source_file().resolve()
+    upload_files(storage, file.parent, local_sources(recipe))
+    return f"{file.name}:{type(recipe).__name__}"
+
+
+def upload_files(storage: SharedStorage, folder: Path, files: Iterable[Path]) -> None:
+    """Upload files of a folder, for `fetch_files`."""
     names = []
-    for path in local_sources(recipe):
-        names.append(path.relative_to(file.parent).as_posix())
+    for path in files:
+        names.append(path.relative_to(folder).as_posix())
         storage.put(f"{RECIPE}/{names[-1]}", path)
-    with tempfile.TemporaryDirectory() as folder:
-        listing = Path(folder) / LISTING
+    with tempfile.TemporaryDirectory() as temporary:
+        listing = Path(temporary) / LISTING
         listing.write_text("\n".join(names), encoding="utf-8")
         storage.put(LISTING, listing)
-    return f"{file.name}:{type(recipe).__name__}"
+
+
+def fetch_files(storage: SharedStorage) -> dict[str, Path]:
+    """Return this node's copies of the files that `upload_files` uploaded, by their path in their folder."""
+    names = storage.fetch(LISTING).read_text(encoding="utf-8").splitlines()
+    return {name: storage.fetch(f"{RECIPE}/{name}") for name in names}
 
 
 def resolve_recipe(storage: SharedStorage, source: str) -> str:
@@ -80,9 +92,7 @@ def resolve_recipe(storage: SharedStorage, source: str) -> str:
     file, colon, name = source.partition(":")
     if not colon:
         return source
-    for other in storage.fetch(LISTING).read_text(encoding="utf-8").splitlines():
-        storage.fetch(f"{RECIPE}/{other}")
-    return f"{storage.fetch(f'{RECIPE}/{file}')}:{name}"
+    return f"{fetch_files(storage)[file]}:{name}"
 
 
 @functools.cache

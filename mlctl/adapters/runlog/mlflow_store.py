@@ -24,6 +24,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.entities.paged_list import PagedList
 from mlflow.tracking import fluent
 from mlflow.tracking._model_registry import utils as registry_utils
 from mlflow.tracking._tracking_service import utils as tracking_utils
@@ -169,7 +170,7 @@ class RunStore:
         """Return the points of a metric that were collected and are not written yet."""
         if not self._is_own(run_id):
             return self._real().get_metric_history(run_id, metric_key, *args, **kwargs)
-        return [metric for metric in self._metrics() if metric.key == metric_key]
+        return PagedList([metric for metric in self._metrics() if metric.key == metric_key], None)
 
     def log_inputs(self, run_id: str, *args: Any, **kwargs: Any) -> None:
         """Leave out the inputs of the run: mlctl records its data."""

@@ -13,6 +13,7 @@ from mlctl.errors import MlctlError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 HEARTBEAT_INTERVAL_S = 15.0
+DRAIN_PAUSE_S = 0.005
 OUTAGE_REPORT_INTERVAL_S = 60.0  # a server that comes and goes is not reported each time
 
 
@@ -95,6 +96,27 @@ class BackgroundSender:
                 break
         self._abandoned.set()
         return self._sent >= self._written
+
+    def drain(self, patience_s: float) -> bool:
+        """Wait until everything that is written now is sent; return False as soon as the store does not answer."""
+        written, sent, since = self._written, self._sent, time.monotonic()
+        while self._sent < written:
+            if self._is_failing or not self._thread.is_alive():
+                return False
+            if self._sent != sent:
+                sent, since = self._sent, time.monotonic()
+            if time.monotonic() - since > patience_s and not self._is_reachable():
+                return False
+            time.sleep(DRAIN_PAUSE_S)
+        return True
+
+    def stop(self) -> None:
+        """Send nothing more: another sender continues with the log."""
+        self._abandoned.set()
+        with self._new_entry:
+            self._closing.set()
+            self._new_entry.notify()
+        self._thread.join()
 
     def unsent(self) -> int:
         """Return how many entries the store has not taken."""

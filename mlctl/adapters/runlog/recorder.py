@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -40,7 +41,12 @@ class Recorder:
     """Records one run.
 
     What a killed process has recorded is not recorded twice: a metric has one value per step.
+
+    Attributes:
+        author: What the user has written, in words.
     """
+
+    author = "recipe"
 
     def __init__(
         self,
@@ -69,14 +75,7 @@ class Recorder:
         header = journal.header
         self.run_id = header.get("run_id") or journal.folder.name
         if store is not None:
-            self._sender = RunSender(store, header["run_id"], header["experiment_id"], journal)
-            self._background = BackgroundSender(
-                journal,
-                self._send,
-                check_reachable=lambda: check_reachable(store.tracking_uri),
-                report_outage=self._report_outage,
-                heartbeat=self._sender.send_heartbeat,
-            )
+            self._start_sender(store)
         mlflow_calls.calls.attach(self, header["tracking_uri"])
 
     @classmethod
@@ -150,15 +149,64 @@ class Recorder:
         recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 
+    def move(self, store: TrackingStore, *, experiment: str, run_name: str | None) -> None:
+        """Create the run anew, in another store or experiment, with all that is recorded; delete the one so far.
+
+        A script may choose them after it has trained. Raises as `create` does; the run stays as it is then.
+        """
+        header = {
+            **self.journal.header,
+            "tracking_uri": store.tracking_uri,
+            "experiment": experiment,
+            "run_name": run_name,
+        }
+        old, background = self._sender, self._background
+        if old is None or background is None:  # offline: it is created when it is sent
+            self.journal.update_header(**header)
+            return
+        header |= create_run(store, header, self.journal.folder.parents[1])
+        with self._lock:
+            background.stop()
+            self.journal.update_header(**header)
+            self.journal.acknowledge(0)
+            for file in self.journal.folder.glob("model_id*"):
+                file.unlink()
+            self.run_id = header["run_id"]
+            self._start_sender(store)
+        mlflow_calls.calls.attach(self, header["tracking_uri"])
+        with contextlib.suppress(MlctlError), old.store.translate_errors():
+            old.client.delete_run(old.run_id)
+
+    def drain(self) -> bool:
+        """Wait until the store has everything; return False if it does not answer, or if the run is offline."""
+        return self._background is not None and self._background.drain(PATIENCE_S)
+
+    def rename(self, name: str) -> None:
+        """Give the run another name."""
+        self.journal.update_header(run_name=name)
+        self.set_tags({"mlflow.runName": name})
+
     @property
     def model_uri(self) -> str | None:
         """The URI of the logged model, as soon as the store has it."""
         model_id = self._sender.model_id if self._sender else None
         return f"models:/{model_id}" if model_id else None
 
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The parameters that are recorded so far."""
+        return self._params
+
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters."""
+        """Record parameters; MLflow does not let one change that the run has."""
         texts = {name: str(value) for name, value in values.items()}
+        for name in [name for name, text in texts.items() if self._params.get(name, text) != text]:
+            text = texts.pop(name)
+            if not _is_same(text, self._params[name]):
+                self._listener.message(
+                    f"the run keeps the parameter {name} as the {self.author} logged it, {self._params[name]}:"
+                    f" mlctl would record {text}"
+                )
         self._add({"kind": "params", "values": texts})
         self._params.update(texts)
         mlflow_calls.calls.flush(metrics=False)
@@ -181,9 +229,9 @@ class Recorder:
         """Record parameters that the recipe logs through MLflow; those of mlctl keep their values."""
         new = {name: value for name, value in values.items() if name not in self._params}
         for name in values.keys() - new.keys():
-            if values[name] != self._params[name]:
+            if not _is_same(values[name], self._params[name]):
                 self._listener.message(
-                    f"the recipe logs the parameter {name} as {values[name]},"
+                    f"the {self.author} logs the parameter {name} as {values[name]},"
                     f" which the run has as {self._params[name]}"
                 )
         if new:
@@ -204,6 +252,17 @@ class Recorder:
         """Record a copy of a file that the recipe logs through MLflow."""
         shutil.copy(file, self.artifact_path(path))
         self.log_artifact(path)
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Record points of metrics; several of one name and step are several points, except over a resume."""
+        new = [list(point) for point in points if (point[0], point[2]) not in self._known_before]
+        if new:
+            self._add({"kind": "points", "points": new})
+            self._known.update((point[0], point[2]) for point in points)
+
+    def log_inputs(self, datasets: Sequence[Mapping[str, Any]]) -> None:
+        """Record datasets that a script logs: each with a `dataset`, as MLflow's dictionary, and `tags`, as pairs."""
+        self._add({"kind": "inputs", "datasets": list(datasets)})
 
     def log_data(self, reference: DataReference) -> None:
         """Record the data of the run."""
@@ -244,10 +303,13 @@ class Recorder:
         shutil.rmtree(self.journal.files / path, ignore_errors=True)
         self._add({"kind": "remove", "path": path})
 
-    def log_model(self, params: Mapping[str, Any], step: int) -> None:
-        """Record the model folder, which was written to the journal's."""
+    def log_model(self, params: Mapping[str, Any], step: int, **given: Any) -> None:
+        """Record the model folder, which was written to the journal's.
+
+        `given` is what a script says of its model: `name`, `tags`, `model_type`, and its `source_run` if that is nested.
+        """
         texts = {name: str(value) for name, value in params.items()}
-        self._add({"kind": "model", "params": texts, "step": step})
+        self._add({"kind": "model", "params": texts, "step": step, **given})
 
     def finish(self, status: str) -> int:
         """End the run; return how many entries the store has not taken.
@@ -274,6 +336,17 @@ class Recorder:
             with contextlib.suppress(MlctlError):
                 if self._sender:
                     self._sender.send({"kind": "finish", "status": "FAILED", "at": now_ms()})
+
+    def _start_sender(self, store: TrackingStore) -> None:
+        header = self.journal.header
+        self._sender = RunSender(store, header["run_id"], header["experiment_id"], self.journal)
+        self._background = BackgroundSender(
+            self.journal,
+            self._send,
+            check_reachable=lambda: check_reachable(store.tracking_uri),
+            report_outage=self._report_outage,
+            heartbeat=self._sender.send_heartbeat,
+        )
 
     def _add(self, entry: dict[str, Any]) -> None:
         with self._lock:  # checkpoints are shared from a thread of their own
@@ -346,6 +419,14 @@ def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path)
 def now_ms() -> int:
     """Return the time in MLflow's unit: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _is_same(text: str, other: str) -> bool:
+    """Return whether two texts of a parameter are the same value, such as 0.01 and its float32."""
+    try:
+        return math.isclose(float(text), float(other), rel_tol=1e-6)
+    except ValueError:
+        return text == other
 
 
 def _recorded_metrics(entries: Iterable[Entry]) -> set[tuple[str, int]]:

@@ -41,8 +41,8 @@ class RunSender:
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.journal = journal
-        self._model_id_file = journal.folder / "model_id"
-        self.model_id = self._model_id_file.read_text() if self._model_id_file.exists() else None
+        files = sorted(journal.folder.glob("model_id*"), key=lambda file: file.stat().st_mtime)
+        self.model_id = files[-1].read_text() if files else None
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -115,18 +115,27 @@ class RunSender:
                 self.run_id, str(file), str(path.parent) if path.parent != Path() else None
             )
 
+    def _send_inputs(self, entry: Entry) -> None:
+        inputs = [
+            DatasetInput(Dataset.from_dictionary(given["dataset"]), [InputTag(*tag) for tag in given["tags"]])
+            for given in entry["datasets"]
+        ]
+        self.client.log_inputs(self.run_id, inputs)
+
     def _send_model(self, entry: Entry) -> None:
-        if self.model_id is None:
-            self.model_id = self._find_or_create_model(entry)
-            write_atomically(self._model_id_file, self.model_id.encode())
-        self._write_ids_into_model()
-        outputs = self.client.get_run(self.run_id).outputs
-        logged_ids = {output.model_id for output in (outputs.model_outputs if outputs else [])}
-        if self.model_id not in logged_ids:  # MLflow refuses a model that is logged twice
-            self.client.log_outputs(self.run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
+        name, source_run = entry.get("name", MODEL_NAME), entry.get("source_run", self.run_id)
+        file = self._model_id_file(name)
+        self.model_id = file.read_text() if file.exists() else self._find_or_create_model(entry, name)
+        write_atomically(file, self.model_id.encode())
+        self._write_ids_into_model(source_run)
+        for run_id in {self.run_id, source_run}:
+            outputs = self.client.get_run(run_id).outputs
+            logged_ids = {output.model_id for output in (outputs.model_outputs if outputs else [])}
+            if self.model_id not in logged_ids:  # MLflow refuses a model that is logged twice
+                self.client.log_outputs(run_id, [LoggedModelOutput(self.model_id, step=entry["step"])])
         self.client.log_model_artifacts(self.model_id, str(self.journal.model))
         self.client.finalize_logged_model(self.model_id, "READY")
-        for model in self._models():
+        for model in self._models(name, source_run):
             if model.model_id != self.model_id and str(model.status) == "PENDING":
                 self.client.delete_logged_model(model.model_id)  # a request that timed out created it
         self.client.set_tag(self.run_id, MODEL_URI_TAG, f"models:/{self.model_id}")
@@ -141,28 +150,35 @@ class RunSender:
     def _send_finish(self, entry: Entry) -> None:
         self.client.set_terminated(self.run_id, entry["status"], entry["at"])
 
-    def _find_or_create_model(self, entry: Entry) -> str:
+    def _model_id_file(self, name: str) -> Path:
+        """Return the file with the id of a logged model; a run has more than one only if a script logs more."""
+        return self.journal.folder / ("model_id" if name == MODEL_NAME else f"model_id-{name}")
+
+    def _find_or_create_model(self, entry: Entry, name: str) -> str:
         """Return the id of the run's logged model, which exists already if a crash came before its id was written."""
-        if models := self._models():
+        source_run = entry.get("source_run", self.run_id)
+        if models := self._models(name, source_run):
             return str(models[0].model_id)
         model = self.client.create_logged_model(
             self.experiment_id,
-            MODEL_NAME,
-            self.run_id,
+            name,
+            source_run,
+            tags=entry.get("tags"),
             params={name: str(value) for name, value in entry["params"].items()},
+            model_type=entry.get("model_type"),
         )
         return str(model.model_id)
 
-    def _models(self) -> list[LoggedModel]:
-        filter_string = f"source_run_id = '{self.run_id}' AND name = '{MODEL_NAME}'"
+    def _models(self, name: str, source_run: str) -> list[LoggedModel]:
+        filter_string = f"source_run_id = '{source_run}' AND name = '{name}'"
         return list(self.client.search_logged_models([self.experiment_id], filter_string))
 
-    def _write_ids_into_model(self) -> None:
+    def _write_ids_into_model(self, run_id: str) -> None:
         """Write the ids of the run and of the model into MLmodel, as MLflow's own logging does."""
         assert self.model_id is not None
         path = self.journal.model / "MLmodel"
         model = Model.load(str(path))
-        model.run_id = self.run_id
+        model.run_id = run_id
         model.model_id = model.model_uuid = self.model_id
         model.artifact_path = self.client.get_logged_model(self.model_id).artifact_location
         write_atomically(path, model.to_yaml().encode())  # the training may be reading it

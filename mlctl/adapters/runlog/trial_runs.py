@@ -121,6 +121,10 @@ class TrialRuns:
             at=at,
         )
 
+    def file(self, trial: str, file: Path, folder: str) -> None:
+        """Copy a file to the artifacts of a trial's run, when its turn comes; it must stay until then."""
+        self._add("file", trial=trial, file=str(file), folder=folder)
+
     def finish(self, patience_s: float) -> bool:
         """End runs that are still open as KILLED, and wait until everything is sent; return whether it is.
 
@@ -284,6 +288,14 @@ class _TrialSender:
         if run_id := self.ids.get(entry["trial"]):
             self._store.client.log_batch(run_id, metrics=_to_metrics(entry), tags=tags)
             self._store.client.set_terminated(run_id, entry["status"], entry["at"])
+
+    def _send_file(self, entry: Entry) -> None:
+        run_id = self.ids.get(entry["trial"])
+        if run_id and Path(entry["file"]).exists():
+            try:
+                self._store.client.log_artifact(run_id, entry["file"], entry["folder"] or None)
+            except OSError as exc:  # a local artifact folder
+                raise RefusedError(f"{Path(entry['file']).name} cannot be stored: {exc}") from exc
 
 
 def _to_metrics(entry: Entry) -> list[Metric]:

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from mlctl.errors import BadDataError, NotFoundError
 
 # while these are imported, garbage collection is off: they create half a million objects, which each collection traverses
 HEAVY_PACKAGES = frozenset({"tensorflow", "keras", "mlflow", "sklearn", "pandas", "keras_tuner"})
+
+POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +143,20 @@ def _flush() -> None:
 
 
 def _join_threads() -> None:
-    """Wait for the program's threads, as Python does at its end."""
+    """Wait for the program's threads, as Python does at its end.
+
+    Workers of thread pools wait for more work until the interpreter ends: only what they have to do is waited for. MLflow
+    keeps such pools.
+    """
+    pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
     for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon and thread.is_alive():
+        if thread is threading.main_thread() or thread.daemon:
+            continue
+        if thread not in pools:
             thread.join()
+            continue
+        while thread.is_alive() and not pools[thread].empty():
+            time.sleep(POLL_S)
 
 
 @contextlib.contextmanager

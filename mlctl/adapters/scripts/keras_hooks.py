@@ -51,6 +51,9 @@ def observed(observer: KerasObserver) -> Iterator[None]:
 
 
 def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
+    from mlctl.adapters.models import constructors  # it imports Keras
+
+    constructors.record_arguments()  # of the script's own layers, before it makes any
     keras = sys.modules["keras"]
     process, thread = os.getpid(), threading.get_ident()
     depth = 0
@@ -59,7 +62,9 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
         return depth == 0 and os.getpid() == process and threading.get_ident() == thread
 
     def observe(name: str, call: Callable[[Any, Arguments, Original], Any]) -> None:
-        method = getattr(keras.Model, name)
+        # in the class that defines it: Keras loads models whose `compile` is another one than its own uncompiled
+        owner = next(cls for cls in keras.Model.__mro__ if name in vars(cls))
+        method = getattr(owner, name)
         signature = inspect.signature(method)
 
         @functools.wraps(method)
@@ -81,7 +86,7 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
             finally:
                 depth -= 1
 
-        stack.enter_context(_assigned(keras.Model, name, replaced))
+        stack.enter_context(_assigned(owner, name, replaced))
 
     observe("compile", observer.compile)
     observe("fit", observer.fit)

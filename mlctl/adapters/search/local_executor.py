@@ -19,7 +19,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,13 +28,14 @@ from mlctl.adapters.keras import runtime
 from mlctl.adapters.search.messages import (
     EpochEnded,
     Event,
-    SearchSetup,
     TrainTrial,
-    TrialEnded,
+    TrialEnd,
     TrialFailed,
     TrialJob,
+    TrialSetup,
     WorkerLost,
 )
+from mlctl.adapters.system.forks import describe_exit, fork, wait_for
 from mlctl.errors import ChildFailedError
 from mlctl.machine import die_with_parent
 
@@ -55,7 +55,7 @@ class LocalExecutor:
     """Executor of this machine: `slots` workers with `threads` threads each."""
 
     def __init__(
-        self, setup: SearchSetup, train_trial: TrainTrial, *, slots: int, threads: int, fork: bool
+        self, setup: TrialSetup, train_trial: TrainTrial, *, slots: int, threads: int, fork: bool
     ) -> None:
         """Start the workers. Call this before this process starts threads or runs a TensorFlow operation.
 
@@ -95,12 +95,13 @@ class LocalExecutor:
                 event: Event = worker.connection.recv()
             except (EOFError, OSError):
                 worker.connection.close()
-                reason = f"process {worker.pid} died{self._cause(self._starter.wait(worker.pid))}"
+                status = self._starter.wait(worker.pid)
+                reason = f"process {worker.pid} died{self._cause(status)}"
                 self._workers[number] = self._starter.start_worker()
                 if job := worker.job:
                     events.append(WorkerLost(job.trial, job.attempt, reason))
                 continue
-            if isinstance(event, (TrialEnded, TrialFailed)):
+            if isinstance(event, TrialEnd):
                 worker.job = None
             events.append(event)
         return events
@@ -111,9 +112,7 @@ class LocalExecutor:
         self._oom_kills = kills
         if status == -signal.SIGKILL and kills > before:
             return " (killed by the system: out of memory)"
-        if status < 0:
-            return f" ({signal.Signals(-status).name})"
-        return f" (exit code {status})" if status else ""
+        return describe_exit(status)
 
     def close(self) -> None:
         """End every process at once."""
@@ -125,12 +124,12 @@ class LocalExecutor:
 class _Zygote:
     """The process that forks workers."""
 
-    def __init__(self, setup: SearchSetup, train_trial: TrainTrial, threads: int) -> None:
+    def __init__(self, setup: TrialSetup, train_trial: TrainTrial, threads: int) -> None:
         gc.collect()
         gc.freeze()  # otherwise the collector writes to every page, and forks share none of them
         self._control, child_control = socket.socketpair()
         with child_control:
-            self._pid = _fork(lambda: self._fork_workers(child_control, setup, train_trial, threads))
+            self._pid = fork(lambda: self._fork_workers(child_control, setup, train_trial, threads))
 
     def start_worker(self) -> Worker:
         """Return a new worker."""
@@ -164,7 +163,7 @@ class _Zygote:
             os.waitpid(self._pid, 0)
 
     def _fork_workers(
-        self, control: socket.socket, setup: SearchSetup, train_trial: TrainTrial, threads: int
+        self, control: socket.socket, setup: TrialSetup, train_trial: TrainTrial, threads: int
     ) -> None:
         """Fork a worker for each 0 that arrives, and send its pid and its connection back.
 
@@ -174,7 +173,7 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while request := control.recv(_REQUEST.size):
             if dead := _REQUEST.unpack(request)[0]:
-                control.send(str(_wait(dead)).encode())
+                control.send(str(wait_for(dead)).encode())
                 continue
             search_end, worker_end = socket.socketpair()
 
@@ -183,7 +182,7 @@ class _Zygote:
                 other.close()
                 _train_trials(setup, train_trial, Connection(own.detach()), threads)
 
-            pid = _fork(work)
+            pid = fork(work)
             worker_end.close()
             socket.send_fds(control, [str(pid).encode()], [search_end.fileno()])
             search_end.close()
@@ -192,7 +191,7 @@ class _Zygote:
 class _Spawner:
     """Starts workers as new processes, which map the encoded data from a file. Each uses one GPU."""
 
-    def __init__(self, setup: SearchSetup, train_trial: TrainTrial, threads: int) -> None:
+    def __init__(self, setup: TrialSetup, train_trial: TrainTrial, threads: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mlctl-search-")
         self._setup_file = Path(self._folder.name) / "setup"
         self._threads = threads
@@ -241,34 +240,9 @@ class _Spawner:
         self._folder.cleanup()
 
 
-def _wait(pid: int) -> int:
-    """Wait for a child to end; return its exit status, 0 if it is no child of this process."""
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:
-        return 0
-
-
-def _fork(work: Callable[[], None]) -> int:
-    """Fork a child that runs `work` and exits; return its pid. The child ignores Ctrl-C and dies with this process."""
-    parent = os.getpid()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it is about the threads of BLAS, which can fork
-        pid = os.fork()
-    if pid:
-        return pid
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search handles it, and ends its workers
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        die_with_parent(parent)
-        work()
-    finally:
-        os._exit(0)
-
-
-def _train_trials(setup: SearchSetup, train_trial: TrainTrial, connection: Connection, threads: int) -> None:
+def _train_trials(setup: TrialSetup, train_trial: TrainTrial, connection: Connection, threads: int) -> None:
     """Train the jobs that arrive until the connection closes."""
-    runtime.set_threads(threads)
+    setup.prepare_process(threads)
     gc.enable()
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -282,14 +256,23 @@ def _train_trials(setup: SearchSetup, train_trial: TrainTrial, connection: Conne
             gc.collect()  # the graphs of the last model have reference cycles
 
 
-def run_worker(train_trial: TrainTrial, setup_file: str, descriptor: str, threads: str) -> None:
-    """Run a worker in a new process; the module of `train_trial` calls this with its command line arguments."""
+def run_worker(
+    train_trial: TrainTrial,
+    load_setup: Callable[[Path], TrialSetup],
+    *,
+    setup_file: str,
+    descriptor: str,
+    threads: str,
+) -> None:
+    """Run a worker in a new process.
+
+    The module of `train_trial` calls this with its command line arguments, which are the last three here.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(os.getppid())
-    runtime.import_keras()
     connection = Connection(int(descriptor))
     try:
-        setup = SearchSetup.load(Path(setup_file))
+        setup = load_setup(Path(setup_file))
     except Exception as error:
         _fail_trials(error, connection)
     else:

@@ -6,22 +6,33 @@ import dataclasses
 import mmap
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlctl.adapters.keras.training_loop import Epoch
+from mlctl.adapters.keras import runtime
 from mlctl.data.dataset import Dataset
 from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
 from mlctl.recipes import Recipe, find
 
 ALIGNMENT = 64  # bytes: TensorFlow uses an array in place only if it begins at a multiple of this
 LENGTH_BYTES = 8
 
 
+class TrialSetup(Protocol):
+    """What all trials share, and a worker gets with its first trial."""
+
+    def prepare_process(self, threads: int) -> None:
+        """Get the process of a worker ready for trials with so many threads."""
+
+    def save(self, path: Path, *, for_other_machines: bool = False) -> None:
+        """Write it to a file, from which a worker in another process reads it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchSetup:
-    """What all trials share.
+    """What all trials of a recipe share.
 
     Attributes:
         source: Text by which another process finds the recipe.
@@ -41,6 +52,10 @@ class SearchSetup:
     validation_inputs: Any
     precision: str
     reload: Any = None
+
+    def prepare_process(self, threads: int) -> None:
+        """Set the threads of a process that trains trials."""
+        runtime.set_threads(threads)
 
     def save(self, path: Path, *, for_other_machines: bool = False) -> None:
         """Write everything but the recipe itself. Arrays are aligned, so that `load` can map them into memory.
@@ -120,6 +135,7 @@ class TrialJob:
         values: Hyperparameters by name.
         objective: Metric by which the best epoch is chosen.
         epochs: Number of the last epoch.
+        all_phases: Whether the phases of a recipe that has some decide about the last epoch instead.
         seed: Seed of the first execution; each further execution uses the next number.
         executions: How often the trial is trained.
         waits: Whether the trial waits for the search's answer after each epoch.
@@ -127,6 +143,7 @@ class TrialJob:
         earlier_epochs: Epochs of the trial that this one continues.
         load_weights_from: File with that trial's weights.
         save_weights_to: File for this trial's weights.
+        log_to: File for what a script prints.
     """
 
     trial: str
@@ -137,10 +154,12 @@ class TrialJob:
     seed: int = 0
     executions: int = 1
     waits: bool = False
+    all_phases: bool = True
     patience: int | None = None
     earlier_epochs: tuple[Epoch, ...] = ()
     load_weights_from: str | None = None
     save_weights_to: str | None = None
+    log_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,34 +174,38 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial ended by itself, or was stopped."""
+    """A trial ended by itself, or was stopped; `metrics` are those of its end, which belong to no epoch."""
 
     trial: str
     attempt: int
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TrialFailed:
-    """A trial raised an exception; `error` is one line."""
+    """A trial raised an exception; `error` is one line, `output` the last lines of what a script has printed."""
 
     trial: str
     attempt: int
     error: str
+    output: str = ""
 
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A trial's process or node died."""
+    """A trial's process or node died; `output` is as in TrialFailed."""
 
     trial: str
     attempt: int
     reason: str
+    output: str = ""
 
 
 Event = EpochEnded | TrialEnded | TrialFailed | WorkerLost
+TrialEnd = TrialEnded | TrialFailed | WorkerLost
 ReportEpoch = Callable[[EpochEnded], bool]  # returns whether to continue
-TrainTrial = Callable[[SearchSetup, TrialJob, ReportEpoch], TrialEnded | TrialFailed]
+TrainTrial = Callable[[Any, TrialJob, ReportEpoch], TrialEnd]  # the first argument is the search's TrialSetup
 
 
 class Executor(Protocol):

@@ -27,7 +27,7 @@ from mlctl.adapters.search.messages import (
     Event,
     SearchSetup,
     TrainTrial,
-    TrialEnded,
+    TrialEnd,
     TrialFailed,
     TrialJob,
     WorkerLost,
@@ -108,7 +108,7 @@ class RayExecutor:
             if not content:
                 continue
             event: Event = pickle.loads(content)  # noqa: S301 - sent by our own task
-            if isinstance(event, (TrialEnded, TrialFailed)):
+            if isinstance(event, TrialEnd):
                 self._download_weights(self._running.pop(trial)[0])
             events.append(event)
         for trial, (job, task) in list(self._running.items()):

@@ -29,20 +29,27 @@ def after_import(name: str, action: Callable[[], None]) -> Iterator[None]:
 
 
 class _ImportWatcher(importlib.abc.MetaPathFinder):
-    """Calls `action` after the first import of a module."""
+    """Calls `action` after the first import of a module.
+
+    Asking for a module's spec is no import: TensorFlow does so with Keras.
+    """
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self._name = name
         self._action = action
+        self._is_searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Return the spec that the other finders find, with a loader that calls `action` at its end."""
-        if fullname != self._name:
+        if fullname != self._name or self._is_searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._is_searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._is_searching = False
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
@@ -50,7 +57,9 @@ class _ImportWatcher(importlib.abc.MetaPathFinder):
             def execute_and_act(module: ModuleType) -> None:
                 execute(module)
                 loader.exec_module = execute
-                self._action()
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    self._action()
 
             loader.exec_module = execute_and_act
         return spec

@@ -26,6 +26,7 @@ class OpenedFiles:
         self._roots = [os.path.realpath(root) for root in roots]
         self._opened: dict[str, None] = {}
         self._listed: dict[str, None] = {}
+        self._written: dict[str, None] = {}
 
     def __enter__(self) -> OpenedFiles:
         self._open, self._listdir, self._scandir = io.open, os.listdir, os.scandir
@@ -42,8 +43,9 @@ class OpenedFiles:
 
     def _recording_open(self, open_: Callable[..., Any]) -> Callable[..., Any]:
         def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-            if not isinstance(file, int) and not set(mode) & set("wax+"):
-                self._opened[os.fsdecode(file)] = None
+            if not isinstance(file, int):
+                is_written = isinstance(mode, str) and set(mode) & set("wax+")
+                (self._written if is_written else self._opened)[os.fsdecode(file)] = None
             return open_(file, mode, *arguments, **options)
 
         return opened
@@ -59,17 +61,27 @@ class OpenedFiles:
     @property
     def files(self) -> dict[str, Path]:
         """The files that were opened, by their path below their folder."""
-        return self._below_roots(self._opened)
+        return self._below_roots(list(self._opened))  # a copy: other threads may open files meanwhile
 
     @property
     def listed_files(self) -> dict[str, Path]:
         """The files in the folders that were listed, except those directly in a folder that is watched."""
-        folders = (path for path in self._listed if os.path.realpath(path) not in self._roots)
+        folders = [path for path in list(self._listed) if os.path.realpath(path) not in self._roots]
         found: dict[str, None] = {}
         for folder in folders:
             if os.path.isdir(folder):
                 found.update((entry.path, None) for entry in os.scandir(folder) if entry.is_file())
         return self._below_roots(found)
+
+    @property
+    def written_files(self) -> frozenset[Path]:
+        """The files that were opened for writing, and may have been read as well."""
+        return frozenset(Path(os.path.realpath(path)) for path in list(self._written))
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Changes if another file is opened, or another folder is listed."""
+        return len(self._opened), len(self._listed), len(self._written)
 
     def _below_roots(self, paths: Iterable[str]) -> dict[str, Path]:
         named = {}

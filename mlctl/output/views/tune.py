@@ -87,8 +87,8 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
             for dimension in answer.dimensions
         ],
         caption=(
-            f"{size} combinations; {answer.algorithm}, {answer.trials} trials, "
-            f"at most {answer.epochs:,} epochs"
+            f"{size} combinations; {answer.algorithm}, {answer.trials} trials"
+            + (f", at most {answer.epochs:,} epochs" if answer.epochs else "")
         ),
         notes=answer.notes,
     )
@@ -102,7 +102,12 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
         rows=[[values.get(name) for name in names] for values in answer.first_trials],
         title="First trials",
     )
-    return [space, fixed, *_brackets(answer), first]
+    return [space, fixed, *_brackets(answer), first, *_commands(answer)]
+
+
+def _commands(answer: SearchPlan) -> list[AnswerTable]:
+    rows = [(command,) for command in answer.commands]
+    return [AnswerTable(columns=(TableColumn("command of the first trials"),), rows=rows)] if rows else []
 
 
 def _brackets(answer: SearchPlan) -> list[AnswerTable]:
@@ -134,6 +139,7 @@ def _(answer: SearchPlan) -> Any:
         "trials": answer.trials,
         "epochs": answer.epochs,
         "first": [dict(values) for values in answer.first_trials],
+        "commands": list(answer.commands),
         "brackets": [
             [with_keys(rung, start_epoch="after") for rung in bracket] for bracket in answer.brackets
         ],

@@ -32,7 +32,7 @@ from mlctl.services.evaluation.predictor import Array, open_predictor
 from mlctl.services.evaluation.split_answers import predict_split
 from mlctl.services.recipes import prepare
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.recipes.user_code import recipe_errors
+from mlctl.services.recipes.user_code import own_errors, recipe_errors
 from mlctl.services.runs.metrics import objective_of
 from mlctl.settings import Settings
 
@@ -76,11 +76,12 @@ class SplitSet:
         """Score a model."""
         recipe = self.prepared.recipe
         with open_model(store, model.uri) as loaded_model:
-            found = predict_split(
-                loaded_model,
-                self.rows,
-                lambda inputs: to_client_input(self.data.raw(inputs), self.prepared.encoder),
-            )
+            with own_errors(recipe, "reading its data"):
+                found = predict_split(
+                    loaded_model,
+                    self.rows,
+                    lambda inputs: to_client_input(self.data.raw(inputs), self.prepared.encoder),
+                )
             outputs = outputs_of(loaded_model.metadata or _metadata_of(self.data))
         outputs, targets = model_targets(model.uri, outputs, self.data, found.targets)
         _check_shapes(model.uri, recipe.name, outputs, found.answers, rows=len(self.rows))

@@ -56,12 +56,12 @@ def predict_split(model: RawPredictor, split: Split, to_client_input: Callable[[
     )
 
 
-def raw_batches(split: Split) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield inputs, targets and weights of a split in batches of bounded size."""
+def raw_batches(split: Split, max_bytes: int = MAX_BYTES) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield inputs, targets and weights of a split in batches whose inputs take at most `max_bytes`."""
     if split.is_stream:
         yield from split.inputs.batches()
         return
-    rows, count = _rows_at_a_time(split), len(split)
+    rows, count = _rows_at_a_time(split, max_bytes), len(split)
     if rows >= count:
         yield split.parts
         return
@@ -69,12 +69,12 @@ def raw_batches(split: Split) -> Iterator[tuple[Any, Any, Any]]:
         yield split.take(np.arange(start, min(start + rows, count))).parts
 
 
-def _rows_at_a_time(split: Split) -> int:
+def _rows_at_a_time(split: Split, max_bytes: int) -> int:
     parts = leaves(split.inputs)
     if any(isinstance(part, ImageFiles) for part in parts):
         return FILES_PER_BATCH
     size = sum(getattr(part, "nbytes", 0) for part in parts)
-    return len(split) if size <= MAX_BYTES else max(1, MAX_BYTES * len(split) // size)
+    return len(split) if size <= max_bytes else max(1, max_bytes * len(split) // size)
 
 
 def _join_known(parts: list[Any], fill: int) -> Any:

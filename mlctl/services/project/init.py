@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlctl import __version__
 from mlctl.domain.project import Project, WrittenFile
-from mlctl.errors import RefusedError
+from mlctl.errors import NotFoundError, RefusedError
 from mlctl.settings import PROJECT_FILE
 
 SETTINGS = """\
@@ -68,6 +68,21 @@ entry_points:
     command: "mlctl train {{source}}"
 """
 
+# `mlflow run` appends parameters as options: `-P lr=0.01` becomes `--lr 0.01`, after the `--` of the command
+SCRIPT_MLPROJECT = """\
+# mlflow run . --env-manager local              runs {script}
+# mlflow run . --env-manager local -P lr=0.01   with its own argument --lr 0.01
+# These use the installed mlctl. Without --env-manager local, MLflow first creates the environment of
+# python_env.yaml, which needs pyenv and a package index that has mlctl-keras.
+name: {name}
+
+python_env: python_env.yaml
+
+entry_points:
+  main:
+    command: "mlctl train {script} --"
+"""
+
 PYTHON_ENV = """\
 python: "{python}"
 dependencies:
@@ -75,18 +90,23 @@ dependencies:
 """
 
 
-def create_project(folder: Path) -> Project:
+def create_project(folder: Path, script: Path | None = None) -> Project:
     """Write mlctl.toml, MLproject and python_env.yaml to a folder; leave existing files unchanged.
 
-    Raises RefusedError if the folder is a file.
+    With `script`, a file in this folder, the project runs it. Raises RefusedError if the folder is a file,
+    NotFoundError if there is no such script in it.
     """
     if folder.exists() and not folder.is_dir():
         raise RefusedError(f"{folder} is a file", "name a folder")
+    if script is not None:
+        script = _in_folder(folder, script)
     name = re.sub(r"[^\w.-]+", "-", folder.resolve().name) or "project"
     python = ".".join(platform.python_version_tuple()[:2])
     contents = {
         PROJECT_FILE: SETTINGS.format(name=name),
-        "MLproject": MLPROJECT.format(name=name),
+        "MLproject": SCRIPT_MLPROJECT.format(name=name, script=script.as_posix())
+        if script
+        else MLPROJECT.format(name=name),
         "python_env.yaml": PYTHON_ENV.format(python=python, version=__version__),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,3 +118,13 @@ def create_project(folder: Path) -> Project:
             path.write_text(content, encoding="utf-8")
         files.append(WrittenFile(str(path), is_new))
     return Project(str(folder), tuple(files))
+
+
+def _in_folder(folder: Path, script: Path) -> Path:
+    """Return a script's path relative to the project's folder."""
+    for path in (folder / script, script):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return path.resolve().relative_to(folder.resolve())
+    raise NotFoundError(
+        f"there is no script {script} in {folder}", "give the path of a Python file in the folder"
+    )

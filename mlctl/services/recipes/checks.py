@@ -75,6 +75,7 @@ def _is_one_label(tree: Any) -> bool:
 
 def check_encoded(recipe: Recipe, encoded: Any) -> None:
     """Raise BadDataError unless every encoded input is an array of finite numbers, or of texts."""
+    _check_flat(recipe, encoded)
     file = recipe.source_file()
     for name, leaf in _named_leaves(encoded):
         if needs_dense(leaf):
@@ -93,6 +94,19 @@ def check_encoded(recipe: Recipe, encoded: Any) -> None:
             )
         if kind == "f" and not np.isfinite(leaf).all():
             raise BadDataError(f"{file}: encoded inputs{of} hold NaN or infinity", "fill gaps in the encoder")
+
+
+def _check_flat(recipe: Recipe, encoded: Any) -> None:
+    """Raise BadDataError for a dict or tuple within another: served inputs have one name each."""
+    if not is_nested(encoded) or type(recipe).serving is not Recipe.serving:
+        return
+    for name, part in encoded.items() if hasattr(encoded, "items") else enumerate(encoded):
+        if is_nested(part):
+            raise BadDataError(
+                f"{recipe.source_file()}: the model's input {name!r} is a {type(part).__name__} of inputs",
+                f"make one flat dict with a name for each array, such as {name}_{_named_leaves(part)[0][0]},"
+                " and name each keras.Input so",
+            )
 
 
 def check_alone(recipe: Recipe, encoded: Any, alone: Any) -> None:

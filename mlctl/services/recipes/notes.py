@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,11 @@ from mlctl.domain.progress import ProgressListener
 from mlctl.recipes import Recipe, Values
 from mlctl.recipes.declaration import declaration_notes
 from mlctl.recipes.declare import recorded_values
+from mlctl.recipes.local_modules import static_sources
 from mlctl.recipes.reads import unread_names
+
+TF_RANDOM = re.compile(r"\b(tf|tensorflow)\.random\.(?!Generator|set_seed|stateless)")
+TF_RANDOM_NOTE = "resuming is not exact: the numbers that the recipe draws with tf.random start again; keras.random continues"
 
 
 def announce_notes(
@@ -22,6 +27,14 @@ def announce_notes(
         *_inactive(recipe, values, overrides),
     ):
         listener.message(note)
+
+
+def uses_tf_random(recipe: Recipe) -> bool:
+    """Return whether a recipe's file, or a module beside it, mentions tf.random, whose state nobody can read."""
+    return any(
+        TF_RANDOM.search(file.read_text(encoding="utf-8", errors="replace"))
+        for file in static_sources(recipe.source_file())
+    )
 
 
 def _unread(recipe: Recipe, values: Values) -> list[str]:

@@ -27,7 +27,7 @@ from mlctl.domain.run import DataReference
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Recipe, ResolvedRecipe, Values, match_data
 from mlctl.services.recipes.checks import check_alone, check_dataset, check_encoded
-from mlctl.services.recipes.user_code import recipe_errors
+from mlctl.services.recipes.user_code import own_errors, recipe_errors
 from mlctl.settings import Settings
 
 __all__ = [
@@ -134,16 +134,17 @@ def prepare(
     source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
     listener.stage(f"loading {recipe.name}")
     mlflow_calls.begin(settings.tracking_uri)
-    dataset = with_class_weight(recipe, _load(recipe, source, listener), values)
-    for note in dataset.notes:
-        listener.message(note)
-    prepared = PreparedData(
-        recipe=recipe,
-        values=values.on(rows_per_epoch(dataset, values)),
-        data=dataset,
-        encoder=_encoder(recipe, dataset),
-    )
-    return _with_input_shape(prepared)
+    with own_errors(recipe, "reading its data"):  # its streams are read here and there
+        dataset = with_class_weight(recipe, _load(recipe, source, listener), values)
+        for note in dataset.notes:
+            listener.message(note)
+        prepared = PreparedData(
+            recipe=recipe,
+            values=values.on(rows_per_epoch(dataset, values)),
+            data=dataset,
+            encoder=_encoder(recipe, dataset),
+        )
+        return _with_input_shape(prepared)
 
 
 def with_class_weight(recipe: Recipe, data: Dataset, values: Values) -> Dataset:

@@ -27,7 +27,8 @@ NOISE = (
     re.compile(r"^\s*\d+ derived errors? ignored\.$", re.MULTILINE),
 )
 KERAS_HEADER = re.compile(r"Exception encountered when calling (.+?)\.\s*\n")
-KERAS_ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
+KERAS_ARGUMENTS = re.compile(r"\n\s*Arguments received by .*", re.DOTALL)
+TRACEBACK = re.compile(r"(?<=\S)\s*^Traceback \(most recent call last\):.*", re.DOTALL | re.MULTILINE)
 
 lookup.import_guard = mlflow_calls.collect  # a recipe file may call MLflow at its top level, too
 
@@ -53,6 +54,27 @@ def recipe_errors(recipe: Recipe, activity: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def own_errors(recipe: Recipe, activity: str) -> Iterator[None]:
+    """Do as `recipe_errors` for errors that went through the recipe's own code, or through its tf.data pipeline.
+
+    It is for work of mlctl that calls back into the recipe, such as reading its streams: other errors are mlctl's.
+    """
+    try:
+        yield
+    except MlctlError:
+        raise
+    except Exception as error:
+        file = recipe.source_file()
+        location = error_location(file, error)
+        if location == str(file):
+            if not type(error).__module__.startswith("tensorflow."):
+                raise
+            # TensorFlow does not tell where a pipeline was made
+            location = f"{file}, line {type(recipe).load.__code__.co_firstlineno}"
+        raise BadDataError(f"{location}: {activity} failed: {describe(error)}", HINT) from error
+
+
 def describe(error: BaseException) -> str:
     """Return an exception's type and cause in one line, without what Keras and TensorFlow put around it."""
     text = without_package(" ".join(_cause(ANSI.sub("", str(error))).split()))
@@ -74,6 +96,7 @@ def _cause(text: str) -> str:
     if "(most recent call last)" in text:  # where the graph was made, one pair of lines for each call
         text = "\n".join(line for line in text.splitlines() if not _is_call(line))
     header = KERAS_HEADER.search(text)
+    text = TRACEBACK.sub("", text)  # of a Python function in a graph, after the cause
     text = KERAS_ARGUMENTS.sub("", KERAS_HEADER.sub("", text))
     for noise in NOISE:
         text = noise.sub("", text)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
+from typing import TYPE_CHECKING
 
-from mlctl.adapters.runlog.mlflow_calls import calls as mlflow_calls
-from mlctl.adapters.scripts import execution, keras_hooks
-from mlctl.adapters.scripts.execution import Outcome, Program
-from mlctl.adapters.system import provenance
+from mlctl.adapters.scripts import execution
+from mlctl.adapters.scripts.execution import Program
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
-from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
-from mlctl.errors import ChildFailedError
-from mlctl.recipes.lookup import error_location
-from mlctl.services.recipes.user_code import describe
+from mlctl.services.scripts.failures import raise_failure
 from mlctl.services.scripts.observer import ScriptObserver
 from mlctl.services.scripts.record import ScriptRecord
+from mlctl.services.scripts.watching import ScriptWatch
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.settings import Settings
+
+if TYPE_CHECKING:
+    pass
 
 
 def run_script(
@@ -34,42 +33,28 @@ def run_script(
     """
     from mlctl.services.training.run_status import finish_run, recording
 
-    started = time.monotonic()
     record = ScriptRecord(settings, request, program, listener, resume_point)
-    if not _mentions_mlflow(program):
+    if not _mentions_mlflow(program) or record.is_started_elsewhere:
         record.recorder  # noqa: B018 - it is created: a process that dies before `fit` leaves a trace
     observer = ScriptObserver(record=record)
-    mlflow_calls.begin(record.tracking_uri)
-    with keras_hooks.observed(observer), mlflow_calls.collect():
-        outcome = execution.run(program, request.arguments)
-    with recording(record.recorder, lambda: "the script was interrupted"):
-        _raise_failure(program, outcome)
-        record.describe_code()
-        if observer.last is not None:
-            from mlctl.services.scripts.result import log_result
-
-            log_result(record, observer.last, observer.evaluations)
-        record.recorder.set_tags(
-            {
-                DURATION_TAG: round(time.monotonic() - started, 2),
-                PEAK_MEMORY_TAG: round(provenance.peak_memory_mb()),
-            }
-        )
-    return record, finish_run(record.recorder, record.store, listener)
+    with recording(lambda: record.recorder, observer.interruption):
+        run_recorded(record, observer)
+    return record, finish_run(record.recorder, record.store, listener, record.mlflow.final_status)
 
 
-def _raise_failure(program: Program, outcome: Outcome) -> None:
-    if not outcome.code and outcome.error is None:
-        return
-    if outcome.error is None or isinstance(outcome.error, SystemExit):
-        raise ChildFailedError(
-            f"the script ended with exit code {outcome.code}{': ' if outcome.message else ''}{outcome.message}",
-            "see what it printed above",
-        ) from outcome.error
-    raise ChildFailedError(
-        f"{error_location(program.file, outcome.error)}: {describe(outcome.error)}",
-        "fix the script (--debug shows the traceback)",
-    ) from outcome.error
+def run_recorded(record: ScriptRecord, observer: ScriptObserver, started: float | None = None) -> None:
+    """Run a script, and log the model that it trains; the run stays open. Raises ChildFailedError if the script fails.
+
+    `started` is the monotonic time from which the run's duration counts; None: now.
+    """
+    watch = ScriptWatch(record, observer, started)
+    with watch.output_logged():
+        with watch.watching():
+            outcome = execution.run(record.program, record.request.arguments)
+            if not outcome.code and outcome.error is None:
+                record.mlflow.script_ended()
+        raise_failure(record.program, outcome)
+        watch.log_result()
 
 
 def _mentions_mlflow(program: Program) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.keras.train_step import find_stateful
+from mlctl.adapters.keras.train_step import find_stateful, fixed_batch_size
 from mlctl.adapters.models.code import check_savable
 from mlctl.adapters.models.served_model import to_arrays
 from mlctl.errors import BadDataError
@@ -38,7 +38,8 @@ def check_model(prepared: PreparedData, model: Any) -> None:
     state = random.getstate()  # Keras draws seeds of rebuilt layers from it
     try:
         with recipe_errors(recipe, "saving its model"):
-            rows = prepared.encoded(prepared.data.train.take(np.arange(CHECKED_ROWS)))
+            train, count = prepared.data.train, fixed_batch_size(model) or CHECKED_ROWS
+            rows = prepared.encoded(train.take(np.arange(count) % len(train)))
             check_savable(model, to_arrays(rows))
     finally:
         random.setstate(state)

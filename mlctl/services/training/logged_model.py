@@ -14,6 +14,7 @@ import numpy as np
 from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.predictors import Predictor
+from mlctl.adapters.keras.train_step import fixed_batch_size
 from mlctl.adapters.models.fresh_process import FreshAnswers, predict_in_fresh_process
 from mlctl.adapters.models.load import load_model, predict_raw, to_client_input
 from mlctl.adapters.models.save import SavedModel, call_keras_flat, save_model
@@ -30,9 +31,11 @@ from mlctl.recipes import Recipe
 from mlctl.scores import score_split
 from mlctl.services.evaluation.split_answers import raw_batches
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
+from mlctl.services.recipes.user_code import own_errors
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # of the loaded model; relative to the value or its scale
 SAMPLE_ROWS = 64
+MAX_CHECK_BYTES = 32 << 20  # of raw rows that both models answer together: they are held encoded, too
 
 Array = np.ndarray[Any, Any]
 
@@ -72,9 +75,10 @@ def log_keras_model(
 
     Raises BadDataError if the loaded model answers differently, or if it does not load without the user's code.
     """
-    candidate = _candidate(prepared, model, split or prepared.data.train)
     recipe = prepared.recipe
-    with new_model_folder(recorder) as folder:
+    with own_errors(recipe, "reading its data"):
+        candidate = _candidate(prepared, model, split or prepared.data.train)
+    with new_model_folder(recorder) as folder, own_errors(recipe, "checking its saved model"):
         with recipe_errors(recipe, "saving its model"):
             saved = candidate.save(folder)
         for note in saved.notes:
@@ -147,9 +151,12 @@ def new_model_folder(recorder: Recorder) -> Iterator[Path]:
     part.rename(recorder.journal.model)
 
 
-def sample_rows(split: Split) -> Split:
-    """Return the rows that check an exported model; the first becomes its input example."""
-    return split.take(np.arange(min(SAMPLE_ROWS, len(split))))
+def sample_rows(split: Split, fixed: int | None = None) -> Split:
+    """Return the rows that check an exported model; the first becomes its input example.
+
+    Of a model that takes batches of a fixed number of rows only, these are as many.
+    """
+    return split.take(np.arange(fixed or min(SAMPLE_ROWS, len(split))) % len(split))
 
 
 def metadata(recipe: Recipe, data: Dataset, outputs: Outputs = ()) -> dict[str, Any]:
@@ -249,7 +256,7 @@ class _Candidate:
 def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate:
     """Return the model that the recipe serves, with a sample of the split."""
     recipe, data = prepared.recipe, prepared.data
-    sample = sample_rows(split)
+    sample = sample_rows(split, fixed_batch_size(model))
     encoded = to_arrays(prepared.encoded(sample))
     outputs = infer_outputs(model, data, encoded)
     with recipe_errors(recipe, "choosing the model to serve"):
@@ -274,7 +281,7 @@ def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnsw
     """Return both models' answers to a split, which is read once: a pipeline may shuffle its rows."""
     prepared, predictor = candidate.prepared, Predictor(candidate.model, candidate.outputs)
     answers, expected, targets, weights = [], [], [], []
-    for inputs, batch_targets, batch_weights in raw_batches(split):
+    for inputs, batch_targets, batch_weights in raw_batches(split, MAX_CHECK_BYTES):
         answers.append(predict_raw(loaded, _raw_inputs(prepared, inputs)))
         expected.append(predictor.predict(prepared.encoded(Split(inputs))))
         targets.append(batch_targets)

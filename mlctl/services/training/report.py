@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mlctl.adapters.plots.answer_plots import plot_answers
 from mlctl.data.dataset import Dataset
 from mlctl.data.trees import leaves
 from mlctl.domain.outputs import Output, Outputs
+from mlctl.domain.progress import Epoch
 from mlctl.domain.run import DataReference
 from mlctl.domain.tags import (
     DATA_FILES_TAG,
@@ -82,14 +83,22 @@ def write(
 ) -> None:
     """Write and record the artifacts of a finished training; `tested` is None if all rows were trained on."""
     assert progress.best is not None
-    _write_history(recorder, progress)
-    _plot_metrics(recorder, progress, synthetic=data.synthetic)
+    write_curves(recorder, progress.epochs, best=progress.best.number, synthetic=data.synthetic)
     if tested is not None:
         _plot_answers(recorder, tested, synthetic=data.synthetic)
         log_text(recorder, "report.txt", _report(data, tested))
     lines: list[str] = []
     model.summary(line_length=88, print_fn=lambda text, **_: lines.append(text))
     log_text(recorder, "model_summary.txt", "\n".join(lines) + "\n")
+
+
+def write_curves(
+    recorder: Recorder, epochs: Sequence[Epoch], *, best: int | None = None, synthetic: bool = False
+) -> None:
+    """Write and record the metrics of all epochs, as a table and as plots."""
+    if epochs:
+        _write_history(recorder, epochs)
+        _plot_metrics(recorder, epochs, best or epochs[-1].number, synthetic=synthetic)
 
 
 def log_text(recorder: Recorder, path: str, text: str) -> None:
@@ -117,18 +126,18 @@ def data_tags(data: DataReference) -> dict[str, Any]:
     }
 
 
-def _plot_metrics(recorder: Recorder, progress: TrainingProgress, *, synthetic: bool) -> None:
-    """Plot each metric that was measured on the training rows and on the validation rows."""
-    assert progress.best is not None
-    names = _metric_names(progress)
-    histories = {name: [epoch.metrics.get(name, float("nan")) for epoch in progress.epochs] for name in names}
-    for metric in [name for name in names if f"val_{name}" in histories]:
+def _plot_metrics(recorder: Recorder, epochs: Sequence[Epoch], best: int, *, synthetic: bool) -> None:
+    """Plot each metric that was measured on the training rows and on the validation rows, if there are any."""
+    names = _metric_names(epochs)
+    histories = {name: [epoch.metrics.get(name, float("nan")) for epoch in epochs] for name in names}
+    is_validated = any(name.startswith("val_") for name in names)
+    for metric in [name for name in names if f"val_{name}" in histories or not is_validated]:
         path = f"plots/{metric.replace('/', '_')}.png"
         run_plots.plot_metric(
             recorder.artifact_path(path),
             metric,
             histories,
-            best_epoch=progress.best.number,
+            best_epoch=best,
             synthetic=synthetic,
         )
         recorder.log_artifact(path)
@@ -147,17 +156,17 @@ def _plot_answers(recorder: Recorder, tested: SplitAnswers, *, synthetic: bool) 
             recorder.log_artifact(f"plots/{name}")
 
 
-def _metric_names(progress: TrainingProgress) -> list[str]:
+def _metric_names(epochs: Sequence[Epoch]) -> list[str]:
     """Return the names of all epochs' metrics: a phase of the training can have metrics of its own."""
-    return list(dict.fromkeys(name for epoch in progress.epochs for name in epoch.metrics))
+    return list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
 
 
-def _write_history(recorder: Recorder, progress: TrainingProgress) -> None:
+def _write_history(recorder: Recorder, epochs: Sequence[Epoch]) -> None:
     with recorder.artifact_path("history.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        names = _metric_names(progress)
+        names = _metric_names(epochs)
         writer.writerow(["epoch", *names, "seconds"])
-        for epoch in progress.epochs:
+        for epoch in epochs:
             values = (epoch.metrics.get(name, "") for name in names)
             writer.writerow([epoch.number, *values, round(epoch.seconds, 3)])
     recorder.log_artifact("history.csv")

@@ -14,20 +14,27 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
-from mlctl.errors import Interrupted, UnreachableError
+from mlctl.errors import Interrupted, MlctlError, UnreachableError
 
 
 @contextlib.contextmanager
-def recording(recorder: Recorder, interruption: Callable[[], str]) -> Iterator[None]:
-    """End the run as KILLED on Ctrl-C, with the message of `interruption`, and as FAILED on any error."""
+def recording(recorder: Recorder | Callable[[], Recorder], interruption: Callable[[], str]) -> Iterator[None]:
+    """End the run as KILLED on Ctrl-C, with the message of `interruption`, and as FAILED on any error.
+
+    `recorder` may be a function that creates the run if there is none yet.
+    """
+    get_recorder = recorder if callable(recorder) else lambda: recorder
     try:
         with _sigterm_as_interrupt():
             yield
     except KeyboardInterrupt:
-        recorder.finish("KILLED")
-        raise Interrupted(interruption(), f"resume it: mlctl resume {recorder.run_id[:8]}") from None
+        get_recorder().finish("KILLED")
+        raise Interrupted(interruption(), f"resume it: mlctl resume {get_recorder().run_id[:8]}") from None
     except BaseException as error:
-        recorder.fail(error)
+        with contextlib.suppress(
+            MlctlError
+        ):  # of a store that does not take the run: the error itself is shown
+            get_recorder().fail(error)
         raise
 
 

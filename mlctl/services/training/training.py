@@ -12,17 +12,18 @@ from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.phases import OnEpochEnd, TrainingPhase, run_phases
-from mlctl.adapters.keras.training_loop import Epoch, TrainingLoop, TrainingProgress
+from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Split
 from mlctl.data.targets import scoring_targets
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
+from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
 from mlctl.services.recipes.prepare import recipe_errors
 from mlctl.services.training import importance, report
 from mlctl.services.training.check_model import check_model
@@ -132,6 +133,8 @@ class Training:
             if checkpoint is not None:
                 progress.restore(checkpoint)
                 self.listener.message(f"resuming after epoch {checkpoint.epoch}")
+                if uses_tf_random(self.recipe):
+                    self.listener.message(TF_RANDOM_NOTE)
             writer = checkpoints.CheckpointWriter(
                 recorder.journal.checkpoints,
                 lambda files: recorder.replace_artifacts(files, CHECKPOINT_FOLDER),

@@ -5,27 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from mlctl.adapters.keras.checkpoints import Checkpoint
 from mlctl.adapters.keras.fit import Model
-from mlctl.adapters.keras.training_loop import Epoch, TrainingProgress
+from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.dataset import Split
-from mlctl.data.files.images import ImageFiles
-from mlctl.data.sparse_bags import SparseBags
-from mlctl.data.trees import map_tree
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.recipes.declare import with_epochs
 from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
-from mlctl.services.training.phases import first_epochs, recipe_phases
+from mlctl.services.training.phases import recipe_phases
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.training import Training
 from mlctl.services.tuning.finalists import FinalValues
+from mlctl.services.tuning.join_splits import join
 
 
 class FinalTraining(Training):
@@ -38,8 +32,11 @@ class FinalTraining(Training):
         phases = recipe_phases(prepared.recipe, values.on(rows_per_epoch(data, values)), data)
         if final.epochs:
             values = with_epochs(values, final.epochs)
-            phases = first_epochs(phases, final.epochs)
-            data = dataclasses.replace(data, train=_concatenate(data.train, data.validation))
+            phases = tuple(
+                dataclasses.replace(phase, epochs=epochs)
+                for phase, epochs in zip(phases, final.phase_epochs or (final.epochs,), strict=False)
+            )
+            data = dataclasses.replace(data, train=join(data.train, data.validation))
         prepared = dataclasses.replace(prepared, values=values.on(rows_per_epoch(data, values)), data=data)
         super().__init__(dataclasses.replace(setup, prepared=prepared), listener, phases=phases)
         self.final = final
@@ -71,26 +68,3 @@ class FinalTraining(Training):
             f"best_{name}": value for name, value in self.final.validation.items() if name.startswith("val_")
         }
         return {**super()._summary(best, split_name, metrics), **validation}
-
-
-def _concatenate(first: Split, second: Split) -> Split:
-    """Return the rows of two splits; of rows with weights and rows without, the latter count as 1."""
-    weights: Any = None
-    if first.weights is not None or second.weights is not None:
-        weights = np.concatenate([_row_weights(first), _row_weights(second)])
-    targets = None if first.targets is None else map_tree(_join, first.targets, second.targets)
-    return Split(map_tree(_join, first.inputs, second.inputs), targets, weights)
-
-
-def _row_weights(split: Split) -> Any:
-    return np.ones(len(split), np.float32) if split.weights is None else split.weights
-
-
-def _join(first: Any, second: Any) -> Any:
-    if isinstance(first, SparseBags):
-        return SparseBags.concatenate(first, second)
-    if isinstance(first, ImageFiles):
-        return dataclasses.replace(first, files=first.files + second.files)
-    if isinstance(first, pd.DataFrame):
-        return pd.concat([first, second], ignore_index=True)
-    return np.concatenate((first, second))

@@ -1,6 +1,6 @@
 """Choosing the values of the final model: the best trials are trained again, until validation loss stops improving.
 
-This is done if the recipe has a test split of rows that are not streamed, and neither the search nor a schedule has
+This is done if the recipe has a test split of rows that are in memory, and neither the search nor a schedule has
 set the number of epochs.
 The final model is then trained on training and validation rows together, for 1.2 times the winner's best epoch:
 there are more rows to learn from. Otherwise, the final model is trained as the best trial was.
@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.search.messages import EpochEnded, Executor, TrialEnded, TrialFailed, TrialJob, WorkerLost
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.tags import ERROR_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.tuning.request import TuneJob
+from mlctl.services.tuning.join_splits import can_join
+from mlctl.services.tuning.request import RecipeJob
 from mlctl.services.tuning.search_history import TrialTracker
 from mlctl.services.tuning.search_loop import MAX_LOSSES, TIME_IS_UP
-from mlctl.services.tuning.trial_state import TrialState, own_values
+from mlctl.services.tuning.trial_state import TrialState
 
 MAX_EPOCHS, PATIENCE = 100, 10
 REFIT_EPOCHS_FACTOR = 1.2  # for training on training and validation rows together
@@ -37,12 +37,14 @@ class FinalValues:
     """The values of the final model.
 
     `epochs` is set if it is trained on training and validation rows, for so many epochs. `validation` then
-    holds the metrics that these values reached before.
+    holds the metrics that these values reached before. `phase_epochs` are the epochs of each phase, up to the last
+    one that is trained; empty if the recipe has no phases.
     """
 
     trial: str
     values: Mapping[str, Any]
     epochs: int | None = None
+    phase_epochs: tuple[int, ...] = ()
     validation: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -51,7 +53,7 @@ class Finalists:
 
     def __init__(
         self,
-        job: TuneJob,
+        job: RecipeJob,
         *,
         executor: Executor,
         tracker: TrialTracker,
@@ -69,14 +71,13 @@ class Finalists:
     def choose(self, ranked: Sequence[TrialState], prepared: PreparedData) -> FinalValues:
         """Return the values of the final model; `ranked` are the trials, best first."""
         best = ranked[0]
-        as_best_trial = FinalValues(trial=best.trial, values=self._values(best))
+        as_best_trial = FinalValues(trial=best.trial, values=self.job.values_of_trial(best.values))
         request = self.job.request
         retrain = (
             request.finalists
             and prepared.data.test is not None
             and prepared.data.validation is not None
-            and not prepared.data.train.is_stream  # batches of two sources cannot be joined
-            and not prepared.data.validation.is_stream
+            and can_join(prepared.data.train, prepared.data.validation)
             and "epochs" in self.job.fixed
             and as_best_trial.values["schedule"] == "constant"
         )
@@ -108,10 +109,12 @@ class Finalists:
             if not epochs:
                 continue
             best = min(epochs, key=lambda epoch: epoch.metrics["val_loss"])
+            total = math.ceil(REFIT_EPOCHS_FACTOR * best.number)
             candidate = FinalValues(
                 trial=state.trial,
-                values=self._values(state),
-                epochs=math.ceil(REFIT_EPOCHS_FACTOR * best.number),
+                values=self.job.values_of_trial(state.values),
+                epochs=total,
+                phase_epochs=_epochs_by_phase(curves[name][: best.number], total),
                 validation=best.metrics,
             )
             if winner is None or objective.is_better(
@@ -121,9 +124,6 @@ class Finalists:
         if winner is None:
             raise ChildFailedError("every finalist failed", "mlctl runs list shows why")
         return winner
-
-    def _values(self, state: TrialState) -> dict[str, Any]:
-        return {**self.job.fixed, **own_values(state.values)}
 
     def _train(self, finalists: Mapping[str, TrialState]) -> dict[str, list[Epoch]]:
         """Train finalists when the search's executor has a free slot; return the epochs of each."""
@@ -153,7 +153,9 @@ class Finalists:
         return curves
 
     def _start(self, name: str, attempt: int, state: TrialState) -> None:
-        values = {**self._values(state), "epochs": MAX_EPOCHS}
+        values = self.job.values_of_trial(state.values)
+        if self.job.phase_epochs is None:
+            values["epochs"] = MAX_EPOCHS
         self.tracker.begin(name, values, now_ms())
         self.executor.start(
             TrialJob(
@@ -180,3 +182,10 @@ class Finalists:
         tags = {STATE_TAG: state, **({ERROR_TAG: error} if error else {})}
         self.tracker.end(name, "FAILED" if error else "FINISHED", {}, 0, tags, now_ms())
         return bool(error)
+
+
+def _epochs_by_phase(epochs: Sequence[Epoch], total: int) -> tuple[int, ...]:
+    """Return the epochs of each phase, as these epochs have them, with `total` in all; empty without phases."""
+    phases = [int(epoch.metrics["phase"]) for epoch in epochs if "phase" in epoch.metrics]
+    counts = [phases.count(number) for number in range(1, max(phases, default=0) + 1)]
+    return (*counts[:-1], total - sum(counts[:-1])) if counts else ()

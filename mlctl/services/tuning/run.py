@@ -11,8 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mlctl.adapters.keras import runtime
-from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.journal import read_header
@@ -21,31 +19,29 @@ from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.adapters.search.local_executor import LocalExecutor
-from mlctl.adapters.search.messages import Executor, TrialJob
+from mlctl.adapters.search.messages import Executor, SearchSetup, TrialJob
 from mlctl.adapters.search.oracles import Oracle
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import Epoch
 from mlctl.domain.run import Run
 from mlctl.domain.tags import ENDED_TAG, KIND_TAG, SEARCH_EPOCHS_TAG, SEARCH_TRIALS_TAG
 from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult
 from mlctl.errors import MlctlError
-from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.resume_point import record_header
-from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
-from mlctl.services.tuning.final_training import FinalTraining
-from mlctl.services.tuning.finalists import Finalists, FinalValues
+from mlctl.services.tuning.finalists import FinalValues
 from mlctl.services.tuning.request import SEARCH, TuneJob, trials_in_journal
 from mlctl.services.tuning.search_history import SearchHistory
 from mlctl.services.tuning.search_loop import SearchLimits, SearchLoop
 from mlctl.services.tuning.search_report import log_search
 from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import parse_stop_rule
-from mlctl.services.tuning.trial import train_trial
-from mlctl.services.tuning.trial_data import DataRequest, make_setup
-from mlctl.services.tuning.trial_state import TrialState, own_values, ranked
+from mlctl.services.tuning.trial_source import SearchContext, TrialSource
+from mlctl.services.tuning.trial_state import TrialState, ranked
 from mlctl.settings import Settings
 
+TRIALS_FOLDER = "trials"  # of the search's record: what its trials print
 MIN_TIME_S = 1.0  # for a resumed search without a score, however much of its time it has used
 
 Entries = Sequence[Mapping[str, Any]]
@@ -60,7 +56,7 @@ class TuneRun:
         store: TrackingStore,
         job: TuneJob,
         *,
-        prepared: PreparedData,
+        source: TrialSource,
         listener: SearchListener,
         resumed: Run | None = None,
         entries: Entries = (),
@@ -71,7 +67,7 @@ class TuneRun:
         self.store = store
         self.job = job
         self.request = job.request
-        self.prepared = prepared
+        self.source = source
         self.listener = listener
         self.resumed = resumed
         self.entries = entries
@@ -79,17 +75,10 @@ class TuneRun:
         self.started = time.monotonic()
         self.parallel = self.request.parallel or provenance.available_cores()
         self.threads = self.request.threads or max(1, provenance.available_cores() // self.parallel)
-        self.setup = RunSetup(
-            settings=settings,
-            store=store,
-            request=self.request.train_request(),
-            prepared=prepared,
-            objective=job.objective,
-        )
 
     def run(self) -> SearchResult:
         """Search and train the final model; return both."""
-        self.listener.stage("encoding the data")
+        self.listener.stage("preparing the trials")
         # it forks: before this process starts a thread or a TensorFlow operation
         executor = self._make_executor()
         with contextlib.closing(executor):
@@ -102,25 +91,14 @@ class TuneRun:
 
     def _make_executor(self) -> Executor:
         request = self.request
-        setup = make_setup(
-            self.prepared,
-            source=request.source,
-            precision=self.setup.precision,
-            request=DataRequest(
-                # without the store's address, which may have a password, and workers do not need
-                settings=replace(self.settings, tracking_uri="", bucket=None, sources={}),
-                overrides=request.overrides,
-                own_data=self.job.resolved.own_data,
-                data=request.data,
-                rows=request.rows,
-            ),
-        )
+        setup, train_trial = self.source.make_setup(), self.source.train_trial
         if request.cluster is None:
-            fork = runtime.is_fork_safe(self.setup.hardware)
+            fork = self.source.is_fork_safe()
             return LocalExecutor(setup, train_trial, slots=self.parallel, threads=self.threads, fork=fork)
         connection = cluster_access.connect(request.cluster, self.listener)
         from mlctl.adapters.search.ray_executor import RayExecutor  # Ray is an extra
 
+        assert isinstance(setup, SearchSetup), "scripts are refused before"
         self.threads = request.threads or max(1, int(request.cluster.cpu))
         executor = RayExecutor(connection, setup, train_trial, slots=request.parallel, threads=self.threads)
         self.parallel = executor.slots
@@ -133,8 +111,7 @@ class TuneRun:
             recorder = Recorder.reopen(folder, self.store, header=header, listener=self.listener)
             recorder.set_tags({SEARCH_TRIALS_TAG: self.job.max_trials, **self.tags})
             return recorder
-        recorder = self.setup.create_run(self.listener, {KIND_TAG: SEARCH})
-        self.setup.describe(recorder)
+        recorder = self.source.create_run(self.listener, {KIND_TAG: SEARCH})
         request = self.request
         recorder.set_tags(
             {
@@ -159,24 +136,34 @@ class TuneRun:
             experiment_id=recorder.journal.header["experiment_id"],
             parent_id=recorder.run_id,
             folder=folder,
-            tags=self.setup.nested_run_tags("mlctl tune"),
+            tags=self.source.nested_run_tags(),
             report_error=self._report_store_error,
         )
         with contextlib.closing(SearchJournal(folder)) as journal:
-            loop = self._make_loop(SearchHistory(job.objective, self.request.executions, journal, runs))
+            history = SearchHistory(
+                job.objective,
+                self.request.executions,
+                journal,
+                runs,
+                params=self.source.trial_params,
+                log_folder=folder / TRIALS_FOLDER if self.source.has_output else None,
+            )
+            loop = self._make_loop(history)
             try:
                 self._begin(loop, journal, runs)
                 loop.run(executor, lambda state: self._trial_job(loop, state, folder))
                 if loop.history.best is None:
                     raise loop.no_score_error()  # noqa: TRY301 - it ends the search like any failure in here
                 results = ranked(loop.history.ended, job.objective)
-                final = Finalists(
-                    job,
-                    executor=executor,
-                    tracker=runs,
-                    listener=self.listener,
-                    out_of_time=lambda: loop.out_of_time,
-                ).choose([state for state in results if state.state in {DONE, STOPPED}], self.prepared)
+                final = self.source.choose_final_values(
+                    [state for state in results if state.state in {DONE, STOPPED}],
+                    SearchContext(
+                        executor=executor,
+                        tracker=runs,
+                        listener=self.listener,
+                        out_of_time=lambda: loop.out_of_time,
+                    ),
+                )
                 executor.close()
                 log_search(recorder, job, loop.history)
                 self._train_final_model(recorder, final)
@@ -234,7 +221,7 @@ class TuneRun:
         text = f"{math.floor(combinations):,}" if math.isfinite(combinations) else "infinitely many"
         deadline = loop.limits.deadline
         self.listener.search_started(
-            f"{self.job.recipe.name}: {request.algorithm}, {text} combinations",
+            f"{self.job.name}: {request.algorithm}, {text} combinations",
             trials=self.job.max_trials,
             parallel=self.parallel,
             objective=self.job.objective,
@@ -242,24 +229,31 @@ class TuneRun:
         )
 
     def _trial_job(self, loop: SearchLoop, state: TrialState, folder: Path) -> TrialJob:
-        """Return what a worker trains; with hyperband, from the weights of an earlier trial."""
-        values = {**self.job.fixed, **own_values(state.values)}
+        """Return what a worker trains; with hyperband, from the weights of an earlier trial if that is possible."""
+        values = self.job.values_of_trial(state.values)
         job = TrialJob(
             trial=state.trial,
             attempt=state.attempt,
             values=values,
             objective=self.job.objective,
-            epochs=int(values["epochs"]),
+            epochs=int(values.get("epochs", self.job.max_epochs)),
             seed=self.request.seed,
             executions=self.request.executions,
             waits=True,
+            log_to=str(log) if (log := loop.history.log_file(state.trial)) else None,
         )
         if "tuner/epochs" not in state.values:
             return job
+        if not self.source.continues_trials:
+            return replace(job, epochs=int(state.values["tuner/epochs"]))
         weights = folder / "weights"
         weights.mkdir(exist_ok=True)
+        epochs = int(state.values["tuner/epochs"])
         job = replace(
-            job, epochs=int(state.values["tuner/epochs"]), save_weights_to=str(weights / f"{state.trial}.npz")
+            job,
+            epochs=epochs,
+            all_phases=epochs >= self.job.max_epochs,
+            save_weights_to=str(weights / f"{state.trial}.npz"),
         )
         if earlier := state.values.get("tuner/trial_id"):
             name = loop.oracle.trial_name(earlier)
@@ -270,9 +264,7 @@ class TuneRun:
 
     def _train_final_model(self, recorder: Recorder, final: FinalValues) -> None:
         self.listener.stage(f"training the final model on the values of trial {final.trial}")
-        training = FinalTraining(self.setup, self.listener, final)
-        training.started = self.started
-        training.train_into(recorder)
+        self.source.train_final_model(recorder, final, listener=self.listener, started=self.started)
 
     # -- what is recorded ---------------------------------------------------------------------------------
 

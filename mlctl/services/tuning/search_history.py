@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.runlog.search_journal import SearchJournal
 from mlctl.adapters.search.messages import EpochEnded, WorkerLost
 from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
 from mlctl.domain.tags import DURATION_TAG, ERROR_TAG, REASON_TAG, STATE_TAG
 from mlctl.domain.tune import FAILED
 from mlctl.services.tuning.trial_state import TrialState
+
+OUTPUT = "output.log"  # the file with what a trial has printed, and the artifact of its run
 
 Point = tuple[int, Mapping[str, float], int]  # an epoch's number, its mean metrics, and its timestamp
 
@@ -41,13 +45,26 @@ class TrialTracker(Protocol):
     ) -> None:
         """End a trial's run."""
 
+    def file(self, trial: str, file: Path, folder: str) -> None:
+        """Copy a file to the artifacts of a trial's run."""
+
 
 class SearchHistory:
     """All trials of a search, and those that have ended in the order of their end."""
 
     def __init__(
-        self, objective: Objective, executions: int, journal: SearchJournal, tracker: TrialTracker
+        self,
+        objective: Objective,
+        executions: int,
+        journal: SearchJournal,
+        tracker: TrialTracker,
+        *,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        log_folder: Path | None = None,
     ) -> None:
+        """`params` are those of all trials. `log_folder` has what each trial has printed, as TRIAL/OUTPUT."""
+        self._params = params
+        self._log_folder = log_folder
         self.objective = objective
         self.executions = executions
         self.journal = journal
@@ -68,8 +85,13 @@ class SearchHistory:
         return best
 
     def curve(self, epochs: Iterable[Epoch]) -> list[float]:
-        """Return the objective of each epoch."""
-        return [epoch.metrics[self.objective.metric] for epoch in epochs]
+        """Return the objective of each epoch that measures it."""
+        metric = self.objective.metric
+        return [epoch.metrics[metric] for epoch in epochs if metric in epoch.metrics]
+
+    def log_file(self, trial: str) -> Path | None:
+        """Return the file for what a trial prints."""
+        return self._log_folder and self._log_folder / trial / OUTPUT
 
     def add(self, trial: str, values: Mapping[str, Any], known_results: int) -> TrialState:
         """Add a new trial; `known_results` is the number of results that the oracle knew when it chose the values."""
@@ -80,7 +102,7 @@ class SearchHistory:
         """Start an attempt of a trial."""
         state.begin(state.attempt + 1)
         self.journal.add("start", trial=state.trial, attempt=state.attempt)
-        self.tracker.begin(state.trial, state.values, now_ms())
+        self.tracker.begin(state.trial, {**self._params, **state.values}, now_ms())
 
     def add_epoch(self, state: TrialState, event: EpochEnded) -> int:
         """Add an epoch; return its timestamp, with which `track_epochs` records it in the trial's run."""
@@ -108,13 +130,26 @@ class SearchHistory:
         state.losses += 1
         state.state = ""
 
-    def end(self, state: TrialState, outcome: str, reason: str = "", seconds: float = 0.0) -> None:
-        """End a trial as done, stopped or failed; one without a finite score has failed."""
+    def end(
+        self,
+        state: TrialState,
+        outcome: str,
+        reason: str = "",
+        seconds: float = 0.0,
+        metrics: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """End a trial as done, stopped or failed; one without a finite score has failed.
+
+        `metrics` are those of its end, which belong to no epoch.
+        """
         at = now_ms()
+        state.end_metrics = metrics
         state.state, state.reason, state.seconds = outcome, reason, seconds
         state.score = state.mean_score(self.objective) if outcome != FAILED else None
         if outcome != FAILED and state.score is None:
-            state.state, state.reason = FAILED, "it ended without an epoch"
+            names = ", ".join(state.measured())
+            measures = f"it does not measure {self.objective.metric}, but {names}"
+            state.state, state.reason = FAILED, measures if names else "it ended without an epoch"
         self._fail_without_number(state)
         self.journal.add(
             "end",
@@ -124,6 +159,7 @@ class SearchHistory:
             why=state.reason,
             seconds=round(state.seconds, 4),
             at=at,
+            **({"metrics": dict(metrics)} if metrics else {}),
         )
         self._count_end(state)
         self._track(state, self._unreported(state, at))
@@ -162,11 +198,11 @@ class SearchHistory:
             elif kind == "end":
                 state = self.states[trial]
                 state.state, state.reason, state.seconds = entry["state"], entry["why"], entry["seconds"]
-                state.score = entry["score"]
+                state.score, state.end_metrics = entry["score"], entry.get("metrics", {})
                 self._fail_without_number(state)  # journals of earlier versions have NaN as a score
                 self._count_end(state)
                 if trial not in known_ended:
-                    self.tracker.begin(trial, state.values, entry["at"])
+                    self.tracker.begin(trial, {**self._params, **state.values}, entry["at"])
                     self._track(state, [*points.get(trial, []), *self._unreported(state, entry["at"])])
                     self._track_end(state, entry["at"])
         self.consecutive_failures = 0  # the user has seen them, and resumed
@@ -203,3 +239,5 @@ class SearchHistory:
             tags[ERROR_TAG if state.state == FAILED else REASON_TAG] = state.reason[:500]
         status = "FAILED" if state.state == FAILED else "FINISHED"
         self.tracker.end(state.trial, status, summary, int(summary.get("best_epoch", 0)), tags, at)
+        if (file := self.log_file(state.trial)) and file.exists():
+            self.tracker.file(state.trial, file, "")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from mlctl.adapters.search.messages import (
@@ -116,7 +117,7 @@ class SearchLoop:
             )
         return ChildFailedError(
             f"no trial gave a score ({self.end_reason}), the last one: {failures[-1]}",
-            "fix the recipe or narrow the space",
+            "fix the recipe or script, or narrow the space",
         )
 
     @property
@@ -168,17 +169,19 @@ class SearchLoop:
             self._handle_loss(state, event)
             return state.is_open
         if isinstance(event, TrialFailed):
+            self._show_output(event)
             self._end(state, FAILED, event.error)
         else:
             assert isinstance(event, TrialEnded)
-            self._end(state, STOPPED if state.stop_reason else DONE, state.stop_reason, event.seconds)
+            outcome = STOPPED if state.stop_reason else DONE
+            self._end(state, outcome, state.stop_reason, event.seconds, event.metrics)
         return False
 
     def _handle_epoch(self, executor: Executor, state: TrialState, event: EpochEnded) -> None:
         at = self.history.add_epoch(state, event)
         if self.out_of_time:
             state.stop_reason = TIME_IS_UP
-        elif self.stop_rule:
+        elif self.stop_rule and self.history.objective.metric in event.epoch.metrics:
             others = {
                 f"{other.trial}/{execution}": self.history.curve(epochs)
                 for other in self.history.states.values()
@@ -192,20 +195,33 @@ class SearchLoop:
 
     def _handle_loss(self, state: TrialState, event: WorkerLost) -> None:
         self.history.lose(state, event)
+        self._show_output(event)
         if state.losses >= MAX_LOSSES:
             self._end(state, FAILED, f"{event.reason}; it was started {state.losses} times")
             return
         self.listener.message(f"trial {state.trial}: {event.reason}; mlctl starts it again")
         self._waiting.insert(0, state)
 
-    def _end(self, state: TrialState, outcome: str, reason: str = "", seconds: float = 0.0) -> None:
-        self.history.end(state, outcome, reason, seconds)
+    def _show_output(self, event: TrialFailed | WorkerLost) -> None:
+        """Show the last lines that a script has printed before it failed."""
+        if event.output:
+            self.listener.message(f"the last lines of trial {event.trial}:\n{event.output}")
+
+    def _end(
+        self,
+        state: TrialState,
+        outcome: str,
+        reason: str = "",
+        seconds: float = 0.0,
+        metrics: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.history.end(state, outcome, reason, seconds, metrics)
         self.listener.trial_ended(state.result(""), self.history.best is state)
         failures = self.history.consecutive_failures
         if failures >= self.limits.max_failures:
             raise ChildFailedError(
                 f"{failures} trials in a row failed, the last one: {state.reason}",
-                "fix the recipe or narrow the space; raise --max-failures to allow more failed trials",
+                "fix the recipe or script, or narrow the space; raise --max-failures to allow more failed trials",
             )
 
     def _show_progress(self) -> None:

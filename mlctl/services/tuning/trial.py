@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.checkpoints import TrainingState
 from mlctl.adapters.keras.fit import make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
-from mlctl.adapters.keras.phases import TrainingPhase, run_phases
-from mlctl.adapters.keras.training_loop import Epoch, TrainingLoop, TrainingProgress
+from mlctl.adapters.keras.phases import run_phases
+from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
 from mlctl.adapters.keras.weights import load_state, save_state
 from mlctl.adapters.search import local_executor
 from mlctl.adapters.search.messages import (
@@ -24,12 +24,12 @@ from mlctl.adapters.search.messages import (
     TrialFailed,
     TrialJob,
 )
-from mlctl.domain.progress import NullProgress
+from mlctl.domain.progress import Epoch, NullProgress
 from mlctl.errors import MlctlError
 from mlctl.recipes.declare import complete
 from mlctl.recipes.reads import unread_names
 from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
-from mlctl.services.training.phases import recipe_phases
+from mlctl.services.training.phases import phase_values, recipe_phases
 from mlctl.services.tuning.trial_data import training_split, validation_split, with_data
 
 
@@ -72,13 +72,14 @@ def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_e
     values = complete(recipe.declared(), job.values, unread_names(type(recipe)))
     data = with_class_weight(recipe, data, values)
     values = values.on(rows_per_epoch(data, values))
+    phases = recipe_phases(recipe, values, data)
+    values = phase_values(values, phases)
     seed = job.seed + execution - 1
     gc.collect()  # the graphs of an earlier execution hold its data in reference cycles
     runtime.start_session(seed, setup.precision)
     with recipe_errors(recipe, "building its model"):
         model = recipe.build(values, data)
 
-    phases = recipe_phases(recipe, values, data)
     progress = _ContinuedProgress(
         job.objective, keep_last=data.validation is None, earlier=job.earlier_epochs
     )
@@ -117,7 +118,7 @@ def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_e
             model,
             make_loop,
             progress=progress,
-            epochs=_all_epochs(job, phases),
+            epochs=values.epochs if phases[0].name and job.all_phases else job.epochs,
             patience=job.patience,
             on_epoch_end=on_epoch_end,
             listener=NullProgress(),
@@ -127,12 +128,13 @@ def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_e
         save_state(state, job.save_weights_to)
 
 
-def _all_epochs(job: TrialJob, phases: Sequence[TrainingPhase]) -> int:
-    """Return the epochs of a trial: those of its phases, unless the search gives it fewer."""
-    if not phases[0].name or job.epochs < job.values["epochs"]:
-        return job.epochs
-    return sum(phase.epochs for phase in phases)
+def _load_setup(file: Path) -> SearchSetup:
+    runtime.import_keras()
+    return SearchSetup.load(file)
 
 
 if __name__ == "__main__":
-    local_executor.run_worker(train_trial, *sys.argv[1:])
+    setup_file, descriptor, threads = sys.argv[1:]
+    local_executor.run_worker(
+        train_trial, _load_setup, setup_file=setup_file, descriptor=descriptor, threads=threads
+    )

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.adapters.keras.training_loop import Epoch
 from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
 from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
 
 RANK = {DONE: 0, STOPPED: 1, RUNNING: 2, "": 2, FAILED: 3}
@@ -30,6 +30,7 @@ class TrialState:
         reported: number of epochs whose means were sent to the trial's run.
         stop_reason: why it should stop, once that is decided.
         curves: the epochs of each execution of the last attempt; executions are counted from 1.
+        end_metrics: what a script has measured at its end, such as on test data; it is a score if no epoch has one.
 
     """
 
@@ -46,6 +47,7 @@ class TrialState:
     reported: int = 0
     stop_reason: str = ""
     curves: dict[int, list[Epoch]] = field(default_factory=dict)
+    end_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +57,7 @@ class TrialState:
     def begin(self, attempt: int) -> None:
         """Start an attempt; forget what an earlier one reached."""
         self.attempt, self.state, self.stop_reason = attempt, RUNNING, ""
-        self.curves = {}
+        self.curves, self.end_metrics = {}, {}
 
     def add(self, execution: int, epoch: Epoch) -> None:
         """Add an epoch of an execution."""
@@ -78,30 +80,40 @@ class TrialState:
         return points
 
     def best_epochs(self, objective: Objective) -> list[Epoch]:
-        """Return each execution's best epoch."""
+        """Return each execution's best epoch, of those that measure the objective."""
         best_epochs = []
         for curve in self.curves.values():
-            best = curve[0]
-            for epoch in curve[1:]:
+            measured = [epoch for epoch in curve if objective.metric in epoch.metrics]
+            if not measured:
+                continue
+            best = measured[0]
+            for epoch in measured[1:]:
                 if objective.is_better(epoch.metrics[objective.metric], best.metrics[objective.metric]):
                     best = epoch
             best_epochs.append(best)
         return best_epochs
 
     def mean_score(self, objective: Objective) -> float | None:
-        """Return the mean over executions of the best epoch's objective; None without an epoch."""
-        best = self.best_epochs(objective)
-        return statistics.fmean(epoch.metrics[objective.metric] for epoch in best) if best else None
+        """Return the mean over executions of the best epoch's objective, or what was measured at the end; else None."""
+        if best := self.best_epochs(objective):
+            return statistics.fmean(epoch.metrics[objective.metric] for epoch in best)
+        return self.end_metrics.get(objective.metric)
+
+    def measured(self) -> list[str]:
+        """Return the names of all metrics."""
+        curves = [epoch.metrics for curve in self.curves.values() for epoch in curve]
+        return list(dict.fromkeys(name for metrics in (*curves, self.end_metrics) for name in metrics))
 
     def summary(self, objective: Objective) -> dict[str, float]:
         """Return the metrics of the best epochs, under the names that a run's summary uses."""
         best = self.best_epochs(objective)
         if not best:
-            return {}
+            return dict(self.end_metrics)
         metrics = {
             f"best_{name}": value for name, value in _mean_metrics(best).items() if name.startswith("val_")
         }
-        return {"best_epoch": round(statistics.fmean(epoch.number for epoch in best)), **metrics}
+        best_epoch = round(statistics.fmean(epoch.number for epoch in best))
+        return {"best_epoch": best_epoch, **metrics, **self.end_metrics}
 
     def result(self, run_id: str) -> Trial:
         """Return the trial as an answer shows it."""
@@ -133,4 +145,6 @@ def ranked(states: list[TrialState], objective: Objective) -> list[TrialState]:
 
 
 def _mean_metrics(epochs: list[Epoch]) -> dict[str, float]:
-    return {name: statistics.fmean(epoch.metrics[name] for epoch in epochs) for name in epochs[0].metrics}
+    """Return the mean of each metric that all epochs have."""
+    names = [name for name in epochs[0].metrics if all(name in epoch.metrics for epoch in epochs)]
+    return {name: statistics.fmean(epoch.metrics[name] for epoch in epochs) for name in names}

@@ -15,6 +15,7 @@ from mlctl.services.runs import select
 from mlctl.services.training import changes
 from mlctl.services.workflows.resume import overrides_of, request_of
 from mlctl.services.workflows.run_training import run_training
+from mlctl.services.workflows.script_again import is_script_run, reproduce_script
 from mlctl.settings import Settings
 
 NOT_COMPARED = {"learning_rate"}  # an input, not a result
@@ -27,6 +28,14 @@ def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> 
     """
     store = TrackingStore(settings.tracking_uri)
     run = select.find_run(store, selector)
+    if is_script_run(run):
+        new_run, reasons = reproduce_script(settings, store, run, listener)
+        return Reproduction(
+            run=new_run,
+            original_run_id=run.run_id,
+            differences=_differences(store, run, new_run),
+            reasons=(*reasons, *_reasons(run, new_run)),
+        )
     request, overrides = request_of(run), overrides_of(run)
     folder = local_runs.record_folder(settings.state_dir, run.run_id)
     source, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)

@@ -16,8 +16,9 @@ from mlctl.domain.run import Run
 from mlctl.domain.tags import KIND_TAG, REQUEST_TAG, TRIAL_TAG
 from mlctl.domain.tune import SearchListener, SearchResult
 from mlctl.errors import NotFoundError, RefusedError, UsageError
+from mlctl.recipes.recipe import has_phases
 from mlctl.services.automl.request import AUTOML
-from mlctl.services.recipes.prepare import check_values, prepare
+from mlctl.services.recipes.prepare import PreparedData, check_values, prepare
 from mlctl.services.runs import select
 from mlctl.services.training import changes
 from mlctl.services.training.request import TrainRequest
@@ -25,6 +26,7 @@ from mlctl.services.training.resume_point import ResumePoint, fetch_resume_point
 from mlctl.services.tuning.request import SEARCH
 from mlctl.services.workflows import automl, tune
 from mlctl.services.workflows.run_training import run_training
+from mlctl.services.workflows.script_again import is_script_run, resume_script
 from mlctl.settings import Settings
 
 EPOCHS_TAG = "mlctl.epochs"  # on a run that was resumed with more epochs than it was started with
@@ -60,12 +62,17 @@ def resume(
         listener.message(f"run {run.run_id[:8]} is finished")
         return run
     point = _resume_point(store, run, folder)
+    if is_script_run(run):
+        return resume_script(settings, store, run, point, epochs=epochs, force=force, listener=listener)
     request = request_of(run)
     added = {"epochs": epochs} if epochs else {}
     _, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)
     values = check_values(resolved, {**overrides_of(run), **added})
-    _check_schedule(run, values)
+    if not has_phases(resolved.recipe):
+        _check_schedule(run, values, values["epochs"])
     prepared = prepare(settings, resolved, values, data=request.data, rows=request.rows, listener=listener)
+    if has_phases(resolved.recipe):  # they may depend on the data
+        _check_schedule(run, values, _epochs_of_phases(prepared))
     changed += [*changes.version_changes(run), *changes.data_changes(run, prepared)]
     tags = {
         **({EPOCHS_TAG: str(epochs)} if epochs else {}),
@@ -135,10 +142,20 @@ def _resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePoint:
     return fetch_resume_point(store, run, folder)
 
 
-def _check_schedule(run: Run, values: Mapping[str, Any]) -> None:
+def _epochs_of_phases(prepared: PreparedData) -> int:
+    from mlctl.adapters.keras import runtime
+
+    runtime.import_keras()
+    with runtime.fast_imports():
+        from mlctl.services.training.phases import recipe_phases
+
+    return sum(phase.epochs for phase in recipe_phases(prepared.recipe, prepared.values, prepared.data))
+
+
+def _check_schedule(run: Run, values: Mapping[str, Any], epochs: int) -> None:
     """Raise RefusedError if the number of epochs changes and a schedule spans all epochs."""
-    before = int(run.tags.get(EPOCHS_TAG) or run.params.get("epochs", values["epochs"]))
-    if values["epochs"] != before and values["schedule"] != "constant":
+    before = int(run.tags.get(EPOCHS_TAG) or run.params.get("epochs") or epochs)
+    if epochs != before and values["schedule"] != "constant":
         raise RefusedError(
             f"the {values['schedule']} schedule spans {before} epochs",
             "train a new run with more epochs, or with --set schedule=constant",

@@ -9,6 +9,7 @@ from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
+from mlctl.domain.script import ScriptRequest
 from mlctl.errors import UsageError
 from mlctl.recipes import resolve
 from mlctl.services.models.names import check_name
@@ -49,7 +50,7 @@ def train(
     return train_on_cluster.train(settings, request, prepared, connection=connection, listener=listener)
 
 
-def check_cluster(settings: Settings, request: TrainRequest, cluster: Cluster) -> None:
+def check_cluster(settings: Settings, request: TrainRequest | ScriptRequest, cluster: Cluster) -> None:
     """Raise UsageError if the cluster's nodes cannot reach the store, or as `check_reachable` does."""
     if request.offline:
         raise UsageError(

@@ -12,8 +12,10 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mlctl.adapters.ray import remote_training
 from mlctl.adapters.ray.connection import RayConnection
@@ -88,25 +90,36 @@ def train(
             argv=tuple(sys.argv),
             threads=max(1, int(cluster.cpu)),
         )
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            outcome = remote_training.follow(
-                connection,
-                train_on_node,
-                task,
-                attempt > 1,
-                name=f"train {prepared.recipe.name}",
-                attempt=attempt,
-                listener=listener,
-            )
-            if isinstance(outcome, Run):
-                return outcome
-            listener.message(f"{outcome}; another node resumes the training")
-        raise ChildFailedError(
-            f"{MAX_ATTEMPTS} attempts were lost, the last one: {outcome}", "does it fit into --memory?"
+        return attempt_on_nodes(
+            connection, train_on_node, task, name=f"train {prepared.recipe.name}", listener=listener
         )
     finally:
         connection.close()
         storage.delete()
+
+
+def attempt_on_nodes(
+    connection: RayConnection,
+    work: Callable[..., None],
+    task: Any,
+    *,
+    name: str,
+    listener: ProgressListener,
+) -> Run:
+    """Run a task on a node, and again on another one as long as nodes are lost; return its run.
+
+    `work` takes a `TaskChannel`, the task, and whether an attempt was lost before. Raises as `train`.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        outcome = remote_training.follow(
+            connection, work, task, attempt > 1, name=name, attempt=attempt, listener=listener
+        )
+        if isinstance(outcome, Run):
+            return outcome
+        listener.message(f"{outcome}; another node resumes the training")
+    raise ChildFailedError(
+        f"{MAX_ATTEMPTS} attempts were lost, the last one: {outcome}", "does it fit into --memory?"
+    )
 
 
 def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
@@ -127,7 +140,7 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
             prepared,
             listener=remote_training.RelayedProgress(channel),
             store=store,
-            resume_point=_resume_point(settings, store, task.task_id) if is_retry else None,
+            resume_point=lost_attempt(settings, store, task.task_id) if is_retry else None,
         )
     except MlctlError as error:
         remote_training.send_failure(channel, error)
@@ -158,7 +171,7 @@ def _load_prepared(task: NodeTask, recipe: Recipe) -> PreparedData:
     )
 
 
-def _resume_point(settings: Settings, store: TrackingStore, task_id: str) -> ResumePoint | None:
+def lost_attempt(settings: Settings, store: TrackingStore, task_id: str) -> ResumePoint | None:
     """Return where the attempt before has left the run; None if it had not started one."""
     run = next(iter(store.search_runs([Condition(RunField("tag", TASK_TAG), "=", task_id)])), None)
     if run is None:

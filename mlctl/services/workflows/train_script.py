@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.scripts.execution import find_program
+from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
 from mlctl.recipes.declares import declares_recipe
 from mlctl.services.models.names import check_name
 from mlctl.services.scripts.script_run import run_script
+from mlctl.services.workflows.train import check_cluster
 from mlctl.settings import Settings
 
 
@@ -25,11 +28,22 @@ def is_script(source: str, *, module: bool = False, script: bool | None = None) 
     return path.suffix == ".py" and path.is_file() and not declares_recipe(path)
 
 
-def train_script(settings: Settings, request: ScriptRequest, listener: ProgressListener) -> Run:
-    """Run a script, log the model that it trains, and register it if the request says so; return the run."""
+def train_script(
+    settings: Settings, request: ScriptRequest, listener: ProgressListener, cluster: Cluster | None = None
+) -> Run:
+    """Run a script here or on a cluster, log the model that it trains, and register it if the request says so.
+
+    Return the run. Raises ChildFailedError if the script fails, and as `train` does for a wrong request.
+    """
     if request.register is not None:
         check_name(request.register)
     program = find_program(request.script, request.module)
+    if cluster is not None:
+        check_cluster(settings, request, cluster)
+        connection = cluster_access.connect(cluster, listener)
+        from mlctl.services.workflows.script_on_cluster import train_on_cluster  # Ray is an extra
+
+        return train_on_cluster(settings, request, program, connection=connection, listener=listener)
     record, run = run_script(settings, request, program, listener)
     if request.register is None:
         return run

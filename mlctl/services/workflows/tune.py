@@ -12,6 +12,7 @@ from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.local_runs import record_folder
+from mlctl.adapters.scripts.execution import Program, find_program
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener, SearchPlan, SearchResult
@@ -19,16 +20,21 @@ from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.recipes import resolve as resolve_recipe
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, prepare
+from mlctl.services.scripts.record import absolute_sqlite
 from mlctl.services.training import changes
 from mlctl.services.tuning import plan as plans
 from mlctl.services.tuning.request import (
     SEARCH,
-    TuneJob,
+    RecipeJob,
+    ScriptJob,
     TuneRequest,
     apply_defaults,
     trials_in_journal,
     validate,
+    validate_script,
+    with_phases,
 )
+from mlctl.services.workflows.script_again import find_again
 from mlctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +51,9 @@ def tune(settings: Settings, request: TuneRequest, listener: SearchListener) -> 
     check_reachable(settings.tracking_uri)
     if job.request.cluster is not None:
         cluster_access.check_reachable(job.request.cluster)
+    if isinstance(job, ScriptJob):
+        program = find_program(job.script.script, job.script.module)
+        return _run_script(settings, None, job, program=program, listener=listener)
     job, prepared = _prepare(settings, job, listener)
     return _run(settings, None, job, prepared=prepared, listener=listener)
 
@@ -81,14 +90,30 @@ def resume(
     request = _resumed_request(entries, trials)
     if trials and _has_params(folder):
         raise RefusedError(
-            f"the final model of search {run.run_name} is trained, and the run has its values",
+            f"the training of the final model of search {run.run_name} has begun, and the run has its values",
             f"finish it: mlctl resume {run.run_id[:8]}; then start a new one with more trials",
+        )
+    if request.cluster is not None:
+        cluster_access.check_reachable(request.cluster)
+    if request.script is not None:
+        program, changed = find_again(store, run, request.script, folder)
+        changed += changes.version_changes(run)
+        tags = changes.accept_changes(changed, force=force, listener=listener)
+        if request.script.script:  # the run's own copy, if the file is gone
+            request = replace(request, script=replace(request.script, script=str(program.file)))
+        return _run_script(
+            replace(settings, experiment=run.experiment),
+            store,
+            validate_script(request),
+            program=program,
+            listener=listener,
+            resumed=run,
+            entries=entries,
+            tags=tags,
         )
     source, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)
     changed += changes.version_changes(run)
     job = validate(replace(request, source=source), resolved)
-    if request.cluster is not None:
-        cluster_access.check_reachable(request.cluster)
     settings = replace(settings, experiment=run.experiment)
     job, prepared = _prepare(settings, job, listener)
     changed += changes.data_changes(run, prepared)
@@ -104,13 +129,16 @@ def resume(
     )
 
 
-def _validated_job(settings: Settings, request: TuneRequest) -> TuneJob:
+def _validated_job(settings: Settings, request: TuneRequest) -> RecipeJob | ScriptJob:
     """Resolve the recipe, once for the whole command, and check the request."""
+    if request.script is not None:
+        find_program(request.script.script, request.script.module).code()  # raises for a syntax error
+        return validate_script(request)
     resolved = resolve_recipe(request.source)
     return validate(apply_defaults(settings, request, resolved), resolved)
 
 
-def _prepare(settings: Settings, job: TuneJob, listener: SearchListener) -> tuple[TuneJob, PreparedData]:
+def _prepare(settings: Settings, job: RecipeJob, listener: SearchListener) -> tuple[RecipeJob, PreparedData]:
     """Load the data; return it, and the job with the data's objective if the user has given none.
 
     The data is prepared with the recipe's own values; trials change hyperparameters, which encoders do not use.
@@ -133,7 +161,7 @@ def _prepare(settings: Settings, job: TuneJob, listener: SearchListener) -> tupl
 def _run(
     settings: Settings,
     store: TrackingStore | None,
-    job: TuneJob,
+    job: RecipeJob,
     *,
     prepared: PreparedData,
     listener: SearchListener,
@@ -146,11 +174,44 @@ def _run(
     runtime.import_keras()
     with runtime.fast_imports():
         from mlctl.adapters.runlog.recorder import open_store
+        from mlctl.services.training.phases import recipe_phases
+        from mlctl.services.tuning.recipe_source import RecipeSource
         from mlctl.services.tuning.run import TuneRun
         from mlctl.services.workflows.register_result import register_result
 
+    phases = recipe_phases(job.recipe, prepared.values, prepared.data)
+    if phases[0].name:
+        job = with_phases(job, sum(phase.epochs for phase in phases))
     store = store or open_store(settings.tracking_uri)
-    result = TuneRun(settings, store, job, prepared=prepared, listener=listener, **resumed).run()
+    source = RecipeSource(settings, store, job, prepared)
+    result = TuneRun(settings, store, job, source=source, listener=listener, **resumed).run()
+    return replace(result, run=register_result(store, result.run, job.request.register, listener))
+
+
+def _run_script(
+    settings: Settings,
+    store: TrackingStore | None,
+    job: ScriptJob,
+    *,
+    program: Program,
+    listener: SearchListener,
+    **resumed: Any,
+) -> SearchResult:
+    """Search the values of a script's arguments, and register the final model if the request says so."""
+    listener.stage("starting TensorFlow and MLflow")
+    from mlctl.adapters.keras import runtime
+
+    runtime.import_keras()
+    with runtime.fast_imports():
+        from mlctl.adapters.runlog.script_store import open_direct
+        from mlctl.services.tuning.run import TuneRun
+        from mlctl.services.tuning.script_source import ScriptSource
+        from mlctl.services.workflows.register_result import register_result
+
+    # of its own, because the script of the final model may use MLflow as well
+    store = open_direct(absolute_sqlite(settings.tracking_uri), offline=False)
+    source = ScriptSource(settings, job, program)
+    result = TuneRun(settings, store, job, source=source, listener=listener, **resumed).run()
     return replace(result, run=register_result(store, result.run, job.request.register, listener))
 
 

@@ -55,7 +55,7 @@ def losses_of(model: keras.Model, names: Sequence[str]) -> tuple[OutputLoss, ...
     own = any(overrides(model, method) for method in ("train_step", "compute_loss"))
     loss: Any = getattr(model, "loss", None)
     if isinstance(loss, Mapping):
-        if "class_name" in loss:
+        if "class_name" in loss and not own:
             raise _no_loss(loss)
         if len(names) == 1 and len(loss) == 1 and names[0] not in loss:
             found = list(loss.values())
@@ -152,7 +152,7 @@ def _layer_names(model: keras.Model, count: int) -> list[str]:
 def _describe(loss: Any, own: bool) -> OutputLoss:
     if loss is None:
         return NO_LOSS
-    if isinstance(loss, Mapping):
+    if isinstance(loss, Mapping) and "class_name" in loss and not own:
         raise _no_loss(loss)
     function, from_logits = loss, getattr(loss, "from_logits", None)
     if isinstance(loss, LossFunctionWrapper):
@@ -171,10 +171,9 @@ def _describe(loss: Any, own: bool) -> OutputLoss:
 
 
 def _no_loss(loss: Mapping[str, Any]) -> BadDataError:
-    """Return the error of a dict where a loss is expected, such as a loss's configuration."""
-    what = f"the configuration of {loss['class_name']}" if "class_name" in loss else f"a dict of {list(loss)}"
+    """Return the error of a loss's configuration where a loss is expected."""
     return BadDataError(
-        f"build() compiles with {what} as a loss, which Keras does not take",
+        f"build() compiles with the configuration of {loss['class_name']} as a loss, which Keras does not take",
         "give the loss itself: keras.losses.deserialize(configuration), or its name",
     )
 

@@ -614,7 +614,12 @@ def _location(cls: type) -> str:
         return ""
     methods = [getattr(value, "__func__", value) for value in vars(cls).values()]  # or those of class methods
     codes = [method.__code__ for method in methods if isinstance(method, types.FunctionType)]
-    codes = [code for code in codes if _is_user_file(Path(code.co_filename))]
+    files = [Path(code.co_filename) for code in codes]  # relative if the recipe was given so
+    codes = [
+        code
+        for code, file in zip(codes, files, strict=True)
+        if file.is_file() and _is_user_file(file.absolute())
+    ]
     if not codes:
         return ""
     first = min(codes, key=lambda code: code.co_firstlineno)

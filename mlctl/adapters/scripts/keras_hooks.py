@@ -97,7 +97,9 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
     def set_random_seed(value: int) -> None:
         seed(observer.set_random_seed(value))
 
-    stack.enter_context(_assigned(keras.utils, "set_random_seed", set_random_seed))
+    # the second module is where tensorflow.keras takes it from, when it is used for the first time
+    for owner in (keras.utils, sys.modules[seed.__module__]):
+        stack.enter_context(_assigned(owner, "set_random_seed", set_random_seed))
 
 
 def _bound(

@@ -100,6 +100,11 @@ class ScriptWatch:
         if observer.last is not None or observer.models.chosen is not None or observer.own_epochs:
             with record.mlflow.silenced():
                 self.result().log()
+        else:
+            record.listener.message(
+                "the script calls no fit: no epochs and no model are recorded;"
+                " mlctl.keras.RunRecorder records a loop of your own"
+            )
         self.searches.close(patience_s=PATIENCE_S)
         recorder = record.recorder
         if (recorder.journal.files / CHECKPOINT_FOLDER).exists():

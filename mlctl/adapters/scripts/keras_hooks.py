@@ -27,6 +27,10 @@ Original = Callable[[Arguments], Any]  # calls Keras's own method
 class KerasObserver(Protocol):
     """Is called in place of Keras's methods, and calls them."""
 
+    @property
+    def initial_seed(self) -> int | None:
+        """The seed to set when Keras has been imported; None: the script decides."""
+
     def compile(self, model: Any, arguments: Arguments, original: Original) -> None:
         """`model.compile` is called."""
 
@@ -100,6 +104,8 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
     # the second module is where tensorflow.keras takes it from, when it is used for the first time
     for owner in (keras.utils, sys.modules[seed.__module__]):
         stack.enter_context(_assigned(owner, "set_random_seed", set_random_seed))
+    if observer.initial_seed is not None:  # the script may set none
+        set_random_seed(observer.initial_seed)
 
 
 def _bound(

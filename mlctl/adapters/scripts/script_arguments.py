@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mlctl.adapters.system.import_hooks import after_import
+from mlctl.domain.script import parse_arguments
 
 Receive = Callable[[Mapping[str, str]], None]
 CLICK_MODULES = ("click.core", "typer._click.core")  # typer has a copy of its own
@@ -69,7 +70,7 @@ def _of_argparse(
     if args is not None and list(args) != sys.argv[1:]:  # such as a line of a configuration file
         return {}
     values = vars(result[0])
-    found: dict[str, str] = {}
+    found = parse_arguments(result[1])  # those that the parser does not know
     for action in _actions(parser, values):
         if action.dest in values and not isinstance(action, argparse._SubParsersAction):
             found |= _named(action.option_strings, action.dest, values[action.dest])

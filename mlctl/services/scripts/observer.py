@@ -136,6 +136,11 @@ class ScriptObserver:
             self.evaluations = [*self.evaluations[1 - MAX_KEPT :], evaluation]
         return logs if arguments.get("return_dict") else model._flatten_metrics_in_order(logs)
 
+    @property
+    def initial_seed(self) -> int | None:
+        """The seed of --seed."""
+        return self.record.request.seed
+
     def set_random_seed(self, seed: int) -> int:
         """Return the seed of --seed, if it is given."""
         given = self.record.request.seed

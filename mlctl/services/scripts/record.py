@@ -89,7 +89,8 @@ class ScriptRecord:
         self.command: str | None = None  # what the user typed, if that was not mlctl train
         self.is_of_search = False  # the run has trials of its own
         self.code_files: Mapping[str, Path] = {}  # modules that are known before they are imported
-        self._early_params: dict[str, str] = dict(parse_arguments(request.arguments))  # before the run exists
+        self._typed = parse_arguments(request.arguments)  # unless a library tells how it has understood them
+        self._early_params: dict[str, str] = {}  # before the run exists
 
     @property
     def is_open(self) -> bool:
@@ -117,8 +118,15 @@ class ScriptRecord:
         self._recorder, self.is_of_search = recorder, True
 
     def log_arguments(self) -> None:
-        """Record the script's arguments, which a new run has from its beginning."""
-        self.recorder.log_params(self._early_params)
+        """Record the script's arguments as they were typed, unless the script's parser has told them."""
+        typed, self._typed = self._typed, {}
+        if typed:
+            self.log_params(typed)
+
+    def log_parsed(self, values: Mapping[str, str]) -> None:
+        """Record the script's arguments as its parser has understood them."""
+        self._typed = {}
+        self.log_params(values)
 
     # -- what the script says of its run through MLflow; see `adapters.runlog.script_calls.ScriptRun` ----------
 
@@ -222,6 +230,7 @@ class ScriptRecord:
 
     def describe_code(self) -> None:
         """Record the script, and the modules that it has imported from its own folder by now."""
+        self.log_arguments()
         if len(sys.modules) == self._described_modules:  # it is called at each `fit`
             return
         self._described_modules = len(sys.modules)

@@ -84,6 +84,11 @@ class TrialObserver:
         self.results.update({f"test_{name}": value for name, value in with_recordable_names(named).items()})
         return logs if arguments.get("return_dict") else model._flatten_metrics_in_order(logs)
 
+    @property
+    def initial_seed(self) -> int | None:
+        """The seed of --seed."""
+        return self.script.seed
+
     def set_random_seed(self, seed: int) -> int:
         """Return the seed of --seed or the script's own, plus one for each further execution."""
         given = seed if self.script.seed is None else self.script.seed

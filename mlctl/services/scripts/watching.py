@@ -58,7 +58,7 @@ class ScriptWatch:
         """Watch the block's code: Keras, MLflow, parsed arguments, files and output."""
         with (
             self._files.watched(),
-            parsed_arguments(self.record.log_params),
+            parsed_arguments(self.record.log_parsed),
             keras_hooks.observed(TunedObserver(self.observer, self.searches)),
             tuner_hooks.observed_tuners(self.searches),
             redirected_mlflow(self.record.mlflow),
@@ -76,6 +76,7 @@ class ScriptWatch:
             self.searches.close(patience_s=1.0)
             raise
         finally:
+            self.record.log_arguments()
             if text := self.output.text():
                 report.log_text(self.record.recorder, OUTPUT_FILE, text)
 

@@ -78,6 +78,7 @@ SAMPLED_FILES = {
     "test_gallery.py",
     "test_general_models.py",
     "test_keras_export.py",
+    "test_script_fit.py",
     "test_training_state.py",
 }
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from mlctl.adapters.models import code
+from mlctl.adapters.models import code, code_pickling
 from mlctl.adapters.models.save import save_model
 from mlctl.data.dataset import Dataset, Split
 from mlctl.errors import BadDataError
@@ -144,22 +144,22 @@ def test_data_that_a_class_refers_to_does_not_travel() -> None:
         def call(self, inputs: Any) -> Any:
             return inputs * data.input_shape[0]
 
-    packed = code.pack(code.custom_objects(keras.Sequential([keras.Input((4,)), Shaped()])))
+    packed = code_pickling.pack(code.custom_objects(keras.Sequential([keras.Input((4,)), Shaped()])))
     assert len(packed.content) < 100_000
     (loaded,) = scoring.TravellingCode(packed.content).objects().values()
     np.testing.assert_allclose(loaded()(ROWS), ROWS * 4)
     big = np.zeros(2_000_000)
-    assert "MB" in code.pack({"f": lambda values: values * big}).notes[0]
+    assert "MB" in code_pickling.pack({"f": lambda values: values * big}).notes[0]
 
 
 def test_what_cannot_be_pickled_is_named() -> None:
     lock = threading.Lock()
     with pytest.raises(BadDataError, match=r"bad cannot travel with the model: .*pickle.*lock"):
-        code.pack({"good": lambda values: values, "bad": lambda values: lock})
+        code_pickling.pack({"good": lambda values: values, "bad": lambda values: lock})
 
 
 def test_another_python_version_is_refused_in_one_line() -> None:
-    content = pickle.loads(code.pack({"f": lambda values: values}).content)
+    content = pickle.loads(code_pickling.pack({"f": lambda values: values}).content)
     content["python"] = [3, 1]
     with pytest.raises(RuntimeError, match=r"needs Python 3\.1, this is 3\."):
         scoring.TravellingCode(pickle.dumps(content))
@@ -204,7 +204,7 @@ def test_modules_beside_two_recipes_do_not_mix(tmp_path: Path) -> None:
         }.items():
             (folder / f"{file}.py").write_text(text)
         own = find(str(folder / "mine.py")).encoder(None)  # type: ignore[arg-type]
-        encoders.append(scoring.TravellingCode(code.pack({}, own).content).encoder())
+        encoders.append(scoring.TravellingCode(code_pickling.pack({}, own).content).encoder())
     assert [encoder(1) for encoder in encoders] == [22, 33]
 
 
@@ -354,7 +354,7 @@ def test_own_classes_are_rebuilt_from_the_arguments_of_their_constructors(
     file = tmp_path / "model.keras"
     saved, note = code.savable_model(model, ROWS)
     assert (saved, note) == (model, "")
-    packed = code.pack(code.save_keras(model, file))
+    packed = code_pickling.pack(code.save_keras(model, file))
     clean_registry.clear()
     with scoring.keras_scope(scoring.TravellingCode(packed.content).objects()):
         loaded = keras.saving.load_model(file)

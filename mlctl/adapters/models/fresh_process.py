@@ -17,7 +17,7 @@ from typing import Any
 
 from mlflow.models import Model
 
-from mlctl.adapters.models.code import user_modules
+from mlctl.adapters.models.code_pickling import user_modules
 from mlctl.adapters.models.load import as_signed
 from mlctl.errors import BadDataError
 from mlctl.recipes import local_modules

@@ -26,7 +26,7 @@ from mlflow.models import Model, ModelSignature
 import mlctl
 from mlctl.adapters.keras.answers import bytes_per_row
 from mlctl.adapters.keras.train_step import fixed_batch_size
-from mlctl.adapters.models import code
+from mlctl.adapters.models import code, code_pickling
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.adapters.models.keras_trace import InputSpec, input_specs
 from mlctl.adapters.models.load import suppress_output
@@ -103,9 +103,9 @@ def save_model(
         parts = Path(temporary) / "model"
         parts.mkdir()
         objects = code.save_keras(model, parts / KERAS_FILE)
-        packed = code.pack(objects, encoder if code.is_own_encoder(encoder) else None)
+        packed = code_pickling.pack(objects, encoder if code_pickling.is_own_encoder(encoder) else None)
         if packed.content:
-            (parts / code.CODE_FILE).write_bytes(packed.content)
+            (parts / code_pickling.CODE_FILE).write_bytes(packed.content)
             code.check_loads(parts / KERAS_FILE, packed)
         state = _encoder_json(encoder, encoded, specs, outputs)
         state["raw_names"] = _raw_names(raw, names) if isinstance(raw, tuple) and encoder is not None else []
@@ -139,7 +139,7 @@ def save_model(
         runtime=runtime,
         reason=reason,
         code=packed.names,
-        has_own_encoder=code.is_own_encoder(encoder),
+        has_own_encoder=code_pickling.is_own_encoder(encoder),
         notes=(*packed.notes, *([note] if note else [])),
     )
 
@@ -209,7 +209,7 @@ def _tensor(leaf: Any) -> Any:
 def _encoder_state(encoder: Any) -> dict[str, Any] | None:
     if encoder is None:
         return None
-    if code.is_own_encoder(encoder):
+    if code_pickling.is_own_encoder(encoder):
         return {"kind": scoring.OWN_ENCODER}
     return {"kind": encoder.kind, **encoder.state()}
 

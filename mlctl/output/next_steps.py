@@ -11,4 +11,6 @@ def next_command(run: Run) -> str:
         name, version = run.registered.split("/")
         return f"mlctl promote {name} {version} Production"
     short_id = run.run_id[:8]
+    if run.model_uri is None:
+        return f"mlctl runs show {short_id}"
     return f"mlctl runs show {short_id}, or mlctl register {short_id} NAME"

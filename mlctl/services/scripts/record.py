@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,7 +110,12 @@ class ScriptRecord:
     def recorder(self) -> Recorder:
         """The recorder of the run, which is created if there is none yet."""
         if self._recorder is None:
-            self._recorder = self._create() if self.resume_point is None else self._reopen(self.resume_point)
+            with (
+                _undisturbed_random()
+            ):  # MLflow draws the run's name from the generator that the script may have seeded
+                self._recorder = (
+                    self._create() if self.resume_point is None else self._reopen(self.resume_point)
+                )
             self._recorder.author = "script"
         return self._recorder
 
@@ -358,6 +365,16 @@ class ScriptRecord:
             if local_modules.is_in_folder(path, folder) and path != self.program.file.resolve():
                 found[path.relative_to(folder).as_posix()] = path
         return dict(sorted({**self.code_files, **found}.items()))
+
+
+@contextlib.contextmanager
+def _undisturbed_random() -> Iterator[None]:
+    """Leave Python's random generator as it was before the block."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def absolute_sqlite(uri: str) -> str:

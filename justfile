@@ -13,7 +13,7 @@ test-fast *ARGS:
 
 # Run every test
 test *ARGS:
-    {{python}} -m pytest -n 2 --dist loadfile {{ARGS}}
+    {{python}} -m pytest -n 3 --dist loadfile {{ARGS}}
 
 # Format the code and fix what the linter can fix
 fix:

@@ -75,6 +75,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 # files with many long tests of one kind: a run takes every third, and all with MLCTL_TEST_LONG=1
 SAMPLED_FILES = {
     "test_callbacks.py",
+    "test_code.py",
     "test_gallery.py",
     "test_general_models.py",
     "test_keras_export.py",

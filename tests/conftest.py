@@ -86,7 +86,7 @@ SAMPLED_FILES = {
 
 # files that take longest: they run first, so that the last minutes keep all workers busy
 LONG_FILES = (
-    "test_tune.py", "test_docs.py", "test_automl.py", "test_outage.py", "test_server_life.py", "test_resume.py",
+    "test_script_mlflow.py", "test_tune.py", "test_docs.py", "test_automl.py", "test_outage.py", "test_server_life.py", "test_resume.py",
     "test_gallery.py", "test_kills.py", "test_endpoints.py", "test_server_keeping.py", "test_server_restore.py",
     "test_tune_run.py", "test_earlier_version.py", "test_cluster.py", "test_own.py", "test_story.py",
 )  # fmt: skip

@@ -39,7 +39,7 @@ SCHEME = "mlctl-run"
 EXPERIMENT_ID = "0"
 OWN_PREFIXES = ("mlflow.", "mlctl.")  # tags that MLflow and mlctl set themselves
 NOTE_TAG = "mlflow.note.content"
-RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
+RUN_ID_VARIABLE, EXPERIMENT_ID_VARIABLE = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
 
 
 class Collected(Protocol):
@@ -251,7 +251,8 @@ def redirected(calls: Collected) -> Iterator[None]:
     active = list(stack)
     stack.clear()
     with contextlib.ExitStack() as restored:
-        restored.enter_context(_restored_environment(RUN_ID_VARIABLE))
+        for name in (RUN_ID_VARIABLE, EXPERIMENT_ID_VARIABLE):
+            restored.enter_context(_restored_environment(name))
         restored.enter_context(_assigned(tracking_utils, "_tracking_uri", uri))
         restored.enter_context(_assigned(fluent, "_active_experiment_id", EXPERIMENT_ID))
         registry_uri = registry_utils._registry_uri or store.tracking_uri

@@ -79,8 +79,10 @@ SAMPLED_FILES = {
     "test_gallery.py",
     "test_general_models.py",
     "test_keras_export.py",
+    "test_recipe_errors.py",
     "test_script_fit.py",
     "test_training_state.py",
+    "test_tune_run.py",
 }
 
 

@@ -72,7 +72,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-# files with many long tests of one kind: a run takes every third, and all with MLCTL_TEST_LONG=1
+# files with many long tests of one kind: a run takes every third, and no test of tests/soak; MLCTL_TEST_LONG=1 runs all
 SAMPLED_FILES = {
     "test_callbacks.py",
     "test_code.py",
@@ -98,6 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not os.environ.get("MLCTL_TEST_LONG"):
         sampled = [item for item in items if item.path.name in SAMPLED_FILES]
         left_out = {item.nodeid for number, item in enumerate(sampled) if number % 3}
+        left_out |= {item.nodeid for item in items if item.path.parent.name == "soak"}
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
         items[:] = [item for item in items if item.nodeid not in left_out]
     order = {name: number for number, name in enumerate(LONG_FILES)}

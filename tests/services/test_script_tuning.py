@@ -147,7 +147,10 @@ def test_a_killed_search_of_keras_tuner_continues(zygote: Zygote, tmp_path: Path
         resumed.output
     )
     parent, trials = runs_by_name(uri)
-    assert {trial.info.status for trial in trials.values()} == {"FINISHED"}
+    # the trial that the kill has cut off may keep its run
+    cut_off = [trial.info.status for trial in trials.values() if trial.info.status != "FINISHED"]
+    assert cut_off in ([], ["KILLED"])
+    trials = {name: trial for name, trial in trials.items() if trial.info.status == "FINISHED"}
     for number, entry in enumerate(before, 1):
         values = entry["state"]["hyperparameters"]["values"]
         recorded = trials[f"{number:04d}"]

@@ -97,7 +97,7 @@ complete -c mlctl -n '__mlctl_at \'train\'' -l memory -x -d 'Memory to reserve f
 complete -c mlctl -n '__mlctl_at \'train\'' -l module -s m -d 'SOURCE is a module, which is run as python -m runs it.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l recipe -l script -d 'Run SOURCE as a script, or train the recipe that it declares (default: a recipe if it declares one).'
 complete -c mlctl -n '__mlctl_at \'train\'' -l objective -x -d 'Metric to optimize, such as min:val_mae or max:val_f1 (default: the recipe\'s; a script\'s min:val_loss).'
-complete -c mlctl -n '__mlctl_at \'train\'' -l keep -x -a 'best last' -d 'Log the weights of the best or of the last epoch.'
+complete -c mlctl -n '__mlctl_at \'train\'' -l keep -x -a 'best last' -d 'Log the weights of the best or of the last epoch (default: the best).'
 complete -c mlctl -n '__mlctl_at \'train\'' -l model -x -d 'Name of the Keras model to log (default: the one that was trained last).'
 complete -c mlctl -n '__mlctl_at \'train\'' -l output -s o -x -a 'table json csv md' -d 'Format of the answer on stdout.'
 complete -c mlctl -n '__mlctl_at \'train\'' -l tracking-uri -x -d 'Tracking store: sqlite:///FILE, postgresql://… or http://… (default: from the settings).'

@@ -242,6 +242,17 @@ def _is_secret(query_pair: str) -> bool:
     return _key(query_pair).lower() in SECRET_QUERY_KEYS
 
 
+SQLITE_PREFIX = "sqlite:///"
+
+
+def absolute_sqlite(uri: str) -> str:
+    """Return the URI of a SQLite file with its absolute path: a script may change its working directory."""
+    path = uri.removeprefix(SQLITE_PREFIX)
+    if path == uri or not path or path.startswith((":", "/")) or "?" in path:
+        return uri
+    return f"{SQLITE_PREFIX}{Path(path).resolve()}"
+
+
 def check_tracking_uri(uri: str, source: str) -> str:
     """Return a valid tracking URI.
 

@@ -67,3 +67,9 @@ def test_help_of_the_root_imports_no_command() -> None:
     assert not {f"mlctl.cli.{target.partition(':')[0]}" for target in targets} & modules
     assert not {"mlctl.settings", "mlctl.output"} & modules
     assert "mlctl.cli.runs" not in loaded_modules("train", "--help")
+
+
+@pytest.mark.parametrize("line", ["train nothing", "train absent.py --script", "train -m absent.module"])
+def test_a_wrong_request_does_not_wait_for_a_framework(line: str) -> None:
+    modules = {module.partition(".")[0] for module in loaded_modules(*line.split())}
+    assert not {"mlflow", "keras", "tensorflow", "matplotlib"} & modules

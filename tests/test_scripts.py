@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mlctl.adapters.scripts.execution import find_program
+from mlctl.cli.app import run
 from mlctl.domain.script import ScriptRequest, parse_arguments
-from mlctl.errors import BadDataError, NotFoundError
-from mlctl.recipes.declares import declares_recipe
+from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
+from mlctl.recipes.declares import declares_recipe, is_script
 from mlctl.services.project.init import create_project
-from mlctl.services.workflows.train_script import is_script
+from mlctl.services.scripts.fit_record import FitRecord
+from mlctl.services.training.resume_point import ResumePoint
 
 pytestmark = pytest.mark.unit
 
@@ -95,3 +99,40 @@ def test_init_writes_the_project_of_a_script(tmp_path: Path) -> None:
     assert 'command: "mlctl train src/train.py --"' in (tmp_path / "MLproject").read_text()
     with pytest.raises(NotFoundError, match=r"absent\.py"):
         create_project(tmp_path, Path("absent.py"))
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [
+        ("train train.py --precision float32", "--precision is not for a script"),
+        ("train train.py --set units=3", "--set is not for a script"),
+        ("tune train.py --space lr=1|2 --finalists 3", "--finalists is not for a script"),
+        ("train digits --keep last", "--keep is not for a recipe"),
+        ("train digits --model teacher", "--model is not for a recipe"),
+        ("train digits -- --lr 1", "--lr 1 is not for a recipe"),
+        ("tune digits --flag-style equals", "--flag-style is not for a recipe"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    refused: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    assert run(shlex.split(command)) == UsageError.exit_code
+    assert refused in capsys.readouterr().err
+
+
+def test_a_resumed_script_refuses_other_data() -> None:
+    point = ResumePoint(folder=Path(), header={}, data_sha256="a" * 64)
+    for sha256, resume_point in (
+        ("a" * 64, point),
+        ("b" * 64, None),
+        ("b" * 64, replace(point, data_sha256="")),
+    ):
+        FitRecord(SimpleNamespace(resume_point=resume_point))._check_unchanged(sha256)  # type: ignore[arg-type]
+    with pytest.raises(RefusedError, match="aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
+        FitRecord(SimpleNamespace(resume_point=point))._check_unchanged("b" * 64)  # type: ignore[arg-type]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from mlctl.cli.options import SCRIPT
+from mlctl.domain.script import ScriptRequest
 from mlctl.errors import UsageError
 
 ScriptArguments = Annotated[
@@ -35,6 +38,35 @@ ScriptOption = Annotated[
         rich_help_panel=SCRIPT,
     ),
 ]
+
+
+class Keep(StrEnum):
+    """The epoch whose weights a script's run logs."""
+
+    best = "best"
+    last = "last"
+
+
+def script_request(
+    source: str, arguments: list[str] | None, *, module: bool, refused: Mapping[str, Any], **options: Any
+) -> ScriptRequest:
+    """Return the request of a script; raise UsageError for a `refused` option that is given.
+
+    `options` are further fields of the request.
+    """
+    refuse("a script", "the script decides it: give it to the script itself, after --", refused)
+    return ScriptRequest(
+        script="" if module else source,
+        module=source if module else "",
+        arguments=tuple(arguments or ()),
+        folder=os.getcwd(),
+        **options,
+    )
+
+
+def refuse_arguments(arguments: list[str] | None, given: Mapping[str, Any]) -> None:
+    """Raise UsageError if a recipe gets arguments or options of a script."""
+    refuse("a recipe", "only a script takes it", {**given, " ".join(arguments or ()): arguments or None})
 
 
 def refuse(what: str, hint: str, given: Mapping[str, Any]) -> None:

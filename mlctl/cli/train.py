@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,18 +35,17 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
-from mlctl.cli.script_options import ModuleOption, ScriptArguments, ScriptOption, refuse
+from mlctl.cli.script_options import (
+    Keep,
+    ModuleOption,
+    ScriptArguments,
+    ScriptOption,
+    refuse_arguments,
+    script_request,
+)
 from mlctl.output.next_steps import next_command
 from mlctl.output.progress import TrainingProgress
 from mlctl.units import parse_duration
-
-
-class Keep(StrEnum):
-    """The epoch whose weights a script's run logs."""
-
-    best = "best"
-    last = "last"
-
 
 BatchSizeOption = Annotated[
     int | None,
@@ -78,8 +75,12 @@ ParentOption = Annotated[
     typer.Option("--parent", metavar="RUN", help="Nest the run below this run.", rich_help_panel=RECORDING),
 ]
 KeepOption = Annotated[
-    Keep,
-    typer.Option("--keep", help="Log the weights of the best or of the last epoch.", rich_help_panel=SCRIPT),
+    Keep | None,
+    typer.Option(
+        "--keep",
+        help="Log the weights of the best or of the last epoch (default: the best).",
+        rich_help_panel=SCRIPT,
+    ),
 ]
 ModelNameOption = Annotated[
     str | None,
@@ -138,7 +139,7 @@ def train(
     module: ModuleOption = False,
     script: ScriptOption = None,
     objective: ObjectiveOption = None,
-    keep: KeepOption = Keep.best,
+    keep: KeepOption = None,
     model: ModelNameOption = None,
 ) -> None:
     """Train a recipe or run your own Keras script, and log the model to MLflow.
@@ -151,70 +152,57 @@ def train(
     mlctl train ./mine.py --data ./my-data --register Mine
     mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
     """
+    from mlctl.recipes.declares import is_script
     from mlctl.services.training.request import TrainRequest
     from mlctl.services.workflows import train as service
-    from mlctl.services.workflows import train_script
+    from mlctl.services.workflows.train_script import train_script
 
     nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory)
-    if train_script.is_script(source, module=module, script=script):
-        refuse(
-            "a script",
-            "give it to the script itself, after --",
-            {
-                "--target": target,
-                "--data": data,
-                "--rows": rows,
-                "--learning-rate": learning_rate,
-                "--set": set_,
-            },
-        )
-        from mlctl.domain.script import ScriptRequest
-
-        script_request = ScriptRequest(
-            script="" if module else source,
-            module=source if module else "",
-            arguments=tuple(arguments or ()),
-            folder=os.getcwd(),
-            epochs=epochs,
-            batch_size=batch_size,
-            patience=patience,
-            seed=seed,
-            objective=objective,
-            keep=keep.value,
-            model=model,
-            run_name=run_name,
-            tags=parse_pairs("--tag", tag),
-            register=register,
-            parent=parent,
-            offline=offline,
-            checkpoint_every_s=parse_duration(checkpoint_every),
-        )
-        with TrainingProgress() as listener:
-            run = train_script.train_script(session.settings, script_request, listener, nodes)
-        session.show(run, f"next: {next_command(run)}")
-        return
-    refuse(
-        "a recipe",
-        "only a script takes it",
-        {"--objective": objective, "--model": model, " ".join(arguments or ()): arguments},
-    )
-    request = TrainRequest(
-        source=source,
-        overrides=parse_overrides(
-            set_, target=target, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
-        ),
-        data=data,
-        rows=rows,
-        seed=seed or 0,
-        patience=patience,
-        precision=precision.value,
-        run_name=run_name,
-        tags=parse_pairs("--tag", tag),
-        register=register,
-        parent=parent,
-        offline=offline,
-        checkpoint_every_s=parse_duration(checkpoint_every),
-    )
+    recording: dict[str, Any] = {
+        "patience": patience,
+        "run_name": run_name,
+        "tags": parse_pairs("--tag", tag),
+        "register": register,
+        "parent": parent,
+        "offline": offline,
+        "checkpoint_every_s": parse_duration(checkpoint_every),
+    }
     with TrainingProgress() as listener:
-        run = service.train(session.settings, request, listener, nodes)
+        if is_script(source, module=module, script=script):
+            script_asked = script_request(
+                source,
+                arguments,
+                module=module,
+                refused={
+                    "--target": target,
+                    "--data": data,
+                    "--rows": rows,
+                    "--learning-rate": learning_rate,
+                    "--set": set_,
+                    "--precision": None if precision == Precision.auto else precision,
+                },
+                epochs=epochs,
+                batch_size=batch_size,
+                seed=seed,
+                objective=objective,
+                keep=(keep or Keep.best).value,
+                model=model,
+                **recording,
+            )
+            run = train_script(session.settings, script_asked, listener, nodes)
+        else:
+            refuse_arguments(arguments, {"--objective": objective, "--keep": keep, "--model": model})
+            overrides = parse_overrides(
+                set_, target=target, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+            )
+            request = TrainRequest(
+                source=source,
+                overrides=overrides,
+                data=data,
+                rows=rows,
+                seed=seed or 0,
+                precision=precision.value,
+                **recording,
+            )
+            run = service.train(session.settings, request, listener, nodes)
     session.show(run, f"next: {next_command(run)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -38,7 +37,13 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
-from mlctl.cli.script_options import ModuleOption, ScriptArguments, ScriptOption, refuse
+from mlctl.cli.script_options import (
+    ModuleOption,
+    ScriptArguments,
+    ScriptOption,
+    refuse_arguments,
+    script_request,
+)
 from mlctl.output.next_steps import next_command
 from mlctl.output.search_progress import SearchProgress
 from mlctl.units import parse_duration
@@ -211,33 +216,32 @@ def tune(
     mlctl tune train.py --space lr=1e-4..1e-1:log --space 'batch-size=25|50' -P 4 -- --epochs 10
     mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning --cpu 2
     """
+    from mlctl.recipes.declares import is_script
     from mlctl.services.tuning.request import TuneRequest
     from mlctl.services.workflows import tune as service
-    from mlctl.services.workflows.train_script import is_script
 
-    script_request = None
+    script_asked = None
     if is_script(source, module=module, script=script):
-        refuse(
-            "a script",
-            "give it to the script itself, after --",
-            {"--target": target, "--data": data, "--rows": rows, "--set": set_},
-        )
-        chosen = None if precision == Precision.auto else precision
-        refuse("a script", "let the script set it", {"--precision": chosen})
-        from mlctl.domain.script import ScriptRequest
-
-        script_request = ScriptRequest(
-            script="" if module else source,
-            module=source if module else "",
-            arguments=tuple(arguments or ()),
-            folder=os.getcwd(),
+        script_asked = script_request(
+            source,
+            arguments,
+            module=module,
+            refused={
+                "--target": target,
+                "--data": data,
+                "--rows": rows,
+                "--set": set_,
+                "--precision": None if precision == Precision.auto else precision,
+                "--finalists": None if finalists == 1 else finalists,
+            },
             epochs=epochs,
             seed=seed,
             run_name=run_name,
             tags=parse_pairs("--tag", tag),
         )
     else:
-        refuse("a recipe", "only a script takes it", {" ".join(arguments or ()): arguments})
+        is_plain = flag_style == FlagStyle.space
+        refuse_arguments(arguments, {"--flag-style": None if is_plain else flag_style})
     request = TuneRequest(
         source=source,
         algorithm=algorithm.value,
@@ -260,13 +264,11 @@ def tune(
         tags=parse_pairs("--tag", tag),
         register=register,
         cluster=parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory),
-        script=script_request,
+        script=script_asked,
         flag_style=flag_style.value,
     )
     if dry_run:
-        session.show(
-            service.plan(session.settings, request), f"next: run mlctl tune {source} without --dry-run"
-        )
+        session.show(service.plan(session.settings, request), "next: the same command without --dry-run")
         return
     with SearchProgress() as listener:
         search = service.tune(session.settings, request, listener)

@@ -11,6 +11,17 @@ from mlctl.recipes.local_modules import static_sources
 RECIPE_MODULES = ("mlctl.recipes", "mlctl.data")
 
 
+def is_script(source: str, *, module: bool = False, script: bool | None = None) -> bool:
+    """Return whether SOURCE is run as a script: a module, or a Python file that declares no recipe.
+
+    `script` decides, if it is not None.
+    """
+    if module or script is not None:
+        return module or bool(script)
+    path = Path(source)
+    return path.suffix == ".py" and path.is_file() and not declares_recipe(path)
+
+
 def declares_recipe(path: Path) -> bool:
     """Return whether a Python file declares a recipe: it has a class, and it or a module beside it imports mlctl.recipes."""
     text = path.read_bytes()

@@ -32,8 +32,10 @@ from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.autologging_utils import disable_autologging
 
+from mlctl.adapters.system.assigned import assigned
+
 if TYPE_CHECKING:
-    from types import ModuleType
+    pass
 
 SCHEME = "mlctl-run"
 EXPERIMENT_ID = "0"
@@ -253,12 +255,12 @@ def redirected(calls: Collected) -> Iterator[None]:
     with contextlib.ExitStack() as restored:
         for name in (RUN_ID_VARIABLE, EXPERIMENT_ID_VARIABLE):
             restored.enter_context(_restored_environment(name))
-        restored.enter_context(_assigned(tracking_utils, "_tracking_uri", uri))
-        restored.enter_context(_assigned(fluent, "_active_experiment_id", EXPERIMENT_ID))
+        restored.enter_context(assigned(tracking_utils, "_tracking_uri", uri))
+        restored.enter_context(assigned(fluent, "_active_experiment_id", EXPERIMENT_ID))
         registry_uri = registry_utils._registry_uri or store.tracking_uri
-        restored.enter_context(_assigned(registry_utils, "_registry_uri", registry_uri))
+        restored.enter_context(assigned(registry_utils, "_registry_uri", registry_uri))
         for module in (mlflow, mlflow.tracking, tracking_utils):
-            restored.enter_context(_assigned(module, "set_tracking_uri", _set_uri_of(store)))
+            restored.enter_context(assigned(module, "set_tracking_uri", _set_uri_of(store)))
         restored.enter_context(disable_autologging())
         try:
             yield
@@ -279,16 +281,6 @@ def _set_uri_of(store: RunStore) -> Callable[[Any], None]:
         registry_utils._registry_uri = str(uri)
 
     return set_tracking_uri
-
-
-@contextlib.contextmanager
-def _assigned(module: ModuleType, name: str, value: Any) -> Iterator[None]:
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
 
 
 @contextlib.contextmanager

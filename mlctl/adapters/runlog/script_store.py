@@ -40,6 +40,7 @@ from mlctl.adapters.runlog import local_runs, script_models
 from mlctl.adapters.runlog.mlflow_store import NOTE_TAG, RunStore
 from mlctl.adapters.runlog.recorder import now_ms, open_store
 from mlctl.adapters.runlog.script_calls import RunChoice, ScriptCalls
+from mlctl.adapters.system.assigned import assigned
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.settings import mask_passwords
 
@@ -432,7 +433,7 @@ def redirected(calls: ScriptCalls) -> Iterator[None]:
     with contextlib.ExitStack() as restored:
 
         def assign(owner: Any, name: str, value: Any) -> None:
-            restored.enter_context(_assigned(owner, name, value))
+            restored.enter_context(assigned(owner, name, value))
 
         assign(registry, "get_store", get_store)
         assign(tracking_utils, "_tracking_uri", run.tracking_uri if run.has_fixed_store else None)
@@ -546,13 +547,3 @@ def _artifact_lookup(calls: ScriptCalls, original: Any) -> Any:
         return _artifact_repositories(calls).get(run_id) or original(run_id)
 
     return get_artifact_repo
-
-
-@contextlib.contextmanager
-def _assigned(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from mlctl.adapters.system.assigned import assigned
 from mlctl.adapters.system.import_hooks import after_import
 
 CACHED_EVALUATION = (
@@ -90,7 +91,7 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
             finally:
                 depth -= 1
 
-        stack.enter_context(_assigned(owner, name, replaced))
+        stack.enter_context(assigned(owner, name, replaced))
 
     observe("compile", observer.compile)
     observe("fit", observer.fit)
@@ -103,7 +104,7 @@ def _replace(observer: KerasObserver, stack: contextlib.ExitStack) -> None:
 
     # the second module is where tensorflow.keras takes it from, when it is used for the first time
     for owner in (keras.utils, sys.modules[seed.__module__]):
-        stack.enter_context(_assigned(owner, "set_random_seed", set_random_seed))
+        stack.enter_context(assigned(owner, "set_random_seed", set_random_seed))
     if observer.initial_seed is not None:  # the script may set none
         set_random_seed(observer.initial_seed)
 
@@ -118,18 +119,3 @@ def _bound(
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             arguments.update(arguments.pop(name, {}))
     return arguments
-
-
-@contextlib.contextmanager
-def _assigned(owner: Any, name: str, value: Any) -> Iterator[None]:
-    has_own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if getattr(owner, name) is value or vars(owner).get(name) is value:
-            if has_own:
-                setattr(owner, name, before)
-            else:
-                delattr(owner, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlctl.domain.run import DataReference
 from mlctl.domain.tags import DATA_ROWS_TAG, DATA_SPEC_TAG
+from mlctl.errors import RefusedError
 from mlctl.services.recipes.user_code import describe
 from mlctl.services.scripts.fitted import MAX_RECORDED, FittedModel
 from mlctl.services.scripts.record import ScriptRecord
@@ -131,6 +132,8 @@ class FitRecord:
         if data.content in self._known_data:
             return
         is_first = not self._known_data
+        if is_first:
+            self._check_unchanged(data.content)
         if len(self._known_data) >= MAX_DATASETS:
             if not self._left_out:
                 self._record.listener.message(
@@ -145,6 +148,16 @@ class FitRecord:
             self.tag(fitted, reference)
             self._report_unknown(data)
 
+    def _check_unchanged(self, sha256: str) -> None:
+        """Raise RefusedError if a resumed script trains on other data than before."""
+        point = self._record.resume_point
+        if point is not None and point.data_sha256 not in {"", sha256}:
+            raise RefusedError(
+                f"the script passes other data to fit than before (SHA-256 {point.data_sha256[:12]} then,"
+                f" {sha256[:12]} now)",
+                "set a seed before the data is made or split; or resume it anyway: --force",
+            )
+
     def tag(self, fitted: FittedModel, reference: DataReference) -> None:
         """Record the data in the run's tags."""
         tags = {**report.data_tags(reference), DATA_SPEC_TAG: _spec(fitted.data)}
@@ -158,8 +171,8 @@ class FitRecord:
         splits = {part: found.rows for part, found in data.parts.items() if found.rows is not None}
         files = {key: digest for part in data.parts.values() for key, digest in part.files.items()}
         files = files or self.reader.opened_digests()
-        request, program = self._record.request, self._record.program
-        source = ", ".join(files) if 0 < len(files) <= MAX_SOURCES else str(program.file)
+        request = self._record.request
+        source = ", ".join(files) if 0 < len(files) <= MAX_SOURCES else request.source
         return DataReference(
             name=f"{request.name}: {name}" if name else request.name,
             source=source,

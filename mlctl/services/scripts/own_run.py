@@ -18,10 +18,11 @@ from mlctl.domain.script import ScriptRequest
 from mlctl.errors import MlctlError
 from mlctl.services.scripts import session
 from mlctl.services.scripts.observer import ScriptObserver
-from mlctl.services.scripts.record import SCRIPT_FILE, ScriptRecord
+from mlctl.services.scripts.record import ScriptRecord
 from mlctl.services.scripts.session import ScriptSession
 from mlctl.services.scripts.watching import ScriptWatch
 from mlctl.services.training import report
+from mlctl.services.training.code_files import SCRIPT_FILE
 from mlctl.settings import load
 
 _open: OwnRun | None = None  # the run that this process records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import sys
@@ -16,6 +15,7 @@ from mlctl import settings as settings_of
 from mlctl.adapters.runlog.script_calls import ModelRequest, RunChoice, ScriptCalls
 from mlctl.adapters.scripts.execution import Program
 from mlctl.adapters.system import provenance
+from mlctl.data.sources.locate import sha256
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.script import ScriptRequest, parse_arguments
 from mlctl.domain.tags import (
@@ -29,22 +29,20 @@ from mlctl.domain.tags import (
 from mlctl.errors import MlctlError
 from mlctl.recipes import local_modules
 from mlctl.services.runs import select
+from mlctl.services.training.code_files import CODE_FOLDER, FILE_DIGITS, SCRIPT_FILE
+from mlctl.services.training.report import as_json
 from mlctl.services.training.resume_point import ResumePoint
-from mlctl.settings import Settings, mask_passwords
+from mlctl.settings import Settings, absolute_sqlite, mask_passwords
 
 if TYPE_CHECKING:
     from mlctl.adapters.runlog.recorder import Recorder
     from mlctl.adapters.tracking.store import TrackingStore
 
 PARENT_TAG = "mlflow.parentRunId"
-SQLITE_PREFIX = "sqlite:///"
-SCRIPT_FILE = "script.py"  # the artifact with the script's own file
-CODE_FOLDER = "code"  # the artifact folder with the modules that it imports from its own folder
-FILE_DIGITS = 16  # of a file's digest in the run's tag
 
 
 class ModelLogger(Protocol):
-    """Logs the models of a script: see `result.ResultLogger`."""
+    """Logs the models of a script: see `result.ScriptResult`."""
 
     def has_to_log(self, model: Any) -> bool:
         """Return whether a model, None: the one that was trained last, is the run's and is not logged yet."""
@@ -110,9 +108,8 @@ class ScriptRecord:
     def recorder(self) -> Recorder:
         """The recorder of the run, which is created if there is none yet."""
         if self._recorder is None:
-            with (
-                _undisturbed_random()
-            ):  # MLflow draws the run's name from the generator that the script may have seeded
+            # MLflow draws the run's name from the generator that the script may have seeded
+            with _undisturbed_random():
                 self._recorder = (
                     self._create() if self.resume_point is None else self._reopen(self.resume_point)
                 )
@@ -242,15 +239,16 @@ class ScriptRecord:
             return
         self._described_modules = len(sys.modules)
         files = {SCRIPT_FILE: self.program.file}
-        files |= {f"{CODE_FOLDER}/{name}": path for name, path in self._modules().items()}
+        modules = self._modules()
+        files |= {f"{CODE_FOLDER}/{name}": path for name, path in modules.items()}
         for name, path in files.items():
             if name not in self._described_files and path.is_file():
                 self._described_files.add(name)
                 self.recorder.artifact_path(name).write_bytes(path.read_bytes())
                 self.recorder.log_artifact(name)
-        digests = {name: _digest(path)[:FILE_DIGITS] for name, path in self._modules().items()}
-        if digests:
-            self.recorder.set_tags({CODE_FILES_TAG: _as_json(digests)})
+        if modules:
+            digests = {name: sha256([path])[:FILE_DIGITS] for name, path in modules.items()}
+            self.recorder.set_tags({CODE_FILES_TAG: as_json(digests)})
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -267,9 +265,9 @@ class ScriptRecord:
         request = self.request
         tags = {
             **self.source_tags(command),
-            RECIPE_SOURCE_TAG: str(self.program.file.resolve()),
-            RECIPE_SHA256_TAG: _digest(self.program.file),
-            SCRIPT_TAG: _as_json(request.to_tag()),
+            RECIPE_SOURCE_TAG: self._source(),
+            RECIPE_SHA256_TAG: sha256([self.program.file]),
+            SCRIPT_TAG: as_json(request.to_tag()),
             **tags,
             **self.chosen_tags,
             **request.tags,
@@ -341,6 +339,13 @@ class ScriptRecord:
             self.mlflow.tell_once(f"run name: {given}; the script's own, {name}, is not used")
         return given or name or self.run_name
 
+    def _source(self) -> str:
+        """Return the path of the script where the user has it: a cluster's node runs a copy."""
+        request = self.request
+        if request.script and Path(request.folder, request.script).is_file():
+            return str(Path(request.folder, request.script).resolve())
+        return str(self.program.file.resolve())
+
     def _command(self) -> str:
         if self.command is not None:
             return self.command
@@ -377,14 +382,6 @@ def _undisturbed_random() -> Iterator[None]:
         random.setstate(state)
 
 
-def absolute_sqlite(uri: str) -> str:
-    """Return the URI of a SQLite file with its absolute path: a script may change its working directory."""
-    path = uri.removeprefix(SQLITE_PREFIX)
-    if path == uri or not path or path.startswith((":", "/")) or "?" in path:
-        return uri
-    return f"{SQLITE_PREFIX}{Path(path).resolve()}"
-
-
 def check_tracking_uri(choice: RunChoice) -> str:
     """Return the store that a script chooses; raises ConfigurationError if mlctl cannot write to it."""
     return settings_of.check_tracking_uri(choice.tracking_uri, "the script's own")
@@ -400,13 +397,3 @@ def _is_equal(one: str, other: str) -> bool:
         return one == other or float(one) == float(other)
     except ValueError:
         return False
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _as_json(value: Any) -> str:
-    from mlctl.services.training.report import as_json
-
-    return as_json(value)

@@ -14,12 +14,12 @@ import numpy as np
 from mlctl.adapters.keras.answers import can_predict
 from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.runlog.script_calls import ModelRequest
+from mlctl.adapters.scripts.epoch_callback import numbers
 from mlctl.adapters.scripts.fit_data import ARRAYS, DataPart
 from mlctl.adapters.scripts.fit_progress import fingerprint
 from mlctl.adapters.scripts.model_inputs import as_model_inputs, made_up_inputs
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.targets import scoring_targets
-from mlctl.data.trees import leaves, map_tree
+from mlctl.data.trees import map_tree
 from mlctl.domain.progress import Epoch
 from mlctl.domain.tags import (
     MODEL_ERROR_TAG,
@@ -106,8 +106,6 @@ class ScriptResult:
 
         A model that the script logs itself has the weights that it has now, unless --objective asks for the best epoch.
         """
-        from mlctl.adapters.scripts.fit_progress import fingerprint
-
         fitted, _ = self._served()
         assert fitted is not None
         model, progress = fitted.model, fitted.progress
@@ -311,7 +309,7 @@ class ScriptResult:
         if scored is None or logged.answers is None:
             return True
         try:
-            return _answers(name if is_whole else f"first {name}", scored, logged)
+            return report.answers_to(name if is_whole else f"first {name}", scored, logged)
         except Exception as error:  # targets that no plot can show
             listener.message(f"the report has no scores: {describe(error)}")
             return True
@@ -353,7 +351,7 @@ class ScriptResult:
         dataset = Dataset(
             name=self.record.request.name,
             train=dataclasses.replace(sample, targets=targets),
-            source=str(self.record.program.file),
+            source=self.record.request.source,
             input_shape=map_tree(lambda leaf: tuple(leaf.shape[1:]), sample.inputs),
             class_weight=data.class_weight if data is not None else None,
         )
@@ -434,7 +432,7 @@ class ScriptResult:
             return None
         arguments = {**evaluation.arguments, "return_dict": True, "verbose": 0, "callbacks": None}
         try:
-            return numbers_of(fitted.model.evaluate(**arguments))
+            return numbers(fitted.model.evaluate(**arguments))
         except Exception:
             return None
 
@@ -466,7 +464,7 @@ class ScriptResult:
             results = fitted.model.evaluate(
                 **(arrays or {"x": part.source}), steps=part.steps, verbose=0, return_dict=True
             )
-            return {f"val_{name}": value for name, value in numbers_of(results).items()}
+            return {f"val_{name}": value for name, value in numbers(results).items()}
         except Exception:
             return {}
 
@@ -504,15 +502,6 @@ def _reason(error: BaseException) -> str:
     return error.message if isinstance(error, MlctlError) else describe(error)
 
 
-def numbers_of(results: Any) -> dict[str, float]:
-    """Return the results of `evaluate(return_dict=True)` that are numbers."""
-    found = {}
-    for name, value in results.items():
-        with contextlib.suppress(TypeError, ValueError):
-            found[str(name)] = float(value)
-    return found
-
-
 def script_recipe(name: str, file: Path, served: Model | None = None) -> type[Recipe]:
     """Return a recipe class that stands for a script: it gives its name and its file to what records models.
 
@@ -523,21 +512,6 @@ def script_recipe(name: str, file: Path, served: Model | None = None) -> type[Re
     if served is not None:
         members["serving"] = lambda self, model, data: served
     return type("Script", (Recipe,), members)
-
-
-def _answers(name: str, split: Split, logged: LoggedModel) -> report.SplitAnswers:
-    targets = scoring_targets(logged.outputs, logged.targets) if logged.scores else None
-    is_shown = not split.is_stream and not any(hasattr(leaf, "iloc") for leaf in leaves(split.inputs))
-    sample = split.take(np.arange(min(report.SAMPLE_ROWS, len(split)))).inputs if is_shown else None
-    return report.SplitAnswers(
-        name=name,
-        rows=len(split),
-        outputs=logged.outputs,
-        targets=targets,
-        answers=logged.answers,
-        metrics=logged.scores,
-        sample=sample,
-    )
 
 
 def _bounded(split: Split) -> tuple[Split, bool]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mlctl.adapters.scripts import execution
 from mlctl.adapters.scripts.execution import Program
 from mlctl.domain.progress import ProgressListener
@@ -15,9 +13,6 @@ from mlctl.services.scripts.record import ScriptRecord
 from mlctl.services.scripts.watching import ScriptWatch
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_script(

@@ -14,6 +14,7 @@ from mlctl.domain.tags import CODE_FILES_TAG
 from mlctl.recipes import Recipe
 from mlctl.recipes.lookup import local_sources
 
+SCRIPT_FILE = "script.py"  # the artifact with a script's own file
 RECIPE_FILE = "recipe.py"  # the artifact with the recipe's own file
 CODE_FOLDER = "code"  # the artifact folder with the other files
 FILE_DIGITS = 16  # of a file's digest in the run's tag

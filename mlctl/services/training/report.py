@@ -12,7 +12,8 @@ import numpy as np
 
 from mlctl.adapters.plots import run_plots
 from mlctl.adapters.plots.answer_plots import plot_answers
-from mlctl.data.dataset import Dataset
+from mlctl.data.dataset import Dataset, Split
+from mlctl.data.targets import scoring_targets
 from mlctl.data.trees import leaves
 from mlctl.domain.outputs import Output, Outputs
 from mlctl.domain.progress import Epoch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mlctl.adapters.keras.fit import Model
     from mlctl.adapters.keras.training_loop import TrainingProgress
     from mlctl.adapters.runlog.recorder import Recorder
+    from mlctl.services.training.logged_model import LoggedModel
 
 Array = np.ndarray[Any, Any]
 
@@ -71,6 +73,22 @@ class SplitAnswers:
             for output in self.outputs
             if output.kind != "none" and (len(self.outputs) == 1 or output.name in self.targets)
         ]
+
+
+def answers_to(name: str, split: Split, logged: LoggedModel) -> SplitAnswers:
+    """Return the logged model's answers to a split, for its report."""
+    targets = scoring_targets(logged.outputs, logged.targets) if logged.scores else None
+    # a pipeline may shuffle: its first rows are others when it is read again
+    sample = None if split.is_stream else split.take(np.arange(min(SAMPLE_ROWS, len(split)))).inputs
+    return SplitAnswers(
+        name=name,
+        rows=len(split),
+        outputs=logged.outputs,
+        targets=targets,
+        answers=logged.answers,
+        metrics=logged.scores,
+        sample=sample,
+    )
 
 
 def write(

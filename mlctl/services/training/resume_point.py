@@ -17,13 +17,15 @@ from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 class ResumePoint:
     """A run to resume: its record's folder and header, and the (metric, step) points that the store has.
 
-    `tags` record what this resume changes: changed code or data that the user accepted, or more epochs.
+    `tags` record what this resume changes: changed code or data that the user accepted, or more epochs. `data_sha256` is
+    the digest that a script's data must have, which is known when the script passes it to `fit`; "": any.
     """
 
     folder: Path
     header: Mapping[str, Any]
     known_points: frozenset[tuple[str, int]] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
+    data_sha256: str = ""
 
 
 def fetch_resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePoint:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-import numpy as np
-
 from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
@@ -17,7 +15,6 @@ from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Split
-from mlctl.data.targets import scoring_targets
 from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
@@ -27,7 +24,7 @@ from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
 from mlctl.services.recipes.prepare import recipe_errors
 from mlctl.services.training import importance, report
 from mlctl.services.training.check_model import check_model
-from mlctl.services.training.logged_model import LoggedModel, log_keras_model
+from mlctl.services.training.logged_model import log_keras_model
 from mlctl.services.training.phases import in_phases, recipe_phases
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.services.training.run_setup import RunSetup
@@ -239,7 +236,7 @@ class Training:
         )
         report.write(
             recorder,
-            None if split is None else _tested(split_name, split, logged),
+            None if split is None else report.answers_to(split_name, split, logged),
             data=data,
             model=model,
             progress=progress,
@@ -272,19 +269,3 @@ class Training:
         prefix = "test" if split_name == "test" else "best_val"
         summary.update({f"{prefix}_{name}": value for name, value in metrics.items()})
         return summary
-
-
-def _tested(name: str, split: Split, logged: LoggedModel) -> report.SplitAnswers:
-    """Return the logged model's answers to a split, for its report."""
-    targets = scoring_targets(logged.outputs, logged.targets) if logged.scores else None
-    # a pipeline may shuffle: its first rows are others when it is read again
-    sample = None if split.is_stream else split.take(np.arange(min(report.SAMPLE_ROWS, len(split)))).inputs
-    return report.SplitAnswers(
-        name=name,
-        rows=len(split),
-        outputs=logged.outputs,
-        targets=targets,
-        answers=logged.answers,
-        metrics=logged.scores,
-        sample=sample,
-    )

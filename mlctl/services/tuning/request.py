@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -113,7 +114,7 @@ class TuneRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneJob:
+class TuneJob(ABC):
     """A validated request: what is searched, what is fixed, and the objective.
 
     `default_trials` says that the user has given no number of trials. `phase_epochs` is the number of epochs of a
@@ -128,14 +129,14 @@ class TuneJob:
     phase_epochs: int | None = None
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The name of the recipe or script whose values are searched."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def max_epochs(self) -> int:
         """The most epochs that a trial has; 0 if it is not known."""
-        raise NotImplementedError
 
     @property
     def brackets(self) -> tuple[Bracket, ...]:

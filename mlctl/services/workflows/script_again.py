@@ -17,8 +17,6 @@ from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
 from mlctl.domain.tags import RECIPE_SHA256_TAG, SCRIPT_TAG, SEED_TAG
 from mlctl.errors import NotFoundError, RefusedError
-from mlctl.services.scripts.record import CODE_FOLDER, SCRIPT_FILE
-from mlctl.services.scripts.script_run import run_script
 from mlctl.services.training import changes, code_files
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.services.workflows.register_result import register_result
@@ -47,7 +45,7 @@ def resume_script(
 ) -> Run:
     """Run a script again; its `fit` continues after the newest checkpoint, in the same run.
 
-    Raises RefusedError if the script or its modules have changed, unless `force`.
+    Raises RefusedError if the script, its modules or its data have changed, unless `force`.
     """
     request = script_request_of(run)
     if epochs:
@@ -55,7 +53,10 @@ def resume_script(
     program, changed = find_again(store, run, request, point.folder)
     changed += changes.version_changes(run)
     tags = changes.accept_changes(changed, force=force, listener=listener)
-    point = dataclasses.replace(point, tags=tags)
+    expected = run.data.sha256 if run.data is not None and not force else ""
+    point = dataclasses.replace(point, tags=tags, data_sha256=expected)
+    from mlctl.services.scripts.script_run import run_script  # imports what `mlctl tune` does not need
+
     listener.message("the script runs again from its first line; its fit continues after the last checkpoint")
     record, resumed = run_script(settings, request, program, listener, point)
     return register_result(record.store, resumed, request.register, listener)
@@ -75,11 +76,13 @@ def reproduce_script(
     if changed:
         raise RefusedError(
             f"this has changed since the run was made: {', '.join(changed)}",
-            f"download the run's script: mlctl runs artifacts {run.run_id[:8]} --get {SCRIPT_FILE}",
+            f"download the run's script: mlctl runs artifacts {run.run_id[:8]} --get {code_files.SCRIPT_FILE}",
         )
     request = dataclasses.replace(
         request, run_name=None, register=None, tags={"mlctl.reproduces": run.run_id}
     )
+    from mlctl.services.scripts.script_run import run_script
+
     _, new_run = run_script(settings, request, program, listener)
     reasons = []
     if run.data and new_run.data and run.data.sha256 != new_run.data.sha256:
@@ -121,8 +124,10 @@ def _restored(store: TrackingStore, run: Run, request: ScriptRequest, folder: Pa
     target.mkdir(parents=True, exist_ok=True)
     if code_files.recorded_digests(run):
         shutil.copytree(
-            store.download_artifact(run, CODE_FOLDER, folder / "download"), target, dirs_exist_ok=True
+            store.download_artifact(run, code_files.CODE_FOLDER, folder / "download"),
+            target,
+            dirs_exist_ok=True,
         )
-    downloaded = store.download_artifact(run, SCRIPT_FILE, folder / "download")
+    downloaded = store.download_artifact(run, code_files.SCRIPT_FILE, folder / "download")
     file = Path(shutil.copy(downloaded, target / Path(request.script).name))
     return Program(file=file, import_folder=target)

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mlctl.adapters.ray import cluster_access
 from mlctl.adapters.scripts.execution import find_program
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
-from mlctl.recipes.declares import declares_recipe
 from mlctl.services.models.names import check_name
-from mlctl.services.scripts.script_run import run_script
 from mlctl.services.workflows.train import check_cluster
 from mlctl.settings import Settings
-
-
-def is_script(source: str, *, module: bool = False, script: bool | None = None) -> bool:
-    """Return whether SOURCE is run as a script: a module, or a Python file that declares no recipe.
-
-    `script` decides, if it is not None.
-    """
-    if module or script is not None:
-        return module or bool(script)
-    path = Path(source)
-    return path.suffix == ".py" and path.is_file() and not declares_recipe(path)
 
 
 def train_script(
@@ -44,6 +29,9 @@ def train_script(
         from mlctl.services.workflows.script_on_cluster import train_on_cluster  # Ray is an extra
 
         return train_on_cluster(settings, request, program, connection=connection, listener=listener)
+    # imported only now: a wrong request is reported without waiting for MLflow
+    from mlctl.services.scripts.script_run import run_script
+
     record, run = run_script(settings, request, program, listener)
     if request.register is None:
         return run

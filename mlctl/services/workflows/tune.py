@@ -20,7 +20,6 @@ from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.recipes import resolve as resolve_recipe
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, prepare
-from mlctl.services.scripts.record import absolute_sqlite
 from mlctl.services.training import changes
 from mlctl.services.tuning import plan as plans
 from mlctl.services.tuning.request import (
@@ -35,7 +34,7 @@ from mlctl.services.tuning.request import (
     with_phases,
 )
 from mlctl.services.workflows.script_again import find_again
-from mlctl.settings import Settings
+from mlctl.settings import Settings, absolute_sqlite
 
 if TYPE_CHECKING:
     from mlctl.adapters.tracking.store import TrackingStore

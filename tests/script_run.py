@@ -136,6 +136,9 @@ def run_here(
 @contextmanager
 def program_here(folder: Path) -> Iterator[None]:
     """Let the block run a program in this folder, and forget it afterwards."""
+    import mlflow
+
+    mlflow.tensorflow.autolog(disable=True)  # a recipe of another test may have turned it on in this process
     main, arguments, path, where = sys.modules["__main__"], list(sys.argv), list(sys.path), Path.cwd()
     os.chdir(folder)
     try:

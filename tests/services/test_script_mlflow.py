@@ -137,14 +137,6 @@ def run(
     )
 
 
-@pytest.fixture(autouse=True)
-def without_autologging() -> None:
-    """Turn off what a recipe of another test has turned on in this process."""
-    import mlflow
-
-    mlflow.tensorflow.autolog(disable=True)
-
-
 def test_a_model_that_the_script_logs_is_the_runs_one_model(tmp_path: Path, empty_store: Path) -> None:
     """As system 0: own store, run around fit, parameters, metrics and log_model after it."""
     code = """

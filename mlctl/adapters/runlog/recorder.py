@@ -136,7 +136,7 @@ class Recorder:
         if not is_offline:
             header = {**header, "tracking_uri": store.tracking_uri}
             with store.translate_errors():
-                experiment = store.client.get_experiment(header["experiment_id"])
+                experiment = store.mlflow_client.get_experiment(header["experiment_id"])
             require_artifact_access(
                 store.tracking_uri,
                 experiment=experiment.name,
@@ -392,7 +392,7 @@ def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path)
     If `mlflow run` has created a run for this process, that run is used. Raises RefusedError if this machine cannot
     write to the experiment's artifacts.
     """
-    client = store.client
+    client = store.mlflow_client
     mlflow_run_id = os.environ.get("MLFLOW_RUN_ID")
     with store.without_retries():
         if mlflow_run_id:

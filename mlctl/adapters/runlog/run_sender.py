@@ -47,7 +47,7 @@ class RunSender:
     @property
     def client(self) -> mlflow.MlflowClient:
         """MLflow's client."""
-        return self.store.client
+        return self.store.mlflow_client
 
     def send(self, entry: Entry) -> None:
         """Send one entry; raises an MlctlError if the store does not take it."""

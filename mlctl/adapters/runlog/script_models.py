@@ -144,7 +144,7 @@ def _log(
         return found
     model_id = recorder.model_uri.removeprefix("models:/")
     fluent._last_logged_model_id.set(model_id)
-    found = info.get_model_info(run.store.client.get_logged_model(model_id))
+    found = info.get_model_info(run.store.mlflow_client.get_logged_model(model_id))
     if registered_model_name:
         waiting = {} if await_registration_for is None else {"await_registration_for": await_registration_for}
         version = mlflow.register_model(recorder.model_uri, registered_model_name, **waiting)

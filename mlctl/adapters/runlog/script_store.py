@@ -312,7 +312,7 @@ class ScriptStore(RunStore):
         recorder = run.recorder
         if not run.is_offline and (is_new or recorder.drain()):
             with contextlib.suppress(MlflowException):
-                return self._with_status(run.store.client.get_run(recorder.run_id))
+                return self._with_status(run.store.mlflow_client.get_run(recorder.run_id))
         return self._with_status(self._recorded_run())
 
     def _recorded_run(self) -> Run:
@@ -388,9 +388,9 @@ class DirectStore(TrackingStore):
     """A tracking store whose client is not redirected: mlctl sends a run's journal through it."""
 
     @cached_property
-    def client(self) -> mlflow.MlflowClient:
-        """MLflow's client."""
-        client = TrackingStore.client.func(self)  # type: ignore[attr-defined]
+    def mlflow_client(self) -> Any:
+        """MLflow's own client."""
+        client = TrackingStore.mlflow_client.func(self)  # type: ignore[attr-defined]
         client._tracking_client.__class__ = _DirectClient
         return client
 

@@ -235,7 +235,7 @@ class _TrialSender:
         """Read the runs that exist."""
         with self._store.translate_errors():
             for run in paged(
-                self._store.client.search_runs,
+                self._store.mlflow_client.search_runs,
                 experiment_ids=[self._experiment_id],
                 filter_string=f"tags.`mlflow.parentRunId` = '{self._parent_id}'",
             ):
@@ -269,31 +269,31 @@ class _TrialSender:
     def _send_begin(self, entry: Entry) -> None:
         trial = entry["trial"]
         if trial in self.ids:
-            self._store.client.update_run(self.ids[trial], status="RUNNING")
+            self._store.mlflow_client.update_run(self.ids[trial], status="RUNNING")
         else:
             tags = {**self._header["tags"], "mlflow.parentRunId": self._parent_id, TRIAL_TAG: trial}
-            run = self._store.client.create_run(
+            run = self._store.mlflow_client.create_run(
                 self._experiment_id, entry["at"], _as_text(tags), self._header["prefix"] + trial
             )
             self.ids[trial] = run.info.run_id
         params = [Param(name, value) for name, value in entry["params"].items()]
-        self._store.client.log_batch(self.ids[trial], params=params)
+        self._store.mlflow_client.log_batch(self.ids[trial], params=params)
 
     def _send_epoch(self, entry: Entry) -> None:
         if run_id := self.ids.get(entry["trial"]):  # there is none if the store refused to create it
-            self._store.client.log_batch(run_id, metrics=_to_metrics(entry))
+            self._store.mlflow_client.log_batch(run_id, metrics=_to_metrics(entry))
 
     def _send_end(self, entry: Entry) -> None:
         tags = [RunTag(name, value) for name, value in entry["tags"].items()]
         if run_id := self.ids.get(entry["trial"]):
-            self._store.client.log_batch(run_id, metrics=_to_metrics(entry), tags=tags)
-            self._store.client.set_terminated(run_id, entry["status"], entry["at"])
+            self._store.mlflow_client.log_batch(run_id, metrics=_to_metrics(entry), tags=tags)
+            self._store.mlflow_client.set_terminated(run_id, entry["status"], entry["at"])
 
     def _send_file(self, entry: Entry) -> None:
         run_id = self.ids.get(entry["trial"])
         if run_id and Path(entry["file"]).exists():
             try:
-                self._store.client.log_artifact(run_id, entry["file"], entry["folder"] or None)
+                self._store.mlflow_client.log_artifact(run_id, entry["file"], entry["folder"] or None)
             except OSError as exc:  # a local artifact folder
                 raise RefusedError(f"{Path(entry['file']).name} cannot be stored: {exc}") from exc
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-
-from mlflow.entities import Run as MlflowRun
+from typing import Any
 
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.run import DataReference, Run
@@ -25,7 +24,7 @@ from mlctl.domain.tags import (
 )
 
 
-def to_run(mlflow_run: MlflowRun, experiment: str, tracking_uri: str) -> Run:
+def to_run(mlflow_run: Any, experiment: str, tracking_uri: str) -> Run:
     """Return MLflow's run as an mlctl run; what mlctl's tags would tell is empty for other programs' runs."""
     info, tags = mlflow_run.info, mlflow_run.data.tags
     return Run(
@@ -92,7 +91,7 @@ def _to_files(text: str | None) -> dict[str, str]:
         return {}
 
 
-def _logged_input(mlflow_run: MlflowRun) -> DataReference | None:
+def _logged_input(mlflow_run: Any) -> DataReference | None:
     """Return the dataset of `mlflow.log_input`, without its digest, which covers its first elements only."""
     inputs = mlflow_run.inputs.dataset_inputs if mlflow_run.inputs else []
     if not inputs:
@@ -105,7 +104,7 @@ def _logged_input(mlflow_run: MlflowRun) -> DataReference | None:
     return DataReference(name=dataset.name, source=dataset.source_type, sha256="", rows=rows)
 
 
-def _logged_model_uri(mlflow_run: MlflowRun) -> str | None:
+def _logged_model_uri(mlflow_run: Any) -> str | None:
     models = mlflow_run.outputs.model_outputs if mlflow_run.outputs else []
     return f"models:/{models[-1].model_id}" if models else None
 

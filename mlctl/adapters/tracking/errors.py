@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-import sqlalchemy
-from mlflow.exceptions import MlflowException
-
+from mlctl.adapters.tracking.clients.connection import database_errors
+from mlctl.adapters.tracking.clients.entities import StoreError
 from mlctl.adapters.tracking.health import unreachable_error
 from mlctl.errors import (
     ConfigurationError,
@@ -31,17 +31,36 @@ def translate_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except MlctlError:
         raise
-    except MlflowException as exc:
-        raise _to_mlctl_error(exc, tracking_uri) from exc
-    except sqlalchemy.exc.SQLAlchemyError as exc:
-        raise UnreachableError(
-            f"the tracking database {mask_passwords(tracking_uri)} fails: {_first_line(exc)}", "try again"
-        ) from exc
-    except requests.exceptions.RequestException as exc:
-        raise unreachable_error(tracking_uri) from exc
+    except Exception as exc:
+        if error_code(exc) is not None:
+            raise _to_mlctl_error(exc, tracking_uri) from exc
+        if isinstance(exc, (*database_errors(), *_loaded("sqlalchemy.exc", "SQLAlchemyError"))):
+            raise UnreachableError(
+                f"the tracking database {mask_passwords(tracking_uri)} fails: {_first_line(exc)}", "try again"
+            ) from exc
+        if isinstance(exc, (*_loaded("mlctl.adapters.system.http", "HttpError"), *_request_errors())):
+            raise unreachable_error(tracking_uri) from exc
+        raise
 
 
-def _to_mlctl_error(exc: MlflowException, tracking_uri: str) -> MlctlError:
+def error_code(exc: BaseException) -> str | None:
+    """Return the code of an error of a store, of a light client's or of MLflow's; None for any other error."""
+    if isinstance(exc, (StoreError, *_loaded("mlflow.exceptions", "MlflowException"))):
+        return str(getattr(exc, "error_code"))  # noqa: B009  # mypy knows one of the two classes
+    return None
+
+
+def _request_errors() -> tuple[type[Any], ...]:
+    return _loaded("requests.exceptions", "RequestException")
+
+
+def _loaded(module: str, name: str) -> tuple[type[Any], ...]:
+    """Return a class of a module, if that is loaded: otherwise nothing can be an instance of it."""
+    found = getattr(sys.modules.get(module), name, None)
+    return (found,) if found else ()
+
+
+def _to_mlctl_error(exc: Any, tracking_uri: str) -> MlctlError:
     uri = mask_passwords(tracking_uri)
     message = _first_line(exc)
     if "out-of-date database schema" in message:
@@ -72,7 +91,7 @@ def _to_mlctl_error(exc: MlflowException, tracking_uri: str) -> MlctlError:
         return UsageError(message, "see the allowed values: mlctl runs list --help")
     if exc.error_code == "INVALID_STATE":
         return RefusedError(message, "see its state: mlctl runs show")
-    if isinstance(exc.__cause__ or exc.__context__, requests.exceptions.RequestException):
+    if isinstance(exc.__cause__ or exc.__context__, _request_errors()):
         return unreachable_error(tracking_uri)
     return UnreachableError(f"the tracking store {uri} fails: {message}", "check its log, then try again")
 

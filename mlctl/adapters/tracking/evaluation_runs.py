@@ -20,11 +20,11 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
     timestamp = int(time.time() * 1000)
     recipe = evaluations[0].recipe
     with store.without_retries():
-        experiment = store.client.get_experiment_by_name(experiment_name)
+        experiment = store.mlflow_client.get_experiment_by_name(experiment_name)
         experiment_id = (
-            experiment.experiment_id if experiment else store.client.create_experiment(experiment_name)
+            experiment.experiment_id if experiment else store.mlflow_client.create_experiment(experiment_name)
         )
-        run_id = str(store.client.create_run(experiment_id, run_name=f"evaluate-{recipe}").info.run_id)
+        run_id = str(store.mlflow_client.create_run(experiment_id, run_name=f"evaluate-{recipe}").info.run_id)
         metrics = [
             Metric(prefix + name, value, timestamp, 0)
             for prefix, evaluation in zip(("test_", "against_"), evaluations, strict=False)
@@ -35,6 +35,6 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
             for name, evaluation in zip(("model", "against"), evaluations, strict=False)
         ]
         tags = [RunTag(RECIPE_TAG, recipe), RunTag(KIND_TAG, "evaluation")]
-        store.client.log_batch(run_id, metrics, params, tags)
-        store.client.set_terminated(run_id)
+        store.mlflow_client.log_batch(run_id, metrics, params, tags)
+        store.mlflow_client.set_terminated(run_id)
     return run_id

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import sqlalchemy
-from sqlalchemy import exc as sql
-
 from mlctl.adapters.system.http import CertificateError, HttpError, InvalidUrlError, tracking_server_client
-from mlctl.errors import ConfigurationError, UnreachableError
+from mlctl.adapters.tracking.clients.connection import POSTGRES_SCHEMES, Database, sqlite_path
+from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 from mlctl.settings import mask_passwords
 
 TIMEOUT_S = 3
@@ -21,7 +20,7 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     """Return the file of a SQLite URI, relative to the working directory; None for other URIs."""
     if not tracking_uri.startswith("sqlite"):
         return None
-    return Path(sqlalchemy.make_url(tracking_uri).database or ":memory:")
+    return sqlite_path(tracking_uri)
 
 
 def check_reachable(tracking_uri: str) -> None:
@@ -80,6 +79,12 @@ def _check_sqlite(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
+    if uri.startswith(POSTGRES_SCHEMES) and find_spec("psycopg2"):
+        _check_postgres(uri)
+        return
+    import sqlalchemy
+    from sqlalchemy import exc as sql
+
     arguments = {"connect_timeout": TIMEOUT_S} if uri.startswith(("postgresql", "mysql")) else {}
     try:
         engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
@@ -91,10 +96,23 @@ def _check_database(uri: str) -> None:
             "install it (psycopg for postgresql://), or name another driver in the URI",
         ) from exc
     except sql.DBAPIError as exc:
-        reason = " ".join(str(exc.orig).split())
-        if any(word in reason.lower() for word in REFUSALS):
-            raise ConfigurationError(
-                f"the database {mask_passwords(uri)} refuses the connection: {reason}",
-                "check its user, password and name",
-            ) from exc
-        raise unreachable_error(uri) from exc
+        raise _refusal(uri, str(exc.orig)) from exc
+
+
+def _check_postgres(uri: str) -> None:
+    import psycopg2
+
+    try:
+        Database(uri).close()
+    except psycopg2.Error as exc:
+        raise _refusal(uri, str(exc)) from exc
+
+
+def _refusal(uri: str, message: str) -> MlctlError:
+    reason = " ".join(message.split())
+    if any(word in reason.lower() for word in REFUSALS):
+        return ConfigurationError(
+            f"the database {mask_passwords(uri)} refuses the connection: {reason}",
+            "check its user, password and name",
+        )
+    return unreachable_error(uri)

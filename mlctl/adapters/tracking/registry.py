@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import mlflow
-import sqlalchemy
-from mlflow.exceptions import MlflowException
-
 from mlctl.adapters.tracking.convert import to_datetime
+from mlctl.adapters.tracking.errors import error_code
 from mlctl.adapters.tracking.store import TrackingStore, paged
 from mlctl.domain.registry import RegisteredVersion
 from mlctl.errors import ConfigurationError, NotFoundError, UnreachableError, did_you_mean
@@ -39,12 +35,10 @@ class Registry:
 
     def __init__(self, store: TrackingStore) -> None:
         self.store = store
-        # if two processes delete one alias at the same time, SQLAlchemy warns on stderr
-        warnings.filterwarnings("ignore", category=sqlalchemy.exc.SAWarning)
 
     @property
-    def client(self) -> mlflow.MlflowClient:
-        """MLflow's client; raises as the store's own does."""
+    def client(self) -> Any:
+        """The store's client; raises as the store does."""
         return self.store.client
 
     def find_model(self, name: str) -> StoredModel | None:
@@ -54,8 +48,8 @@ class Registry:
         with self.store.translate_errors():
             try:
                 found = self.client.get_registered_model(name)
-            except MlflowException as exc:
-                if exc.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            except Exception as exc:
+                if error_code(exc) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                     return None
                 raise
         return _to_stored_model(found)
@@ -113,8 +107,8 @@ class Registry:
         with self.store.without_retries():
             try:
                 self.client.create_registered_model(name)
-            except MlflowException as exc:
-                if exc.error_code == "RESOURCE_ALREADY_EXISTS":
+            except Exception as exc:
+                if error_code(exc) == "RESOURCE_ALREADY_EXISTS":
                     return False
                 raise
         return True
@@ -192,8 +186,8 @@ class Registry:
         with self.store.without_retries():
             try:
                 yield
-            except MlflowException as exc:
-                if exc.error_code == "PERMISSION_DENIED":
+            except Exception as exc:
+                if error_code(exc) == "PERMISSION_DENIED":
                     raise ConfigurationError(
                         "this user may not change the registered model",
                         "ask its owner for the permission to edit it, or log in as another user: mlctl login",

@@ -14,11 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import sqlalchemy
-from mlflow.entities import Run as MlflowRun
-from mlflow.entities import ViewType
-
+from mlctl.adapters.tracking.clients.choose import make_client
+from mlctl.adapters.tracking.clients.database_client import DatabaseClient
 from mlctl.adapters.tracking.convert import to_datetime, to_run
 from mlctl.adapters.tracking.errors import translate_errors
 from mlctl.adapters.tracking.filters import mlflow_field, to_mlflow_filter
@@ -56,10 +53,26 @@ class TrackingStore:
         return self._create or file is None or file.exists()
 
     @cached_property
-    def client(self) -> mlflow.MlflowClient:
-        """MLflow's client. Raises as `check_reachable` does, and NotFoundError if the store does not exist."""
+    def client(self) -> Any:
+        """A client with the names of `MlflowClient`, which imports MLflow only for what it cannot do itself.
+
+        Raises as `check_reachable` does, and NotFoundError if the store does not exist.
+        """
+        file = sqlite_file(self.tracking_uri)
+        if not self.exists or (file is not None and not file.exists()):
+            return self.mlflow_client
+        self.check_reachable()
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        with self.translate_errors():
+            return make_client(self.tracking_uri, lambda: self.mlflow_client)
+
+    @cached_property
+    def mlflow_client(self) -> Any:
+        """MLflow's own client, for whatever records a training; raises as `client` does."""
         if not self.exists:
             raise NotFoundError("there are no runs yet", "make the first run: mlctl train digits")
+        import mlflow  # it takes seconds
+
         # MLflow's own defaults wait for minutes; values that the user has set take precedence
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault(
@@ -123,29 +136,39 @@ class TrackingStore:
         if not self.exists:
             return
         ids = self.experiment_ids(experiment)
-        filter_string = " and ".join(
-            text for condition in conditions if (text := to_mlflow_filter(condition))
-        )
-        order_by = [f"{mlflow_field(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order]
         largest = REMOTE_PAGE_SIZE if self.is_remote else PAGE_SIZE
         size = min(expected or largest, largest)
         token = None
         while True:
             with self.translate_errors():
-                page = self.client.search_runs(
-                    ids,
-                    filter_string,
-                    ViewType.ACTIVE_ONLY,
-                    max_results=size,
-                    order_by=order_by,
-                    page_token=token,
-                )
+                page = self._search_page(ids, conditions, order, size, token)
             for found in page:
                 yield self._to_run(found)
             token = page.token
             if not token:
                 return
             size = min(max(FIRST_PAGE_SIZE, size * 8), largest)
+
+    def _search_page(
+        self,
+        experiment_ids: Sequence[str],
+        conditions: Sequence[Condition],
+        order: Sequence[SortKey],
+        size: int,
+        token: str | None,
+    ) -> Any:
+        """Return a page of MLflow's runs, and the token of the next one."""
+        if isinstance(self.client, DatabaseClient):
+            return self.client.find_runs(
+                experiment_ids, conditions, order, max_results=size, page_token=token
+            )
+        return self.client.search_runs(
+            experiment_ids,
+            " and ".join(text for condition in conditions if (text := to_mlflow_filter(condition))),
+            max_results=size,
+            order_by=[f"{mlflow_field(key.field)} {'DESC' if key.descending else 'ASC'}" for key in order],
+            page_token=token,
+        )
 
     def get_run(self, run_id: str) -> Run:
         """Return a run by its full id; raises NotFoundError."""
@@ -161,11 +184,15 @@ class TrackingStore:
         """Yield those of these runs that exist, in any order."""
         experiment_ids = list(self.experiments_by_id) if run_ids else []
         for start in range(0, len(run_ids), FIRST_PAGE_SIZE):
-            quoted = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + FIRST_PAGE_SIZE])
+            some = run_ids[start : start + FIRST_PAGE_SIZE]
             with self.translate_errors():
-                page = self.client.search_runs(
-                    experiment_ids, f"attributes.run_id IN ({quoted})", max_results=FIRST_PAGE_SIZE
-                )
+                if isinstance(self.client, DatabaseClient):
+                    page = self.client.find_runs_by_id(some)
+                else:
+                    quoted = ", ".join(f"'{run_id}'" for run_id in some)
+                    page = self.client.search_runs(
+                        experiment_ids, f"attributes.run_id IN ({quoted})", max_results=FIRST_PAGE_SIZE
+                    )
             yield from (self._to_run(found) for found in page)
 
     def get_metric_history(self, run_id: str, metric: str) -> tuple[tuple[int, float], ...]:
@@ -199,6 +226,8 @@ class TrackingStore:
             run_paths = {artifact.path for artifact in self.client.list_artifacts(run.run_id)}
             if model_id and top == "model" and top not in run_paths:
                 location = self.client.get_logged_model(model_id).artifact_location
+                import mlflow
+
                 downloaded = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"{location}/{inner}" if inner else location,
                     dst_path=str(landing),
@@ -263,14 +292,18 @@ class TrackingStore:
         with self.translate_errors():
             yield
 
-    def _to_run(self, found: MlflowRun) -> Run:
+    def _to_run(self, found: Any) -> Run:
         experiment_id = found.info.experiment_id
         experiment = self.experiments_by_id.get(experiment_id)
         return to_run(found, experiment.name if experiment else experiment_id, self.tracking_uri)
 
     def _counts_by_database(self) -> dict[str, tuple[int, int | None]]:
         # MLflow can count only by reading every run, which takes a millisecond per run
-        self.client  # noqa: B018  # checks that the store answers, and lets MLflow migrate its tables
+        if isinstance(self.client, DatabaseClient):
+            with self.translate_errors():
+                return self.client.count_runs()
+        import sqlalchemy
+
         engine = sqlalchemy.create_engine(self.tracking_uri, poolclass=sqlalchemy.NullPool)
         query = sqlalchemy.text(
             "select experiment_id, count(*), max(start_time) from runs"
@@ -308,6 +341,8 @@ def silence_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
+    # if two processes delete one alias at the same time, SQLAlchemy warns on stderr
+    warnings.filterwarnings("ignore", message=".*DELETE statement on table.*")
 
 
 def _walk(list_folder: Callable[[str | None], Any]) -> Iterator[Artifact]:

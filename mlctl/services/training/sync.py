@@ -58,7 +58,7 @@ def _redirect(journal: Journal, store: TrackingStore) -> bool:
     if run_id:
         try:
             with store.translate_errors():
-                store.client.get_run(run_id)
+                store.mlflow_client.get_run(run_id)
         except NotFoundError:
             return False
     journal.update_header(tracking_uri=store.tracking_uri)
@@ -96,9 +96,9 @@ def _run_ids(store: TrackingStore, journal: Journal) -> dict[str, str]:
     header = journal.header
     tag = {LOCAL_ID: journal.folder.name}
     with store.translate_errors():
-        experiment = store.client.get_experiment_by_name(header["experiment"])
+        experiment = store.mlflow_client.get_experiment_by_name(header["experiment"])
         if experiment:
-            runs = store.client.search_runs(
+            runs = store.mlflow_client.search_runs(
                 [experiment.experiment_id], f"tags.`{LOCAL_ID}` = '{journal.folder.name}'"
             )
             if runs:

@@ -1,0 +1,333 @@
+"""A client that reads and changes MLflow's tables itself, in a schema that it knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlctl.adapters.tracking.clients import run_queries
+from mlctl.adapters.tracking.clients.connection import marks, now_ms
+from mlctl.adapters.tracking.clients.database_registry import WORKSPACE, RegistryTables, is_plain
+from mlctl.adapters.tracking.clients.entities import (
+    DatasetEntity,
+    DatasetInput,
+    ExperimentEntity,
+    FileEntity,
+    LoggedModelEntity,
+    MetricPoint,
+    ModelOutput,
+    Page,
+    RunData,
+    RunEntity,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    StoreError,
+    not_found,
+)
+from mlctl.adapters.tracking.clients.local_artifacts import list_folder, local_folder
+from mlctl.domain.run_queries import Condition, SortKey
+
+# revisions of MLflow's schema whose tables were compared with what is written here
+KNOWN_REVISIONS = frozenset({"dc11669786a5"})
+RUN_NAME_TAG = "mlflow.runName"
+IDS_PER_QUERY = 500
+RUN_COLUMNS = "r.run_uuid, r.name, r.experiment_id, r.status, r.start_time, r.end_time, r.artifact_uri, r.lifecycle_stage"
+
+
+class DatabaseClient(RegistryTables):
+    """Experiments, runs and logged models in MLflow's tables."""
+
+    # -- experiments ---------------------------------------------------------------------------------------
+
+    def search_experiments(self, **_: Any) -> Page[ExperimentEntity]:
+        """Return all active experiments."""
+        return Page(self._experiments("lifecycle_stage = 'active'"))
+
+    def get_experiment(self, experiment_id: str) -> ExperimentEntity:
+        """Return an experiment, also a deleted one; raises StoreError."""
+        for found in self._experiments("experiment_id = ?", int(experiment_id)):
+            return found
+        raise not_found("experiment", experiment_id)
+
+    def get_experiment_by_name(self, name: str) -> ExperimentEntity | None:
+        """Return the experiment of this name, also a deleted one, or None."""
+        return next(iter(self._experiments("name = ?", name)), None)
+
+    def count_runs(self) -> dict[str, tuple[int, int | None]]:
+        """Return the number of active runs, and the last start, by experiment."""
+        query = (
+            "SELECT experiment_id, count(*), max(start_time) FROM runs"
+            " WHERE lifecycle_stage = 'active' GROUP BY experiment_id"
+        )
+        return {str(key): (count, last) for key, count, last in self.database.read(query)}
+
+    # -- runs ----------------------------------------------------------------------------------------------
+
+    def find_runs(
+        self,
+        experiment_ids: Sequence[str],
+        conditions: Sequence[Condition],
+        order: Sequence[SortKey],
+        *,
+        max_results: int,
+        page_token: str | None,
+    ) -> Page[RunEntity]:
+        """Return active runs for which the conditions may hold; the caller checks each again."""
+        if not experiment_ids:
+            return Page([])
+        parts = [part for condition in conditions if (part := run_queries.where(condition))]
+        joins, order_sql, join_values = run_queries.order_by(order)
+        ids = [int(experiment_id) for experiment_id in experiment_ids]
+        wheres = [
+            "r.lifecycle_stage = 'active'",
+            f"r.experiment_id IN ({marks(ids)})",
+            *(sql for sql, _ in parts),
+        ]
+        start = int(page_token or 0)
+        rows = self.database.read(
+            f"SELECT {RUN_COLUMNS} FROM runs r{joins} WHERE {' AND '.join(wheres)}"  # noqa: S608  # values are bound
+            f" ORDER BY {order_sql} LIMIT ? OFFSET ?",
+            [*join_values, *ids, *(value for _, values in parts for value in values), max_results + 1, start],
+        )
+        token = str(start + max_results) if len(rows) > max_results else None
+        return Page(self._runs(rows[:max_results]), token)
+
+    def find_runs_by_id(self, run_ids: Sequence[str]) -> Page[RunEntity]:
+        """Return those of these runs that are active."""
+        rows = self.database.read(
+            f"SELECT {RUN_COLUMNS} FROM runs r"  # noqa: S608  # values are bound
+            f" WHERE r.lifecycle_stage = 'active' AND r.run_uuid IN ({marks(run_ids)})",
+            list(run_ids),
+        )
+        return Page(self._runs(rows))
+
+    def get_run(self, run_id: str) -> RunEntity:
+        """Return a run, also a deleted one; raises StoreError."""
+        rows = self.database.read(f"SELECT {RUN_COLUMNS} FROM runs r WHERE r.run_uuid = ?", [run_id])  # noqa: S608
+        if not rows:
+            raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
+        return self._runs(rows)[0]
+
+    def get_metric_history(self, run_id: str, key: str) -> Page[MetricPoint]:
+        """Return all values of a metric."""
+        rows = self.database.read(
+            "SELECT value, is_nan, timestamp, step FROM metrics WHERE run_uuid = ? AND key = ?"
+            " ORDER BY timestamp, step, value",
+            [run_id, key],
+        )
+        return Page(
+            MetricPoint(key=key, value=math.nan if is_nan else value, timestamp=timestamp, step=step)
+            for value, is_nan, timestamp, step in rows
+        )
+
+    def set_tag(self, run_id: str, key: str, value: Any) -> None:
+        """Set a tag of an active run."""
+        text = str(value)
+        if key == RUN_NAME_TAG:
+            self.update_run(run_id, name=text)
+            return
+        if not is_plain(key, text):
+            self.full.set_tag(run_id, key, text)
+            return
+        with self.database.write():
+            self._require_active(run_id)
+            self.database.upsert("tags", {"key": key, "run_uuid": run_id}, {"value": text})
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete a tag of an active run; raises StoreError if it has none of this name."""
+        with self.database.write():
+            self._require_active(run_id)
+            if not self.database.execute("DELETE FROM tags WHERE run_uuid = ? AND key = ?", [run_id, key]):
+                raise not_found("tag", key)
+
+    def update_run(self, run_id: str, status: str | None = None, name: str | None = None) -> None:
+        """Change the status or the name of an active run."""
+        if status is None and name is None:
+            return
+        with self.database.write():
+            self._require_active(run_id)
+            if status is not None:
+                self.database.execute("UPDATE runs SET status = ? WHERE run_uuid = ?", [status, run_id])
+            if name:
+                self.database.execute("UPDATE runs SET name = ? WHERE run_uuid = ?", [name, run_id])
+                self.database.upsert("tags", {"key": RUN_NAME_TAG, "run_uuid": run_id}, {"value": name})
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted."""
+        if self.database.read("SELECT 1 FROM assessments LIMIT 1"):
+            self.full.delete_run(run_id)  # it deletes the run's assessments of traces, too
+            return
+        self._change_run(run_id, "deleted", now_ms())
+
+    def restore_run(self, run_id: str) -> None:
+        """Mark a deleted run as active."""
+        self._change_run(run_id, "active", None)
+
+    # -- artifacts and logged models -------------------------------------------------------------------------------------
+
+    def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileEntity]:
+        """Return what is in a folder of a run's artifacts."""
+        root = local_folder(self.get_run(run_id).info.artifact_uri)
+        found = list_folder(root, path) if root else None
+        return self.full.list_artifacts(run_id, path) if found is None else found
+
+    def list_logged_model_artifacts(self, model_id: str, path: str | None = None) -> list[FileEntity]:
+        """Return what is in a folder of a logged model's artifacts."""
+        root = local_folder(self.get_logged_model(model_id).artifact_location)
+        found = list_folder(root, path) if root else None
+        return self.full.list_logged_model_artifacts(model_id, path) if found is None else found
+
+    def get_logged_model(self, model_id: str) -> LoggedModelEntity:
+        """Return a logged model that is not deleted; raises StoreError."""
+        rows = self.database.read(
+            "SELECT name, experiment_id, artifact_location, source_run_id, creation_timestamp_ms"
+            " FROM logged_models WHERE model_id = ? AND lifecycle_stage <> 'deleted'",
+            [model_id],
+        )
+        if not rows:
+            raise StoreError(f"Logged model with ID '{model_id}' not found.", "RESOURCE_DOES_NOT_EXIST")
+        name, experiment_id, location, run_id, created = rows[0]
+        return LoggedModelEntity(
+            model_id=model_id,
+            name=name,
+            experiment_id=str(experiment_id),
+            artifact_location=location,
+            source_run_id=run_id,
+            creation_timestamp=created,
+            tags=self._pairs("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?", model_id),
+            params=self._pairs(
+                "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?", model_id
+            ),
+        )
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Mark a logged model as deleted; raises StoreError."""
+        with self.database.write():
+            changed = self.database.execute(
+                "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_timestamp_ms = ?"
+                " WHERE model_id = ? AND lifecycle_stage <> 'deleted'",
+                [now_ms(), model_id],
+            )
+            if not changed:
+                raise not_found("logged model", model_id)
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    def _experiments(self, condition: str, *values: Any) -> list[ExperimentEntity]:
+        rows = self.database.read(
+            "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"  # noqa: S608
+            f" FROM experiments WHERE workspace = ? AND {condition}"
+            " ORDER BY creation_time DESC, experiment_id",
+            [WORKSPACE, *values],
+        )
+        return [
+            ExperimentEntity(
+                experiment_id=str(row[0]),
+                name=row[1],
+                artifact_location=row[2] or "",
+                lifecycle_stage=row[3],
+                creation_time=row[4],
+                last_update_time=row[5],
+            )
+            for row in rows
+        ]
+
+    def _require_active(self, run_id: str) -> None:
+        rows = self.database.read("SELECT lifecycle_stage FROM runs WHERE run_uuid = ?", [run_id])
+        if not rows:
+            raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
+        if rows[0][0] != "active":
+            raise StoreError(f"The run {run_id} must be in the 'active' state", "INVALID_PARAMETER_VALUE")
+
+    def _change_run(self, run_id: str, stage: str, deleted_at: int | None) -> None:
+        with self.database.write():
+            changed = self.database.execute(
+                "UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?",
+                [stage, deleted_at, run_id],
+            )
+            if not changed:
+                raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
+
+    def _pairs(self, query: str, *values: Any) -> dict[str, str]:
+        return dict(self.database.read(query, values))
+
+    def _runs(self, rows: Sequence[Any]) -> list[RunEntity]:
+        """Return runs with what was logged to them, in the order of the rows."""
+        ids = [row[0] for row in rows]
+        params = self._by_run("SELECT run_uuid, key, value FROM params WHERE run_uuid IN", ids)
+        tags = self._by_run("SELECT run_uuid, key, value FROM tags WHERE run_uuid IN", ids)
+        metrics = self._by_run(
+            "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN",
+            ids,
+        )
+        datasets = self._datasets(ids)
+        models = self._model_outputs(ids)
+        return [
+            RunEntity(
+                info=_run_info(row),
+                data=RunData(
+                    params=dict(params.get(row[0], ())),
+                    metrics={
+                        key: math.nan if value is None else value for key, value in metrics.get(row[0], ())
+                    },
+                    tags=dict(tags.get(row[0], ())),
+                ),
+                inputs=RunInputs(datasets.get(row[0], ())),
+                outputs=RunOutputs(models.get(row[0], ())),
+            )
+            for row in rows
+        ]
+
+    def _by_run(
+        self, query: str, run_ids: Sequence[str], rest: str = ""
+    ) -> Mapping[str, list[tuple[Any, ...]]]:
+        """Return the rows of a query that ends with IN, without their first column, the run's id, by that."""
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for start in range(0, len(run_ids), IDS_PER_QUERY):
+            ids = run_ids[start : start + IDS_PER_QUERY]
+            for run_id, *values in self.database.read(f"{query} ({marks(ids)}){rest}", list(ids)):
+                found.setdefault(run_id, []).append(tuple(values))
+        return found
+
+    def _datasets(self, run_ids: Sequence[str]) -> Mapping[str, list[DatasetInput]]:
+        found = self._by_run(
+            "SELECT i.destination_id, d.name, d.digest, d.dataset_source_type, d.dataset_profile"
+            " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+            " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id IN",
+            run_ids,
+        )
+        return {
+            run_id: [
+                DatasetInput(
+                    DatasetEntity(name=name, digest=digest, source_type=source_type, profile=profile)
+                )
+                for name, digest, source_type, profile in rows
+            ]
+            for run_id, rows in found.items()
+        }
+
+    def _model_outputs(self, run_ids: Sequence[str]) -> Mapping[str, list[ModelOutput]]:
+        found = self._by_run(
+            "SELECT source_id, destination_id, step FROM inputs"
+            " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id IN",
+            run_ids,
+        )
+        return {
+            run_id: [ModelOutput(model_id=model_id, step=step) for model_id, step in rows]
+            for run_id, rows in found.items()
+        }
+
+
+def _run_info(row: Sequence[Any]) -> RunInfo:
+    return RunInfo(
+        run_id=row[0],
+        run_name=row[1] or "",
+        experiment_id=str(row[2]),
+        status=row[3],
+        start_time=row[4],
+        end_time=row[5],
+        artifact_uri=row[6] or "",
+        lifecycle_stage=row[7],
+    )

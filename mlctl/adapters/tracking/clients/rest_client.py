@@ -1,0 +1,225 @@
+"""A client of a tracking server's REST API: experiments, runs, logged models and their artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlctl.adapters.tracking.clients.entities import (
+    DatasetEntity,
+    DatasetInput,
+    ExperimentEntity,
+    FileEntity,
+    LoggedModelEntity,
+    MetricPoint,
+    ModelOutput,
+    Page,
+    RunData,
+    RunEntity,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    StoreError,
+)
+from mlctl.adapters.tracking.clients.rest_registry import RegistryRequests
+
+ACTIVE_ONLY, MAX_POINTS = "ACTIVE_ONLY", 25_000
+Json = dict[str, Any]
+
+
+class RestClient(RegistryRequests):
+    """Reads and changes runs through a server."""
+
+    # -- experiments ---------------------------------------------------------------------------------------
+
+    def search_experiments(
+        self, *, max_results: int = 1000, page_token: str | None = None, **_: Any
+    ) -> Page[ExperimentEntity]:
+        """Return a page of the active experiments."""
+        query = {"max_results": max_results, "view_type": ACTIVE_ONLY, "page_token": page_token}
+        answer = self.post("experiments/search", query)
+        return Page(map(_experiment, answer.get("experiments", [])), answer.get("next_page_token"))
+
+    def get_experiment(self, experiment_id: str) -> ExperimentEntity:
+        """Return an experiment, also a deleted one; raises StoreError."""
+        return _experiment(self.get("experiments/get", {"experiment_id": experiment_id})["experiment"])
+
+    def get_experiment_by_name(self, name: str) -> ExperimentEntity | None:
+        """Return the experiment of this name, also a deleted one, or None."""
+        try:
+            found = self.get("experiments/get-by-name", {"experiment_name": name})
+        except StoreError as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return _experiment(found["experiment"])
+
+    # -- runs ----------------------------------------------------------------------------------------------
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str = "",
+        *,
+        max_results: int = 1000,
+        order_by: Sequence[str] | None = None,
+        page_token: str | None = None,
+        **_: Any,
+    ) -> Page[RunEntity]:
+        """Return a page of active runs."""
+        query = {
+            "experiment_ids": list(experiment_ids),
+            "filter": filter_string,
+            "run_view_type": ACTIVE_ONLY,
+            "max_results": max_results,
+            "order_by": list(order_by or ()),
+            "page_token": page_token,
+        }
+        answer = self.post("runs/search", query)
+        return Page(map(_run, answer.get("runs", [])), answer.get("next_page_token"))
+
+    def get_run(self, run_id: str) -> RunEntity:
+        """Return a run, also a deleted one; raises StoreError."""
+        return _run(self.get("runs/get", {"run_id": run_id})["run"])
+
+    def get_metric_history(self, run_id: str, key: str) -> Page[MetricPoint]:
+        """Return all values of a metric."""
+        points: list[MetricPoint] = []
+        token = None
+        while True:
+            query = {"run_id": run_id, "metric_key": key, "max_results": MAX_POINTS, "page_token": token}
+            answer = self.get("metrics/get-history", query)
+            points += map(_point, answer.get("metrics", []))
+            token = answer.get("next_page_token")
+            if not token:
+                return Page(points)
+
+    def set_tag(self, run_id: str, key: str, value: Any) -> None:
+        """Set a tag of an active run."""
+        self.post("runs/set-tag", {"run_id": run_id, "key": key, "value": str(value)}, writes=True)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete a tag of an active run; raises StoreError if it has none of this name."""
+        self.post("runs/delete-tag", {"run_id": run_id, "key": key}, writes=True)
+
+    def update_run(self, run_id: str, status: str | None = None, name: str | None = None) -> None:
+        """Change the status or the name of an active run."""
+        if status is None and name is None:
+            return
+        self.post("runs/update", {"run_id": run_id, "status": status, "run_name": name}, writes=True)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted."""
+        self.post("runs/delete", {"run_id": run_id}, writes=True)
+
+    def restore_run(self, run_id: str) -> None:
+        """Mark a deleted run as active."""
+        self.post("runs/restore", {"run_id": run_id}, writes=True)
+
+    # -- artifacts and logged models -----------------------------------------------------------------------
+
+    def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileEntity]:
+        """Return what is in a folder of a run's artifacts."""
+        return self._list_files("artifacts/list", {"run_id": run_id, "path": path})
+
+    def list_logged_model_artifacts(self, model_id: str, path: str | None = None) -> list[FileEntity]:
+        """Return what is in a folder of a logged model's artifacts."""
+        return self._list_files(
+            f"logged-models/{model_id}/artifacts/directories", {"artifact_directory_path": path}
+        )
+
+    def get_logged_model(self, model_id: str) -> LoggedModelEntity:
+        """Return a logged model that is not deleted; raises StoreError."""
+        found = self.get(f"logged-models/{model_id}", {})["model"]
+        info, data = found["info"], found.get("data", {})
+        return LoggedModelEntity(
+            model_id=info["model_id"],
+            name=info.get("name", ""),
+            experiment_id=info["experiment_id"],
+            artifact_location=info.get("artifact_uri", ""),
+            source_run_id=info.get("source_run_id"),
+            creation_timestamp=info.get("creation_timestamp_ms"),
+            tags=_pairs(info.get("tags", [])),
+            params=_pairs(data.get("params", [])),
+        )
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Mark a logged model as deleted; raises StoreError."""
+        self.call("DELETE", f"logged-models/{model_id}", {}, writes=True)
+
+    def _list_files(self, path: str, query: Json) -> list[FileEntity]:
+        files: list[FileEntity] = []
+        token = None
+        while True:
+            answer = self.get(path, {**query, "page_token": token})
+            files += [
+                FileEntity(
+                    path=found["path"],
+                    is_dir=found.get("is_dir", False),
+                    file_size=int(found["file_size"]) if "file_size" in found else None,
+                )
+                for found in answer.get("files", [])
+            ]
+            token = answer.get("next_page_token")
+            if not token:
+                return files
+
+
+def _experiment(found: Json) -> ExperimentEntity:
+    return ExperimentEntity(
+        experiment_id=found["experiment_id"],
+        name=found["name"],
+        artifact_location=found.get("artifact_location", ""),
+        lifecycle_stage=found.get("lifecycle_stage", "active"),
+        creation_time=found.get("creation_time"),
+        last_update_time=found.get("last_update_time"),
+    )
+
+
+def _run(found: Json) -> RunEntity:
+    info, data = found["info"], found.get("data", {})
+    datasets = found.get("inputs", {}).get("dataset_inputs", [])
+    models = found.get("outputs", {}).get("model_outputs", [])
+    return RunEntity(
+        info=RunInfo(
+            run_id=info["run_id"],
+            run_name=info.get("run_name", ""),
+            experiment_id=info["experiment_id"],
+            status=info["status"],
+            start_time=info.get("start_time"),
+            end_time=info.get("end_time"),
+            artifact_uri=info.get("artifact_uri", ""),
+            lifecycle_stage=info.get("lifecycle_stage", "active"),
+        ),
+        data=RunData(
+            params=_pairs(data.get("params", [])),
+            metrics={point["key"]: float(point["value"]) for point in data.get("metrics", [])},
+            tags=_pairs(data.get("tags", [])),
+        ),
+        inputs=RunInputs([DatasetInput(_dataset(entry["dataset"])) for entry in datasets]),
+        outputs=RunOutputs(
+            [ModelOutput(model_id=entry["model_id"], step=entry.get("step", 0)) for entry in models]
+        ),
+    )
+
+
+def _dataset(found: Json) -> DatasetEntity:
+    return DatasetEntity(
+        name=found["name"],
+        digest=found["digest"],
+        source_type=found.get("source_type", ""),
+        profile=found.get("profile"),
+    )
+
+
+def _point(found: Json) -> MetricPoint:
+    return MetricPoint(
+        key=found["key"],
+        value=float(found["value"]),  # "NaN" is a text in JSON
+        timestamp=int(found.get("timestamp", 0)),
+        step=int(found.get("step", 0)),
+    )
+
+
+def _pairs(found: Sequence[Json]) -> dict[str, str]:
+    return {entry["key"]: entry.get("value", "") for entry in found}

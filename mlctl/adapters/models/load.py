@@ -1,4 +1,7 @@
-"""Loading logged models as any MLflow client does. TensorFlow is imported only for models that need it."""
+"""Loading logged models as any MLflow client does. TensorFlow is imported only for models that need it.
+
+MLflow itself is imported in the functions that need it: many commands import this module and load no model.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import mlflow
-import numpy as np
-import pandas as pd
-from mlflow.models import Model, ModelSignature
-
-from mlctl.adapters.models.signatures import client_input
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,9 @@ def open_model(store: TrackingStore, uri: str) -> Iterator[LoadedModel]:
 
     Raises NotFoundError and similar errors if its files are gone, BadDataError if they cannot be loaded.
     """
+    import mlflow
+    from mlflow.models import Model
+
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
         folder = fetch_files(store, uri, Path(temporary))
         try:
@@ -81,6 +82,8 @@ def fetch_files(store: TrackingStore, uri: str, folder: Path) -> Path:
     """Return a local path with the model's files: its own folder if it is on this disk, else a copy in `folder`."""
     if (Path(uri) / "MLmodel").is_file():
         return Path(uri)
+    import mlflow
+
     set_default_store(store)
     try:
         with store.translate_errors(), suppress_output():
@@ -112,6 +115,8 @@ def download_model(store: TrackingStore, uri: str, folder: Path) -> int:
 
 def set_default_store(store: TrackingStore) -> None:
     """Make this store MLflow's default, because MLflow loads models from its default store only."""
+    import mlflow
+
     mlflow.set_tracking_uri(store.tracking_uri)
     if os.environ.get("MLFLOW_REGISTRY_URI"):  # if it is not set, MLflow uses the tracking URI, as mlctl does
         mlflow.set_registry_uri(store.tracking_uri)
@@ -119,6 +124,8 @@ def set_default_store(store: TrackingStore) -> None:
 
 def load_model(folder: Path | str) -> Any:
     """Load a saved model as any MLflow client does; the folder is not changed."""
+    import mlflow
+
     with suppress_output():
         loaded = mlflow.pyfunc.load_model(str(folder))
     for compiled in Path(folder).rglob("__pycache__"):  # loading compiles the model's scoring.py
@@ -128,6 +135,8 @@ def load_model(folder: Path | str) -> Any:
 
 def predict_raw(model: Any, raw: Any) -> Any:
     """Return a loaded model's predictions for raw input: an array, or a dict of arrays by output name."""
+    import numpy as np
+
     with suppress_output():
         answers = model.predict(as_signed(model.metadata.signature, raw))
     if isinstance(answers, Mapping):
@@ -137,7 +146,11 @@ def predict_raw(model: Any, raw: Any) -> Any:
 
 def to_client_input(raw: Any, encoder: Any) -> Any:
     """Return raw inputs in the form that clients send: a list of texts becomes a table with one column."""
-    return pd.DataFrame({encoder.column: raw}) if isinstance(raw, list) else raw
+    if not isinstance(raw, list):
+        return raw
+    import pandas as pd
+
+    return pd.DataFrame({encoder.column: raw})
 
 
 def as_signed(signature: ModelSignature | None, raw: Any) -> Any:
@@ -145,6 +158,8 @@ def as_signed(signature: ModelSignature | None, raw: Any) -> Any:
     schema = signature.inputs if signature is not None else None
     if schema is None or not schema.is_tensor_spec():
         return raw
+    from mlctl.adapters.models.signatures import client_input
+
     return client_input(raw, [name for name in schema.input_names() if isinstance(name, str)])
 
 

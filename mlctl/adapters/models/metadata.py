@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
-from mlflow.models import Model
-
 from mlctl.adapters.models import load
 from mlctl.adapters.tracking.store import TrackingStore
 
@@ -26,6 +23,8 @@ class ModelMetadata:
 
 def read_metadata(store: TrackingStore, uri: str) -> ModelMetadata:
     """Read a model's MLmodel file; only this file is downloaded. Raises as `load.fetch_files` does."""
+    from mlflow.models import Model
+
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as temporary:
         mlmodel = Model.load(str(load.fetch_files(store, f"{uri}/MLmodel", Path(temporary))))
     signature = mlmodel.signature
@@ -43,6 +42,8 @@ def _flavor_version(name: str, flavor: Mapping[str, object]) -> str:
 
 def _sum_file_sizes(store: TrackingStore, uri: str) -> int | None:
     """Return the sum of the sizes that the artifact store lists; None if it lists none."""
+    import mlflow
+
     folders, total = [""], 0
     with store.translate_errors():
         while folders:

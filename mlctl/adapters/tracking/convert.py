@@ -21,7 +21,9 @@ from mlctl.domain.tags import (
     DURATION_TAG,
     MODEL_URI_TAG,
     RECIPE_TAG,
+    STATE_TAG,
 )
+from mlctl.domain.tune import STOPPED
 
 
 def to_run(mlflow_run: Any, experiment: str, tracking_uri: str) -> Run:
@@ -46,7 +48,12 @@ def to_run(mlflow_run: Any, experiment: str, tracking_uri: str) -> Run:
 
 
 def run_status(status: str, tags: Mapping[str, str]) -> str:
-    """Return MLflow's status, or LOST for a running run without a heartbeat in the last minute."""
+    """Return MLflow's status, LOST for a running run without a heartbeat in the last minute, or STOPPED.
+
+    A trial is STOPPED if its search ended it early, whichever status its run has in the store.
+    """
+    if status in {"FINISHED", "KILLED"} and tags.get(STATE_TAG) == STOPPED:
+        return "STOPPED"
     heartbeat = tags.get(HEARTBEAT)
     if status != "RUNNING" or heartbeat is None:
         return status

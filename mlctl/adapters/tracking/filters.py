@@ -32,7 +32,9 @@ def to_mlflow_filter(condition: Condition) -> str:
         sign, rounded = BOUNDS.get(operator, ("", math.floor))  # the store has whole milliseconds
         return f"attributes.start_time {sign} {rounded(value * 1000)}" if sign else ""
     if name == "status" and operator == "=":
-        status = str(value).upper()  # in the store, a LOST run is still RUNNING
+        status = str(value).upper()
+        if status == "STOPPED":  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
+            return ""
         return f"attributes.status = '{'RUNNING' if status == 'LOST' else status}'"
     if name in {"run_name", "run_id"}:
         return _text_filter(mlflow_field(condition.field), operator, value)

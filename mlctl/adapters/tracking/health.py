@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlctl.adapters.system.http import CertificateError, HttpError, InvalidUrlError, tracking_server_client
 from mlctl.adapters.tracking.clients.connection import POSTGRES_SCHEMES, Database, sqlite_path
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 from mlctl.settings import mask_passwords
@@ -47,6 +46,14 @@ def unreachable_error(uri: str) -> UnreachableError:
 
 
 def _check_server(uri: str) -> None:
+    # a database need not wait for this import
+    from mlctl.adapters.system.http import (
+        CertificateError,
+        HttpError,
+        InvalidUrlError,
+        tracking_server_client,
+    )
+
     try:
         # any answer will do: the first real request shows whether it is an MLflow server
         tracking_server_client(uri, timeout_s=TIMEOUT_S).request("GET", "/health")

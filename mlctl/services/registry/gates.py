@@ -10,12 +10,10 @@ from typing import Any
 
 from mlctl.adapters.models.load import open_model
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.data.trees import leaves
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import GateCheck, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
-from mlctl.services.evaluation.evaluate import ALL_ROWS, load_evaluation_set
 from mlctl.services.models.registry_state import RegistryState
 from mlctl.services.models.select import version_reference
 from mlctl.services.runs.metrics import is_model_metric, model_metric, objective_for
@@ -174,6 +172,8 @@ def answer_example(store: TrackingStore, uri: str) -> str:
 
     Raises BadDataError if the model does not load, has no example, or answers nothing or NaN.
     """
+    from mlctl.data.trees import leaves  # it imports NumPy, which loading the model does anyway
+
     with open_model(store, uri) as model:
         example = model.input_example()
         if example is None:
@@ -283,6 +283,9 @@ def _evaluate(
     listener: ProgressListener,
 ) -> tuple[PromotionCandidate, str]:
     """Score candidate and holder on the same data; return them with their metrics, and the deciding metric."""
+    # most promotions evaluate nothing, and this imports NumPy and pandas
+    from mlctl.services.evaluation.evaluate import ALL_ROWS, load_evaluation_set
+
     versions = [version for version in (candidate.version, candidate.holder) if version is not None]
     models = [version_reference(version) for version in versions]
     evaluation_set = load_evaluation_set(settings, store, source, listener=listener, models=models)

@@ -22,7 +22,9 @@ class Database:
 
     def __init__(self, tracking_uri: str) -> None:
         self.is_sqlite = tracking_uri.startswith("sqlite:")
-        self._connection = _open_sqlite(tracking_uri) if self.is_sqlite else _open_postgres(tracking_uri)
+        self._connection: Any = (
+            _open_sqlite(tracking_uri) if self.is_sqlite else _open_postgres(tracking_uri)
+        )
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query."""

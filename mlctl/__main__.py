@@ -27,13 +27,13 @@ def main() -> None:
 
 
 def exit_process(code: int) -> None:
-    """End the process, and skip the interpreter's clean-up if TensorFlow is loaded, where it takes a second.
+    """End the process, and skip the interpreter's clean-up if TensorFlow or MLflow is loaded: it takes a second.
 
     The clean-up is also skipped after an interrupt: if a KeyboardInterrupt passed through an exec of a string
     (namedtuple, some imports), Python remembers it although it was handled, and would end the process by the signal
     instead of code 130.
     """
-    if "tensorflow" not in sys.modules and code != Interrupted.exit_code:
+    if not {"tensorflow", "mlflow"} & set(sys.modules) and code != Interrupted.exit_code:
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         try:

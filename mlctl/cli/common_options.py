@@ -29,6 +29,22 @@ class Format(StrEnum):
 
 
 COMMON = "Common options"
+WAITING_FOR = {  # what the spinner says until the command itself says something
+    "runs": "reading the runs",
+    "experiments": "reading the experiments",
+    "models": "reading the registry",
+    "promote": "checking the version",
+    "rollback": "reading the registry",
+    "register": "checking the model",
+    "endpoints": "asking the endpoints",
+    "predict": "predicting",
+    "evaluate": "evaluating",
+    "doctor": "checking this machine",
+    "serve": "starting the endpoint",
+    "server-up": "starting the server",
+    "server-down": "stopping the server",
+    "server-status": "asking the server",
+}
 
 OutputOption = Annotated[
     Format, typer.Option("--output", "-o", help="Format of the answer on stdout.", rich_help_panel=COMMON)
@@ -96,6 +112,29 @@ class Session:
         output.confirm(question, self.yes)
 
 
+class _Notes(logging.Handler):
+    """Shows each note of the services once, as a hint on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the note, unless this command has shown it."""
+        from mlctl import output
+
+        text = record.getMessage()
+        if text not in self._shown:
+            self._shown.add(text)
+            output.hint(text)
+
+
+def _show_notes() -> None:
+    notes = logging.getLogger("mlctl.notes")
+    notes.handlers, notes.propagate = [_Notes()], False
+    notes.setLevel(logging.INFO)
+
+
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replace the first parameter of a command, its Session, by the options that all commands share."""
     signature = inspect.signature(command, eval_str=True)
@@ -113,10 +152,18 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
         if debug:
             logging.basicConfig(level=logging.INFO)
             logging.getLogger("mlctl").setLevel(logging.DEBUG)  # adapters then leave other loggers alone
-        overrides = {"tracking_uri": tracking_uri, "experiment": arguments.get("experiment")}
-        session = Session(format=output, overrides=overrides, debug=debug, yes=yes)
-        with contextlib.redirect_stdout(sys.stderr):  # prints of a recipe are not part of the answer
-            command(session, **arguments)
+        from mlctl.output import waiting
+
+        _show_notes()
+        overrides = {
+            "tracking_uri": tracking_uri,
+            "experiment": arguments.get("experiment"),
+            "report": arguments.pop("report", None),
+        }
+        with waiting.shown(WAITING_FOR.get("".join(sys.argv[1:2]), "working")):
+            session = Session(format=output, overrides=overrides, debug=debug, yes=yes)
+            with contextlib.redirect_stdout(sys.stderr):  # prints of a recipe are not part of the answer
+                command(session, **arguments)
 
     parameters = [*own, *common]
     for parameter in parameters:

@@ -97,7 +97,7 @@ def store(kind: str, folder: Path) -> Iterator[dict[str, str]]:
             environment["PGPASSWORD"] = PASSWORD
             environment["MLFLOW_TRACKING_URI"] = server.uri(server.new_database())
         if kind == "server":
-            run(["mlctl", "server-up", "--detach", "--root", str(folder / "server"), "--port", "5999"], environment)
+            run(["mlctl", "server-up", "--port", "5999"], environment)
             stack.callback(run, ["mlctl", "server-down"], environment)
             environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:5999"
         yield environment
@@ -117,8 +117,11 @@ def fill(environment: dict[str, str]) -> dict[str, str]:
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:
-    """Run a command; return what it writes to stdout."""
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    """Run a command; return what it writes to stdout. Raises SystemExit with its output if it fails."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{command}: {done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def measure(program: str, arguments: str, environment: dict[str, str], rounds: int) -> tuple[float, float]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlctl.adapters.system.http import CertificateError, HttpClient, HttpError, InvalidUrlError, Response
+from mlctl.adapters.system.http import CertificateError, HttpClient, HttpError, InvalidUrlError
 from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, RefusedError, UnreachableError
 from mlctl.files import read_secret
+
+if TYPE_CHECKING:
+    from requests import Response
 
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 3.0, 120.0
 RETRIES, RETRY_PAUSE_S = 1, 0.2  # a worker that is being replaced resets its connections

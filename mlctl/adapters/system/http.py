@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import requests
-import urllib3
-from requests import Response
-
-__all__ = [
-    "CertificateError",
-    "HttpClient",
-    "HttpError",
-    "InvalidUrlError",
-    "Response",
-    "tracking_server_client",
-]
+if TYPE_CHECKING:  # a command that may ask a server need not import it before it does
+    from requests import PreparedRequest, Response
 
 
 class HttpError(Exception):
@@ -60,10 +51,13 @@ class HttpClient:
         self.base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._verify = False if is_local else verify
+        import requests
+        import urllib3
+
         self._session = requests.Session()
         self._session.trust_env = not is_local
         if token:
-            self._session.auth = _BearerToken(token)
+            self._session.auth = _bearer_token(token)
         elif user:
             self._session.auth = requests.auth.HTTPBasicAuth(user[0].encode(), user[1].encode())
         if self._verify is False:
@@ -74,6 +68,8 @@ class HttpClient:
 
         Raises CertificateError, InvalidUrlError, and HttpError if there is no answer in time.
         """
+        from requests import exceptions
+
         try:
             return self._session.request(
                 method,
@@ -83,11 +79,11 @@ class HttpClient:
                 allow_redirects=False,
                 **options,
             )
-        except requests.exceptions.SSLError as exc:
+        except exceptions.SSLError as exc:
             raise CertificateError(str(exc)) from exc
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as exc:
+        except (exceptions.ConnectionError, exceptions.Timeout) as exc:
             raise HttpError(str(exc)) from exc
-        except requests.exceptions.RequestException as exc:
+        except exceptions.RequestException as exc:
             raise InvalidUrlError(str(exc)) from exc
         except OSError as exc:  # the file of trusted authorities is missing
             raise CertificateError(str(exc)) from exc
@@ -115,12 +111,11 @@ def tracking_server_client(
     return HttpClient(tracking_uri, timeout_s=timeout_s, verify=verify, **options)
 
 
-class _BearerToken(requests.auth.AuthBase):
-    """Sends the token even if ~/.netrc has a password for the host, which would replace a plain header."""
+def _bearer_token(token: str) -> Callable[[PreparedRequest], PreparedRequest]:
+    """Return what sends the token even if ~/.netrc has a password for the host, which would replace a plain header."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+    def authorize(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
         return request
+
+    return authorize

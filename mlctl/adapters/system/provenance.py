@@ -28,16 +28,15 @@ def git_state(folder: Path) -> tuple[dict[str, str], str]:
     return tags, diff
 
 
-def version_tags() -> dict[str, str]:
-    """Return tags with the versions of Python and of the packages that decide a training's result."""
-    versions = {f"mlctl.version.{name}": version(name) for name in KEY_PACKAGES}
-    return {"mlctl.version.python": platform.python_version(), **versions}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a training's result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in KEY_PACKAGES}}
 
 
 def pinned_requirements() -> str:
     """Return every installed distribution with its version, one per line."""
-    versions = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
-    return "".join(f"{name}=={versions[name]}\n" for name in sorted(versions, key=str.lower) if name)
+    installed = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
+    return "".join(f"{name}=={installed[name]}\n" for name in sorted(installed, key=str.lower) if name)
 
 
 def user_name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -117,10 +118,10 @@ def _logged_model_uri(mlflow_run: Any) -> str | None:
 
 
 def _duration_s(start_ms: int | None, end_ms: int | None, tags: Mapping[str, str]) -> float | None:
-    try:
-        return float(tags[DURATION_TAG])
-    except (KeyError, ValueError):
-        return (end_ms - start_ms) / 1000 if start_ms and end_ms else None
+    with contextlib.suppress(KeyError, ValueError):
+        if (seconds := float(tags[DURATION_TAG])) >= 0:  # an earlier version subtracted two different clocks
+            return seconds
+    return (end_ms - start_ms) / 1000 if start_ms and end_ms else None
 
 
 def _to_int(text: str | None) -> int | None:

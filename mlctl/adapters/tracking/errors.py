@@ -35,9 +35,7 @@ def translate_errors(tracking_uri: str) -> Iterator[None]:
         if error_code(exc) is not None:
             raise _to_mlctl_error(exc, tracking_uri) from exc
         if isinstance(exc, (*database_errors(), *_loaded("sqlalchemy.exc", "SQLAlchemyError"))):
-            raise UnreachableError(
-                f"the tracking database {mask_passwords(tracking_uri)} fails: {_first_line(exc)}", "try again"
-            ) from exc
+            raise _database_error(exc, mask_passwords(tracking_uri)) from exc
         if isinstance(exc, (*_loaded("mlctl.adapters.system.http", "HttpError"), *_request_errors())):
             raise unreachable_error(tracking_uri) from exc
         raise
@@ -48,6 +46,15 @@ def error_code(exc: BaseException) -> str | None:
     if isinstance(exc, (StoreError, *_loaded("mlflow.exceptions", "MlflowException"))):
         return str(getattr(exc, "error_code"))  # noqa: B009  # mypy knows one of the two classes
     return None
+
+
+def _database_error(exc: Exception, uri: str) -> MlctlError:
+    if any(text in str(exc) for text in ("unable to open database file", "readonly database")):
+        return RefusedError(
+            f"the tracking database {uri} cannot be written",
+            "check the permissions of its folder, or choose another store with --tracking-uri",
+        )
+    return UnreachableError(f"the tracking database {uri} fails: {_first_line(exc)}", "try again")
 
 
 def _request_errors() -> tuple[type[Any], ...]:

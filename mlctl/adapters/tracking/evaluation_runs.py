@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mlflow.entities import Metric, Param, RunTag
 
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.note import NOTE_TAG, generated_note
 from mlctl.domain.registry import Evaluation
 from mlctl.domain.tags import KIND_TAG, RECIPE_TAG
 
@@ -34,7 +35,12 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
             Param(name, evaluation.model.uri)
             for name, evaluation in zip(("model", "against"), evaluations, strict=False)
         ]
-        tags = [RunTag(RECIPE_TAG, recipe), RunTag(KIND_TAG, "evaluation")]
+        models = " and ".join(f"`{evaluation.model.uri}`" for evaluation in evaluations)
+        tags = [
+            RunTag(RECIPE_TAG, recipe),
+            RunTag(KIND_TAG, "evaluation"),
+            RunTag(NOTE_TAG, generated_note(f"**{recipe}**, scores of {models} by `mlctl evaluate`")),
+        ]
         store.mlflow_client.log_batch(run_id, metrics, params, tags)
         store.mlflow_client.set_terminated(run_id)
     return run_id

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from mlctl.adapters.tracking.clients.connection import POSTGRES_SCHEMES, Database, sqlite_path
+from mlctl.adapters.tracking.clients.connection import Database, can_open
+from mlctl.adapters.tracking.clients.database_uri import sqlite_path
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 from mlctl.settings import mask_passwords
 
@@ -77,7 +77,7 @@ def _check_sqlite(uri: str) -> None:
         return
     try:
         # open for writing if that is allowed: SQLite must roll back what a killed writer left before it can read
-        with sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=TIMEOUT_S) as connection:
+        with sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=TIMEOUT_S) as connection:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.DatabaseError as exc:
         raise ConfigurationError(
@@ -86,7 +86,7 @@ def _check_sqlite(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
-    if uri.startswith(POSTGRES_SCHEMES) and find_spec("psycopg2"):
+    if can_open(uri):
         _check_postgres(uri)
         return
     import sqlalchemy

@@ -134,6 +134,10 @@ class Registry:
         """Set a tag of a registered model."""
         self._write(lambda: self.client.set_registered_model_tag(name, key, value))
 
+    def delete_model_tag(self, name: str, key: str) -> None:
+        """Delete a tag of a registered model, if it has it."""
+        self._write(lambda: self.client.delete_registered_model_tag(name, key))
+
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set a tag of a version."""
         self._write(lambda: self.client.set_model_version_tag(name, version, key, value))

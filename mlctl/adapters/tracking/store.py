@@ -240,6 +240,16 @@ class TrackingStore:
             shutil.move(downloaded, target)
         return target
 
+    def read_artifact(self, run: Run, path: str) -> str:
+        """Return the content of a run's text file; raises NotFoundError if there is none."""
+        with self.translate_errors():
+            if hasattr(type(self.client), "read_artifact"):
+                content = self.client.read_artifact(run.run_id, path)
+                if content is not None:
+                    return str(content)
+        with tempfile.TemporaryDirectory(prefix="mlctl-artifact-") as folder:
+            return self.download_artifact(run, path, Path(folder)).read_text(encoding="utf-8")
+
     def list_experiments(self) -> tuple[Experiment, ...]:
         """Return every experiment with its number of runs, the one used last first."""
         if not self.exists:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
-from mlctl.adapters.tracking.clients.connection import POSTGRES_SCHEMES, Database
+from mlctl.adapters.tracking.clients.connection import Database, can_open
 
 # what only MLflow's own client does
 REST_EXTRAS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_CLIENT_CERT_PATH")
@@ -24,12 +23,10 @@ def make_client(tracking_uri: str, make_mlflow_client: Callable[[], Any]) -> Any
         from mlctl.adapters.tracking.clients.rest_client import RestClient
 
         return RestClient(tracking_uri, make_mlflow_client)
-    if tracking_uri.startswith("sqlite:///") or (
-        tracking_uri.startswith(POSTGRES_SCHEMES) and find_spec("psycopg2")
-    ):
-        from mlctl.adapters.tracking.clients.database_client import KNOWN_REVISIONS, DatabaseClient
+    if can_open(tracking_uri):
+        from mlctl.adapters.tracking.clients.database_client import DatabaseClient
 
         database = Database(tracking_uri)
-        if database.revision() in KNOWN_REVISIONS:
+        if DatabaseClient.knows(database):
             return DatabaseClient(tracking_uri, make_mlflow_client, database)
     return make_mlflow_client()

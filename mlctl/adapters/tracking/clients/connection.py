@@ -6,25 +6,31 @@ import contextlib
 import os
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
+
+from mlctl.adapters.tracking.clients.database_uri import POSTGRES_SCHEMES, postgres_arguments, sqlite_path
+from mlctl.adapters.tracking.clients.entities import StoreError
 
 BUSY_TIMEOUT_S = 20.0  # as MLflow's own
 CONNECT_TIMEOUT_S = 3
-POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg2://", "postgres://")
 
 
 class Database:
-    """One connection; statements have `?` for their values. Each statement of `read` sees the newest state."""
+    """A connection for each thread and process; statements have `?` for their values.
+
+    Each statement of `read` sees the newest state. A connection that PostgreSQL has closed is opened again.
+    """
 
     def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
         self.is_sqlite = tracking_uri.startswith("sqlite:")
-        self._connection: Any = (
-            _open_sqlite(tracking_uri) if self.is_sqlite else _open_postgres(tracking_uri)
-        )
+        self._local = threading.local()
+        self._connect()
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query."""
@@ -33,19 +39,17 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
         """Run the block as one transaction, which no other writer interrupts on SQLite."""
-        if self.is_sqlite:
-            self._execute("BEGIN IMMEDIATE")
-        else:
-            self._connection.autocommit = False
+        self._execute("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+        self._local.is_writing = True
         try:
             yield
-            self._connection.commit()
+            self._execute("COMMIT")
         except BaseException:
-            self._connection.rollback()
+            with contextlib.suppress(*database_errors()):  # the database may have ended the transaction already
+                self._execute("ROLLBACK")
             raise
         finally:
-            if not self.is_sqlite:
-                self._connection.autocommit = True
+            self._local.is_writing = False
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run a statement that writes; return the number of rows that it changed."""
@@ -68,15 +72,41 @@ class Database:
         return None
 
     def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """Close this thread's connection."""
+        self._local.connection.close()
+
+    def _connect(self) -> Any:
+        """Return this thread's connection; open one if there is none, or if PostgreSQL has closed it."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.inherited = getattr(local, "connection", None)  # closed here, it would be closed for the parent, too
+        elif self.is_sqlite or local.is_writing or not local.connection.closed:
+            return local.connection
+        local.connection = (_open_sqlite if self.is_sqlite else _open_postgres)(self.tracking_uri)
+        local.process, local.is_writing = os.getpid(), False
+        return local.connection
 
     def _execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        if self.is_sqlite:
-            return self._connection.execute(sql, values)
-        cursor = self._connection.cursor()
-        cursor.execute(sql.replace("?", "%s"), values)
-        return cursor
+        connection = self._connect()
+        try:
+            if self.is_sqlite:
+                return connection.execute(sql, values)
+            try:
+                return _execute_postgres(connection, sql, values)
+            except database_errors():
+                if self._local.is_writing or not connection.closed:
+                    raise
+            return _execute_postgres(self._connect(), sql, values)  # it was closed since the last statement
+        except (ValueError, OverflowError) as exc:
+            raise StoreError(f"the database cannot store this value: {exc}", "INVALID_PARAMETER_VALUE") from exc
+
+
+def can_open(tracking_uri: str) -> bool:
+    """Whether `Database` opens this store just as SQLAlchemy would."""
+    if tracking_uri.startswith(POSTGRES_SCHEMES):
+        return find_spec("psycopg2") is not None and postgres_arguments(tracking_uri) is not None
+    path, _, options = tracking_uri.partition("?")
+    return path.startswith("sqlite:///") and set(dict(parse_qsl(options))) <= {"timeout"}  # MLflow sets its own
 
 
 def marks(values: Sequence[Any]) -> str:
@@ -89,11 +119,6 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def sqlite_path(tracking_uri: str) -> Path:
-    """Return the file of a SQLite URI, relative to the working directory."""
-    return Path(tracking_uri.partition(":///")[2].partition("?")[0] or ":memory:")
-
-
 def database_errors() -> tuple[type[Exception], ...]:
     """Return the classes of the drivers' errors, of those drivers that are loaded."""
     postgres = sys.modules.get("psycopg2")
@@ -101,12 +126,9 @@ def database_errors() -> tuple[type[Exception], ...]:
 
 
 def _open_sqlite(tracking_uri: str) -> sqlite3.Connection:
-    path = sqlite_path(tracking_uri)
-    # for writing if that is allowed: SQLite must roll back what a killed writer left before it can read
-    mode = "rw" if os.access(path, os.W_OK) else "ro"
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
-    )
+    # "rw" makes no file, and reads one that cannot be written; SQLite must be able to roll back a killed writer
+    address = f"file:{quote(str(sqlite_path(tracking_uri)))}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA case_sensitive_like = true")
     return connection
@@ -115,8 +137,13 @@ def _open_sqlite(tracking_uri: str) -> sqlite3.Connection:
 def _open_postgres(tracking_uri: str) -> Any:
     import psycopg2  # belongs to an extra
 
-    connection = psycopg2.connect(
-        "postgresql://" + tracking_uri.partition("://")[2], connect_timeout=CONNECT_TIMEOUT_S
-    )
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, **(postgres_arguments(tracking_uri) or {})}
+    connection = psycopg2.connect(**arguments)
     connection.autocommit = True
     return connection
+
+
+def _execute_postgres(connection: Any, sql: str, values: Sequence[Any]) -> Any:
+    cursor = connection.cursor()
+    cursor.execute(sql.replace("?", "%s"), values)
+    return cursor

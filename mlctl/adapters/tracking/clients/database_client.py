@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlctl.adapters.tracking.clients import run_queries
-from mlctl.adapters.tracking.clients.connection import marks, now_ms
+from mlctl.adapters.tracking.clients.connection import Database, marks, now_ms
 from mlctl.adapters.tracking.clients.database_registry import WORKSPACE, RegistryTables, is_plain
 from mlctl.adapters.tracking.clients.entities import (
     DatasetEntity,
@@ -32,12 +33,26 @@ from mlctl.domain.run_queries import Condition, SortKey
 # revisions of MLflow's schema whose tables were compared with what is written here
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})
 RUN_NAME_TAG = "mlflow.runName"
+RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}$")
+STATUSES = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
+MAX_RUN_TAG_LENGTH, MAX_RUN_NAME_LENGTH = 8000, 250
 IDS_PER_QUERY = 500
 RUN_COLUMNS = "r.run_uuid, r.name, r.experiment_id, r.status, r.start_time, r.end_time, r.artifact_uri, r.lifecycle_stage"
 
 
+OTHER_WORKSPACES = " UNION ".join(
+    f"SELECT 1 FROM {table} WHERE workspace <> 'default'"  # noqa: S608  # names are ours
+    for table in ("experiments", "registered_models", "webhooks")
+)
+
+
 class DatabaseClient(RegistryTables):
     """Experiments, runs and logged models in MLflow's tables."""
+
+    @staticmethod
+    def knows(database: Database) -> bool:
+        """Whether this client knows a database's schema, and MLflow would accept its content."""
+        return database.revision() in KNOWN_REVISIONS and not database.read(OTHER_WORKSPACES)
 
     # -- experiments ---------------------------------------------------------------------------------------
 
@@ -47,8 +62,9 @@ class DatabaseClient(RegistryTables):
 
     def get_experiment(self, experiment_id: str) -> ExperimentEntity:
         """Return an experiment, also a deleted one; raises StoreError."""
-        for found in self._experiments("experiment_id = ?", int(experiment_id)):
-            return found
+        if experiment_id.isdecimal():
+            for found in self._experiments("experiment_id = ?", int(experiment_id)):
+                return found
         raise not_found("experiment", experiment_id)
 
     def get_experiment_by_name(self, name: str) -> ExperimentEntity | None:
@@ -98,13 +114,16 @@ class DatabaseClient(RegistryTables):
         """Return those of these runs that are active."""
         rows = self.database.read(
             f"SELECT {RUN_COLUMNS} FROM runs r"  # noqa: S608  # values are bound
-            f" WHERE r.lifecycle_stage = 'active' AND r.run_uuid IN ({marks(run_ids)})",
+            f" WHERE r.lifecycle_stage = 'active' AND r.run_uuid IN ({marks(run_ids)}) AND r.experiment_id IN"
+            " (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active')",
             list(run_ids),
         )
         return Page(self._runs(rows))
 
     def get_run(self, run_id: str) -> RunEntity:
         """Return a run, also a deleted one; raises StoreError."""
+        if not RUN_ID.match(run_id):
+            raise StoreError(f"invalid run id {run_id!r}", "INVALID_PARAMETER_VALUE")
         rows = self.database.read(f"SELECT {RUN_COLUMNS} FROM runs r WHERE r.run_uuid = ?", [run_id])  # noqa: S608
         if not rows:
             raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
@@ -128,7 +147,7 @@ class DatabaseClient(RegistryTables):
         if key == RUN_NAME_TAG:
             self.update_run(run_id, name=text)
             return
-        if not is_plain(key, text):
+        if not is_plain(key, text, MAX_RUN_TAG_LENGTH):
             self.full.set_tag(run_id, key, text)
             return
         with self.database.write():
@@ -145,6 +164,9 @@ class DatabaseClient(RegistryTables):
     def update_run(self, run_id: str, status: str | None = None, name: str | None = None) -> None:
         """Change the status or the name of an active run."""
         if status is None and name is None:
+            return
+        if (status or "RUNNING") not in STATUSES or len(name or "") > MAX_RUN_NAME_LENGTH:
+            self.full.update_run(run_id, status, name)
             return
         with self.database.write():
             self._require_active(run_id)
@@ -171,7 +193,14 @@ class DatabaseClient(RegistryTables):
         """Return what is in a folder of a run's artifacts."""
         root = local_folder(self.get_run(run_id).info.artifact_uri)
         found = list_folder(root, path) if root else None
-        return self.full.list_artifacts(run_id, path) if found is None else found
+        # MLflow finds a logged model of the run by a path, too
+        return self.full.list_artifacts(run_id, path) if found is None or (path and not found) else found
+
+    def read_artifact(self, run_id: str, path: str) -> str | None:
+        """Return the content of a run's text file; None if it is not in a folder of this machine."""
+        root = local_folder(self.get_run(run_id).info.artifact_uri)
+        file = root / path if root else None
+        return file.read_text(encoding="utf-8") if file and file.is_file() else None
 
     def list_logged_model_artifacts(self, model_id: str, path: str | None = None) -> list[FileEntity]:
         """Return what is in a folder of a logged model's artifacts."""
@@ -207,7 +236,7 @@ class DatabaseClient(RegistryTables):
         with self.database.write():
             changed = self.database.execute(
                 "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_timestamp_ms = ?"
-                " WHERE model_id = ? AND lifecycle_stage <> 'deleted'",
+                " WHERE model_id = ?",
                 [now_ms(), model_id],
             )
             if not changed:
@@ -266,7 +295,7 @@ class DatabaseClient(RegistryTables):
         models = self._model_outputs(ids)
         return [
             RunEntity(
-                info=_run_info(row),
+                info=_run_info(row, dict(tags.get(row[0], ())).get(RUN_NAME_TAG, "")),
                 data=RunData(
                     params=dict(params.get(row[0], ())),
                     metrics={
@@ -320,10 +349,10 @@ class DatabaseClient(RegistryTables):
         }
 
 
-def _run_info(row: Sequence[Any]) -> RunInfo:
+def _run_info(row: Sequence[Any], tagged_name: str) -> RunInfo:
     return RunInfo(
         run_id=row[0],
-        run_name=row[1] or "",
+        run_name=row[1] or tagged_name,  # old versions wrote only the tag
         experiment_id=str(row[2]),
         status=row[3],
         start_time=row[4],

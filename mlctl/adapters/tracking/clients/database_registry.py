@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,22 +18,29 @@ from mlctl.adapters.tracking.clients.light_client import LightClient
 
 WORKSPACE = "default"
 DELETED_STAGE = "Deleted_Internal"
+NAMES_PER_QUERY = 500
 STAGES = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
 VERSION_FILTER = re.compile(
-    r"""(?P<column>name|run_id|source_path)\s*=\s*(?P<quote>['"])(?P<value>.*)(?P=quote)"""
+    r"""(?P<column>name|run_id|source_path)\s*=\s*(?P<quote>['"])(?P<value>[^'"\\]*)(?P=quote)"""
 )
-PLAIN_KEY = re.compile(r"[\w][\w.\- /:]{0,249}")
+PLAIN_KEY = re.compile(r"[\w.\- /:]{1,250}")
 PLAIN_ALIAS = re.compile(r"(?!v\d+$|latest$)[\w\-]{1,255}", re.IGNORECASE)
-MAX_VALUE_LENGTH = 5000  # what is longer is left to MLflow, which knows each table's limit
+MAX_MODEL_TAG_LENGTH, MAX_VERSION_TAG_LENGTH = 5000, 100_000
+PROMPT_TAG = "mlflow.prompt.is_prompt"
 NO_PROMPT = (  # prompts share the tables of models
-    "NOT EXISTS (SELECT 1 FROM registered_model_tags p WHERE p.workspace = m.workspace AND p.name = m.name"
-    " AND p.key = 'mlflow.prompt.is_prompt' AND p.value = 'true')"
+    "NOT EXISTS (SELECT 1 FROM {table} p WHERE p.workspace = m.workspace AND p.name = m.name"
+    f" AND p.key = '{PROMPT_TAG}' AND p.value = 'true')"
 )
 
 
-def is_plain(key: str, value: str) -> bool:
+def is_plain(key: str, value: str = "", max_length: int = 0) -> bool:
     """Return whether every store takes this tag; MLflow judges any other."""
-    return bool(PLAIN_KEY.fullmatch(key)) and len(value) <= MAX_VALUE_LENGTH
+    return bool(PLAIN_KEY.fullmatch(key)) and is_unique_path(key) and len(value) <= max_length
+
+
+def is_unique_path(name: str) -> bool:
+    """Return whether a name is no other name if it is read as a path, which MLflow asks of all names."""
+    return posixpath.normpath(name) == name and not name.startswith(("/", "..")) and name != "."
 
 
 class RegistryTables(LightClient):
@@ -46,33 +54,43 @@ class RegistryTables(LightClient):
 
     def get_registered_model(self, name: str) -> RegisteredModelEntity:
         """Return a registered model; raises StoreError."""
+        _check_name(name)
         for found in self._models("m.name = ?", name):
-            return found
-        raise StoreError(f"Registered Model with name={name} not found", "RESOURCE_DOES_NOT_EXIST")
+            if PROMPT_TAG not in found.tags:
+                return found
+        raise _no_model(name)
 
     def search_registered_models(self, **_: Any) -> Page[RegisteredModelEntity]:
         """Return all registered models."""
-        return Page(self._models(NO_PROMPT))
+        return Page(self._models(NO_PROMPT.format(table="registered_model_tags")))
 
     def search_model_versions(self, filter_string: str | None = None, **options: Any) -> Page[VersionEntity]:
         """Return all versions, or those of one name, run or source, without their aliases."""
+        no_prompt = NO_PROMPT.format(table="model_version_tags")
         if not filter_string:
-            return Page(self._versions(NO_PROMPT))
+            return Page(self._versions(no_prompt))
         parsed = VERSION_FILTER.fullmatch(filter_string.strip())
         if parsed is None:
             found: Page[VersionEntity] = self.full.search_model_versions(filter_string, **options)
             return found
         column = {"source_path": "source"}.get(parsed["column"], parsed["column"])
-        return Page(self._versions(f"m.{column} = ? AND {NO_PROMPT}", parsed["value"]))
+        return Page(self._versions(f"m.{column} = ? AND {no_prompt}", parsed["value"]))
 
     def get_model_version(self, name: str, version: str) -> VersionEntity:
         """Return a version; raises StoreError."""
-        for found in self._versions("m.name = ? AND m.version = ?", name, int(version), with_aliases=True):
-            return found
+        _check_name(name)
+        condition = "m.name = ? AND m.version = ?"
+        for found in self._versions(condition, name, _to_number(version), with_aliases=True):
+            if PROMPT_TAG not in found.tags:
+                return found
         raise _no_version(name, version)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
         """Return the version to which an alias points; raises StoreError."""
+        if not PLAIN_ALIAS.fullmatch(alias):
+            found: VersionEntity = self.full.get_model_version_by_alias(name, alias)
+            return found
+        self._require_model(name)
         rows = self.database.read(
             "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?",
             [WORKSPACE, name, alias],
@@ -86,7 +104,7 @@ class RegistryTables(LightClient):
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a model; raises StoreError if there is no such model."""
         text = str(value)
-        if not is_plain(key, text):
+        if not is_plain(key, text, MAX_MODEL_TAG_LENGTH):
             self.full.set_registered_model_tag(name, key, text)
             return
         with self.database.write():
@@ -97,6 +115,9 @@ class RegistryTables(LightClient):
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         """Delete a tag of a model, if it has it; raises StoreError if there is no such model."""
+        if not is_plain(key):
+            self.full.delete_registered_model_tag(name, key)
+            return
         with self.database.write():
             self._require_model(name)
             self.database.execute(
@@ -107,7 +128,7 @@ class RegistryTables(LightClient):
     def set_model_version_tag(self, name: str, version: str, key: str, value: Any) -> None:
         """Set a tag of a version; raises StoreError if there is no such version."""
         text = str(value)
-        if not is_plain(key, text):
+        if not is_plain(key, text, MAX_VERSION_TAG_LENGTH):
             self.full.set_model_version_tag(name, version, key, text)
             return
         with self.database.write():
@@ -117,6 +138,9 @@ class RegistryTables(LightClient):
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         """Delete a tag of a version, if it has it; raises StoreError if there is no such version."""
+        if not is_plain(key):
+            self.full.delete_model_version_tag(name, version, key)
+            return
         with self.database.write():
             self._require_version(name, version)
             self.database.execute(
@@ -136,6 +160,9 @@ class RegistryTables(LightClient):
 
     def update_model_version(self, name: str, version: str, description: str | None = None) -> None:
         """Change a version's description; raises StoreError if there is no such version."""
+        if description is None:
+            self.full.update_model_version(name, version, description)
+            return
         with self.database.write():
             self._require_version(name, version)
             self.database.execute(
@@ -156,6 +183,9 @@ class RegistryTables(LightClient):
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias, if the model has it; raises StoreError if there is no such model."""
+        if not PLAIN_ALIAS.fullmatch(alias):
+            self.full.delete_registered_model_alias(name, alias)
+            return
         with self.database.write():
             self._require_model(name)
             self.database.execute(
@@ -173,7 +203,8 @@ class RegistryTables(LightClient):
         """Move a version to a stage, and archive the stage's other versions; raises StoreError."""
         canonical = STAGES.get(stage.lower())
         if canonical is None or (archive_existing_versions and canonical not in {"Staging", "Production"}):
-            raise StoreError(f"invalid stage {stage!r}", "INVALID_PARAMETER_VALUE")
+            self.full.transition_model_version_stage(name, version, stage, archive_existing_versions)
+            return
         now = now_ms()
         with self.database.write():
             self._require_version(name, version)
@@ -267,23 +298,30 @@ class RegistryTables(LightClient):
     def _by_name(self, query: str, names: Sequence[str]) -> Mapping[str, list[tuple[Any, ...]]]:
         """Return the rows of a query of these models, without their first column, the name, by that."""
         found: dict[str, list[tuple[Any, ...]]] = {}
-        if names:
-            sql = f"{query} WHERE workspace = ? AND name IN ({marks(names)})"
-            for name, *values in self.database.read(sql, [WORKSPACE, *names]):
+        for start in range(0, len(names), NAMES_PER_QUERY):
+            some = names[start : start + NAMES_PER_QUERY]
+            sql = f"{query} WHERE workspace = ? AND name IN ({marks(some)})"
+            for name, *values in self.database.read(sql, [WORKSPACE, *some]):
                 found.setdefault(name, []).append(tuple(values))
         return found
 
     def _require_model(self, name: str) -> None:
-        query = "SELECT 1 FROM registered_models WHERE workspace = ? AND name = ?"
-        if not self.database.read(query, [WORKSPACE, name]):
-            raise StoreError(f"Registered Model with name={name} not found", "RESOURCE_DOES_NOT_EXIST")
+        """Raise StoreError if there is no model of this name; a prompt is none."""
+        _check_name(name)
+        query = (
+            "SELECT 1 FROM registered_models m WHERE workspace = ? AND name = ? AND NOT EXISTS"
+            " (SELECT 1 FROM registered_model_tags p WHERE p.workspace = m.workspace AND p.name = m.name AND p.key = ?)"
+        )
+        if not self.database.read(query, [WORKSPACE, name, PROMPT_TAG]):
+            raise _no_model(name)
 
     def _require_version(self, name: str, version: str) -> None:
+        self._require_model(name)
         query = (
             "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
             " AND current_stage <> ?"
         )
-        if not self.database.read(query, [WORKSPACE, name, int(version), DELETED_STAGE]):
+        if not self.database.read(query, [WORKSPACE, name, _to_number(version), DELETED_STAGE]):
             raise _no_version(name, version)
 
     def _touch_model(self, name: str, now: int) -> None:
@@ -295,3 +333,20 @@ class RegistryTables(LightClient):
 
 def _no_version(name: str, version: str) -> StoreError:
     return StoreError(f"Model Version (name={name}, version={version}) not found", "RESOURCE_DOES_NOT_EXIST")
+
+
+def _no_model(name: str) -> StoreError:
+    return StoreError(f"Registered Model with name={name} not found", "RESOURCE_DOES_NOT_EXIST")
+
+
+def _check_name(name: str) -> None:
+    """Raise StoreError for a name that no model can have."""
+    if not name.strip() or set("/:") & set(name) or not is_unique_path(name):
+        raise StoreError(f"invalid model name {name!r}", "INVALID_PARAMETER_VALUE")
+
+
+def _to_number(version: str) -> int:
+    try:
+        return int(version)
+    except ValueError:
+        raise StoreError(f"the version must be a number, not {version!r}", "INVALID_PARAMETER_VALUE") from None

@@ -120,7 +120,14 @@ class RestClient(RegistryRequests):
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileEntity]:
         """Return what is in a folder of a run's artifacts."""
-        return self._list_files("artifacts/list", {"run_id": run_id, "path": path})
+        found = self._list_files("artifacts/list", {"run_id": run_id, "path": path})
+        # MLflow finds a logged model of the run by a path, too
+        return self.full.list_artifacts(run_id, path) if path and not found else found
+
+    def read_artifact(self, run_id: str, path: str) -> str | None:
+        """Return the content of a run's text file; None if the server does not send it."""
+        answer = self.http.request("GET", "/get-artifact", params={"run_uuid": run_id, "path": path})
+        return answer.content.decode() if answer.status_code == 200 else None
 
     def list_logged_model_artifacts(self, model_id: str, path: str | None = None) -> list[FileEntity]:
         """Return what is in a folder of a logged model's artifacts."""

@@ -7,12 +7,15 @@ import os
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from mlctl.adapters.system.http import HttpClient, HttpError, Response, tracking_server_client
+from mlctl.adapters.system.http import HttpClient, HttpError, tracking_server_client
 from mlctl.adapters.tracking.clients.entities import StoreError
 from mlctl.adapters.tracking.clients.light_client import LightClient
+
+if TYPE_CHECKING:
+    from requests import Response
 
 API = "/api/2.0/mlflow/"
 CONNECT_TIMEOUT_S = 3.0
@@ -38,7 +41,8 @@ class RestRequests(LightClient):
         return self._send(method, path, writes=writes, json=_without_none(body))
 
     @cached_property
-    def _http(self) -> HttpClient:
+    def http(self) -> HttpClient:
+        """A client of the server, for paths below its address."""
         parts = urlsplit(self.tracking_uri)
         user, token = find_credentials(parts.username, parts.password)
         address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -51,7 +55,7 @@ class RestRequests(LightClient):
         repeats = 0 if writes else int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"))
         for left in range(repeats, -1, -1):
             try:
-                answer = self._http.request(method, API + path, **content)
+                answer = self.http.request(method, API + path, **content)
             except HttpError:
                 if not left:
                     raise

@@ -15,6 +15,10 @@ ROUNDING = {
     "<": ("<=", math.ceil),
     "<=": ("<=", math.ceil),
 }
+SHOWN_NAME = (  # old versions of MLflow wrote only the tag
+    "coalesce(nullif(r.name, ''), (SELECT t.value FROM tags t"
+    " WHERE t.run_uuid = r.run_uuid AND t.key = 'mlflow.runName'), '')"
+)
 Part = tuple[str, list[Any]]  # SQL and its values
 
 
@@ -36,10 +40,14 @@ def where(condition: Condition) -> Part | None:
         sign, rounded = ROUNDING[operator]  # the store has whole milliseconds
         return f"r.start_time {sign} ?", [rounded(value * 1000)]
     if field.name == "status" and operator == "=":
-        status = str(value).upper()  # in the store, a LOST run is still RUNNING
+        status = str(value).upper()
+        if status == "STOPPED":  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
+            return None
         return "r.status = ?", ["RUNNING" if status == "LOST" else status]
-    if field.name in {"run_name", "run_id"}:
-        return _text(ATTRIBUTES[field.name], operator, value)
+    if field.name == "run_name":
+        return _text(SHOWN_NAME, operator, value)
+    if field.name == "run_id":
+        return _text("r.run_uuid", operator, value)
     return None
 
 
@@ -79,6 +87,6 @@ def _text(column: str, operator: str, value: float | str) -> Part | None:
         return None
     if operator == "contains" and not set("%_") & set(value):
         return f"lower({column}) LIKE ?", [f"%{value.lower()}%"]
-    if operator == "=":
-        return f"lower({column}) = ?", [value.lower()]
+    if operator in {"=", "like"}:
+        return f"lower({column}) {operator} ?", [value.lower()]
     return None

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mlctl.adapters.models import light_fetch
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
@@ -82,6 +83,10 @@ def fetch_files(store: TrackingStore, uri: str, folder: Path) -> Path:
     """Return a local path with the model's files: its own folder if it is on this disk, else a copy in `folder`."""
     if (Path(uri) / "MLmodel").is_file():
         return Path(uri)
+    with store.translate_errors():
+        found = light_fetch.fetch(store, uri, folder)
+    if found is not None:
+        return found
     import mlflow
 
     set_default_store(store)

@@ -9,10 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mlctl.data.files.images import MAX_PIXEL, convert_to_8_bit, read_pixels
-from mlctl.data.files.labelled_files import IMAGE_SUFFIXES
 from mlctl.errors import BadDataError, NotFoundError
 
-SUFFIXES = frozenset(IMAGE_SUFFIXES)
 # drawings fill images up to this height; in larger ones, as in MNIST, they have a margin
 MAX_FILLED_HEIGHT = 16
 MARGIN = 4 / 28  # of the image's height and width, on each side

@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 
 from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.files import atomic_writer
@@ -130,6 +128,9 @@ class _Parquet:
 
     def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
         count = len(next(iter(columns.values())))
+        import pyarrow  # most answers are not written to a file
+        import pyarrow.parquet
+
         table = pyarrow.table({"row": range(first, first + count), **columns})
         path = self._folder / f"part-{first:012}-{first + count:012}.parquet"
         # a fixed name: after a crash, the job that continues replaces the incomplete part

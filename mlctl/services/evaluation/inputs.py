@@ -9,16 +9,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from mlctl.adapters.predict import image_input
+from mlctl.data.files.labelled_files import IMAGE_SUFFIXES
 from mlctl.data.files.texts import read_text_file
 from mlctl.data.tables import column_types, reader
 from mlctl.domain.progress import ProgressListener
-from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.errors import BadDataError, NotFoundError
+from mlctl.services.evaluation.input_kinds import SUFFIXES, takes_images, wrong_kind_error
 from mlctl.services.evaluation.predictor import Array, PredictorInfo, Rows, count_rows, slice_rows
 from mlctl.serving.payloads import tables
 from mlctl.serving.payloads.named_tensors import (
@@ -31,7 +31,9 @@ from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.payloads.signature import ModelSignature
 from mlctl.serving.payloads.tensors import cast_tensor, check_shape, tensor_from_json
 
-SUFFIXES = (*sorted(image_input.SUFFIXES), ".npy", ".npz", *reader.SUFFIXES, ".txt", ".json")
+if TYPE_CHECKING:  # a request to an endpoint need not wait for this import
+    import pandas as pd
+
 PAYLOAD_KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 
 
@@ -71,7 +73,7 @@ def count_input_rows(inputs: list[str]) -> int | None:
                 total += reader.count_rows(Path(text)) or 0
             elif suffix == ".npy":
                 total += len(np.load(text, mmap_mode="r"))
-            elif suffix in image_input.SUFFIXES:
+            elif suffix in IMAGE_SUFFIXES:
                 total += 1
             else:
                 return None
@@ -83,7 +85,7 @@ def count_input_rows(inputs: list[str]) -> int | None:
 def rows_from_raw(info: PredictorInfo, raw: Any) -> Rows:
     """Return the raw input of a recipe's rows: a table, texts, an array, or a dict or tuple of arrays."""
     signature = info.signature
-    if isinstance(raw, pd.DataFrame) and not signature.tensors:
+    if _is_frame(raw) and not signature.tensors:
         return tables.check_columns(_to_lists(raw), signature)
     if signature.columns and isinstance(raw, (list, np.ndarray)):
         return {signature.names[0]: list(raw)}
@@ -91,7 +93,7 @@ def rows_from_raw(info: PredictorInfo, raw: Any) -> Rows:
         return _with_array_rows(np.asarray(raw))
     if isinstance(raw, tuple):
         raw = dict(zip((spec.name for spec in signature.tensors), raw, strict=True))
-    elif not isinstance(raw, (Mapping, pd.DataFrame)):
+    elif not (isinstance(raw, Mapping) or _is_frame(raw)):
         raw = {signature.tensors[0].name: raw}
     return tensors_from_arrays(
         {name: _with_array_rows(np.asarray(raw[name])) for name in raw}, signature.tensors
@@ -120,15 +122,12 @@ def _read_input(info: PredictorInfo, text: str, size: int, listener: ProgressLis
     elif info.takes_texts:
         yield _text_rows(info, text)
     else:
-        raise UsageError(
-            f"this model does not take the input {text!r}",
-            f"name a file ({', '.join(SUFFIXES)}), or - for stdin",
-        )
+        raise wrong_kind_error(info, text)
 
 
 def _from_file(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
     suffix = file.suffix.lower()
-    if suffix in image_input.SUFFIXES:
+    if suffix in IMAGE_SUFFIXES:
         tensor = info.signature.tensor
         if info.signature.tensors:
             names = ", ".join(spec.name for spec in info.signature.tensors)
@@ -136,19 +135,31 @@ def _from_file(info: PredictorInfo, file: Path, size: int, listener: ProgressLis
                 f"{file}: this model takes several inputs: {names}",
                 f"save them by name: numpy.savez('rows.npz', {info.signature.tensors[0].name}=…)",
             )
-        if tensor is None or len(tensor.shape) not in (3, 4) or min(tensor.shape[1:]) < 1:
-            raise BadDataError(
-                f"{file}: this model's signature is not that of images", "pass an array: a .npy file"
-            )
-        yield image_input.read_image(file, tensor.shape[1:], info.full_scale or 255.0, tensor.dtype)
+        if tensor is None or not takes_images(info):
+            raise wrong_kind_error(info, str(file))
+        from mlctl.adapters.predict.image_input import read_image  # it imports Pillow
+
+        yield read_image(file, tensor.shape[1:], info.full_scale or 255.0, tensor.dtype)
     elif suffix in {".npy", ".npz"}:
         yield from _from_arrays(info, file, size, listener)
     elif reader.is_table(file.name):
+        if takes_images(info):
+            raise wrong_kind_error(info, str(file))
         yield from _from_table(info, file, size, listener)
     elif suffix == ".txt" and info.takes_texts:
         yield _text_rows(info, read_text_file(file))
+    elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
+        raise wrong_kind_error(info, str(file))
     else:
         yield _from_bytes(info, file.read_bytes(), listener)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _from_arrays(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
@@ -245,6 +256,12 @@ def _from_frame(
         if str(name) in expected
     }
     return tables.check_columns(_to_lists(columns), signature, first_row)
+
+
+def _is_frame(raw: Any) -> bool:
+    """Return whether this is a DataFrame; while pandas is not loaded, nothing is."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(raw, pandas.DataFrame)
 
 
 def _to_lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:

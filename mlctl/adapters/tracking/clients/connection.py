@@ -45,7 +45,9 @@ class Database:
             yield
             self._execute("COMMIT")
         except BaseException:
-            with contextlib.suppress(*database_errors()):  # the database may have ended the transaction already
+            with contextlib.suppress(
+                *database_errors()
+            ):  # the database may have ended the transaction already
                 self._execute("ROLLBACK")
             raise
         finally:
@@ -79,7 +81,9 @@ class Database:
         """Return this thread's connection; open one if there is none, or if PostgreSQL has closed it."""
         local = self._local
         if getattr(local, "process", None) != os.getpid():
-            local.inherited = getattr(local, "connection", None)  # closed here, it would be closed for the parent, too
+            local.inherited = getattr(
+                local, "connection", None
+            )  # closed here, it would be closed for the parent, too
         elif self.is_sqlite or local.is_writing or not local.connection.closed:
             return local.connection
         local.connection = (_open_sqlite if self.is_sqlite else _open_postgres)(self.tracking_uri)
@@ -98,7 +102,9 @@ class Database:
                     raise
             return _execute_postgres(self._connect(), sql, values)  # it was closed since the last statement
         except (ValueError, OverflowError) as exc:
-            raise StoreError(f"the database cannot store this value: {exc}", "INVALID_PARAMETER_VALUE") from exc
+            raise StoreError(
+                f"the database cannot store this value: {exc}", "INVALID_PARAMETER_VALUE"
+            ) from exc
 
 
 def can_open(tracking_uri: str) -> bool:
@@ -106,7 +112,9 @@ def can_open(tracking_uri: str) -> bool:
     if tracking_uri.startswith(POSTGRES_SCHEMES):
         return find_spec("psycopg2") is not None and postgres_arguments(tracking_uri) is not None
     path, _, options = tracking_uri.partition("?")
-    return path.startswith("sqlite:///") and set(dict(parse_qsl(options))) <= {"timeout"}  # MLflow sets its own
+    return path.startswith("sqlite:///") and set(dict(parse_qsl(options))) <= {
+        "timeout"
+    }  # MLflow sets its own
 
 
 def marks(values: Sequence[Any]) -> str:
@@ -137,7 +145,7 @@ def _open_sqlite(tracking_uri: str) -> sqlite3.Connection:
 def _open_postgres(tracking_uri: str) -> Any:
     import psycopg2  # belongs to an extra
 
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, **(postgres_arguments(tracking_uri) or {})}
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **(postgres_arguments(tracking_uri) or {})}
     connection = psycopg2.connect(**arguments)
     connection.autocommit = True
     return connection

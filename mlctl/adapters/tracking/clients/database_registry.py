@@ -9,10 +9,13 @@ from typing import Any
 
 from mlctl.adapters.tracking.clients.connection import Database, marks, now_ms
 from mlctl.adapters.tracking.clients.entities import (
+    PROMPT_TAG,
     Page,
     RegisteredModelEntity,
     StoreError,
     VersionEntity,
+    no_model,
+    no_version,
 )
 from mlctl.adapters.tracking.clients.light_client import LightClient
 
@@ -26,10 +29,9 @@ VERSION_FILTER = re.compile(
 PLAIN_KEY = re.compile(r"[\w.\- /:]{1,250}")
 PLAIN_ALIAS = re.compile(r"(?!v\d+$|latest$)[\w\-]{1,255}", re.IGNORECASE)
 MAX_MODEL_TAG_LENGTH, MAX_VERSION_TAG_LENGTH = 5000, 100_000
-PROMPT_TAG = "mlflow.prompt.is_prompt"
-NO_PROMPT = (  # prompts share the tables of models
+NO_PROMPT = (
     "NOT EXISTS (SELECT 1 FROM {table} p WHERE p.workspace = m.workspace AND p.name = m.name"
-    f" AND p.key = '{PROMPT_TAG}' AND p.value = 'true')"
+    " AND p.key = 'mlflow.prompt.is_prompt' AND p.value = 'true')"
 )
 
 
@@ -58,7 +60,7 @@ class RegistryTables(LightClient):
         for found in self._models("m.name = ?", name):
             if PROMPT_TAG not in found.tags:
                 return found
-        raise _no_model(name)
+        raise no_model(name)
 
     def search_registered_models(self, **_: Any) -> Page[RegisteredModelEntity]:
         """Return all registered models."""
@@ -83,14 +85,16 @@ class RegistryTables(LightClient):
         for found in self._versions(condition, name, _to_number(version), with_aliases=True):
             if PROMPT_TAG not in found.tags:
                 return found
-        raise _no_version(name, version)
+        raise no_version(name, version)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
         """Return the version to which an alias points; raises StoreError."""
         if not PLAIN_ALIAS.fullmatch(alias):
             found: VersionEntity = self.full.get_model_version_by_alias(name, alias)
             return found
-        self._require_model(name)
+        _check_name(name)
+        if not self._models("m.name = ?", name):
+            raise no_model(name)
         rows = self.database.read(
             "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?",
             [WORKSPACE, name, alias],
@@ -313,7 +317,7 @@ class RegistryTables(LightClient):
             " (SELECT 1 FROM registered_model_tags p WHERE p.workspace = m.workspace AND p.name = m.name AND p.key = ?)"
         )
         if not self.database.read(query, [WORKSPACE, name, PROMPT_TAG]):
-            raise _no_model(name)
+            raise no_model(name)
 
     def _require_version(self, name: str, version: str) -> None:
         self._require_model(name)
@@ -322,21 +326,13 @@ class RegistryTables(LightClient):
             " AND current_stage <> ?"
         )
         if not self.database.read(query, [WORKSPACE, name, _to_number(version), DELETED_STAGE]):
-            raise _no_version(name, version)
+            raise no_version(name, version)
 
     def _touch_model(self, name: str, now: int) -> None:
         self.database.execute(
             "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?",
             [now, WORKSPACE, name],
         )
-
-
-def _no_version(name: str, version: str) -> StoreError:
-    return StoreError(f"Model Version (name={name}, version={version}) not found", "RESOURCE_DOES_NOT_EXIST")
-
-
-def _no_model(name: str) -> StoreError:
-    return StoreError(f"Registered Model with name={name} not found", "RESOURCE_DOES_NOT_EXIST")
 
 
 def _check_name(name: str) -> None:
@@ -349,4 +345,6 @@ def _to_number(version: str) -> int:
     try:
         return int(version)
     except ValueError:
-        raise StoreError(f"the version must be a number, not {version!r}", "INVALID_PARAMETER_VALUE") from None
+        raise StoreError(
+            f"the version must be a number, not {version!r}", "INVALID_PARAMETER_VALUE"
+        ) from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 Entity = TypeVar("Entity")
+PROMPT_TAG = "mlflow.prompt.is_prompt"  # prompts share the registry with models
 
 
 class Page(list[Entity], Generic[Entity]):
@@ -178,3 +179,13 @@ class StoreError(Exception):
 def not_found(kind: str, name: Any) -> StoreError:
     """Return the error for something that the store does not have."""
     return StoreError(f"{kind} {name} not found", "RESOURCE_DOES_NOT_EXIST")
+
+
+def no_model(name: str) -> StoreError:
+    """Return the error for a registered model that the store does not have; a prompt is none."""
+    return StoreError(f"Registered Model with name={name} not found", "RESOURCE_DOES_NOT_EXIST")
+
+
+def no_version(name: str, version: str) -> StoreError:
+    """Return the error for a version that the store does not have."""
+    return StoreError(f"Model Version (name={name}, version={version}) not found", "RESOURCE_DOES_NOT_EXIST")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from mlctl.adapters.tracking.clients.entities import (
     DatasetEntity,
@@ -24,6 +26,7 @@ from mlctl.adapters.tracking.clients.entities import (
 from mlctl.adapters.tracking.clients.rest_registry import RegistryRequests
 
 ACTIVE_ONLY, MAX_POINTS = "ACTIVE_ONLY", 25_000
+PROXY, CHUNK_BYTES = "/api/2.0/mlflow-artifacts/artifacts", 1 << 20
 Json = dict[str, Any]
 
 
@@ -153,6 +156,39 @@ class RestClient(RegistryRequests):
     def delete_logged_model(self, model_id: str) -> None:
         """Mark a logged model as deleted; raises StoreError."""
         self.call("DELETE", f"logged-models/{model_id}", {}, writes=True)
+
+    def list_proxied(self, path: str) -> list[str]:
+        """Return the paths of all files below a folder that the server keeps, relative to it; [] for a file.
+
+        Raises StoreError if a path would lead out of the folder.
+        """
+        folders, found = [""], list[str]()
+        while folders:
+            folder = folders.pop()
+            query = {"path": f"{path}/{folder}".rstrip("/")}
+            for file in self.send("GET", PROXY, params=query).get("files", []):
+                name = PurePosixPath(file["path"])
+                if name.is_absolute() or ".." in name.parts:
+                    raise StoreError(f"the server lists the file {name}")
+                inner = f"{folder}/{name}".lstrip("/")
+                (folders if file.get("is_dir") else found).append(inner)
+        return [] if found == [PurePosixPath(path).name] and self._is_file(path) else found
+
+    def download_proxied(self, path: str, target: Path) -> Path | None:
+        """Copy a file that the server keeps; return the copy, or None if there is no such file."""
+        answer = self.http.request("GET", f"{PROXY}/{quote(path)}", stream=True)
+        if answer.status_code != 200:
+            return None
+        with target.open("wb") as copy:
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                copy.write(chunk)
+        return target
+
+    def _is_file(self, path: str) -> bool:
+        """Return whether a path is a file: the server lists a file as a folder of that one file."""
+        parent, _, name = path.rpartition("/")
+        listed = self.send("GET", PROXY, params={"path": parent}).get("files", [])
+        return any(file["path"] == name and not file.get("is_dir") for file in listed)
 
     def _list_files(self, path: str, query: Json) -> list[FileEntity]:
         files: list[FileEntity] = []

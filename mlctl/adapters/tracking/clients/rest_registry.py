@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlctl.adapters.tracking.clients.entities import Page, RegisteredModelEntity, VersionEntity
+from mlctl.adapters.tracking.clients.entities import (
+    PROMPT_TAG,
+    Page,
+    RegisteredModelEntity,
+    VersionEntity,
+    no_model,
+    no_version,
+)
 from mlctl.adapters.tracking.clients.rest_requests import Json, RestRequests
 
 
@@ -13,7 +20,10 @@ class RegistryRequests(RestRequests):
 
     def get_registered_model(self, name: str) -> RegisteredModelEntity:
         """Return a registered model; raises StoreError."""
-        return _model(self.get("registered-models/get", {"name": name})["registered_model"])
+        found = _model(self.get("registered-models/get", {"name": name})["registered_model"])
+        if PROMPT_TAG in found.tags:
+            raise no_model(name)
+        return found
 
     def search_registered_models(
         self, *, max_results: int = 1000, page_token: str | None = None, **_: Any
@@ -26,7 +36,7 @@ class RegistryRequests(RestRequests):
         self,
         filter_string: str | None = None,
         *,
-        max_results: int = 1000,
+        max_results: int = 10_000,
         page_token: str | None = None,
         **_: Any,
     ) -> Page[VersionEntity]:
@@ -37,12 +47,19 @@ class RegistryRequests(RestRequests):
 
     def get_model_version(self, name: str, version: str) -> VersionEntity:
         """Return a version; raises StoreError."""
-        answer = self.get("model-versions/get", {"name": name, "version": str(version)})
-        return _version(answer["model_version"])
+        found = _version(
+            self.get("model-versions/get", {"name": name, "version": str(version)})["model_version"]
+        )
+        if PROMPT_TAG in found.tags:
+            raise no_version(name, version)
+        return found
 
     def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
         """Return the version to which an alias points; raises StoreError."""
-        return _version(self.get("registered-models/alias", {"name": name, "alias": alias})["model_version"])
+        found = _version(self.get("registered-models/alias", {"name": name, "alias": alias})["model_version"])
+        if PROMPT_TAG in found.tags:
+            raise no_model(name)
+        return found
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a model; raises StoreError if there is no such model."""

@@ -30,19 +30,19 @@ class RestRequests(LightClient):
 
     def get(self, path: str, query: Json) -> Json:
         """Return the answer to a GET."""
-        return self._send("GET", path, params=_without_none(query))
+        return self.send("GET", API + path, params=_without_none(query))
 
     def post(self, path: str, body: Json, *, writes: bool = False) -> Json:
         """Return the answer to a POST, which a search is, too."""
-        return self._send("POST", path, writes=writes, json=_without_none(body))
+        return self.send("POST", API + path, writes=writes, json=_without_none(body))
 
     def call(self, method: str, path: str, body: Json, *, writes: bool) -> Json:
         """Return the answer to any other request."""
-        return self._send(method, path, writes=writes, json=_without_none(body))
+        return self.send(method, API + path, writes=writes, json=_without_none(body))
 
     @cached_property
     def http(self) -> HttpClient:
-        """A client of the server, for paths below its address."""
+        """The connection to the server, with the user's credentials."""
         parts = urlsplit(self.tracking_uri)
         user, token = find_credentials(parts.username, parts.password)
         address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -51,11 +51,12 @@ class RestRequests(LightClient):
             address, timeout_s=(CONNECT_TIMEOUT_S, timeout_s), user=user, token=token
         )
 
-    def _send(self, method: str, path: str, *, writes: bool = False, **content: Any) -> Json:
+    def send(self, method: str, path: str, *, writes: bool = False, **content: Any) -> Json:
+        """Return the JSON answer; raises StoreError for a refusal, HttpError if there is none."""
         repeats = 0 if writes else int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"))
         for left in range(repeats, -1, -1):
             try:
-                answer = self.http.request(method, API + path, **content)
+                answer = self.http.request(method, path, **content)
             except HttpError:
                 if not left:
                     raise

@@ -41,7 +41,9 @@ def where(condition: Condition) -> Part | None:
         return f"r.start_time {sign} ?", [rounded(value * 1000)]
     if field.name == "status" and operator == "=":
         status = str(value).upper()
-        if status == "STOPPED":  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
+        if (
+            status == "STOPPED"
+        ):  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
             return None
         return "r.status = ?", ["RUNNING" if status == "LOST" else status]
     if field.name == "run_name":

@@ -93,8 +93,6 @@ READING = (
 )
 WRITING = (
     "promote Toy 1 Staging",
-    "promote Toy 2 Staging",
-    "rollback Toy Staging",
     "models set Toy 1 --description text --tag team=a",
     "runs delete broken --yes",
 )

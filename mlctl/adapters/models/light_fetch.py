@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from mlctl.adapters.tracking.clients.local_artifacts import local_folder
 from mlctl.adapters.tracking.clients.rest_client import RestClient
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.errors import BadDataError
 
 LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})(?:/(.*))?")
 VERSION = re.compile(r"models:/([^/]+)/(\d+)(/.*)?")
@@ -19,14 +20,20 @@ MAX_HOPS = 5  # of a version that was registered from a version
 def fetch(store: TrackingStore, uri: str, folder: Path) -> Path | None:
     """Return a local path of what a URI names: where it is, if it is on this disk, else a copy in `folder`.
 
-    None: only MLflow can fetch it, or say what is wrong with it.
+    None: only MLflow can fetch it. Raises BadDataError if a folder of this machine is gone.
     """
     location = _locate(store, uri)
     if location is None:
         return None
     local = local_folder(location)
     if local is not None:
-        return local if local.exists() else None
+        if local.exists():
+            return local
+        if OF_RUN.match(uri):  # of MLflow 3, which keeps a run's model elsewhere
+            return None
+        raise BadDataError(
+            f"the files of {uri} cannot be downloaded: there is no {local}", "check the run's artifact store"
+        )
     parts = urlsplit(location)
     if parts.scheme == "mlflow-artifacts" and not parts.netloc and isinstance(store.client, RestClient):
         return _download(store.client, parts.path.strip("/"), folder)
@@ -44,7 +51,7 @@ def _locate(store: TrackingStore, uri: str) -> str | None:
         elif match := OF_RUN.fullmatch(uri):
             return f"{store.client.get_run(match[1]).info.artifact_uri}/{match[2]}"
         else:
-            return None
+            return uri if local_folder(uri) else None
     return None
 
 

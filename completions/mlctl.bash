@@ -8,16 +8,16 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--target --data --rows --epochs --batch-size --learning-rate --set --seed --patience --precision --experiment -e --run-name --tag --register --parent --offline --checkpoint-every --cluster --storage --cpu --gpu --memory --module -m --recipe --script --objective --keep --model --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --rows=- --epochs=- --batch-size=- --learning-rate=- --set=- --seed=- --patience=- --precision==auto,float32,mixed_bfloat16 --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --parent=?RUN --checkpoint-every=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --objective=- --keep==best,last --model=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --objective --module -m --recipe --script --keep --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --model --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --model=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'tune')
-      options='--target --data --rows --algorithm --space --objective --epochs --set --seed --precision --trials --executions-per-trial --timeout --stop --finalists --max-failures --parallel -P --threads --experiment -e --run-name --tag --register --dry-run -n --cluster --storage --cpu --gpu --memory --module -m --recipe --script --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --rows=- --algorithm==random,grid,bayesian,hyperband --space=- --objective=- --epochs=- --set=- --seed=- --precision==auto,float32,mixed_bfloat16 --trials=- --executions-per-trial=- --timeout=- --stop=- --finalists=- --max-failures=- --parallel=- -P=- --threads=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --flag-style==space,equals,underscore --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --algorithm --space --objective --epochs --set --seed --trials --timeout --stop --parallel -P --experiment -e --run-name --tag --register --no-report --report --dry-run -n --module -m --recipe --script --cluster --storage --cpu --gpu --memory --rows --precision --executions-per-trial --finalists --max-failures --threads --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --algorithm==random,grid,bayesian,hyperband --space=?SPACE --objective=?OBJECTIVE --epochs=- --set=?SETTING --seed=- --trials=- --timeout=- --stop=- --parallel=- -P=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --executions-per-trial=- --finalists=- --max-failures=- --threads=- --flag-style==space,equals,underscore --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'automl')
-      options='--target --data --rows --metric -m --families --set --no-featurize --seed --timeout --experiment -e --run-name --tag --register --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --rows=- --metric=- -m=- --families=- --set=- --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --metric -m --families --set --seed --timeout --experiment -e --run-name --tag --register --no-report --report --dry-run -n --rows --no-featurize --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --metric==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss -m==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss --families=- --set=?SETTING --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --trials --force --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -31,11 +31,11 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs')
-      commands='list show diff plot watch artifacts delete' \
+      commands='list show diff plot report watch artifacts delete' \
         options='--help -h' ;;
     'runs list')
-      options='--experiment -e --where -w --sort -s --columns -c --limit -l --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --where=- -w=- --sort=- -s=- --columns=- -c=- --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--experiment -e --where -w --sort -s --columns -c --limit -l --trials --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --where=- -w=- --sort=?FIELD -s=?FIELD --columns=?FIELD -c=?FIELD --limit=- -l=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs show')
       options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -46,7 +46,11 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('?RUN' '?RUN') ;;
     'runs plot')
       options='--metric -m --save --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --metric=- -m=- --save=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --metric=?METRIC -m=?METRIC --save=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
+    'runs report')
+      options='--out --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --out=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN*') ;;
     'runs watch')
       options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -69,10 +73,10 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'register')
       options='--description --tag --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('?MODEL;f' '-') ;;
+        arguments=('?MODEL;f' '?NAME') ;;
     'promote')
       options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --require=- --no-regress=- --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --require=?METRIC --no-regress=?METRIC --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?VERSION' '?STAGE') ;;
     'rollback')
       options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -109,16 +113,16 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'serve')
-      options='--host --port --api-key-file --insecure --tls-cert --tls-key --allowed-host --max-body --timeout --workers --metrics --no-metrics --watch --detach --name --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --host=- --port=- --api-key-file=f --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --timeout=- --workers=- --name=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--host --port --api-key-file --timeout --workers --watch --detach --name --insecure --tls-cert --tls-key --allowed-host --max-body --metrics --no-metrics --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --api-key-file=f --timeout=- --workers=- --name=?ENDPOINT --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
       options='--sample --out --api-key-file --batch-size --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --sample=- --out=f --api-key-file=f --batch-size=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f*') ;;
     'evaluate')
-      options='--target --data --rows --against --log --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --rows=- --against=?MODEL;f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --against --log --experiment -e --rows --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --against=?MODEL;f --experiment=?EXPERIMENT -e=?EXPERIMENT --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
       commands='list logs stop' \
@@ -129,11 +133,11 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'endpoints logs')
       options='--lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('-') ;;
+        arguments=('?ENDPOINT') ;;
     'endpoints stop')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('-') ;;
+        arguments=('?ENDPOINT') ;;
     'keys')
       commands='new list revoke' \
         options='--help -h' ;;
@@ -147,22 +151,22 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'keys revoke')
       options='--api-key-file --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('-') ;;
+        arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --dry-run -n --auth --admin-password-file --insecure --tls-cert --tls-key --allowed-host --cors-origins --workers --metrics --no-metrics --supervise --foreground --print-env --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --host=- --port=- --admin-password-file=f --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --workers --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --metrics --no-metrics --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --host=- --port=- --admin-password-file=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=?SERVER --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-logs')
       options='--name --lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=?SERVER --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-down')
       options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=?SERVER --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-backup')
       options='--no-artifacts --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-restore')
       options='--create-bucket --dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -170,7 +174,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('f') ;;
     'server-gc')
       options='--dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+        taking=' --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'login')
       options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -179,8 +183,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       commands='server model' \
         options='--help -h' ;;
     'export server')
-      options='--to --host --image --bucket --prefix --endpoint-url --region --database-port --upstream --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --region=- --database-port=- --upstream=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--to --host --image --bucket --prefix --endpoint-url --database-port --upstream --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --database-port=- --upstream=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'export model')
       options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -202,7 +206,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
     'recipes check')
       options='--target --data --set --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --set=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --target=- --data=f --set=?SETTING --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
     'init')
       options='--script --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -244,7 +248,7 @@ _mlctl_add() {  # add the words that begin with the current word, quoted for the
   local word
   for word; do
     [[ $word == "$plain"* ]] || continue
-    [[ $quote ]] || printf -v word %q "$word"
+    [[ $quote ]] || printf -v word %q "$word" && word=${word//\\,/,}
     COMPREPLY+=("$begin$word")
   done
 }
@@ -309,6 +313,7 @@ _mlctl() {
     if ((${#COMPREPLY[@]} == 0)); then compopt -o filenames 2>/dev/null; fi
     COMPREPLY+=($(compgen -f -- "$plain"))
   fi
+  if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *= ]]; then compopt -o nospace 2>/dev/null; fi
   if [[ ! $quote ]]; then  # bash inserts only what follows the last : or =
     word=${typed[${#typed[@]} - 1]}
     cut=${word%"${word##*[:=]}"}

@@ -87,7 +87,13 @@ class Interrupted(MlctlError):
 
 
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """Return "did you mean …?" with the most similar known name, or "" if none is similar."""
+    """Return "did you mean …?" with the most similar known name, or "" if none is similar.
+
+    A name is also similar if it is the only one that begins with what was typed.
+    """
     names = {name.lower(): name for name in known}
     similar = difflib.get_close_matches(typed.lower(), names, n=1, cutoff=0.6)
+    if not similar and typed:
+        begins = [name for name in names if name.startswith(typed.lower())]
+        similar = begins if len(begins) == 1 else []
     return f"did you mean {names[similar[0]]}?" if similar else ""

@@ -61,6 +61,9 @@ SETTINGS: Mapping[str, SettingSpec] = {
         default=platformdirs.user_state_dir("mlctl"),
     ),
     "bucket": SettingSpec(help="S3 bucket of server-up without --bucket"),
+    "report": SettingSpec(
+        help="whether train, tune and automl log a report as an artifact", kind=bool, default=False
+    ),
     "stages": SettingSpec(help="custom stages besides Staging and Production", kind=list, default=()),
 }
 
@@ -87,6 +90,7 @@ class Settings:
     cache_dir: Path
     state_dir: Path
     bucket: str | None = None
+    report: bool = False
     stages: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -53,3 +53,8 @@ def format_size(count: float | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 model, 2 models, 1,200 models."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

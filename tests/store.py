@@ -23,6 +23,7 @@ for _ in range(3):
 client.set_registered_model_alias("wine-quality", "champion", "2")
 """
 # no name starts with a hex digit: the random id of `first` could match the same prefix
+METRICS = ("best_val_f1", "test_accuracy", "val_f1", "val_loss")  # of the newest run
 UNUSUAL_NAMES = ("my name with blanks", "lr:0.01=new", "it's $HOME", 'say "hi"', "näht")
 
 
@@ -44,5 +45,12 @@ def make_store(folder: Path, runs: int = 1000) -> str:
         database.executemany(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({placeholders})", rows)
         database.executemany(
             "INSERT INTO tags (key, value, run_uuid) VALUES ('mlflow.runName', :name, :run_uuid)", rows
+        )
+        database.executemany(  # of the newest run and of one that is too old to be looked at
+            "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, 0.5, 0, 1, 0, ?)",
+            [*((name, rows[-1]["run_uuid"]) for name in METRICS), ("old_metric", rows[0]["run_uuid"])],
+        )
+        database.execute(
+            "INSERT INTO params (key, value, run_uuid) VALUES ('units', '8', :run_uuid)", rows[-1]
         )
     return uri

@@ -44,6 +44,7 @@ MAY_IMPORT = {
 SERVICE_ROOMS = [
     {"project", ""},  # the doctor trains a model
     {"workflows"},
+    {"reports"},
     {"automl", "tuning"},
     {"scripts"},
     {"training", "registry", "serving", "server"},

@@ -10,6 +10,8 @@ import typer
 from mlctl import __version__
 from mlctl.cli import error_handler
 from mlctl.cli.commands import LazyGroup
+from mlctl.cli.options import COMMON
+from mlctl.cli.start_page import START_PAGE
 
 app = typer.Typer(
     name="mlctl",
@@ -33,7 +35,12 @@ def root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", metavar="", callback=_print_version, is_eager=True, help="Show the version and exit."
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+            rich_help_panel=COMMON,
         ),
     ] = False,
 ) -> None:
@@ -53,6 +60,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> None:
     """Invoke a command without Typer's own `main`, which would handle broken pipes and interrupts itself."""
+    if not arguments:
+        print(START_PAGE)
+        return
     command = typer.main.get_command(app)
     with command.make_context("mlctl", list(arguments)) as context:
         command.invoke(context)

@@ -14,6 +14,7 @@ from mlctl.cli.options import (
     DryRunOption,
     ExperimentOption,
     RegisterOption,
+    ReportOption,
     RowsOption,
     RunNameOption,
     SeedOption,
@@ -23,9 +24,15 @@ from mlctl.cli.options import (
     TargetOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
+from mlctl.domain.automl import CLASS_METRICS, REGRESSION_METRICS
 from mlctl.output.next_steps import next_command
 from mlctl.output.search_progress import SearchProgress
 from mlctl.units import parse_duration
+
+
+def _metric_names() -> list[str]:
+    return [*REGRESSION_METRICS, *CLASS_METRICS]
+
 
 MetricOption = Annotated[
     str | None,
@@ -33,6 +40,7 @@ MetricOption = Annotated[
         "--metric",
         "-m",
         metavar="METRIC",
+        autocompletion=_metric_names,
         help="Metric to optimize: mae, rmse, normalized_root_mean_squared_error or r2 for numbers; accuracy, "
         "precision, recall, f1, auc or log_loss for classes (default: the recipe's).",
         rich_help_panel=TRAINING,
@@ -83,6 +91,7 @@ def automl(
     run_name: RunNameOption = None,
     tag: TagOption = None,
     register: RegisterOption = None,
+    report: ReportOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Fit several families of models to a table and log a blend of the best.
@@ -90,7 +99,7 @@ def automl(
     \b
     mlctl automl housing --timeout 60s
     mlctl automl titanic.csv --target Survived --metric auc
-    mlctl automl prices.parquet --target price --timeout 5m --families lightgbm,linear
+    mlctl automl prices.parquet --target price --families lightgbm,linear
     mlctl automl housing --set lightgbm.num_leaves=63 --register Housing
 
     --set also sets a hyperparameter of a family, such as lightgbm.num_leaves.

@@ -17,6 +17,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mlctl.cli.options import COMMON
+
 TRAIN = "Train"
 INSPECT = "Inspect"
 REGISTRY = "Registry"
@@ -70,6 +72,7 @@ COMMANDS: dict[str, CommandEntry] = {
             "show": "runs.show:show",
             "diff": "runs.diff:diff",
             "plot": "runs.plot:plot",
+            "report": "runs.report:report",
             "watch": "runs.watch:watch",
             "artifacts": "runs.artifacts:artifacts",
             "delete": "runs.delete:delete",
@@ -163,12 +166,12 @@ COMMANDS: dict[str, CommandEntry] = {
 
 
 class _PlainHelpOption:
-    """Makes the help show `--help` instead of `--help <bool>`."""
+    """Makes the help show `--help` instead of `--help <bool>`, among the options of every command."""
 
     def get_help_option(self, ctx: Any) -> Any:
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
         if option is not None:
-            option.metavar = ""
+            option.metavar, option.rich_help_panel = "", COMMON
         return option
 
 
@@ -186,6 +189,7 @@ def load_command(name: str) -> Any:
     Raises KeyError if the name is not in the table.
     """
     from mlctl.cli.common_options import with_common_options
+    from mlctl.cli.help_layout import arrange
 
     entry = COMMANDS[name]
     # Typer makes a command only as part of a group
@@ -199,6 +203,7 @@ def load_command(name: str) -> Any:
     loaded: Any = typer.main.get_command(group)
     for command in loaded.commands.values():
         command.help = _format_help(command.help)
+        arrange(command)
     return loaded.commands[name] if isinstance(entry.target, str) else loaded
 
 

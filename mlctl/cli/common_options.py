@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from mlctl.cli.options import COMMON
+
 if TYPE_CHECKING:
     from mlctl.settings import Settings
 
@@ -28,7 +30,6 @@ class Format(StrEnum):
     md = "md"
 
 
-COMMON = "Common options"
 WAITING_FOR = {  # what the spinner says until the command itself says something
     "runs": "reading the runs",
     "experiments": "reading the experiments",
@@ -166,16 +167,7 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
                 command(session, **arguments)
 
     parameters = [*own, *common]
-    for parameter in parameters:
-        _hide_type_of_flag(parameter.annotation)
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del run.__wrapped__
     return run
-
-
-def _hide_type_of_flag(annotation: Any) -> None:
-    """Make the help show `--yes` instead of `--yes <bool>`."""
-    for option in getattr(annotation, "__metadata__", ()):
-        if annotation.__origin__ is bool and getattr(option, "metavar", "") is None:
-            option.metavar = ""

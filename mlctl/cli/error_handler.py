@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import typer
 
@@ -51,7 +52,7 @@ def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[st
             return 0
         return _report(_to_usage_error(error), arguments)
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        return _report(RefusedError(str(error), "check the owner and the type of this path"), arguments)
+        return _report(_to_refusal(error), arguments)
     except OSError as error:
         if error.filename is None and error.errno is None:
             return _report_bug(error, arguments)
@@ -61,6 +62,23 @@ def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[st
     except Exception as error:
         return _report_bug(error, arguments)
     return code
+
+
+def _to_refusal(error: OSError) -> RefusedError:
+    """Return the error of a path that may not be read or written, or that is a folder instead of a file."""
+    path = Path(os.fsdecode(error.filename)) if error.filename else None
+    if path is None:
+        return RefusedError(str(error), "check the owner and the type of the path")
+    if isinstance(error, IsADirectoryError):
+        return RefusedError(f"{path} is a folder, not a file", "name a file")
+    if isinstance(error, NotADirectoryError):
+        return RefusedError(f"a part of {path} is a file, not a folder", "name another path")
+    folder = next((parent for parent in path.absolute().parents if parent.exists()), path)
+    if path.exists() or os.access(folder, os.W_OK):
+        return RefusedError(f"you may not read or write {path}", "check its owner and its permissions")
+    return RefusedError(
+        f"the folder {folder} is not writable", "choose another folder, or change its permissions"
+    )
 
 
 def _stdout_is_closed() -> bool:
@@ -106,7 +124,7 @@ def _report(error: MlctlError, arguments: Sequence[str]) -> int:
         return error.exit_code
     from mlctl.output import print_error
 
-    print_error(error.message, error.hint)
+    print_error(error.message, error.hint, is_interrupt=isinstance(error, Interrupted))
     return error.exit_code
 
 

@@ -52,7 +52,7 @@ def model(
 
     \b
     mlctl export model Digits --to docker ./image
-    mlctl export model Digits --to kubernetes ./deploy --image registry.example.com/digits:3
+    mlctl export model Digits --to kubernetes ./deploy --image registry/digits:3
     """
     from mlctl.services.serving.export_model import export_model
     from mlctl.services.serving.exports.base import ExportOptions

@@ -52,7 +52,7 @@ def server(
     r"""Write the files that run a tracking server elsewhere.
 
     \b
-    mlctl export server --to kubernetes deploy --host mlflow.example.com --bucket models
+    mlctl export server --to kubernetes deploy --host mlflow.example.com
     mlctl export server --to nginx proxy --host mlflow.example.com
     """
     from mlctl.services.server import export

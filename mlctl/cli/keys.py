@@ -9,7 +9,8 @@ import typer
 
 from mlctl.cli.common_options import Session
 
-OwnerArgument = Annotated[str, typer.Argument(metavar="TEXT", help="Owner of the key.")]
+NewOwnerArgument = Annotated[str, typer.Argument(metavar="TEXT", help="Owner of the key.")]
+OwnerArgument = Annotated[str, typer.Argument(metavar="OWNER", help="Owner of the key.")]
 KeyFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -20,7 +21,7 @@ KeyFileOption = Annotated[
 ]
 
 
-def new(session: Session, name: OwnerArgument, api_key_file: KeyFileOption = None) -> None:
+def new(session: Session, name: NewOwnerArgument, api_key_file: KeyFileOption = None) -> None:
     """Create a key and show it once; only its SHA-256 hash is kept.
 
     \b

@@ -11,6 +11,7 @@ from mlctl.cli.common_options import Session
 from mlctl.cli.options import ModelArgument, NameArgument, TagOption
 from mlctl.cli.parsing import parse_pairs
 from mlctl.cli.register import DescriptionOption
+from mlctl.units import count
 
 VersionArgument = Annotated[
     str | None,
@@ -46,9 +47,10 @@ def list_models(session: Session) -> None:
     from mlctl.services.registry import models
 
     answer = models.list_models(session.settings)
-    session.show(
-        answer, "next: mlctl models show NAME" if answer.models else "next: mlctl register last NAME"
+    next_command = (
+        f"mlctl models show {answer.models[0].name}" if answer.models else "mlctl register last NAME"
     )
+    session.show(answer, f"next: {next_command}")
 
 
 def show(session: Session, name: NameArgument, version: VersionArgument = None) -> None:
@@ -128,7 +130,7 @@ def delete(session: Session, name: NameArgument, version: VersionArgument = None
     from mlctl.services.registry import models
 
     found = models.plan_deletion(session.settings, name, version)
-    what = f"version {version}" if version else f"all {len(found.versions)} versions and the history"
+    what = f"version {version}" if version else f"{count(len(found.versions), 'version')} and the history"
     session.confirm(f"Delete {what} of {name}?")
     session.show(models.delete_model(session.settings, name, version), "next: mlctl models list")
 

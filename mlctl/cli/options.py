@@ -11,7 +11,11 @@ The metavar of an argument or option says what its value is. Completion follows 
 | FILE, DIR, PATH, INPUT, and any parameter of type Path | file names | completion script |
 | RUN | last, best, run names; run ids after the first letter | tracking store |
 | EXPERIMENT | experiments | tracking store |
-| NAME | registered models (use TEXT for a new name) | tracking store |
+| NAME | registered models | tracking store |
+| METRIC, METRIC>=X, METRIC[:TOLERANCE], DIRECTION:METRIC | metrics of the newest runs | tracking store |
+| FIELD,… | metrics, params and attributes of the newest runs | tracking store |
+| NAME=VALUE, NAME=VALUES | hyperparameters of the SOURCE on the command line, flags of a script | files |
+| ENDPOINT, SERVER, OWNER | endpoints, servers and API keys of this machine | state folder |
 | VERSION, STAGE | versions and stages of the NAME on the command line | tracking store |
 | MODEL | registered models, NAME/3, NAME@alias, runs, file names | tracking store and completion script |
 
@@ -28,9 +32,18 @@ import typer
 
 RECIPE_KINDS = frozenset({"RECIPE", "SOURCE"})
 FILE_KINDS = frozenset({"SOURCE", "FILE", "DIR", "PATH", "INPUT", "MODEL"})
-STORE_KINDS = frozenset(
-    {"RUN", "EXPERIMENT", "NAME", "VERSION", "STAGE", "MODEL"}
-)  # see completion_values.py
+STORE_KINDS = {  # metavar -> kind of completion_values.py
+    **{kind: kind for kind in ("RUN", "EXPERIMENT", "NAME", "VERSION", "STAGE", "MODEL", "METRIC")},
+    "METRIC>=X": "METRIC",
+    "METRIC[:TOLERANCE]": "METRIC",
+    "DIRECTION:METRIC": "OBJECTIVE",
+    "FIELD,…": "FIELD",
+    "NAME=VALUE": "SETTING",
+    "NAME=VALUES": "SPACE",
+    "ENDPOINT": "ENDPOINT",
+    "SERVER": "SERVER",
+    "OWNER": "OWNER",
+}
 
 # panels of the help
 DATA = "Data"
@@ -40,6 +53,8 @@ LIMITS = "Limits"
 EXECUTION = "Execution"
 RECORDING = "Recording"
 NETWORK = "Network and access"
+RARE = "Rarely needed"  # see help_layout.py
+COMMON = "Common options"  # of every command
 
 
 class Precision(StrEnum):
@@ -155,6 +170,15 @@ TagOption = Annotated[
         metavar="KEY=VALUE",
         help="Set a tag, such as team=vision. Can be given several times.",
         rich_help_panel=RECORDING,
+    ),
+]
+ReportOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--report/--no-report",
+        help="Log a report of the run as its artifact report.html (default: as in mlctl.toml, else no).",
+        rich_help_panel=RECORDING,
+        show_default=False,
     ),
 ]
 RegisterOption = Annotated[

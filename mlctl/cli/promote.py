@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -77,6 +78,16 @@ ReasonOption = Annotated[
 ]
 
 
+def ask_after(listener: TrainingProgress, session: Session) -> Callable[[str], None]:
+    """Return a function that removes the spinner and asks a question."""
+
+    def ask(question: str) -> None:
+        listener.pause()
+        session.confirm(question)
+
+    return ask
+
+
 def promote(
     session: Session,
     name: NameArgument,
@@ -91,15 +102,16 @@ def promote(
     reason: ReasonOption = "",
     dry_run: DryRunOption = False,
 ) -> None:
-    r"""Move a model version to a stage if it passes all gates.
+    """Move a model version to a stage if it passes all gates.
 
     \b
-    mlctl promote Digits 2 Production --require 'test_accuracy>=0.95' --no-regress test_f1:0.005
-    mlctl promote Digits 2 Production --from Staging --smoke --reason "a week in staging"
+    mlctl promote Digits 2 Production --require 'test_accuracy>=0.95' --smoke
+    mlctl promote Digits 2 Production --no-regress test_f1:0.005 --from Staging
     mlctl promote Digits 2 Production --evaluate digits --dry-run
 
-    One version holds Staging, Production or a stage of your own. The version that held it before becomes Archived.
-    Gates that apply to every promotion go into mlctl.toml, under \[models.NAME].
+    One version holds Staging, Production or a stage of your own. The version that held it before becomes Archived. A
+    move that leaves Production empty asks first. Gates that apply to every promotion go into mlctl.toml, into the
+    table models.NAME.
     """
     from mlctl.services.registry import promote as service
     from mlctl.services.registry.gates import Gates
@@ -113,6 +125,14 @@ def promote(
     )
     request = service.PromotionRequest(gates=gates, reason=reason, skip_gates=skip_gates, dry_run=dry_run)
     with TrainingProgress() as listener:
-        answer = service.promote(session.settings, name, version, stage, request, listener=listener)
+        answer = service.promote(
+            session.settings,
+            name,
+            version,
+            stage,
+            request,
+            confirm=ask_after(listener, session),
+            listener=listener,
+        )
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
     service.require_passed(answer)

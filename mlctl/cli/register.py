@@ -12,7 +12,7 @@ from mlctl.cli.parsing import parse_pairs
 from mlctl.output.progress import TrainingProgress
 
 NewNameArgument = Annotated[
-    str, typer.Argument(metavar="TEXT", help="Name of the registered model: a new or an existing one.")
+    str, typer.Argument(metavar="NAME", help="Name of the registered model: a new or an existing one.")
 ]
 DescriptionOption = Annotated[
     str | None,
@@ -41,7 +41,7 @@ def register(
 
     \b
     mlctl register last Digits
-    mlctl register best:test_accuracy Digits --description "trained on all data" --tag team=vision
+    mlctl register best:test_accuracy Digits --tag team=vision
 
     The model must load and answer its own input example. If this model is a version of the name already, mlctl shows
     that version.

@@ -8,7 +8,7 @@ import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import DryRunOption, NameArgument
-from mlctl.cli.promote import ReasonOption, StageArgument
+from mlctl.cli.promote import ReasonOption, StageArgument, ask_after
 from mlctl.output.progress import TrainingProgress
 
 ToOption = Annotated[
@@ -33,7 +33,7 @@ def rollback(
 
     \b
     mlctl rollback Digits Production
-    mlctl rollback Digits Production --to 1 --reason "2 and 3 drift on new pictures"
+    mlctl rollback Digits Production --to 1 --reason "3 drifts on new pictures"
 
     The version must load and answer its input example. Run rollback again to go back one more version.
     """
@@ -41,7 +41,14 @@ def rollback(
 
     with TrainingProgress() as listener:
         answer = service.rollback(
-            session.settings, name, stage, to=to, reason=reason, dry_run=dry_run, listener=listener
+            session.settings,
+            name,
+            stage,
+            to=to,
+            reason=reason,
+            dry_run=dry_run,
+            confirm=ask_after(listener, session),
+            listener=listener,
         )
     session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
     service.require_passed(answer)

@@ -37,7 +37,7 @@ def server_backup(
 
     \b
     mlctl server-backup monday.tar
-    mlctl server-backup monday.tar --backend postgresql://mlflow@db/mlflow --bucket models --no-artifacts
+    mlctl server-backup monday.tar --backend postgresql://mlflow@db/mlflow
 
     The server can stay in use.
     """

@@ -28,6 +28,7 @@ from mlctl.cli.options import (
     Precision,
     PrecisionOption,
     RegisterOption,
+    ReportOption,
     RowsOption,
     RunNameOption,
     SeedOption,
@@ -195,6 +196,7 @@ def tune(
     run_name: RunNameOption = None,
     tag: TagOption = None,
     register: RegisterOption = None,
+    report: ReportOption = None,
     dry_run: DryRunOption = False,
     cluster: ClusterOption = None,
     storage: StorageOption = None,
@@ -205,16 +207,15 @@ def tune(
     script: ScriptOption = None,
     flag_style: FlagStyleOption = FlagStyle.space,
 ) -> None:
-    r"""Search for the best hyperparameters of a recipe or a script and log the best model.
+    """Search for the best hyperparameters of a recipe or a script and log the best model.
 
     \b
     mlctl tune digits --trials 8
-    mlctl tune mnist-mlp --algorithm bayesian --executions-per-trial 2 \
-        --space units=16..64:16 --space 'optimizer=rmsprop|adam'
+    mlctl tune mnist-mlp --algorithm bayesian --space 'optimizer=rmsprop|adam'
     mlctl tune housing -P 4 --stop bandit:slack=0.1 --space units=2..12:2
     mlctl tune titanic.csv --target Survived --timeout 10m --register Titanic
-    mlctl tune train.py --space lr=1e-4..1e-1:log --space 'batch-size=25|50' -P 4 -- --epochs 10
-    mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning --cpu 2
+    mlctl tune train.py --space lr=1e-4..1e-1:log -P 4 -- --epochs 10
+    mlctl tune imdb --cluster ray://head:10001 --storage s3://bucket/tuning
     """
     from mlctl.recipes.declares import is_script
     from mlctl.services.tuning.request import TuneRequest

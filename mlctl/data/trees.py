@@ -41,6 +41,20 @@ def count_rows(tree: Tree) -> int:
     return len(leaves(tree)[0])
 
 
+def count_answered_rows(targets: Tree | None) -> int:
+    """Return the number of rows if each has one answer: a number, or zeros and ones such as a one-hot row; else 0.
+
+    Masks and sequences have an answer for each pixel or step.
+    """
+    arrays = [np.asarray(leaf) for leaf in leaves(targets)] if targets is not None else []
+    return len(arrays[0]) if arrays and all(map(_has_single_answers, arrays)) else 0
+
+
+def _has_single_answers(array: Array) -> bool:
+    is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    return is_column or (array.ndim == 2 and bool(((array == 0) | (array == 1)).all()))
+
+
 def take_rows(tree: Tree, rows: Array) -> Tree:
     """Return these rows of every leaf: of an array, a DataFrame, or anything that has `take(rows)`."""
     return map_tree(lambda leaf: _take(leaf, rows), tree)

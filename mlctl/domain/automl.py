@@ -9,6 +9,9 @@ from typing import Any
 from mlctl.domain.objective import Objective
 from mlctl.domain.run import Run
 
+NORMALIZED_RMSE = "normalized_root_mean_squared_error"
+REGRESSION_METRICS = ("mae", "rmse", NORMALIZED_RMSE, "r2")
+CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
 BLEND = "blend"  # name of the leaderboard entry that combines several models
 
 
@@ -40,12 +43,16 @@ class LeaderboardEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class AutomlResult:
-    """A finished automl run: the parent run, which holds the logged model, and all models, best first."""
+    """A finished automl run: the parent run, which holds the logged model, and all models, best first.
+
+    `phases` says where the run's time went: the seconds of each phase, in their order.
+    """
 
     run: Run
     objective: Objective
     leaderboard: tuple[LeaderboardEntry, ...]
     end_reason: str
+    phases: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:

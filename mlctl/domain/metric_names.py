@@ -1,4 +1,4 @@
-"""Names of metrics that a tracking store takes: Keras allows any text, MLflow does not."""
+"""Names of metrics that a tracking store takes, since Keras allows any text; and the step of single values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 MAX_LENGTH = 250
+RESULTS_STEP = 0  # of what a model reached; epochs count from 1
 REFUSED = re.compile(r"[^/\w.\- :]")
 
 Value = TypeVar("Value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,11 +11,16 @@ from mlctl.domain.objective import Objective
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch. `number` counts from 1; `seconds` is its wall time, validation included."""
+    """One finished epoch.
+
+    `number` counts from 1; `seconds` is its wall time, validation included. `validation_rows` is the number of rows
+    that its `val_` metrics were measured on, with one answer each; 0: unknown, or rows have several answers.
+    """
 
     number: int
     metrics: Mapping[str, float]
     seconds: float
+    validation_rows: int = 0
 
 
 class ProgressListener(Protocol):
@@ -30,11 +35,14 @@ class ProgressListener(Protocol):
     def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """A training of `epochs` epochs of `steps` batches starts; `what` names the recipe or model."""
 
-    def step(self, epoch: int, done: int, steps: int) -> None:
-        """`done` of the `steps` batches of an epoch are finished; epochs count from 1."""
+    def step(self, epoch: int, done: int, steps: int, loss: Callable[[], float]) -> None:
+        """`done` of the `steps` batches of an epoch are finished; epochs count from 1.
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """An epoch ended after `seconds`; `best` is the number of the best epoch so far."""
+        `loss` returns the mean loss of the epoch so far, NaN if there is none: call it only if you show it.
+        """
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: Epoch, seconds: float) -> None:
+        """An epoch ended after `seconds`; `best` is the best epoch so far."""
 
     def stage(self, what: str) -> None:
         """A stage other than training starts, such as loading, logging or checking; `what` describes it."""
@@ -52,10 +60,10 @@ class NullProgress:
     def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """Ignore it."""
 
-    def step(self, epoch: int, done: int, steps: int) -> None:
+    def step(self, epoch: int, done: int, steps: int, loss: Callable[[], float]) -> None:
         """Ignore it."""
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: Epoch, seconds: float) -> None:
         """Ignore it."""
 
     def stage(self, what: str) -> None:

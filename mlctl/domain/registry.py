@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mlctl.domain.run import DataReference
+from mlctl.domain.run import DataReference, RunScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class RegisteredVersion:
         alias: All aliases that point to this version.
         source: Run or folder from which it was registered.
         metrics: Metrics of the logged model.
+        score: The objective of its run.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RegisteredVersion:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    score: RunScore | None = None
 
     @property
     def uri(self) -> str:
@@ -129,6 +131,7 @@ class Promotion:
     Attributes:
         replaced: Version that was in the stage before; None if there was none.
         changed: False if the version was in the stage already.
+        released: Stages that the version leaves, and that are empty afterwards.
         dry_run: Whether nothing was changed because the user asked for a dry run.
     """
 
@@ -139,6 +142,7 @@ class Promotion:
     changed: bool
     checks: tuple[GateCheck, ...] = ()
     action: str = "promote"
+    released: tuple[str, ...] = ()
     dry_run: bool = False
     notes: tuple[str, ...] = ()
 
@@ -179,11 +183,19 @@ class HistoryEntry:
 
 @dataclass(frozen=True)
 class History:
-    """A model's history, oldest entry first; `holders` maps each stage to its version after the last entry."""
+    """A model's history, oldest entry first.
+
+    Attributes:
+        holders: Version of each stage after the last entry.
+        at: The time of which it is the history; None for now.
+        since: When the first version was registered; None if this is unknown.
+    """
 
     name: str
     entries: tuple[HistoryEntry, ...]
     holders: Mapping[str, str | None]
+    at: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

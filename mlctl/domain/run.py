@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from mlctl.domain.tags import KIND_TAG
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataReference:
@@ -65,6 +67,25 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunScore:
+    """What tells in one line how good a run is.
+
+    Attributes:
+        name: Name of the metric for people, such as val_mae.
+        metric: Metric of the run that has the value: best_val_mae if the run has a saved model.
+        value: None if the run has no value yet.
+        test_metric: Metric of the test split; "" if there is none.
+        test_value: Its value.
+    """
+
+    name: str
+    metric: str
+    value: float | None
+    test_metric: str = ""
+    test_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunDetail:
     """A run with the values of each metric by epoch, and its artifacts."""
 
@@ -73,6 +94,12 @@ class RunDetail:
     artifacts: tuple[Artifact, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    score: RunScore | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it has trials: a search, or an automl run."""
+        return self.run.tags.get(KIND_TAG) in {"search", "automl"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,3 +154,16 @@ class Reproduction:
     def identical(self) -> bool:
         """Whether every value of every epoch is the same."""
         return not self.differences
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that `mlctl resume` has left as it was, because it is finished."""
+
+    run: Run
+    outcome: str = "is finished: there is nothing to resume"
+
+    @property
+    def run_id(self) -> str:
+        """The ID of the run."""
+        return self.run.run_id

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlctl.domain.run import Artifact, Experiment, Run
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
+from mlctl.domain.run import Artifact, Experiment, Run, RunScore
 from mlctl.domain.tune import SearchSnapshot
 
 CHECKPOINT_FOLDER = "checkpoint"  # artifacts from which another machine can resume; a training replaces them
@@ -51,17 +53,27 @@ class RunList:
     """Runs in order.
 
     Attributes:
-        columns: Fields to show.
-        best: Best value of each metric in the list.
+        columns: Fields to show, where there is room for a column for each.
+        layout: "summary", "all" columns, or the columns that were "chosen".
+        requested: Fields of the options.
+        scores: Score of each run that has one, by its id.
+        best: Metrics of which a run has the best value among the runs of its recipe and data, by its id.
+        trials: Number of trials of each search and automl run, by its id.
+        differing: Parameters that differ among the runs of one recipe and data, by the id of the run.
         has_more: Whether there are more runs than the limit.
-        custom_columns: Whether the user chose the columns.
+        searched: The filter, and how many runs there are, if none matches.
     """
 
     runs: tuple[Run, ...]
     columns: tuple[RunField, ...] = ()
-    best: Mapping[str, float] = field(default_factory=dict)
+    layout: str = "summary"
+    requested: tuple[RunField, ...] = ()
+    scores: Mapping[str, RunScore] = field(default_factory=dict)
+    best: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    trials: Mapping[str, int] = field(default_factory=dict)
+    differing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     has_more: bool = False
-    custom_columns: bool = False
+    searched: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ class Curve:
     run_name: str
     steps: tuple[int, ...]
     values: tuple[float, ...]
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,12 +145,16 @@ class RunSnapshot:
         points: (step, value) pairs of each metric.
         store_unreachable: Whether the store does not answer at the moment.
         search: State of the trials if the run is a search.
+        objective: What the run is trained for; None if it is unknown.
+        best: The best epoch so far by the objective, as the training keeps it.
     """
 
     run: Run
     points: Mapping[str, tuple[tuple[int, float], ...]]
     store_unreachable: bool = False
     search: SearchSnapshot | None = None
+    objective: Objective | None = None
+    best: Epoch | None = None
 
     @property
     def ended(self) -> bool:

@@ -43,6 +43,7 @@ ENDED_TAG = "mlctl.ended"  # why a search ended
 DURATION_TAG = "mlctl.duration_s"
 PEAK_MEMORY_TAG = "mlctl.peak_memory_mb"
 MODEL_URI_TAG = "mlctl.model_uri"
+RUNNING_EPOCH_TAG = "mlctl.running_epoch"  # while a long epoch runs: its batch and its loss, in words
 
 # the plan of a search
 SEARCH_TRIALS_TAG = "mlctl.search.trials"

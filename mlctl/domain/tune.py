@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from mlctl.domain.conditions import Condition
 from mlctl.domain.hyperband import Bracket
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
+from mlctl.domain.selection import Scored, choose
 
 # states of a trial; an interrupted trial was running when its search stopped, and resume starts it again
 DONE, STOPPED, FAILED, RUNNING, INTERRUPTED = "done", "stopped", "failed", "running", "interrupted"
+RANK = {DONE: 0, STOPPED: 1, RUNNING: 2, INTERRUPTED: 2, "": 2, FAILED: 3}
 
 
 def count_steps(low: float, high: float, step: float) -> int:
@@ -81,6 +83,8 @@ class Trial:
 
     Attributes:
         score: Mean over the executions of the best epoch's objective; None if there is none.
+        val_loss: Mean of the same epochs' validation loss, which decides near-ties of scores; None if there is none.
+        rows: Number of rows that the score is measured on; 0: unknown.
         epochs: Number of epochs of one execution.
         reason: Why it was stopped or how it failed.
     """
@@ -90,6 +94,8 @@ class Trial:
     state: str
     params: Mapping[str, Any]
     score: float | None = None
+    val_loss: float | None = None
+    rows: int = 0
     epochs: int = 0
     duration_s: float = 0.0
     reason: str = ""
@@ -160,13 +166,68 @@ class SearchSnapshot:
     @property
     def best(self) -> Trial | None:
         """The best trial so far."""
-        best: Trial | None = None
-        for trial in self.ended_trials:
-            if trial.score is not None and (
-                best is None or best.score is None or self.objective.is_better(trial.score, best.score)
-            ):
-                best = trial
-        return best
+        return best_trial(self.ended_trials, self.objective)
+
+
+class RatedTrial(Protocol):
+    """What decides between trials."""
+
+    @property
+    def trial(self) -> str:
+        """Its name."""
+
+    @property
+    def state(self) -> str:
+        """Whether it is done, stopped, failed or running."""
+
+    @property
+    def score(self) -> float | None:
+        """Its objective; None if it has none."""
+
+    @property
+    def val_loss(self) -> float | None:
+        """Its validation loss; None if it has none."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that the score is measured on; 0: unknown."""
+
+
+AnyTrial = TypeVar("AnyTrial", bound=RatedTrial)
+
+
+def rank_trials(trials: Sequence[AnyTrial], objective: Objective) -> list[AnyTrial]:
+    """Return trials: the best one, then the others by score; stopped ones after finished ones, then those without.
+
+    Near-ties of the best score are decided by the validation loss, see `mlctl.domain.selection`.
+    """
+
+    def key(trial: AnyTrial) -> tuple[int, bool, float, str]:
+        score = trial.score if trial.score is not None else 0.0
+        return (
+            RANK[trial.state],
+            trial is not best,
+            -score if objective.maximize else score,
+            trial.trial,
+        )
+
+    best = best_trial(trials, objective)
+    return sorted(trials, key=key)
+
+
+def best_trial(trials: Sequence[AnyTrial], objective: Objective) -> AnyTrial | None:
+    """Return the best trial that is done, or that was stopped if none is done; None if there is no score."""
+    for state in (DONE, STOPPED):
+        rated = [trial for trial in trials if trial.state == state and trial.score is not None]
+        if rated:
+            rated.sort(key=lambda trial: trial.trial)
+            return rated[choose([_scored(trial) for trial in rated], objective)]
+    return None
+
+
+def _scored(trial: RatedTrial) -> Scored:
+    score, loss = (math.nan if value is None else value for value in (trial.score, trial.val_loss))
+    return Scored(score=score, val_loss=loss, rows=trial.rows)
 
 
 class SearchListener(ProgressListener, Protocol):

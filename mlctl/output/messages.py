@@ -41,10 +41,11 @@ def warn(text: str) -> None:
     console(stderr=True).print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
 
 
-def print_error(message: str, next_step: str) -> None:
-    """Write one line that says what is wrong, and one that says what to do."""
+def print_error(message: str, next_step: str, *, is_interrupt: bool = False) -> None:
+    """Write one line that says what is wrong, and one that says what to do. An interrupt is no error."""
     err = console(stderr=True)
-    err.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())), soft_wrap=True)
+    label = ("" if is_interrupt else "error: ", "bold red")
+    err.print(Text.assemble(label, " ".join(message.split())), soft_wrap=True)
     if next_step:
         err.print(Text.assemble(("hint: ", "bold"), " ".join(next_step.split())), soft_wrap=True)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -21,10 +22,15 @@ from rich.progress import (
 from rich.text import Text
 
 from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
+from mlctl.output.epoch_table import EpochTable, running_epoch
 from mlctl.output.messages import console
 from mlctl.output.text import format_number
 
 BEST_MARK = "  best"
+LONG_EPOCH_S = 1.0
+WIDE = 80  # columns, from which there is room for the elapsed time
+NARROWEST_BAR = 24  # columns that the bar and the remaining time need
 
 
 class TrainingProgress:
@@ -39,7 +45,10 @@ class TrainingProgress:
         self._printed_tenths: dict[str, int] = {}  # name of a download -> last tenth that was printed
         self._objective: Objective | None = None
         self._epochs = 0
-        self._best = ""
+        self._best: float | None = None  # the objective of the best epoch so far
+        self._epoch_table: EpochTable | None = None
+        self._running_epoch = 0
+        self._epoch_started = 0.0
 
     def __enter__(self) -> Self:
         """Return this listener."""
@@ -49,6 +58,10 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove bars and spinners from the terminal."""
+        self._stop_live()
+
+    def pause(self) -> None:
+        """Remove bars and spinners from the terminal, so that a question can be asked."""
         self._stop_live()
 
     def message(self, text: str) -> None:
@@ -89,42 +102,55 @@ class TrainingProgress:
         """Show the bar of all epochs."""
         self._stop_live()
         self._objective, self._epochs = objective, epochs
+        self._epoch_table, self._best = EpochTable(objective, epochs), None
         self._print(
             Text(f"training {what}: {epochs} epochs of {steps} batches, objective {objective}", style="dim")
         )
         if self._is_live:
+            elapsed = [TimeElapsedColumn()] if self._console.width >= WIDE else []
             self._start_bar(
                 TextColumn("{task.description}"),
-                BarColumn(),
-                TimeElapsedColumn(),
+                BarColumn(bar_width=None),
+                *elapsed,
                 TextColumn("ETA"),
                 TimeRemainingColumn(),
                 description=f"epoch 1/{epochs}",
                 total=epochs * steps,
+                expand=True,
             )
 
-    def step(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            description = f"epoch {epoch}/{self._epochs}{self._best}"
-            self._update_bar(completed=(epoch - 1) * steps + done, description=description)
+    def step(self, epoch: int, done: int, steps: int, loss: Callable[[], float]) -> None:
+        """Move the bar; show the batch and the running loss of an epoch that takes longer than a second."""
+        if self._bar is None:
+            return
+        now = time.monotonic()
+        if epoch != self._running_epoch:
+            self._running_epoch, self._epoch_started = epoch, now
+        is_long = done < steps and now - self._epoch_started > LONG_EPOCH_S
+        description = running_epoch(
+            f"epoch {epoch}/{self._epochs}",
+            batch=f"batch {done:,}/{steps:,}" if is_long else "",
+            loss=loss() if is_long else None,
+            best=self._best,
+            width=self._console.width - NARROWEST_BAR,
+        )
+        self._update_bar(completed=(epoch - 1) * steps + done, description=description)
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
-        """Print the metrics of an epoch above the bar, as many as fit into a line."""
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: Epoch, seconds: float) -> None:
+        """Print an epoch above the bar, as a row with those metrics that fit; elsewhere a line with all of them."""
         assert self._objective is not None
-        metric = self._objective.metric
-        is_best = best == epoch
+        self._best = best.metrics.get(self._objective.metric)
+        if self._epoch_table is not None and self._is_live:
+            for row in self._epoch_table.lines(epoch, metrics, best, seconds, self._console.width):
+                self._print(row)
+        else:
+            self._print(self._line(epoch, metrics, seconds, is_best=best.number == epoch))
+
+    def _line(self, epoch: int, metrics: Mapping[str, float], seconds: float, *, is_best: bool) -> Text:
         line = Text(f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}  {seconds:6.2f} s")
         for name in self._ordered(metrics):
-            value = format_number(metrics[name])
-            if line.cell_len + len(f"  {name} {value}{BEST_MARK}") > self._console.width:
-                break
-            style = "" if name != metric else "bold green" if is_best else "bold"
-            line.append(f"  {name} ", "dim").append(value, style)
-        if is_best:
-            line.append(BEST_MARK, "green")
-            self._best = f"  best {metric} {format_number(metrics[metric])}"
-        self._print(line)
+            line.append(f"  {name} {format_number(metrics[name])}")
+        return line.append(BEST_MARK if is_best else "")
 
     def _ordered(self, metrics: Mapping[str, float]) -> list[str]:
         """Return the metrics to print: losses and the objective first, then the others."""
@@ -132,8 +158,10 @@ class TrainingProgress:
         first = [name for name in ("loss", "val_loss", self._objective.metric) if name in metrics]
         return list(dict.fromkeys([*first, *(name for name in metrics if name != "learning_rate")]))
 
-    def _start_bar(self, *columns: ProgressColumn, description: str, total: int | None) -> None:
-        self._bar = Progress(*columns, console=self._console, transient=True)
+    def _start_bar(
+        self, *columns: ProgressColumn, description: str, total: int | None, expand: bool = False
+    ) -> None:
+        self._bar = Progress(*columns, console=self._console, transient=True, expand=expand)
         self._bar_task = self._bar.add_task(description, total=total)
         self._bar.start()
 

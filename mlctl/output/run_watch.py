@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlctl.domain.run_queries import RunSnapshot
+from mlctl.domain.tags import RUNNING_EPOCH_TAG
 from mlctl.domain.tune import STOPPED
 from mlctl.output.messages import console, warn
 from mlctl.output.search_progress import trial_line, trials_table
@@ -47,8 +49,14 @@ def _panel(snapshot: RunSnapshot) -> Group:
     run = snapshot.run
     progress = f"  {_progress(snapshot)}  started {format_age(run.started_at)}"
     parts: list[RenderableType] = [Text.assemble((run.run_name, "bold"), "  ", status_text(run), progress)]
+    if snapshot.best is not None and snapshot.objective is not None:
+        metric, best = snapshot.objective.metric, snapshot.best
+        value = format_number(best.metrics[metric])
+        parts.append(Text.assemble(f"best {metric} ", (value, "bold green"), f" in epoch {best.number}"))
     if snapshot.store_unreachable:
         parts.append(Text(UNREACHABLE, style="yellow"))
+    if text := _running_epoch(snapshot):
+        parts.append(Text(text))
     parts += _trials(snapshot)
     if snapshot.points:
         parts.append(_metrics(snapshot))
@@ -62,7 +70,10 @@ def _metrics(snapshot: RunSnapshot) -> Table:
     table.add_column("metric", no_wrap=True)
     table.add_column("now", justify="right", no_wrap=True)
     table.add_column("by epoch", no_wrap=True)
-    for name in sorted(snapshot.points, key=lambda name: (not name.startswith("val_"), name)):
+    objective = snapshot.objective.metric if snapshot.objective else ""
+    for name in sorted(
+        snapshot.points, key=lambda name: (name != objective, not name.startswith("val_"), name)
+    ):
         values = [value for _, value in snapshot.points[name]]
         table.add_row(name, format_number(values[-1]) if values else "", sparkline(values))
     return table
@@ -75,7 +86,8 @@ def _trials(snapshot: RunSnapshot) -> list[RenderableType]:
         return []
     best = search.best
     ended = search.ended_trials
-    lines = [trial_line(trial, is_best=trial is best) for trial in ended[-MAX_ENDED_TRIALS:]]
+    width = console().width
+    lines = [trial_line(trial, is_best=trial is best, width=width) for trial in ended[-MAX_ENDED_TRIALS:]]
     if snapshot.ended:
         return list(lines)
     started_at = snapshot.run.started_at
@@ -92,9 +104,21 @@ def _trials(snapshot: RunSnapshot) -> list[RenderableType]:
 
 
 def _progress(snapshot: RunSnapshot) -> str:
-    step = max((points[-1][0] for points in snapshot.points.values() if points), default=0)
+    step = _last_step(snapshot)
     epochs = snapshot.run.params.get("epochs")
     return f"epoch {step}/{epochs}" if epochs else f"step {step}"
+
+
+def _running_epoch(snapshot: RunSnapshot) -> str:
+    """Return how far a long epoch is; "" if it has ended since, or the run has."""
+    text = snapshot.run.tags.get(RUNNING_EPOCH_TAG, "")
+    running = re.match(r"epoch (\d+)/", text)
+    is_current = running is not None and int(running[1]) > _last_step(snapshot)
+    return text if is_current and not snapshot.ended else ""
+
+
+def _last_step(snapshot: RunSnapshot) -> int:
+    return max((points[-1][0] for points in snapshot.points.values() if points), default=0)
 
 
 def _print_lines(snapshots: Iterable[RunSnapshot]) -> RunSnapshot | None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mlctl.domain.objective import Objective
 from mlctl.domain.tune import FAILED, RunningTrial, Trial
+from mlctl.output.epoch_table import STAR
 from mlctl.output.progress import BEST_MARK, TrainingProgress
 from mlctl.output.text import format_number
 from mlctl.units import format_duration
@@ -88,7 +89,8 @@ class SearchProgress(TrainingProgress):
 
     def trial_ended(self, trial: Trial, is_best: bool) -> None:
         """Print the line of a trial above the table."""
-        self._print(trial_line(trial, is_best=is_best, noun=self._noun, rounds=self._rounds))
+        width = self._console.width if self._is_live else None
+        self._print(trial_line(trial, is_best=is_best, noun=self._noun, rounds=self._rounds, width=width))
 
     def _print(self, text: Text) -> None:
         if self._table is not None:
@@ -132,16 +134,24 @@ def trials_table(
     return Group(table, Text(progress, style="dim"))
 
 
-def trial_line(trial: Trial, *, is_best: bool, noun: str = "trial", rounds: str = "epochs") -> Text:
-    """Return a trial that has ended as one line."""
-    line = Text(f"{noun} {trial.trial}  ")
-    line.append(f"{format_number(trial.score) or trial.state:>9}", "bold green" if is_best else "bold")
+def trial_line(
+    trial: Trial, *, is_best: bool, noun: str = "trial", rounds: str = "epochs", width: int | None = None
+) -> Text:
+    """Return a trial that has ended as one line; with `width`, what does not fit is cut off at the end."""
+    score, style = format_number(trial.score) or trial.state, "bold green" if is_best else "bold"
     values = {name: value for name, value in trial.params.items() if not name.startswith("tuner/")}
-    line.append("  " + " ".join(f"{name}={_format_value(value)}" for name, value in values.items()))
-    line.append(f"  {trial.epochs} {rounds}, {format_duration(trial.duration_s)}", "dim")
-    if trial.reason:
-        line.append(f"  {trial.state}: {trial.reason}", "red" if trial.state == FAILED else "yellow")
-    line.append(BEST_MARK if is_best else "", "green")
+    params = "  " + " ".join(f"{name}={_format_value(value)}" for name, value in values.items())
+    effort = Text(f"  {trial.epochs} {rounds}, {format_duration(trial.duration_s)}", "dim")
+    reason = Text(
+        f"  {trial.state}: {trial.reason}" if trial.reason else "",
+        "red" if trial.state == FAILED else "yellow",
+    )
+    if width is None:
+        best = Text(BEST_MARK if is_best else "")
+        return Text.assemble(f"{noun} {trial.trial}  ", (f"{score:>9}", style), params, effort, reason, best)
+    score = f"{score}{STAR if is_best else ' '}"
+    line = Text.assemble(f"{noun} {trial.trial}  ", (f"{score:>9}", style), effort, reason, params)
+    line.truncate(width, overflow="ellipsis")
     return line
 
 

@@ -6,7 +6,7 @@ import json
 
 from mlctl.output import views
 from mlctl.output.messages import console
-from mlctl.output.tables import write_csv, write_markdown, write_table
+from mlctl.output.tables import hint_at_hidden_columns, write_csv, write_markdown, write_table
 from mlctl.output.text import without_nan
 
 
@@ -20,8 +20,13 @@ def show(answer: object, output_format: str = "table") -> None:
     tables = views.tables(answer)
     if output_format == "csv":
         write_csv(tables[0])
+        hint_at_hidden_columns(tables[0])
         return
     for index, table in enumerate(tables):
         if index and output_format == "table":
             print()
-        (write_markdown if output_format == "md" else write_table)(table)
+        if output_format == "md":
+            write_markdown(table)
+            hint_at_hidden_columns(table)
+        else:
+            write_table(table)

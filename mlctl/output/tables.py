@@ -21,6 +21,7 @@ REQUIRED = 9  # `keep` of a column that is never dropped
 MAX_OPTIONAL_WIDTH = 40  # of a cell in a column that may be dropped
 MIN_REQUIRED_WIDTH = 8  # of a cell in a column that is never dropped
 MAX_DRAWING_WIDTH = 100
+MAX_LISTED = 5  # titles of columns that have no room
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,20 @@ class TableColumn:
 
     Attributes:
         keep: Priority on a narrow terminal; columns with the lowest are dropped first, those with 9 (the default) never.
+        wrap: Whether a text of a column that is never dropped continues on the next line; else it is cut.
+        narrow_to: Width to which the column is narrowed before another one is dropped; 0 for its full width.
     """
 
     title: str
     right: bool = False
     keep: int = REQUIRED
+    wrap: bool = True
+    narrow_to: int = 0
+
+    @property
+    def wraps(self) -> bool:
+        """Whether texts of this column continue on the next line of a narrow terminal."""
+        return self.wrap and self.keep >= REQUIRED and not self.right
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class AnswerTable:
     Attributes:
         empty: Text to show if there are no rows.
         drawing: Draws the rows as a picture, given the width and whether there are colours.
+        terminal: The same answer with fewer columns, for a terminal.
+        hidden_columns: Number of columns that the answer could have, too, if the user chooses them.
     """
 
     columns: Sequence[TableColumn]
@@ -58,8 +70,10 @@ class AnswerTable:
     title: str = ""
     caption: str = ""
     empty: str = "nothing to show"
-    notes: Sequence[str] = ()
+    notes: Sequence[str | Text] = ()
     drawing: Callable[[int, bool], Text] | None = None
+    terminal: AnswerTable | None = None
+    hidden_columns: int = 0
 
 
 def pair_table(rows: Sequence[tuple[str, Any]], title: str = "") -> AnswerTable:
@@ -90,6 +104,9 @@ def write_markdown(table: AnswerTable) -> None:
 def write_table(table: AnswerTable) -> None:
     """Write a table for people: fitted to a terminal, in full to a pipe."""
     out = console()
+    is_pipe = out.width >= UNLIMITED_WIDTH and not out.is_terminal
+    if table.terminal and not is_pipe:
+        table = table.terminal
     if not table.rows:
         out.print(table.empty)
         return
@@ -98,14 +115,27 @@ def write_table(table: AnswerTable) -> None:
         return
     if table.title:
         out.print(Text(table.title, style="bold"))
-    if out.width >= UNLIMITED_WIDTH and not out.is_terminal:
+    dropped: Sequence[str] = ()
+    if is_pipe:
         _write_lines(table)
     else:
-        _draw(table, out)
+        dropped = _draw(table, out)
     if table.caption:
         out.print(Text(table.caption, style="dim"))
     for note in table.notes:
         out.print(note)
+    if table.hidden_columns:
+        hint_at_hidden_columns(table, len(dropped))
+    elif dropped:
+        listed = ", ".join(dropped[:MAX_LISTED])
+        more = f" and {len(dropped) - MAX_LISTED} more" if len(dropped) > MAX_LISTED else ""
+        hint(f"not shown in {out.width} columns: {listed}{more} (a pipe gets all)")
+
+
+def hint_at_hidden_columns(table: AnswerTable, dropped: int = 0) -> None:
+    """Say how many columns are not shown, and how to get them."""
+    if table.hidden_columns:
+        hint(f"+{table.hidden_columns + dropped} columns: choose with --columns NAME,… or all, or -o json")
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
@@ -130,7 +160,8 @@ def _has_header(table: AnswerTable) -> bool:
     return any(column.title for column in table.columns)
 
 
-def _draw(table: AnswerTable, out: Console) -> None:
+def _draw(table: AnswerTable, out: Console) -> list[str]:
+    """Draw a table as wide as the terminal; return the titles of the columns that have no room."""
     shown, dropped, widths = fit_columns(table, out.width)
     drawn = Table(
         box=None,
@@ -141,20 +172,17 @@ def _draw(table: AnswerTable, out: Console) -> None:
     )
     for index, width in zip(shown, widths, strict=True):
         column = table.columns[index]
-        wraps = column.keep >= REQUIRED and not column.right
         drawn.add_column(
             column.title,
             justify="right" if column.right else "left",
-            no_wrap=not wraps,
-            overflow="fold" if wraps else "ellipsis",
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
             width=width,
         )
     for row in table.rows:
         drawn.add_row(*[_as_text(row[i]) for i in shown])
     out.print(drawn)
-    if dropped:
-        titles = ", ".join(table.columns[index].title for index in dropped)
-        hint(f"the terminal has {out.width} columns; not shown: {titles}")
+    return [table.columns[index].title for index in dropped]
 
 
 def _plain(cell: Any) -> str:
@@ -176,7 +204,7 @@ def _as_text(cell: Any) -> Text:
 def fit_columns(table: AnswerTable, width: int) -> tuple[list[int], list[int], list[int]]:
     """Return the columns that fit into `width`, the dropped columns, and the widths of the former.
 
-    A long value is cut before its column is dropped, and required columns are narrowed last. Widths are in cells
+    A column without any value is neither. A long value is cut before its column is dropped, and required columns are narrowed last. Widths are in cells
     of the terminal, of which a wide character takes two.
     """
     full_widths = [
@@ -189,16 +217,37 @@ def fit_columns(table: AnswerTable, width: int) -> tuple[list[int], list[int], l
         else min(full, max(MAX_OPTIONAL_WIDTH, cell_len(column.title)))
         for full, column in zip(full_widths, table.columns, strict=True)
     ]
-    shown = list(range(len(table.columns)))
-    while _total_width(widths, shown) > width:
+    floors = [
+        min(width, max(column.narrow_to, cell_len(column.title))) if column.narrow_to else width
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    filled = [i for i in range(len(table.columns)) if any(_plain(row[i]) for row in table.rows)]
+    shown = list(filled)
+    while _total_width(floors, shown) > width:
         optional = [i for i in shown if table.columns[i].keep < REQUIRED]
         if not optional:
             break
         shown.remove(min(optional, key=lambda i: (table.columns[i].keep, -i)))
-    while _total_width(widths, shown) > width and max(widths[i] for i in shown) > MIN_REQUIRED_WIDTH:
-        widths[max(shown, key=lambda i: widths[i])] -= 1
-    dropped = [i for i in range(len(table.columns)) if i not in shown]
-    return shown, dropped, [widths[i] for i in shown]
+    if _total_width(floors, shown) > width:
+        _narrow(floors, shown, width, table.columns)
+    for index in sorted(
+        shown, key=lambda i: -table.columns[i].keep
+    ):  # the rest goes to texts that would be cut
+        spare = max(0, width - _total_width(floors, shown))
+        floors[index] += min(spare, max(0, full_widths[index] - floors[index]))
+    dropped = [i for i in filled if i not in shown]
+    return shown, dropped, [floors[i] for i in shown]
+
+
+def _narrow(widths: list[int], shown: Sequence[int], width: int, columns: Sequence[TableColumn]) -> None:
+    """Narrow the widest columns until the table fits: first those whose texts wrap, or else are cut."""
+    for is_turn in (lambda column: column.wraps, lambda column: not column.right, lambda column: True):
+        turn = [i for i in shown if is_turn(columns[i])]
+        while turn and _total_width(widths, shown) > width:
+            widest = max(turn, key=lambda i: widths[i])
+            if widths[widest] <= MIN_REQUIRED_WIDTH:
+                break
+            widths[widest] -= 1
 
 
 def _total_width(widths: Sequence[int], shown: Sequence[int]) -> int:

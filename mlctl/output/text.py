@@ -15,16 +15,21 @@ def format_number(value: float | None) -> str:
     """Return a number with four significant digits, and an integer without decimals; "" for None."""
     if value is None:
         return ""
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
-        return f"{int(value):,}" if abs(value) >= 100_000 else str(int(value))
-    if abs(value) >= 10_000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    return f"{value:,.0f}" if 999.95 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def format_time(moment: datetime | None) -> str:
     """Return a time in the local zone with its age, such as 2026-11-21 10:00:00 (3 min ago); "" for None."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({format_age(moment)})" if moment else ""
+    return f"{format_moment(moment)} ({format_age(moment)})" if moment else ""
+
+
+def format_moment(moment: datetime) -> str:
+    """Return a time in the local zone, such as 2026-11-21 10:00:00."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def format_age(moment: datetime | None, now: datetime | None = None) -> str:

@@ -110,9 +110,14 @@ class Hyperparameter:
             return "true, false"
         if self.low is None and self.high is None:
             return TYPE_NAMES[type(self.default)]
-        low, high = ("" if bound is None else f"{bound:g}" for bound in (self.low, self.high))
+        low, high = ("" if bound is None else _plain(bound) for bound in (self.low, self.high))
         words = f"{low}..{high}" if high else f"at least {low}"
         return words + (f" step {self.step:g}" if self.step else "") + (" (log)" if self.log else "")
+
+
+def _plain(bound: float) -> str:
+    """Return a bound as people write it: 1000000, not 1e+06."""
+    return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 
 def _read_as(type_: type, text: str) -> Any:

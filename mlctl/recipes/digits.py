@@ -18,7 +18,7 @@ class Digits(Recipe):
 
     name = "digits"
     objective = maximize("val_accuracy")
-    epochs, batch_size, learning_rate, schedule = 30, 32, 2e-3, "cosine"
+    epochs, batch_size, learning_rate, schedule = 30, 64, 3e-3, "cosine"
     units = hyperparameter(64, low=16, high=256, step=16, help="width of the hidden layer")
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
@@ -43,6 +43,9 @@ class Digits(Recipe):
         model = keras.Sequential(
             [
                 keras.Input((8, 8, 1)),
+                layers.RandomTranslation(
+                    0.1, 0.1, fill_mode="constant"
+                ),  # in training only: by up to 0.8 pixels
                 layers.Conv2D(32, 3, padding="same", activation="relu"),
                 layers.Conv2D(64, 3, padding="same", activation="relu"),
                 layers.MaxPooling2D(2),

@@ -46,7 +46,7 @@ class Images(Recipe):
         from mlctl.data.sources.locate import local_path
 
         if not source.location:
-            raise UsageError("no images were given", "name their folder or table: mlctl train FOLDER")
+            raise UsageError("no images were given", "name their folder or table instead of images")
         size = images.parse_size(source.options.image_size)
         options = source.options
         return images.load_images(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
-from mlctl.errors import BadDataError, UsageError
+from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
 
@@ -14,17 +14,24 @@ LONG_TEXT = 8  # a table of two columns is a text task if its texts have this ma
 def recipe_for(source: str) -> str | None:
     """Return the name of the recipe for this file, folder or URL; None if it is not data.
 
-    Raises BadDataError for a folder without training data and for an unreadable table, UsageError for a
-    folder in a bucket.
+    Raises NotFoundError for a path that does not exist, BadDataError for a folder without training data and for an
+    unreadable table, UsageError for a folder in a bucket.
     """
     path = Path(source).expanduser()
+    is_remote = "://" in source
     if path.is_dir():
         return _recipe_for_folder(path)
+    if not is_remote and not path.exists() and (path.suffix or "/" in source):
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise NotFoundError(
+            f"there is no file or folder {source}", did_you_mean(path.name, beside) or "check the path"
+        )
     if reader.is_table(source):
-        return (
-            _recipe_for_table(path)
-            if path.is_file() and not source.endswith(reader.PARQUET_SUFFIXES)
-            else "tabular"
+        return "tabular" if is_remote or source.endswith(reader.PARQUET_SUFFIXES) else _recipe_for_table(path)
+    if path.is_file():
+        raise BadDataError(
+            f"{source} is no data that mlctl can train on",
+            f"give a table ({', '.join(reader.SUFFIXES)}), a folder of images or texts, or a recipe file",
         )
     if source.startswith("s3://"):
         raise UsageError(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
+SHOWN_COLUMNS = 20  # in a hint
 BINS, FEWEST_BINS = 24, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_WORDS = 64, 200
@@ -67,16 +68,16 @@ class Tabular(Recipe):
     def load(self, source: Source) -> Dataset:
         """Return the table's rows by split; see mlctl.data.tables.user_table for what mlctl detects."""
         from mlctl.data.sources.locate import local_file
-        from mlctl.data.tables import findings, user_table
+        from mlctl.data.tables import findings, reader, user_table
 
         if not source.location:
-            raise UsageError("no table was given", "name it: mlctl train FILE.csv --target COLUMN")
-        if not source.options.target:
-            raise UsageError(
-                "the column to predict was not given",
-                f"name it: mlctl train {source.location} --target COLUMN",
-            )
+            raise UsageError("no table was given", "name it instead of tabular: FILE.csv --target COLUMN")
         path = local_file(source)
+        if not source.options.target:
+            names = ", ".join(str(name) for name in reader.read_head(path).columns[:SHOWN_COLUMNS])
+            raise UsageError(
+                "the column to predict was not given", f"add --target COLUMN; the columns are: {names}"
+            )
         data = user_table.load_table(path, source.options.target, source.options, source=source.location)
         share = data.extra["share"]
         if not data.classes:

@@ -39,7 +39,7 @@ class Texts(Recipe):
         from mlctl.serving.scoring import split_words
 
         if not source.location:
-            raise UsageError("no texts were given", "name their folder or table: mlctl train FOLDER")
+            raise UsageError("no texts were given", "name their folder or table instead of texts")
         options = source.options
         return texts.load_texts(
             local_path(source),

@@ -27,7 +27,7 @@ def versions(model: ServedModel, served: ServedVersion) -> dict[str, str]:
 
 def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> dict[str, Any]:
     """Return the answer to GET /model, from which the web page builds its form."""
-    info, tensor = model.info, model.signature.tensor
+    info, tensor, choices = model.info, model.signature.tensor, model.choices
     return {
         "name": served.name,
         "version": served.version,
@@ -38,12 +38,18 @@ def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> d
         "runtime": info.runtime,
         "full_scale": model.full_scale,
         "run_id": info.run_id,
+        "created": info.created,
         "keys": needs_key,
         "tensor": None if tensor is None else {"dtype": tensor.dtype, "shape": tensor.shape},
         "inputs": [_describe_tensor(spec) for spec in model.signature.all_tensors],
         "outputs": _describe_outputs(model),
         "columns": [
-            {"name": column.name, "kind": column.kind, "required": column.required}
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "required": column.required,
+                "choices": choices.get(column.name, []),
+            }
             for column in model.signature.columns
         ],
         "example": orjson.Fragment(model.example) if model.example else None,

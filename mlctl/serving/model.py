@@ -21,7 +21,7 @@ from mlctl.serving.payloads.named_tensors import Tensors
 from mlctl.serving.payloads.request_error import bad_request
 from mlctl.serving.payloads.signature import ModelSignature
 from mlctl.serving.payloads.tables import Columns
-from mlctl.serving.saved_model import read_saved_model
+from mlctl.serving.saved_model import read_choices, read_saved_model
 
 SCORING_MODULE = "mlctl.serving.scoring"  # under this name, scoring.py does not import MLflow
 _DTYPES = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
@@ -58,6 +58,11 @@ class ServedModel:
         """Body of the example request that was logged with the model, or None."""
         file = self.folder / "serving_input_example.json"
         return file.read_bytes() if file.is_file() else None
+
+    @cached_property
+    def choices(self) -> dict[str, list[str]]:
+        """The categories of each column that has them."""
+        return read_choices(self.folder)
 
     def predict_tensors(self, rows: Array | Tensors) -> Any:
         """Return the model's answers to checked rows of its tensor, or of its named tensors.

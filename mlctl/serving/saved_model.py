@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ class SavedModelInfo:
         recipe: Name of the recipe that trained it.
         runtime: What answers requests: "onnxruntime", "keras", or "mlflow" for other models.
         run_id: The run that logged the model, or "".
+        created: When it was saved, in ISO 8601, or "".
     """
 
     by_mlctl: bool
@@ -40,6 +43,7 @@ class SavedModelInfo:
     recipe: str
     runtime: str
     run_id: str
+    created: str
 
 
 def read_saved_model(folder: Path) -> SavedModelInfo:
@@ -56,4 +60,32 @@ def read_saved_model(folder: Path) -> SavedModelInfo:
         recipe=own.get("recipe", ""),
         runtime=own.get("runtime", "mlflow"),
         run_id=mlmodel.get("run_id") or "",
+        created=_to_iso(mlmodel.get("utc_time_created")),
     )
+
+
+def read_choices(folder: Path) -> dict[str, list[str]]:
+    """Return the categories of each column that has them, as the model's encoder knows them."""
+    try:
+        state = json.loads((folder / "artifacts" / "model" / "encoder.json").read_text(encoding="utf-8"))
+        encoder = state["encoder"] or {}
+        choices = {
+            step["of"]: step["known"] for step in encoder.get("steps", ()) if step.get("make") == "category"
+        }
+        columns = encoder.get("columns", {}).items()
+        choices |= {name: column["vocabulary"] for name, column in columns if column.get("vocabulary")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # of another program
+        return {}
+    return {
+        str(name): list(known)
+        for name, known in choices.items()
+        if all(isinstance(value, str) for value in known)
+    }
+
+
+def _to_iso(moment: Any) -> str:
+    """Return the time of an MLmodel file, which is in UTC without saying so."""
+    try:
+        return datetime.fromisoformat(str(moment)).replace(tzinfo=UTC).isoformat(timespec="seconds")
+    except ValueError:
+        return ""

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mlctl.adapters.plots.answer_plots import plot_answers
+from mlctl.adapters.plots.style import Caption, plot_files
 from mlctl.domain.outputs import Output, classes, labels, pixels, sequence, values
 
 pytestmark = pytest.mark.unit
@@ -47,9 +48,14 @@ def test_the_plots_of_a_kind(
 ) -> None:
     pictures = RNG.integers(0, 255, (4, 8, 8, 3), np.uint8)
     found = plot_answers(
-        lambda name: tmp_path / name, output, targets, answers, split_name="test", pictures=pictures
+        lambda name: tmp_path / name,
+        output,
+        targets,
+        answers,
+        caption=Caption(run_name="first", note="test split"),
+        pictures=pictures,
     )
-    assert found == names
+    assert found == [file for name in names for file in plot_files(name)]
     for name in names:
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 200

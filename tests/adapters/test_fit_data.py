@@ -12,6 +12,7 @@ import pytest
 
 from mlctl.adapters.scripts import array_digests
 from mlctl.adapters.scripts.fit_data import DataPart, DataReader, FitData, is_same
+from mlctl.adapters.scripts.validated_rows import count_validated_rows
 from mlctl.data.streams import Stream
 
 X = np.arange(80, dtype="float32").reshape(20, 4).copy()
@@ -171,3 +172,11 @@ def test_sparse_matrices_and_texts() -> None:
     texts = fit_data(np.array(["a", "b"], object), Y[:2])
     assert texts.train.spec == "x: object (2); y: int64 (2)"
     assert texts.content != fit_data(np.array(["a", "c"], object), Y[:2]).content
+
+
+def test_the_validation_rows_of_a_pipeline_are_known_from_its_form() -> None:
+    rows = [
+        count_validated_rows({"x": None, "validation_data": pipeline(X, targets).batch(8)})
+        for targets in (Y, np.eye(20, dtype="float32"), np.stack([Y, Y], 1), np.zeros((20, 4, 4)))
+    ]
+    assert rows == [20, 20, 0, 0]

@@ -6,7 +6,7 @@ import json
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -349,3 +349,41 @@ def test_a_trials_file_of_version_0_1_loads(tmp_path: Path) -> None:
     write_state(load_state(str(path), other), other)
     np.testing.assert_array_equal(model.get_weights()[0], other.get_weights()[0])
     assert int(other.optimizer.iterations) == 7
+
+
+@pytest.mark.parametrize("has_rows", [True, False])  # earlier versions wrote none
+def test_a_training_continued_after_any_epoch_keeps_the_same_epoch_among_near_ties(has_rows: bool) -> None:
+    scores = [0.92, 0.95, 0.975, 0.97, 0.97, 0.99, 0.985, 0.985, 0.98, 0.97]
+    losses = [0.30, 0.25, 0.22, 0.21, 0.20, 0.19, 0.18, 0.17, 0.16, 0.15]
+    epochs = [
+        Epoch(number, {"val_accuracy": score, "val_loss": loss}, 0.1, 289)
+        for number, (score, loss) in enumerate(zip(scores, losses, strict=True), 1)
+    ]
+    whole = _progress_of(epochs)
+    assert whole.best is epochs[7]  # epoch 9 is further than one standard error from epoch 6
+    assert int(whole.best_weights[0]) == 8
+    for cut in range(1, len(epochs)):
+        first = _progress_of(epochs[:cut])
+        checkpoint = first.make_checkpoint(checkpoints.TrainingState(variables=[]))
+        if not has_rows:
+            checkpoint = replace(checkpoint, epochs=[values[:3] for values in checkpoint.epochs])
+        continued = TrainingProgress(Objective("val_accuracy", maximize=True))
+        continued.restore(checkpoint)
+        assert continued.best is not None
+        assert first.best is not None
+        assert continued.best.number == first.best.number
+        _add(continued, epochs[cut:])
+        assert continued.best.number == 8
+        assert int(continued.best_weights[0]) == 8
+
+
+def _progress_of(epochs: Sequence[Epoch]) -> TrainingProgress:
+    progress = TrainingProgress(Objective("val_accuracy", maximize=True))
+    _add(progress, epochs)
+    return progress
+
+
+def _add(progress: TrainingProgress, epochs: Sequence[Epoch]) -> None:
+    for epoch in epochs:
+        progress.validation_rows = epoch.validation_rows
+        progress.add(epoch, lambda number=epoch.number: [np.array(number)])  # type: ignore[misc]

@@ -14,6 +14,7 @@ from docs import generate
 from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load_command
 from mlctl.cli.completion_scripts.command_tree import OptionNode, build_tree
+from mlctl.cli.help_layout import LAST_PANELS, RARE_OPTIONS
 
 pytestmark = pytest.mark.unit
 
@@ -33,12 +34,16 @@ DIFFERENT_MEANINGS = {
     "--memory",  # of a Ray cluster and of Kubernetes
     "--metric",  # to optimize and to draw
     "--name",  # of a server and of an endpoint
+    "--out",  # of predictions and of a report
     "--port",  # of a server and of an endpoint
     "--timeout",  # of a search and of a request
     "--to",
     "--trials",  # of a new and of a resumed search
     "--workers",  # of a server and of an endpoint
 }
+
+
+PASTED_WIDTH = 78  # the help has a margin of one column at each side
 
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -69,6 +74,8 @@ def test_help_starts_with_examples_of_the_command(path: str, command: Any) -> No
         f"no example begins with mlctl {path}"
     )
     assert "\b" not in command.help
+    assert "\\" not in command.help
+    assert max(map(len, examples)) <= PASTED_WIDTH, f"an example of mlctl {path} wraps at 80 columns"
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
@@ -77,7 +84,32 @@ def test_every_parameter_has_help(path: str, command: Any) -> None:
     for parameter in command.get_params(context):
         assert parameter.help, f"mlctl {path}: {parameter.name} has no help"
         if getattr(parameter, "is_flag", False):
-            assert parameter.metavar == "", f"mlctl {path}: {parameter.name} shows <bool>"
+            shown = (
+                parameter.display_type_rich(ctx=context) if parameter.name != "help" else parameter.metavar
+            )
+            assert not shown, f"mlctl {path}: {parameter.name} shows <bool>"
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
+def test_help_shows_plain_types_and_rare_options_at_the_end(path: str, command: Any) -> None:
+    context = command.make_context(path, [], resilient_parsing=True)
+    panels = []
+    for parameter in command.get_params(context):
+        shown = parameter.display_type_rich(ctx=context) or ""
+        assert not {"<", "[x"} & {shown[:1], shown[:2]}
+        if parameter.param_type_name == "argument":
+            assert not shown
+        else:
+            panels.append(parameter.rich_help_panel)
+    places = [LAST_PANELS.index(panel) for panel in panels if panel in LAST_PANELS]
+    assert places == sorted(places)
+    assert panels[-len(places) :] == [panel for panel in panels if panel in LAST_PANELS]
+    assert "{" not in command.get_usage(context)
+
+
+def test_rare_options_exist() -> None:
+    names = {name for node in build_tree().walk() for option in node.options for name in option.names}
+    assert names >= RARE_OPTIONS
 
 
 def test_an_option_is_the_same_in_every_command() -> None:

@@ -222,6 +222,14 @@ def test_models_versions_and_stages_of_the_store(complete: Complete) -> None:
 
 
 @pytest.mark.parametrize("complete", SHELLS)
+@pytest.mark.usefixtures("real_mlctl")
+def test_values_of_options(complete: Complete) -> None:
+    tree = build_tree()
+    assert complete("mlctl train digits --set sche", tree) == ["schedule="]
+    assert complete("mlctl runs list --sort started,-durat", tree) == ["started,-duration"]
+
+
+@pytest.mark.parametrize("complete", SHELLS)
 def test_tracking_uri_of_the_command_line_is_used(
     complete: Complete, real_mlctl: None, thousand_runs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

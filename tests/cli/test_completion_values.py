@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlctl.cli.completion_values import print_values
+from tests.store import METRICS
 
 
 def values(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -145,3 +146,83 @@ def test_credentials_are_sent_to_the_server(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
     assert values(capsys, "EXPERIMENT", "") == [header]
     server.shutdown()
+
+
+def test_metrics_and_fields_of_the_newest_runs(
+    thousand_runs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", thousand_runs)
+    assert values(capsys, "METRIC", "") == list(METRICS)
+    assert values(capsys, "METRIC", "val") == ["val_f1", "val_loss"]
+    assert values(capsys, "FIELD", "started,-test") == ["started,-test_accuracy"]
+    assert values(capsys, "FIELD", "durat") == ["duration"]
+    assert values(capsys, "FIELD", "params.") == ["params.units"]
+    assert values(capsys, "OBJECTIVE", "") == ["max:val_f1", "min:val_loss"]
+
+
+SCRIPT = """
+import argparse
+raise SystemExit("completion executes no script")
+parser = argparse.ArgumentParser()
+parser.add_argument("-b", "--batch-size", type=int, help="rows per step")
+parser.add_argument("--lr", type=float)
+parser.add_argument("folder")
+"""
+RECIPE = """
+from mlctl.recipes import Recipe, choice, hyperparameter
+raise SystemExit("completion executes no recipe")
+
+class Mine(Recipe):
+    width = hyperparameter(8, low=1, high=16, help="of the layer")
+    activation = choice("relu", "tanh")
+"""
+
+
+@pytest.mark.unit
+def test_names_for_set_and_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "mine.py").write_text(RECIPE, encoding="utf-8")
+    assert values(capsys, "SETTING", "un", "train", "digits", "--set") == ["units="]
+    assert values(capsys, "SETTING", "schedule=co", "train", "digits") == [
+        "schedule=constant",
+        "schedule=cosine",
+    ]
+    assert values(capsys, "SPACE", "", "tune", "-P", "2", "train.py", "--space") == ["batch-size=", "lr="]
+    assert values(capsys, "SETTING", "", "train", "train.py") == []  # the script has options of its own
+    assert {"width=", "activation=", "epochs="} <= set(values(capsys, "SPACE", "", "tune", "./mine.py:Mine"))
+    assert values(capsys, "SETTING", "split_", "train", "any.csv") == ["split_seed="]
+    assert values(capsys, "SPACE", "split_", "tune", "any.csv") == []
+    assert values(capsys, "SPACE", "", "tune", "no-such.py") == []
+
+
+@pytest.mark.unit
+def test_names_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLCTL_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1:1/x")
+    assert [values(capsys, kind, "") for kind in ("ENDPOINT", "SERVER", "OWNER")] == [[], [], []]
+    assert list(tmp_path.iterdir()) == []
+    for folder, name in (("endpoints", "Digits"), ("servers", "main")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "keys").write_text(f"anna {'a' * 64} 2026-01-02\n", encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    assert values(capsys, "ENDPOINT", "D") == ["Digits"]
+    assert values(capsys, "SERVER", "") == ["main"]
+    assert values(capsys, "OWNER", "", "revoke", "--api-key-file", str(tmp_path / "keys")) == ["anna"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_kind_imports_a_heavy_package() -> None:
+    program = (
+        "import sys; from mlctl.cli.completion_values import print_values\n"
+        "for kind in ('METRIC', 'FIELD', 'SETTING', 'SPACE', 'ENDPOINT', 'SERVER', 'OWNER'):\n"
+        "    print_values([kind, '', 'tune', 'digits'])\n"
+        "print({'numpy', 'pandas', 'keras', 'mlflow', 'typer', 'rich', 'sqlalchemy'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "set()"

@@ -13,6 +13,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from mlctl.cli.commands import COMMANDS
+
 ANSI = "\x1b["
 # a command line with commands of its own below the real root, error handler and session
 HARNESS = """
@@ -225,14 +227,23 @@ def test_interrupt_exits_with_130_without_traceback(harness: list[str], number: 
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert stderr == "error: interrupted\n"
+    assert stderr == "interrupted\n"
 
 
 def test_group_without_a_command_shows_its_help(harness: list[str]) -> None:
-    for line in ([], ["recipes"]):
-        result = run(harness, *line)
-        assert (result.returncode, result.stderr) == (0, "")
-        assert "Usage: mlctl" in result.stdout
+    result = run(harness, "recipes")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Usage: mlctl recipes" in result.stdout
+
+
+def test_no_arguments_show_a_start_page_whose_commands_exist(harness: list[str]) -> None:
+    result = run(harness)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 80
+    named = re.findall(r"^  mlctl ([a-z]+)", result.stdout, re.MULTILINE)
+    assert {"train", "runs", "register", "serve"} <= set(named) <= set(COMMANDS)
 
 
 def test_short_help_option_and_version(harness: list[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,13 +85,150 @@ def test_synthetic_data_is_shown_at_any_width(mlctl: Mlctl, monkeypatch: pytest.
         assert "synthetic" in next(line for line in answer.out.splitlines() if line.startswith("stand-in"))
         assert max(map(len, answer.out.splitlines())) <= int(width)
     monkeypatch.setenv("COLUMNS", "60")
-    assert "; not shown: " in mlctl("runs", "list").err
+    assert re.search(r"^\+\d+ columns: choose with --columns", mlctl("runs", "list").err)
 
 
 @pytest.mark.unit
 def test_list_shows_the_chosen_columns(mlctl: Mlctl) -> None:
     answer = mlctl("runs", "list", "-e", "toy", "--columns", "epochs,tags.owner,started,val_f1", "-o", "csv")
     assert answer.out.splitlines()[0] == "run,id,params.epochs,tags.owner,started,val_f1"
+
+
+@pytest.fixture
+def search(own_store: str) -> dict[str, str]:
+    """Add a search with three trials, one of them stopped, and a trial of a deleted search; return ids by name."""
+    import mlflow
+
+    client = mlflow.MlflowClient(own_store)
+    experiment = client.get_experiment_by_name("toy").experiment_id
+
+    def log(name: str, value: float, minutes_ago: float, **tags: str) -> str:
+        run_id = log_run(client, experiment, name, [value], hours_ago=minutes_ago / 60, epochs=name)
+        for key, text in tags.items():
+            client.set_tag(run_id, {"parent": "mlflow.parentRunId"}.get(key, f"mlctl.{key}"), text)
+        return run_id
+
+    ids = {"search": log("search", 0.8, 20, kind="search"), "gone": log("gone", 0.7, 19, kind="search")}
+    for number, value in enumerate((0.8, 0.6, 0.4), start=1):
+        state = "done" if number < 3 else "stopped"
+        tags = {"parent": ids["search"], "trial": f"{number:04}", "state": state}
+        ids[tags["trial"]] = log(f"trial-{number:04}", value, 18 - number, **tags)
+    log("final-0001", 0.8, 12, parent=ids["search"], trial="final-0001")
+    log("alone", 0.5, 11, parent=ids["gone"], trial="0001")
+    client.delete_run(ids["gone"])
+    return ids
+
+
+@pytest.mark.unit
+def test_trials_are_folded_into_their_search(mlctl: Mlctl, search: dict[str, str]) -> None:
+    listed = json.loads(mlctl("runs", "list", "-o", "json", "-l", "3").out)
+    assert [(run["run_name"], run["trials"]) for run in listed] == [("alone", 0), ("search", 3), ("stock", 0)]
+    assert names(mlctl("runs", "list", "-o", "json", "-l", "1")) == ["alone"]
+    sorted_runs = json.loads(mlctl("runs", "list", "-o", "json", "-s", "-best_val_f1", "-l", "5").out)
+    assert [run["trials"] for run in sorted_runs if run["run_name"] == "search"] == [3]
+    by_duration = names(mlctl("runs", "list", "-e", "toy", "-o", "json", "--sort", "duration"))
+    assert by_duration.count("search") == 1
+    assert not {"trial-0001", "final-0001"} & set(by_duration)
+
+
+@pytest.mark.unit
+def test_trials_are_listed_below_their_search(mlctl: Mlctl, search: dict[str, str]) -> None:
+    listed = names(mlctl("runs", "list", "--trials", "-o", "json", "-l", "6"))
+    assert listed == ["alone", "search", "final-0001", "trial-0001", "trial-0002", "trial-0003"]
+
+
+@pytest.mark.unit
+def test_a_filter_that_matches_a_trial_shows_it(mlctl: Mlctl, search: dict[str, str]) -> None:
+    def listed(where: str) -> list[str]:
+        return names(mlctl("runs", "list", "-o", "json", "--where", where))
+
+    assert listed("best_val_f1 = 0.6") == ["trial-0002", "twin"]
+    assert listed("params.epochs = trial-0001") == ["trial-0001"]
+    assert listed("status = stopped") == ["trial-0003"]
+    assert "trial-0003" not in listed("status = finished and started > 1h")
+    assert listed("recipe = toy and started > 1h") == ["alone", "search"]
+
+
+@pytest.mark.unit
+def test_folding_takes_two_more_requests_at_most(
+    mlctl: Mlctl, search: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlctl.adapters.tracking.store import TrackingStore
+
+    calls: list[str] = []
+    for name in ("search_runs", "get_runs"):
+        original = getattr(TrackingStore, name)
+
+        def count(
+            self: TrackingStore, *args: Any, _name: str = name, _call: Any = original, **kwargs: Any
+        ) -> Any:
+            calls.append(_name)
+            return _call(self, *args, **kwargs)
+
+        monkeypatch.setattr(TrackingStore, name, count)
+    mlctl("runs", "list", "-l", "1")
+    assert calls == ["search_runs", "get_runs"]
+    calls.clear()
+    mlctl("runs", "list", "-e", "toy", "--sort", "-started")
+    assert calls == ["search_runs", "get_runs", "search_runs"]  # also for the search of a lonely trial
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_gets_a_line_per_run_with_the_name_of_its_score(
+    mlctl: Mlctl, search: dict[str, str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    answer = mlctl("runs", "list", "-e", "toy")
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) == 1 + 9 + 1  # header, runs, caption
+    row = next(line for line in lines if line.startswith("search"))
+    assert "3 trials of toy" in row
+    assert "val_f1 0.8 " in row
+    assert "val_f1 0.9*" in next(line for line in lines if line.startswith("peak"))
+    assert "val_f1 0.995" in next(
+        line for line in lines if line.startswith("stand-in")
+    )  # alone with its data
+    assert "0.995*" not in answer.out
+    assert "FAILED" in next(line for line in lines if line.startswith("broken"))
+    assert "FINISHED" not in answer.out
+    assert answer.err.count("\n") == 2
+    assert re.search(
+        r"^\+\d+ columns: choose with --columns NAME,… or all, or -o json$", answer.err, re.MULTILINE
+    )
+
+
+@pytest.mark.unit
+def test_a_pipe_has_scores_only_and_all_columns_if_asked(mlctl: Mlctl) -> None:
+    header = mlctl("runs", "list", "-e", "toy", "-o", "csv").out.splitlines()[0]
+    assert header == (
+        "run,id,experiment,status,started,duration,recipe,data,best_val_f1,test_accuracy,val_f1"
+    )
+    everything = mlctl("runs", "list", "-e", "toy", "-o", "csv", "--columns", "all").out.splitlines()[0]
+    assert {"params.optimizer", "val_loss", "tags.owner", "best_epoch"} <= set(everything.split(","))
+
+
+@pytest.mark.unit
+def test_a_list_without_runs_says_why(mlctl: Mlctl, tmp_path: Path) -> None:
+    found = mlctl("runs", "list", "-e", "toy", "--where", "best_val_f1 > 3")
+    assert (found.code, found.out.strip()) == (0, "none of 7 runs in toy matches best_val_f1 > 3")
+    empty = f"sqlite:///{tmp_path}/none.db"
+    assert mlctl("runs", "list", "--tracking-uri", empty).out.strip() == "no runs"
+    for arguments in (["--where", "a >> 3"], ["--sort", "nope"], ["--columns", "nope"]):
+        assert mlctl("runs", "list", "--tracking-uri", empty, *arguments).code == 2
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.unit
+def test_best_says_which_run_it_is_and_why(mlctl: Mlctl) -> None:
+    answer = mlctl("runs", "diff", "best", "best", "-e", "toy")
+    assert answer.out.startswith("both are the same run: stand-in (")
+    notes = [line for line in answer.err.splitlines() if line.startswith("best is")]
+    assert len(notes) == 1
+    assert re.fullmatch(
+        r"best is stand-in \([0-9a-f]{8}\): the highest best_val_f1 of experiment toy, 0.995", notes[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +282,7 @@ def test_diff_shows_only_what_differs(mlctl: Mlctl) -> None:
     assert diff["data"] == diff["code"] == {}
     other = json.loads(mlctl("runs", "diff", "peak", "stand-in", "-o", "json").out)
     assert other["data"]["source"] == ["bundled", "synthetic"]
-    assert mlctl("runs", "diff", "peak", "peak").out.strip() == "no differences"
+    assert mlctl("runs", "diff", "peak", "peak").out.startswith("both are the same run: peak (")
 
 
 def test_plot_draws_in_the_terminal_and_to_a_file(mlctl: Mlctl, tmp_path: Path) -> None:

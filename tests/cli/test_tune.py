@@ -32,7 +32,7 @@ def mlctl(tmp_path: Path) -> CommandLine:
 
 
 def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
-    runs = mlctl.json("runs", "list", "--limit", "0")
+    runs = mlctl.json("runs", "list", "--trials", "--limit", "0")
     children = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent]
     by_name = {run["run_name"]: run for run in children}
     assert len(by_name) == len(children)
@@ -170,7 +170,7 @@ def test_three_failed_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) 
     assert "3 trials in a row failed" in message
     assert "too wide" in message
     assert "tiny.py, line" in message
-    failed = [run for run in mlctl.json("runs", "list") if run["status"] == "FAILED"]
+    failed = [run for run in mlctl.json("runs", "list", "--trials") if run["status"] == "FAILED"]
     assert sum("mlctl.trial" in run["tags"] for run in failed) == 3
 
 

@@ -6,8 +6,13 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
+from mlctl.domain.objective import Objective
+from mlctl.domain.project import Diagnosis, DoctorCheck
+from mlctl.domain.run import Run
+from mlctl.domain.tune import SearchResult, Trial
+from mlctl.output.show_answer import show
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, fit_columns, write_csv, write_table
-from mlctl.output.text import format_age, sparkline
+from mlctl.output.text import format_age, format_number, sparkline
 
 pytestmark = pytest.mark.unit
 
@@ -29,6 +34,63 @@ def test_columns_of_low_priority_are_dropped_first() -> None:
 def test_a_long_value_is_cut_before_its_column_is_dropped() -> None:
     table = AnswerTable(columns=columns(9, 5), rows=[("name", "x" * 500)])
     assert fit_columns(table, 80)[0] == [0, 1]
+
+
+def test_a_column_is_narrowed_before_another_is_dropped_and_gets_what_is_left() -> None:
+    table = AnswerTable(
+        columns=[TableColumn("a"), TableColumn("b", narrow_to=8), TableColumn("c", keep=5)],
+        rows=[("name", "x" * 30, "y" * 10)],
+    )
+    assert fit_columns(table, 48) == ([0, 1, 2], [], [4, 30, 10])
+    assert fit_columns(table, 30) == ([0, 1, 2], [], [4, 12, 10])
+    assert fit_columns(table, 25) == ([0, 1], [2], [4, 19])
+
+
+def test_a_column_without_values_is_not_shown() -> None:
+    table = AnswerTable(columns=columns(9, 9, 5), rows=[("a", "", None), ("b", None, "c")])
+    assert fit_columns(table, 80)[:2] == ([0, 2], [])
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_long_texts_wrap(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    checks = (
+        DoctorCheck(name="packages", ok=True, found="keras 3.15.1, " * 12),
+        DoctorCheck(
+            name="tracking", ok=False, found="it does not answer", fix="start it with " * 6 + "force"
+        ),
+    )
+    show(Diagnosis(checks, (("report", "", "default"),)))
+    lines = capsys.readouterr().out.splitlines()
+    text = " ".join(lines)
+    assert max(map(len, lines)) <= width
+    assert "what to do" in lines[0]
+    assert text.count("start it") + text.count("with") >= 6
+    assert "force" in text
+    assert "…" not in text
+    assert "not set" in text
+    assert lines[-1] == "1 of 2 checks failed: tracking."
+
+
+def test_a_trial_keeps_the_reason_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    reason = "its mean absolute error is above that of half of the others"
+    trial = Trial(
+        trial="0001", run_id="1", state="stopped", params={"units": 64, "dropout": 0.25},
+        score=0.5, epochs=3, duration_s=12.0, reason=reason,
+    )  # fmt: skip
+    run = Run(run_id="0" * 32, run_name="r", experiment="e", status="FINISHED", tracking_uri="")
+    show(
+        SearchResult(
+            run=run, objective=Objective("val_mae", False), trials=(trial,), best_trial=None, end_reason="end"
+        )
+    )
+    out = capsys.readouterr().out
+    assert set(reason.split()) <= set(out.split())
 
 
 def test_a_wide_character_takes_two_cells(
@@ -53,6 +115,23 @@ def test_csv_contains_the_value_instead_of_the_shown_text(capsys: pytest.Capture
     row = (TableCell(0.123456789, Text("0.1235*")), TableCell(None, "none"))
     write_csv(AnswerTable(columns=columns(9, 9), rows=[row]))
     assert capsys.readouterr().out == "c0,c1\n0.123456789,\n"
+
+
+def test_format_number() -> None:
+    values = (0.974123, 9.99996, 999.97, 1234.5, 29_669.3, 9999, 20_640, 1e20, float("nan"), None)
+    shown = [
+        "0.9741",
+        "10",
+        "1,000",
+        "1,234",
+        "29,669",
+        "9999",
+        "20,640",
+        "1e+20",
+        "nan",
+        "",
+    ]
+    assert [format_number(value) for value in values] == shown
 
 
 def test_format_age() -> None:

@@ -78,9 +78,15 @@ def test_the_previous_holder_of_the_stage_is_archived(model: str, own_store: str
 
 def test_staging_and_production_exclude_each_other(model: str, own_store: str, run: Any) -> None:
     run("promote", model, 1, "Staging")
-    run("promote", model, 1, "Production", "--from", "staging")
+    assert run("promote", model, 1, "Production", "--from", "staging")["released"] == ["Staging"]
     assert mlflow_state(own_store)["aliases"] == {"production": 1}
-    run("promote", model, 1, "None")
+    refused = run("promote", model, 1, "None", code=4)  # nobody is there to ask
+    assert refused["message"].startswith(
+        "M version 1 leaves Production, which is then empty: nothing serves M"
+    )
+    assert mlflow_state(own_store)["aliases"] == {"production": 1}
+    assert run("promote", model, 1, "None", "-n")["released"] == ["Production"]
+    assert run("promote", model, 1, "None", "--yes")["released"] == ["Production"]
     assert mlflow_state(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
 
 
@@ -99,8 +105,9 @@ def test_an_own_stage_is_only_an_alias(
 
 
 def test_an_undeclared_stage_is_a_usage_error_with_a_suggestion(model: str, own_store: str, run: Any) -> None:
-    error = run("promote", model, 1, "Prodution", code=2)
-    assert error["hint"] == "did you mean Production?"
+    for typed in ("Prodution", "Prod"):
+        error = run("promote", model, 1, typed, code=2)
+        assert error["hint"] == "did you mean Production?"
     assert mlflow_state(own_store) == {"aliases": {}, "stages": {1: "None", 2: "None", 3: "None"}}
 
 
@@ -190,15 +197,50 @@ def test_history_at_a_time(model: str, run: Any) -> None:
     run("models", "history", model, "--at", "yesterday", code=2)
 
 
-def test_the_next_command_completes_the_move_of_a_killed_one(model: str, own_store: str, run: Any) -> None:
-    from mlctl.services.models import history
+def test_a_history_without_entries_says_why(model: str, mlctl: Mlctl) -> None:
+    assert mlctl("models", "history", model).out == "no version of M was promoted yet\n"
+    early = mlctl("models", "history", model, "--at", "2020-01-01").out
+    assert early.startswith(
+        "M did not exist yet at 2020-01-01 23:59:59: its first version was registered at 20"
+    )
+    late = mlctl("models", "history", model, "--at", "2999-01-01").out
+    assert late == "no version of M was promoted yet at 2999-01-01 23:59:59\n"
 
-    run("promote", model, 1, "Production")
-    client = mlflow.MlflowClient(own_store, own_store)
-    key = history.next_key(client.get_registered_model(model).tags)
-    record = history.MoveRecord(at=history.now(), by="ann", action="promote", stage="Production", version="2")
-    for tag, text in history.record_to_tags(key, record):
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_each_version_is_listed_with_its_own_score(
+    model: str, mlctl: Mlctl, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    columns = mlctl("models", "list", "-o", "csv").out.splitlines()[0]
+    assert columns == "model,version,stage,accuracy,best_val_f1,test_accuracy,created,aliases"
+    monkeypatch.setenv("COLUMNS", str(width))
+    header, *lines = mlctl("models", "list").out.splitlines()
+    assert header.split() == ["model", "version", "score", "test", "registered"]  # no version has a stage
+    assert [line.split()[1:4] for line in lines] == [
+        ["3", "accuracy", "0.6"],
+        ["2", "val_f1", "0.85"],
+        ["1", "val_f1", "0.9"],
+    ]
+    assert max(map(len, lines)) <= width
+
+
+def write_record_only(store: str, model: str, version: str) -> mlflow.MlflowClient:
+    """Write the record of a promotion to Production, as a command that is killed after it."""
+    from mlctl.services.models import history, history_tags
+
+    client = mlflow.MlflowClient(store, store)
+    tags = client.get_registered_model(model).tags
+    record = history.MoveRecord(
+        at=history.now(), by="ann", action="promote", stage="Production", version=version
+    )
+    for tag, text in history_tags.add_record(tags, history_tags.next_key(tags), record).tags:
         client.set_registered_model_tag(model, tag, text)
+    return client
+
+
+def test_the_next_command_completes_the_move_of_a_killed_one(model: str, own_store: str, run: Any) -> None:
+    run("promote", model, 1, "Production")
+    write_record_only(own_store, model, "2")
     listed = run("models", "list")[0]["versions"]
     assert [(entry["version"], entry["stage"], entry["alias"]) for entry in listed] == [
         ("3", "None", []),
@@ -206,20 +248,17 @@ def test_the_next_command_completes_the_move_of_a_killed_one(model: str, own_sto
         ("1", "Archived", []),
     ]
     assert mlflow_state(own_store)["aliases"] == {"production": 2}
+    run("promote", model, 3, "Production")
+    tags = mlflow.MlflowClient(own_store, own_store).get_registered_model(model).tags
+    assert len([key for key in tags if key.startswith("mlctl.log.")]) == 1
+    assert [entry["version"] for entry in run("models", "history", model)] == ["1", "2", "3"]
 
 
 def test_a_record_of_a_killed_command_is_void_if_its_version_was_deleted(
     model: str, own_store: str, run: Any
 ) -> None:
-    from mlctl.services.models import history
-
     run("promote", model, 1, "Production")
-    client = mlflow.MlflowClient(own_store, own_store)
-    key = history.next_key(client.get_registered_model(model).tags)
-    for tag, text in history.record_to_tags(
-        key, history.MoveRecord(at=history.now(), by="ann", action="promote", stage="Production", version="2")
-    ):
-        client.set_registered_model_tag(model, tag, text)
+    client = write_record_only(own_store, model, "2")
     client.delete_model_version(model, "2")
     assert [entry["version"] for entry in run("models", "history", model)] == ["1"]
     assert mlflow_state(own_store)["aliases"] == {"production": 1}
@@ -239,7 +278,7 @@ def test_deleting(model: str, own_store: str, run: Any, mlctl: Mlctl) -> None:
     assert mlctl("models", "delete", model, 2).code == 4  # nobody is there to run
     assert run("models", "delete", model, 2, "--yes")["versions"] == ["2"]
     run("promote", model, 2, "Production", code=3)
-    run("promote", model, 1, "Archived")
+    run("promote", model, 1, "Archived", "--yes")
     run("models", "delete", model, "--yes")
     assert run("models", "list") == []
     run("models", "show", model, code=3)

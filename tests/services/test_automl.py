@@ -17,7 +17,7 @@ from mlctl.adapters.estimators.spec import FOREST, HISTOGRAM, LIGHTGBM, LINEAR, 
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.models import onnx_graphs
 from mlctl.data.dataset import Dataset, Split
-from mlctl.domain.automl import LeaderboardEntry
+from mlctl.domain.automl import NORMALIZED_RMSE, LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
@@ -159,7 +159,7 @@ def test_candidates_depend_on_the_task() -> None:
 
 def test_metrics_have_a_direction_and_fit_the_task() -> None:
     recipe_objective = Objective("val_loss", maximize=False)
-    normalized = metrics.NORMALIZED_RMSE
+    normalized = NORMALIZED_RMSE
     assert str(metrics.choose_objective(None, recipe_objective, 0)) == "min:val_mae"
     assert str(metrics.choose_objective(None, recipe_objective, 3)) == "min:val_log_loss"
     assert str(metrics.choose_objective("auc", recipe_objective, 2)) == "max:val_auc"

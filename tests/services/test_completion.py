@@ -52,6 +52,14 @@ def test_bash_and_fish_have_a_fixed_path(home: Path, shell: str, variable: str, 
     assert Path(installed.file).read_text(encoding="utf-8") == "two\n"
 
 
+@pytest.mark.unit
+def test_bash_without_its_package_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "SHARED_FOLDERS", ())
+    installed = completion.install_script("bash", "one\n")
+    assert installed.next_step.startswith("the package bash-completion is not installed")
+    assert installed.next_step.endswith(f"add this line to ~/.bashrc: source {installed.file}")
+
+
 @pytest.mark.live
 @pytest.mark.needs("zsh")
 def test_zsh_without_a_writable_folder_needs_a_line_in_zshrc(home: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from mlctl.domain.registry import GateCheck
 from mlctl.domain.tags import VOID_PREFIX
 from mlctl.services.models import history
-from mlctl.services.models.history import MoveRecord, read_records, record_to_tags
+from mlctl.services.models.history import MoveRecord
+from mlctl.services.models.history_tags import MAX_TAG_LENGTH, add_record, next_key, read_records
 
 pytestmark = pytest.mark.unit
 
@@ -100,7 +101,7 @@ def test_a_long_record_is_split_and_read_back() -> None:
         run_id="r",
         initial_holders={"Staging": "2"},
     )
-    tags = record_to_tags(history.next_key({}), written)
+    tags = add_record({}, next_key({}), written).tags
     assert len(tags) > 2
     assert all(len(value) < 5000 for _, value in tags)
     (read,) = read_records(dict(tags))
@@ -108,7 +109,7 @@ def test_a_long_record_is_split_and_read_back() -> None:
 
 
 def test_the_stored_form_does_not_change() -> None:
-    """Models that an earlier version promoted must keep their history, and it must read ours."""
+    """Models that an earlier version promoted must keep their history."""
     key = "mlctl.log.0000000001.0123456789ab"
     text = (
         '1:{"at":"2026-11-01T12:00+00:00","by":"ann","action":"promote","stage":"Production","version":"2",'
@@ -117,24 +118,101 @@ def test_the_stored_form_does_not_change() -> None:
     )
     (read,) = read_records({key: text})
     assert (read.previous_stage, read.initial_holders) == ("Staging", {"Production": "1"})
-    assert record_to_tags(key, read) == [(key, text)]
+    assert add_record({}, key, read).tags == ((key, text),)
+
+
+class Model:
+    """The tags of a model, which several writers change."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+        self.written: list[str] = []
+
+    def begin(self, version: str, read: dict[str, str] | None = None) -> list[str]:
+        """Write a move after reading these tags, or the present ones; return the tags that are to be deleted."""
+        read = dict(self.tags) if read is None else read
+        key = next_key(read)
+        write = add_record(read, key, record("Production", version))
+        self.tags.update(write.tags)
+        self.written.append(key)
+        return list(write.superseded)
+
+    def delete(self, tags: list[str]) -> None:
+        for tag in tags:
+            self.tags.pop(tag, None)
+
+
+def test_a_long_history_is_one_readable_tag_until_that_is_full() -> None:
+    model = Model()
+    for number in range(1, 13):
+        model.delete(model.begin(str(number)))
+    ((key, text),) = model.tags.items()
+    assert key == model.written[-1]
+    assert text.startswith("1: 12 moves, listed by mlctl models history; the last: version 12 to Production, ")
+    assert len(text) < 1500
+    assert [read.version for read in read_records(model.tags)] == [str(number) for number in range(1, 13)]
+    for number in range(13, 150):
+        model.delete(model.begin(str(number)))
+    assert len(model.tags) < 5
+    assert all(len(text) <= MAX_TAG_LENGTH + 2 for text in model.tags.values())
+    assert [read.version for read in read_records(model.tags)] == [str(number) for number in range(1, 150)]
+
+
+def test_records_of_an_earlier_version_become_part_of_the_tag() -> None:
+    model = Model()
+    model.tags = {
+        f"mlctl.log.{number:010d}.0123456789ab": f'1:{{"at":"2026-11-01T12:00+00:00","by":"ann",'
+        f'"action":"promote","stage":"Production","version":"{number}"}}'
+        for number in (1, 2, 3)
+    }
+    model.delete(model.begin("4"))
+    assert len(model.tags) == 1
+    assert [read.version for read in read_records(model.tags)] == ["1", "2", "3", "4"]
+
+
+def test_no_record_is_lost_whoever_writes_at_the_same_time() -> None:
+    """Writers read, write and delete in any order, with what they read long ago; some are killed before they delete."""
+    chance = random.Random(0)
+    for _ in range(100):
+        model = Model()
+        reads: list[dict[str, str]] = []
+        deletions: list[list[str]] = []
+        for number in range(30):
+            step = chance.randrange(4)
+            if step == 0 or not reads:
+                reads.append(dict(model.tags))
+            elif step == 1:
+                deletions.append(model.begin(str(number), reads.pop(chance.randrange(len(reads)))))
+            elif step == 2 and deletions:
+                planned = deletions.pop(chance.randrange(len(deletions)))
+                model.delete(planned[: chance.randint(0, len(planned))])
+            else:
+                model.delete(model.begin(str(number)))
+            assert [read.key for read in read_records(model.tags)] == sorted(model.written)
+
+
+def test_a_damaged_tag_is_left_as_it_is() -> None:
+    damaged = {"mlctl.log.0000000001.0123456789ab": "1: 2 moves, listed by mlctl models history; eJwrtQ=="}
+    write = add_record(damaged, next_key(damaged), record("Production", "1"))
+    assert write.superseded == ()
+    assert [read.version for read in read_records({**damaged, **dict(write.tags)})] == ["1"]
 
 
 def test_an_incomplete_record_is_ignored() -> None:
-    tags = record_to_tags(history.next_key({}), record("Production", "1", reason="x" * 9000))
+    tags = add_record({}, next_key({}), record("Production", "1", reason="x" * 9000)).tags
     for killed_after in range(len(tags)):
         assert read_records(dict(tags[:killed_after])) == ()
 
 
 def test_keys_are_unique_and_follow_the_existing_ones() -> None:
-    tags = {history.next_key({}): "", history.next_key({}): ""}
+    tags = {next_key({}): "", next_key({}): ""}
     assert len(tags) == 2
-    assert history.next_key(tags) > max(tags)
+    assert next_key(tags) > max(tags)
 
 
 def test_void_records_and_foreign_tags_are_ignored() -> None:
-    key = history.next_key({})
-    tags = dict(record_to_tags(key, record("Production", "1")))
+    key = next_key({})
+    tags = dict(add_record({}, key, record("Production", "1")).tags)
     assert len(read_records(tags)) == 1
     assert read_records({**tags, VOID_PREFIX + key: "why"}) == ()
     assert read_records({key: "1:nonsense", "mlctl.log.x": "1:{}", "team": "vision"}) == ()

@@ -60,6 +60,7 @@ class FileRecorder:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.logged = folder, []
+        self.journal = SimpleNamespace(header={"run_name": "first"})
 
     def artifact_path(self, path: str) -> Path:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def test_deciding_columns_at_the_end_of_a_wide_table_are_found(unknown_encoder: 
     assert {row["column"] for row in rows[:2]} == set(DECIDING)
     assert all(float(row["accuracy_lost"]) > 0.2 for row in rows[:2])
     assert all(float(row["accuracy_lost"]) == 0 for row in rows[2:])
-    assert recorder.logged == ["importance.csv", "plots/importance.png"]
+    assert recorder.logged == ["importance.csv", "plots/importance.png", "plots/importance.svg"]
     assert listener.messages == [
         "importance.csv has only the 100 of 130 columns that change the answers most"
     ]

@@ -146,7 +146,7 @@ def test_model_of_a_request_that_timed_out_is_deleted(
         if "MLmodel" in path and not late_ids:
             late_ids.append("being created")
             mlflow_client, run = client(server.uri), only_run(server.uri, tmp_path.name)
-            model = mlflow_client.create_logged_model(run.info.experiment_id, "model", run.info.run_id)
+            model = mlflow_client.create_logged_model(run.info.experiment_id, "digits", run.info.run_id)
             late_ids[:] = [model.model_id]
         return ""
 
@@ -174,7 +174,7 @@ def test_trial_whose_answers_are_lost_has_one_run(proxy: Proxy, tmp_path: Path) 
     runs = trial_runs(store, experiment, parent, tmp_path, report_error=errors.append)
     runs.begin("0", {"units": 16}, 1000)
     runs.epoch("0", 1, {"loss": 0.5}, 1001)
-    runs.end("0", "FINISHED", {"score": 0.9}, 1, {"mlctl.epochs": 1}, 1002)
+    runs.end("0", "FINISHED", {"score": 0.9}, {"mlctl.epochs": 1}, 1002)
     assert runs.finish(30)
     assert errors
     assert {fault.rpartition("/")[2] for fault in proxy.faults} >= {"create", "log-batch", "update"}
@@ -192,7 +192,7 @@ def test_later_process_sends_unsent_trials(proxy: Proxy, tmp_path: Path) -> None
     eventually(lambda: count_unsent(tmp_path) == 0, 20)
     proxy.choose_fault = lambda number, path: "500"
     runs.epoch("1", 1, {"loss": 0.5}, 1001)
-    runs.end("1", "FINISHED", {"score": 0.9}, 1, {"mlctl.state": "done"}, 1002)
+    runs.end("1", "FINISHED", {"score": 0.9}, {"mlctl.state": "done"}, 1002)
     runs.begin("2", {"units": 32}, 1003)
     assert not runs.finish(0.5)
     assert count_unsent(tmp_path) == 4  # finish ends the second as KILLED
@@ -229,9 +229,9 @@ def test_trial_whose_run_is_deleted_does_not_block_others(server: MlflowServer, 
     eventually(lambda: "1" in runs.ids, 20)
     store.client.delete_run(runs.ids["1"])
     runs.epoch("1", 1, {"loss": 0.5}, 1001)
-    runs.end("1", "FINISHED", {}, 1, {"mlctl.state": "done"}, 1002)
+    runs.end("1", "FINISHED", {}, {"mlctl.state": "done"}, 1002)
     runs.begin("2", {"units": 32}, 1003)
-    runs.end("2", "FINISHED", {"score": 0.8}, 1, {"mlctl.state": "done"}, 1004)
+    runs.end("2", "FINISHED", {"score": 0.8}, {"mlctl.state": "done"}, 1004)
     assert runs.finish(10)
     assert len(errors) == 1
     assert "refuses updates of trial 1" in errors[0].message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ class _Recorder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.logged: list[str] = []
+        self.journal = SimpleNamespace(header={"run_name": "first"})
 
     def artifact_path(self, path: str) -> Path:
         file = self.folder / path
@@ -30,15 +32,16 @@ class _Recorder:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "plots"),
+    ("metrics", "plotted"),
     [
-        ({"loss": 1.0, "accuracy": 0.5}, ["plots/loss.png", "plots/accuracy.png"]),
-        ({"loss": 1.0, "learning_rate": 0.1, "val_loss": 2.0, "val_f1": 0.5}, ["plots/loss.png"]),
+        ({"loss": 1.0, "accuracy": 0.5}, ["loss", "accuracy"]),
+        ({"loss": 1.0, "learning_rate": 0.1, "val_loss": 2.0, "val_f1": 0.5}, ["loss"]),
     ],
 )
 def test_metrics_without_validation_are_plotted_too(
-    tmp_path: Path, metrics: dict[str, float], plots: list[str]
+    tmp_path: Path, metrics: dict[str, float], plotted: list[str]
 ) -> None:
     recorder = _Recorder(tmp_path)
     report.write_curves(recorder, [Epoch(1, metrics, 0.1), Epoch(2, metrics, 0.1)])  # type: ignore[arg-type]
-    assert recorder.logged == ["history.csv", *plots]
+    files = [f"plots/{name}.{kind}" for name in plotted for kind in ("png", "svg")]
+    assert recorder.logged == ["history.csv", *files]

@@ -96,6 +96,12 @@ def test_an_error_shows_the_position(text: str, message: str) -> None:
     assert "▸" in caught.value.hint
 
 
+def test_a_name_alone_gets_a_comparison_as_an_example() -> None:
+    with pytest.raises(UsageError, match="best_val_f1 is compared with nothing") as caught:
+        parse_filter("status = FINISHED and best_val_f1", resolve)
+    assert caught.value.hint == "write a comparison, such as --where 'best_val_f1 > 0.9'"
+
+
 @pytest.mark.parametrize(
     "text",
     [

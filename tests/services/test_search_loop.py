@@ -81,7 +81,7 @@ class RecordingTracker:
     def epoch(self, trial, step, metrics, at):
         self.runs[trial]["epochs"].append(step)
 
-    def end(self, trial, status, metrics, step, tags, at):
+    def end(self, trial, status, metrics, tags, at):
         self.runs[trial]["ends"].append((status, tags["mlctl.state"]))
 
 

@@ -65,7 +65,9 @@ def test_median_stops_the_worse_half():
     others = {"a": [0.5, 0.9], "b": [0.4, 0.8], "c": [0.2, 0.3]}  # running means .7, .6, .25
     assert median.reason_to_stop([0.1], others) == ""
     assert median.reason_to_stop([0.1, 0.65], others) == ""
-    assert "median 0.6" in median.reason_to_stop([0.1, 0.5], others)
+    assert median.reason_to_stop([0.1, 0.5], others).endswith("at epoch 2, below the others' median 0.6")
+    of_errors = parse_stop_rule("median:delay=1", DOWN)
+    assert "at epoch 2, above the others' median" in of_errors.reason_to_stop([0.9, 0.8], others)
     assert median.reason_to_stop([0.1, 0.5], {"a": [0.5, 0.9]}) == ""  # one other trial has no median
 
 

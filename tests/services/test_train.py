@@ -10,13 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
 import pytest
 from PIL import Image
 
+from mlctl.domain.objective import Objective
+from mlctl.domain.progress import Epoch
+from mlctl.domain.selection import best_epoch
 from mlctl.errors import BadDataError, MlctlError, UsageError
+from mlctl.services.runs.listing import show_run
 from tests.trained import COMMAND, TINY, Trained, environment, mlctl, train_here
 
 # -- what a run records -----------------------------------------------------------------------------------
@@ -60,8 +65,8 @@ def test_digits_reach_their_accuracy(digits: Trained) -> None:
 def test_params_are_all_values_that_were_set(run: mlflow.entities.Run) -> None:
     assert run.data.params == {
         "epochs": "30",
-        "batch_size": "32",
-        "learning_rate": "0.002",
+        "batch_size": "64",
+        "learning_rate": "0.003",
         "schedule": "cosine",
         "units": "64",
         "dropout": "0.3",
@@ -79,10 +84,22 @@ def test_a_metric_has_one_point_per_epoch(digits: Trained, metric: str) -> None:
 
 
 def test_the_kept_epoch_is_the_best_on_validation(digits: Trained) -> None:
-    points, metrics = history(digits, "val_accuracy"), digits.answer["metrics"]
-    best = max(value for _, value in points)
-    assert metrics["best_val_accuracy"] == best
-    assert metrics["best_epoch"] == next(step for step, value in points if value == best)
+    metrics, objective = digits.answer["metrics"], Objective("val_accuracy", maximize=True)
+    points = zip(history(digits, "val_accuracy"), history(digits, "val_loss"), strict=True)
+    rows = digits.answer["data"]["splits"]["validation"]
+    kept = best_epoch(
+        [
+            Epoch(step, {"val_accuracy": score, "val_loss": loss}, 0.0, rows)
+            for (step, score), (_, loss) in points
+        ],
+        objective,
+    )
+    assert kept is not None
+    assert metrics["best_epoch"] == kept.number
+    assert (metrics["best_val_accuracy"], metrics["best_val_loss"]) == (
+        kept.metrics["val_accuracy"],
+        kept.metrics["val_loss"],
+    )
 
 
 def test_metrics_of_the_model_have_its_id(digits: Trained, client: mlflow.MlflowClient) -> None:
@@ -108,7 +125,31 @@ def test_tags_describe_data_code_and_machine(run: mlflow.entities.Run) -> None:
     assert float(tags["mlctl.duration_s"]) > 0
     assert tags["mlflow.source.type"] == "LOCAL"
     assert tags["mlflow.source.name"].startswith("mlctl train digits")
-    assert tags["mlctl.version.keras"]
+    assert not [name for name in tags if name.startswith(("mlctl.version.", "mlctl.machine."))]
+
+
+def test_versions_and_machine_are_one_file(digits: Trained, client: mlflow.MlflowClient) -> None:
+    found = json.loads(artifact(digits, client, "environment.json").read_text())
+    assert found["version"]["keras"] == version("keras")
+    assert found["machine"].keys() == {"cpu", "gpus", "cores", "os"}
+    shown = show_run(digits.uri, digits.answer["run_id"]).environment
+    assert shown["version.keras"] == version("keras")
+
+
+def test_mlflow_shows_what_the_run_and_its_model_are(
+    run: mlflow.entities.Run, client: mlflow.MlflowClient
+) -> None:
+    first, *lines = run.data.tags["mlflow.note.content"].splitlines()
+    assert re.fullmatch(r"digits: val_accuracy 0.9\d+ in epoch \d+ of 30, test_accuracy 0.9\d+", first)
+    assert f"- **Reproduce:** `mlctl reproduce {run.info.run_id[:8]}`" in lines
+    (output,) = run.outputs.model_outputs
+    assert client.get_logged_model(output.model_id).name == "digits"
+
+
+def test_what_the_model_reached_is_at_step_0(digits: Trained) -> None:
+    """MLflow's charts draw these values as bars; at a later step, each would be a curve of a single dot."""
+    for metric in ("best_epoch", "best_val_accuracy", "test_accuracy"):
+        assert [step for step, _ in history(digits, metric)] == [0]
 
 
 def test_the_data_is_an_input_of_the_run(run: mlflow.entities.Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mlctl.errors import BadDataError
 from mlctl.services.evaluation.inputs import InputBatch, read_batches
 from mlctl.services.evaluation.predictor import PredictorInfo
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature
+from mlctl.serving.payloads.tensors import TensorSpec
 from tests.recording_listener import RecordingListener
 
 pytestmark = pytest.mark.unit
@@ -131,3 +133,30 @@ def test_the_encoding_of_a_text_is_detected_as_in_training(tmp_path: Path) -> No
     path.write_bytes("un café très bon".encode("latin-1"))
     (batch,) = batches_of(path, ColumnSpec("text", "string", True))
     assert batch.rows["text"] == ["un café très bon"]
+
+
+PICTURES = ModelSignature(tensor=TensorSpec("uint8", (-1, 8, 8)))
+COLUMNS = ModelSignature(columns=(ColumnSpec("rooms", "double", True),))
+TEXTS = ModelSignature(columns=(ColumnSpec("text", "string", True),))
+
+
+@pytest.mark.parametrize(
+    ("name", "signature", "full_scale", "takes"),
+    [
+        ("notes.txt", PICTURES, 255.0, "images of 8 x 8 pixels"),
+        ("rows.csv", PICTURES, 255.0, "images of 8 x 8 pixels"),
+        ("junk.bin", PICTURES, 255.0, "images of 8 x 8 pixels"),
+        ("rows.png", COLUMNS, None, "rows with the columns rooms"),
+        ("rows.doc", COLUMNS, None, "rows with the columns rooms"),
+        ("six.png", TEXTS, None, "texts"),
+        ("six.png", ModelSignature(tensor=TensorSpec("float32", (-1, 5))), None, "arrays of 5 per row"),
+    ],
+)
+def test_an_input_of_another_kind_says_what_the_model_takes(
+    name: str, signature: ModelSignature, full_scale: float | None, takes: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("no such input")
+    info = PredictorInfo(name="m", version="1", signature=signature, full_scale=full_scale)
+    with pytest.raises(BadDataError, match=f"{re.escape(name)}: this model takes {takes}") as error:
+        list(read_batches(info, [str(tmp_path / name)], size=10, listener=RecordingListener()))
+    assert "name a file (." in error.value.hint

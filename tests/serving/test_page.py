@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,6 +77,15 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
     browser.screenshot(tmp_path / "page.png")
     assert sum(drawn == answer for drawn, answer in answers.items()) >= 3, answers
     assert "version 1" in browser.evaluate("document.querySelector('h1').innerText")
+    assert re.search(r"trained (now|\d+ (second|minute)s? ago)", browser.evaluate("about.innerText"))
+    captions = "[...document.querySelectorAll('figcaption')].map((caption) => caption.innerText)"
+    assert browser.evaluate(captions) == ["Draw here with mouse or finger", "What the model sees: 8 × 8 pixels"]
+    browser.evaluate("clear.click(); example.click()")
+    browser.wait_until("/This number/.test(document.getElementById('answer').innerText)")
+    example = json.loads((digits / "serving_input_example.json").read_text())
+    assert json.loads(browser.evaluate("curl.textContent").partition("-d '")[2][:-1]) == example
+    browser.evaluate("document.querySelector('button.copy').click()")
+    browser.wait_until("document.querySelector('button.copy').textContent === 'Copied'")
     command = browser.evaluate("curl.textContent")
     assert f"{endpoint.url}/invocations" in command
     curl = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
@@ -95,7 +106,20 @@ def test_forms_for_a_text_and_a_row(browser, texts: RunningEndpoint, table: Runn
     browser.evaluate("text.value = 'a very good film'; predict.click()")
     browser.wait_until("document.querySelectorAll('.bar').length === 2")
     assert browser.evaluate("document.getElementById('answer').innerText") in ("negative", "positive")
+    browser.evaluate("clear.click(); example.click()")
+    assert browser.evaluate("text.value") == "a very good film"
+    browser.wait_until("document.querySelectorAll('.bar').length === 2")
     browser.open(table.url)
+    choices = "[...document.querySelector('select[name=place]').options].map((option) => option.value)"
+    assert browser.evaluate(choices) == ["", "INLAND", "NEAR BAY"]
+    browser.evaluate("document.querySelector('[name=rooms]').value = '9'; predict.click()")
+    browser.wait_until("document.getElementById('answer').innerText.includes('$')")
+    browser.evaluate("example.click()")
+    assert browser.evaluate("document.querySelector('[name=rooms]').value") != "9"
+    values = {"a": [True, None, "it's \"é\"\n", 1.5, []], "rows": [[0.25] * 30] * 2, "text": "x" * 99}
+    literal = browser.evaluate(f"toPython({json.dumps(values)})")
+    assert ast.literal_eval(literal) == values
+    assert max(len(line) for line in literal.splitlines() if "x" not in line) <= 88
     browser.evaluate("document.querySelector('[name=age]').value = ''; predict.click()")
     browser.wait_until("document.getElementById('answer').innerText.includes('$')")
     browser.evaluate("document.querySelector('[name=rooms]').value = ''; predict.click()")

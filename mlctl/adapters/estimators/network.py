@@ -7,6 +7,7 @@ import dataclasses
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class _DeadlineListener(NullProgress):
         self._progress, self._deadline = progress, deadline
         self._first_epoch_deadline = deadline + max(0.0, deadline - time.monotonic())
 
-    def step(self, epoch: int, done: int, steps: int) -> None:
+    def step(self, epoch: int, done: int, steps: int, loss: Callable[[], float]) -> None:
         """Raise _OutOfTime if the deadline has passed."""
         if time.monotonic() > (self._deadline if self._progress.best else self._first_epoch_deadline):
             raise _OutOfTime

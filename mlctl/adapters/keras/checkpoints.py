@@ -57,7 +57,7 @@ class Checkpoint:
     Attributes:
         epoch: number of the last epoch; epochs count from 1.
         state: everything that decides how the training goes on.
-        epochs: [number, metrics, seconds] of every epoch.
+        epochs: [number, metrics, seconds, validation rows] of every epoch; earlier versions wrote no rows.
         best_epoch: number of the best epoch.
         best_weights: the model's weights after the best epoch.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from mlctl.adapters.keras.predictors import Evaluation, Predictor
 from mlctl.adapters.keras.programs import EpochProgram
 from mlctl.adapters.keras.training_state import find_optimizers, read_state, write_state
 from mlctl.data.dataset import Split
+from mlctl.data.trees import count_answered_rows
 from mlctl.domain.metric_names import describe_changes, with_recordable_names
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, ProgressListener
+from mlctl.domain.selection import Scored, is_preferred
 from mlctl.errors import BadDataError, UsageError
 
 PIECE_S = 0.2  # target duration of a piece: progress is shown and Ctrl-C is handled between pieces
@@ -44,6 +47,7 @@ class TrainingProgress:
         phase: number of the present phase; phases count from 0.
         phase_start: number of epochs before the present phase.
         over: a callback has stopped the phase.
+        validation_rows: number of validation rows with one answer each, for the choice among near-ties; 0: unknown.
     """
 
     objective: Objective
@@ -55,13 +59,27 @@ class TrainingProgress:
     phase: int = 0
     phase_start: int = 0
     over: bool = False
+    validation_rows: int = 0
+    _top: float = math.nan  # the best value of the objective so far
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
         """Return whether an epoch with these metrics is the best so far."""
         if self.keep_last or self.best is None:
             return True
-        metric = self.objective.metric
-        return metric in metrics and self.objective.is_better(metrics[metric], self.best.metrics[metric])
+        return self.objective.metric in metrics and self._is_preferred(metrics)
+
+    def _is_preferred(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether these metrics are better than those of the best epoch; see `selection`."""
+        assert self.best is not None
+        kept, found = (
+            Scored.of(values, self.objective, self.validation_rows) for values in (self.best.metrics, metrics)
+        )
+        return is_preferred(found, kept, self.objective, self._top)
+
+    def _note_score(self, epoch: Epoch) -> None:
+        score = epoch.metrics.get(self.objective.metric, math.nan)
+        if self.objective.is_better(score, self._top):
+            self._top = score
 
     def add(self, epoch: Epoch, get_weights: Callable[[], list[Array]]) -> None:
         """Add an epoch; keep its weights if it is the best so far.
@@ -76,6 +94,7 @@ class TrainingProgress:
         self.epochs.append(epoch)
         if self.is_best(epoch.metrics):
             self.best, self.best_weights = epoch, get_weights()
+        self._note_score(epoch)
 
     def make_checkpoint(self, state: TrainingState) -> Checkpoint:
         """Return everything that is needed to resume after the last epoch."""
@@ -83,14 +102,19 @@ class TrainingProgress:
         return Checkpoint(
             epoch=self.epochs[-1].number,
             state=state,
-            epochs=[[epoch.number, dict(epoch.metrics), epoch.seconds] for epoch in self.epochs],
+            epochs=[
+                [epoch.number, dict(epoch.metrics), epoch.seconds, epoch.validation_rows]
+                for epoch in self.epochs
+            ],
             best_epoch=self.best.number,
             best_weights=self.best_weights,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set progress to a checkpoint; the model gets its state when the loop runs."""
-        self.epochs = [Epoch(number, metrics, seconds) for number, metrics, seconds in checkpoint.epochs]
+        self.epochs = [Epoch(*values) for values in checkpoint.epochs]
+        for epoch in self.epochs:
+            self._note_score(epoch)
         self.best = next(epoch for epoch in self.epochs if epoch.number == checkpoint.best_epoch)
         self.best_weights = list(checkpoint.best_weights)
 
@@ -130,6 +154,7 @@ class TrainingLoop:
     listener: ProgressListener
     callbacks: TrainingCallbacks = NO_CALLBACKS
     _piece: int = 1  # number of batches that are trained without a break
+    _validated_rows: int | None = None  # that have one answer each
 
     def __post_init__(self) -> None:
         self._averages = AveragedWeights(self.model)
@@ -162,8 +187,7 @@ class TrainingLoop:
                 break
             logs = epoch.metrics
             on_epoch_end(epoch)
-            best = progress.best.number if progress.best else epoch.number
-            self.listener.epoch_ended(epoch.number, epoch.metrics, best, epoch.seconds)
+            self.listener.epoch_ended(epoch.number, epoch.metrics, progress.best or epoch, epoch.seconds)
         self.callbacks.train_end(logs)
         return progress
 
@@ -184,6 +208,7 @@ class TrainingLoop:
         logs: dict[str, Any] = dict(self.program.metrics())
         if self.validation is not None:
             logs.update(self._validate(self.validation))
+            progress.validation_rows = self._validated_rows or 0
         get_weights = self._weights_of(logs, progress)
         self.callbacks.epoch_end(number, logs)
         progress.over = self.callbacks.stop_training
@@ -194,7 +219,7 @@ class TrainingLoop:
             self.listener.message(text)
         if progress.has_phases:
             metrics["phase"] = progress.phase + 1
-        epoch = Epoch(number, metrics, time.perf_counter() - started)
+        epoch = Epoch(number, metrics, time.perf_counter() - started, progress.validation_rows)
         progress.add(epoch, get_weights)
         return epoch
 
@@ -233,13 +258,16 @@ class TrainingLoop:
             seconds = time.perf_counter() - started
             self.callbacks.train_batch_end(stop - 1, lambda: dict(self.program.metrics()))
             done = stop
-            self.listener.step(number, done, steps)
+            self.listener.step(number, done, steps, self._running_loss)
             if self.callbacks.stop_training:
                 return
             # pieces only grow: the first one includes the compilation, and would shrink the following ones
             if seconds < PIECE_S:
                 growth = min(MAX_PIECE_GROWTH, PIECE_S / seconds)
                 self._piece = min(steps, max(self._piece + 1, int(self._piece * growth)))
+
+    def _running_loss(self) -> float:
+        return float(self.program.metrics().get("loss", math.nan))
 
     def _piece_size(self) -> int:
         """Return the number of batches until the next break: callbacks can ask for one after every batch."""
@@ -252,6 +280,8 @@ class TrainingLoop:
         with self._averages.in_model() if swaps else contextlib.nullcontext():
             hooks = self.callbacks if self.callbacks.has_test_batch_hooks else None
             evaluation = self.predictor.evaluate(validation, hooks=hooks)
+        if self._validated_rows is None:
+            self._validated_rows = count_answered_rows(evaluation.targets)
         logs = dict(evaluation.metrics)
         self.callbacks.test_end(logs)
         metrics = {f"val_{name}": value for name, value in logs.items()}

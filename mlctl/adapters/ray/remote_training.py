@@ -6,6 +6,8 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from mlctl.adapters.ray.connection import RayConnection
 from mlctl.adapters.ray.task import TaskChannel, describe_failure
 from mlctl.adapters.system import code_pickle
 from mlctl.domain.objective import Objective
-from mlctl.domain.progress import ProgressListener
+from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import ChildFailedError, MlctlError
 
@@ -108,15 +110,16 @@ class RelayedProgress:
         """Send it."""
         self._send("training_started", what, epochs, steps, objective)
 
-    def step(self, epoch: int, done: int, steps: int) -> None:
+    def step(self, epoch: int, done: int, steps: int, loss: Callable[[], float]) -> None:
         """Send it at intervals, and at the end of an epoch: before the epoch is recorded."""
         now = time.monotonic()
         if done == steps or now - self._step_sent_at > STEP_INTERVAL_S:
             self._step_sent_at = now
-            self._send("step", epoch, done, steps)
+            self._send("step", epoch, done, steps, partial(float, loss()))
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: int, seconds: float) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float], best: Epoch, seconds: float) -> None:
         """Send it."""
+        best = replace(best, metrics=dict(best.metrics))
         self._send("epoch_ended", epoch, dict(metrics), best, seconds)
 
     def stage(self, what: str) -> None:

@@ -105,7 +105,7 @@ def unwritable_state_error(folder: Path, exc: OSError) -> ConfigurationError:
     """Return the error for a folder in which no run can be recorded."""
     return ConfigurationError(
         f"cannot record runs in {folder}: {exc.strerror}",
-        "free some space, or set MLCTL_STATE_DIR to another folder",
+        "set MLCTL_STATE_DIR to a folder that you can write, with free space",
     )
 
 

@@ -33,6 +33,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.autologging_utils import disable_autologging
 
 from mlctl.adapters.system.assigned import assigned
+from mlctl.domain.note import NOTE_TAG
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 SCHEME = "mlctl-run"
 EXPERIMENT_ID = "0"
 OWN_PREFIXES = ("mlflow.", "mlctl.")  # tags that MLflow and mlctl set themselves
-NOTE_TAG = "mlflow.note.content"
 RUN_ID_VARIABLE, EXPERIMENT_ID_VARIABLE = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -26,10 +27,10 @@ from mlctl.adapters.tracking.artifact_access import require_artifact_access
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.metric_names import recordable_names, with_recordable_names
+from mlctl.domain.metric_names import RESULTS_STEP, recordable_names, with_recordable_names
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
-from mlctl.domain.tags import ERROR_TAG
+from mlctl.domain.tags import ERROR_TAG, RECIPE_TAG
 from mlctl.errors import MlctlError, UsageError
 
 PATIENCE_S = 10.0  # how long the end of a run waits for a store that does not answer
@@ -69,6 +70,7 @@ class Recorder:
         self._known = {*known, *_recorded_metrics(journal.entries())}
         self._known_before = frozenset(self._known)  # by an earlier process
         self._own_metrics: set[str] = set()
+        self._results = _recorded_results(journal.entries())
         self._params = _recorded_params(journal.entries())
         self._sender: RunSender | None = None
         self._background: BackgroundSender | None = None
@@ -211,19 +213,41 @@ class Recorder:
         self._params.update(texts)
         mlflow_calls.calls.flush(metrics=False)
 
+    def describe(self, text: str) -> None:
+        """Record the description of the run; one that a person has written in the store stays."""
+        self._add({"kind": "note", "text": text})
+
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Record tags."""
         self._add({"kind": "tags", "values": {name: str(value) for name, value in values.items()}})
 
-    def log_metrics(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
-        """Record metrics at a step; `of_model` attaches them to the logged model."""
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Record metrics at a step."""
         values = with_recordable_names(values)
-        new = {name: value for name, value in values.items() if (name, step) not in self._known}
-        if new:
-            self._add({"kind": "metrics", "values": new, "step": step, "at": now_ms(), "of_model": of_model})
-            self._known.update((name, step) for name in new)
+        self._log({name: value for name, value in values.items() if (name, step) not in self._known}, step)
         self._own_metrics.update(values)
         mlflow_calls.calls.flush()
+
+    def log_results(self, values: Mapping[str, float], *, of_model: bool = True) -> None:
+        """Record what the model reached, in place of what was recorded before; `of_model` attaches it to the model.
+
+        MLflow's charts draw a metric whose newest value is at step 0 as a bar, and any other one as a curve, which
+        would be a single dot here.
+        """
+        values = with_recordable_names(values)
+        self._log(
+            {name: value for name, value in values.items() if self._results.get(name) != value},
+            RESULTS_STEP,
+            of_model=of_model,
+        )
+        self._results.update(values)
+        self._own_metrics.update(values)
+        mlflow_calls.calls.flush()
+
+    def note_running_epoch(self, text: str) -> None:
+        """Tell the store with the next heartbeat how far the running epoch is; "" if none runs. It is not recorded."""
+        if self._sender is not None:
+            self._sender.running_epoch = text
 
     def log_user_params(self, values: Mapping[str, str]) -> None:
         """Record parameters that the recipe logs through MLflow; those of mlctl keep their values."""
@@ -304,11 +328,12 @@ class Recorder:
         self._add({"kind": "remove", "path": path})
 
     def log_model(self, params: Mapping[str, Any], step: int, **given: Any) -> None:
-        """Record the model folder, which was written to the journal's.
+        """Record the model folder, which was written to the journal's; it is named after the recipe or the script.
 
         `given` is what a script says of its model: `name`, `tags`, `model_type`, and its `source_run` if that is nested.
         """
         texts = {name: str(value) for name, value in params.items()}
+        given = {"name": logged_model_name(self.journal.header["tags"].get(RECIPE_TAG, "")), **given}
         self._add({"kind": "model", "params": texts, "step": step, **given})
 
     def finish(self, status: str) -> int:
@@ -347,6 +372,13 @@ class Recorder:
             report_outage=self._report_outage,
             heartbeat=self._sender.send_heartbeat,
         )
+
+    def _log(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
+        if values:
+            self._add(
+                {"kind": "metrics", "values": values, "step": step, "at": now_ms(), "of_model": of_model}
+            )
+            self._known.update((name, step) for name in values)
 
     def _add(self, entry: dict[str, Any]) -> None:
         with self._lock:  # checkpoints are shared from a thread of their own
@@ -387,7 +419,7 @@ def open_store(tracking_uri: str) -> TrackingStore:
 
 
 def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path) -> dict[str, str]:
-    """Create a run, and its experiment if there is none; return their ids.
+    """Create a run, and its experiment if there is none; return their ids, and the run's name.
 
     If `mlflow run` has created a run for this process, that run is used. Raises RefusedError if this machine cannot
     write to the experiment's artifacts.
@@ -400,7 +432,11 @@ def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path)
             for name, value in header["tags"].items():
                 if not name.startswith("mlflow."):  # MLflow knows who made the run, and from which project
                     client.set_tag(mlflow_run_id, name, value)
-            return {"experiment_id": info.experiment_id, "run_id": mlflow_run_id}
+            return {
+                "experiment_id": info.experiment_id,
+                "run_id": mlflow_run_id,
+                "run_name": info.run_name,
+            }
         experiment = client.get_experiment_by_name(header["experiment"])
         if experiment:
             require_artifact_access(
@@ -413,12 +449,21 @@ def create_run(store: TrackingStore, header: Mapping[str, Any], state_dir: Path)
         else:
             experiment_id = client.create_experiment(header["experiment"])
         run = client.create_run(experiment_id, header["began"], header["tags"], header["run_name"])
-    return {"experiment_id": str(experiment_id), "run_id": str(run.info.run_id)}
+    return {
+        "experiment_id": str(experiment_id),
+        "run_id": str(run.info.run_id),
+        "run_name": str(run.info.run_name),
+    }
 
 
 def now_ms() -> int:
     """Return the time in MLflow's unit: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def logged_model_name(name: str) -> str:
+    """Return a name as MLflow takes it for a logged model."""
+    return re.sub(r"[/:.%\"']", "_", name) or "model"
 
 
 def _is_same(text: str, other: str) -> bool:
@@ -437,6 +482,15 @@ def _recorded_metrics(entries: Iterable[Entry]) -> set[tuple[str, int]]:
         elif entry["kind"] == "points":
             recorded.update((name, step) for name, _, step, _ in entry["points"])
     return recorded
+
+
+def _recorded_results(entries: Iterable[Entry]) -> dict[str, float]:
+    return {
+        name: value
+        for entry in entries
+        if entry["kind"] == "metrics" and entry["step"] == RESULTS_STEP
+        for name, value in entry["values"].items()
+    }
 
 
 def _recorded_params(entries: Iterable[Entry]) -> dict[str, str]:

@@ -23,7 +23,8 @@ from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.json_lines import Entry
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.tags import MODEL_URI_TAG
+from mlctl.domain.note import NOTE_TAG, may_replace
+from mlctl.domain.tags import MODEL_URI_TAG, RUNNING_EPOCH_TAG
 from mlctl.errors import UnreachableError
 from mlctl.files import write_atomically
 from mlctl.settings import mask_passwords
@@ -43,6 +44,8 @@ class RunSender:
         self.journal = journal
         files = sorted(journal.folder.glob("model_id*"), key=lambda file: file.stat().st_mtime)
         self.model_id = files[-1].read_text() if files else None
+        self.running_epoch = ""  # what the store is told of the running epoch with the next heartbeat
+        self._told_epoch = ""
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -61,9 +64,19 @@ class RunSender:
             ) from exc
 
     def send_heartbeat(self) -> None:
-        """Tell the store that the run is alive."""
+        """Tell the store that the run is alive, and how far a long epoch is."""
         with self.store.translate_errors():
             self.client.set_tag(self.run_id, HEARTBEAT, current_heartbeat())
+            self._send_running_epoch(self.running_epoch)
+
+    def _send_running_epoch(self, text: str) -> None:
+        if text == self._told_epoch:
+            return
+        if text:
+            self.client.set_tag(self.run_id, RUNNING_EPOCH_TAG, text)
+        else:
+            self.client.delete_tag(self.run_id, RUNNING_EPOCH_TAG)
+        self._told_epoch = text
 
     def _send_params(self, entry: Entry) -> None:
         params = [Param(name, str(value)) for name, value in entry["values"].items()]
@@ -73,6 +86,11 @@ class RunSender:
     def _send_tags(self, entry: Entry) -> None:
         tags = [RunTag(name, str(value)) for name, value in entry["values"].items()]
         self.client.log_batch(self.run_id, tags=tags)
+
+    def _send_note(self, entry: Entry) -> None:
+        note = self.client.get_run(self.run_id).data.tags.get(NOTE_TAG, "")
+        if may_replace(note) and note != entry["text"]:
+            self.client.set_tag(self.run_id, NOTE_TAG, entry["text"])
 
     def _send_metrics(self, entry: Entry) -> None:
         model_id = self.model_id if entry.get("of_model") else None
@@ -148,6 +166,8 @@ class RunSender:
         self.client.update_run(self.run_id, status="RUNNING")
 
     def _send_finish(self, entry: Entry) -> None:
+        self.running_epoch = ""
+        self._send_running_epoch("")
         self.client.set_terminated(self.run_id, entry["status"], entry["at"])
 
     def _model_id_file(self, name: str) -> Path:

@@ -37,11 +37,12 @@ from mlflow.tracking._tracking_service import utils as tracking_utils
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 from mlctl.adapters.runlog import local_runs, script_models
-from mlctl.adapters.runlog.mlflow_store import NOTE_TAG, RunStore
+from mlctl.adapters.runlog.mlflow_store import RunStore
 from mlctl.adapters.runlog.recorder import now_ms, open_store
 from mlctl.adapters.runlog.script_calls import RunChoice, ScriptCalls
 from mlctl.adapters.system.assigned import assigned
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.note import NOTE_TAG
 from mlctl.settings import mask_passwords
 
 NAME_TAG, PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"

@@ -20,7 +20,8 @@ from mlctl.adapters.runlog.json_lines import Entry, JsonLines, read_lines
 from mlctl.adapters.runlog.outbox import BackgroundSender
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.store import TrackingStore, paged
-from mlctl.domain.metric_names import with_recordable_names
+from mlctl.domain.metric_names import RESULTS_STEP, with_recordable_names
+from mlctl.domain.note import NOTE_TAG, generated_note
 from mlctl.domain.tags import STATE_TAG, TRIAL_TAG
 from mlctl.domain.tune import INTERRUPTED
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
@@ -61,7 +62,8 @@ class TrialRuns:
         """
         self._log = _TrialLog(folder)
         if self._log.is_new:
-            self._log.write_header(tags=tags, prefix=name_prefix)
+            note = f"A trial; its search: `mlctl runs show {parent_id[:8]}`"
+            self._log.write_header(tags={NOTE_TAG: generated_note(note), **tags}, prefix=name_prefix)
         self._sender = _TrialSender(
             store, experiment_id, parent_id, header=self._log.header, report=report_error
         )
@@ -105,7 +107,6 @@ class TrialRuns:
         trial: str,
         status: str,
         metrics: Mapping[str, float],
-        step: int,
         tags: Mapping[str, Any],
         at: int,
     ) -> None:
@@ -116,7 +117,7 @@ class TrialRuns:
             trial=trial,
             status=status,
             metrics=with_recordable_names(metrics),
-            step=step,
+            step=RESULTS_STEP,
             tags=_as_text(tags),
             at=at,
         )
@@ -131,7 +132,7 @@ class TrialRuns:
         If the store does not answer for `patience_s` seconds, the rest stays on disk for `send_unsent`.
         """
         for trial in sorted(self._open):
-            self.end(trial, "KILLED", {}, 0, {STATE_TAG: INTERRUPTED}, time.time_ns() // 1_000_000)
+            self.end(trial, "KILLED", {}, {STATE_TAG: INTERRUPTED}, time.time_ns() // 1_000_000)
         is_complete = self._background.finish(patience_s)
         self._log.close()
         return is_complete

@@ -38,7 +38,7 @@ class FitProgress(TrainingProgress):
         value, best = (found.get(self.objective.metric, math.nan) for found in (metrics, self.best.metrics))
         if math.isnan(value):
             return math.isnan(best)  # none has measured it so far: the last one
-        return math.isnan(best) or self.objective.is_better(value, best)
+        return math.isnan(best) or self._is_preferred(metrics)
 
     def add(self, epoch: Epoch, get_weights: Callable[[], list[Array]]) -> None:
         """Add an epoch; keep its weights if it is the best so far."""
@@ -50,6 +50,7 @@ class FitProgress(TrainingProgress):
             self.fingerprints[epoch.number] = fingerprint(weights)
             if is_best:
                 self.best, self.best_weights = epoch, weights
+        self._note_score(epoch)
 
     def begin(self, metrics: Mapping[str, float]) -> None:
         """Choose the objective of a training loop of the script's own by its first metrics."""

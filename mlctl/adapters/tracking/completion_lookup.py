@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MAX_RUNS = 2000
+SAMPLED_RUNS, SAMPLED_SERVER_RUNS = 200, 20  # whose metrics and parameters are offered
 MAX_SERVER_RUNS = 100  # a server sends each run with all its params, metrics and tags
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 0.5, 2.0
 
@@ -43,6 +44,12 @@ class CompletionStore(Protocol):
 
     def versions(self, model: str) -> Sequence[Version]:
         """Return the versions of a registered model."""
+
+    def metrics(self) -> Sequence[str]:
+        """Return the names of the metrics of the newest runs, sorted."""
+
+    def params(self) -> Sequence[str]:
+        """Return the names of the parameters of the newest runs, sorted."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -96,6 +103,21 @@ class SqliteStore:
             for number, stage in self._rows(query, (model,))
         ]
 
+    def metrics(self) -> Sequence[str]:
+        """Return the names of the metrics of the newest runs, sorted."""
+        return self._names_of_newest_runs("latest_metrics")
+
+    def params(self) -> Sequence[str]:
+        """Return the names of the parameters of the newest runs, sorted."""
+        return self._names_of_newest_runs("params")
+
+    def _names_of_newest_runs(self, table: str) -> Sequence[str]:
+        query = (
+            f"SELECT DISTINCT key FROM {table} WHERE run_uuid IN (SELECT run_uuid FROM runs"  # noqa: S608
+            " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC LIMIT ?) ORDER BY key"
+        )
+        return [name for (name,) in self._rows(query, (SAMPLED_RUNS,))]
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -119,6 +141,7 @@ class ServerStore:
             user=user,
             token=token,
         )
+        self._newest: list[dict[str, Any]] | None = None
 
     def runs(self, prefix: str) -> Sequence[RunRow]:
         """Return the newest of the runs whose id or name starts with the prefix."""
@@ -162,6 +185,24 @@ class ServerStore:
             )
             for found in versions
         ]
+
+    def metrics(self) -> Sequence[str]:
+        """Return the names of the metrics of the newest runs, sorted."""
+        return self._names_of_newest_runs("metrics")
+
+    def params(self) -> Sequence[str]:
+        """Return the names of the parameters of the newest runs, sorted."""
+        return self._names_of_newest_runs("params")
+
+    def _names_of_newest_runs(self, field: str) -> Sequence[str]:
+        if self._newest is None:
+            query = {
+                "experiment_ids": [found["experiment_id"] for found in self._experiments()],
+                "max_results": SAMPLED_SERVER_RUNS,
+                "order_by": ["attributes.start_time DESC"],
+            }
+            self._newest = self._post("runs/search", query).get("runs", [])
+        return sorted({entry["key"] for run in self._newest for entry in run["data"].get(field, [])})
 
     def close(self) -> None:
         """Close the connection."""

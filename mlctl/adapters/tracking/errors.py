@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mlctl.adapters.tracking.clients.connection import database_errors
 from mlctl.adapters.tracking.clients.entities import StoreError
-from mlctl.adapters.tracking.health import unreachable_error
+from mlctl.adapters.tracking.health import locked_error, unreachable_error
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -54,6 +54,8 @@ def _database_error(exc: Exception, uri: str) -> MlctlError:
             f"the tracking database {uri} cannot be written",
             "check the permissions of its folder, or choose another store with --tracking-uri",
         )
+    if "database is locked" in str(exc):
+        return locked_error(uri)
     return UnreachableError(f"the tracking database {uri} fails: {_first_line(exc)}", "try again")
 
 

@@ -39,7 +39,7 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
         tags = [
             RunTag(RECIPE_TAG, recipe),
             RunTag(KIND_TAG, "evaluation"),
-            RunTag(NOTE_TAG, generated_note(f"**{recipe}**, scores of {models} by `mlctl evaluate`")),
+            RunTag(NOTE_TAG, generated_note(f"{recipe}: scores of {models} by `mlctl evaluate`")),
         ]
         store.mlflow_client.log_batch(run_id, metrics, params, tags)
         store.mlflow_client.set_terminated(run_id)

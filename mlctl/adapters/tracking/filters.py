@@ -33,9 +33,11 @@ def to_mlflow_filter(condition: Condition) -> str:
         return f"attributes.start_time {sign} {rounded(value * 1000)}" if sign else ""
     if name == "status" and operator == "=":
         status = str(value).upper()
-        if status == "STOPPED":  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
+        if status == "STOPPED":  # in the store, a stopped trial is FINISHED or KILLED; a LOST run is RUNNING
             return ""
         return f"attributes.status = '{'RUNNING' if status == 'LOST' else status}'"
+    if not str(value).strip("%"):
+        return ""  # it matches a run without a name or recipe, too
     if name in {"run_name", "run_id"}:
         return _text_filter(mlflow_field(condition.field), operator, value)
     if name == "recipe":

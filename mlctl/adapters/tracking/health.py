@@ -36,6 +36,13 @@ def check_reachable(tracking_uri: str) -> None:
         _check_database(tracking_uri)
 
 
+def locked_error(uri: str) -> UnreachableError:
+    """Return the error for a database that another program keeps locked."""
+    return UnreachableError(
+        f"another program has locked the tracking database {uri}", "wait until it ends, or stop it"
+    )
+
+
 def unreachable_error(uri: str) -> UnreachableError:
     """Return the error for a store that does not answer."""
     kind = "server" if uri.startswith("http") else "database"
@@ -80,6 +87,8 @@ def _check_sqlite(uri: str) -> None:
         with sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=TIMEOUT_S) as connection:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.DatabaseError as exc:
+        if "locked" in str(exc):
+            raise locked_error(uri) from exc
         raise ConfigurationError(
             f"cannot read {file} as a tracking database: {exc}", "choose another with --tracking-uri"
         ) from exc

@@ -33,7 +33,7 @@ _mlctl_add() {  # add the words that begin with the current word, quoted for the
   local word
   for word; do
     [[ $word == "$plain"* ]] || continue
-    [[ $quote ]] || printf -v word %q "$word"
+    [[ $quote ]] || printf -v word %q "$word" && word=${word//\\,/,}
     COMPREPLY+=("$begin$word")
   done
 }
@@ -98,6 +98,7 @@ _mlctl() {
     if ((${#COMPREPLY[@]} == 0)); then compopt -o filenames 2>/dev/null; fi
     COMPREPLY+=($(compgen -f -- "$plain"))
   fi
+  if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *= ]]; then compopt -o nospace 2>/dev/null; fi
   if [[ ! $quote ]]; then  # bash inserts only what follows the last : or =
     word=${typed[${#typed[@]} - 1]}
     cut=${word%"${word##*[:=]}"}

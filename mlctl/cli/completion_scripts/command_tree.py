@@ -150,7 +150,7 @@ def _value(parameter: Any, context: Any) -> ValueNode:
         name=name,
         words=recipe_names() if metavar in RECIPE_KINDS else (),
         files=metavar in FILE_KINDS or parameter.type_descriptor.is_path,
-        store_kind=metavar if metavar in STORE_KINDS else "",
+        store_kind=STORE_KINDS.get(metavar, ""),
     )
 
 

@@ -9,13 +9,15 @@ HEAD = r"""#compdef mlctl
 # Words, options and recipes are below; mlctl itself is only called for what the tracking store has.
 
 _mlctl_ask() {  # offer the values of kind $1 in the tracking store, and file names if $2 is "files"
-  [[ $PREFIX == -* ]] && return 1
+  [[ $PREFIX == -* && $1 != FIELD ]] && return 1
   local value help
-  local -a values shown
+  local -a values shown begun
   while IFS=$'\t' read -r value help; do
+    [[ $value == *= ]] && begun+=("$value") && continue
     values+=("$value") shown+=("$value${help:+  -- $help}")
   done < <(command mlctl __complete "$1" "${(Q)PREFIX}" "${(Q)words[@]}" 2>/dev/null)
   local found=1
+  (( $#begun )) && compadd -S '' -a begun && found=0  # NAME=, after which the value follows
   (( $#values )) && compadd -l -V "mlctl $1" -d shown -a values && found=0
   [[ $2 == files ]] && _files && found=0
   return found

@@ -24,7 +24,7 @@ SortOption = Annotated[
     typer.Option(
         "--sort",
         "-s",
-        metavar="NAME,…",
+        metavar="FIELD,…",
         help="Columns to sort by, separated by commas; -NAME sorts the highest value first "
         "(default: newest first).",
     ),
@@ -34,12 +34,15 @@ ColumnsOption = Annotated[
     typer.Option(
         "--columns",
         "-c",
-        metavar="NAME,…",
-        help="Columns to show, separated by commas, such as test_accuracy,params.units.",
+        metavar="FIELD,…",
+        help="Columns to show, separated by commas, such as test_accuracy,params.units; or all.",
     ),
 ]
 LimitOption = Annotated[
     int, typer.Option("--limit", "-l", min=0, help="Maximum number of runs to show; 0 shows all.")
+]
+TrialsOption = Annotated[
+    bool, typer.Option("--trials", help="Also list the trials of searches and the models of automl runs.")
 ]
 
 
@@ -50,14 +53,15 @@ def list_runs(
     sort: SortOption = None,
     columns: ColumnsOption = None,
     limit: LimitOption = 20,
+    trials: TrialsOption = False,
 ) -> None:
-    """List runs, newest first, and mark the best value of each metric.
+    """List runs, newest first, and mark the best of each recipe and data.
 
     \b
     mlctl runs list
     mlctl runs list --sort -best_val_f1 --limit 5
-    mlctl runs list --where "best_val_f1 > 0.88 and params.epochs = 10 and status = FINISHED"
-    mlctl runs list --where "started > 2d and not data = synthetic" --columns test_accuracy,params.units
+    mlctl runs list --where "best_val_f1 > 0.88 and params.epochs = 10"
+    mlctl runs list --where "started > 2d" --columns test_accuracy,params.units
     """
     from mlctl.services.runs import listing
 
@@ -68,5 +72,9 @@ def list_runs(
         sort=sort,
         columns=columns,
         limit=limit,
+        trials=trials,
     )
-    session.show(answer, "next: mlctl runs show RUN" if answer.runs else "next: mlctl train digits")
+    if answer.runs:
+        session.show(answer, "next: mlctl runs show RUN")
+    else:
+        session.show(answer, "next: mlctl runs list" if answer.searched else "next: mlctl train digits")

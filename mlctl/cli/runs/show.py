@@ -17,5 +17,7 @@ def show(session: Session, run: RunArgument, experiment: ExperimentFilter = None
     from mlctl.services.runs import listing
 
     answer = listing.show_run(session.settings.tracking_uri, run, experiment)
-    name = answer.run.run_name
-    session.show(answer, f"next: mlctl runs plot {name}, or mlctl register {name} NAME")
+    next_command = f"mlctl runs plot {answer.run.run_name}"
+    if answer.is_search:
+        next_command = f"mlctl runs list --where 'parent = {answer.run.run_id}'"
+    session.show(answer, f"next: {next_command}")

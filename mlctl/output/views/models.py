@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from rich.text import Text
 
+from mlctl.domain.note import first_line
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.registry import (
     DownloadedModel,
@@ -23,9 +25,17 @@ from mlctl.domain.registry import (
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_time
 from mlctl.output.views.base import document, tables, with_keys
+from mlctl.output.views.compare import shorten
+from mlctl.output.views.scores import score_cell, score_on_test_cell
 from mlctl.units import format_size
 
-MAX_LIST_METRICS = 2  # in a list; `models show` has all
+SUMMARY_COLUMNS = (  # for a terminal: the score of each version has its name, so that all share a column
+    TableColumn("version", right=True),
+    TableColumn("stage"),
+    TableColumn("score", wrap=False),
+    TableColumn("test", keep=6),
+    TableColumn("registered", keep=5),
+)
 STAGE_COLORS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
 
 
@@ -81,21 +91,32 @@ def _(answer: ModelDetail) -> Any:
 @tables.register
 def _(answer: ModelList) -> list[AnswerTable]:
     versions = [version for model in answer.models for version in model.versions]
-    metrics = _metrics_to_show(versions)[:MAX_LIST_METRICS]
-    columns = (
-        TableColumn("model"),
-        TableColumn("version", right=True),
-        TableColumn("stage"),
-        *_metric_columns(metrics),
-        TableColumn("created", keep=6),
-        TableColumn("aliases", keep=3),
-    )
-    rows: list[Sequence[Any]] = []
+    metrics = _score_metrics(versions)
+    full = (TableColumn("model"), *_version_columns(metrics))
+    short = (TableColumn("model", wrap=False), *SUMMARY_COLUMNS)
+    return [
+        AnswerTable(
+            columns=full,
+            rows=_model_rows(answer, partial(_version_row, metrics=metrics), len(full)),
+            empty="no registered models",
+            terminal=AnswerTable(
+                columns=short,
+                rows=_model_rows(answer, _summary_row, len(short)),
+                empty="no registered models",
+            ),
+        )
+    ]
+
+
+def _model_rows(
+    answer: ModelList, version_row: Callable[[RegisteredVersion], list[Any]], width: int
+) -> list[list[Any]]:
+    rows: list[list[Any]] = []
     for model in answer.models:
-        rows += [[model.name, *_version_row(version, metrics)] for version in model.versions]
+        rows += [[model.name, *version_row(version)] for version in model.versions]
         if not model.versions:
-            rows.append([model.name, "none", *[""] * (len(columns) - 2)])
-    return [AnswerTable(columns=columns, rows=rows, empty="no registered models")]
+            rows.append([model.name, "none", *[""] * (width - 2)])
+    return rows
 
 
 @tables.register
@@ -108,7 +129,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
         ("model", Text(f"{version.name} version {version.version}", style="bold")),
         ("stage", _stage(version)),
         ("aliases", ", ".join(version.alias)),
-        ("description", version.description),
+        ("description", first_line(version.description)),
         ("uri", version.uri),
         ("created", format_time(version.created)),
         ("source", version.source),
@@ -121,11 +142,10 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
         ("size", format_size(lineage.size_bytes)),
         *[("note", Text(note, style="yellow")) for note in lineage.notes],
     ]
-    metrics, params, tags = (
-        list(version.metrics.items()),
-        sorted(lineage.params.items()),
-        sorted(version.tags.items()),
-    )
+    names = [*_score_metrics([version]), *version.metrics]
+    metrics = [(name, version.metrics[name]) for name in dict.fromkeys(names) if name in version.metrics]
+    params = sorted(lineage.params.items())
+    tags = sorted((name, value) for name, value in version.tags.items() if not name.startswith("mlctl."))
     return [
         pair_table([row for row in rows if row[1]]),
         *([pair_table(metrics, "Metrics of the logged model")] if metrics else []),
@@ -136,42 +156,55 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
 
 def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
     metrics = _metrics_to_show(model.versions)
-    columns = (
+    more = (TableColumn("run", keep=2), TableColumn("description", keep=1))
+
+    def table(columns: Sequence[TableColumn], rows: list[list[Any]]) -> AnswerTable:
+        rows = [
+            [*row, version.run_id or "", first_line(version.description)]
+            for row, version in zip(rows, model.versions, strict=True)
+        ]
+        empty = f"{model.name} has no versions"
+        return AnswerTable(columns=[*columns, *more], rows=rows, title=model.name, empty=empty)
+
+    full = table(_version_columns(metrics), [_version_row(version, metrics) for version in model.versions])
+    terminal = table(SUMMARY_COLUMNS, [_summary_row(version) for version in model.versions])
+    details = [row for row in [("description", model.description), *sorted(model.tags.items())] if row[1]]
+    return [replace(full, terminal=terminal), *([pair_table(details)] if details else [])]
+
+
+def _version_columns(metrics: Sequence[str]) -> list[TableColumn]:
+    return [
         TableColumn("version", right=True),
         TableColumn("stage"),
-        *_metric_columns(metrics),
+        *(TableColumn(name, right=True, keep=8 - min(rank, 4)) for rank, name in enumerate(metrics)),
         TableColumn("created", keep=6),
         TableColumn("aliases", keep=3),
-        TableColumn("run", keep=2),
-        TableColumn("description", keep=1),
-    )
-    rows = [
-        [*_version_row(version, metrics), version.run_id or "", version.description]
-        for version in model.versions
-    ]
-    versions = AnswerTable(
-        columns=columns, rows=rows, title=model.name, empty=f"{model.name} has no versions"
-    )
-    details = [row for row in [("description", model.description), *sorted(model.tags.items())] if row[1]]
-    return [versions, *([pair_table(details)] if details else [])]
-
-
-def _metric_columns(names: Sequence[str]) -> list[TableColumn]:
-    return [
-        TableColumn(name, right=True, keep=8 if rank < MAX_LIST_METRICS else 4)
-        for rank, name in enumerate(names)
     ]
 
 
 def _version_row(version: RegisteredVersion, metrics: Sequence[str]) -> list[Any]:
-    created = version.created.isoformat() if version.created else None
     return [
         version.version,
         _stage(version),
-        *(version.metrics.get(name) for name in metrics),
-        TableCell(created, format_age(version.created)),
+        *(_metric(version, name) for name in metrics),
+        _created(version),
         ", ".join(version.alias),
     ]
+
+
+def _metric(version: RegisteredVersion, name: str) -> float | None:
+    if version.score and version.score.metric == name:  # of the last epoch if no epoch was kept
+        return version.score.value
+    return version.metrics.get(name)
+
+
+def _summary_row(version: RegisteredVersion) -> list[Any]:
+    score, on_test = score_cell(version.score), score_on_test_cell(version.score)
+    return [version.version, _stage(version), score, on_test, _created(version)]
+
+
+def _created(version: RegisteredVersion) -> TableCell:
+    return TableCell(version.created.isoformat() if version.created else None, format_age(version.created))
 
 
 def _stage(version: RegisteredVersion) -> Text:
@@ -181,10 +214,18 @@ def _stage(version: RegisteredVersion) -> Text:
     return Text(", ".join(shown), style=STAGE_COLORS.get(version.stage, ""))
 
 
+def _score_metrics(versions: Sequence[RegisteredVersion]) -> list[str]:
+    """Return the metrics that are scores of these versions, each followed by its value on the test split."""
+    scores = [version.score for version in versions if version.score]
+    names = [name for score in scores for name in (score.metric, score.test_metric) if name]
+    return list(dict.fromkeys(names))
+
+
 def _metrics_to_show(versions: Sequence[RegisteredVersion]) -> list[str]:
-    """Return the metrics of these versions: those of the test split first, losses last."""
-    names = dict.fromkeys(name for version in versions for name in version.metrics if name != "best_epoch")
-    return sorted(names, key=lambda name: (not name.startswith("test_"), lower_is_better(name)))
+    """Return the metrics of these versions: scores first, then those of the test split, losses last."""
+    names = [name for version in versions for name in version.metrics if name != "best_epoch"]
+    names.sort(key=lambda name: (not name.startswith("test_"), lower_is_better(name)))
+    return list(dict.fromkeys([*_score_metrics(versions), *names]))
 
 
 @document.register
@@ -199,14 +240,26 @@ def _(answer: ModelDiff) -> Any:
 @tables.register
 def _(answer: ModelDiff) -> list[AnswerTable]:
     columns = (
-        TableColumn("kind", keep=5),
+        TableColumn("kind"),
         TableColumn("name"),
         TableColumn(f"version {answer.a}"),
         TableColumn(f"version {answer.b}"),
     )
     kinds = {"metric": answer.metrics, "param": answer.params, "data": answer.data, "model": answer.model}
-    rows = [(kind, name, a, b) for kind, values in kinds.items() for name, (a, b) in values.items()]
-    return [AnswerTable(columns=columns, rows=rows, empty="no recorded differences")]
+    rows = [
+        (kind, name, *(_compared(name, value) for value in pair))
+        for kind, values in kinds.items()
+        for name, pair in values.items()
+    ]
+    is_same = answer.a == answer.b
+    empty = f"both are version {answer.a} of {answer.name}" if is_same else "no recorded differences"
+    return [AnswerTable(columns=columns, rows=rows, empty=empty)]
+
+
+def _compared(name: str, value: Any) -> Any:
+    if name == "size":
+        return TableCell(value, format_size(value))
+    return shorten(value) if value is None or name == "sha256" else value
 
 
 @document.register

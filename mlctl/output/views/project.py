@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rich.text import Text
+
 from mlctl.domain.project import CheckedRecipe, Diagnosis, InstalledCompletion, Project
-from mlctl.output.tables import AnswerTable, TableColumn
+from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.views.base import document, tables, with_keys
 
 
@@ -25,14 +27,30 @@ def _(answer: Diagnosis) -> list[AnswerTable]:
         TableColumn("status"),
         TableColumn("check"),
         TableColumn("found"),
-        TableColumn("fix"),
+        TableColumn("what to do"),
     )
-    rows = [("ok" if check.ok else "PROBLEM", check.name, check.found, check.fix) for check in answer.checks]
-    setting_columns = (TableColumn("setting"), TableColumn("value"), TableColumn("source", keep=8))
+    rows = [
+        (Text("ok") if check.ok else Text("PROBLEM", style="bold red"), check.name, check.found, check.fix)
+        for check in answer.checks
+    ]
+    setting_columns = (TableColumn("setting"), TableColumn("value"), TableColumn("source"))
+    settings = [
+        (name, TableCell(value, value or Text("not set", style="dim")), source)
+        for name, value, source in answer.settings
+    ]
     return [
         AnswerTable(columns=columns, rows=rows),
-        AnswerTable(columns=setting_columns, rows=answer.settings, title="Settings"),
+        AnswerTable(columns=setting_columns, rows=settings, title="Settings", notes=["", _verdict(answer)]),
     ]
+
+
+def _verdict(answer: Diagnosis) -> Text:
+    """Return one line that says whether everything works."""
+    failed = [check.name for check in answer.checks if not check.ok]
+    if not failed:
+        return Text(f"All {len(answer.checks)} checks passed.", style="green")
+    names = ", ".join(failed)
+    return Text(f"{len(failed)} of {len(answer.checks)} checks failed: {names}.", style="bold red")
 
 
 @document.register

@@ -10,7 +10,10 @@ from rich.text import Text
 
 from mlctl.domain.registry import GateCheck, History, HistoryEntry, Promotion
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
+from mlctl.output.text import format_moment
 from mlctl.output.views.base import document, tables
+
+PRODUCTION = "Production"  # the stage that a name alone stands for
 
 
 @document.register
@@ -21,6 +24,7 @@ def _(answer: Promotion) -> Any:
         "stage": answer.stage,
         "replaced": answer.replaced,
         "changed": answer.changed,
+        "released": list(answer.released),
         "checks": [asdict(check) for check in answer.checks],
         "dry_run": answer.dry_run,
     }
@@ -40,6 +44,10 @@ def _(answer: Promotion) -> list[AnswerTable]:
     ]
     if answer.replaced and answer.replaced != answer.version:
         rows.append(("held by" if answer.refused else "replaces", f"version {answer.replaced}"))
+    verb = "would then be" if answer.dry_run else "is now"
+    for stage in answer.released:
+        served = f": nothing serves {answer.name} by its name" if stage == PRODUCTION else ""
+        rows.append(("leaves", Text(f"{stage}, which {verb} empty{served}", style="yellow")))
     rows += [("note", Text(note, style="yellow")) for note in answer.notes]
     return [pair_table(rows), *([_checks_table(answer.checks)] if answer.checks else [])]
 
@@ -86,12 +94,24 @@ def _(answer: History) -> list[AnswerTable]:
     rows = [_entry_row(entry) for entry in answer.entries]
     stages = ", ".join(f"{stage} = {version or 'none'}" for stage, version in answer.holders.items())
     caption = f"stages after the last entry: {stages}" if stages else ""
-    return [AnswerTable(columns=columns, rows=rows, caption=caption, empty=f"{answer.name} has no history")]
+    return [AnswerTable(columns=columns, rows=rows, caption=caption, empty=_no_entries(answer))]
+
+
+def _no_entries(answer: History) -> str:
+    """Say why a history is empty."""
+    if answer.at is None:
+        return f"no version of {answer.name} was promoted yet"
+    if answer.since and answer.at < answer.since:
+        return (
+            f"{answer.name} did not exist yet at {format_moment(answer.at)}: "
+            f"its first version was registered at {format_moment(answer.since)}"
+        )
+    return f"no version of {answer.name} was promoted yet at {format_moment(answer.at)}"
 
 
 def _entry_row(entry: HistoryEntry) -> tuple[Any, ...]:
     return (
-        TableCell(entry.at.isoformat(), f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        TableCell(entry.at.isoformat(), format_moment(entry.at)),
         entry.by,
         entry.action,
         entry.stage,

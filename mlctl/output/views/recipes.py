@@ -12,7 +12,7 @@ from mlctl.output.views.base import document, tables
 
 @tables.register
 def _(answer: RecipeList) -> list[AnswerTable]:
-    columns = (TableColumn("recipe"), TableColumn("trains"), TableColumn("origin", keep=5))
+    columns = (TableColumn("recipe"), TableColumn("trains", narrow_to=32), TableColumn("origin", keep=5))
     rows = [(recipe.name, recipe.summary, recipe.origin) for recipe in answer.recipes]
     return [AnswerTable(columns=columns, rows=rows)]
 
@@ -41,8 +41,8 @@ def _values_table(title: str, values: tuple[HyperparameterInfo, ...]) -> AnswerT
     columns = (
         TableColumn("name"),
         TableColumn("default"),
-        TableColumn("allowed"),
-        TableColumn("description", keep=8),
+        TableColumn("allowed", narrow_to=16),
+        TableColumn("what it is"),
     )
     rows = [(value.name, str(value.default), _allowed(value), value.help) for value in values]
     return AnswerTable(columns=columns, rows=rows, title=title)

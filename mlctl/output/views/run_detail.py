@@ -8,12 +8,13 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.run import Artifact, DataReference, Run, RunDetail
+from mlctl.domain.run import Artifact, DataReference, Run, RunDetail, RunScore
 from mlctl.domain.run_queries import ArtifactList
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_time, sparkline
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import metric_cell, run_document, status_text
+from mlctl.output.views.scores import score_cell, score_on_test_cell
 from mlctl.units import format_duration, format_size
 
 METRIC_PREFIXES = {  # title of a column -> prefix of its metrics
@@ -74,7 +75,7 @@ def _(answer: RunDetail) -> list[AnswerTable]:
     run = answer.run
     tags = {key: value for key, value in run.tags.items() if not key.startswith(("mlctl.", "mlflow."))}
     return [
-        _run_table(run),
+        _run_table(run, _score_rows(answer.score)),
         _metrics_table(answer),
         *([_values_table("Parameters", run.params)] if run.params else []),
         *([_artifacts_table(answer.artifacts)] if answer.artifacts else []),
@@ -83,12 +84,18 @@ def _(answer: RunDetail) -> list[AnswerTable]:
     ]
 
 
-def _run_table(run: Run) -> AnswerTable:
+def _score_rows(score: RunScore | None) -> list[tuple[str, Any]]:
+    rows = [("score", score_cell(score)), ("score on test", score_on_test_cell(score))]
+    return [row for row in rows if row[1]]
+
+
+def _run_table(run: Run, scores: Sequence[tuple[str, Any]] = ()) -> AnswerTable:
     rows: list[tuple[str, Any]] = [
         ("id", run.run_id),
         ("experiment", run.experiment),
         ("recipe", run.recipe),
         ("status", status_text(run)),
+        *scores,
         ("started", format_time(run.started_at)),
         ("duration", format_duration(run.duration_s)),
         *(_data_rows(run.data) if run.data else []),
@@ -120,11 +127,17 @@ def _data_rows(data: DataReference) -> list[tuple[str, Any]]:
 
 def _metrics_table(answer: RunDetail) -> AnswerTable:
     metrics = answer.run.metrics
-    single = sorted(set(metrics) - set(answer.histories), key=lambda name: (name != "best_epoch", name))
+    score = answer.score
+    first = ["best_epoch", *([score.metric, score.test_metric, score.name] if score else [])]
+
+    def rank(name: str) -> tuple[int, bool, str]:
+        return (first.index(name) if name in first else len(first), not name.startswith("val_"), name)
+
+    single = sorted(set(metrics) - set(answer.histories), key=rank)
     rows: list[tuple[Any, ...]] = [
         (Text(name, style="bold"), metric_cell(metrics[name]), "", "", "") for name in single
     ]
-    for name in sorted(answer.histories, key=lambda name: (not name.startswith("val_"), name)):
+    for name in sorted(answer.histories, key=rank):
         values = answer.histories[name]
         comparable = [value for value in values if value == value]  # without NaN
         low, high = (min(comparable), max(comparable)) if len(comparable) > 1 else (None, None)

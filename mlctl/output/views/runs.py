@@ -1,19 +1,17 @@
-"""Views of lists of runs and experiments."""
+"""Cells and documents of runs, and views of experiments and of deleted runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
 
 from mlctl.domain.run import Experiment, Run
-from mlctl.domain.run_queries import DeletedRuns, ExperimentList, RunField, RunList
+from mlctl.domain.run_queries import DeletedRuns, ExperimentList
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables, with_keys
-from mlctl.units import format_duration
 
 STATUS_COLORS = {
     "FINISHED": "green",
@@ -22,6 +20,7 @@ STATUS_COLORS = {
     "FAILED": "red",
     "KILLED": "yellow",
     "LOST": "red",
+    "STOPPED": "yellow",
 }
 SHORT_ID_LENGTH = 8
 
@@ -58,41 +57,6 @@ def model_table(run: Run, title: str) -> AnswerTable:
     return pair_table(rows, title)
 
 
-@document.register
-def _(answer: RunList) -> Any:
-    return [{key: value for key, value in run_document(run).items() if key != "data"} for run in answer.runs]
-
-
-@tables.register
-def _(answer: RunList) -> list[AnswerTable]:
-    if answer.custom_columns:
-        columns = [TableColumn("run"), TableColumn("id", keep=8)]
-    else:
-        columns = [
-            TableColumn("run"),
-            TableColumn("id", keep=7),
-            TableColumn("experiment", keep=3),
-            TableColumn("status", keep=8),
-            TableColumn("started", keep=6),
-            TableColumn("duration", right=True, keep=1),
-            TableColumn("data", keep=_data_priority(answer)),
-        ]
-    columns += [_field_column(field, rank, answer) for rank, field in enumerate(answer.columns)]
-    rows = [
-        [
-            *([_name(run), _id(run)] if answer.custom_columns else _fixed_cells(run)),
-            *(_field_cell(run, field, answer) for field in answer.columns),
-        ]
-        for run in answer.runs
-    ]
-    captions = []
-    if answer.best:
-        captions.append("* best in this list")
-    if answer.has_more:
-        captions.append(f"the first {len(answer.runs)} runs; use --limit 0 for all")
-    return [AnswerTable(columns=columns, rows=rows, caption="; ".join(captions), empty="no runs")]
-
-
 def status_text(run: Run) -> Text:
     """Return the status of a run in its colour."""
     return Text(run.status, style=STATUS_COLORS.get(run.status, ""))
@@ -106,67 +70,9 @@ def metric_cell(value: float | None, *, is_best: bool = False, marked: bool = Fa
     return TableCell(value, Text(text, style="bold green" if is_best else ""))
 
 
-def _fixed_cells(run: Run) -> list[Any]:
-    return [
-        _name(run),
-        _id(run),
-        run.experiment,
-        status_text(run),
-        TableCell(run.started_at.isoformat() if run.started_at else None, format_age(run.started_at)),
-        TableCell(run.duration_s, format_duration(run.duration_s)),
-        _data(run),
-    ]
-
-
-def _name(run: Run) -> Any:
-    """Return the name of a run; that of a nested run is indented."""
-    return TableCell(run.run_name, f"  {run.run_name}") if run.parent_run_id else run.run_name
-
-
-def _id(run: Run) -> TableCell:
+def id_cell(run: Run) -> TableCell:
+    """Return the id of a run, of which people see the first characters."""
     return TableCell(run.run_id, run.run_id[:SHORT_ID_LENGTH])
-
-
-def _data(run: Run) -> Any:
-    if run.data is None:
-        return ""
-    return Text("synthetic", style="yellow") if run.data.synthetic else run.data.name or run.data.source
-
-
-def _data_priority(answer: RunList) -> int:
-    """Return the priority of the data column, which must be visible if some data is synthetic."""
-    return 9 if any(run.data and run.data.synthetic for run in answer.runs) else 2
-
-
-def _field_column(field: RunField, rank: int, answer: RunList) -> TableColumn:
-    is_right = field.kind in {"metric", "param"} or field == RunField("attribute", "duration")
-    if answer.custom_columns or rank == 0:
-        return TableColumn(str(field), right=is_right, keep=8)
-    return TableColumn(str(field), right=is_right, keep=5 if field.kind == "metric" else 0)
-
-
-def _field_cell(run: Run, field: RunField, answer: RunList) -> Any:
-    if field.kind == "metric":
-        value, best = run.metrics.get(field.name), answer.best.get(field.name)
-        return metric_cell(value, is_best=value is not None and value == best, marked=best is not None)
-    if field.kind in {"param", "tag"}:
-        return (run.params if field.kind == "param" else run.tags).get(field.name)
-    return _attributes(run)[field.name]
-
-
-def _attributes(run: Run) -> Mapping[str, Any]:
-    _, _, experiment, status, started, duration, data = _fixed_cells(run)
-    return {
-        "run_name": run.run_name,
-        "run_id": run.run_id,
-        "experiment": experiment,
-        "recipe": run.recipe,
-        "status": status,
-        "started": started,
-        "duration": duration,
-        "data": data,
-        "parent": run.parent_run_id,
-    }
 
 
 @document.register
@@ -217,5 +123,5 @@ def _(answer: DeletedRuns) -> list[AnswerTable]:
         TableColumn("id", keep=5),
         TableColumn("experiment", keep=5),
     )
-    rows = [(run.run_name, _id(run), run.experiment) for run in answer.runs]
+    rows = [(run.run_name, id_cell(run), run.experiment) for run in answer.runs]
     return [AnswerTable(columns=columns, rows=rows)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlctl.domain.run import Reproduction, SyncReport
+from mlctl.domain.run import FinishedRun, Reproduction, SyncReport
 from mlctl.output.tables import AnswerTable, TableColumn, pair_table
 from mlctl.output.views.base import document, tables, with_keys
 
@@ -59,3 +59,13 @@ def _(answer: Reproduction) -> Any:
         ],
         "reasons": list(answer.reasons),
     }
+
+
+@tables.register
+def _(answer: FinishedRun) -> list[AnswerTable]:
+    return [pair_table([("run", f"{answer.run.run_name} ({answer.run_id[:8]}) {answer.outcome}")])]
+
+
+@document.register
+def _(answer: FinishedRun) -> Any:
+    return {**document(answer.run), "outcome": answer.outcome}

@@ -15,6 +15,7 @@ from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.runs import model_table, run_document
 from mlctl.units import format_duration
 
+REASON_WIDTH = 24  # a longer one continues on the next line, rather than that other columns are dropped
 MAX_ROWS = 10
 STATE_COLORS = {"done": "green", "stopped": "yellow", "failed": "red", "running": "cyan"}
 
@@ -30,7 +31,7 @@ def _(answer: SearchResult) -> list[AnswerTable]:
         TableColumn("epochs", right=True, keep=4),
         TableColumn("duration", right=True, keep=3),
         TableColumn("state", keep=8),
-        TableColumn("reason", keep=2),
+        TableColumn("reason", narrow_to=REASON_WIDTH),
     )
     rows = [_trial_row(trial, params, answer.best_trial) for trial in answer.trials[:MAX_ROWS]]
     caption = f"{answer.end_reason}, objective {answer.objective}; * values of the final model"
@@ -71,7 +72,7 @@ def _(answer: SearchResult) -> Any:
 
 @tables.register
 def _(answer: SearchPlan) -> list[AnswerTable]:
-    size = f"{math.floor(answer.size):,}" if math.isfinite(answer.size) else "unlimited"
+    size = f"{math.floor(answer.size):,} combinations" if math.isfinite(answer.size) else "a continuous space"
     space = AnswerTable(
         columns=(
             TableColumn("searched"),
@@ -82,12 +83,12 @@ def _(answer: SearchPlan) -> list[AnswerTable]:
             (
                 dimension.name,
                 dimension.text,
-                f"{dimension.size:g}" if math.isfinite(dimension.size) else "unlimited",
+                f"{dimension.size:g}" if math.isfinite(dimension.size) else "continuous",
             )
             for dimension in answer.dimensions
         ],
         caption=(
-            f"{size} combinations; {answer.algorithm}, {answer.trials} trials"
+            f"{size}; {answer.algorithm}, {answer.trials} trials"
             + (f", at most {answer.epochs:,} epochs" if answer.epochs else "")
         ),
         notes=answer.notes,

@@ -30,7 +30,7 @@ from mlctl.services.automl.fitting import REFIT_ROUNDS_FACTOR, REFIT_TIME_FACTOR
 from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
-from mlctl.services.training import logged_model
+from mlctl.services.training import logged_model, report
 
 INTERRUPTED = "interrupted"
 
@@ -48,7 +48,7 @@ class Finalizer:
         objective: what models are ranked by.
         listener: is told about progress.
         budget: the time that is left.
-        session: number of earlier sessions of this run, used as the step of its metrics.
+        session: number of earlier sessions of this run, used as the step of its model.
         guard: records an interrupt.
     """
 
@@ -72,7 +72,9 @@ class Finalizer:
         end_reason: str,
     ) -> None:
         """Log the weighted sum of `models`. `validation_metrics` are those of the blend before it is refitted."""
+        self.budget.end_phase("blend")
         refitted = self._refit_models(models, weights)
+        self.budget.end_phase("refits on all rows")
         graph = onnx_graphs.blend_graphs(
             [(weight, refitted.get(name, models[name].graph)) for name, weight in weights.items()],
             self.table.offset,
@@ -92,9 +94,9 @@ class Finalizer:
                 split.targets, predictions, len(self.data.classes), self.table.target_range
             )
             summary |= {f"test_{metric}": value for metric, value in values.items()}
-        recorder.log_metrics(summary, step=self.session, of_model=True)
+        recorder.log_results(summary)
         self._keep_files(recorder, leaderboard)
-        self._keep_plot(recorder, split_name, split, predictions)
+        self._keep_answers(recorder, split_name, split, predictions)
         recorder.set_tags(
             {
                 "mlctl.blend": ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()),
@@ -205,15 +207,23 @@ class Finalizer:
         recorder.artifact_path(JOURNAL).write_bytes((recorder.journal.folder / JOURNAL).read_bytes())
         recorder.log_artifact(JOURNAL)
 
-    def _keep_plot(self, recorder: Recorder, split_name: str, split: Split, predictions: Array) -> None:
-        """Keep a plot of predictions against targets with the run."""
-        title = f"{split_name}, synthetic data" if self.data.synthetic else split_name
+    def _keep_answers(self, recorder: Recorder, split_name: str, split: Split, predictions: Array) -> None:
+        """Keep plots and a summary of the predictions with the run."""
         output = outputs_of({"classes": self.data.classes, "unit": self.data.unit})[0]
-        for name in plot_answers(
+        synthetic = self.data.synthetic
+        names = plot_answers(
             lambda name: recorder.artifact_path(f"plots/{name}"),
             output,
             split.targets,
             predictions,
-            split_name=title,
-        ):
-            recorder.log_artifact(f"plots/{name}")
+            caption=report.caption_of(recorder, split_name, synthetic),
+        )
+        report.log_plots(recorder, (f"plots/{name}" for name in names))
+        report.write_evaluation(
+            recorder,
+            [(output, split.targets, predictions)],
+            split=split_name,
+            rows=len(split),
+            synthetic=synthetic,
+            inputs_of=lambda rows: self.data.raw(split.take(rows).inputs),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.domain.automl import BLEND, LeaderboardEntry
 from mlctl.domain.objective import Objective
+from mlctl.domain.selection import Scored, choose
 from mlctl.domain.tags import ERROR_TAG, REASON_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED, RunningTrial, SearchListener, Trial
 from mlctl.errors import ChildFailedError, MlctlError
@@ -50,8 +51,8 @@ class Leaderboard:
 
     @property
     def ranking(self) -> list[LeaderboardEntry]:
-        """Entries of the models that have a score, best first."""
-        return sorted((entry for entry in self.entries.values() if entry.score is not None), key=self._rank)
+        """Entries of the models that have a score: the best one, then the others by score."""
+        return self._ranked([entry for entry in self.entries.values() if entry.score is not None])
 
     def measure(self, predictions: Any) -> dict[str, float]:
         """Return every `val_` metric of predictions (n, k) for the rows that models are scored on."""
@@ -60,11 +61,9 @@ class Leaderboard:
         return {f"val_{name}": value for name, value in values.items()}
 
     def model_better_than(self, blend_metrics: Mapping[str, float]) -> LeaderboardEntry | None:
-        """Return the best model if its objective is better than the blend's, else None."""
+        """Return the best model if it is better than the blend, else None; log loss decides near-ties."""
         best = self.ranking[0]
-        assert best.score is not None
-        is_better = self.objective.is_better(best.score, blend_metrics[self.objective.metric])
-        return best if is_better else None
+        return best if self._choose([blend_metrics, best.metrics]) else None
 
     def start_model(self, spec: ModelSpec) -> None:
         """Record that a model is about to be fitted."""
@@ -99,18 +98,18 @@ class Leaderboard:
         if fitted.spec.name not in self.runs.ended:
             self._record_run(fitted, journal_entry["metrics"], journal_entry["at"])
 
-    def add_stopped(self, spec: ModelSpec, reason: str) -> None:
+    def add_stopped(self, spec: ModelSpec, reason: str, *, duration_s: float) -> None:
         """Add a model that was stopped before it had a score. The journal does not record it: a resumed run fits it."""
-        self.runs.end(spec.name, "KILLED", {}, 0, {STATE_TAG: STOPPED, REASON_TAG: reason}, now_ms())
-        self._add_without_score(spec, STOPPED, reason)
+        self.runs.end(spec.name, "KILLED", {}, {STATE_TAG: STOPPED, REASON_TAG: reason}, now_ms())
+        self._add_without_score(spec, STOPPED, reason, duration_s)
 
-    def add_failed(self, spec: ModelSpec, error: Exception) -> None:
+    def add_failed(self, spec: ModelSpec, error: Exception, *, duration_s: float) -> None:
         """Add a model that could not be fitted; raise ChildFailedError after MAX_FAILURES in a row."""
         text = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
         text = " ".join(text.split())[:300]
-        self.runs.end(spec.name, "FAILED", {}, 0, {STATE_TAG: FAILED, ERROR_TAG: text}, now_ms())
-        self.cache.add_failure(spec, text, at=now_ms())
-        self._add_without_score(spec, FAILED, text)
+        self.runs.end(spec.name, "FAILED", {}, {STATE_TAG: FAILED, ERROR_TAG: text}, now_ms())
+        self.cache.add_failure(spec, text, seconds=duration_s, at=now_ms())
+        self._add_without_score(spec, FAILED, text, duration_s)
         self._failures += 1
         if self._failures >= MAX_FAILURES and not self.fitted:
             raise ChildFailedError(
@@ -137,16 +136,26 @@ class Leaderboard:
             replace(entry, run_id=self.runs.ids.get(name, ""), weight=weights.get(name, 0.0))
             for name, entry in self.entries.items()
         ]
+        rated = [entry for entry in models if entry.score is not None]
         # of equal scores, the blend comes first because it is what is logged
-        return tuple(sorted([blend, *models], key=lambda entry: (entry.score is None, self._rank(entry))))
+        return (
+            *self._ranked([blend, *self._ranked(rated)]),
+            *(entry for entry in models if entry.score is None),
+        )
 
-    def _rank(self, entry: LeaderboardEntry) -> float:
-        score = entry.score or 0.0
-        return -score if self.objective.maximize else score
+    def _ranked(self, entries: Sequence[LeaderboardEntry]) -> list[LeaderboardEntry]:
+        """Return entries with a score: the best one, then the others by score; equal ones in their order."""
+        best = entries[self._choose([entry.metrics for entry in entries])] if entries else None
+        sign = -1 if self.objective.maximize else 1
+        return sorted(entries, key=lambda entry: (entry is not best, sign * (entry.score or 0.0)))
+
+    def _choose(self, metrics: Sequence[Mapping[str, float]]) -> int:
+        rows = len(self.table.scored_targets)
+        return choose([Scored.of(values, self.objective, rows) for values in metrics], self.objective)
 
     def _add_entry(self, fitted: FittedModel, score: float, values: Mapping[str, float]) -> None:
         spec, ranking = fitted.spec, self.ranking
-        is_best = not ranking or self.objective.is_better(score, ranking[0].score or 0.0)
+        is_best = not ranking or bool(self._choose([ranking[0].metrics, values]))
         self.fitted[spec.name] = fitted
         self.entries[spec.name] = LeaderboardEntry(
             model=spec.name,
@@ -170,25 +179,32 @@ class Leaderboard:
         )
         self.listener.trial_ended(trial, is_best)
 
-    def _add_without_score(self, spec: ModelSpec, state: str, reason: str) -> None:
+    def _add_without_score(self, spec: ModelSpec, state: str, reason: str, duration_s: float) -> None:
         self.entries[spec.name] = LeaderboardEntry(
             model=spec.name,
             family=spec.family,
             run_id="",
             state=state,
             params=spec.logged_params,
+            duration_s=duration_s,
             reason=reason,
         )
-        self.listener.trial_ended(
-            Trial(trial=spec.name, run_id="", state=state, params=_shown_params(spec), reason=reason), False
+        trial = Trial(
+            trial=spec.name,
+            run_id="",
+            state=state,
+            params=_shown_params(spec),
+            duration_s=duration_s,
+            reason=reason,
         )
+        self.listener.trial_ended(trial, False)
 
     def _record_run(self, fitted: FittedModel, values: Mapping[str, float], at: int) -> None:
         name = fitted.spec.name
         self.runs.begin(name, fitted.spec.logged_params, at)
         summary = {f"best_{metric}": value for metric, value in values.items()}
         summary |= {"rounds": fitted.rounds, "fit_s": round(fitted.seconds, 3)}
-        self.runs.end(name, "FINISHED", summary, 0, {STATE_TAG: DONE}, at)
+        self.runs.end(name, "FINISHED", summary, {STATE_TAG: DONE}, at)
 
 
 def _shown_params(spec: ModelSpec) -> dict[str, Any]:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.automl import CLASS_METRICS, NORMALIZED_RMSE, REGRESSION_METRICS
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.scores import compute_scores, probability_scores
 
-NORMALIZED_RMSE = "normalized_root_mean_squared_error"
-REGRESSION_METRICS = ("mae", "rmse", NORMALIZED_RMSE, "r2")
-CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
 # these metrics change in steps and hardly tell two blends apart, so that weights minimize the log loss instead
 STEP_METRICS = ("accuracy", "precision", "recall", "f1")
 

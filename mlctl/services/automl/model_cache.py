@@ -48,7 +48,7 @@ class ModelCache:
             at=at,
         )
 
-    def add_failure(self, spec: ModelSpec, error: str, *, at: int) -> None:
+    def add_failure(self, spec: ModelSpec, error: str, *, seconds: float, at: int) -> None:
         """Record that a model cannot be fitted, so that a resumed run does not try it again."""
         self.journal.add(
             "end",
@@ -56,7 +56,7 @@ class ModelCache:
             family=spec.family,
             state=FAILED,
             score=None,
-            seconds=0.0,
+            seconds=seconds,
             why=error,
             at=at,
         )

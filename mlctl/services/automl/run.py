@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -111,7 +112,14 @@ class AutomlRun:
                 f"interrupted; the best model so far is logged: {run.model_uri}",
                 f"resume: mlctl resume {recorder.run_id[:8]}",
             )
-        return AutomlResult(run=run, objective=self.objective, leaderboard=leaderboard, end_reason=end_reason)
+        self.budget.end_phase("saving and checking")
+        return AutomlResult(
+            run=run,
+            objective=self.objective,
+            leaderboard=leaderboard,
+            end_reason=end_reason,
+            phases=dict(self.budget.phases),
+        )
 
     def _open_recorder(self) -> Recorder:
         if self.resumed_run:
@@ -140,15 +148,19 @@ class AutomlRun:
         try:
             if self.resumed_run:
                 runs.find()
+            self.budget.end_phase("reading the data and starting")
             self.listener.stage("encoding features")
+            table = self._encode_table()
+            self.budget.end_phase("features")
             board = Leaderboard(
-                table=self._encode_table(),
+                table=table,
                 objective=self.objective,
                 runs=runs,
                 cache=ModelCache(recorder.journal.folder, journal),
                 listener=self.listener,
             )
             end_reason = self._fit_models(board)
+            self.budget.end_phase("models")
             if not board.fitted:
                 raise ChildFailedError(  # noqa: TRY301 - it ends the run as any failure here does
                     f"no model was fitted ({end_reason})", "raise --timeout, or choose other --families"
@@ -277,6 +289,7 @@ class AutomlRun:
 
     def _fit_model(self, board: Leaderboard, spec: ModelSpec) -> None:
         board.start_model(spec)
+        started = time.monotonic()
         try:
             # the first model gets its time, however little of it the imports have left
             deadline = self.budget.fit_deadline(self._reserved_s(board), first=not board.fitted)
@@ -289,12 +302,12 @@ class AutomlRun:
                 )
             )
         except KeyboardInterrupt:
-            board.add_stopped(spec, INTERRUPTED)
+            board.add_stopped(spec, INTERRUPTED, duration_s=time.monotonic() - started)
             raise
         except OutOfTime as error:
-            board.add_stopped(spec, str(error))
+            board.add_stopped(spec, str(error), duration_s=time.monotonic() - started)
         except Exception as error:
-            board.add_failed(spec, error)
+            board.add_failed(spec, error, duration_s=time.monotonic() - started)
 
     def _encode_table(self) -> EncodedTable:
         data, seed = self.centered, self.request.seed

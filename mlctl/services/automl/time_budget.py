@@ -14,11 +14,19 @@ OVERRUN_SHARE = 0.03  # of the time: models stop a little after their deadline
 
 
 class TimeBudget:
-    """A run's time. All times are seconds of the monotonic clock."""
+    """A run's time, and where it went. All times are seconds of the monotonic clock."""
 
     def __init__(self, started: float, timeout_s: float) -> None:
         self.started, self.timeout_s = started, timeout_s
         self.deadline = started + timeout_s
+        self.phases: dict[str, float] = {}
+        self._phase_started = started
+
+    def end_phase(self, name: str) -> None:
+        """Record that the time since the end of the phase before went into this one."""
+        now = time.monotonic()
+        self.phases[name] = self.phases.get(name, 0.0) + now - self._phase_started
+        self._phase_started = now
 
     @property
     def left(self) -> float:

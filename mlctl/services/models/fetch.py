@@ -6,8 +6,14 @@ from pathlib import Path
 
 from mlctl.adapters.models.load import fetch_files
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.registry import ModelReference
 from mlctl.services.models.select import resolve_model
 from mlctl.serving.endpoint_spec import ServedVersion
+
+
+def reference_name(reference: ModelReference, model: str) -> str:
+    """Return a short name of the model that MODEL names: its registered name, its run's id, or its folder."""
+    return reference.name or (reference.run_id or "")[:8] or Path(model).name
 
 
 def fetch_model(store: TrackingStore, model: str, scratch: Path) -> ServedVersion:
@@ -19,7 +25,7 @@ def fetch_model(store: TrackingStore, model: str, scratch: Path) -> ServedVersio
     folder = scratch / f"model-{reference.version or 'unversioned'}"
     folder.mkdir(exist_ok=True)
     return ServedVersion(
-        name=reference.name or (reference.run_id or "")[:8] or Path(model).name,
+        name=reference_name(reference, model),
         version=reference.version or "",
         uri=reference.uri,
         folder=str(fetch_files(store, reference.uri, folder)),

@@ -1,36 +1,20 @@
-"""A model's history: append-only records, and the state that follows from reading them in order.
+"""A model's history: records of its moves, and the state that follows from reading them in order.
 
 Each promotion and rollback adds one record to the model's tags. Only that write decides: the order of the records'
 keys is the order of the moves, whatever the clocks say. The records alone define which version each stage's alias
-must point to, each version's classic stage, and what each move replaced.
-
-A key is a counter, one higher than the highest that its writer read, and a random part, which keeps two writers
-apart that read the same. A record that does not fit into one tag continues in further tags, which are written
-before it, so a record that exists is complete. A record is void if another tag says so.
+must point to, each version's classic stage, and what each move replaced. `history_tags` stores them.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from mlctl.domain.registry import GateCheck, HistoryEntry
-from mlctl.domain.tags import HISTORY_PREFIX, VOID_PREFIX
 from mlctl.services.models.stages import ARCHIVED, CLASSIC_STAGES, is_exclusive
 
-RECORD_KEY = re.compile(r"mlctl\.log\.(\d{10})\.([0-9a-f]{12})")
-MAX_TAG_LENGTH = 4000  # PostgreSQL's column holds 5000 characters
 ROLLBACK = "rollback"
-STORED_NAMES = {
-    "previous_stage": "came_from",
-    "initial_holders": "found",
-}  # field -> key in the stored record
-FIELD_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +34,7 @@ class MoveRecord:
         checks: Gates of the promotion.
         run_id: Run that logged the version.
         data_sha256: Checksum of the training data.
-        key: Tag that holds the record; "" if it is not written yet.
+        key: Name of the record, which sorts by the order of the moves; "" if it is not written yet.
     """
 
     at: str
@@ -91,40 +75,6 @@ class HistoryState:
 def now() -> str:
     """Return the current time in the format of records."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def next_key(tags: Mapping[str, str]) -> str:
-    """Return a key that follows every record in these tags."""
-    numbers = [int(match[1]) for key in tags if (match := RECORD_KEY.fullmatch(key))]
-    return f"{HISTORY_PREFIX}{max(numbers, default=0) + 1:010d}.{secrets.token_hex(6)}"
-
-
-def record_to_tags(key: str, record: MoveRecord) -> list[tuple[str, str]]:
-    """Return the tags of a record in the order in which they must be written: the deciding one is last."""
-    fields = {
-        STORED_NAMES.get(name, name): value
-        for name, value in vars(record).items()
-        if value and name not in {"key", "checks"}
-    }
-    if record.checks:
-        fields["checks"] = [vars(check) for check in record.checks]
-    text = json.dumps(fields, separators=(",", ":"))  # ASCII, because a database may not support more
-    pieces = [text[start : start + MAX_TAG_LENGTH] for start in range(0, len(text), MAX_TAG_LENGTH)]
-    continued = [(f"{key}.{number}", piece) for number, piece in enumerate(pieces[1:], start=2)]
-    return [*continued, (key, f"{len(pieces)}:{pieces[0]}")]
-
-
-def read_records(tags: Mapping[str, str]) -> tuple[MoveRecord, ...]:
-    """Return the valid records in these tags, in their order. Other tags are ignored."""
-    records = []
-    for key in sorted(key for key in tags if RECORD_KEY.fullmatch(key)):
-        if VOID_PREFIX + key in tags:
-            continue
-        try:
-            records.append(_record_from_tags(key, tags))
-        except (ValueError, KeyError, TypeError, AttributeError):  # anyone can edit a tag
-            continue
-    return tuple(records)
 
 
 def replay(records: Sequence[MoveRecord]) -> HistoryState:
@@ -210,13 +160,3 @@ class _Replayer:
     def _release(self, stage: str) -> None:
         self.holders[stage] = None
         self.stacks[stage].pop()
-
-
-def _record_from_tags(key: str, tags: Mapping[str, str]) -> MoveRecord:
-    count, _, text = tags[key].partition(":")
-    text += "".join(tags[f"{key}.{number}"] for number in range(2, int(count) + 1))
-    stored: dict[str, Any] = json.loads(text)
-    datetime.fromisoformat(stored["at"])
-    checks = tuple(GateCheck(**check) for check in stored.pop("checks", ()))
-    fields = {FIELD_NAMES.get(name, name): value for name, value in stored.items()}
-    return MoveRecord(**fields, checks=checks, key=key)

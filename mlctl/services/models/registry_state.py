@@ -17,14 +17,8 @@ from mlctl.adapters.tracking.registry import Registry, StoredModel, with_aliases
 from mlctl.domain.registry import RegisteredVersion
 from mlctl.domain.tags import VOID_PREFIX
 from mlctl.errors import ConfigurationError, NotFoundError, RefusedError
-from mlctl.services.models.history import (
-    HistoryState,
-    MoveRecord,
-    next_key,
-    read_records,
-    record_to_tags,
-    replay,
-)
+from mlctl.services.models.history import HistoryState, MoveRecord, replay
+from mlctl.services.models.history_tags import add_record, next_key, read_records
 from mlctl.services.models.stages import ARCHIVED, CLASSIC_STAGES, SHARED_STAGES, stage_alias
 
 MAX_ROUNDS, PAUSE_S = 60, 0.02
@@ -142,9 +136,12 @@ def record_move(
         if stage not in state.history.holders and (holder := state.holder(stage))
     }
     key = next_key(state.model.tags)
-    for tag, text in record_to_tags(key, replace(record, initial_holders=initial_holders)):
+    write = add_record(state.model.tags, key, replace(record, initial_holders=initial_holders))
+    for tag, text in write.tags:
         registry.set_model_tag(state.name, tag, text)
     state = reconcile(registry, state.name)
+    for tag in write.superseded:  # last, since nothing depends on it
+        registry.delete_model_tag(state.name, tag)
     if key not in state.history.keys:
         raise NotFoundError(
             f"version {record.version} of {state.name} was deleted meanwhile", "nothing was changed"

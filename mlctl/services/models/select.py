@@ -50,8 +50,10 @@ def resolve_model(store: TrackingStore, text: str) -> ModelReference:
         run = select.find_run(store, typed)
     except NotFoundError as exc:
         names = [model.name for model in registry.list_models()]
+        suggestion = did_you_mean(typed, names) or (exc.hint if "did you mean" in exc.hint else "")
         raise NotFoundError(
-            f"there is no model, run or folder {typed!r}", did_you_mean(typed, names) or exc.hint
+            f"there is no model, run or folder {typed!r}",
+            suggestion or "to see what there is: mlctl models list, mlctl runs list",
         ) from exc
     return model_of_run(store, run)
 

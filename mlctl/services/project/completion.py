@@ -43,7 +43,10 @@ def install_script(shell: str, script: str) -> InstalledCompletion:
         path = script_paths(shell)[0]
         next_step = f"open a new {shell}"
         if shell == "bash" and not _has_bash_completion():
-            next_step = f"add this line to ~/.bashrc: source {path}"
+            next_step = (
+                "the package bash-completion is not installed: install it and open a new bash, "
+                f"or add this line to ~/.bashrc: source {path}"
+            )
     changed = not path.is_file() or path.read_text(encoding="utf-8") != script
     if changed:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from mlctl.services.models.registry_state import is_reconciled, read_state
 from mlctl.services.project import completion
 from mlctl.services.recipes import defaults
 from mlctl.settings import Settings
-from mlctl.units import format_size
+from mlctl.units import count, format_size
 
 DISTRIBUTION = "mlctl-keras"
 MIN_PYTHON = (3, 11)
@@ -104,7 +104,7 @@ def _version(package: str) -> str | None:
 def _check_processor() -> DoctorCheck:
     model, flags = runtime.read_cpu()
     shown = [flag for flag in SHOWN_CPU_FLAGS if flag in flags]
-    found = f"{model}, {available_cores()} cores" + (f", {' '.join(shown)}" if shown else "")
+    found = f"{model}, {count(available_cores(), 'core')}" + (f", {' '.join(shown)}" if shown else "")
     if platform.machine() == "x86_64" and flags and "avx2" not in flags:
         return _failed("processor", found, "use another machine: TensorFlow's packages need AVX2")
     return _passed("processor", found)
@@ -174,7 +174,7 @@ def _check_storage(settings: Settings) -> Iterator[DoctorCheck]:
         if store.exists:
             experiments = store.experiments_by_id
             locations = [str(experiment.artifact_location) for experiment in experiments.values()]
-            yield _passed("tracking", f"reachable, {len(experiments)} experiments")
+            yield _passed("tracking", f"reachable, {count(len(experiments), 'experiment')}")
             yield _check_registry(store)
         else:
             yield _passed("tracking", "does not exist yet; the first run creates it")
@@ -197,7 +197,7 @@ def _check_registry(store: TrackingStore) -> DoctorCheck:
             f"stages differ from the history: {models}",
             f"mlctl models show {wrong[0]} repairs them",
         )
-    return _passed("registry", f"{len(names)} models, stages match their history")
+    return _passed("registry", f"{count(len(names), 'model')}, stages match their history")
 
 
 def _check_buckets(settings: Settings, locations: list[str]) -> Iterator[DoctorCheck]:
@@ -230,7 +230,7 @@ def _check_unsent_runs(settings: Settings) -> Iterator[DoctorCheck]:
     folders = local_runs.record_folders(settings.state_dir)
     unsent = [folder for folder in folders if not read_header(folder).get("run_id")]
     if unsent:
-        yield _failed("offline runs", f"{len(unsent)} runs exist only on this machine", "mlctl sync")
+        yield _failed("offline runs", f"{count(len(unsent), 'run')} only on this machine", "mlctl sync")
 
 
 def _check_training(settings: Settings) -> Iterator[DoctorCheck]:

@@ -25,7 +25,8 @@ from mlctl.domain.registry import (
 )
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
-from mlctl.services.models.history import read_records, replay
+from mlctl.services.models.history import replay
+from mlctl.services.models.history_tags import read_records
 from mlctl.services.models.registry_state import (
     RegistryState,
     read_state,
@@ -36,6 +37,7 @@ from mlctl.services.models.select import resolve_model
 from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
 from mlctl.services.registry.gates import model_metrics, run_of_version
 from mlctl.services.runs.compare import differences
+from mlctl.services.runs.metrics import score_of
 from mlctl.settings import Settings
 
 
@@ -78,6 +80,8 @@ def model_history(settings: Settings, name: str, stage: str | None = None, at: s
         name,
         tuple(entry for entry in history.entries if wanted in (None, entry.stage, *entry.released)),
         {held: holder for held, holder in history.holders.items() if wanted in (None, held)},
+        until,
+        min((version.created for version in state.versions if version.created), default=None),
     )
 
 
@@ -160,13 +164,14 @@ def _held_stages(state: RegistryState, version: RegisteredVersion) -> set[str]:
 def _registered_model(state: RegistryState, runs: Mapping[str, Run]) -> RegisteredModel:
     return RegisteredModel(
         name=state.name,
-        versions=tuple(
-            replace(version, metrics=model_metrics(runs.get(version.run_id or "")))
-            for version in state.versions
-        ),
+        versions=tuple(_with_metrics(version, runs.get(version.run_id or "")) for version in state.versions),
         description=state.model.description,
         tags={key: value for key, value in state.model.tags.items() if not key.startswith("mlctl.")},
     )
+
+
+def _with_metrics(version: RegisteredVersion, run: Run | None) -> RegisteredVersion:
+    return replace(version, metrics=model_metrics(run), score=score_of(run))
 
 
 def _runs_by_id(store: TrackingStore, versions: Sequence[RegisteredVersion]) -> Mapping[str, Run]:

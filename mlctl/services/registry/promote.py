@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlctl.adapters.system import provenance
@@ -14,7 +15,13 @@ from mlctl.domain.run import Run
 from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models.history import ROLLBACK, MoveRecord, now
 from mlctl.services.models.registry_state import RegistryState, read_state, record_move
-from mlctl.services.models.stages import canonical_stage, is_exclusive, version_number
+from mlctl.services.models.stages import (
+    CLASSIC_STAGES,
+    PRODUCTION,
+    canonical_stage,
+    is_exclusive,
+    version_number,
+)
 from mlctl.services.registry.gates import Gates, PromotionCandidate, check_smoke, run_checks, run_of_version
 from mlctl.settings import Settings
 
@@ -36,6 +43,13 @@ class PromotionRequest:
     dry_run: bool = False
 
 
+Confirm = Callable[[str], None]
+
+
+def _agree(question: str) -> None:
+    """Agree to every question."""
+
+
 def promote(
     settings: Settings,
     name: str,
@@ -43,10 +57,12 @@ def promote(
     stage: str,
     request: PromotionRequest,
     *,
+    confirm: Confirm = _agree,
     listener: ProgressListener | None = None,
 ) -> Promotion:
     """Move a version to a stage, unless a gate does not hold; then the answer's `refused` is true.
 
+    `confirm` is called with a question if the move empties Production; it raises RefusedError if it is refused.
     Raises UsageError if the stage is not declared, NotFoundError if the model or version does not exist.
     """
     stage = canonical_stage(stage, settings.stages)
@@ -73,12 +89,14 @@ def promote(
         replaced=holder.version if holder else None,
         changed=False,
         checks=(*checks, *skipped),
+        released=_released_stages(state, chosen, stage, settings.stages),
         dry_run=request.dry_run,
     )
     if answer.refused:
-        return answer
+        return replace(answer, released=())
     if request.dry_run:
         return replace(answer, changed=_would_change(state, chosen, stage))
+    _confirm_release(answer, confirm)
     return _move(settings, registry, candidate, answer, request.reason)
 
 
@@ -90,6 +108,7 @@ def rollback(
     to: str | None = None,
     reason: str = "",
     dry_run: bool = False,
+    confirm: Confirm = _agree,
     listener: ProgressListener | None = None,
 ) -> Promotion:
     """Return a stage to the version that held it before, or to the earlier version `to`.
@@ -117,12 +136,14 @@ def rollback(
         changed=False,
         checks=(check_smoke(store, chosen),),
         action=ROLLBACK,
+        released=_released_stages(state, chosen, stage, settings.stages),
         dry_run=dry_run,
     )
     if answer.refused:
-        return answer
+        return replace(answer, released=())
     if dry_run:
         return replace(answer, changed=True)
+    _confirm_release(answer, confirm)
     candidate = PromotionCandidate(
         state=state, version=chosen, holder=holder, run=run_of_version(store, chosen), holder_run=None
     )
@@ -163,7 +184,7 @@ def _move(
     if holder != answer.version:
         notes = (f"version {holder} was moved to {answer.stage} immediately afterwards",)
     changed = state.history.changed[state.new_key]
-    return replace(answer, replaced=entry.replaced, changed=changed, notes=notes)
+    return replace(answer, replaced=entry.replaced, changed=changed, released=entry.released, notes=notes)
 
 
 def _effective_gates(
@@ -189,6 +210,26 @@ def _with_canonical_stage(gates: Gates, settings: Settings) -> Gates:
 def _holder(state: RegistryState, stage: str) -> RegisteredVersion | None:
     number = state.holder(stage) if is_exclusive(stage) else None
     return state.version(number) if number and state.has_version(number) else None
+
+
+def _released_stages(
+    state: RegistryState, version: RegisteredVersion, stage: str, own_stages: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the stages that a version leaves by a move to `stage`, as the history will record it."""
+    stages = dict.fromkeys([*CLASSIC_STAGES, *own_stages, *state.history.holders])
+    held = [name for name in stages if name != stage and state.holder(name) == version.version]
+    if not is_exclusive(stage):
+        return tuple(held)
+    return tuple(name for name in held if stage in CLASSIC_STAGES and name in CLASSIC_STAGES)
+
+
+def _confirm_release(answer: Promotion, confirm: Confirm) -> None:
+    """Ask whether Production may become empty. Raises RefusedError."""
+    if PRODUCTION in answer.released:
+        confirm(
+            f"{answer.name} version {answer.version} leaves {PRODUCTION}, which is then empty: nothing serves "
+            f"{answer.name}. Move it to {answer.stage}?"
+        )
 
 
 def _would_change(state: RegistryState, chosen: RegisteredVersion, stage: str) -> bool:

@@ -16,6 +16,7 @@ from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models.names import check_name, check_tags
 from mlctl.services.models.select import resolve_model
 from mlctl.services.registry.gates import answer_example, model_metrics
+from mlctl.services.runs.description import describe_version
 from mlctl.settings import Settings
 
 LOGGED_MODEL_URI = "models:/m-"
@@ -58,7 +59,7 @@ def register_in_store(
         store: The tracking store.
         model: MODEL, as the user typed it.
         name: Name of the registered model.
-        description: Description of the version.
+        description: Description of the version; None: what the run was made from, and its score.
         tags: Tags of the version.
         force: Register the same model again, and the model of a run that has not finished.
         listener: Receives progress messages.
@@ -85,6 +86,8 @@ def register_in_store(
         return replace(registration, version=existing, created=False)
     (listener or NullProgress()).stage("checking that the model loads and answers")
     answer_example(store, reference.uri)
+    if description is None and run is not None:
+        description = describe_version(run)
     version = _create_version(registry, registration, run, description, tags or {})
     return replace(registration, version=version)
 

@@ -9,12 +9,12 @@ from typing import Any
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunDiff
-from mlctl.domain.tags import GIT_PREFIX, MACHINE_PREFIX, PRECISION_TAG, RECIPE_TAG, VERSION_PREFIX
+from mlctl.domain.tags import GIT_PREFIX, PRECISION_TAG, RECIPE_TAG
+from mlctl.services.runs.environment import read_environment
 from mlctl.services.runs.fields import as_number
 from mlctl.services.runs.metrics import has_model_metrics, is_model_metric, objective_for
 from mlctl.services.runs.select import find_run
 
-ENVIRONMENT_PREFIXES = (VERSION_PREFIX, MACHINE_PREFIX, PRECISION_TAG)
 CODE_PREFIXES = (GIT_PREFIX, RECIPE_TAG, "mlflow.source.git.commit", "mlflow.source.name")
 MAX_NUMBER_LENGTH = 25  # a longer text is a digest or an id that only looks like a number
 NEITHER_BETTER_NOR_WORSE = {"best_epoch", "learning_rate"}
@@ -34,7 +34,7 @@ def diff_runs(tracking_uri: str, a: str, b: str, experiment: str | None = None) 
         verdicts={name: text for name, text in verdicts.items() if text},
         data=differences(_data(run_a), _data(run_b)),
         code=differences(_tags(run_a, CODE_PREFIXES), _tags(run_b, CODE_PREFIXES)),
-        environment=differences(_tags(run_a, ENVIRONMENT_PREFIXES), _tags(run_b, ENVIRONMENT_PREFIXES)),
+        environment=differences(_environment(store, run_a), _environment(store, run_b)),
     )
 
 
@@ -71,6 +71,10 @@ def _are_equal(x: Any, y: Any) -> bool:
 
 def _data(run: Run) -> dict[str, Any]:
     return {key: value for key, value in asdict(run.data).items() if value} if run.data else {}
+
+
+def _environment(store: TrackingStore, run: Run) -> dict[str, str]:
+    return {**read_environment(store, run), **_tags(run, (PRECISION_TAG,))}
 
 
 def _tags(run: Run, prefixes: tuple[str, ...]) -> dict[str, str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlctl.adapters.plots import metric_curves
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
-from mlctl.errors import NotFoundError, did_you_mean
-from mlctl.services.runs.metrics import epoch_metrics, objective_of
+from mlctl.errors import NotFoundError, UsageError, did_you_mean
+from mlctl.services.runs.metrics import epoch_metrics, is_model_metric, objective_of
 from mlctl.services.runs.select import find_runs
 
 
@@ -24,7 +23,7 @@ def load_curves(
 ) -> Curves:
     """Return a metric's curve for each run.
 
-    Raises NotFoundError if a run does not have the metric.
+    Raises NotFoundError if a run does not have the metric, UsageError if it has one value only.
 
     Args:
         tracking_uri: Tracking store.
@@ -40,7 +39,9 @@ def load_curves(
         metric, tuple(_load_curve(store, run, metric) for run in runs), str(save) if save else None
     )
     if save:
-        metric_curves.plot_curves(curves, save)
+        from mlctl.adapters.plots.metric_curves import plot_curves
+
+        plot_curves(curves, save)
     return curves
 
 
@@ -50,8 +51,17 @@ def _load_curve(store: TrackingStore, run: Run, metric: str) -> Curve:
         suggestion = did_you_mean(metric, names) or f"its metrics are: {', '.join(names) or 'none yet'}"
         raise NotFoundError(f"run {run.run_name} has no metric {metric!r}", suggestion)
     points = store.get_metric_history(run.run_id, metric)
-    steps, values = zip(*points, strict=True) if points else ((), ())
-    return Curve(run_id=run.run_id, run_name=run.run_name, steps=steps, values=values)
+    if len(points) < 2:
+        others = sorted(name for name in epoch_metrics(run.metrics) if name != metric)
+        value = f": {points[0][1]:.6g}" if points else ""
+        raise UsageError(
+            f"run {run.run_name} has one value of {metric}{value}; a curve needs two",
+            f"choose a metric with a value per epoch: {', '.join(others)}"
+            if is_model_metric(metric) and others
+            else f"to see all values: mlctl runs show {run.run_name}",
+        )
+    steps, values = zip(*points, strict=True)
+    return Curve(run_id=run.run_id, run_name=run.run_name, recipe=run.recipe, steps=steps, values=values)
 
 
 def _default_metric(run: Run) -> str:

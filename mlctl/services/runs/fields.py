@@ -128,7 +128,12 @@ class FieldResolver:
         if not suggestion and "." in name:
             suggestion = did_you_mean(name.partition(".")[2], known)
         listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
-        return UsageError(f"no run has {name!r}{context}", suggestion or f"fields of these runs: {listed}")
+        listed = (
+            f"fields of these runs: {listed}"
+            if self._sample
+            else f"there are no runs yet; every run has {listed}"
+        )
+        return UsageError(f"no run has {name!r}{context}", suggestion or listed)
 
     @cached_property
     def _sample(self) -> list[Run]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mlctl.domain.objective import Objective, lower_is_better
-from mlctl.domain.run import Run
+from mlctl.domain.run import Run, RunScore
 from mlctl.domain.tags import OBJECTIVE_TAG
 
 MODEL_METRIC_PREFIXES = ("best_", "test_")
@@ -52,6 +52,42 @@ def objective_for(metric: str, runs: Iterable[Run | None]) -> Objective:
         if objective is not None and _score_of(objective.metric) == score:
             return Objective(metric, objective.maximize)
     return Objective(metric, not lower_is_better(metric))
+
+
+def score_of(run: Run | None) -> RunScore | None:
+    """Return the score of a run: its objective, else the metric of another program that says most about it.
+
+    A run without a saved model has the value of its last epoch.
+    """
+    if run is None:
+        return None
+    objective = objective_of(run)
+    metric = objective.metric if objective else _most_telling(run.metrics)
+    if metric is None:
+        return None
+    source = model_metric(metric) if model_metric(metric) in run.metrics else metric
+    test = f"test_{_score_of(metric)}"
+    if test not in run.metrics or test == source:
+        test = min((name for name in run.metrics if name.startswith("test_")), key=_loss_last, default="")
+    is_shown_already = test == source
+    return RunScore(
+        name=metric,
+        metric=source,
+        value=run.metrics.get(source),
+        test_metric="" if is_shown_already else test,
+        test_value=None if is_shown_already else run.metrics.get(test),
+    )
+
+
+def _most_telling(names: Iterable[str]) -> str | None:
+    """Return the metric of a run without an objective that says most: of validation or test, and no loss."""
+    prefixes = ("val_", "best_", "test_")
+    candidates = [name for name in names if name not in {"best_epoch", "epoch", "learning_rate"}]
+    return min(candidates, key=lambda name: (not name.startswith(prefixes), *_loss_last(name)), default=None)
+
+
+def _loss_last(name: str) -> tuple[bool, str]:
+    return (_score_of(name) == "loss", name)
 
 
 def _score_of(metric: str) -> str:

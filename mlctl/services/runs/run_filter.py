@@ -13,7 +13,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,10 +50,12 @@ class RunFilter:
     Attributes:
         matches: Whether a run matches the whole filter.
         conditions: Comparisons that every matching run fulfils, which the store can use.
+        fields: Every field that the filter names.
     """
 
     matches: Predicate
     conditions: tuple[Condition, ...]
+    fields: frozenset[RunField] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,13 @@ class _Parser:
         self._text, self._resolve = text, resolve
         self._tokens = list(self._split())
         self._next = 0
+        self._fields: set[RunField] = set()
 
     def parse(self) -> RunFilter:
         parsed = self._parse_or()
         if token := self._peek():
             raise self._error(f"expected 'and' or 'or', found {token.text!r}", token.position)
-        return parsed
+        return replace(parsed, fields=frozenset(self._fields))
 
     def _parse_or(self) -> RunFilter:
         terms = [self._parse_and()]
@@ -116,6 +119,8 @@ class _Parser:
         name = self._expect("a name")
         if name.kind != "word":
             raise self._error(f"expected a name, found {name.text!r}", name.position)
+        if self._peek() is None:
+            raise self._lone_name(name)
         sign = self._expect("a comparison")
         symbol = {"==": "="}.get(sign.text, sign.text.lower())
         if symbol not in OPERATORS:
@@ -124,8 +129,18 @@ class _Parser:
         if value.kind == "mark":
             raise self._error(f"expected a value, found {value.text!r}", value.position)
         field = self._resolve(name.text, f" (at character {name.position + 1} of --where)")
+        self._fields.add(field)
         condition = Condition(field, symbol, self._parse_value(field, symbol, value))
         return RunFilter(_predicate(condition), (condition,))
+
+    def _lone_name(self, name: _Token) -> UsageError:
+        """Return the error of a name without a comparison; raise UsageError if no run has the name."""
+        field = self._resolve(name.text, " (in --where)")
+        value = "0.9" if field.kind == "metric" else "VALUE"
+        return UsageError(
+            f"--where: {name.text} is compared with nothing",
+            f"write a comparison, such as --where '{name.text} {'>' if field.kind == 'metric' else '='} {value}'",
+        )
 
     def _parse_value(self, field: RunField, symbol: str, token: _Token) -> float | str:
         text = token.text[1:-1] if token.kind == "text" else token.text

@@ -33,6 +33,7 @@ def read_search(store: TrackingStore, run: Run, previous: SearchSnapshot | None)
     known = {trial.run_id: trial for trial in previous.ended_trials} if previous else {}
     running: list[RunningTrial] = []
     ended: list[Trial] = []
+    rows = run.data.splits.get("validation", 0) if run.data else 0
     is_nested = Condition(RunField("tag", "mlflow.parentRunId"), "=", run.run_id)
     trial_runs = store.search_runs([is_nested], experiment=run.experiment)
     for trial_run in sorted(trial_runs, key=lambda nested: nested.tags[TRIAL_TAG]):
@@ -46,7 +47,7 @@ def read_search(store: TrackingStore, run: Run, previous: SearchSnapshot | None)
             running.append(RunningTrial(trial=name, epoch=epoch, epochs=epochs, value=value))
         elif not name.startswith(FINAL_PREFIX):
             epochs, _ = _last_epoch(store, trial_run, objective)
-            ended.append(_ended_trial(name, trial_run, objective, epochs))
+            ended.append(_ended_trial(name, trial_run, objective, epochs, rows=rows))
     return SearchSnapshot(
         objective=objective,
         total=int(run.tags.get(SEARCH_TRIALS_TAG, 0)),
@@ -63,7 +64,7 @@ def _last_epoch(store: TrackingStore, run: Run, objective: Objective) -> tuple[i
     return points[-1] if points else (0, None)
 
 
-def _ended_trial(name: str, run: Run, objective: Objective, epochs: int) -> Trial:
+def _ended_trial(name: str, run: Run, objective: Objective, epochs: int, *, rows: int) -> Trial:
     state = run.tags.get(STATE_TAG, FAILED if run.status == "FAILED" else RUNNING)
     return Trial(
         trial=name,
@@ -71,6 +72,8 @@ def _ended_trial(name: str, run: Run, objective: Objective, epochs: int) -> Tria
         state=state,
         params=run.params,
         score=None if state == FAILED else run.metrics.get(model_metric(objective.metric)),
+        val_loss=run.metrics.get("best_val_loss"),
+        rows=rows,
         epochs=epochs,
         duration_s=float(run.tags.get(DURATION_TAG, 0)),
         reason=run.tags.get(ERROR_TAG) or run.tags.get(REASON_TAG, ""),

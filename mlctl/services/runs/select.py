@@ -13,6 +13,7 @@ Only finished runs can be the best: a failed one may have no working model.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ HAS_OBJECTIVE = Condition(RunField("tag", OBJECTIVE_TAG), "like", "%:%")
 ID_PREFIX = re.compile(r"[0-9a-f]{3,32}")
 NO_RUNS = ("there are no runs yet", "train the first one: mlctl train digits")
 MAX_LISTED = 5
+NOTES = logging.getLogger("mlctl.notes")  # what a command did that the user did not write; the CLI shows it
 
 
 def find_run(store: TrackingStore, selector: str, experiment: str | None = None) -> Run:
@@ -101,6 +103,11 @@ def _best(store: TrackingStore, metric: str, experiment: str | None) -> Run:
             if TRIAL_TAG in run.tags:  # only the parent run of a search has the model
                 continue
             if (value := run.metrics.get(name)) is not None and value == value:
+                extreme = "highest" if objective.maximize else "lowest"
+                place = f"experiment {experiment}" if experiment else "all experiments"
+                NOTES.info(
+                    f"best is {run.run_name} ({run.run_id[:8]}): the {extreme} {name} of {place}, {value:,.6g}"
+                )
                 return run
             break
     raise NotFoundError(

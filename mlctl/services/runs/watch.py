@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import Epoch
+from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunSnapshot
+from mlctl.domain.selection import best_epoch
+from mlctl.domain.tags import RUNNING_EPOCH_TAG
 from mlctl.errors import UnreachableError
-from mlctl.services.runs.metrics import epoch_metrics
+from mlctl.services.runs.metrics import epoch_metrics, objective_of
 from mlctl.services.runs.search_snapshot import read_search
 from mlctl.services.runs.select import find_run
 
@@ -32,7 +36,7 @@ def watch_run(
         time.sleep(interval_s)
         try:
             run = store.get_run(last.run.run_id)
-            is_changed = (run.status, run.metrics) != (last.run.status, last.run.metrics)
+            is_changed = _visible(run) != _visible(last.run)
             current = last
             if is_changed or last.store_unreachable or last.search:
                 current = _read_snapshot(store, replace(last, run=run, store_unreachable=False))
@@ -46,9 +50,29 @@ def watch_run(
             yield last
 
 
+def _visible(run: Run) -> tuple[object, ...]:
+    return run.status, run.metrics, run.tags.get(RUNNING_EPOCH_TAG)
+
+
 def _read_snapshot(store: TrackingStore, previous: RunSnapshot) -> RunSnapshot:
     """Return the previous snapshot with the points and trials of its run as they are now."""
     run = previous.run
     names = sorted(name for name in epoch_metrics(run.metrics) if name != "trials")
     points = {name: store.get_metric_history(run.run_id, name) for name in names}
-    return replace(previous, points=points, search=read_search(store, run, previous.search))
+    objective = objective_of(run)
+    return replace(
+        previous,
+        points=points,
+        search=read_search(store, run, previous.search),
+        objective=objective,
+        best=best_epoch(_epochs(run, points), objective) if objective else None,
+    )
+
+
+def _epochs(run: Run, points: Mapping[str, Sequence[tuple[int, float]]]) -> list[Epoch]:
+    by_step: dict[int, dict[str, float]] = {}
+    for name, values in points.items():
+        for step, value in values:
+            by_step.setdefault(step, {})[name] = value
+    rows = run.data.splits.get("validation", 0) if run.data else 0
+    return [Epoch(step, metrics, 0.0, rows) for step, metrics in sorted(by_step.items())]

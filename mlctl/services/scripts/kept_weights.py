@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlctl.domain.progress import Epoch
+from mlctl.domain.selection import describe_near_tie
 from mlctl.services.scripts.fitted import FittedModel
 
 
@@ -55,7 +56,10 @@ def choose_weights(fitted: FittedModel) -> KeptWeights:
         note = "the model has other layers now than at its best epoch: the last epoch is logged"
         return KeptWeights(values=None, epoch=last, why=f"of the last epoch, {last.number}", note=note)
     return KeptWeights(
-        values=progress.best_weights, epoch=best, why=f"of epoch {best.number}, {_best(fitted)}"
+        values=progress.best_weights,
+        epoch=best,
+        why=f"of epoch {best.number}, {_best(fitted)}",
+        note=describe_near_tie(progress.epochs, best, progress.objective),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,7 +196,8 @@ class ScriptObserver:
         progress, weights = fitted.progress, model.get_weights()
         progress.objective = objective
         for epoch in epochs:
-            if progress.best is None or progress.is_best(epoch.metrics):
+            # as KerasTuner chooses, whose weights these are: the first one of the best score
+            if progress.best is None or objective.is_better(*_values(objective, epoch, progress.best)):
                 progress.best = epoch
             progress.epochs.append(epoch)
             self.record.recorder.log_metrics(epoch.metrics, step=epoch.number)
@@ -255,8 +257,11 @@ class ScriptObserver:
             self.is_in_fit = False
 
     def _fitted(self, model: Any, arguments: dict[str, Any]) -> FittedModel:
+        from mlctl.adapters.scripts.validated_rows import count_validated_rows
+
         has_validation = arguments.get("validation_data") is not None or arguments.get("validation_split")
         fitted = self.models.get(model, has_validation=bool(has_validation))
+        fitted.progress.validation_rows = count_validated_rows(arguments)
         fitted.fits += 1
         # what was measured before a model is trained further says nothing about it
         self.evaluations = [
@@ -270,7 +275,8 @@ class ScriptObserver:
         metrics = with_recordable_names(metrics)
         if len(fitted.phases) > 1:
             metrics["phase"] = len(fitted.phases)
-        fitted.progress.add(Epoch(number, metrics, seconds), fitted.model.get_weights)
+        progress = fitted.progress
+        progress.add(Epoch(number, metrics, seconds, progress.validation_rows), fitted.model.get_weights)
         if fitted.number < MAX_RECORDED:
             self.record.recorder.log_metrics(
                 {f"{fitted.prefix}{name}": value for name, value in metrics.items()}, step=number
@@ -278,3 +284,7 @@ class ScriptObserver:
         self.record.mlflow.epoch(metrics, number, fitted.prefix)
         if number == 1:
             self.fits.first_epoch_ended(fitted)
+
+
+def _values(objective: Objective, *epochs: Epoch) -> list[float]:
+    return [epoch.metrics.get(objective.metric, math.nan) for epoch in epochs]

@@ -16,11 +16,11 @@ from mlctl.adapters.runlog.script_calls import ModelRequest, RunChoice, ScriptCa
 from mlctl.adapters.scripts.execution import Program
 from mlctl.adapters.system import provenance
 from mlctl.data.sources.locate import sha256
+from mlctl.domain.note import NOTE_TAG, generated_note
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.script import ScriptRequest, parse_arguments
 from mlctl.domain.tags import (
     CODE_FILES_TAG,
-    MACHINE_CORES_TAG,
     RECIPE_SHA256_TAG,
     RECIPE_SOURCE_TAG,
     RECIPE_TAG,
@@ -29,9 +29,11 @@ from mlctl.domain.tags import (
 from mlctl.errors import MlctlError
 from mlctl.recipes import local_modules
 from mlctl.services.runs import select
+from mlctl.services.runs.description import describe_new_run
 from mlctl.services.training.code_files import CODE_FOLDER, FILE_DIGITS, SCRIPT_FILE
 from mlctl.services.training.report import as_json
 from mlctl.services.training.resume_point import ResumePoint
+from mlctl.services.training.run_environment import log_environment
 from mlctl.settings import Settings, absolute_sqlite, mask_passwords
 
 if TYPE_CHECKING:
@@ -269,9 +271,9 @@ class ScriptRecord:
             RECIPE_SHA256_TAG: sha256([self.program.file]),
             SCRIPT_TAG: as_json(request.to_tag()),
             **tags,
-            **self.chosen_tags,
-            **request.tags,
         }
+        note = generated_note(describe_new_run(tags))
+        tags = {**tags, NOTE_TAG: note, **self.chosen_tags, **request.tags}
         if request.parent:
             tags[PARENT_TAG] = select.find_run(self.store, request.parent).run_id
         recorder = Recorder.create(
@@ -284,14 +286,8 @@ class ScriptRecord:
             offline=request.offline,
         )
         git, diff = provenance.git_state(self.program.file.resolve().parent)
-        recorder.set_tags(
-            {
-                MACHINE_CORES_TAG: provenance.available_cores(),
-                "mlctl.machine.os": sys.platform,
-                **git,
-                **provenance.version_tags(),
-            }
-        )
+        recorder.set_tags(git)
+        log_environment(recorder, {})
         for name, text in (("code.diff", diff), ("requirements.txt", provenance.pinned_requirements())):
             if text:
                 recorder.artifact_path(name).write_text(text, encoding="utf-8")

@@ -253,7 +253,7 @@ class ScriptResult:
             tested = self._log_model(fitted, part, evaluated, step, summary, request)
         calls = self.record.mlflow
         summary = {name: value for name, value in summary.items() if not calls.has_logged(name, value)}
-        recorder.log_metrics(summary, step=step, of_model=tested is not None)
+        recorder.log_results(summary, of_model=tested is not None)
         with self._unless("the report is not complete"):
             if fitted.progress.epochs:
                 if fitted.progress.best is None:
@@ -296,7 +296,9 @@ class ScriptResult:
             recorder.set_tags({MODEL_ERROR_TAG: reason[:500]})
             return None
         if request is None:
-            recorder.log_model(fitted.params, step=step)
+            # what follows a script may look for the model where MLflow's autologging logs it
+            named = {"name": "model"} if self.record.mlflow.autologging.is_on else {}
+            recorder.log_model(fitted.params, step=step, **named)
         else:
             from mlctl.adapters.runlog.script_models import describe_as_asked
 

@@ -79,7 +79,7 @@ class FitCheckpoints:
             return FitPlan()
         earlier = [int(count) for count in checkpoint.state.values[FIT_EPOCHS]]
         start = sum(earlier[:fit])
-        logs = [dict(metrics) for _, metrics, _ in checkpoint.epochs[start : start + earlier[fit]]]
+        logs = [dict(metrics) for _, metrics, *_ in checkpoint.epochs[start : start + earlier[fit]]]
         counts.append(len(logs))
         state, model = checkpoint.state, fitted.model
         if fit < state.phase:

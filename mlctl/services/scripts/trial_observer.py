@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlctl.domain.metric_names import with_recordable_names
@@ -51,6 +51,7 @@ class TrialObserver:
     def fit(self, model: Any, arguments: dict[str, Any], original: Any) -> Any:
         """Train the model; report every epoch."""
         from mlctl.adapters.scripts.epoch_callback import EpochCallback, listed
+        from mlctl.adapters.scripts.validated_rows import count_validated_rows
 
         if self._is_stopped:
             self.end()
@@ -61,7 +62,7 @@ class TrialObserver:
         ):
             if value is not None:
                 arguments[name] = value
-        fitted = self._models.get(model, has_validation=True)
+        fitted, rows = self._models.get(model, has_validation=True), count_validated_rows(arguments)
         before = self._counts.get(fitted.number, 0) - int(arguments.get("initial_epoch") or 0)
         started = time.perf_counter()
 
@@ -69,7 +70,7 @@ class TrialObserver:
             nonlocal started
             seconds, started = time.perf_counter() - started, time.perf_counter()
             self._counts[fitted.number] = before + number
-            self._epoch(Epoch(before + number, with_recordable_names(metrics), seconds), fitted)
+            self._epoch(Epoch(before + number, with_recordable_names(metrics), seconds, rows), fitted)
             if self._is_stopped:
                 model.stop_training = True
 
@@ -121,4 +122,4 @@ class TrialObserver:
             return
         named = {f"{prefix}{name}": value for name, value in epoch.metrics.items()}
         self.measured.update(named)
-        self._is_stopped = not self.report(Epoch(epoch.number, named, epoch.seconds)) or self._is_stopped
+        self._is_stopped = not self.report(replace(epoch, metrics=named)) or self._is_stopped

@@ -268,7 +268,7 @@ class TunerSearches:
         # once more, with the hyperparameters that the model has asked for
         runs.begin(running.name, trial.hyperparameters.values, _now_ms())
         status = "FINISHED" if is_done else "FAILED"
-        runs.end(running.name, status, metrics, int(results.get("step") or 0) + 1, tags, _now_ms())
+        runs.end(running.name, status, metrics, tags, _now_ms())
 
     def _note_best(
         self, known: KnownTuner, trial: Any, results: Mapping[str, Any], epochs: Sequence[Epoch]

@@ -50,7 +50,11 @@ def revoke_key(file: Path, name: str) -> KeyList:
     with _edit_keys(file) as keys:
         names = [key.name for key in keys]
         if name not in names:
-            hint = did_you_mean(name, names) or f"keys: {', '.join(names) or 'none'}"
+            hint = did_you_mean(name, names) or (
+                f"keys: {', '.join(names)}"
+                if names
+                else "the file has no keys; create one: mlctl keys new NAME"
+            )
             raise NotFoundError(f"there is no key {name!r} in {file}", hint)
         keys[:] = [key for key in keys if key.name != name]
     return list_keys(file)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlctl.adapters.system import daemon
 from mlctl.adapters.system import listener as listening
@@ -80,12 +81,12 @@ def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
         MlctlError: The model cannot be found or fetched.
     """
     _check_options(options)
-    listener = listening.open_listener(options.host, options.port)
+    listener = _open_listener(settings, options)
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
     try:
         serving = _fetch_model(settings, options.model, scratch)
         states = endpoint_states(settings)
-        name = options.name or re.sub(r"[^\w.-]+", "-", serving.name).strip("-.") or "model"
+        name = _endpoint_name(options, serving.name)
         with states.lock(name, READY_TIMEOUT_S):
             _require_free_name(states, name)
             spec = EndpointSpec(
@@ -128,7 +129,7 @@ def serve_with_env_manager(settings: Settings, options: EndpointOptions, env_man
             "remove --detach, --watch, --api-key-file and --tls-cert",
         )
     _check_options(options)
-    listening.open_listener(options.host, options.port).close()
+    _open_listener(settings, options).close()
     scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
     try:
         folder = _fetch_model(settings, options.model, scratch).folder
@@ -182,11 +183,51 @@ def _require_free_name(states: StateFiles, name: str) -> None:
         )
 
 
+def _open_listener(settings: Settings, options: EndpointOptions) -> socket.socket:
+    """Listen at the endpoint's address; if the port is in use, look first for what else is wrong.
+
+    Raises RefusedError, with the endpoint that has the port or the name, and NotFoundError if there is no such model.
+    """
+    try:
+        return listening.open_listener(options.host, options.port)
+    except RefusedError as error:
+        states = endpoint_states(settings)
+        _require_free_name(states, _endpoint_name(options, _model_name(settings, options.model)))
+        for name in states.names():
+            state = states.read(name)
+            if state and is_running(states, name) and urlsplit(state["url"]).port == options.port:
+                raise RefusedError(
+                    f"{error.message}: the endpoint {name!r} serves {state['model']} there",
+                    f"use --port 0 for a free port, or mlctl endpoints stop {name}",
+                ) from error
+        raise
+
+
+def _endpoint_name(options: EndpointOptions, model: str) -> str:
+    return options.name or re.sub(r"[^\w.-]+", "-", model).strip("-.") or "model"
+
+
+def _local_folder(model: str) -> Path | None:
+    """Return the folder of a model on this machine; None if MODEL is something else."""
+    folder = Path(model.removeprefix("file://")).expanduser()
+    is_folder = (folder / "MLmodel").is_file() and UNVERSIONED_MODEL.match(model)
+    return folder.resolve() if is_folder else None
+
+
+def _model_name(settings: Settings, model: str) -> str:
+    """Return the name of the model without fetching it. Raises NotFoundError."""
+    if folder := _local_folder(model):
+        return folder.name
+    from mlctl.adapters.tracking.store import TrackingStore
+    from mlctl.services.models.fetch import reference_name
+    from mlctl.services.models.select import resolve_model
+
+    return reference_name(resolve_model(TrackingStore(settings.tracking_uri), model), model)
+
+
 def _fetch_model(settings: Settings, model: str, scratch: Path) -> ServedVersion:
     """Return the model with its files on this machine."""
-    folder = Path(model.removeprefix("file://")).expanduser()
-    if (folder / "MLmodel").is_file() and UNVERSIONED_MODEL.match(model):
-        folder = folder.resolve()
+    if folder := _local_folder(model):
         return ServedVersion(name=folder.name, version="", uri=str(folder), folder=str(folder))
     # only here, because they import MLflow, which takes seconds
     from mlctl.adapters.tracking.store import TrackingStore

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.sources.locate import sha256
+from mlctl.domain.environment import VERSION
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
-from mlctl.domain.tags import RECIPE_SHA256_TAG, VERSION_PREFIX
+from mlctl.domain.tags import RECIPE_SHA256_TAG
 from mlctl.errors import BadDataError, RefusedError
 from mlctl.recipes import ResolvedRecipe, resolve
 from mlctl.services.recipes.prepare import PreparedData
@@ -43,14 +45,12 @@ def resolve_recipe(
     return source, resolved, changed
 
 
-def version_changes(run: Run) -> list[str]:
-    """Return what is installed in another version than the run was made with."""
-    installed = provenance.version_tags()
-    recorded = {name: value for name, value in run.tags.items() if name.startswith(VERSION_PREFIX)}
+def version_changes(environment: Mapping[str, str]) -> list[str]:
+    """Return what is installed in another version than in the environment of a run."""
     return [
-        f"{name.removeprefix('mlctl.version.')} ({recorded[name]} then, {version} now)"
-        for name, version in installed.items()
-        if name in recorded and recorded[name] != version
+        f"{name} ({environment[VERSION + name]} then, {version} now)"
+        for name, version in provenance.versions().items()
+        if environment.get(VERSION + name, version) != version
     ]
 
 

@@ -13,6 +13,7 @@ from mlctl.adapters.keras import runtime
 from mlctl.data.dataset import Split
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.project import CheckedRecipe, CheckedStep
+from mlctl.errors import MlctlError
 from mlctl.recipes import ResolvedRecipe, resolve
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, check_values, prepare
@@ -39,11 +40,16 @@ def check(
     started = time.perf_counter()
     resolved = resolve(source)
     recipe = resolved.recipe
-    for name, result in _steps(settings, resolved, overrides, data=data, listener=listener):
-        now = time.perf_counter()
-        steps.append(CheckedStep(name, result, now - started))
-        listener.message(f"{name}: {result}")
-        started = now
+    try:
+        for name, result in _steps(settings, resolved, overrides, data=data, listener=listener):
+            now = time.perf_counter()
+            steps.append(CheckedStep(name, result, now - started))
+            listener.stage(f"checking the recipe: {name} works")
+            started = now
+    except MlctlError:
+        if steps:
+            listener.message(f"these steps work: {', '.join(step.step for step in steps)}")
+        raise
     return CheckedRecipe(recipe.name, str(recipe.source_file()), tuple(steps))
 
 

@@ -14,10 +14,12 @@ from mlctl.adapters.keras import programs
 from mlctl.adapters.keras.outputs import predictions_of
 from mlctl.adapters.models.feature_shuffling import PerturbedPredictor
 from mlctl.adapters.plots import run_plots
+from mlctl.adapters.plots.style import plot_files
 from mlctl.data.dataset import Split
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs
 from mlctl.scores import predicted_labels
+from mlctl.services.training import report
 from mlctl.serving.scoring import TableEncoder
 
 if TYPE_CHECKING:
@@ -68,14 +70,16 @@ def write(
         writer.writerow(["column", "accuracy_lost" if is_classification else "mae_gained", "spread"])
         writer.writerows([row.column, f"{row.loss:.6g}", f"{row.deviation:.3g}"] for row in ranking)
     recorder.log_artifact("importance.csv")
-    regression_label = f"mean absolute error gained {outputs[0].unit}".strip()
+    unit = outputs[0].unit
+    regression_label = f"mean absolute error gained{f' ({unit})' if unit else ''}"
     run_plots.plot_column_importance(
         recorder.artifact_path("plots/importance.png"),
         [(row.column, row.loss, row.deviation) for row in ranking],
         measure="accuracy lost" if is_classification else regression_label,
         total=columns,
+        caption=report.caption_of(recorder, synthetic=prepared.data.synthetic),
     )
-    recorder.log_artifact("plots/importance.png")
+    report.log_plots(recorder, plot_files("plots/importance.png"))
 
 
 def measure(prepared: PreparedData, model: Model, split: Split, outputs: Outputs) -> list[ColumnImportance]:

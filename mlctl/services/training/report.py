@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from mlctl.adapters.plots import run_plots
 from mlctl.adapters.plots.answer_plots import plot_answers
+from mlctl.adapters.plots.style import Caption, plot_files
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.targets import scoring_targets
 from mlctl.data.trees import leaves
@@ -27,8 +28,11 @@ from mlctl.domain.tags import (
     DATA_SIZE_TAG,
     DATA_SPLITS_TAG,
     DATA_TAG,
+    RECIPE_TAG,
 )
 from mlctl.scores import report_answers
+from mlctl.services.evaluation import summary
+from mlctl.services.evaluation.examples import InputsOf
 
 if TYPE_CHECKING:
     from mlctl.adapters.keras.fit import Model
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 PICTURE_RANKS = (3, 4)  # dimensions of inputs that may be pictures
+METRICS_IN_UNIT = ("mae", "rmse")  # of the unit of the predicted values
 SAMPLE_ROWS = 4  # inputs that are shown with answers that are masks
 
 
@@ -54,6 +59,7 @@ class SplitAnswers:
         answers: The answers, (n, …), or a dict of them by output name.
         metrics: Scores by name.
         sample: Inputs of the first rows, to show them with answers that are masks; None: they are not shown.
+        inputs_of: Returns the inputs of some rows as a client sends them; None: they cannot be read again.
     """
 
     name: str
@@ -63,6 +69,7 @@ class SplitAnswers:
     answers: Any
     metrics: Mapping[str, float]
     sample: Any = None
+    inputs_of: InputsOf | None = None
 
     def scored(self) -> list[tuple[Output, Array, Array]]:
         """Return each output that has targets, with its targets and its answers."""
@@ -75,8 +82,10 @@ class SplitAnswers:
         ]
 
 
-def answers_to(name: str, split: Split, logged: LoggedModel) -> SplitAnswers:
-    """Return the logged model's answers to a split, for its report."""
+def answers_to(
+    name: str, split: Split, logged: LoggedModel, raw: Callable[[Any], Any] = lambda inputs: inputs
+) -> SplitAnswers:
+    """Return the logged model's answers to a split, for its report; `raw` returns inputs as a client sends them."""
     targets = scoring_targets(logged.outputs, logged.targets) if logged.scores else None
     # a pipeline may shuffle: its first rows are others when it is read again
     sample = None if split.is_stream else split.take(np.arange(min(SAMPLE_ROWS, len(split)))).inputs
@@ -88,6 +97,7 @@ def answers_to(name: str, split: Split, logged: LoggedModel) -> SplitAnswers:
         answers=logged.answers,
         metrics=logged.scores,
         sample=sample,
+        inputs_of=None if split.is_stream else lambda rows: raw(split.take(rows).inputs),
     )
 
 
@@ -101,9 +111,18 @@ def write(
 ) -> None:
     """Write and record the artifacts of a finished training; `tested` is None if all rows were trained on."""
     assert progress.best is not None
-    write_curves(recorder, progress.epochs, best=progress.best.number, synthetic=data.synthetic)
+    unit = tested.outputs[0].unit if tested is not None and len(tested.outputs) == 1 else ""
+    write_curves(recorder, progress.epochs, best=progress.best.number, unit=unit, synthetic=data.synthetic)
     if tested is not None:
         _plot_answers(recorder, tested, synthetic=data.synthetic)
+        write_evaluation(
+            recorder,
+            tested.scored(),
+            split=tested.name,
+            rows=tested.rows,
+            synthetic=data.synthetic,
+            inputs_of=tested.inputs_of,
+        )
         log_text(recorder, "report.txt", _report(data, tested))
     lines: list[str] = []
     model.summary(line_length=88, print_fn=lambda text, **_: lines.append(text))
@@ -111,12 +130,55 @@ def write(
 
 
 def write_curves(
-    recorder: Recorder, epochs: Sequence[Epoch], *, best: int | None = None, synthetic: bool = False
+    recorder: Recorder,
+    epochs: Sequence[Epoch],
+    *,
+    best: int | None = None,
+    unit: str = "",
+    synthetic: bool = False,
 ) -> None:
-    """Write and record the metrics of all epochs, as a table and as plots."""
+    """Write and record the metrics of all epochs, as a table and as plots; `unit` is that of values."""
     if epochs:
         _write_history(recorder, epochs)
-        _plot_metrics(recorder, epochs, best or epochs[-1].number, synthetic=synthetic)
+        _plot_metrics(
+            recorder,
+            epochs,
+            best or epochs[-1].number,
+            unit=unit,
+            caption=caption_of(recorder, "", synthetic),
+        )
+
+
+def write_evaluation(
+    recorder: Recorder,
+    scored: summary.Scored,
+    *,
+    split: str,
+    rows: int,
+    synthetic: bool,
+    inputs_of: InputsOf | None,
+) -> None:
+    """Write and record evaluation.json: what `mlctl runs report` shows of a model's answers to a split."""
+    found = summary.summarize(split, rows, scored, synthetic=synthetic, inputs_of=inputs_of)
+    if found["outputs"]:
+        log_text(recorder, summary.FILE, as_json(found))
+
+
+def caption_of(recorder: Recorder, split: str = "", synthetic: bool = False) -> Caption:
+    """Return what the run's plots say below themselves."""
+    header = recorder.journal.header
+    notes = [split and f"{split} split", "synthetic data" if synthetic else ""]
+    return Caption(
+        run_name=header.get("run_name") or "",
+        recipe=header.get("tags", {}).get(RECIPE_TAG, ""),
+        note=", ".join(note for note in notes if note),
+    )
+
+
+def log_plots(recorder: Recorder, names: Iterable[str]) -> None:
+    """Log plots that were written to their `artifact_path`."""
+    for name in names:
+        recorder.log_artifact(name)
 
 
 def log_text(recorder: Recorder, path: str, text: str) -> None:
@@ -144,7 +206,9 @@ def data_tags(data: DataReference) -> dict[str, Any]:
     }
 
 
-def _plot_metrics(recorder: Recorder, epochs: Sequence[Epoch], best: int, *, synthetic: bool) -> None:
+def _plot_metrics(
+    recorder: Recorder, epochs: Sequence[Epoch], best: int, *, unit: str, caption: Caption
+) -> None:
     """Plot each metric that was measured on the training rows and on the validation rows, if there are any."""
     names = _metric_names(epochs)
     histories = {name: [epoch.metrics.get(name, float("nan")) for epoch in epochs] for name in names}
@@ -156,22 +220,23 @@ def _plot_metrics(recorder: Recorder, epochs: Sequence[Epoch], best: int, *, syn
             metric,
             histories,
             best_epoch=best,
-            synthetic=synthetic,
+            unit=unit if metric in METRICS_IN_UNIT else "",
+            caption=caption,
         )
-        recorder.log_artifact(path)
+        log_plots(recorder, plot_files(path))
 
 
 def _plot_answers(recorder: Recorder, tested: SplitAnswers, *, synthetic: bool) -> None:
     for output, targets, answers in tested.scored():
-        for name in plot_answers(
+        names = plot_answers(
             lambda name: recorder.artifact_path(f"plots/{name}"),
             output,
             targets,
             answers,
-            split_name=f"{tested.name}, synthetic data" if synthetic else tested.name,
+            caption=caption_of(recorder, tested.name, synthetic),
             pictures=_pictures(tested.sample),
-        ):
-            recorder.log_artifact(f"plots/{name}")
+        )
+        log_plots(recorder, (f"plots/{name}" for name in names))
 
 
 def _metric_names(epochs: Sequence[Epoch]) -> list[str]:

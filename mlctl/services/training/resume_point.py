@@ -49,6 +49,8 @@ def record_header(store: TrackingStore, run: Run) -> dict[str, Any]:
         "experiment_id": store.experiment_ids(run.experiment)[0],
         "run_id": run.run_id,
         "run_name": run.run_name,
-        "tags": {name: value for name, value in run.tags.items() if name.startswith("mlctl.")},
+        "tags": {
+            name: value for name, value in run.tags.items() if name.startswith(("mlctl.", "mlflow.source."))
+        },
         "began": int(run.started_at.timestamp() * 1000) if run.started_at else 0,
     }

@@ -14,13 +14,12 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.sources.locate import sha256
+from mlctl.domain.environment import CPU, GPUS
+from mlctl.domain.note import NOTE_TAG, generated_note
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tags import (
     CODE_FILES_TAG,
-    MACHINE_CORES_TAG,
-    MACHINE_CPU_TAG,
-    MACHINE_GPUS_TAG,
     OBJECTIVE_TAG,
     PRECISION_TAG,
     RECIPE_SHA256_TAG,
@@ -31,9 +30,11 @@ from mlctl.domain.tags import (
 from mlctl.recipes.declare import recorded_values
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.runs import select
+from mlctl.services.runs.description import describe_new_run
 from mlctl.services.training import code_files, report
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.resume_point import ResumePoint
+from mlctl.services.training.run_environment import log_environment
 from mlctl.settings import Settings
 
 
@@ -83,8 +84,9 @@ class RunSetup:
             RECIPE_SHA256_TAG: sha256([recipe.source_file()]),
             **self._code_tags(),
             **(tags or {}),
-            **self.request.tags,
         }
+        note = generated_note(describe_new_run(all_tags, self.prepared.reference))
+        all_tags = {**all_tags, NOTE_TAG: note, **self.request.tags}
         if self.request.parent:
             all_tags["mlflow.parentRunId"] = select.find_run(self.store, self.request.parent).run_id
         return Recorder.create(
@@ -120,13 +122,12 @@ class RunSetup:
                 RECIPE_SOURCE_TAG: f"mlctl.recipes:{recipe.name}" if is_builtin else str(source),
                 **report.data_tags(data),
                 PRECISION_TAG: self.precision,
-                MACHINE_CPU_TAG: self.hardware.cpu,
-                MACHINE_CORES_TAG: provenance.available_cores(),
-                MACHINE_GPUS_TAG: ", ".join(self.hardware.gpus) or "none",
-                "mlctl.machine.os": f"{sys.platform}",
                 **git,
-                **provenance.version_tags(),
             }
+        )
+        log_environment(
+            recorder,
+            {CPU: self.hardware.cpu, GPUS: ", ".join(self.hardware.gpus) or "none"},
         )
         recorder.log_data(data)
         for name, text in (

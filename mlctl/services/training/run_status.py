@@ -12,9 +12,11 @@ from typing import Any
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.note import generated_note
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import Interrupted, MlctlError, UnreachableError
+from mlctl.services.runs.description import describe_run
 
 
 @contextlib.contextmanager
@@ -43,6 +45,7 @@ def finish_run(
 ) -> Run:
     """End the run; return it as the store has it, or as its record does if the store is away."""
     recorded = local_runs.to_run(recorder.journal)  # the record is deleted when the store has all of it
+    recorder.describe(generated_note(describe_run(recorded)))
     try:
         unsent = recorder.finish(status)
     except KeyboardInterrupt:

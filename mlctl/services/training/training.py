@@ -18,6 +18,7 @@ from mlctl.data.dataset import Split
 from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
+from mlctl.domain.selection import describe_near_tie
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
 from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
@@ -29,6 +30,7 @@ from mlctl.services.training.phases import in_phases, recipe_phases
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
+from mlctl.services.training.running_epoch import RunningEpochListener
 
 SMALL_TABLE = 2_000_000  # up to this many cells of training rows, one thread trains a network on a table
 
@@ -151,7 +153,8 @@ class Training:
                 self._record_epoch(recorder, epoch)
 
             try:
-                self._run_phases(model, on_epoch_end, checkpoint)
+                listener = RunningEpochListener(self.listener, recorder)
+                self._run_phases(model, on_epoch_end, checkpoint, listener=listener)
             finally:
                 writer.close()
         if writer.failure and not failure:
@@ -162,8 +165,11 @@ class Training:
         model: Model,
         on_epoch_end: OnEpochEnd,
         checkpoint: checkpoints.Checkpoint | None = None,
+        *,
+        listener: ProgressListener | None = None,
     ) -> None:
         """Train the model, in one phase or in those of the recipe."""
+        listener = listener or self.listener
         values = self.prepared.values
         with recipe_errors(self.recipe, "making its callbacks"):
             callbacks = self.recipe.callbacks(values, self.data)
@@ -180,14 +186,14 @@ class Training:
                 outputs=infer_outputs(model, self.data, train.inputs),
                 batch_size=values.batch_size,
                 seed=self.request.seed,
-                listener=self.listener,
+                listener=listener,
                 class_weight=self.data.class_weight,
                 callbacks=callbacks,
                 extra_scores=self.recipe.scores,
                 epochs=values.epochs,
             )
             if not announced:
-                self.listener.training_started(
+                listener.training_started(
                     self.recipe.name, values.epochs, loop.program.steps, self.progress.objective
                 )
                 announced = True
@@ -201,7 +207,7 @@ class Training:
             epochs=values.epochs,
             patience=self.request.patience,
             on_epoch_end=on_epoch_end,
-            listener=self.listener,
+            listener=listener,
             state=checkpoint.state if checkpoint else None,
         )
 
@@ -226,17 +232,18 @@ class Training:
         """Save the model, load it back, and log what it reaches; raises BadDataError if the answers differ."""
         progress, data = self.progress, self.data
         assert progress.best is not None
+        near_tie = describe_near_tie(progress.epochs, progress.best, progress.objective)
+        if near_tie and not progress.keep_last:
+            self.listener.message(near_tie)
         self.listener.stage("saving and checking the model")
         split_name, split = ("test", data.test) if data.test else ("validation", data.validation)
         logged = log_keras_model(recorder, self.prepared, model, split, listener=self.listener)
         self._record_training(recorder)
         recorder.log_model(self.setup.params, step=progress.best.number)
-        recorder.log_metrics(
-            self._summary(progress.best, split_name, logged.scores), step=progress.best.number, of_model=True
-        )
+        recorder.log_results(self._summary(progress.best, split_name, logged.scores))
         report.write(
             recorder,
-            None if split is None else report.answers_to(split_name, split, logged),
+            None if split is None else report.answers_to(split_name, split, logged, data.raw),
             data=data,
             model=model,
             progress=progress,

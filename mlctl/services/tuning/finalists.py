@@ -17,6 +17,7 @@ from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.search.messages import EpochEnded, Executor, TrialEnded, TrialFailed, TrialJob, WorkerLost
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, ProgressListener
+from mlctl.domain.selection import Scored, choose
 from mlctl.domain.tags import ERROR_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
@@ -102,7 +103,8 @@ class Finalists:
         self, finalists: Mapping[str, TrialState], curves: Mapping[str, Sequence[Epoch]]
     ) -> FinalValues:
         """Return the values of the best finalist, each at the epoch with its lowest validation loss."""
-        winner: FinalValues | None = None
+        candidates: list[FinalValues] = []
+        scores: list[Scored] = []
         objective = self.job.objective
         for name, state in finalists.items():
             epochs = [epoch for epoch in curves[name] if math.isfinite(epoch.metrics["val_loss"])]
@@ -117,13 +119,11 @@ class Finalists:
                 phase_epochs=_epochs_by_phase(curves[name][: best.number], total),
                 validation=best.metrics,
             )
-            if winner is None or objective.is_better(
-                candidate.validation[objective.metric], winner.validation[objective.metric]
-            ):
-                winner = candidate
-        if winner is None:
+            candidates.append(candidate)
+            scores.append(Scored.of(best.metrics, objective, best.validation_rows))
+        if not candidates:
             raise ChildFailedError("every finalist failed", "mlctl runs list shows why")
-        return winner
+        return candidates[choose(scores, objective)]
 
     def _train(self, finalists: Mapping[str, TrialState]) -> dict[str, list[Epoch]]:
         """Train finalists when the search's executor has a free slot; return the epochs of each."""
@@ -180,7 +180,7 @@ class Finalists:
             case WorkerLost():
                 state, error = FAILED, event.reason
         tags = {STATE_TAG: state, **({ERROR_TAG: error} if error else {})}
-        self.tracker.end(name, "FAILED" if error else "FINISHED", {}, 0, tags, now_ms())
+        self.tracker.end(name, "FAILED" if error else "FINISHED", {}, tags, now_ms())
         return bool(error)
 
 

@@ -26,7 +26,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import Epoch
 from mlctl.domain.run import Run
 from mlctl.domain.tags import ENDED_TAG, KIND_TAG, SEARCH_EPOCHS_TAG, SEARCH_TRIALS_TAG
-from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult
+from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult, rank_trials
 from mlctl.errors import MlctlError
 from mlctl.services.training.resume_point import record_header
 from mlctl.services.training.run_status import finish_run, recording
@@ -38,7 +38,7 @@ from mlctl.services.tuning.search_report import log_search
 from mlctl.services.tuning.space import size
 from mlctl.services.tuning.stopping import parse_stop_rule
 from mlctl.services.tuning.trial_source import SearchContext, TrialSource
-from mlctl.services.tuning.trial_state import TrialState, ranked
+from mlctl.services.tuning.trial_state import TrialState
 from mlctl.settings import Settings
 
 TRIALS_FOLDER = "trials"  # of the search's record: what its trials print
@@ -154,7 +154,7 @@ class TuneRun:
                 loop.run(executor, lambda state: self._trial_job(loop, state, folder))
                 if loop.history.best is None:
                     raise loop.no_score_error()  # noqa: TRY301 - it ends the search like any failure in here
-                results = ranked(loop.history.ended, job.objective)
+                results = rank_trials(loop.history.ended, job.objective)
                 final = self.source.choose_final_values(
                     [state for state in results if state.state in {DONE, STOPPED}],
                     SearchContext(
@@ -218,10 +218,10 @@ class TuneRun:
             journal.add(SEARCH, request=request.to_journal())
         journal.add("sitting", at=now_ms())
         combinations = size(self.job.dimensions)
-        text = f"{math.floor(combinations):,}" if math.isfinite(combinations) else "infinitely many"
+        text = f"{math.floor(combinations):,} combinations" if math.isfinite(combinations) else "a continuous space"
         deadline = loop.limits.deadline
         self.listener.search_started(
-            f"{self.job.name}: {request.algorithm}, {text} combinations",
+            f"{self.job.name}: {request.algorithm}, {text}",
             trials=self.job.max_trials,
             parallel=self.parallel,
             objective=self.job.objective,

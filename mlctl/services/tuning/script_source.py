@@ -64,7 +64,7 @@ class ScriptSource:
 
     def make_setup(self) -> ScriptSetup:
         """Return the script."""
-        self._started = time.time()
+        self._started_at = time.time()  # as the times of files
         return self._setup
 
     def is_fork_safe(self) -> bool:
@@ -122,7 +122,7 @@ class ScriptSource:
         """Say which files several trials at once have written: they may have read each other's."""
         if self.job.request.parallel == 1 or knows_its_trial(self.program, self.job.script.arguments):
             return
-        if names := files_written(Path.cwd(), since=self._started):
+        if names := files_written(Path.cwd(), since=self._started_at):
             more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
             listener.message(
                 f"trials that ran at once have written the same files: {', '.join(names[:SHOWN_FILES])}{more};"

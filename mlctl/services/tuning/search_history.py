@@ -17,7 +17,7 @@ from mlctl.adapters.search.messages import EpochEnded, WorkerLost
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch
 from mlctl.domain.tags import DURATION_TAG, ERROR_TAG, REASON_TAG, STATE_TAG
-from mlctl.domain.tune import FAILED
+from mlctl.domain.tune import FAILED, best_trial
 from mlctl.services.tuning.trial_state import TrialState
 
 OUTPUT = "output.log"  # the file with what a trial has printed, and the artifact of its run
@@ -39,7 +39,6 @@ class TrialTracker(Protocol):
         trial: str,
         status: str,
         metrics: Mapping[str, float],
-        step: int,
         tags: Mapping[str, Any],
         at: int,
     ) -> None:
@@ -76,13 +75,7 @@ class SearchHistory:
     @property
     def best(self) -> TrialState | None:
         """The best trial so far."""
-        best: TrialState | None = None
-        for state in self.ended:
-            if state.score is not None and (
-                best is None or best.score is None or self.objective.is_better(state.score, best.score)
-            ):
-                best = state
-        return best
+        return best_trial(self.ended, self.objective)
 
     def curve(self, epochs: Iterable[Epoch]) -> list[float]:
         """Return the objective of each epoch that measures it."""
@@ -115,6 +108,7 @@ class SearchHistory:
             execution=event.execution,
             number=epoch.number,
             metrics=dict(epoch.metrics),
+            rows=epoch.validation_rows,
             seconds=round(epoch.seconds, 4),
             at=at,
         )
@@ -145,7 +139,10 @@ class SearchHistory:
         at = now_ms()
         state.end_metrics = metrics
         state.state, state.reason, state.seconds = outcome, reason, seconds
-        state.score = state.mean_score(self.objective) if outcome != FAILED else None
+        if outcome != FAILED:
+            state.rate(self.objective)
+        else:
+            state.score = None
         if outcome != FAILED and state.score is None:
             names = ", ".join(state.measured())
             measures = f"it does not measure {self.objective.metric}, but {names}"
@@ -189,7 +186,10 @@ class SearchHistory:
                 self.states[trial].begin(entry["attempt"])
             elif kind == "epoch" and entry["attempt"] == self.states[trial].attempt:
                 state = self.states[trial]
-                state.add(entry["execution"], Epoch(entry["number"], entry["metrics"], entry["seconds"]))
+                rows = entry.get("rows", 0)  # earlier versions wrote none
+                state.add(
+                    entry["execution"], Epoch(entry["number"], entry["metrics"], entry["seconds"], rows)
+                )
                 # with their first timestamps, so that the store counts no point twice; the points of running
                 # trials were sent, or are in the write-ahead file
                 points.setdefault(trial, []).extend(self._unreported(state, entry["at"]))
@@ -198,7 +198,9 @@ class SearchHistory:
             elif kind == "end":
                 state = self.states[trial]
                 state.state, state.reason, state.seconds = entry["state"], entry["why"], entry["seconds"]
-                state.score, state.end_metrics = entry["score"], entry.get("metrics", {})
+                state.end_metrics = entry.get("metrics", {})
+                state.rate(self.objective)
+                state.score = entry["score"]
                 self._fail_without_number(state)  # journals of earlier versions have NaN as a score
                 self._count_end(state)
                 if trial not in known_ended:
@@ -238,6 +240,6 @@ class SearchHistory:
         if state.reason:
             tags[ERROR_TAG if state.state == FAILED else REASON_TAG] = state.reason[:500]
         status = "FAILED" if state.state == FAILED else "FINISHED"
-        self.tracker.end(state.trial, status, summary, int(summary.get("best_epoch", 0)), tags, at)
+        self.tracker.end(state.trial, status, summary, tags, at)
         if (file := self.log_file(state.trial)) and file.exists():
             self.tracker.file(state.trial, file, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlctl.adapters.plots import search_plots
+from mlctl.adapters.plots.style import plot_files
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.services.training import report
@@ -24,5 +25,6 @@ def log_search(recorder: Recorder, job: TuneJob, history: SearchHistory) -> None
         ("plots/parallel_coordinates.png", search_plots.plot_parallel_coordinates),
         ("plots/importance.png", search_plots.plot_hyperparameter_importance),
     ):
-        draw(recorder.artifact_path(name), job.dimensions, results, job.objective)
-        recorder.log_artifact(name)
+        caption = report.caption_of(recorder)
+        draw(recorder.artifact_path(name), job.dimensions, results, job.objective, caption=caption)
+        report.log_plots(recorder, plot_files(name))

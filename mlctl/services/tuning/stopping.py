@@ -141,8 +141,8 @@ class Median:
         if not self.objective.is_better(median, reached):
             return ""
         return (
-            f"{self.objective.metric} {reached:.4g} at epoch {epoch}, worse than half of the others "
-            f"(median {median:.4g})"
+            f"{self.objective.metric} {reached:.4g} at epoch {epoch}, "
+            f"{'below' if self.objective.maximize else 'above'} the others' median {median:.4g}"
         )
 
 

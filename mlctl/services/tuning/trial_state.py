@@ -9,9 +9,8 @@ from typing import Any
 
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch
-from mlctl.domain.tune import DONE, FAILED, RUNNING, STOPPED, Trial
-
-RANK = {DONE: 0, STOPPED: 1, RUNNING: 2, "": 2, FAILED: 3}
+from mlctl.domain.selection import best_epoch
+from mlctl.domain.tune import RUNNING, Trial
 
 
 @dataclass(kw_only=True)
@@ -26,6 +25,8 @@ class TrialState:
         attempt: counts the times that it was started.
         losses: counts the times that its process or node died.
         state: "" before it runs, then running, done, stopped or failed.
+        val_loss: mean over executions of the best epoch's validation loss; it decides near-ties of scores.
+        rows: number of rows that the score is measured on, with those of each execution; 0: unknown.
         reason: why it was stopped or failed.
         reported: number of epochs whose means were sent to the trial's run.
         stop_reason: why it should stop, once that is decided.
@@ -43,6 +44,8 @@ class TrialState:
     state: str = ""
     reason: str = ""
     score: float | None = None
+    val_loss: float | None = None
+    rows: int = 0
     seconds: float = 0.0
     reported: int = 0
     stop_reason: str = ""
@@ -81,23 +84,24 @@ class TrialState:
 
     def best_epochs(self, objective: Objective) -> list[Epoch]:
         """Return each execution's best epoch, of those that measure the objective."""
-        best_epochs = []
-        for curve in self.curves.values():
-            measured = [epoch for epoch in curve if objective.metric in epoch.metrics]
-            if not measured:
-                continue
-            best = measured[0]
-            for epoch in measured[1:]:
-                if objective.is_better(epoch.metrics[objective.metric], best.metrics[objective.metric]):
-                    best = epoch
-            best_epochs.append(best)
-        return best_epochs
+        best = (best_epoch(curve, objective) for curve in self.curves.values())
+        return [epoch for epoch in best if epoch is not None]
 
     def mean_score(self, objective: Objective) -> float | None:
         """Return the mean over executions of the best epoch's objective, or what was measured at the end; else None."""
         if best := self.best_epochs(objective):
             return statistics.fmean(epoch.metrics[objective.metric] for epoch in best)
         return self.end_metrics.get(objective.metric)
+
+    def rate(self, objective: Objective) -> None:
+        """Set the score, and what decides between it and near-ties."""
+        self.score = self.mean_score(objective)
+        best = self.best_epochs(objective)
+        metrics = _mean_metrics(best) if best else self.end_metrics
+        rows = [epoch.validation_rows for epoch in best]
+        self.val_loss = metrics.get("val_loss")
+        # the mean of several executions varies less: each counts its rows
+        self.rows = sum(rows) if all(rows) else 0
 
     def measured(self) -> list[str]:
         """Return the names of all metrics."""
@@ -123,6 +127,8 @@ class TrialState:
             state=self.state,
             params=self.values,
             score=self.score,
+            val_loss=self.val_loss,
+            rows=self.rows,
             epochs=max((curve[-1].number for curve in self.curves.values()), default=0),
             duration_s=round(self.seconds, 3),
             reason=self.reason,
@@ -132,16 +138,6 @@ class TrialState:
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's hyperparameters without hyperband's own entries."""
     return {name: value for name, value in values.items() if not name.startswith("tuner/")}
-
-
-def ranked(states: list[TrialState], objective: Objective) -> list[TrialState]:
-    """Return trials, best first: finished ones, then stopped ones, then the others."""
-
-    def key(state: TrialState) -> tuple[int, float, str]:
-        score = state.score if state.score is not None else 0.0
-        return RANK[state.state], -score if objective.maximize else score, state.trial
-
-    return sorted(states, key=key)
 
 
 def _mean_metrics(epochs: list[Epoch]) -> dict[str, float]:

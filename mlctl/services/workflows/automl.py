@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.tracking.health import check_reachable
-from mlctl.domain.automl import AutomlPlan, AutomlResult
+from mlctl.domain.automl import REGRESSION_METRICS, AutomlPlan, AutomlResult
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener
@@ -72,7 +72,7 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
     metric = request.metric or recipe.objective.metric.removeprefix("val_")
     notes: tuple[str, ...] = ()
     if task == "auto":
-        task = "regression" if metric in metrics.REGRESSION_METRICS else "classes"
+        task = "regression" if metric in REGRESSION_METRICS else "classes"
         notes = ("mlctl decides between classes and numbers when it reads the table",)
     specs = candidates.candidate_models(
         recipe,
@@ -148,7 +148,7 @@ def _run(
     with runtime.fast_imports():
         from mlctl.adapters.runlog.recorder import open_store
         from mlctl.services.automl.run import AutomlRun
-        from mlctl.services.workflows.register_result import register_result
+        from mlctl.services.workflows.finish_result import finish_result
 
     store = store or open_store(settings.tracking_uri)
     automl_run = AutomlRun(
@@ -162,4 +162,5 @@ def _run(
         journal_entries=journal_entries,
     )
     result = automl_run.run()
-    return replace(result, run=register_result(store, result.run, request.register, listener))
+    run = finish_result(settings, store, result.run, register=request.register, listener=listener)
+    return replace(result, run=run)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.environment import CORES, CPU, GPUS
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import MetricDifference, Reproduction, Run
-from mlctl.domain.tags import MACHINE_CORES_TAG, MACHINE_CPU_TAG, MACHINE_GPUS_TAG, MACHINE_PREFIX
 from mlctl.errors import RefusedError
 from mlctl.services.recipes.prepare import check_values, prepare
 from mlctl.services.runs import select
+from mlctl.services.runs.environment import read_environment
+from mlctl.services.runs.metrics import is_model_metric
 from mlctl.services.training import changes
 from mlctl.services.workflows.resume import overrides_of, request_of
 from mlctl.services.workflows.run_training import run_training
@@ -34,7 +37,7 @@ def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> 
             run=new_run,
             original_run_id=run.run_id,
             differences=_differences(store, run, new_run),
-            reasons=(*reasons, *_reasons(run, new_run)),
+            reasons=(*reasons, *_reasons(store, run, new_run)),
         )
     request, overrides = request_of(run), overrides_of(run)
     folder = local_runs.record_folder(settings.state_dir, run.run_id)
@@ -67,7 +70,7 @@ def reproduce(settings: Settings, selector: str, listener: ProgressListener) -> 
         run=new_run,
         original_run_id=run.run_id,
         differences=_differences(store, run, new_run),
-        reasons=tuple(_reasons(run, new_run)),
+        reasons=tuple(_reasons(store, run, new_run)),
     )
 
 
@@ -84,8 +87,7 @@ def _differences(store: TrackingStore, run: Run, new_run: Run) -> tuple[MetricDi
     """Return the first epoch at which each metric's history differs."""
     differences = []
     for name in sorted((run.metrics.keys() | new_run.metrics.keys()) - NOT_COMPARED):
-        then = dict(store.get_metric_history(run.run_id, name)) if name in run.metrics else {}
-        now = dict(store.get_metric_history(new_run.run_id, name)) if name in new_run.metrics else {}
+        then, now = _values(store, run, name), _values(store, new_run, name)
         for step in sorted(then.keys() | now.keys()):
             if then.get(step) != now.get(step):
                 differences.append(
@@ -97,11 +99,21 @@ def _differences(store: TrackingStore, run: Run, new_run: Run) -> tuple[MetricDi
     return tuple(differences)
 
 
-def _reasons(run: Run, new_run: Run) -> list[str]:
+def _values(store: TrackingStore, run: Run, metric: str) -> Mapping[int, float]:
+    """Return the values of a metric by step; earlier versions logged those of the model at the step of its epoch."""
+    if metric not in run.metrics:
+        return {}
+    if is_model_metric(metric):
+        return {0: run.metrics[metric]}
+    return dict(store.get_metric_history(run.run_id, metric))
+
+
+def _reasons(store: TrackingStore, run: Run, new_run: Run) -> list[str]:
     """Return why metrics may differ: other versions, another processor or other GPUs."""
-    reasons = changes.version_changes(run)
-    for name in (MACHINE_CPU_TAG, MACHINE_CORES_TAG, MACHINE_GPUS_TAG):
-        then, now = run.tags.get(name), new_run.tags.get(name)
+    before, after = read_environment(store, run), read_environment(store, new_run)
+    reasons = changes.version_changes(before)
+    for name in (CPU, CORES, GPUS):
+        then, now = before.get(name), after.get(name)
         if then != now:
-            reasons.append(f"{name.removeprefix(MACHINE_PREFIX)} ({then} then, {now} now)")
+            reasons.append(f"{name.removeprefix('machine.')} ({then} then, {now} now)")
     return reasons

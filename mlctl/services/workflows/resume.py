@@ -12,7 +12,7 @@ from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.journal import Journal, read_header
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.automl import AutomlResult
-from mlctl.domain.run import Run
+from mlctl.domain.run import FinishedRun, Run
 from mlctl.domain.tags import KIND_TAG, REQUEST_TAG, TRIAL_TAG
 from mlctl.domain.tune import SearchListener, SearchResult
 from mlctl.errors import NotFoundError, RefusedError, UsageError
@@ -20,6 +20,7 @@ from mlctl.recipes.recipe import has_phases
 from mlctl.services.automl.request import AUTOML
 from mlctl.services.recipes.prepare import PreparedData, check_values, prepare
 from mlctl.services.runs import select
+from mlctl.services.runs.environment import read_environment
 from mlctl.services.training import changes
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.resume_point import ResumePoint, fetch_resume_point
@@ -40,12 +41,12 @@ def resume(
     trials: int | None = None,
     force: bool = False,
     listener: SearchListener,
-) -> Run | SearchResult | AutomlResult:
+) -> Run | FinishedRun | SearchResult | AutomlResult:
     """Continue a training after its newest checkpoint, a search or an automl run after its journal's last line.
 
     `epochs` raises the number of epochs of a training, `trials` that of trials of an unfinished search. `force`
     continues although data, code or versions have changed; the run records the changes. A finished run is
-    returned as it is.
+    left as it is.
 
     Raises UsageError for `trials` of a training and for `epochs` of a search, RefusedError if the run is still
     written or something has changed, NotFoundError if there is no such run or nothing to resume from.
@@ -59,8 +60,7 @@ def resume(
     if kind == AUTOML and run.status != "FINISHED":
         return automl.resume(settings, store, run, listener)
     if run.status == "FINISHED":
-        listener.message(f"run {run.run_id[:8]} is finished")
-        return run
+        return FinishedRun(run)
     point = _resume_point(store, run, folder)
     if is_script_run(run):
         return resume_script(settings, store, run, point, epochs=epochs, force=force, listener=listener)
@@ -73,7 +73,10 @@ def resume(
     prepared = prepare(settings, resolved, values, data=request.data, rows=request.rows, listener=listener)
     if has_phases(resolved.recipe):  # they may depend on the data
         _check_schedule(run, values, _epochs_of_phases(prepared))
-    changed += [*changes.version_changes(run), *changes.data_changes(run, prepared)]
+    changed += [
+        *changes.version_changes(read_environment(store, run, folder)),
+        *changes.data_changes(run, prepared),
+    ]
     tags = {
         **({EPOCHS_TAG: str(epochs)} if epochs else {}),
         **changes.accept_changes(changed, force=force, listener=listener),

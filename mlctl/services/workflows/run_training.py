@@ -39,7 +39,7 @@ def run_training(
         from mlctl.adapters.tracking.store import TrackingStore
         from mlctl.services.training.run_setup import RunSetup
         from mlctl.services.training.training import Training
-        from mlctl.services.workflows.register_result import register_result
+        from mlctl.services.workflows.finish_result import finish_result
 
     if store is None:
         open_ = TrackingStore if request.offline else open_store
@@ -48,4 +48,4 @@ def run_training(
         settings=settings, store=store, request=request, prepared=prepared, objective=prepared.objective
     )
     run = Training(setup, listener, resume_point).run()
-    return register_result(store, run, request.register, listener)
+    return finish_result(settings, store, run, register=request.register, listener=listener)

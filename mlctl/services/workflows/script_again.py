@@ -17,9 +17,10 @@ from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
 from mlctl.domain.tags import RECIPE_SHA256_TAG, SCRIPT_TAG, SEED_TAG
 from mlctl.errors import NotFoundError, RefusedError
+from mlctl.services.runs.environment import read_environment
 from mlctl.services.training import changes, code_files
 from mlctl.services.training.resume_point import ResumePoint
-from mlctl.services.workflows.register_result import register_result
+from mlctl.services.workflows.finish_result import finish_result
 from mlctl.settings import Settings
 
 
@@ -51,7 +52,7 @@ def resume_script(
     if epochs:
         request = dataclasses.replace(request, epochs=epochs)
     program, changed = find_again(store, run, request, point.folder)
-    changed += changes.version_changes(run)
+    changed += changes.version_changes(read_environment(store, run, point.folder))
     tags = changes.accept_changes(changed, force=force, listener=listener)
     expected = run.data.sha256 if run.data is not None and not force else ""
     point = dataclasses.replace(point, tags=tags, data_sha256=expected)
@@ -59,7 +60,7 @@ def resume_script(
 
     listener.message("the script runs again from its first line; its fit continues after the last checkpoint")
     record, resumed = run_script(settings, request, program, listener, point)
-    return register_result(record.store, resumed, request.register, listener)
+    return finish_result(settings, record.store, resumed, register=request.register, listener=listener)
 
 
 def reproduce_script(

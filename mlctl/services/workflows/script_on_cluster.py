@@ -20,7 +20,7 @@ from mlctl.domain.script import ScriptRequest
 from mlctl.errors import MlctlError
 from mlctl.recipes.local_modules import static_sources
 from mlctl.services.scripts.script_run import run_script
-from mlctl.services.workflows.register_result import register_result
+from mlctl.services.workflows.finish_result import finish_result
 from mlctl.services.workflows.train_on_cluster import TASK_TAG, attempt_on_nodes, lost_attempt
 from mlctl.settings import Settings
 
@@ -101,7 +101,13 @@ def run_on_node(channel: TaskChannel, task: ScriptTask, is_retry: bool) -> None:
             remote_training.RelayedProgress(channel),
             lost_attempt(settings, store, task.task_id) if is_retry else None,
         )
-        run = register_result(record.store, run, request.register, remote_training.RelayedProgress(channel))
+        run = finish_result(
+            settings,
+            record.store,
+            run,
+            register=request.register,
+            listener=remote_training.RelayedProgress(channel),
+        )
     except MlctlError as error:
         remote_training.send_failure(channel, error)
     else:

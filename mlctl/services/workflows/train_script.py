@@ -33,8 +33,6 @@ def train_script(
     from mlctl.services.scripts.script_run import run_script
 
     record, run = run_script(settings, request, program, listener)
-    if request.register is None:
-        return run
-    from mlctl.services.workflows.register_result import register_result
+    from mlctl.services.workflows.finish_result import finish_result
 
-    return register_result(record.store, run, request.register, listener)
+    return finish_result(settings, record.store, run, register=request.register, listener=listener)

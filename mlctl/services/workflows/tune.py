@@ -20,6 +20,7 @@ from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.recipes import resolve as resolve_recipe
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, prepare
+from mlctl.services.runs.environment import read_environment
 from mlctl.services.training import changes
 from mlctl.services.tuning import plan as plans
 from mlctl.services.tuning.request import (
@@ -96,7 +97,7 @@ def resume(
         cluster_access.check_reachable(request.cluster)
     if request.script is not None:
         program, changed = find_again(store, run, request.script, folder)
-        changed += changes.version_changes(run)
+        changed += changes.version_changes(read_environment(store, run, folder))
         tags = changes.accept_changes(changed, force=force, listener=listener)
         if request.script.script:  # the run's own copy, if the file is gone
             request = replace(request, script=replace(request.script, script=str(program.file)))
@@ -111,7 +112,7 @@ def resume(
             tags=tags,
         )
     source, resolved, changed = changes.resolve_recipe(store, run, request.source, folder)
-    changed += changes.version_changes(run)
+    changed += changes.version_changes(read_environment(store, run, folder))
     job = validate(replace(request, source=source), resolved)
     settings = replace(settings, experiment=run.experiment)
     job, prepared = _prepare(settings, job, listener)
@@ -176,7 +177,7 @@ def _run(
         from mlctl.services.training.phases import recipe_phases
         from mlctl.services.tuning.recipe_source import RecipeSource
         from mlctl.services.tuning.run import TuneRun
-        from mlctl.services.workflows.register_result import register_result
+        from mlctl.services.workflows.finish_result import finish_result
 
     phases = recipe_phases(job.recipe, prepared.values, prepared.data)
     if phases[0].name:
@@ -184,7 +185,8 @@ def _run(
     store = store or open_store(settings.tracking_uri)
     source = RecipeSource(settings, store, job, prepared)
     result = TuneRun(settings, store, job, source=source, listener=listener, **resumed).run()
-    return replace(result, run=register_result(store, result.run, job.request.register, listener))
+    run = finish_result(settings, store, result.run, register=job.request.register, listener=listener)
+    return replace(result, run=run)
 
 
 def _run_script(
@@ -205,13 +207,14 @@ def _run_script(
         from mlctl.adapters.runlog.script_store import open_direct
         from mlctl.services.tuning.run import TuneRun
         from mlctl.services.tuning.script_source import ScriptSource
-        from mlctl.services.workflows.register_result import register_result
+        from mlctl.services.workflows.finish_result import finish_result
 
     # of its own, because the script of the final model may use MLflow as well
     store = open_direct(absolute_sqlite(settings.tracking_uri), offline=False)
     source = ScriptSource(settings, job, program)
     result = TuneRun(settings, store, job, source=source, listener=listener, **resumed).run()
-    return replace(result, run=register_result(store, result.run, job.request.register, listener))
+    run = finish_result(settings, store, result.run, register=job.request.register, listener=listener)
+    return replace(result, run=run)
 
 
 def _read_journal(run: Run, folder: Path) -> list[Mapping[str, Any]]:

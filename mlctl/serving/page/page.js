@@ -9,6 +9,9 @@ const INK_THRESHOLD = 0.15; // fainter pixels do not count when the edges of the
 const MAX_BARS = 12;
 const MAX_NUMBERS = 8;      // numbers of a row that are shown one by one
 const THRESHOLD = 0.5;      // a label applies if its probability is higher
+const MAX_CHOICES = 100;    // more categories than this are suggested while one types
+const CODE_WIDTH = 88;
+const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
 
 const byId = (id) => document.getElementById(id);
 let model = null;
@@ -35,6 +38,7 @@ async function start() {
   byId("name").textContent = model.name + " ";
   if (model.version) byId("name").append(createElement("span", `version ${model.version}`));
   byId("about").textContent = [model.recipe && `recipe ${model.recipe}`, model.task, model.runtime].filter(Boolean).join(" · ");
+  if (model.created) showAge(new Date(model.created));
   showSignature();
   const shape = model.tensor && model.tensor.shape.slice(1);
   const gray = shape && (shape.length === 2 || (shape.length === 3 && shape[2] === 1)) && Math.min(...shape) > 0;
@@ -45,6 +49,15 @@ async function start() {
   else if (model.tensor && model.tensor.dtype === "str" && isScalar(model.tensor)) addTextBox({ name: "text" });
   else addJsonBox();
   showPrograms(model.example || { inputs: [] });
+  document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copyCode(button)));
+}
+
+function showAge(created) {
+  const seconds = (Date.now() - created) / 1000;
+  const [unit, size] = UNITS.find(([, length]) => seconds >= length) || ["second", 1];
+  const age = new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.floor(Math.max(0, seconds) / size), unit);
+  const time = createElement("time", `trained ${age}`, { datetime: created.toISOString(), title: created.toLocaleString() });
+  byId("about").append(byId("about").textContent && " · ", time);
 }
 
 function showSignature() {
@@ -72,11 +85,17 @@ function isScalar(tensor) {
   return tensor.shape.length === 1 || (tensor.shape.length === 2 && tensor.shape[1] === 1);
 }
 
-function addButtons(clear) {
+// `fill` shows the example that was logged with the model.
+function addButtons(clear, fill) {
   byId("form").append(createElement("button", "Predict", { type: "submit", id: "predict" }));
-  const second = createElement("button", "Clear", { type: "button", class: "second", id: "clear" });
-  second.addEventListener("click", () => { clear(); show("No answer yet"); byId("bars").replaceChildren(); });
-  byId("form").append(second);
+  if (model.example) addButton("Example", "example", () => { fill(); byId("form").requestSubmit(); });
+  addButton("Clear", "clear", () => { clear(); lastRequest++; show("No answer yet"); byId("bars").replaceChildren(); });
+}
+
+function addButton(text, id, press) {
+  const button = createElement("button", text, { type: "button", class: "second", id });
+  button.addEventListener("click", press);
+  byId("form").append(button);
 }
 
 function onSubmit(payload) {
@@ -89,7 +108,9 @@ function addDrawing(shape) {
   const canvas = createElement("canvas", "", { id: "sheet", width: SHEET_SIZE, height: SHEET_SIZE, "aria-label": "draw here", tabindex: "0" });
   const preview = createElement("canvas", "", { class: "preview", width: shape[1], height: shape[0], "aria-label": "what the model sees" });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
+  let example = null;  // the example, as long as nothing is drawn over it
   const wipe = () => {
+    example = null;
     pen.fillStyle = "#000";
     pen.fillRect(0, 0, SHEET_SIZE, SHEET_SIZE);
     preview.getContext("2d").clearRect(0, 0, shape[1], shape[0]);
@@ -105,6 +126,7 @@ function addDrawing(shape) {
   let down = false;
   canvas.addEventListener("pointerdown", (event) => {
     down = true;
+    example = null;
     canvas.setPointerCapture(event.pointerId);
     pen.beginPath();
     pen.moveTo(...position(event));
@@ -116,7 +138,15 @@ function addDrawing(shape) {
     pen.lineTo(...position(event));
     pen.stroke();
   });
+  const showExample = () => {
+    wipe();
+    example = model.example;
+    showModelInput(preview, example.inputs[0].map((line) => line.map((cell) => Number(cell) / (model.full_scale || 1))));
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(preview, 0, 0, SHEET_SIZE, SHEET_SIZE);
+  };
   const payload = () => {
+    if (example) return example;
     const light = fitDrawing(pen.getImageData(0, 0, SHEET_SIZE, SHEET_SIZE).data, shape[0], shape[1]);
     showModelInput(preview, light);
     const isInteger = /int/.test(model.tensor.dtype);
@@ -128,9 +158,20 @@ function addDrawing(shape) {
   const up = () => { if (down) { down = false; requestPrediction(payload()); } };
   canvas.addEventListener("pointerup", up);
   canvas.addEventListener("pointercancel", up);
-  byId("form").append(canvas, preview);
-  addButtons(wipe);
+  const drawing = createElement("div", "", { class: "drawing" });
+  drawing.append(
+    createFigure("Draw here with mouse or finger", canvas),
+    createFigure(`What the model sees: ${shape[1]} × ${shape[0]} pixels`, preview),
+  );
+  byId("form").append(drawing);
+  addButtons(wipe, showExample);
   onSubmit(payload);
+}
+
+function createFigure(caption, picture) {
+  const figure = createElement("figure");
+  figure.append(createElement("figcaption", caption), picture);
+  return figure;
 }
 
 // Crop the drawing and fit it into the frame; each pixel is the mean of the area that it covers.
@@ -171,19 +212,24 @@ function showModelInput(canvas, light) {
 function addTextBox(column) {
   const box = createElement("textarea", "", { id: "text", "aria-label": column.name, placeholder: "Write a text." });
   byId("form").append(box);
-  addButtons(() => { box.value = ""; });
+  addButtons(() => { box.value = ""; }, () => {
+    const { inputs, dataframe_split: split } = model.example;
+    box.value = String(split ? split.data[0][0] : inputs.flat(Infinity)[0]);
+  });
   onSubmit(() => (model.tensor
     ? { inputs: [model.tensor.shape.length === 1 ? box.value : [box.value]] }
     : { dataframe_split: { columns: [column.name], data: [[box.value]] } }));
 }
 
 function addFields() {
-  const first = exampleRow();
+  const first = exampleRow(), fills = [];
   const inputs = model.columns.map((column) => {
     const label = createElement("label", column.name + (column.required ? "" : " (optional)"));
     const numeric = column.kind !== "string" && column.kind !== "boolean";
-    const input = createElement("input", "", { name: column.name, type: numeric ? "number" : "text", step: "any" });
-    input.value = first[column.name] ?? "";
+    const input = createField(column, numeric);
+    const fill = () => { input.value = first[column.name] ?? ""; };
+    fill();
+    fills.push(fill);
     label.append(input);
     byId("form").append(label);
     return () => {
@@ -192,8 +238,31 @@ function addFields() {
       return numeric ? Number(input.value) : input.value;
     };
   });
-  addButtons(() => byId("form").querySelectorAll("input").forEach((input) => { input.value = ""; }));
+  addButtons(emptyFields, () => fills.forEach((fill) => fill()));
   onSubmit(() => ({ dataframe_split: { columns: model.columns.map((column) => column.name), data: [inputs.map((value) => value())] } }));
+}
+
+function emptyFields() {
+  byId("form").querySelectorAll("input, select, textarea").forEach((field) => { field.value = ""; });
+}
+
+// Return a list of the categories, a field that suggests them if they are many, or a field for any value.
+function createField(column, numeric) {
+  const choices = column.kind === "boolean" ? ["true", "false"] : numeric ? [] : column.choices;
+  const field = createElement(choices.length && choices.length <= MAX_CHOICES ? "select" : "input", "", { name: column.name });
+  const options = ["", ...choices].map((choice) => createElement("option", choice, { value: choice }));
+  if (field.tagName === "SELECT") {
+    field.append(...options);
+    return field;
+  }
+  field.type = numeric ? "number" : "text";
+  field.step = "any";
+  if (choices.length) {
+    const list = byId("form").appendChild(createElement("datalist", "", { id: `choices-${column.name}` }));
+    list.append(...options.slice(1));
+    field.setAttribute("list", list.id);
+  }
+  return field;
 }
 
 function exampleRow() {
@@ -204,6 +273,7 @@ function exampleRow() {
 // A field for each named tensor: the value of one row, as JSON if it is a list.
 function addTensorFields() {
   const example = (model.example && model.example.inputs) || {};
+  const fills = [];
   const readers = model.inputs.map((tensor) => {
     const row = example[tensor.name] === undefined ? "" : example[tensor.name][0];
     const value = Array.isArray(row) && isScalar(tensor) ? row[0] : row;
@@ -212,7 +282,9 @@ function addTensorFields() {
     const field = isScalar(tensor)
       ? createElement("input", "", { name: tensor.name, type: numeric ? "number" : "text", step: "any" })
       : createElement("textarea", "", { name: tensor.name, class: "row" });
-    field.value = Array.isArray(value) ? JSON.stringify(value) : String(value);
+    const fill = () => { field.value = Array.isArray(value) ? JSON.stringify(value) : String(value); };
+    fill();
+    fills.push(fill);
     label.append(field);
     byId("form").append(label);
     return () => {
@@ -221,7 +293,7 @@ function addTensorFields() {
       return numeric ? (field.value === "" ? null : Number(field.value)) : field.value;
     };
   });
-  addButtons(() => byId("form").querySelectorAll("input, textarea").forEach((field) => { field.value = ""; }));
+  addButtons(emptyFields, () => fills.forEach((fill) => fill()));
   onSubmit(() => {
     try {
       const values = readers.map((read, index) => (model.inputs[index].shape.length === 2 && isScalar(model.inputs[index]) ? [read()] : read()));
@@ -237,7 +309,7 @@ function parseJson(text, name) {
 function addJsonBox() {
   const box = createElement("textarea", JSON.stringify(model.example || { inputs: [] }), { id: "text", "aria-label": "JSON" });
   byId("form").append(box);
-  addButtons(() => { box.value = ""; });
+  addButtons(emptyFields, () => { box.value = JSON.stringify(model.example); });
   onSubmit(() => { try { return JSON.parse(box.value); } catch (error) { showError({ message: String(error) }); return null; } });
 }
 
@@ -358,10 +430,50 @@ function showPrograms(payload) {
   const curl = [`curl ${url}`, "-H 'Content-Type: application/json'"];
   if (model.keys) curl.push('-H "Authorization: Bearer $API_KEY"');
   byId("curl").textContent = [...curl, `-d '${quoted}'`].join(" \\\n  ");
-  const key = model.keys ? ',\n                      headers={"Authorization": "Bearer API_KEY"}' : "";
+  const key = model.keys ? ', headers={"Authorization": "Bearer API_KEY"}' : "";
   byId("python").textContent =
-    `import json, requests\n\npayload = json.loads(${JSON.stringify(body)})\n` +
+    `import requests\n\npayload = ${toPython(payload)}\n` +
     `reply = requests.post(${JSON.stringify(url)}, json=payload${key})\nprint(reply.json()["predictions"])`;
+}
+
+// Return a value as a Python literal, on as many lines as it needs.
+function toPython(value, indent = "") {
+  const isList = Array.isArray(value);
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (typeof value !== "object") return JSON.stringify(value);
+  const inner = indent + "    ";
+  const parts = isList
+    ? value.map((part) => toPython(part, inner))
+    : Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}: ${toPython(part, inner)}`);
+  const [open, close] = isList ? "[]" : "{}";
+  const line = open + parts.join(", ") + close;
+  if (!line.includes("\n") && indent.length + line.length <= CODE_WIDTH) return line;
+  return `${open}\n${wrap(parts, inner)}\n${indent}${close}`;
+}
+
+// Return parts of a list, several in a line if they are short.
+function wrap(parts, indent) {
+  const lines = [];
+  for (const part of parts) {
+    const last = lines.at(-1);
+    const fits = last !== undefined && !/[\n[{:]/.test(last + part) && last.length + part.length + 3 <= CODE_WIDTH;
+    if (fits) lines[lines.length - 1] = `${last} ${part},`;
+    else lines.push(`${indent}${part},`);
+  }
+  return lines.join("\n");
+}
+
+async function copyCode(button) {
+  const code = byId(button.dataset.of);
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+  } catch {  // a page without HTTPS has no clipboard: select the code, and copy the selection
+    getSelection().selectAllChildren(code);
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
 start();

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -18,6 +18,7 @@ from mlctl.adapters.tracking.clients.entities import StoreError
 
 BUSY_TIMEOUT_S = 20.0  # as MLflow's own
 CONNECT_TIMEOUT_S = 3
+KEYS_PER_QUERY = 500  # a statement of SQLite may have a thousand values
 
 
 class Database:
@@ -35,6 +36,17 @@ class Database:
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query."""
         return list(self._execute(sql, values).fetchall())
+
+    def read_grouped(
+        self, query: str, keys: Sequence[str], first: Sequence[Any] = ()
+    ) -> Mapping[str, list[tuple[Any, ...]]]:
+        """Return the rows of a query that ends with IN, without their first column, the key, by that."""
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            some = keys[start : start + KEYS_PER_QUERY]
+            for key, *values in self.read(f"{query} ({marks(some)})", [*first, *some]):
+                found.setdefault(key, []).append(tuple(values))
+        return found
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
@@ -145,7 +157,10 @@ def _open_sqlite(tracking_uri: str) -> sqlite3.Connection:
 def _open_postgres(tracking_uri: str) -> Any:
     import psycopg2  # belongs to an extra
 
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **(postgres_arguments(tracking_uri) or {})}
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        **(postgres_arguments(tracking_uri) or {}),
+    }
     connection = psycopg2.connect(**arguments)
     connection.autocommit = True
     return connection

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlctl.adapters.tracking.clients import run_queries
 from mlctl.adapters.tracking.clients.connection import Database, marks, now_ms
-from mlctl.adapters.tracking.clients.database_registry import WORKSPACE, RegistryTables, is_plain
+from mlctl.adapters.tracking.clients.database_registry import RegistryTables
 from mlctl.adapters.tracking.clients.entities import (
-    DatasetEntity,
-    DatasetInput,
     ExperimentEntity,
     FileEntity,
     LoggedModelEntity,
     MetricPoint,
-    ModelOutput,
     Page,
-    RunData,
     RunEntity,
-    RunInfo,
-    RunInputs,
-    RunOutputs,
     StoreError,
     not_found,
 )
 from mlctl.adapters.tracking.clients.local_artifacts import list_folder, local_folder
+from mlctl.adapters.tracking.clients.names import is_plain_tag
+from mlctl.adapters.tracking.clients.registry_rows import WORKSPACE
+from mlctl.adapters.tracking.clients.run_rows import RUN_COLUMNS, RUN_NAME_TAG, read_runs
 from mlctl.domain.run_queries import Condition, SortKey
 
 # revisions of MLflow's schema whose tables were compared with what is written here
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})
-RUN_NAME_TAG = "mlflow.runName"
 RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}$")
 STATUSES = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
 MAX_RUN_TAG_LENGTH, MAX_RUN_NAME_LENGTH = 8000, 250
-IDS_PER_QUERY = 500
-RUN_COLUMNS = "r.run_uuid, r.name, r.experiment_id, r.status, r.start_time, r.end_time, r.artifact_uri, r.lifecycle_stage"
 
 
 OTHER_WORKSPACES = " UNION ".join(
@@ -108,7 +101,7 @@ class DatabaseClient(RegistryTables):
             [*join_values, *ids, *(value for _, values in parts for value in values), max_results + 1, start],
         )
         token = str(start + max_results) if len(rows) > max_results else None
-        return Page(self._runs(rows[:max_results]), token)
+        return Page(read_runs(self.database, rows[:max_results]), token)
 
     def find_runs_by_id(self, run_ids: Sequence[str]) -> Page[RunEntity]:
         """Return those of these runs that are active."""
@@ -118,7 +111,7 @@ class DatabaseClient(RegistryTables):
             " (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active')",
             list(run_ids),
         )
-        return Page(self._runs(rows))
+        return Page(read_runs(self.database, rows))
 
     def get_run(self, run_id: str) -> RunEntity:
         """Return a run, also a deleted one; raises StoreError."""
@@ -127,7 +120,7 @@ class DatabaseClient(RegistryTables):
         rows = self.database.read(f"SELECT {RUN_COLUMNS} FROM runs r WHERE r.run_uuid = ?", [run_id])  # noqa: S608
         if not rows:
             raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
-        return self._runs(rows)[0]
+        return read_runs(self.database, rows)[0]
 
     def get_metric_history(self, run_id: str, key: str) -> Page[MetricPoint]:
         """Return all values of a metric."""
@@ -147,7 +140,7 @@ class DatabaseClient(RegistryTables):
         if key == RUN_NAME_TAG:
             self.update_run(run_id, name=text)
             return
-        if not is_plain(key, text, MAX_RUN_TAG_LENGTH):
+        if not is_plain_tag(key, text, MAX_RUN_TAG_LENGTH):
             self.full.set_tag(run_id, key, text)
             return
         with self.database.write():
@@ -281,82 +274,3 @@ class DatabaseClient(RegistryTables):
 
     def _pairs(self, query: str, *values: Any) -> dict[str, str]:
         return dict(self.database.read(query, values))
-
-    def _runs(self, rows: Sequence[Any]) -> list[RunEntity]:
-        """Return runs with what was logged to them, in the order of the rows."""
-        ids = [row[0] for row in rows]
-        params = self._by_run("SELECT run_uuid, key, value FROM params WHERE run_uuid IN", ids)
-        tags = self._by_run("SELECT run_uuid, key, value FROM tags WHERE run_uuid IN", ids)
-        metrics = self._by_run(
-            "SELECT run_uuid, key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN",
-            ids,
-        )
-        datasets = self._datasets(ids)
-        models = self._model_outputs(ids)
-        return [
-            RunEntity(
-                info=_run_info(row, dict(tags.get(row[0], ())).get(RUN_NAME_TAG, "")),
-                data=RunData(
-                    params=dict(params.get(row[0], ())),
-                    metrics={
-                        key: math.nan if value is None else value for key, value in metrics.get(row[0], ())
-                    },
-                    tags=dict(tags.get(row[0], ())),
-                ),
-                inputs=RunInputs(datasets.get(row[0], ())),
-                outputs=RunOutputs(models.get(row[0], ())),
-            )
-            for row in rows
-        ]
-
-    def _by_run(
-        self, query: str, run_ids: Sequence[str], rest: str = ""
-    ) -> Mapping[str, list[tuple[Any, ...]]]:
-        """Return the rows of a query that ends with IN, without their first column, the run's id, by that."""
-        found: dict[str, list[tuple[Any, ...]]] = {}
-        for start in range(0, len(run_ids), IDS_PER_QUERY):
-            ids = run_ids[start : start + IDS_PER_QUERY]
-            for run_id, *values in self.database.read(f"{query} ({marks(ids)}){rest}", list(ids)):
-                found.setdefault(run_id, []).append(tuple(values))
-        return found
-
-    def _datasets(self, run_ids: Sequence[str]) -> Mapping[str, list[DatasetInput]]:
-        found = self._by_run(
-            "SELECT i.destination_id, d.name, d.digest, d.dataset_source_type, d.dataset_profile"
-            " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
-            " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id IN",
-            run_ids,
-        )
-        return {
-            run_id: [
-                DatasetInput(
-                    DatasetEntity(name=name, digest=digest, source_type=source_type, profile=profile)
-                )
-                for name, digest, source_type, profile in rows
-            ]
-            for run_id, rows in found.items()
-        }
-
-    def _model_outputs(self, run_ids: Sequence[str]) -> Mapping[str, list[ModelOutput]]:
-        found = self._by_run(
-            "SELECT source_id, destination_id, step FROM inputs"
-            " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id IN",
-            run_ids,
-        )
-        return {
-            run_id: [ModelOutput(model_id=model_id, step=step) for model_id, step in rows]
-            for run_id, rows in found.items()
-        }
-
-
-def _run_info(row: Sequence[Any], tagged_name: str) -> RunInfo:
-    return RunInfo(
-        run_id=row[0],
-        run_name=row[1] or tagged_name,  # old versions wrote only the tag
-        experiment_id=str(row[2]),
-        status=row[3],
-        start_time=row[4],
-        end_time=row[5],
-        artifact_uri=row[6] or "",
-        lifecycle_stage=row[7],
-    )

@@ -1,114 +1,30 @@
-"""Registered models and versions in MLflow's tables."""
+"""Change registered models and versions in MLflow's tables."""
 
 from __future__ import annotations
 
-import posixpath
-import re
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlctl.adapters.tracking.clients.connection import Database, marks, now_ms
-from mlctl.adapters.tracking.clients.entities import (
-    PROMPT_TAG,
-    Page,
-    RegisteredModelEntity,
-    StoreError,
-    VersionEntity,
-    no_model,
-    no_version,
+from mlctl.adapters.tracking.clients.connection import now_ms
+from mlctl.adapters.tracking.clients.entities import PROMPT_TAG, no_model, no_version
+from mlctl.adapters.tracking.clients.names import (
+    check_model_name,
+    is_plain_alias,
+    is_plain_tag,
+    version_number,
 )
-from mlctl.adapters.tracking.clients.light_client import LightClient
+from mlctl.adapters.tracking.clients.registry_rows import DELETED_STAGE, WORKSPACE, RegistryRows
 
-WORKSPACE = "default"
-DELETED_STAGE = "Deleted_Internal"
-NAMES_PER_QUERY = 500
 STAGES = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
-VERSION_FILTER = re.compile(
-    r"""(?P<column>name|run_id|source_path)\s*=\s*(?P<quote>['"])(?P<value>[^'"\\]*)(?P=quote)"""
-)
-PLAIN_KEY = re.compile(r"[\w.\- /:]{1,250}")
-PLAIN_ALIAS = re.compile(r"(?!v\d+$|latest$)[\w\-]{1,255}", re.IGNORECASE)
 MAX_MODEL_TAG_LENGTH, MAX_VERSION_TAG_LENGTH = 5000, 100_000
-NO_PROMPT = (
-    "NOT EXISTS (SELECT 1 FROM {table} p WHERE p.workspace = m.workspace AND p.name = m.name"
-    " AND p.key = 'mlflow.prompt.is_prompt' AND p.value = 'true')"
-)
 
 
-def is_plain(key: str, value: str = "", max_length: int = 0) -> bool:
-    """Return whether every store takes this tag; MLflow judges any other."""
-    return bool(PLAIN_KEY.fullmatch(key)) and is_unique_path(key) and len(value) <= max_length
-
-
-def is_unique_path(name: str) -> bool:
-    """Return whether a name is no other name if it is read as a path, which MLflow asks of all names."""
-    return posixpath.normpath(name) == name and not name.startswith(("/", "..")) and name != "."
-
-
-class RegistryTables(LightClient):
+class RegistryTables(RegistryRows):
     """Reads and changes the tables of the registry."""
-
-    def __init__(self, tracking_uri: str, make_mlflow_client: Callable[[], Any], database: Database) -> None:
-        super().__init__(tracking_uri, make_mlflow_client)
-        self.database = database
-
-    # -- reading -------------------------------------------------------------------------------------------
-
-    def get_registered_model(self, name: str) -> RegisteredModelEntity:
-        """Return a registered model; raises StoreError."""
-        _check_name(name)
-        for found in self._models("m.name = ?", name):
-            if PROMPT_TAG not in found.tags:
-                return found
-        raise no_model(name)
-
-    def search_registered_models(self, **_: Any) -> Page[RegisteredModelEntity]:
-        """Return all registered models."""
-        return Page(self._models(NO_PROMPT.format(table="registered_model_tags")))
-
-    def search_model_versions(self, filter_string: str | None = None, **options: Any) -> Page[VersionEntity]:
-        """Return all versions, or those of one name, run or source, without their aliases."""
-        no_prompt = NO_PROMPT.format(table="model_version_tags")
-        if not filter_string:
-            return Page(self._versions(no_prompt))
-        parsed = VERSION_FILTER.fullmatch(filter_string.strip())
-        if parsed is None:
-            found: Page[VersionEntity] = self.full.search_model_versions(filter_string, **options)
-            return found
-        column = {"source_path": "source"}.get(parsed["column"], parsed["column"])
-        return Page(self._versions(f"m.{column} = ? AND {no_prompt}", parsed["value"]))
-
-    def get_model_version(self, name: str, version: str) -> VersionEntity:
-        """Return a version; raises StoreError."""
-        _check_name(name)
-        condition = "m.name = ? AND m.version = ?"
-        for found in self._versions(condition, name, _to_number(version), with_aliases=True):
-            if PROMPT_TAG not in found.tags:
-                return found
-        raise no_version(name, version)
-
-    def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
-        """Return the version to which an alias points; raises StoreError."""
-        if not PLAIN_ALIAS.fullmatch(alias):
-            found: VersionEntity = self.full.get_model_version_by_alias(name, alias)
-            return found
-        _check_name(name)
-        if not self._models("m.name = ?", name):
-            raise no_model(name)
-        rows = self.database.read(
-            "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?",
-            [WORKSPACE, name, alias],
-        )
-        if not rows:
-            raise StoreError(f"Registered model alias {alias} not found.", "INVALID_PARAMETER_VALUE")
-        return self.get_model_version(name, rows[0][0])
-
-    # -- writing -------------------------------------------------------------------------------------------
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a model; raises StoreError if there is no such model."""
         text = str(value)
-        if not is_plain(key, text, MAX_MODEL_TAG_LENGTH):
+        if not is_plain_tag(key, text, MAX_MODEL_TAG_LENGTH):
             self.full.set_registered_model_tag(name, key, text)
             return
         with self.database.write():
@@ -119,7 +35,7 @@ class RegistryTables(LightClient):
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         """Delete a tag of a model, if it has it; raises StoreError if there is no such model."""
-        if not is_plain(key):
+        if not is_plain_tag(key):
             self.full.delete_registered_model_tag(name, key)
             return
         with self.database.write():
@@ -132,7 +48,7 @@ class RegistryTables(LightClient):
     def set_model_version_tag(self, name: str, version: str, key: str, value: Any) -> None:
         """Set a tag of a version; raises StoreError if there is no such version."""
         text = str(value)
-        if not is_plain(key, text, MAX_VERSION_TAG_LENGTH):
+        if not is_plain_tag(key, text, MAX_VERSION_TAG_LENGTH):
             self.full.set_model_version_tag(name, version, key, text)
             return
         with self.database.write():
@@ -142,7 +58,7 @@ class RegistryTables(LightClient):
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         """Delete a tag of a version, if it has it; raises StoreError if there is no such version."""
-        if not is_plain(key):
+        if not is_plain_tag(key):
             self.full.delete_model_version_tag(name, version, key)
             return
         with self.database.write():
@@ -177,7 +93,7 @@ class RegistryTables(LightClient):
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias to a version; raises StoreError if there is no such version."""
-        if not PLAIN_ALIAS.fullmatch(alias):
+        if not is_plain_alias(alias):
             self.full.set_registered_model_alias(name, alias, version)
             return
         with self.database.write():
@@ -187,7 +103,7 @@ class RegistryTables(LightClient):
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias, if the model has it; raises StoreError if there is no such model."""
-        if not PLAIN_ALIAS.fullmatch(alias):
+        if not is_plain_alias(alias):
             self.full.delete_registered_model_alias(name, alias)
             return
         with self.database.write():
@@ -243,75 +159,9 @@ class RegistryTables(LightClient):
                 [DELETED_STAGE, now, WORKSPACE, name, int(version)],
             )
 
-    # -- rows ----------------------------------------------------------------------------------------------
-
-    def _models(self, condition: str, *values: Any) -> list[RegisteredModelEntity]:
-        rows = self.database.read(
-            "SELECT m.name, m.description, m.creation_time, m.last_updated_time FROM registered_models m"  # noqa: S608
-            f" WHERE m.workspace = ? AND {condition} ORDER BY m.name",
-            [WORKSPACE, *values],
-        )
-        names = [row[0] for row in rows]
-        tags = self._by_name("SELECT name, key, value FROM registered_model_tags", names)
-        aliases = self._by_name("SELECT name, alias, version FROM registered_model_aliases", names)
-        return [
-            RegisteredModelEntity(
-                name=name,
-                description=description,
-                creation_timestamp=created,
-                last_updated_timestamp=updated,
-                tags=dict(tags.get(name, ())),
-                aliases={alias: str(version) for alias, version in aliases.get(name, ())},
-            )
-            for name, description, created, updated in rows
-        ]
-
-    def _versions(self, condition: str, *values: Any, with_aliases: bool = False) -> list[VersionEntity]:
-        rows = self.database.read(
-            "SELECT m.name, m.version, m.creation_time, m.description, m.current_stage, m.source, m.run_id"  # noqa: S608
-            f" FROM model_versions m WHERE m.workspace = ? AND m.current_stage <> ? AND {condition}"
-            " ORDER BY m.last_updated_time DESC, m.name, m.version DESC",
-            [WORKSPACE, DELETED_STAGE, *values],
-        )
-        names = sorted({row[0] for row in rows})
-        tags: dict[tuple[str, int], dict[str, str]] = {}
-        found = self._by_name("SELECT name, version, key, value FROM model_version_tags", names)
-        for name, entries in found.items():
-            for version, key, value in entries:
-                tags.setdefault((name, version), {})[key] = value
-        aliases = (
-            self._by_name("SELECT name, alias, version FROM registered_model_aliases", names)
-            if with_aliases
-            else {}
-        )
-        return [
-            VersionEntity(
-                name=name,
-                version=str(version),
-                creation_timestamp=created,
-                description=description,
-                current_stage=stage or "None",
-                source=source or "",
-                run_id=run_id,
-                tags=tags.get((name, version), {}),
-                aliases=[alias for alias, number in aliases.get(name, ()) if number == version],
-            )
-            for name, version, created, description, stage, source, run_id in rows
-        ]
-
-    def _by_name(self, query: str, names: Sequence[str]) -> Mapping[str, list[tuple[Any, ...]]]:
-        """Return the rows of a query of these models, without their first column, the name, by that."""
-        found: dict[str, list[tuple[Any, ...]]] = {}
-        for start in range(0, len(names), NAMES_PER_QUERY):
-            some = names[start : start + NAMES_PER_QUERY]
-            sql = f"{query} WHERE workspace = ? AND name IN ({marks(some)})"
-            for name, *values in self.database.read(sql, [WORKSPACE, *some]):
-                found.setdefault(name, []).append(tuple(values))
-        return found
-
     def _require_model(self, name: str) -> None:
         """Raise StoreError if there is no model of this name; a prompt is none."""
-        _check_name(name)
+        check_model_name(name)
         query = (
             "SELECT 1 FROM registered_models m WHERE workspace = ? AND name = ? AND NOT EXISTS"
             " (SELECT 1 FROM registered_model_tags p WHERE p.workspace = m.workspace AND p.name = m.name AND p.key = ?)"
@@ -325,7 +175,7 @@ class RegistryTables(LightClient):
             "SELECT 1 FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
             " AND current_stage <> ?"
         )
-        if not self.database.read(query, [WORKSPACE, name, _to_number(version), DELETED_STAGE]):
+        if not self.database.read(query, [WORKSPACE, name, version_number(version), DELETED_STAGE]):
             raise no_version(name, version)
 
     def _touch_model(self, name: str, now: int) -> None:
@@ -333,18 +183,3 @@ class RegistryTables(LightClient):
             "UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?",
             [now, WORKSPACE, name],
         )
-
-
-def _check_name(name: str) -> None:
-    """Raise StoreError for a name that no model can have."""
-    if not name.strip() or set("/:") & set(name) or not is_unique_path(name):
-        raise StoreError(f"invalid model name {name!r}", "INVALID_PARAMETER_VALUE")
-
-
-def _to_number(version: str) -> int:
-    try:
-        return int(version)
-    except ValueError:
-        raise StoreError(
-            f"the version must be a number, not {version!r}", "INVALID_PARAMETER_VALUE"
-        ) from None

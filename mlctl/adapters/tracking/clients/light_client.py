@@ -24,6 +24,6 @@ class LightClient:
         return self._make_mlflow_client()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or name == "full":
             raise AttributeError(name)
         return getattr(self.full, name)

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from mlctl.adapters.system.http import HttpClient, HttpError, tracking_server_client
 from mlctl.adapters.tracking.clients.entities import StoreError
 from mlctl.adapters.tracking.clients.light_client import LightClient
+from mlctl.errors import ConfigurationError
+from mlctl.settings import mask_passwords
 
 if TYPE_CHECKING:
     from requests import Response
@@ -22,7 +24,15 @@ CONNECT_TIMEOUT_S = 3.0
 BUSY_STATUSES = {429, 500, 502, 503, 504}
 RETRY_PAUSE_S = 0.3
 STATUS_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+NO_ANSWER = "the answer is not in a valid JSON format"
 Json = dict[str, Any]
+
+
+class _Answer(dict[str, Any]):
+    """An object in an answer; raises StoreError if it lacks what MLflow would send."""
+
+    def __missing__(self, key: str) -> Any:
+        raise StoreError(NO_ANSWER, "ENDPOINT_NOT_FOUND")
 
 
 class RestRequests(LightClient):
@@ -40,20 +50,30 @@ class RestRequests(LightClient):
         """Return the answer to any other request."""
         return self.send(method, API + path, writes=writes, json=_without_none(body))
 
-    @cached_property
+    @property
     def http(self) -> HttpClient:
-        """The connection to the server, with the user's credentials."""
+        """The connection to the server, with the user's credentials; a forked process opens its own."""
+        if os.getpid() not in self._connections:
+            self._connections[os.getpid()] = self._connect()
+        return self._connections[os.getpid()]
+
+    @cached_property
+    def _connections(self) -> dict[int, HttpClient]:
+        return {}
+
+    def _connect(self) -> HttpClient:
         parts = urlsplit(self.tracking_uri)
         user, token = find_credentials(parts.username, parts.password)
-        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        timeout_s = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "60"))
         return tracking_server_client(
-            address, timeout_s=(CONNECT_TIMEOUT_S, timeout_s), user=user, token=token
+            urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
+            timeout_s=(CONNECT_TIMEOUT_S, _setting("MLFLOW_HTTP_REQUEST_TIMEOUT", 60)),
+            user=user,
+            token=token,
         )
 
     def send(self, method: str, path: str, *, writes: bool = False, **content: Any) -> Json:
         """Return the JSON answer; raises StoreError for a refusal, HttpError if there is none."""
-        repeats = 0 if writes else int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"))
+        repeats = 0 if writes else int(_setting("MLFLOW_HTTP_REQUEST_MAX_RETRIES", 1))
         for left in range(repeats, -1, -1):
             try:
                 answer = self.http.request(method, path, **content)
@@ -64,17 +84,23 @@ class RestRequests(LightClient):
                 if answer.status_code not in BUSY_STATUSES or not left:
                     break
             time.sleep(RETRY_PAUSE_S)
+        if "Location" in answer.headers:  # not followed: it would get the credentials
+            address = mask_passwords(answer.headers["Location"])
+            raise ConfigurationError(
+                f"the tracking server {mask_passwords(self.tracking_uri)} redirects to {address}",
+                "if that is the server, write its address in --tracking-uri",
+            )
         return _to_json(answer)
 
 
 def find_credentials(username: str | None, password: str | None) -> tuple[tuple[str, str] | None, str]:
     """Return (user, token) as MLflow's client takes them from the URI, the environment or its file."""
-    saved = _saved_credentials() if not (username and password) else {}
+    if username and password:
+        return (unquote(username), unquote(password)), ""
+    saved = _saved_credentials()
     name, word = (
-        unquote(given)
-        if given
-        else os.environ.get(f"MLFLOW_TRACKING_{key}") or saved.get(f"mlflow_tracking_{key.lower()}")
-        for given, key in ((username, "USERNAME"), (password, "PASSWORD"))
+        os.environ.get(f"MLFLOW_TRACKING_{key}") or saved.get(f"mlflow_tracking_{key.lower()}")
+        for key in ("USERNAME", "PASSWORD")
     )
     if name and word:
         return (name, word), ""
@@ -89,9 +115,21 @@ def _saved_credentials() -> dict[str, str]:
     parser = configparser.ConfigParser()
     try:
         parser.read(file)
-    except configparser.Error:
-        return {}
-    return dict(parser["mlflow"]) if "mlflow" in parser else {}
+        return dict(parser["mlflow"]) if "mlflow" in parser else {}
+    except (configparser.Error, UnicodeDecodeError) as exc:
+        reason = str(exc).partition("\n")[0]
+        raise ConfigurationError(
+            f"cannot read {file}: {reason}", "correct it, or set MLFLOW_TRACKING_USERNAME and …_PASSWORD"
+        ) from exc
+
+
+def _setting(name: str, default: float) -> float:
+    """Return the value of one of MLflow's variables."""
+    value = os.environ.get(name) or str(default)
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigurationError(f"{name} is no number: {value!r}", f"example: {name}={default}") from None
 
 
 def _without_none(content: Json) -> Json:
@@ -101,7 +139,7 @@ def _without_none(content: Json) -> Json:
 def _to_json(answer: Response) -> Json:
     """Return the answer's content; raises StoreError for a refusal and for another program's answer."""
     try:
-        content = answer.json()
+        content = answer.json(object_hook=_Answer)
     except ValueError:
         content = None
     if answer.status_code == 200 and isinstance(content, dict):
@@ -114,5 +152,5 @@ def _to_json(answer: Response) -> Json:
     if "Invalid Host header" in answer.text:
         raise StoreError("Invalid Host header")
     if answer.status_code == 404 or answer.status_code < 400:
-        raise StoreError("the answer is not in a valid JSON format", "ENDPOINT_NOT_FOUND")
+        raise StoreError(NO_ANSWER, "ENDPOINT_NOT_FOUND")
     raise StoreError(f"it answers with status {answer.status_code}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlctl.domain.run_queries import Condition, RunField, SortKey
+from mlctl.domain.tags import RECIPE_TAG
 
 ATTRIBUTES = {"started": "r.start_time", "run_name": "r.name", "status": "r.status", "run_id": "r.run_uuid"}
 ROUNDING = {
@@ -15,10 +16,12 @@ ROUNDING = {
     "<": ("<=", math.ceil),
     "<=": ("<=", math.ceil),
 }
-SHOWN_NAME = (  # old versions of MLflow wrote only the tag
-    "coalesce(nullif(r.name, ''), (SELECT t.value FROM tags t"
-    " WHERE t.run_uuid = r.run_uuid AND t.key = 'mlflow.runName'), '')"
-)
+TAG = "coalesce((SELECT t.value FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = '{}'), '')"
+SHOWN = {  # as mlctl shows it: "" without a tag
+    "run_name": f"coalesce(nullif(r.name, ''), {TAG.format('mlflow.runName')})",  # old versions wrote only the tag
+    "recipe": TAG.format(RECIPE_TAG),
+    "run_id": "r.run_uuid",
+}
 Part = tuple[str, list[Any]]  # SQL and its values
 
 
@@ -46,11 +49,7 @@ def where(condition: Condition) -> Part | None:
         ):  # in the store, a stopped trial is FINISHED or KILLED, and a LOST run is RUNNING
             return None
         return "r.status = ?", ["RUNNING" if status == "LOST" else status]
-    if field.name == "run_name":
-        return _text(SHOWN_NAME, operator, value)
-    if field.name == "run_id":
-        return _text("r.run_uuid", operator, value)
-    return None
+    return _text(SHOWN[field.name], operator, value) if field.name in SHOWN else None
 
 
 def order_by(keys: Sequence[SortKey]) -> tuple[str, str, list[Any]]:

@@ -1,0 +1,168 @@
+"""What is written without MLflow is what MLflow's client would write: the rows of two copies of one database agree."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlctl.adapters.tracking.clients.connection import Database, now_ms
+from mlctl.adapters.tracking.clients.database_client import DatabaseClient
+from mlctl.adapters.tracking.errors import error_code, translate_errors
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.errors import MlctlError
+from tests import varied_store
+from tests.varied_store import ODD_MODEL, PROMPT, TEXTS, Stored
+
+Call = tuple[str, Sequence[Any]]  # a client's method and its arguments
+
+
+def _run_writes(ids: dict[str, Any]) -> list[Call]:
+    run, other, deleted, absent = ids["runs"][8], ids["runs"][4], ids["deleted"], "0" * 32
+    calls: list[Call] = [
+        ("set_tag", (run, "new", text))
+        for text in (*TEXTS, "z" * 8000, "z" * 8001, "\0", "\udcff", 3, None, True)
+    ]
+    calls += [
+        ("set_tag", (run, key, "x"))
+        for key in ("owner", "a b/c.d-e_f:g", "é", "a//b", "a/", "/a", "..", "", "a'b", "k" * 250, "k" * 251)
+    ]
+    calls += [
+        ("set_tag", (where, "mlflow.runName", "renamed 'é'")) for where in (run, other, deleted, absent)
+    ]
+    calls += [("set_tag", (run, "mlflow.runName", text)) for text in ("", "n" * 251)]
+    calls += [("set_tag", (where, "owner", "x")) for where in (deleted, absent)]
+    calls += [("delete_tag", (run, key)) for key in ("new", "new", "a//b", "mlflow.runName")]
+    calls += [("delete_tag", (where, "owner")) for where in (deleted, absent)]
+    calls += [
+        ("update_run", (where, *change))
+        for where in (run, other, deleted, absent)
+        for change in (("FAILED",), (None, "näme"), ("RUNNING", "both"), (None, ""), (None, None))
+    ]
+    calls += [
+        (method, (where,))
+        for where in (run, run, deleted, absent)
+        for method in ("delete_run", "delete_run", "restore_run", "restore_run")
+    ]
+    return calls + [
+        ("delete_logged_model", (model,)) for model in (ids["logged"], ids["deleted_model"], "m-absent")
+    ]
+
+
+NAMES = ("wine", ODD_MODEL, PROMPT, "absent", "a/b", "")
+
+
+def _registry_writes() -> list[Call]:
+    versions = [*((name, "3") for name in NAMES), ("wine", "6"), ("wine", "99"), ("wine", "abc")]
+    values = (*TEXTS, "z" * 5000, "z" * 5001, "z" * 100_001)
+    calls: list[Call] = [("set_registered_model_tag", (name, "team", "x")) for name in NAMES]
+    calls += [("set_registered_model_tag", ("wine", "new", value)) for value in values]
+    calls += [("set_registered_model_tag", ("wine", key, "x")) for key in ("a//b", "é", "k" * 251, ".")]
+    calls += [("delete_registered_model_tag", (name, "team")) for name in (*NAMES, "wine")]
+    calls += [("delete_registered_model_tag", ("wine", "a//b"))]
+    calls += [("set_model_version_tag", (*version, "k", "x")) for version in versions]
+    calls += [("set_model_version_tag", ("wine", "3", "new", value)) for value in (*values, "z" * 100_000)]
+    calls += [("delete_model_version_tag", (*version, "k")) for version in (*versions, ("wine", "3"))]
+    calls += [("delete_model_version_tag", ("wine", "3", "a//b"))]
+    calls += [("update_registered_model", (name, text)) for name in NAMES for text in ("it's\n✓", "", None)]
+    calls += [("update_model_version", (*version, text)) for version in versions for text in ("é", "", None)]
+    aliases = ("champion", "new", "A-1_b", "latest", "v12", "V1", "a b", "é", "", "x/y", "a" * 255, "a" * 256)
+    calls += [("set_registered_model_alias", ("wine", alias, "4")) for alias in aliases]
+    calls += [("set_registered_model_alias", (name, "champion", number)) for name, number in versions]
+    calls += [("delete_registered_model_alias", ("wine", alias)) for alias in aliases]
+    calls += [("delete_registered_model_alias", (name, "champion")) for name in NAMES]
+    stages = ("production", "Staging", "Archived", "none", "None", "Prod", "", "Deleted_Internal")
+    calls += [
+        ("transition_model_version_stage", ("wine", number, stage, archive))
+        for stage in stages
+        for number in ("3", "4")
+        for archive in (False, True)
+    ]
+    calls += [
+        ("transition_model_version_stage", (*version, "Production", archive))
+        for version in versions[:-1]  # MLflow asks PostgreSQL for the versions other than "abc"
+        for archive in (False, True)
+    ]
+    calls += [("set_registered_model_alias", ("wine", alias, "3")) for alias in ("one", "two")]
+    calls += [("delete_model_version", version) for version in (*versions, ("wine", "3"))]
+    return calls + [("delete_registered_model", (name,)) for name in ("wine", PROMPT, "absent")]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def copies(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Stored, Stored]:
+    """Return two copies of a filled store."""
+    stored: Stored = request.getfixturevalue(f"{request.param}_store")
+    uri = stored.store.tracking_uri
+    if request.param == "postgres":
+        uris = [varied_store.copy_postgres(uri) for _ in range(2)]
+    else:
+        source = uri.removeprefix("sqlite:///")
+        uris = [f"sqlite:///{shutil.copy(source, tmp_path / name)}" for name in ("light.db", "full.db")]
+    light, full = (Stored(TrackingStore(one), stored.ids) for one in uris)
+    return light, full
+
+
+@pytest.mark.parametrize("kind", ["runs", "registry"])
+def test_same_rows_and_errors_after_each_write(copies: tuple[Stored, Stored], kind: str) -> None:
+    light, full = copies
+    assert isinstance(light.light, DatabaseClient)
+    by_light, by_full = (Rows(stored.store.tracking_uri) for stored in copies)
+    for call in _run_writes(light.ids) if kind == "runs" else _registry_writes():
+        time.sleep(0.002)
+        since = now_ms()
+        outcomes = [_outcome(client, call, light.store.tracking_uri) for client in (light.light, full.full)]
+        where = (call[0], str(call[1])[:200])
+        assert outcomes[0] == outcomes[1], where
+        assert by_light.read(since) == by_full.read(since), where
+    assert by_light.read(since, by_light.tables) == by_full.read(since, by_full.tables)
+
+
+def _outcome(client: Any, call: Call, uri: str) -> Any:
+    """Return the code of the error and mlctl's kind of it; None for a success."""
+    error: MlctlError | None = None
+    try:
+        with translate_errors(uri):
+            getattr(client, call[0])(*call[1])
+    except MlctlError as exc:
+        error = exc
+    if error is None:
+        return None
+    assert error.__cause__
+    assert "\n" not in error.message
+    return error_code(error.__cause__), type(error)
+
+
+class Rows:
+    """Reads the rows of a database so that those of two copies compare: of a time, whether a test has changed it."""
+
+    def __init__(self, uri: str) -> None:
+        self._database = Database(uri)
+        query = (
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            if self._database.is_sqlite
+            else "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        self.tables = sorted(row[0] for row in self._database.read(query))
+        self._filled = [
+            table for table in self.tables if self._database.read(f"SELECT 1 FROM {table} LIMIT 1")
+        ]
+        self._started = now_ms()
+
+    def read(self, since: int, tables: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """Return the rows of tables, of those that had rows by default; times since this moment are "now"."""
+
+        def comparable(value: Any) -> Any:
+            if not isinstance(value, int) or value < self._started:
+                return value
+            return "now" if value >= since else "earlier"
+
+        return {
+            table: sorted(
+                str([*map(comparable, row)]) for row in self._database.read(f"SELECT * FROM {table}")
+            )
+            for table in tables or self._filled
+        }

@@ -229,7 +229,7 @@ complete -c mlctl -n '__mlctl_at \'runs plot\'' -l yes -s y -d 'Answer yes to ev
 complete -c mlctl -n '__mlctl_at \'runs plot\'' -l debug -d 'Show log messages and tracebacks.'
 complete -c mlctl -n '__mlctl_at \'runs plot\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'runs plot\' 1 more' -k -a '(__mlctl_ask RUN)'
-complete -c mlctl -n '__mlctl_at \'runs report\'' -l out -r -F -d 'File to write, .html (default: RUN-report.html).'
+complete -c mlctl -n '__mlctl_at \'runs report\'' -l out -r -F -d 'File to write, .html (default: NAME-report.html).'
 complete -c mlctl -n '__mlctl_at \'runs report\'' -l experiment -s e -x -k -a '(__mlctl_ask EXPERIMENT)' -d 'Consider the runs of this experiment only (default: all experiments).'
 complete -c mlctl -n '__mlctl_at \'runs report\'' -l output -s o -x -a 'table json csv md' -d 'Format of the answer on stdout.'
 complete -c mlctl -n '__mlctl_at \'runs report\'' -l tracking-uri -x -d 'Tracking store: sqlite:///FILE, postgresql://… or http://… (default: from the settings).'

@@ -23,7 +23,7 @@ COMMANDS = {
     "look": [
         "mlctl train digits --epochs 6 --run-name short",
         "mlctl train digits --epochs 12 --set units=128 --run-name wide",
-        "mlctl runs list --sort -test_accuracy --columns status,test_accuracy,best_val_accuracy,params.units,duration",
+        "mlctl runs list",
         "mlctl runs diff first wide",
     ],
     "promote": [

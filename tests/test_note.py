@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlctl.adapters.runlog.run_sender import RunSender
-from mlctl.domain.note import NOTE_TAG, generated_note, may_replace
+from mlctl.domain.note import NOTE_TAG, generated_note, may_replace, own_text
 from mlctl.domain.run import DataReference, Run
 from mlctl.services.runs.description import describe_new_run, describe_run, describe_version
 
@@ -59,6 +59,7 @@ def test_a_run_that_begins_and_a_search_are_described() -> None:
 @pytest.mark.parametrize("text", ["", "\n", generated_note("digits"), generated_note("a\n\n- b\n")])
 def test_what_mlctl_wrote_may_be_replaced(text: str) -> None:
     assert may_replace(text)
+    assert own_text(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_what_mlctl_wrote_may_be_replaced(text: str) -> None:
 )
 def test_what_a_person_wrote_stays(text: str) -> None:
     assert not may_replace(text)
+    assert own_text(text) == text
 
 
 @pytest.mark.parametrize(

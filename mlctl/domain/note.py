@@ -1,4 +1,4 @@
-"""The description of a run in MLflow: Markdown in a tag. mlctl replaces its own text only, never a person's."""
+"""Descriptions of runs and versions in MLflow, as Markdown. mlctl replaces its own text only, never a person's."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def may_replace(note: str) -> bool:
     )
 
 
-def first_line(description: str) -> str:
-    """Return the first line of a description, for a table."""
-    return next(iter(description.strip().splitlines()), "")
+def own_text(description: str) -> str:
+    """Return a description that a person has written; "" for mlctl's, which repeats what tables show."""
+    return "" if may_replace(description) else description
 
 
 def _digest(text: str) -> str:

@@ -30,7 +30,7 @@ class TableColumn:
 
     Attributes:
         keep: Priority on a narrow terminal; columns with the lowest are dropped first, those with 9 (the default) never.
-        wrap: Whether a text of a column that is never dropped continues on the next line; else it is cut.
+        wrap: Whether a text of a column that is narrowed, and not dropped, continues on the next line; else it is cut.
         narrow_to: Width to which the column is narrowed before another one is dropped; 0 for its full width.
     """
 
@@ -43,7 +43,7 @@ class TableColumn:
     @property
     def wraps(self) -> bool:
         """Whether texts of this column continue on the next line of a narrow terminal."""
-        return self.wrap and self.keep >= REQUIRED and not self.right
+        return self.wrap and not self.right and (self.keep >= REQUIRED or self.narrow_to > 0)
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,9 @@ def write_markdown(table: AnswerTable) -> None:
     for row in table.rows:
         print(_markdown_line([_plain(cell) for cell in row]))
     print()
+    for text in (table.caption, *table.notes):
+        if text:
+            print(str(text).replace("*", "\\*") + "\n")
 
 
 def write_table(table: AnswerTable) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import make_url
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 
@@ -25,7 +27,7 @@ from mlctl.adapters.tracking.clients.database_client import DatabaseClient
 from mlctl.adapters.tracking.clients.database_uri import postgres_arguments, sqlite_path
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.errors import ConfigurationError, NotFoundError, RefusedError, UnreachableError
+from mlctl.errors import ConfigurationError, NotFoundError, RefusedError, UnreachableError, UsageError
 from tests import varied_store
 from tests.varied_store import Stored
 
@@ -205,6 +207,15 @@ def test_failed_write_changes_nothing_and_leaves_the_connection_usable(own_store
     assert registry.get_model("wine").aliases["champion"] == "3"
 
 
+@pytest.mark.parametrize(("kind", "text"), [("sqlite", "\udcff"), ("postgres", "a\0b")])
+def test_text_that_a_database_cannot_store(own_store: TrackingStore, kind: str, text: str) -> None:
+    if own_store.client.database.is_sqlite == (kind == "sqlite"):
+        with pytest.raises(UsageError, match=r"^the database cannot store this value: ") as caught:
+            Registry(own_store).set_model_tag("wine", "a", text)
+        assert "\n" not in caught.value.message
+    assert "a" not in Registry(own_store).get_model("wine").tags
+
+
 @pytest.mark.needs("postgres")
 def test_connection_that_postgres_has_closed_is_opened_again(postgres_store: Stored) -> None:
     store = TrackingStore(varied_store.copy_postgres(postgres_store.store.tracking_uri))
@@ -225,6 +236,16 @@ def test_connection_that_postgres_has_closed_is_opened_again(postgres_store: Sto
         delete_half()
     assert registry.get_model("wine").tags["a"] == "b"
     assert registry.get_model("wine").aliases["champion"] == "2"
+
+
+@pytest.mark.needs("postgres")
+def test_driver_that_only_mlflow_needs(postgres_store: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # what SQLAlchemy 2.1 loads for postgresql://
+    store = TrackingStore(postgres_store.store.tracking_uri.replace("+psycopg2", ""))
+    assert isinstance(store.client, DatabaseClient)
+    if tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= (2, 1):
+        with pytest.raises(ConfigurationError, match=r"needs a driver that is not installed"):
+            _ = store.mlflow_client
 
 
 POSTGRES_URIS = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -195,6 +197,29 @@ def test_credentials_are_those_of_mlflow(
     assert len(script.authorizations) == 2
     assert script.authorizations[0] == script.authorizations[1]
     assert bool(script.authorizations[0]) == (name not in {"none", "empty", "name only in the URI"})
+
+
+@pytest.mark.needs("openssl")
+def test_certificate_of_an_unknown_authority(
+    script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+         "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    script.server.socket = context.wrap_socket(script.server.socket, server_side=True)
+    uri = script.uri.replace("http:", "https:")
+    with pytest.raises(ConfigurationError, match="is not trusted"):
+        _ = TrackingStore(uri).client
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    assert TrackingStore(uri).experiments_by_id == {}
+    monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    assert TrackingStore(uri).experiments_by_id == {}
 
 
 def test_forked_process_opens_its_own_connection(script: Script) -> None:

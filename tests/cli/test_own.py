@@ -55,6 +55,7 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "class_weight=balanced",
         "--set",
         "column.plan=category",
+        "--report",
     )
 
 
@@ -79,6 +80,14 @@ def test_run_of_a_table_has_the_importance_of_each_column(churn: Trained) -> Non
     assert lines[1].startswith("age,")
     assert {line.split(",")[0] for line in lines[1:]} == {"age", "plan", "since"}
     assert (files[0].parent / "plots" / "importance.png").stat().st_size > 5000
+
+
+def test_the_report_of_a_table_is_logged_and_shows_its_rows(churn: Trained) -> None:
+    assert "to read it: mlctl runs artifacts" in churn.stderr
+    (report,) = churn.folder.rglob("report.html")
+    page = report.read_text(encoding="utf-8")
+    for expected in ("importance of columns", "area under ROC", "<th>predicted</th>", "since</th>"):
+        assert expected in page
 
 
 def test_model_of_a_table_accepts_raw_rows_with_missing_values(churn: Trained) -> None:

@@ -224,11 +224,11 @@ def test_a_list_without_runs_says_why(mlctl: Mlctl, tmp_path: Path) -> None:
 def test_best_says_which_run_it_is_and_why(mlctl: Mlctl) -> None:
     answer = mlctl("runs", "diff", "best", "best", "-e", "toy")
     assert answer.out.startswith("both are the same run: stand-in (")
-    notes = [line for line in answer.err.splitlines() if line.startswith("best is")]
+    notes = [line for line in answer.err.splitlines() if line.startswith("best: ")]
     assert len(notes) == 1
-    assert re.fullmatch(
-        r"best is stand-in \([0-9a-f]{8}\): the highest best_val_f1 of experiment toy, 0.995", notes[0]
-    )
+    assert re.fullmatch(r"best: stand-in \([0-9a-f]{8}\), highest val_f1 in toy \(0.995\)", notes[0])
+    lowest = mlctl("runs", "show", "best:-best_val_f1").err.splitlines()[0]
+    assert re.fullmatch(r"best: nan \([0-9a-f]{8}\), lowest val_f1 in all experiments \(0.4\)", lowest)
 
 
 @pytest.mark.parametrize(

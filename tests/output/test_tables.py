@@ -11,7 +11,15 @@ from mlctl.domain.project import Diagnosis, DoctorCheck
 from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchResult, Trial
 from mlctl.output.show_answer import show
-from mlctl.output.tables import AnswerTable, TableCell, TableColumn, fit_columns, write_csv, write_table
+from mlctl.output.tables import (
+    AnswerTable,
+    TableCell,
+    TableColumn,
+    fit_columns,
+    write_csv,
+    write_markdown,
+    write_table,
+)
 from mlctl.output.text import format_age, format_number, sparkline
 
 pytestmark = pytest.mark.unit
@@ -115,6 +123,11 @@ def test_csv_contains_the_value_instead_of_the_shown_text(capsys: pytest.Capture
     row = (TableCell(0.123456789, Text("0.1235*")), TableCell(None, "none"))
     write_csv(AnswerTable(columns=columns(9, 9), rows=[row]))
     assert capsys.readouterr().out == "c0,c1\n0.123456789,\n"
+
+
+def test_markdown_has_the_caption_and_the_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    write_markdown(AnswerTable(columns=columns(9), rows=[("a|b",)], caption="* best", notes=["", "done"]))
+    assert capsys.readouterr().out == "| c0 |\n| --- |\n| a\\|b |\n\n\\* best\n\ndone\n\n"
 
 
 def test_format_number() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -187,26 +188,48 @@ def test_blend_has_the_models_that_help_and_no_others() -> None:
 
 
 def test_a_model_that_is_better_than_the_blend_is_found() -> None:
-    unused = cast("Any", None)
-    board = Leaderboard(
-        table=unused,
-        objective=Objective("val_f1", maximize=True),
-        runs=unused,
-        cache=unused,
-        listener=RecordingListener(),
-    )
-    for name, score in (("linear", 0.08), ("network-1", 0.128)):
-        board.entries[name] = LeaderboardEntry(
-            model=name, family=name, run_id="", state="done", score=score, metrics={"val_f1": score}
-        )
+    board = leaderboard(linear={"val_f1": 0.08}, **{"network-1": {"val_f1": 0.128}})
     better = board.model_better_than({"val_f1": 0.087})
     assert better is not None
     assert (better.model, better.metrics) == ("network-1", {"val_f1": 0.128})
     assert board.model_better_than({"val_f1": 0.128}) is None
 
 
+def test_log_loss_decides_between_models_that_are_nearly_equal() -> None:
+    board = leaderboard(
+        linear={"val_f1": 0.80, "val_log_loss": 0.1},
+        forest={"val_f1": 0.902, "val_log_loss": 0.4},
+        lightgbm={"val_f1": 0.90, "val_log_loss": 0.2},
+    )
+    assert [entry.model for entry in board.ranking] == ["lightgbm", "forest", "linear"]
+    assert board.model_better_than({"val_f1": 0.904, "val_log_loss": 0.15}) is None
+    better = board.model_better_than({"val_f1": 0.904, "val_log_loss": 0.3})
+    assert better is not None
+    assert better.model == "lightgbm"
+
+
+def leaderboard(**scores: dict[str, float]) -> Leaderboard:
+    """Return the leaderboard of models with these metrics of 4,000 rows."""
+    unused = cast("Any", None)
+    board = Leaderboard(
+        table=cast("Any", SimpleNamespace(scored_targets=np.zeros(4000))),
+        objective=Objective("val_f1", maximize=True),
+        runs=unused,
+        cache=unused,
+        listener=RecordingListener(),
+    )
+    for name, values in scores.items():
+        board.entries[name] = LeaderboardEntry(
+            model=name, family=name, run_id="", state="done", score=values["val_f1"], metrics=values
+        )
+    return board
+
+
 def test_the_time_budget_reserves_time_for_refits() -> None:
     budget = TimeBudget(time.monotonic() - 10, 60)
+    budget.end_phase("starting")
+    budget.end_phase("features")
+    assert budget.phases["features"] < 10 <= budget.phases["starting"]
     assert budget.left < 50
     assert budget.fit_deadline(0) - time.monotonic() <= 15.1
     assert budget.fit_deadline(1000) - time.monotonic() < 0.1

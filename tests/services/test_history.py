@@ -148,7 +148,9 @@ def test_a_long_history_is_one_readable_tag_until_that_is_full() -> None:
         model.delete(model.begin(str(number)))
     ((key, text),) = model.tags.items()
     assert key == model.written[-1]
-    assert text.startswith("1: 12 moves, listed by mlctl models history; the last: version 12 to Production, ")
+    assert text.startswith(
+        "1: 12 moves, listed by mlctl models history; the last: version 12 to Production, "
+    )
     assert len(text) < 1500
     assert [read.version for read in read_records(model.tags)] == [str(number) for number in range(1, 13)]
     for number in range(13, 150):

@@ -308,7 +308,7 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
 
         server.start()
         first = zygote.start(["sync"], state, tmp_path / "log2", server.uri)
-        eventually(lambda: (folder / "model_id").exists() or first.poll() is not None, 60, 0.002)
+        eventually(lambda: any(folder.glob("model_id*")) or first.poll() is not None, 60, 0.002)
         server.send(signal.SIGSTOP)
         assert first.poll() is None, first.output
         server.end()

@@ -306,6 +306,12 @@ def test_a_failing_load_leaves_no_run(tmp_path: Path) -> None:
         (["digits", "--epochs", "0"], 2, "below its bound 1"),
         (["digit"], 3, "did you mean digits?"),
         (["./none.py"], 3, "there is no recipe file"),
+        (["missing.csv"], 3, "there is no file or folder missing.csv"),
+        (["missing.csv", "--target", "y"], 3, "there is no file or folder missing.csv"),
+        (["./nothing/here"], 3, "there is no file or folder ./nothing/here"),
+        (["table.csv"], 2, "add --target COLUMN; the columns are: a, b"),
+        (["tabel.csv"], 3, "did you mean table.csv?"),
+        (["notes.doc"], 8, "notes.doc is no data that mlctl can train on"),
         (["digits", "--rows", "500"], 2, "--data synthetic"),
         (["digits", "--data", "synthetic", "--rows", "10"], 2, "100"),
         (["imdb", "--data", "no-such-folder"], 3, "no-such-folder"),
@@ -322,6 +328,8 @@ def test_a_typing_error_is_reported_before_a_store_is_created(
     from mlctl.cli.app import run as command_line
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "notes.doc").write_text("text")
     assert command_line(["train", *arguments]) == code
     output = capsys.readouterr()
     assert not output.out

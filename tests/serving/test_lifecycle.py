@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,10 @@ from typing import Any
 import psutil
 import pytest
 
+from mlctl.errors import NotFoundError
 from mlctl.services.serving import keys
+from mlctl.services.serving.serve import EndpointOptions, serve
+from mlctl.settings import load
 
 from .conftest import RunningEndpoint, StartEndpoint, start_endpoint
 
@@ -320,7 +324,9 @@ def test_the_command_serves_detached_and_refuses_conflicts(
     try:
         taken = mlctl("serve", folder, "--port", port, "--detach", "--name", "other")
         assert (taken.returncode, taken.stderr.count("\n")) == (4, 2)
-        assert "in use" in taken.stderr
+        assert f"in use: the endpoint {endpoint['name']!r} serves" in taken.stderr
+        served = mlctl("serve", folder, "--port", port)
+        assert (served.returncode, "already running" in served.stderr) == (4, True)
         again = mlctl("serve", folder, "--port", 0, "--detach")
         assert again.returncode == 4
         assert endpoint["url"] in again.stderr
@@ -376,3 +382,13 @@ def test_tls(models: dict[str, Path], tmp_path: Path, serve: StartEndpoint) -> N
     with urllib.request.urlopen(f"https://127.0.0.1:{endpoint.port}/health", context=context) as reply:
         assert reply.status == 200
     endpoint.stop()
+
+
+def test_a_missing_model_is_named_before_a_port_in_use(tmp_path: Path) -> None:
+    settings = load({"tracking_uri": f"sqlite:///{tmp_path}/none.db"})
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        options = EndpointOptions(model="Nope", port=listener.getsockname()[1])
+        with pytest.raises(NotFoundError, match="there is no model, run or folder 'Nope'"):
+            serve(settings, options)

@@ -79,7 +79,7 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
     assert "version 1" in browser.evaluate("document.querySelector('h1').innerText")
     assert re.search(r"trained (now|\d+ (second|minute)s? ago)", browser.evaluate("about.innerText"))
     captions = "[...document.querySelectorAll('figcaption')].map((caption) => caption.innerText)"
-    assert browser.evaluate(captions) == ["Draw here with mouse or finger", "What the model sees: 8 × 8 pixels"]
+    assert browser.evaluate(captions) == ["Draw here with mouse or finger", "What the model sees: 8x8 pixels"]
     browser.evaluate("clear.click(); example.click()")
     browser.wait_until("/This number/.test(document.getElementById('answer').innerText)")
     example = json.loads((digits / "serving_input_example.json").read_text())
@@ -116,7 +116,7 @@ def test_forms_for_a_text_and_a_row(browser, texts: RunningEndpoint, table: Runn
     browser.wait_until("document.getElementById('answer').innerText.includes('$')")
     browser.evaluate("example.click()")
     assert browser.evaluate("document.querySelector('[name=rooms]').value") != "9"
-    values = {"a": [True, None, "it's \"é\"\n", 1.5, []], "rows": [[0.25] * 30] * 2, "text": "x" * 99}
+    values = {"a": [True, None, 'it\'s "é"\n', 1.5, []], "rows": [[0.25] * 30] * 2, "text": "x" * 99}
     literal = browser.evaluate(f"toPython({json.dumps(values)})")
     assert ast.literal_eval(literal) == values
     assert max(len(line) for line in literal.splitlines() if "x" not in line) <= 88

@@ -106,8 +106,8 @@ def plot_confusions(
                 text = f"{share:.0%}" if large else f"{counts[row, column]:,}"
                 text += f"\n{share:.0%}" if has_both else ""
                 colour = "white" if share > 0.3 else INK
-                size = 9 if len(classes) <= 5 else 8 if has_both else 7
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+                font = 9 if len(classes) <= 5 else 8 if has_both else 7
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font)
         axes.set_xlabel("predicted")
         axes.set_ylabel("actual")
 

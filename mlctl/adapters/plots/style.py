@@ -22,16 +22,7 @@ TRAINING, VALIDATION = "#3b74c0", "#d9722e"
 INK, MUTED, GRID, BEST = "#23272e", "#7b828c", "#d5d9df", "#c8321e"
 MAX_NAME_LENGTH = 32
 MAX_TICKS = 40  # names along an axis: with more, only some are written
-SHARES = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "auc",
-    "iou",
-    "dice",
-    "exact_match",
-)  # written as percentages
+SHARES = {"accuracy", "precision", "recall", "f1", "auc", "iou", "dice", "match"}  # written as percentages
 # a page replaces these colours by its own variables, so that a plot fits a dark page, too
 PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)"}
 RC = {
@@ -174,7 +165,7 @@ def format_axis(axis: Axis, metric: str, values: Sequence[float]) -> None:
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of 1, which people read as a percentage."""
-    return metric.endswith(SHARES)
+    return not SHARES.isdisjoint(metric.split("_"))
 
 
 def format_value(value: float, metric: str = "", unit: str = "") -> str:

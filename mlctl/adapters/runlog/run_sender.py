@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.note import NOTE_TAG, may_replace
 from mlctl.domain.tags import MODEL_URI_TAG, RUNNING_EPOCH_TAG
-from mlctl.errors import UnreachableError
+from mlctl.errors import NotFoundError, UnreachableError
 from mlctl.files import write_atomically
 from mlctl.settings import mask_passwords
 
@@ -75,7 +76,11 @@ class RunSender:
         if text:
             self.client.set_tag(self.run_id, RUNNING_EPOCH_TAG, text)
         else:
-            self.client.delete_tag(self.run_id, RUNNING_EPOCH_TAG)
+            with (
+                contextlib.suppress(NotFoundError),
+                self.store.translate_errors(),
+            ):  # a user may have deleted it
+                self.client.delete_tag(self.run_id, RUNNING_EPOCH_TAG)
         self._told_epoch = text
 
     def _send_params(self, entry: Entry) -> None:

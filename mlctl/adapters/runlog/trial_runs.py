@@ -22,7 +22,7 @@ from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.store import TrackingStore, paged
 from mlctl.domain.metric_names import RESULTS_STEP, with_recordable_names
 from mlctl.domain.note import NOTE_TAG, generated_note
-from mlctl.domain.tags import STATE_TAG, TRIAL_TAG
+from mlctl.domain.tags import RECIPE_TAG, STATE_TAG, TRIAL_TAG
 from mlctl.domain.tune import INTERRUPTED
 from mlctl.errors import MlctlError, NotFoundError, RefusedError, UsageError
 
@@ -62,7 +62,7 @@ class TrialRuns:
         """
         self._log = _TrialLog(folder)
         if self._log.is_new:
-            note = f"A trial; its search: `mlctl runs show {parent_id[:8]}`"
+            note = f"A trial of {tags.get(RECIPE_TAG, 'a search')}: `mlctl runs show {parent_id[:8]}`"
             self._log.write_header(tags={NOTE_TAG: generated_note(note), **tags}, prefix=name_prefix)
         self._sender = _TrialSender(
             store, experiment_id, parent_id, header=self._log.header, report=report_error

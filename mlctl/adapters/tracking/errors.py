@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mlctl.adapters.tracking.clients.connection import database_errors
 from mlctl.adapters.tracking.clients.entities import StoreError
-from mlctl.adapters.tracking.health import locked_error, unreachable_error
+from mlctl.adapters.tracking.health import driver_error, locked_error, unreachable_error
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -22,6 +22,7 @@ from mlctl.errors import (
 from mlctl.settings import mask_passwords
 
 MAX_MESSAGE_LENGTH = 200
+DRIVERS = {"psycopg", "psycopg2", "MySQLdb", "pymysql", "pyodbc", "pymssql"}
 
 
 @contextmanager
@@ -38,6 +39,8 @@ def translate_errors(tracking_uri: str) -> Iterator[None]:
             raise _database_error(exc, mask_passwords(tracking_uri)) from exc
         if isinstance(exc, (*_loaded("mlctl.adapters.system.http", "HttpError"), *_request_errors())):
             raise unreachable_error(tracking_uri) from exc
+        if isinstance(exc, ModuleNotFoundError) and exc.name in DRIVERS:
+            raise driver_error(tracking_uri, exc) from exc
         raise
 
 

@@ -36,6 +36,14 @@ def check_reachable(tracking_uri: str) -> None:
         _check_database(tracking_uri)
 
 
+def driver_error(uri: str, reason: Exception) -> ConfigurationError:
+    """Return the error for a URI whose driver is not installed."""
+    return ConfigurationError(
+        f"the tracking URI {mask_passwords(uri)} needs a driver that is not installed: {reason}",
+        "install it (psycopg for postgresql://), or name another driver: postgresql+psycopg2://",
+    )
+
+
 def locked_error(uri: str) -> UnreachableError:
     """Return the error for a database that another program keeps locked."""
     return UnreachableError(
@@ -107,10 +115,7 @@ def _check_database(uri: str) -> None:
         with engine.connect():
             pass
     except (ModuleNotFoundError, sql.ArgumentError) as exc:
-        raise ConfigurationError(
-            f"the tracking URI {mask_passwords(uri)} needs a driver that is not installed: {exc}",
-            "install it (psycopg for postgresql://), or name another driver in the URI",
-        ) from exc
+        raise driver_error(uri, exc) from exc
     except sql.DBAPIError as exc:
         raise _refusal(uri, str(exc.orig)) from exc
 

@@ -18,7 +18,7 @@ SubjectsArgument = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="File to write, .html (default: RUN-report.html)."),
+    typer.Option("--out", metavar="FILE", help="File to write, .html (default: NAME-report.html)."),
 ]
 
 
@@ -41,7 +41,7 @@ def report(
     """
     from mlctl.services.reports import report as service
 
-    out = out or service.default_file(runs)
+    out = out or service.default_file(session.settings, runs, experiment)
     if out.exists():
         session.confirm(f"{out} already exists. Overwrite it?")
     answer = service.write_report(session.settings, runs, out, experiment=experiment)

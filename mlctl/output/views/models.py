@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.note import first_line
+from mlctl.domain.note import own_text
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.registry import (
     DownloadedModel,
@@ -129,7 +129,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
         ("model", Text(f"{version.name} version {version.version}", style="bold")),
         ("stage", _stage(version)),
         ("aliases", ", ".join(version.alias)),
-        ("description", first_line(version.description)),
+        ("description", own_text(version.description)),
         ("uri", version.uri),
         ("created", format_time(version.created)),
         ("source", version.source),
@@ -160,7 +160,7 @@ def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
 
     def table(columns: Sequence[TableColumn], rows: list[list[Any]]) -> AnswerTable:
         rows = [
-            [*row, version.run_id or "", first_line(version.description)]
+            [*row, version.run_id or "", own_text(version.description)]
             for row, version in zip(rows, model.versions, strict=True)
         ]
         empty = f"{model.name} has no versions"

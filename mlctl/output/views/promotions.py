@@ -88,8 +88,8 @@ def _(answer: History) -> list[AnswerTable]:
         TableColumn("stage"),
         TableColumn("version", right=True),
         TableColumn("replaced", right=True, keep=8),
-        TableColumn("reason", keep=5),
-        TableColumn("checks", keep=3),
+        TableColumn("reason", narrow_to=12),
+        TableColumn("checks", keep=5, narrow_to=16),
     )
     rows = [_entry_row(entry) for entry in answer.entries]
     stages = ", ".join(f"{stage} = {version or 'none'}" for stage, version in answer.holders.items())

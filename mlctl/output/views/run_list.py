@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunField, RunList
-from mlctl.domain.tags import RECIPE_SOURCE_TAG, SCRIPT_TAG
+from mlctl.domain.tags import SCRIPT_TAG
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables
@@ -79,10 +80,11 @@ def _summary_parts(answer: RunList) -> list[Part]:
     ]
     if answer.scores:
         parts.append((TableColumn("score", wrap=False), partial(_score, answer)))
-    if any(score.test_metric for score in answer.scores.values()):
-        parts.append((TableColumn("test", keep=6), partial(_test, answer)))
-    if any(run.status != "FINISHED" for run in answer.runs):
-        parts.append((TableColumn("status", keep=8), _unfinished_status))
+    has_test = any(score.test_value is not None for score in answer.scores.values())
+    if has_test or any(run.status != "FINISHED" for run in answer.runs):
+        parts.append(
+            (TableColumn("test" if has_test else "status", keep=8), partial(_test_or_status, answer))
+        )
     parts += [
         (TableColumn("took", right=True, keep=3), _duration),
         (TableColumn("age", right=True, keep=4), _age),
@@ -105,7 +107,7 @@ def _all_parts(answer: RunList) -> list[Part]:
         (TableColumn("id"), id_cell),
         (TableColumn("experiment", keep=5), lambda run: run.experiment),
         (TableColumn("status"), status_text),
-        (TableColumn("started", keep=7), _started),
+        (TableColumn("started", keep=7), _start_time),
         (TableColumn("duration", right=True, keep=6), _duration),
         (TableColumn("recipe", keep=7), lambda run: run.recipe),
         (TableColumn("data", keep=7), _data),
@@ -132,11 +134,19 @@ def _recipe_and_data(run: Run) -> tuple[str, str]:
     """Return the names of a run's recipe and data; a script and a user's own table have those of their files."""
     source = PurePath(run.data.source).name if run.data else ""
     if SCRIPT_TAG in run.tags:
-        script = PurePath(run.tags.get(RECIPE_SOURCE_TAG, "")).name or run.recipe
-        return (script, source if "." in source else "")
+        return (_started(run.tags[SCRIPT_TAG]) or run.recipe, source if "." in source else "")
     if run.recipe in OWN_DATA_RECIPES:
         return ("" if "." in source else run.recipe, source)
     return (run.recipe, run.data.name or source if run.data else "")
+
+
+def _started(script_tag: str) -> str:
+    """Return the file or module of a script; "" if somebody has edited the tag."""
+    try:
+        script = json.loads(script_tag)
+        return str(script["module"] or PurePath(script["script"]).name)
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _score(answer: RunList, run: Run) -> Any:
@@ -144,22 +154,20 @@ def _score(answer: RunList, run: Run) -> Any:
     return score_cell(score, is_best=score is not None and score.metric in answer.best.get(run.run_id, ()))
 
 
-def _test(answer: RunList, run: Run) -> Any:
-    score = answer.scores.get(run.run_id)
-    return score_on_test_cell(
-        score, is_best=score is not None and score.test_metric in answer.best.get(run.run_id, ())
-    )
-
-
-def _unfinished_status(run: Run) -> Any:
-    return "" if run.status == "FINISHED" else status_text(run)
+def _test_or_status(answer: RunList, run: Run) -> Any:
+    """Return the value on the test split, which a run seldom has before it is finished, or the status."""
+    score, best = answer.scores.get(run.run_id), answer.best.get(run.run_id, ())
+    cell = score_on_test_cell(score, is_best=score is not None and score.test_metric in best)
+    if run.status == "FINISHED":
+        return cell
+    return Text.assemble(cell.shown, " ", status_text(run)) if cell else status_text(run)
 
 
 def _duration(run: Run) -> Any:
     return TableCell(run.duration_s, format_duration(run.duration_s))
 
 
-def _started(run: Run) -> Any:
+def _start_time(run: Run) -> Any:
     return TableCell(run.started_at.isoformat() if run.started_at else None, format_age(run.started_at))
 
 
@@ -206,7 +214,7 @@ ATTRIBUTE_CELLS: dict[str, Callable[[Run], Any]] = {
     "experiment": lambda run: run.experiment,
     "recipe": lambda run: run.recipe,
     "status": status_text,
-    "started": _started,
+    "started": _start_time,
     "duration": _duration,
     "data": _data,
     "parent": lambda run: run.parent_run_id,

@@ -62,8 +62,9 @@ class Leaderboard:
 
     def model_better_than(self, blend_metrics: Mapping[str, float]) -> LeaderboardEntry | None:
         """Return the best model if it is better than the blend, else None; log loss decides near-ties."""
-        best = self.ranking[0]
-        return best if self._choose([blend_metrics, best.metrics]) else None
+        ranking = self.ranking
+        best = self._choose([blend_metrics, *(entry.metrics for entry in ranking)])
+        return ranking[best - 1] if best else None
 
     def start_model(self, spec: ModelSpec) -> None:
         """Record that a model is about to be fitted."""

@@ -49,8 +49,9 @@ class RegistryState:
         for version in self.versions:
             if version.version == number:
                 return version
-        numbers = ", ".join(version.version for version in self.versions) or "none"
-        raise NotFoundError(f"{self.name} has no version {number}", f"its versions: {numbers}")
+        numbers = ", ".join(version.version for version in self.versions)
+        hint = f"its versions: {numbers}" if numbers else f"create one: mlctl register RUN {self.name}"
+        raise NotFoundError(f"{self.name} has no version {number}", hint)
 
     def has_version(self, number: str | None) -> bool:
         """Return whether the version exists."""

@@ -15,7 +15,7 @@ from mlctl.domain.registry import ModelReference, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
 from mlctl.services.models.registry_state import reconcile_if_allowed
-from mlctl.services.models.stages import PRODUCTION
+from mlctl.services.models.stages import CLASSIC_STAGES, PRODUCTION
 from mlctl.services.runs import select
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -141,7 +141,10 @@ def _select_version(registry: Registry, name: str, separator: str, selector: str
     hint = f"mlctl register RUN {name} creates the first version"
     if versions:
         newest = versions[0].version
-        hint = f"use {name}/{newest}, or run mlctl promote {name} {newest} {PRODUCTION}"
+        known = (*CLASSIC_STAGES, *(alias for version in versions for alias in version.alias))
+        hint = (
+            did_you_mean(selector, known) if selector.title() not in CLASSIC_STAGES else ""
+        ) or f"use {name}/{newest}, or run mlctl promote {name} {newest} {PRODUCTION}"
     raise NotFoundError(f"{name} has {missing}; its versions: {listed or 'none'}", hint)
 
 

@@ -113,6 +113,11 @@ class PreparedData:
 def check_values(resolved: ResolvedRecipe, overrides: Mapping[str, Any]) -> Values:
     """Return a recipe's values with the checked overrides; raises UsageError."""
     recipe = resolved.recipe
+    if "target" in overrides and "target" not in recipe.declared():
+        raise UsageError(
+            f"--target is for a table of your own, and recipe {recipe.name} has its own data",
+            "remove --target",
+        )
     try:
         return recipe.values(overrides)
     except UsageError as exc:

@@ -149,7 +149,7 @@ def _plan_deletion(registry: Registry, name: str, version: str | None) -> Remove
         holders = ", ".join(f"{state.holder(stage)} holds {stage}" for stage in sorted(held))
         raise RefusedError(
             f"{name} cannot be deleted: version {holders}",
-            f"mlctl promote {name} VERSION Archived releases the stage",
+            f"release the stage first: mlctl promote {name} {state.holder(min(held))} Archived",
         )
     return RemovedModel(name, tuple(version.version for version in versions), version is None)
 

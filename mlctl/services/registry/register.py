@@ -8,6 +8,7 @@ from dataclasses import replace
 from mlctl.adapters.models import load
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.note import generated_note
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import ModelReference, Registration
 from mlctl.domain.run import Run
@@ -87,7 +88,7 @@ def register_in_store(
     (listener or NullProgress()).stage("checking that the model loads and answers")
     answer_example(store, reference.uri)
     if description is None and run is not None:
-        description = describe_version(run)
+        description = generated_note(describe_version(run))
     version = _create_version(registry, registration, run, description, tags or {})
     return replace(registration, version=version)
 

@@ -60,8 +60,13 @@ class RunFiles:
 
     def text(self, path: str) -> str:
         """Return a text file's content; "" if there is none."""
-        file = self._download(path, MAX_TEXT_BYTES)
-        return file.read_text(encoding="utf-8", errors="replace") if file else ""
+        if self._sizes.get(path, MAX_TEXT_BYTES + 1) > MAX_TEXT_BYTES:
+            return ""
+        try:
+            return self.store.read_artifact(self.run, path)
+        except (MlctlError, UnicodeDecodeError) as error:
+            self.problem = f"{path} cannot be read: {error}"
+            return ""
 
     def rows(self, path: str) -> list[list[str]]:
         """Return a CSV file's rows, the header first; [] if there is none."""
@@ -79,15 +84,15 @@ class RunFiles:
             if Path(stem).name in left_out or len(plots) == MAX_PICTURES:
                 continue
             path = min(paths, key=lambda path: list(PICTURE_TYPES).index(Path(path).suffix.lower()))
-            if file := self._download(path, MAX_PICTURE_BYTES):
+            if file := self._download(path):
                 kind = PICTURE_TYPES[Path(path).suffix.lower()]
                 content = base64.b64encode(file.read_bytes()).decode()
                 uri = f"data:image/{kind};base64,{content}"
                 plots.append(ReportPlot(title=path, uri=uri, wide=True))
         return plots
 
-    def _download(self, path: str, limit: int) -> Path | None:
-        if self._sizes.get(path, limit + 1) > limit:
+    def _download(self, path: str) -> Path | None:
+        if self._sizes[path] > MAX_PICTURE_BYTES:
             return None
         try:
             return self.store.download_artifact(self.run, path, self.folder / Path(path).parent)

@@ -31,3 +31,7 @@ def log_report(settings: Settings, store: TrackingStore, run: Run, listener: Pro
         listener.message(f"the report is not logged: {error.message}; {later}")
     except Exception as error:  # what another program has logged may be of any form
         listener.message(f"the report is not logged: {type(error).__name__}: {error}; {later}")
+    else:
+        listener.message(
+            f"wrote the report; to read it: mlctl runs artifacts {run.run_name} --get {ARTIFACT}"
+        )

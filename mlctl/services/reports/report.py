@@ -65,11 +65,15 @@ def write_report(
     )
 
 
-def default_file(selectors: Sequence[str]) -> Path:
-    """Return the file that a report is written to unless the user names one."""
-    name = selectors[0] if len(selectors) == 1 else "runs"
+def default_file(settings: Settings, selectors: Sequence[str], experiment: str | None = None) -> Path:
+    """Return the file that a report is written to unless the user names one; raises as `write_report` does."""
+    name = "runs"
+    if len(selectors) == 1:
+        subject = _find(settings, TrackingStore(settings.tracking_uri), selectors[0], experiment)
+        run_name = subject.run.run_name if subject.run else ""
+        name = f"{subject.model}-{subject.version}" if subject.model else run_name
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-    return Path(f"{plain}-report.html")
+    return Path(f"{plain.strip('-.')[:100] or 'run'}-report.html")
 
 
 def _find(settings: Settings, store: TrackingStore, selector: str, experiment: str | None) -> _Subject:

@@ -39,6 +39,7 @@ MAX_TRIALS = 20
 MAX_LONG_TEXT = 100_000
 NO_EVALUATION = "the run has no evaluation.json, which mlctl logs with each model that it scores"
 WRONG_EVALUATION = "the run's evaluation.json is not as mlctl writes it"
+PARTS = {"pixels": "pixels", "sequence": "steps"}  # of a row that has a class for each
 METRICS_IN_UNIT = ("mae", "rmse")
 # plots that are drawn anew from evaluation.json, metrics and importance.csv
 REDRAWN = ("confusion_matrix", "predicted_vs_actual", "precision_recall")
@@ -61,7 +62,12 @@ def run_sections(store: TrackingStore, run: Run, scratch: Path) -> Iterator[Repo
     if run.tags.get(KIND_TAG) in ("search", "automl"):
         yield from _search(store, run, files)
     yield _curves(run, histories, unit)
-    drawn = [*REDRAWN, *(name.replace("/", "_") for name in detail.histories), "importance", "parallel_coordinates"]
+    drawn = [
+        *REDRAWN,
+        *(name.replace("/", "_") for name in detail.histories),
+        "importance",
+        "parallel_coordinates",
+    ]
     if outputs:
         try:
             yield from list(_answers(files.evaluation))
@@ -227,8 +233,8 @@ def _example_lines(entry: Mapping[str, Any], output: Mapping[str, Any]) -> Itera
         chance = entry.get("actual_probability")
         yield "predicted", f"{entry['predicted']}{unit}{sure}"
         yield "actual", f"{entry['actual']}{unit}" + (f" ({chance:.1%})" if chance is not None else "")
-    if output["kind"] in ("pixels", "sequence"):
-        yield "wrong", f"{entry['error']:.1%} of the row"
+    if output["kind"] in PARTS:
+        yield "wrong", f"{entry['error']:.1%} of the {PARTS[output['kind']]}"
     elif "probability" not in entry:
         yield "error", f"{number(entry['error'])}{unit}"
     yield "row", str(entry["row"])

@@ -9,7 +9,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
-from mlctl.services.runs.metrics import epoch_metrics, is_model_metric, objective_of
+from mlctl.services.runs.metrics import epoch_metrics, objective_of
 from mlctl.services.runs.select import find_runs
 
 
@@ -52,12 +52,16 @@ def _load_curve(store: TrackingStore, run: Run, metric: str) -> Curve:
         raise NotFoundError(f"run {run.run_name} has no metric {metric!r}", suggestion)
     points = store.get_metric_history(run.run_id, metric)
     if len(points) < 2:
-        others = sorted(name for name in epoch_metrics(run.metrics) if name != metric)
+        others = [
+            name
+            for name in sorted(epoch_metrics(run.metrics))
+            if len(store.get_metric_history(run.run_id, name)) > 1
+        ]
         value = f": {points[0][1]:.6g}" if points else ""
         raise UsageError(
             f"run {run.run_name} has one value of {metric}{value}; a curve needs two",
             f"choose a metric with a value per epoch: {', '.join(others)}"
-            if is_model_metric(metric) and others
+            if others
             else f"to see all values: mlctl runs show {run.run_name}",
         )
     steps, values = zip(*points, strict=True)

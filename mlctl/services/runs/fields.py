@@ -18,7 +18,7 @@ from mlctl.domain.run_queries import Condition, RunField
 from mlctl.errors import UsageError, did_you_mean
 
 SAMPLE_SIZE = 20
-MAX_LISTED = 40
+MAX_LISTED = 20
 PREFIXES = {
     "params": "param",
     "param": "param",

@@ -104,9 +104,10 @@ def _best(store: TrackingStore, metric: str, experiment: str | None) -> Run:
                 continue
             if (value := run.metrics.get(name)) is not None and value == value:
                 extreme = "highest" if objective.maximize else "lowest"
-                place = f"experiment {experiment}" if experiment else "all experiments"
+                score = objective.metric.removeprefix("best_")
+                place = experiment or "all experiments"
                 NOTES.info(
-                    f"best is {run.run_name} ({run.run_id[:8]}): the {extreme} {name} of {place}, {value:,.6g}"
+                    f"best: {run.run_name} ({run.run_id[:8]}), {extreme} {score} in {place} ({value:,.6g})"
                 )
                 return run
             break

@@ -77,7 +77,9 @@ def _require_state(states: StateFiles, name: str) -> Mapping[str, Any]:
     state = states.read(name)
     if state is None:
         names = states.names()
-        hint = did_you_mean(name, names) or f"endpoints: {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, names) or (
+            f"endpoints: {', '.join(names)}" if names else "start one: mlctl serve MODEL --detach"
+        )
         raise NotFoundError(f"there is no endpoint {name!r} on this machine", hint)
     return state
 

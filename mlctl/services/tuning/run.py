@@ -218,7 +218,11 @@ class TuneRun:
             journal.add(SEARCH, request=request.to_journal())
         journal.add("sitting", at=now_ms())
         combinations = size(self.job.dimensions)
-        text = f"{math.floor(combinations):,} combinations" if math.isfinite(combinations) else "a continuous space"
+        text = (
+            f"{math.floor(combinations):,} combinations"
+            if math.isfinite(combinations)
+            else "a continuous space"
+        )
         deadline = loop.limits.deadline
         self.listener.search_started(
             f"{self.job.name}: {request.algorithm}, {text}",

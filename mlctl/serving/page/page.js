@@ -161,7 +161,7 @@ function addDrawing(shape) {
   const drawing = createElement("div", "", { class: "drawing" });
   drawing.append(
     createFigure("Draw here with mouse or finger", canvas),
-    createFigure(`What the model sees: ${shape[1]} × ${shape[0]} pixels`, preview),
+    createFigure(`What the model sees: ${shape[1]}x${shape[0]} pixels`, preview),
   );
   byId("form").append(drawing);
   addButtons(wipe, showExample);

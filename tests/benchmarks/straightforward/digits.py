@@ -11,7 +11,7 @@ from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 from stopwatch import Stopwatch
 
-EPOCHS, BATCH = 30, 32
+EPOCHS, BATCH = 30, 64
 
 watch = Stopwatch()
 digits = load_digits()
@@ -27,6 +27,7 @@ keras.utils.set_random_seed(0)
 model = keras.Sequential(
     [
         keras.Input((8, 8, 1)),
+        layers.RandomTranslation(0.1, 0.1, fill_mode="constant"),
         layers.Conv2D(32, 3, padding="same", activation="relu"),
         layers.Conv2D(64, 3, padding="same", activation="relu"),
         layers.MaxPooling2D(2),
@@ -39,7 +40,7 @@ model = keras.Sequential(
         layers.Dense(10, activation="softmax"),
     ]
 )
-schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * -(-len(x_train) // BATCH))
+schedule = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * -(-len(x_train) // BATCH))
 model.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(
     x_train, y_train, batch_size=BATCH, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=2,

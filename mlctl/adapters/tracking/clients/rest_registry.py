@@ -86,6 +86,9 @@ class RegistryRequests(RestRequests):
 
     def update_model_version(self, name: str, version: str, description: str | None = None) -> None:
         """Change a version's description; raises StoreError if there is no such version."""
+        if description is None:
+            self.full.update_model_version(name, version, description)
+            return
         body = {"name": name, "version": str(version), "description": description}
         self.call("PATCH", "model-versions/update", body, writes=True)
 

@@ -113,7 +113,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'serve')
-      options='--host --port --api-key-file --timeout --workers --watch --detach --name --insecure --tls-cert --tls-key --allowed-host --max-body --metrics --no-metrics --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--host --port --api-key-file --timeout --workers --metrics --no-metrics --watch --detach --name --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --host=- --port=- --api-key-file=f --timeout=- --workers=- --name=?ENDPOINT --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
@@ -153,7 +153,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --workers --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --metrics --no-metrics --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --host=- --port=- --admin-password-file=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \

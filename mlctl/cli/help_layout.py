@@ -24,7 +24,6 @@ RARE_OPTIONS = frozenset(
         "--insecure",
         "--max-body",
         "--max-failures",
-        "--metrics",
         "--migrate-only",
         "--model",
         "--no-featurize",

@@ -49,14 +49,9 @@ RUNNING_EPOCH_TAG = "mlctl.running_epoch"  # while a long epoch runs: its batch 
 SEARCH_TRIALS_TAG = "mlctl.search.trials"
 SEARCH_EPOCHS_TAG = "mlctl.search.epochs"
 
-# the environment of a run
-MACHINE_CPU_TAG = "mlctl.machine.cpu"
-MACHINE_CORES_TAG = "mlctl.machine.cores"
-MACHINE_GPUS_TAG = "mlctl.machine.gpus"
-
 # prefixes
-MACHINE_PREFIX = "mlctl.machine."
-VERSION_PREFIX = "mlctl.version."  # followed by the name of a package
+MACHINE_PREFIX = "mlctl.machine."  # of runs of earlier versions, which have no environment.json
+VERSION_PREFIX = "mlctl.version."  # of the same runs: followed by the name of a package
 GIT_PREFIX = "mlctl.git."
-HISTORY_PREFIX = "mlctl.log."  # of a registered model: one entry of its history
+HISTORY_PREFIX = "mlctl.log."  # of a registered model: entries of its history
 VOID_PREFIX = "mlctl.void."  # of a registered model: a history entry that does not count

@@ -58,7 +58,18 @@ def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
 def start_automl(mlctl: CommandLine, name: str, *, fitted: int) -> subprocess.Popen[str]:
     """Start mlctl automl, and return its process when this many models are fitted."""
     process = subprocess.Popen(
-        [*COMMAND, *COMMAND_LINE, "--set", "network.epochs=4", "--run-name", name, "-o", "json"],
+        [
+            *COMMAND,
+            *COMMAND_LINE,
+            "--timeout",
+            "300s",
+            "--set",
+            "network.epochs=4",
+            "--run-name",
+            name,
+            "-o",
+            "json",
+        ],
         cwd=mlctl.cwd,
         env=mlctl.full_environment(),
         text=True,

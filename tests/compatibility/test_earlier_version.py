@@ -76,7 +76,9 @@ def test_runs_are_listed_and_shown(earlier: EarlierProject) -> None:
     assert {"first", "second", "whole"} <= set(runs)
     whole = json.loads((earlier.root / "whole.json").read_text())
     assert runs["whole"]["metrics"] == whole["metrics"]
-    assert earlier.json("runs", "show", "whole")["data"]["sha256"] == whole["data"]["sha256"]
+    shown = earlier.json("runs", "show", "whole")
+    assert shown["data"]["sha256"] == whole["data"]["sha256"]
+    assert shown["environment"]["version.keras"] == whole["tags"]["mlctl.version.keras"]
 
 
 def test_a_killed_run_resumes_to_the_same_values(earlier: EarlierProject) -> None:

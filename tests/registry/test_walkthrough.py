@@ -51,6 +51,8 @@ def test_three_trainings_two_gates_two_rollbacks(run: Callable[..., Any]) -> Non
     assert registered.keys() >= {"name", "version", "source", "run_id", "metrics"}
     assert run("register", f"runs:/{second}/artifacts/model", "Digits")["version"] == "2"  # no new version
     assert run("register", third, "Digits")["version"] == "3"
+    versions = {entry["version"]: entry for entry in run("models", "list")[0]["versions"]}
+    assert f"`mlctl reproduce {second[:8]}`" in versions["2"]["description"]
 
     run("promote", "Digits", 1, "Production", "--smoke")
     assert production_version(runs) == 1

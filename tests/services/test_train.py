@@ -59,7 +59,7 @@ def test_the_answer_has_the_documented_keys(digits: Trained) -> None:
 
 
 def test_digits_reach_their_accuracy(digits: Trained) -> None:
-    assert digits.answer["metrics"]["test_accuracy"] >= 0.97
+    assert digits.answer["metrics"]["test_accuracy"] >= 0.975
 
 
 def test_params_are_all_values_that_were_set(run: mlflow.entities.Run) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from mlctl.adapters.plots import style
 from mlctl.adapters.plots.style import INK, NO_CAPTION, TRAINING, Caption, drawing, shorten
@@ -94,9 +94,18 @@ def plot_confusions(
     with drawing(target, size=size, title=title, caption=caption) as figure:
         axes = figure.subplots()
         # transparent where there is nothing, so that it fits a dark page; the root makes rare confusions visible
-        colours = np.empty((*shares.shape, 4))
-        colours[..., :3], colours[..., 3] = to_rgb(TRAINING), np.sqrt(shares)
-        axes.imshow(colours, interpolation="none")
+        blue = LinearSegmentedColormap.from_list("shares", [(*to_rgb(TRAINING), alpha) for alpha in (0, 1)])
+        axes.pcolormesh(
+            np.arange(len(classes)),
+            np.arange(len(classes)),
+            np.sqrt(shares),
+            cmap=blue,
+            vmin=0,
+            vmax=1,
+            rasterized=len(classes) > MAX_LABELLED_CLASSES,
+        )
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
         axes.spines[:].set_visible(False)
         style.name_ticks(axes.xaxis, classes, room=side - 1.2)
         style.name_ticks(axes.yaxis, classes)
@@ -107,7 +116,8 @@ def plot_confusions(
                 text += f"\n{share:.0%}" if has_both else ""
                 colour = "white" if share > 0.3 else INK
                 font = 9 if len(classes) <= 5 else 8 if has_both else 7
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font)
+                cell = axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font)
+                cell.set_in_layout(False)  # it is inside the matrix, and measuring each takes a second
         axes.set_xlabel("predicted")
         axes.set_ylabel("actual")
 

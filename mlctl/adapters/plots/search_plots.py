@@ -21,7 +21,7 @@ from mlctl.domain.tune import Dimension
 MIN_TRIALS = 5  # with fewer, importance is noise
 MAX_CHOICES = 14  # that an axis names
 
-Trials = Sequence[tuple[Mapping[str, Any], float]]  # values and score of each trial
+Trials = Sequence[tuple[Mapping[str, Any], float]]  # values and score of each trial, best first
 
 
 def plot_parallel_coordinates(
@@ -32,20 +32,19 @@ def plot_parallel_coordinates(
     *,
     caption: Caption = NO_CAPTION,
 ) -> None:
-    """Plot each trial as a line through its values and its score; the best one is bold."""
+    """Plot each trial as a line through its values and its score; the best one, which is the first, is bold."""
     size = (max(6.4, 1.9 * (len(dimensions) + 1)), 4.6)
     if not trials:
         _write_text(path, "no trial has a score", caption)
         return
     scores = np.array([score for _, score in trials])
-    best = int(scores.argmax() if objective.maximize else scores.argmin())
     low, high = float(scores.min()), float(scores.max())
     norm = Normalize(low, high if high > low else low + 1e-9)
     colours = colormaps["viridis" if objective.maximize else "viridis_r"]
     positions = np.arange(len(dimensions) + 1)
     jitter = np.random.default_rng(0).uniform(-0.012, 0.012, (len(trials), len(dimensions)))
     metric = objective.metric
-    title = f"best {metric.replace('_', ' ')} {_format(scores[best], metric)} of {len(trials)} trials, in red"
+    title = f"best {metric.replace('_', ' ')} {_format(scores[0], metric)} of {len(trials)} trials, in red"
     with drawing(path, size=size, title=title, caption=caption) as figure:
         axes = figure.subplots()
         for number, (values, score) in enumerate(trials):
@@ -54,7 +53,7 @@ def plot_parallel_coordinates(
                 for column, dimension in enumerate(dimensions)
             ]
             look: dict[str, Any] = {"color": colours(norm(score)), "lw": 1.1, "alpha": 0.75}
-            if number == best:
+            if number == 0:
                 look = {"color": BEST, "lw": 2.6, "zorder": 3}
             axes.plot(positions, [*heights, float(norm(score))], "-o", ms=3, **look)
         box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.8}

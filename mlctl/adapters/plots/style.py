@@ -191,7 +191,7 @@ def _write(figure: Figure, target: Path | io.BytesIO, only: bool) -> None:
         return
     figure.savefig(target, dpi=DPI)
     if not only:
-        figure.set_layout_engine("none")  # everything has its place now
+        figure.set_layout_engine(None)  # everything has its place now
         figure.savefig(target.with_suffix(".svg"), **no_date)
 
 

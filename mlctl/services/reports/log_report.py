@@ -26,7 +26,10 @@ def log_report(settings: Settings, store: TrackingStore, run: Run, listener: Pro
             with store.translate_errors():
                 store.mlflow_client.log_artifact(run.run_id, str(file))
     except NotFoundError:  # an offline run, or one that the store has not got yet
-        listener.message(f"the report is not logged, because the store does not have the run yet; {later}")
+        listener.message(
+            "the report is not logged, because the store does not have the run yet;"
+            f" after mlctl sync: mlctl runs report {run.run_name or 'last'}"
+        )
     except MlctlError as error:
         listener.message(f"the report is not logged: {error.message}; {later}")
     except Exception as error:  # what another program has logged may be of any form

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.report import (
     ReportBlock,
-    ReportExample,
-    ReportGallery,
-    ReportPlot,
     ReportSection,
     ReportTable,
     ReportText,
@@ -27,6 +23,7 @@ from mlctl.domain.tags import (
 )
 from mlctl.domain.tune import rank_trials
 from mlctl.services.reports import plots
+from mlctl.services.reports.answer_sections import answer_sections
 from mlctl.services.reports.files import RunFiles
 from mlctl.services.reports.texts import facts_table, moment, number
 from mlctl.services.runs.listing import show_run
@@ -39,7 +36,6 @@ MAX_TRIALS = 20
 MAX_LONG_TEXT = 100_000
 NO_EVALUATION = "the run has no evaluation.json, which mlctl logs with each model that it scores"
 WRONG_EVALUATION = "the run's evaluation.json is not as mlctl writes it"
-PARTS = {"pixels": "pixels", "sequence": "steps"}  # of a row that has a class for each
 METRICS_IN_UNIT = ("mae", "rmse")
 # plots that are drawn anew from evaluation.json, metrics and importance.csv
 REDRAWN = ("confusion_matrix", "predicted_vs_actual", "precision_recall")
@@ -70,7 +66,7 @@ def run_sections(store: TrackingStore, run: Run, scratch: Path) -> Iterator[Repo
     ]
     if outputs:
         try:
-            yield from list(_answers(files.evaluation))
+            yield from list(answer_sections(files.evaluation))
         except (AttributeError, LookupError, TypeError, ValueError):  # anyone can log a file of this name
             yield ReportSection(title="Answers", missing=WRONG_EVALUATION)
         drawn += [f"{output.get('name')}_{name}" for output in outputs for name in REDRAWN]
@@ -183,61 +179,6 @@ def _curves(run: Run, histories: Mapping[str, Sequence[float]], unit: str) -> Re
         for metric in ordered[:MAX_CURVES]
     ]
     return ReportSection(title="Curves", blocks=found, missing="no metric has more than one value")
-
-
-def _answers(evaluation: Mapping[str, Any]) -> Iterator[ReportSection]:
-    """Yield the sections of each output: its confusions or values, its probabilities, and its worst examples."""
-    outputs = evaluation["outputs"]
-    rows = f"{evaluation.get('rows', 0):,} rows of the {evaluation.get('split', '')} split"
-    rows += ", synthetic data" if evaluation.get("synthetic") else ""
-    for output in outputs:
-        suffix = f" of {output['name']}" if len(outputs) > 1 else ""
-        found: list[ReportPlot] = []
-        if output.get("confusions"):
-            found.append(plots.confusion_plot(output))
-        if output.get("values"):
-            found += plots.value_plots(output)
-        if output.get("curves"):
-            found.append(plots.probability_plot(output))
-        missing = f"nothing can be drawn for {output['kind']} of this shape"
-        blocks: list[ReportBlock] = (
-            [ReportText(text=f"Answers of the logged model to {rows}."), *found] if found else []
-        )
-        yield ReportSection(title=f"Answers{suffix}", blocks=blocks, missing=missing)
-        yield _worst(output, suffix)
-
-
-def _worst(output: Mapping[str, Any], suffix: str) -> ReportSection:
-    examples = [
-        ReportExample(lines=list(_example_lines(entry, output)), input=entry.get("input", {}))
-        for entry in output.get("worst", ())
-    ]
-    blocks: list[ReportBlock] = []
-    if examples and all("row" in example.input for example in examples):
-        names = dict.fromkeys(name for example in examples for name in example.input["row"])
-        rows = [
-            (*(text for _, text in example.lines), *(example.input["row"].get(name, "") for name in names))
-            for example in examples
-        ]
-        titles = [name for name, _ in examples[0].lines]
-        blocks = [ReportTable(columns=(*titles, *names), rows=rows)]
-    elif examples:
-        blocks = [ReportGallery(examples)]
-    return ReportSection(title=f"Most wrong examples{suffix}", blocks=blocks, missing="no row is wrong")
-
-
-def _example_lines(entry: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    unit = f" {output['unit']}" if output.get("unit") else ""
-    if "predicted" in entry:
-        sure = f" ({entry['probability']:.1%})" if entry.get("probability") is not None else ""
-        chance = entry.get("actual_probability")
-        yield "predicted", f"{entry['predicted']}{unit}{sure}"
-        yield "actual", f"{entry['actual']}{unit}" + (f" ({chance:.1%})" if chance is not None else "")
-    if output["kind"] in PARTS:
-        yield "wrong", f"{entry['error']:.1%} of the {PARTS[output['kind']]}"
-    elif "probability" not in entry:
-        yield "error", f"{number(entry['error'])}{unit}"
-    yield "row", str(entry["row"])
 
 
 def _importance(files: RunFiles) -> ReportSection:

@@ -6,6 +6,7 @@ from mlctl.adapters.plots import search_plots
 from mlctl.adapters.plots.style import plot_files
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.domain.tune import rank_trials
 from mlctl.services.training import report
 from mlctl.services.tuning.request import TuneJob
 from mlctl.services.tuning.search_history import SearchHistory
@@ -18,9 +19,8 @@ def log_search(recorder: Recorder, job: TuneJob, history: SearchHistory) -> None
     recorder.log_artifact(search_journal.NAME)
     space = {dimension.name: dimension.text for dimension in job.dimensions}
     report.log_text(recorder, "space.json", report.as_json(space))
-    results = [
-        (state.values, float(state.score)) for state in history.states.values() if state.score is not None
-    ]
+    ranked = rank_trials(list(history.states.values()), job.objective)
+    results = [(state.values, float(state.score)) for state in ranked if state.score is not None]
     for name, draw in (
         ("plots/parallel_coordinates.png", search_plots.plot_parallel_coordinates),
         ("plots/importance.png", search_plots.plot_hyperparameter_importance),

@@ -51,6 +51,10 @@ class _Announced:
         self._announce()
         return self._stream.write(text)
 
+    def flush(self) -> None:
+        self._announce()
+        self._stream.flush()
+
     @property
     def buffer(self) -> Any:
         self._announce()

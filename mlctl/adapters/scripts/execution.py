@@ -106,6 +106,7 @@ def run(program: Program, arguments: Sequence[str]) -> Outcome:
     sys.modules["__main__"] = main
     sys.argv = [str(program.file), *arguments]
     sys.path[0] = str(program.import_folder)
+    sys.stderr.flush()  # a spinner ends here: from now on the program writes to the terminal
     with _stdout_to_stderr(), _fast_imports(), _own_exit_functions():
         try:
             exec(code, vars(main))  # noqa: S102 - it is the user's own program

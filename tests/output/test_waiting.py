@@ -1,0 +1,93 @@
+"""The spinner of a command that has not printed anything yet."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+
+from mlctl.output import waiting
+
+pytestmark = pytest.mark.unit
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    encoding = "utf-8"  # type: ignore[assignment]  # the base has a property
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(waiting, "DELAY_S", 0.01)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def wait_for(terminal: Terminal, text: str) -> None:
+    end = time.monotonic() + 20
+    while text not in terminal.getvalue():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_the_spinner_is_erased_before_the_first_output(terminal: Terminal) -> None:
+    with waiting.shown("reading the runs"):
+        wait_for(terminal, "reading the runs")
+        print("the answer", file=sys.stderr)
+        shown = terminal.getvalue()
+        time.sleep(0.25)
+        assert terminal.getvalue() == shown  # it does not come back
+    assert terminal.getvalue() == shown
+    assert shown.endswith(f"{waiting.ERASE_LINE}the answer\n")
+    assert sys.stderr is terminal
+
+
+@pytest.mark.parametrize("write", ["stdout", "flush", "end", "error"])
+def test_the_spinner_is_erased_by_anything_that_ends_the_wait(
+    terminal: Terminal, write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    try:
+        with waiting.shown("working"):
+            wait_for(terminal, "working")
+            if write == "stdout":
+                print("the answer")
+                assert terminal.getvalue().endswith(waiting.ERASE_LINE)
+            elif write == "flush":
+                sys.stderr.flush()
+                assert terminal.getvalue().endswith(waiting.ERASE_LINE)
+            elif write == "error":
+                raise ValueError  # noqa: TRY301  # the block fails here
+    except ValueError:
+        assert write == "error"
+    assert terminal.getvalue().endswith(waiting.ERASE_LINE)
+
+
+def test_it_says_which_package_is_being_imported(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spec:
+        _initializing = True
+
+    class Module:
+        __spec__ = Spec()
+
+    monkeypatch.setitem(sys.modules, "ray", Module())  # type: ignore[arg-type]
+    with waiting.shown("working"):
+        wait_for(terminal, "loading Ray")
+
+
+@pytest.mark.parametrize("kind", ["dumb", "pipe"])
+def test_there_is_no_spinner_without_a_terminal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal() if kind == "dumb" else io.StringIO()
+    monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with waiting.shown("working"):
+        assert sys.stderr is stream
+    assert stream.getvalue() == ""

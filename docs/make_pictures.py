@@ -1,4 +1,4 @@
-"""Make the terminal pictures of README: run each command and save its output as SVG.
+"""Make the terminal pictures of README and screens.md: run each command and save its output as SVG.
 
 python docs/make_pictures.py
 """
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 PICTURES = Path(__file__).parent / "pictures"
-WIDTH = 100
+WIDTH = 80
 COMMANDS = {
     "train": ["mlctl train digits --epochs 12 --run-name first"],
     "look": [
@@ -34,8 +34,34 @@ COMMANDS = {
         "mlctl models history Digits",
     ],
     "tune": ["mlctl tune digits --trials 6 --epochs 5 -P 2 --stop median:delay=1 --run-name searched"],
+    "start": ["mlctl"],
+    "runs": [
+        "mlctl runs list",
+        "mlctl runs show wide",
+        "mlctl runs plot wide short",
+        "mlctl runs artifacts wide",
+        "mlctl runs watch wide",
+        "mlctl experiments list",
+    ],
+    "registry": [
+        "mlctl models list",
+        "mlctl models show Digits",
+        "mlctl models show Digits 2",
+        "mlctl models diff Digits 1 2",
+        "mlctl models history Digits",
+        "mlctl rollback Digits Production --dry-run",
+    ],
+    "recipes": ["mlctl recipes list", "mlctl recipes show digits", "mlctl tune digits --dry-run"],
+    "serving": [
+        "mlctl serve Digits --detach --port 0 --name demo",
+        "mlctl endpoints list",
+        "mlctl predict Digits --sample 3",
+        "mlctl endpoints stop demo --yes",
+        "mlctl doctor",
+    ],
 }
-SHOWN_COMMANDS = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # only the last ones are in the picture
+SHOWN_COMMANDS = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # only the last ones; of others all
+FINDINGS = 5  # the exit code of a doctor that found something
 
 
 def main() -> None:
@@ -52,11 +78,12 @@ def main() -> None:
                     cwd=folder,
                     env=environment,
                     text=True,
-                    check=True,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                 )
-                if number >= len(commands) - SHOWN_COMMANDS[name]:
+                if done.returncode not in {0, FINDINGS}:
+                    raise SystemExit(done.stdout)
+                if number >= len(commands) - SHOWN_COMMANDS.get(name, len(commands)):
                     screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
                     screen.print(Text.from_ansi(done.stdout))
             picture = PICTURES / f"{name}.svg"

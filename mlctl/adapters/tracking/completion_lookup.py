@@ -6,12 +6,11 @@ MLflow's own tables, a server through its REST API; other stores offer nothing. 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 MAX_RUNS = 2000
 SAMPLED_RUNS, SAMPLED_SERVER_RUNS = 200, 20  # whose metrics and parameters are offered
@@ -132,9 +131,10 @@ class ServerStore:
     def __init__(self, uri: str) -> None:
         # a SQLite store need not wait for this import
         from mlctl.adapters.system.http import tracking_server_client
+        from mlctl.adapters.tracking.clients.rest_requests import find_credentials
 
         parts = urlsplit(uri)
-        user, token = _credentials(parts.username, parts.password)
+        user, token = find_credentials(parts.username, parts.password)
         self._client = tracking_server_client(
             urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
             timeout_s=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
@@ -228,15 +228,6 @@ def _run_filters(prefix: str) -> list[str]:
     by_name = f"attributes.run_name LIKE '{prefix}%'"
     is_hex = all(letter in "0123456789abcdef" for letter in prefix)
     return [by_name, f"attributes.run_id LIKE '{prefix}%'"] if is_hex else [by_name]
-
-
-def _credentials(username: str | None, password: str | None) -> tuple[tuple[str, str] | None, str]:
-    """Return (user, token) as MLflow's own client takes them from the URI or the environment."""
-    username = unquote(username) if username else os.environ.get("MLFLOW_TRACKING_USERNAME")
-    password = unquote(password) if password else os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if username and password:
-        return (username, password), ""
-    return None, os.environ.get("MLFLOW_TRACKING_TOKEN", "")
 
 
 def _to_version(number: str, aliases: list[str], stage: str | None) -> Version:

@@ -121,7 +121,7 @@ def test_commands_that_look_or_change_one_thing_load_no_heavy_library(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         lines = [line for line in READING if "Toy" not in line]  # other tests share this server
     else:
-        client = mlflow.MlflowClient(uri)
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
         run = client.search_runs([client.get_experiment_by_name("toy").experiment_id], max_results=1)[0]
         client.create_registered_model("Toy")
         for _ in range(2):

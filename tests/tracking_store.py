@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -50,7 +51,7 @@ def log_run(
         "mlctl.objective": objective,
         "mlctl.data": source,
         "mlctl.data.name": "toy",
-        "mlctl.data.sha256": f"{abs(hash(source)):064x}"[-64:],
+        "mlctl.data.sha256": hashlib.sha256(source.encode()).hexdigest(),
         "mlctl.data.rows": "1797",
         "mlctl.data.size_bytes": "123456",
         "mlctl.data.splits": json.dumps({"train": 1000, "validation": 300, "test": 497}),

@@ -40,24 +40,23 @@ class Digits(Recipe):
         import keras
         from keras import layers
 
-        model = keras.Sequential(
-            [
-                keras.Input((8, 8, 1)),
-                layers.RandomTranslation(
-                    0.1, 0.1, fill_mode="constant"
-                ),  # in training only: by up to 0.8 pixels
-                layers.Conv2D(32, 3, padding="same", activation="relu"),
-                layers.Conv2D(64, 3, padding="same", activation="relu"),
-                layers.MaxPooling2D(2),
-                layers.Dropout(hp.dropout),
-                layers.Conv2D(64, 3, padding="same", activation="relu"),
-                layers.Flatten(),
-                layers.Dropout(hp.dropout),
-                layers.Dense(hp.units, activation="relu"),
-                layers.Dropout(hp.dropout),
-                layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
-            ]
-        )
+        inputs = keras.Input((8, 8, 1))
+        # in training only, by up to 0.8 pixels; without the argument, `model(x)` would shift its input, too
+        x = layers.RandomTranslation(0.1, 0.1, fill_mode="constant")(inputs, training=None)
+        for layer in (
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(hp.dropout),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dropout(hp.dropout),
+            layers.Dense(hp.units, activation="relu"),
+            layers.Dropout(hp.dropout),
+            layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
+        ):
+            x = layer(x)
+        model = keras.Model(inputs, x)
         model.compile(
             keras.optimizers.Adam(hp.rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
         )

@@ -27,7 +27,7 @@ def versions(model: ServedModel, served: ServedVersion) -> dict[str, str]:
 
 def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> dict[str, Any]:
     """Return the answer to GET /model, from which the web page builds its form."""
-    info, tensor, choices = model.info, model.signature.tensor, model.choices
+    info, tensor = model.info, model.signature.tensor
     return {
         "name": served.name,
         "version": served.version,
@@ -44,14 +44,10 @@ def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> d
         "inputs": [_describe_tensor(spec) for spec in model.signature.all_tensors],
         "outputs": _describe_outputs(model),
         "columns": [
-            {
-                "name": column.name,
-                "kind": column.kind,
-                "required": column.required,
-                "choices": choices.get(column.name, []),
-            }
+            {"name": column.name, "kind": column.kind, "required": column.required}
             for column in model.signature.columns
         ],
+        "choices": model.choices,
         "example": orjson.Fragment(model.example) if model.example else None,
     }
 

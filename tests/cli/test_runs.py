@@ -318,7 +318,7 @@ def test_artifacts_are_listed_and_downloaded(mlctl: Mlctl, tmp_path: Path) -> No
 def test_delete_refuses_registered_runs(mlctl: Mlctl, own_store: str) -> None:
     import mlflow
 
-    client = mlflow.MlflowClient(own_store)
+    client = mlflow.MlflowClient(own_store, registry_uri=own_store)
     run_id = json.loads(mlctl("runs", "show", "steady", "-o", "json").out)["run_id"]
     client.create_registered_model("shop")
     client.create_model_version("shop", f"runs:/{run_id}/model", run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
@@ -26,9 +27,7 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(waiting, "DELAY_S", 0.01)
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    return stream
+    return Terminal()
 
 
 def wait_for(terminal: Terminal, text: str) -> None:
@@ -39,24 +38,22 @@ def wait_for(terminal: Terminal, text: str) -> None:
 
 
 def test_the_spinner_is_erased_before_the_first_output(terminal: Terminal) -> None:
-    with waiting.shown("reading the runs"):
-        wait_for(terminal, "reading the runs")
-        print("the answer", file=sys.stderr)
-        shown = terminal.getvalue()
-        time.sleep(0.25)
-        assert terminal.getvalue() == shown  # it does not come back
+    with redirect_stderr(terminal):
+        with waiting.shown("reading the runs"):
+            wait_for(terminal, "reading the runs")
+            print("the answer", file=sys.stderr)
+            shown = terminal.getvalue()
+            time.sleep(0.25)
+            assert terminal.getvalue() == shown  # it does not come back
+        assert sys.stderr is terminal
     assert terminal.getvalue() == shown
     assert shown.endswith(f"{waiting.ERASE_LINE}the answer\n")
-    assert sys.stderr is terminal
 
 
 @pytest.mark.parametrize("write", ["stdout", "flush", "end", "error"])
-def test_the_spinner_is_erased_by_anything_that_ends_the_wait(
-    terminal: Terminal, write: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+def test_the_spinner_is_erased_by_anything_that_ends_the_wait(terminal: Terminal, write: str) -> None:
     try:
-        with waiting.shown("working"):
+        with redirect_stderr(terminal), redirect_stdout(io.StringIO()), waiting.shown("working"):
             wait_for(terminal, "working")
             if write == "stdout":
                 print("the answer")
@@ -79,7 +76,7 @@ def test_it_says_which_package_is_being_imported(terminal: Terminal, monkeypatch
         __spec__ = Spec()
 
     monkeypatch.setitem(sys.modules, "ray", Module())  # type: ignore[arg-type]
-    with waiting.shown("working"):
+    with redirect_stderr(terminal), waiting.shown("working"):
         wait_for(terminal, "loading Ray")
 
 
@@ -87,7 +84,6 @@ def test_it_says_which_package_is_being_imported(terminal: Terminal, monkeypatch
 def test_there_is_no_spinner_without_a_terminal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal() if kind == "dumb" else io.StringIO()
     monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
-    monkeypatch.setattr(sys, "stderr", stream)
-    with waiting.shown("working"):
+    with redirect_stderr(stream), waiting.shown("working"):
         assert sys.stderr is stream
     assert stream.getvalue() == ""

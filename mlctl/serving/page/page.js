@@ -248,7 +248,7 @@ function emptyFields() {
 
 // Return a list of the categories, a field that suggests them if they are many, or a field for any value.
 function createField(column, numeric) {
-  const choices = column.kind === "boolean" ? ["true", "false"] : numeric ? [] : column.choices;
+  const choices = column.kind === "boolean" ? ["true", "false"] : numeric ? [] : model.choices[column.name] || [];
   const field = createElement(choices.length && choices.length <= MAX_CHOICES ? "select" : "input", "", { name: column.name });
   const options = ["", ...choices].map((choice) => createElement("option", choice, { value: choice }));
   if (field.tagName === "SELECT") {

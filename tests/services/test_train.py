@@ -437,11 +437,7 @@ def test_a_progress_bar_on_a_terminal_of_80_columns_leaves_nothing_behind(tmp_pa
     assert child.exitstatus == 0, written.getvalue()[-2000:]
     assert "━" in written.getvalue(), "there was no bar"
     shown = screen(written.getvalue(), 80)
-    assert [line.split()[1] for line in shown if line.startswith("epoch") and "loss" in line] == [
-        "1/3",
-        "2/3",
-        "3/3",
-    ]
+    assert [line.split()[0] for line in shown if re.match(r"\s*\d/3 ", line)] == ["1/3", "2/3", "3/3"]
     assert not [line for line in shown if "━" in line or "⠋" in line or "…" in line]
     assert "best" in "\n".join(shown)
     assert max(map(len, shown)) <= 80, max(shown, key=len)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import pty
 import resource
@@ -44,10 +45,9 @@ COMMANDS = {
     "doctor": "doctor",
     "tune digits --dry-run": "",
     "promote digits 1 Staging": "",
-    "register {other} digits": "",
-    "register {run} digits": "",
+    "register {other} digits --force": "",
     "promote digits 2 Staging": "",
-    "rollback digits Staging --to 1": "",
+    "rollback digits Staging --to 1 --dry-run": "",
     "models set digits 1 --description text": "",
     "runs delete {spare} --yes": "runs delete --run-id {spare}",
 }
@@ -114,10 +114,8 @@ def fill(environment: dict[str, str]) -> dict[str, str]:
         if name == "run":
             train += ["--register", "digits"]
         run(train, environment)
-        shown = run(
-            ["mlctl", "runs", "list", "-o", "csv", "--columns", "run_id", "--limit", "1"], environment
-        )
-        found[name] = shown.split()[-1].split(",")[0]
+        shown = run(["mlctl", "runs", "list", "-o", "json", "--limit", "1"], environment)
+        found[name] = json.loads(shown)[0]["run_id"]
     return found
 
 

@@ -85,7 +85,8 @@ def main() -> None:
                     raise SystemExit(done.stdout)
                 if number >= len(commands) - SHOWN_COMMANDS.get(name, len(commands)):
                     screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
-                    screen.print(Text.from_ansi(done.stdout))
+                    shown = done.stdout.replace(folder, "~/demo").replace(str(Path.home()), "~")
+                    screen.print(Text.from_ansi(shown))
             picture = PICTURES / f"{name}.svg"
             picture.write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
             print(f"wrote {picture}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,8 +19,9 @@ MAX_HOPS = 5  # of a version that was registered from a version
 
 
 def fetch(store: TrackingStore, uri: str, folder: Path) -> Path | None:
-    """Return a local path of what a URI names: where it is, if it is on this disk, else a copy in `folder`.
+    """Copy what a URI names into `folder`, and return the copy: the folder, or a file in it.
 
+    The files of an artifact store on this disk are copied, too: loading a model compiles its code beside it.
     None: only MLflow can fetch it. Raises BadDataError if a folder of this machine is gone.
     """
     location = _locate(store, uri)
@@ -27,8 +29,10 @@ def fetch(store: TrackingStore, uri: str, folder: Path) -> Path | None:
         return None
     local = local_folder(location)
     if local is not None:
+        if local.is_dir():
+            return Path(shutil.copytree(local, folder, dirs_exist_ok=True))
         if local.exists():
-            return local
+            return Path(shutil.copy2(local, folder))
         if OF_RUN.match(uri):  # of MLflow 3, which keeps a run's model elsewhere
             return None
         raise BadDataError(

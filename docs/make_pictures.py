@@ -5,12 +5,16 @@ python docs/make_pictures.py
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
+import re
 import shlex
-import subprocess
 import sys
 import tempfile
+import termios
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -64,32 +68,66 @@ SHOWN_COMMANDS = {"train": 1, "look": 2, "promote": 2, "tune": 1}  # only the la
 FINDINGS = 5  # the exit code of a doctor that found something
 
 
+REPOSITORY = Path(__file__).parents[1]
+CONTROL = re.compile(r"(\x1b\[\??[0-9;]*[A-Za-z]|\r|\n)")
+
+
 def main() -> None:
     """Run all commands in one empty folder, and write the pictures."""
     PICTURES.mkdir(exist_ok=True)
-    environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
     with tempfile.TemporaryDirectory() as folder:
-        environment["MLCTL_STATE_DIR"] = folder + "/state"
+        environment = os.environ | {"TERM": "xterm-256color", "MLCTL_STATE_DIR": folder + "/state"}
+        names = {folder: "~/demo", str(REPOSITORY): "~/mlctl", str(Path.home()): "~"}
         for name, commands in COMMANDS.items():
             screen = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
             for number, command in enumerate(commands):
-                done = subprocess.run(
-                    [sys.executable, "-m", *shlex.split(command)],
-                    cwd=folder,
-                    env=environment,
-                    text=True,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                )
-                if done.returncode not in {0, FINDINGS}:
-                    raise SystemExit(done.stdout)
+                shown = settle(run_on_terminal(command, folder, environment))
                 if number >= len(commands) - SHOWN_COMMANDS.get(name, len(commands)):
+                    for path, short in names.items():
+                        shown = shown.replace(path, short)
                     screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
-                    shown = done.stdout.replace(folder, "~/demo").replace(str(Path.home()), "~")
                     screen.print(Text.from_ansi(shown))
             picture = PICTURES / f"{name}.svg"
             picture.write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
             print(f"wrote {picture}")
+
+
+def run_on_terminal(command: str, folder: str, environment: Mapping[str, str]) -> str:
+    """Run a command on a terminal of its own; return what it wrote. Raises SystemExit with that if it fails."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        program = [sys.executable, "-m", *shlex.split(command)]
+        os.execve(sys.executable, program, dict(environment))  # noqa: S606  # the commands are those above
+    termios.tcsetwinsize(terminal, (50, WIDTH))
+    written = b""
+    with contextlib.suppress(OSError):  # the terminal is closed at the end
+        while block := os.read(terminal, 65_536):
+            written += block
+    _, status = os.waitpid(child, 0)
+    text = written.decode()
+    if os.waitstatus_to_exitcode(status) not in {0, FINDINGS}:
+        raise SystemExit(text)
+    return text
+
+
+def settle(written: str) -> str:
+    """Return the lines that stay on the terminal, with their colours, after all that was drawn over."""
+    lines, row, is_at_start = [""], 0, True
+    for piece in CONTROL.split(written):
+        if piece == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif piece == "\r":
+            is_at_start = True
+        elif piece.startswith("\x1b[") and piece.endswith("A"):
+            row = max(0, row - int(piece[2:-1] or 1))
+        elif piece.startswith("\x1b[") and piece.endswith("K"):
+            lines[row] = ""
+        elif piece.endswith("m") or not piece.startswith("\x1b["):
+            lines[row] = piece if is_at_start and piece else lines[row] + piece
+            is_at_start = is_at_start and not piece
+    return "\n".join(lines).rstrip()
 
 
 if __name__ == "__main__":

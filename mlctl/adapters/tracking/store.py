@@ -16,6 +16,7 @@ from typing import Any
 
 from mlctl.adapters.tracking.clients.choose import make_client
 from mlctl.adapters.tracking.clients.database_client import DatabaseClient
+from mlctl.adapters.tracking.clients.light_client import LightClient
 from mlctl.adapters.tracking.convert import to_datetime, to_run
 from mlctl.adapters.tracking.errors import translate_errors
 from mlctl.adapters.tracking.filters import mlflow_field, to_mlflow_filter
@@ -62,7 +63,6 @@ class TrackingStore:
         if not self.exists or (file is not None and not file.exists()):
             return self.mlflow_client
         self.check_reachable()
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         with self.translate_errors():
             return make_client(self.tracking_uri, lambda: self.mlflow_client)
 
@@ -243,7 +243,7 @@ class TrackingStore:
     def read_artifact(self, run: Run, path: str) -> str:
         """Return the content of a run's text file; raises NotFoundError if there is none."""
         with self.translate_errors():
-            if hasattr(type(self.client), "read_artifact"):
+            if isinstance(self.client, LightClient):
                 content = self.client.read_artifact(run.run_id, path)
                 if content is not None:
                     return str(content)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators.probability_curves import probability_curve
 from mlctl.domain.outputs import Output
 from mlctl.scores import count_confusions, predicted_labels
 from mlctl.services.evaluation.examples import InputsOf, describe_rows
@@ -111,23 +112,16 @@ def _curves(lines: Sequence[tuple[str, Array, Array]]) -> list[dict[str, Any]]:
     for name, is_true, probability in lines:
         if not is_true.any() or is_true.all():
             continue
-        order = np.argsort(-probability, kind="stable")
-        ends = np.append(
-            np.flatnonzero(np.diff(probability[order])), len(order) - 1
-        )  # of equal probabilities
-        hits = np.cumsum(is_true[order])[ends].astype(np.float64)
-        answered = ends + 1.0
-        recall, precision = hits / hits[-1], hits / answered
-        false = (answered - hits) / (len(order) - hits[-1])
-        points = np.unique(np.linspace(0, len(ends) - 1, MAX_POINTS).astype(int))
+        curve = probability_curve(is_true, probability)
+        points = np.unique(np.linspace(0, len(curve.recall) - 1, MAX_POINTS).astype(int))
         curves.append(
             {
                 "name": name,
-                "auc": _rounded(np.trapezoid(np.append(0, recall), np.append(0, false))),
-                "average_precision": _rounded(np.sum(np.diff(np.append(0, recall)) * precision)),
-                "false_positives": _list(np.append(0, false[points])),
-                "recall": _list(np.append(0, recall[points])),
-                "precision": _list(np.append(precision[0], precision[points])),
+                "auc": _rounded(curve.auc),
+                "average_precision": _rounded(curve.average_precision),
+                "false_positives": _list(curve.false_positives[points]),
+                "recall": _list(curve.recall[points]),
+                "precision": _list(curve.precision[points]),
             }
         )
     return curves

@@ -31,8 +31,6 @@ KNOWN_REVISIONS = frozenset({"dc11669786a5"})
 RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}$")
 STATUSES = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
 MAX_RUN_TAG_LENGTH, MAX_RUN_NAME_LENGTH = 8000, 250
-
-
 OTHER_WORKSPACES = " UNION ".join(
     f"SELECT 1 FROM {table} WHERE workspace <> 'default'"  # noqa: S608  # names are ours
     for table in ("experiments", "registered_models", "webhooks")
@@ -51,18 +49,15 @@ class DatabaseClient(RegistryTables):
 
     def search_experiments(self, **_: Any) -> Page[ExperimentEntity]:
         """Return all active experiments."""
-        return Page(self._experiments("lifecycle_stage = 'active'"))
-
-    def get_experiment(self, experiment_id: str) -> ExperimentEntity:
-        """Return an experiment, also a deleted one; raises StoreError."""
-        if experiment_id.isdecimal():
-            for found in self._experiments("experiment_id = ?", int(experiment_id)):
-                return found
-        raise not_found("experiment", experiment_id)
-
-    def get_experiment_by_name(self, name: str) -> ExperimentEntity | None:
-        """Return the experiment of this name, also a deleted one, or None."""
-        return next(iter(self._experiments("name = ?", name)), None)
+        rows = self.database.read(
+            "SELECT experiment_id, name, artifact_location FROM experiments"
+            " WHERE workspace = ? AND lifecycle_stage = 'active' ORDER BY creation_time DESC, experiment_id",
+            [WORKSPACE],
+        )
+        return Page(
+            ExperimentEntity(experiment_id=str(key), name=name, artifact_location=location or "")
+            for key, name, location in rows
+        )
 
     def count_runs(self) -> dict[str, tuple[int, int | None]]:
         """Return the number of active runs, and the last start, by experiment."""
@@ -174,13 +169,15 @@ class DatabaseClient(RegistryTables):
         if self.database.read("SELECT 1 FROM assessments LIMIT 1"):
             self.full.delete_run(run_id)  # it deletes the run's assessments of traces, too
             return
-        self._change_run(run_id, "deleted", now_ms())
+        with self.database.write():
+            changed = self.database.execute(
+                "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ? WHERE run_uuid = ?",
+                [now_ms(), run_id],
+            )
+            if not changed:
+                raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
 
-    def restore_run(self, run_id: str) -> None:
-        """Mark a deleted run as active."""
-        self._change_run(run_id, "active", None)
-
-    # -- artifacts and logged models -------------------------------------------------------------------------------------
+    # -- artifacts and logged models -----------------------------------------------------------------------
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileEntity]:
         """Return what is in a folder of a run's artifacts."""
@@ -204,25 +201,14 @@ class DatabaseClient(RegistryTables):
     def get_logged_model(self, model_id: str) -> LoggedModelEntity:
         """Return a logged model that is not deleted; raises StoreError."""
         rows = self.database.read(
-            "SELECT name, experiment_id, artifact_location, source_run_id, creation_timestamp_ms"
-            " FROM logged_models WHERE model_id = ? AND lifecycle_stage <> 'deleted'",
+            "SELECT artifact_location, source_run_id FROM logged_models"
+            " WHERE model_id = ? AND lifecycle_stage <> 'deleted'",
             [model_id],
         )
         if not rows:
             raise StoreError(f"Logged model with ID '{model_id}' not found.", "RESOURCE_DOES_NOT_EXIST")
-        name, experiment_id, location, run_id, created = rows[0]
-        return LoggedModelEntity(
-            model_id=model_id,
-            name=name,
-            experiment_id=str(experiment_id),
-            artifact_location=location,
-            source_run_id=run_id,
-            creation_timestamp=created,
-            tags=self._pairs("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?", model_id),
-            params=self._pairs(
-                "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?", model_id
-            ),
-        )
+        location, run_id = rows[0]
+        return LoggedModelEntity(model_id=model_id, artifact_location=location, source_run_id=run_id)
 
     def delete_logged_model(self, model_id: str) -> None:
         """Mark a logged model as deleted; raises StoreError."""
@@ -237,40 +223,9 @@ class DatabaseClient(RegistryTables):
 
     # -- rows ----------------------------------------------------------------------------------------------
 
-    def _experiments(self, condition: str, *values: Any) -> list[ExperimentEntity]:
-        rows = self.database.read(
-            "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"  # noqa: S608
-            f" FROM experiments WHERE workspace = ? AND {condition}"
-            " ORDER BY creation_time DESC, experiment_id",
-            [WORKSPACE, *values],
-        )
-        return [
-            ExperimentEntity(
-                experiment_id=str(row[0]),
-                name=row[1],
-                artifact_location=row[2] or "",
-                lifecycle_stage=row[3],
-                creation_time=row[4],
-                last_update_time=row[5],
-            )
-            for row in rows
-        ]
-
     def _require_active(self, run_id: str) -> None:
         rows = self.database.read("SELECT lifecycle_stage FROM runs WHERE run_uuid = ?", [run_id])
         if not rows:
             raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
         if rows[0][0] != "active":
             raise StoreError(f"The run {run_id} must be in the 'active' state", "INVALID_PARAMETER_VALUE")
-
-    def _change_run(self, run_id: str, stage: str, deleted_at: int | None) -> None:
-        with self.database.write():
-            changed = self.database.execute(
-                "UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?",
-                [stage, deleted_at, run_id],
-            )
-            if not changed:
-                raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
-
-    def _pairs(self, query: str, *values: Any) -> dict[str, str]:
-        return dict(self.database.read(query, values))

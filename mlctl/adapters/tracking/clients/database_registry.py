@@ -56,18 +56,6 @@ class RegistryTables(RegistryRows):
             row = {"workspace": WORKSPACE, "key": key, "name": name, "version": int(version)}
             self.database.upsert("model_version_tags", row, {"value": text})
 
-    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        """Delete a tag of a version, if it has it; raises StoreError if there is no such version."""
-        if not is_plain_tag(key):
-            self.full.delete_model_version_tag(name, version, key)
-            return
-        with self.database.write():
-            self._require_version(name, version)
-            self.database.execute(
-                "DELETE FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ? AND key = ?",
-                [WORKSPACE, name, int(version), key],
-            )
-
     def update_registered_model(self, name: str, description: str | None = None) -> None:
         """Change a model's description; raises StoreError if there is no such model."""
         with self.database.write():

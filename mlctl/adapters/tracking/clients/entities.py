@@ -20,14 +20,11 @@ class Page(list[Entity], Generic[Entity]):
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentEntity:
-    """An experiment; times are milliseconds since 1970."""
+    """An experiment."""
 
     experiment_id: str
     name: str
     artifact_location: str
-    lifecycle_stage: str = "active"
-    creation_time: int | None = None
-    last_update_time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +115,6 @@ class RegisteredModelEntity:
 
     name: str
     description: str | None
-    creation_timestamp: int | None
     last_updated_timestamp: int | None
     tags: Mapping[str, str]
     aliases: Mapping[str, str]
@@ -141,21 +137,11 @@ class VersionEntity:
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModelEntity:
-    """A logged model."""
+    """A logged model, and the run that logged it."""
 
     model_id: str
-    name: str
-    experiment_id: str
     artifact_location: str
     source_run_id: str | None
-    creation_timestamp: int | None
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-
-    @property
-    def model_uri(self) -> str:
-        """The URI by which MLflow loads it."""
-        return f"models:/{self.model_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,12 @@ from mlctl.adapters.tracking.clients.entities import (
     PROMPT_TAG,
     Page,
     RegisteredModelEntity,
-    StoreError,
     VersionEntity,
     no_model,
     no_version,
 )
 from mlctl.adapters.tracking.clients.light_client import LightClient
-from mlctl.adapters.tracking.clients.names import check_model_name, is_plain_alias, version_number
+from mlctl.adapters.tracking.clients.names import check_model_name, version_number
 
 WORKSPACE = "default"
 DELETED_STAGE = "Deleted_Internal"
@@ -70,25 +69,9 @@ class RegistryRows(LightClient):
                 return found
         raise no_version(name, version)
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
-        """Return the version to which an alias points; raises StoreError."""
-        if not is_plain_alias(alias):
-            found: VersionEntity = self.full.get_model_version_by_alias(name, alias)
-            return found
-        check_model_name(name)
-        if not self._models("m.name = ?", name):
-            raise no_model(name)
-        rows = self.database.read(
-            "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?",
-            [WORKSPACE, name, alias],
-        )
-        if not rows:
-            raise StoreError(f"Registered model alias {alias} not found.", "INVALID_PARAMETER_VALUE")
-        return self.get_model_version(name, rows[0][0])
-
     def _models(self, condition: str, *values: Any) -> list[RegisteredModelEntity]:
         rows = self.database.read(
-            "SELECT m.name, m.description, m.creation_time, m.last_updated_time FROM registered_models m"  # noqa: S608
+            "SELECT m.name, m.description, m.last_updated_time FROM registered_models m"  # noqa: S608
             f" WHERE m.workspace = ? AND {condition} ORDER BY m.name",
             [WORKSPACE, *values],
         )
@@ -99,12 +82,11 @@ class RegistryRows(LightClient):
             RegisteredModelEntity(
                 name=name,
                 description=description,
-                creation_timestamp=created,
                 last_updated_timestamp=updated,
                 tags=dict(tags.get(name, ())),
                 aliases={alias: str(version) for alias, version in aliases.get(name, ())},
             )
-            for name, description, created, updated in rows
+            for name, description, updated in rows
         ]
 
     def _versions(self, condition: str, *values: Any, with_aliases: bool = False) -> list[VersionEntity]:

@@ -43,20 +43,6 @@ class RestClient(RegistryRequests):
         answer = self.post("experiments/search", query)
         return Page(map(_experiment, answer.get("experiments", [])), answer.get("next_page_token"))
 
-    def get_experiment(self, experiment_id: str) -> ExperimentEntity:
-        """Return an experiment, also a deleted one; raises StoreError."""
-        return _experiment(self.get("experiments/get", {"experiment_id": experiment_id})["experiment"])
-
-    def get_experiment_by_name(self, name: str) -> ExperimentEntity | None:
-        """Return the experiment of this name, also a deleted one, or None."""
-        try:
-            found = self.get("experiments/get-by-name", {"experiment_name": name})
-        except StoreError as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        return _experiment(found["experiment"])
-
     # -- runs ----------------------------------------------------------------------------------------------
 
     def search_runs(
@@ -115,10 +101,6 @@ class RestClient(RegistryRequests):
         """Mark a run as deleted."""
         self.post("runs/delete", {"run_id": run_id}, writes=True)
 
-    def restore_run(self, run_id: str) -> None:
-        """Mark a deleted run as active."""
-        self.post("runs/restore", {"run_id": run_id}, writes=True)
-
     # -- artifacts and logged models -----------------------------------------------------------------------
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileEntity]:
@@ -140,17 +122,11 @@ class RestClient(RegistryRequests):
 
     def get_logged_model(self, model_id: str) -> LoggedModelEntity:
         """Return a logged model that is not deleted; raises StoreError."""
-        found = self.get(f"logged-models/{model_id}", {})["model"]
-        info, data = found["info"], found.get("data", {})
+        info = self.get(f"logged-models/{model_id}", {})["model"]["info"]
         return LoggedModelEntity(
             model_id=info["model_id"],
-            name=info.get("name", ""),
-            experiment_id=info["experiment_id"],
             artifact_location=info.get("artifact_uri", ""),
             source_run_id=info.get("source_run_id"),
-            creation_timestamp=info.get("creation_timestamp_ms"),
-            tags=_pairs(info.get("tags", [])),
-            params=_pairs(data.get("params", [])),
         )
 
     def delete_logged_model(self, model_id: str) -> None:
@@ -213,9 +189,6 @@ def _experiment(found: Json) -> ExperimentEntity:
         experiment_id=found["experiment_id"],
         name=found["name"],
         artifact_location=found.get("artifact_location", ""),
-        lifecycle_stage=found.get("lifecycle_stage", "active"),
-        creation_time=found.get("creation_time"),
-        last_update_time=found.get("last_update_time"),
     )
 
 

@@ -54,13 +54,6 @@ class RegistryRequests(RestRequests):
             raise no_version(name, version)
         return found
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> VersionEntity:
-        """Return the version to which an alias points; raises StoreError."""
-        found = _version(self.get("registered-models/alias", {"name": name, "alias": alias})["model_version"])
-        if PROMPT_TAG in found.tags:
-            raise no_model(name)
-        return found
-
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         """Set a tag of a model; raises StoreError if there is no such model."""
         self.post("registered-models/set-tag", {"name": name, "key": key, "value": str(value)}, writes=True)
@@ -73,11 +66,6 @@ class RegistryRequests(RestRequests):
         """Set a tag of a version; raises StoreError if there is no such version."""
         body = {"name": name, "version": str(version), "key": key, "value": str(value)}
         self.post("model-versions/set-tag", body, writes=True)
-
-    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        """Delete a tag of a version, if it has it; raises StoreError if there is no such version."""
-        body = {"name": name, "version": str(version), "key": key}
-        self.call("DELETE", "model-versions/delete-tag", body, writes=True)
 
     def update_registered_model(self, name: str, description: str | None = None) -> None:
         """Change a model's description; raises StoreError if there is no such model."""
@@ -130,7 +118,6 @@ def _model(found: Json) -> RegisteredModelEntity:
     return RegisteredModelEntity(
         name=found["name"],
         description=found.get("description"),
-        creation_timestamp=found.get("creation_timestamp"),
         last_updated_timestamp=found.get("last_updated_timestamp"),
         tags={tag["key"]: tag.get("value", "") for tag in found.get("tags", [])},
         aliases={alias["alias"]: str(alias["version"]) for alias in found.get("aliases", [])},

@@ -98,7 +98,8 @@ def store(kind: str, folder: Path) -> Iterator[dict[str, str]]:
         if kind == "postgres":
             server = stack.enter_context(postgres.running())
             environment["PGPASSWORD"] = PASSWORD
-            environment["MLFLOW_TRACKING_URI"] = server.uri(server.new_database())
+            uri = server.uri(server.new_database())
+            environment["MLFLOW_TRACKING_URI"] = uri.replace("postgresql://", "postgresql+psycopg2://")
         if kind == "server":
             run(["mlctl", "server-up", "--port", "5999"], environment)
             stack.callback(run, ["mlctl", "server-down"], environment)

@@ -33,10 +33,13 @@ def shown(what: str) -> Iterator[None]:
     spinner = _Spinner(what, sys.stderr)
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_Announced(stream, spinner.end) for stream in streams)
+    watch = _ImportWatch(spinner)
+    sys.meta_path.insert(0, watch)
     spinner.start()
     try:
         yield
     finally:
+        sys.meta_path.remove(watch)
         spinner.end()
         sys.stdout, sys.stderr = streams
 
@@ -64,13 +67,28 @@ class _Announced:
         return getattr(self._stream, name)
 
 
+class _ImportWatch:
+    """Draws the spinner before the import of a large package, which may keep all threads waiting for seconds."""
+
+    def __init__(self, spinner: _Spinner) -> None:
+        self._spinner = spinner
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
+        """Draw, and leave the import to others."""
+        if name in LARGE_PACKAGES:
+            self._spinner.draw(f"loading {LARGE_PACKAGES[name]}")
+
+
 class _Spinner(threading.Thread):
     """Draws on the terminal's current line, which it erases at its end."""
 
     def __init__(self, what: str, stream: TextIO) -> None:
         super().__init__(name="spinner", daemon=True)
-        self._what, self._stream = what, stream
+        self._what, self._stream = what, _own_stream(stream)
+        self._has_own_stream = self._stream is not stream
         self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._drawn = 0
         self._process = os.getpid()
         self._frames = FRAMES if "utf" in (stream.encoding or "").lower() else PLAIN_FRAMES
 
@@ -78,19 +96,28 @@ class _Spinner(threading.Thread):
         """Draw until the end."""
         if self._ended.wait(DELAY_S):
             return
-        number = 0
         while not self._ended.is_set():
-            frame = self._frames[number % len(self._frames)]
-            self._write(f"{ERASE_LINE}{frame} {_loading() or self._what}")
-            number += 1
+            self.draw(_loading() or self._what)
             self._ended.wait(FRAME_S)
-        self._write(ERASE_LINE)
+
+    def draw(self, text: str) -> None:
+        """Draw the next picture of the spinner, with a text; nothing after its end."""
+        with self._lock:
+            if not self._ended.is_set():
+                frame = self._frames[self._drawn % len(self._frames)]
+                self._drawn += 1
+                self._write(f"{ERASE_LINE}{frame} {text}")
 
     def end(self) -> None:
         """Erase the line; in a forked child, which has no such thread, do nothing."""
         if not self._ended.is_set() and self._process == os.getpid():
-            self._ended.set()
+            with self._lock:
+                self._ended.set()
+                if self._drawn:
+                    self._write(ERASE_LINE)
             self.join()
+            if self._has_own_stream:
+                self._stream.close()
 
     def _write(self, text: str) -> None:
         try:
@@ -98,6 +125,14 @@ class _Spinner(threading.Thread):
             self._stream.flush()
         except (OSError, ValueError):  # the terminal is gone
             self._ended.set()
+
+
+def _own_stream(stream: TextIO) -> TextIO:
+    """Return a stream to the same terminal that stays if the process silences stderr, as while TensorFlow loads."""
+    try:
+        return open(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace")
+    except OSError:  # it has no descriptor
+        return stream
 
 
 def _loading() -> str:

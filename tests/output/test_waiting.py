@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 import time
@@ -78,6 +79,20 @@ def test_it_says_which_package_is_being_imported(terminal: Terminal, monkeypatch
     monkeypatch.setitem(sys.modules, "ray", Module())  # type: ignore[arg-type]
     with redirect_stderr(terminal), waiting.shown("working"):
         wait_for(terminal, "loading Ray")
+
+
+def test_it_is_drawn_before_an_import_that_keeps_threads_waiting(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "DELAY_S", 60)
+    monkeypatch.setattr(waiting, "LARGE_PACKAGES", {"large_package": "LargePackage"})
+    finders = list(sys.meta_path)
+    with redirect_stderr(terminal), waiting.shown("working"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("large_package")
+        assert terminal.getvalue().endswith(" loading LargePackage")
+    assert terminal.getvalue().endswith(waiting.ERASE_LINE)
+    assert sys.meta_path == finders
 
 
 @pytest.mark.parametrize("kind", ["dumb", "pipe"])

@@ -6,8 +6,8 @@ simple tables never needs. Its error messages are shortened: no traces, and no c
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from typing import Any
 
 import orjson
@@ -19,45 +19,29 @@ log = logging.getLogger("mlctl.serving")
 
 
 class MlflowFallback:
-    """Calls `mlflow.pyfunc.scoring_server.init(model)` inside this process."""
+    """Calls `mlflow.pyfunc.scoring_server.invocations`."""
 
     def __init__(self, model: ServedModel) -> None:
         self._model = model
-        self._app: Any = None
-        self._loading = asyncio.Lock()
+        self._loading = threading.Lock()
+        self._schema: Any = None
 
-    async def load(self) -> None:
-        """Import MLflow and build its application, once."""
-        async with self._loading:
-            if self._app is None:
-                self._app = await asyncio.to_thread(_build_app, self._model)
+    def load(self) -> None:
+        """Import MLflow and load the model, once."""
+        with self._loading:
+            self._schema = self._model.by_mlflow.metadata.get_input_schema()
 
-    async def invoke(self, scope: dict[str, Any], body: bytes, content_type: str) -> bytes:
+    def answer(self, body: bytes, content_type: str) -> bytes:
         """Return MLflow's answer to POST /invocations. Raises RequestError if MLflow answers an error."""
-        if self._app is None:
-            await self.load()
-        sent: list[dict[str, Any]] = []
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        from mlflow.pyfunc import scoring_server
 
-        async def receive() -> dict[str, Any]:
-            return next(messages, {"type": "http.disconnect"})
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        headers = [(b"content-type", content_type.encode("latin1")), (b"content-length", b"%d" % len(body))]
-        await self._app({**scope, "headers": headers}, receive, send)
-        status = sent[0]["status"]
-        answer = b"".join(message.get("body", b"") for message in sent[1:])
-        if status == 200:
-            return answer
-        raise _shortened_error(status, answer)
-
-
-def _build_app(model: ServedModel) -> Any:
-    from mlflow.pyfunc import scoring_server
-
-    return scoring_server.init(model.by_mlflow)
+        self.load()
+        result = scoring_server.invocations(
+            body.decode("utf-8-sig", "replace"), content_type, self._model.by_mlflow, self._schema
+        )
+        if result.status == 200:
+            return str(result.response).encode()
+        raise _shortened_error(result.status, str(result.response).encode())
 
 
 def _shortened_error(status: int, answer: bytes) -> RequestError:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from mlctl.errors import did_you_mean
-from mlctl.serving.model import ServedModel, to_json_types
+from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads import tables
 from mlctl.serving.payloads.named_tensors import (
     Tensors,
@@ -32,10 +32,11 @@ DEFAULT_MAX_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class PredictionCall:
-    """A checked request: its number of rows, and the call that returns the predictions as JSON types."""
+    """A checked request: its number of rows, the call that returns the model's answers, and the checked input."""
 
     rows: int
     predict: Callable[[], Any]
+    inputs: Any
 
 
 def parse_request(
@@ -74,7 +75,7 @@ def parse_request(
             )
         only_numbers = holds_only_numbers(body, keys=1)
         array = tensor_from_json(value, signature.tensor, model.full_scale, only_numbers=only_numbers)
-        return PredictionCall(len(array), lambda: to_json_types(model.predict_tensors(array)))
+        return PredictionCall(len(array), lambda: model.predict_tensors(array), array)
     if signature.tensors:
         if key in ("inputs", "instances"):
             return _tensors_call(model, tensors_from_json(value, signature.tensors, body))
@@ -108,13 +109,11 @@ def _parse_file(model: ServedModel, body: bytes, kind: str, max_bytes: int) -> P
 
 def _tensors_call(model: ServedModel, tensors: Tensors) -> PredictionCall:
     rows = len(next(iter(tensors.values())))
-    return PredictionCall(rows, lambda: to_json_types(model.predict_tensors(tensors)))
+    return PredictionCall(rows, lambda: model.predict_tensors(tensors), tensors)
 
 
 def _table_call(model: ServedModel, columns: tables.Columns) -> PredictionCall:
-    return PredictionCall(
-        len(next(iter(columns.values()))), lambda: to_json_types(model.predict_table(columns))
-    )
+    return PredictionCall(len(next(iter(columns.values()))), lambda: model.predict_table(columns), columns)
 
 
 def _parse_content_type(content_type: str) -> str:

@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,11 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: the w
 import uvicorn
 
 from mlctl.serving.access import AccessLog
-from mlctl.serving.app import Application, RequestLimits
+from mlctl.serving.app import Application
+from mlctl.serving.assemble import assemble
 from mlctl.serving.endpoint_spec import EndpointSpec, read_spec
-from mlctl.serving.keys import ApiKeyAuth
-from mlctl.serving.metrics import EndpointMetrics
-from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.protocol import TimeoutProtocol
 
@@ -71,8 +68,8 @@ class DrainingServer(uvicorn.Server):
 async def serve(spec: EndpointSpec, control: socket.socket) -> None:
     """Load the model, report to the supervisor, wait for "go", and serve until drained."""
     access_log = AccessLog()
-    application = _create_application(spec, access_log)
-    await application.warm_up()
+    parts = assemble(spec, access_log)
+    parts.invocations.warm_up()
     gc.collect()
     gc.set_threshold(50_000, 20, 100)  # a large body creates many lists, and no reference cycles
     gc.freeze()  # the model stays: scanning it in every collection costs a third of the throughput
@@ -83,7 +80,7 @@ async def serve(spec: EndpointSpec, control: socket.socket) -> None:
         return
     TimeoutProtocol.head_timeout_s = spec.timeout_s
     config = uvicorn.Config(
-        application,
+        parts.application,
         http=TimeoutProtocol,
         ws="none",
         lifespan="off",
@@ -95,23 +92,10 @@ async def serve(spec: EndpointSpec, control: socket.socket) -> None:
         ssl_certfile=spec.tls_cert,
         ssl_keyfile=spec.tls_key,
     )
-    server = DrainingServer(config, application)
+    server = DrainingServer(config, parts.application)
     loop.create_task(_drain_without_supervisor(control, server))  # noqa: RUF006  # it lives as long as the loop
     await server.serve(sockets=[socket.socket(fileno=spec.socket_fd)])
     access_log.flush()
-
-
-def _create_application(spec: EndpointSpec, access_log: AccessLog) -> Application:
-    serving = spec.serving
-    return Application(
-        ServedModel(Path(serving.folder)),
-        serving,
-        limits=RequestLimits(max_body=spec.max_body, timeout_s=spec.timeout_s),
-        access_log=access_log,
-        metrics=EndpointMetrics(serving.name, serving.version) if spec.metrics else None,
-        auth=ApiKeyAuth(Path(spec.key_file)) if spec.key_file else None,
-        hosts=None if spec.hosts is None else frozenset(spec.hosts),
-    )
 
 
 async def _drain_without_supervisor(control: socket.socket, server: DrainingServer) -> None:

@@ -17,6 +17,7 @@ class RequestError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+        self.headers: list[tuple[bytes, bytes]] = []
 
     def to_json(self) -> bytes:
         """Return the error as a JSON document of less than 500 bytes."""

@@ -1,9 +1,12 @@
-"""Compare `mlctl serve` with other servers: one model, one machine, one call; prints a table and every command.
+"""Compare `mlctl serve` with other servers: the same models, one machine, the same minutes; prints a table.
 
-    python tests/benchmarks/serving.py [--seconds 5] [--peers-python PYTHON] [--only "NAME;NAME"]
+    python tests/benchmarks/serving.py [--model mnist …] [--seconds 5] [--peers-python PYTHON] [--only "NAME;NAME"]
 
-The model is the MNIST CNN with 1,199,882 parameters. A request is one image of 28x28 pixels as JSON. Debian's `wrk`
-generates the load on the same cores. BentoML and LitServe run if --peers-python names a Python that has them.
+The models: mnist (a CNN with 1,199,882 parameters), digits, housing (a table) and pictures (PNG files as bytes) of
+mlctl, and a Keras and a scikit-learn model that stock MLflow saved. A request is one row. Debian's `wrk` generates
+the load on the same cores. BentoML and LitServe run if --peers-python names a Python that has them, Keras and MLflow;
+they answer the ONNX graph where there is one, else what MLflow or Keras loads. Stock MLflow takes no pictures as
+bytes; it gets their pixels as JSON.
 
 The table shows requests per second and p50 and p99 latency at 1, 8 and 32 clients, answers other than 200, the
 CPU milliseconds per request (other programs disturb these least), the seconds until the first answer, and the
@@ -26,15 +29,16 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.benchmarks.serving_models import BenchmarkModel, make
 from tests.parts import free_port
 
 HERE = Path(__file__).parent
 CLIENTS = (1, 8, 32)
+MODELS = ("digits", "housing", "pictures", "keras", "sklearn")
 START_TIMEOUT_S = 180
 
 
@@ -60,83 +64,34 @@ class Result:
     loads: list[Load] = field(default_factory=list)
 
 
-def save_models(folder: Path) -> dict[str, Path]:
-    """Save the model as mlctl does, as MLflow's Keras flavor does, as .keras and as .onnx, and the requests."""
-    import keras
-    import mlflow
-    import numpy as np
-    from keras import layers
-
-    from mlctl.adapters.models.save import save_model
-    from mlctl.serving.scoring import PixelEncoder
-
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Dropout(0.25),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
-    assert model.count_params() == 1_199_882
-    images = np.random.default_rng(1).integers(0, 256, (64, 28, 28), dtype=np.uint8)
-    encoder = PixelEncoder((28, 28), high=255)
-    save_model(
-        folder / "mlctl",
-        model,
-        encoder=encoder,
-        raw=images,
-        encoded=encoder(images),
-        metadata={"task": "multiclass", "classes": list("0123456789"), "unit": "", "recipe": "mnist"},
-    )
-    signature = mlflow.models.infer_signature(encoder(images[:1]), np.zeros((1, 10), np.float32))
-    mlflow.keras.save_model(model, str(folder / "stock"), signature=signature, pip_requirements=["keras"])
-    _write_request(folder, "raw", images[:1].tolist())
-    _write_request(folder, "scaled", encoder(images[:1]).round(4).tolist())
-    files = folder / "mlctl" / "artifacts" / "model"
-    return {
-        "mlctl": folder / "mlctl",
-        "stock": folder / "stock",
-        "keras": files / "model.keras",
-        "onnx": files / "model.onnx",
-    }
-
-
-def _write_request(folder: Path, name: str, inputs: list[Any]) -> None:
+def write_request(folder: Path, name: str, body: bytes, content_type: str) -> None:
     """Write a request's body, and a script for wrk that sends it."""
-    body = json.dumps({"inputs": inputs})
-    (folder / f"{name}.json").write_text(body)
+    (folder / f"{name}.body").write_bytes(body)
     (folder / f"{name}.lua").write_text(
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [=[{body}]=]\n'
+        f'local file = io.open("{folder / name}.body", "rb")\nwrk.method = "POST"\n'
+        f'wrk.headers["Content-Type"] = "{content_type}"\nwrk.body = file:read("*a")\n'
     )
 
 
-def build_commands(files: dict[str, Path], port: int, peers: str | None) -> dict[str, tuple[list[str], str]]:
-    """Return each server's command and the name of its request; MLflow's Keras flavor takes scaled pixels."""
+def build_commands(model: BenchmarkModel, port: int, peers: str | None) -> dict[str, tuple[list[str], str]]:
+    """Return each server's command and the name of its request."""
     python = [sys.executable, "-m"]
     app_dir = str(HERE / "peers")
     uvicorn = [*python, "uvicorn", "--port", str(port), "--log-level", "error", "--app-dir", app_dir]
-    mlctl = [*python, "mlctl", "serve", str(files["mlctl"]), "--port", str(port)]
+    mlctl = [*python, "mlctl", "serve", str(model.served), "--port", str(port)]
     stock = [*python, "mlflow", "models", "serve", "--env-manager", "local", "-p", str(port), "-m"]
     commands = {
-        "mlctl": (mlctl, "raw"),
-        "mlctl, 2 workers": ([*mlctl, "--workers", "2"], "raw"),
-        "mlflow, keras": ([*stock, str(files["stock"])], "scaled"),
-        "mlflow, our model": ([*stock, str(files["mlctl"])], "raw"),
-        "FastAPI, model.predict": ([*uvicorn, "fastapi_keras:app"], "raw"),
-        "FastAPI, ONNX Runtime": ([*uvicorn, "fastapi_onnx:app"], "raw"),
-        "floor: bare ASGI": ([*uvicorn, "bare:app"], "raw"),
+        "mlctl": (mlctl, "own"),
+        "mlctl, 2 workers": ([*mlctl, "--workers", "2"], "own"),
+        "mlflow models serve": ([*stock, str(model.stock)], "stock"),
     }
+    if model.name == "mnist":
+        commands["FastAPI, model.predict"] = ([*uvicorn, "fastapi_keras:app"], "own")
+        commands["floor: bare ASGI"] = ([*uvicorn, "bare:app"], "own")
     if peers:
-        bento = [peers, "-m", "bentoml", "serve", "bento_onnx:Mnist", "--port", str(port)]
-        commands["BentoML, ONNX Runtime"] = ([*bento, "--working-dir", app_dir], "raw")
-        commands["LitServe, ONNX Runtime"] = ([peers, str(HERE / "peers" / "lit_onnx.py"), str(port)], "raw")
+        bento = [peers, "-m", "bentoml", "serve", f"bento:{model.kind}", "--port", str(port)]
+        commands["BentoML"] = ([*bento, "--working-dir", app_dir], "own")
+        commands["LitServe"] = ([peers, str(HERE / "peers" / "lit.py"), str(port)], "own")
     return commands
 
 
@@ -147,7 +102,7 @@ def measure(name: str, command: list[str], *, request: str, port: int, folder: P
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_for_answer(process, port, (folder / f"{request}.json").read_bytes(), folder)
+        _wait_for_answer(process, port, request, folder)
         result.ready_s = time.perf_counter() - started
         cpu_before = _cpu_s(process.pid)
         result.loads = [_apply_load(clients, folder / f"{request}.lua", port, seconds) for clients in CLIENTS]
@@ -186,9 +141,11 @@ def _cpu_s(pid: int) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in _process_tree(pid))
 
 
-def _wait_for_answer(process: subprocess.Popen[bytes], port: int, body: bytes, folder: Path) -> None:
+def _wait_for_answer(process: subprocess.Popen[bytes], port: int, name: str, folder: Path) -> None:
+    body = (folder / f"{name}.body").read_bytes()
+    content_type = "image/png" if body.startswith(b"\x89PNG") else "application/json"
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": content_type}
     )
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -208,58 +165,80 @@ def _search(pattern: str, text: str) -> str:
     return match[1]
 
 
+def compare(
+    model: BenchmarkModel, folder: Path, options: argparse.Namespace
+) -> tuple[list[Result], list[str]]:
+    """Measure every server with one model; return the results, and what failed."""
+    os.environ.update(
+        BENCH_MODEL=model.name,
+        BENCH_FOLDER=str(model.peer),
+        BENCH_HIGH=str(model.high),
+        BENCH_KERAS=str(model.peer / "model.keras"),
+        BENCH_ONNX=str(model.peer / "model.onnx"),
+    )
+    write_request(folder, "own", model.request, model.content_type)
+    write_request(folder, "stock", model.stock_request, "application/json")
+    results, failures = [], []
+    port = free_port()
+    for name, (command, request) in build_commands(model, port, options.peers_python).items():
+        if options.only and name not in options.only.split(";"):
+            continue
+        try:
+            result = measure(
+                name, command, request=request, port=port, folder=folder, seconds=options.seconds
+            )
+        except RuntimeError as error:
+            failures.append(f"{model.name}, {name}: {error}")
+            continue
+        results.append(result)
+        print(f"{model.name}, {name}: {result.loads}", file=sys.stderr, flush=True)
+    return results, failures
+
+
+def print_row(model: str, result: Result) -> None:
+    """Print a row of the table."""
+    rates = " / ".join(f"{load.requests_per_s:.0f}" for load in result.loads)
+    p50 = " / ".join(load.p50 for load in result.loads)
+    p99 = " / ".join(load.p99 for load in result.loads)
+    failed = sum(load.failures for load in result.loads)
+    print(
+        f"| {model} | {result.name} | {rates} | {p50} | {p99} | {failed}"
+        f" | {result.cpu_ms:.2f} | {result.ready_s:.1f} | {result.memory_mb:.0f} |"
+    )
+
+
 def main() -> None:
-    """Measure every server and print the table."""
+    """Measure every server with every model and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", nargs="+", choices=(*MODELS, "mnist"), default=MODELS)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--peers-python")
     parser.add_argument("--only")
     options = parser.parse_args()
-    results, failures = [], []
+    scripts = str(Path(sys.executable).parent)  # mlflow starts uvicorn from the PATH
+    os.environ.update(PATH=f"{scripts}{os.pathsep}{os.environ['PATH']}", TF_CPP_MIN_LOG_LEVEL="3")
+    rows: list[tuple[str, Result]] = []
+    failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mlctl-bench-") as temporary:
-        folder = Path(temporary)
-        files = save_models(folder)
-        scripts = str(Path(sys.executable).parent)  # mlflow starts uvicorn from the PATH
-        os.environ.update(
-            PATH=f"{scripts}{os.pathsep}{os.environ['PATH']}",
-            BENCH_KERAS=str(files["keras"]),
-            BENCH_ONNX=str(files["onnx"]),
-            MLCTL_STATE_DIR=str(folder / "state"),
-            TF_CPP_MIN_LOG_LEVEL="3",
-        )
-        port = free_port()
-        for name, (command, request) in build_commands(files, port, options.peers_python).items():
-            if options.only and name not in options.only.split(";"):
-                continue
-            try:
-                result = measure(
-                    name, command, request=request, port=port, folder=folder, seconds=options.seconds
-                )
-            except RuntimeError as error:
-                failures.append(f"{name}: {error}")
-                continue
-            results.append(result)
-            print(f"{name}: {result.loads}", file=sys.stderr, flush=True)
+        os.environ["MLCTL_STATE_DIR"] = f"{temporary}/state"
+        for name in options.model:
+            folder = Path(temporary) / name
+            results, failed = compare(make(name, folder), folder, options)
+            rows += [(name, result) for result in results]
+            failures += failed
     print(
-        "| server | requests/s at 1 / 8 / 32 | p50 | p99 | not 200 | CPU ms a request | ready s | memory MB |"
+        "| model | server | requests/s at 1 / 8 / 32 | p50 | p99 | not 200 | CPU ms a request | ready s | memory MB |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for result in results:
-        rates = " / ".join(f"{load.requests_per_s:.0f}" for load in result.loads)
-        p50 = " / ".join(load.p50 for load in result.loads)
-        p99 = " / ".join(load.p99 for load in result.loads)
-        failed = sum(load.failures for load in result.loads)
-        print(
-            f"| {result.name} | {rates} | {p50} | {p99} | {failed}"
-            f" | {result.cpu_ms:.2f} | {result.ready_s:.1f} | {result.memory_mb:.0f} |"
-        )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, result in rows:
+        print_row(name, result)
     print(
         f"\n{psutil.cpu_count()} cores, load average {psutil.getloadavg()[0]:.1f}, {options.seconds} s per load\n"
     )
-    for result in results:
-        print(f"{result.name}: {result.command}")
+    for command in dict.fromkeys(result.command for _, result in rows):
+        print(command)
     for failure in failures:
         print(f"FAILED {failure}")
 

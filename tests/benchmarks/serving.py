@@ -16,6 +16,7 @@ memory of all processes, with shared pages counted once.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -91,7 +92,10 @@ def build_commands(model: BenchmarkModel, port: int, peers: str | None) -> dict[
     if peers:
         bento = [peers, "-m", "bentoml", "serve", f"bento:{model.kind}", "--port", str(port)]
         commands["BentoML"] = ([*bento, "--working-dir", app_dir], "own")
-        commands["LitServe"] = ([peers, str(HERE / "peers" / "lit.py"), str(port)], "own")
+        commands["LitServe"] = (
+            [peers, str(HERE / "peers" / "lit.py"), str(port)],
+            "base64" if model.name == "pictures" else "own",
+        )
     return commands
 
 
@@ -178,6 +182,8 @@ def compare(
     )
     write_request(folder, "own", model.request, model.content_type)
     write_request(folder, "stock", model.stock_request, "application/json")
+    picture = json.dumps({"image": base64.b64encode(model.request).decode()}).encode()
+    write_request(folder, "base64", picture, "application/json")
     results, failures = [], []
     port = free_port()
     for name, (command, request) in build_commands(model, port, options.peers_python).items():

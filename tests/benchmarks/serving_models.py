@@ -153,7 +153,7 @@ def _pictures(folder: Path) -> BenchmarkModel:
         for number in range(60):
             pixels = random.integers(0, 128, (SIZE, SIZE, 3)) + (128 if label == "light" else 0)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "data" / label / f"{number}.png")
-    trained = _train(folder, str(folder / "data"), "--epochs", "1", "--set", f"size={SIZE}")
+    trained = _train(folder, str(folder / "data"), "--epochs", "1", "--set", f"image_size={SIZE}")
     picture = folder / "data" / "light" / "0.png"
     request = {"inputs": np.asarray(Image.open(picture))[np.newaxis].tolist()}
     return _of_mlctl(
@@ -223,6 +223,7 @@ def _sklearn(folder: Path) -> BenchmarkModel:
         signature=mlflow.models.infer_signature(rows, model.predict(rows)),
         input_example=rows[:2],
         pip_requirements=["scikit-learn"],
+        skops_trusted_types=["numpy.dtype", "sklearn.tree._tree.Tree"],
     )
     row = {"columns": list(rows), "data": rows[:1].to_numpy().tolist()}
     return _of_stock("sklearn", folder / "model", json.dumps({"dataframe_split": row}).encode(), kind="Table")

@@ -1,8 +1,7 @@
-"""The middleware before MLflow's application: readiness with a database check, counters, a log line per failure."""
+"""The middleware before MLflow's application: readiness, counters, and a log line per failure."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from mlflow.version import VERSION
 
 from mlctl.machine import identity
 from mlctl.tracking_server.log import log
+from mlctl.tracking_server.readiness import bucket_check, database_check
 from mlctl.tracking_server.server_config import ServerConfig
 
 Scope = MutableMapping[str, Any]
@@ -22,9 +22,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-DATABASE_TIMEOUT_S = 2.0
-DATABASE_CHECK_INTERVAL_S = 0.5
 
 COUNT_QUERIES = {
     "runs": "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'",
@@ -55,7 +52,7 @@ class HealthMiddleware:
             "mlflow": VERSION,
             "machine": identity(),
         }
-        self._checked_at, self._database_answers = 0.0, False
+        self._database, self._bucket = database_check(), bucket_check(config)
         self._started_at = time.time()
         self.counters = None
         if config.metrics_dir:
@@ -69,19 +66,22 @@ class HealthMiddleware:
             await self.app(scope, receive, send)
             return
         if scope["path"] == "/ready":
-            ready = await self._check_database()
-            body = {**self.info, "ready": ready, "pid": os.getpid(), "began": self._started_at}
-            if not ready:
-                body["trouble"] = "the database does not answer"
+            trouble = await self._trouble()
+            body = {**self.info, "ready": not trouble, "pid": os.getpid(), "began": self._started_at}
+            if trouble:
+                body["trouble"] = trouble
             await send_response(
-                send, 200 if ready else 503, body=json.dumps(body).encode(), content_type=b"application/json"
+                send,
+                503 if trouble else 200,
+                body=json.dumps(body).encode(),
+                content_type=b"application/json",
             )
             return
         if self.counters and scope["path"] == "/metrics":
             await send_response(
                 send,
                 200,
-                body=self.counters.exposition(database_up=await self._check_database()),
+                body=self.counters.exposition(database_up=not await self._database.trouble()),
                 content_type=b"text/plain; version=0.0.4",
             )
             return
@@ -111,21 +111,10 @@ class HealthMiddleware:
                     f"{scope['method']} {scope['path']} was answered {status} after {duration_s:.2f} s",
                 )
 
-    async def _check_database(self) -> bool:
-        """Return whether the database answers; ask it at most twice a second."""
-        if time.monotonic() - self._checked_at > DATABASE_CHECK_INTERVAL_S:
-            try:
-                await asyncio.wait_for(asyncio.to_thread(_query_database), DATABASE_TIMEOUT_S)
-                self._database_answers = True
-            except (sqlalchemy.exc.SQLAlchemyError, TimeoutError):
-                self._database_answers = False
-            self._checked_at = time.monotonic()
-        return self._database_answers
-
-
-def _query_database() -> None:
-    with handlers._get_tracking_store().engine.connect() as connection:
-        connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))
+    async def _trouble(self) -> str:
+        """Return why the server is not ready, or ""."""
+        trouble = await self._database.trouble()
+        return trouble or (await self._bucket.trouble() if self._bucket else "")
 
 
 async def send_response(send: Send, status: int, *, body: bytes, content_type: bytes) -> None:

@@ -140,7 +140,8 @@ def _import_modules(config: ServerConfig, signals: SignalWaiter) -> int:
         die_with_parent(parent)
         signals.reset()
         _exit(schema.migrate(config))
-    for module in PRELOADED_MODULES:
+    uses_s3 = "s3://" in f"{config.artifacts_destination} {config.artifact_root}"
+    for module in (*PRELOADED_MODULES, *(["mlctl.s3"] if uses_s3 else [])):
         importlib.import_module(module)
     import mlflow.server
     import sqlalchemy.orm

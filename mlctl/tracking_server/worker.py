@@ -41,6 +41,9 @@ def run(config: ServerConfig, sock: socket.socket) -> int:
     if config.auth_config:
         from mlflow.server import auth
 
+        from mlctl.tracking_server import credential_cache
+
+        credential_cache.install()
         app = auth.create_app()
     else:
         from mlflow.server import fastapi_app

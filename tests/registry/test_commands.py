@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,44 +225,117 @@ def test_each_version_is_listed_with_its_own_score(
     assert max(map(len, lines)) <= width
 
 
-def write_record_only(store: str, model: str, version: str) -> mlflow.MlflowClient:
-    """Write the record of a promotion to Production, as a command that is killed after it."""
+def kill_promotion(store: str, model: str, version: str) -> mlflow.MlflowClient:
+    """Write the lock and the record of a promotion to Production, as a command that is killed after them."""
+    from mlctl import machine
     from mlctl.services.models import history, history_tags
 
     client = mlflow.MlflowClient(store, store)
+    writer = "0123456789ab"
+    ended = {"number": 1, "machine": machine.identity(), "pid": 1, "birth": "another boot"}
+    client.set_registered_model_tag(model, f"mlctl.lock.{writer}", json.dumps(ended))
     tags = client.get_registered_model(model).tags
     record = history.MoveRecord(
         at=history.now(), by="ann", action="promote", stage="Production", version=version
     )
-    for tag, text in history_tags.add_record(tags, history_tags.next_key(tags), record).tags:
+    for tag, text in history_tags.add_record(tags, history_tags.next_key(tags, writer), record).tags:
         client.set_registered_model_tag(model, tag, text)
     return client
 
 
-def test_the_next_command_completes_the_move_of_a_killed_one(model: str, own_store: str, run: Any) -> None:
-    run("promote", model, 1, "Production")
-    write_record_only(own_store, model, "2")
-    listed = run("models", "list")[0]["versions"]
-    assert [(entry["version"], entry["stage"], entry["alias"]) for entry in listed] == [
-        ("3", "None", []),
-        ("2", "Production", ["production"]),
-        ("1", "Archived", []),
-    ]
-    assert mlflow_state(own_store)["aliases"] == {"production": 2}
-    run("promote", model, 3, "Production")
-    tags = mlflow.MlflowClient(own_store, own_store).get_registered_model(model).tags
-    assert len([key for key in tags if key.startswith("mlctl.log.")]) == 1
-    assert [entry["version"] for entry in run("models", "history", model)] == ["1", "2", "3"]
+def versions_in_history(run: Any, model: str) -> list[tuple[str, str]]:
+    return [(entry["version"], entry["by"]) for entry in run("models", "history", model)]
 
 
-def test_a_record_of_a_killed_command_is_void_if_its_version_was_deleted(
-    model: str, own_store: str, run: Any
+def rows_of_registry(store: str) -> list[Any]:
+    tables = ("registered_model_aliases", "model_versions", "registered_model_tags", "model_version_tags")
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as database:
+        return [database.execute(f"select * from {table} order by 1, 2").fetchall() for table in tables]
+
+
+def test_the_move_of_a_killed_command_counts_from_its_alias_on(
+    model: str, own_store: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mlctl.services.models.registry_lock.GRACE_S", 0.05)
     run("promote", model, 1, "Production")
-    client = write_record_only(own_store, model, "2")
-    client.delete_model_version(model, "2")
-    assert [entry["version"] for entry in run("models", "history", model)] == ["1"]
-    assert mlflow_state(own_store)["aliases"] == {"production": 1}
+    me = run("models", "history", model)[0]["by"]
+    kill_promotion(own_store, model, "2")
+    assert versions_in_history(run, model) == [("1", me)]
+    assert run("promote", model, 3, "Production")["replaced"] == "1"
+    assert versions_in_history(run, model) == [("1", me), ("3", me)]
+    client = kill_promotion(own_store, model, "2")
+    client.set_registered_model_alias(model, "production", "2")
+    before = rows_of_registry(own_store)
+    assert versions_in_history(run, model) == [("1", me), ("3", me), ("2", "ann")]
+    assert rows_of_registry(own_store) == before
+    assert not run("models", "reconcile", model)["changes"]
+    assert mlflow_state(own_store)["stages"] == {1: "Archived", 2: "Production", 3: "Archived"}
+    tags = client.get_registered_model(model).tags
+    assert [key for key in tags if key.startswith("mlctl.lock.")] == []
+
+
+def change_outside(store: str, change: str) -> None:
+    client = mlflow.MlflowClient(store, store)
+    if change == "alias":
+        client.set_registered_model_alias("M", "production", "3")
+    elif change == "no alias":
+        client.delete_registered_model_alias("M", "production")
+    elif change == "stage":
+        client.transition_model_version_stage("M", "3", "Production", archive_existing_versions=True)
+    elif change == "archived":
+        client.transition_model_version_stage("M", "1", "Archived")
+    else:
+        client.transition_model_version_stage("M", "2", "None")
+
+
+CHANGES = {
+    "alias": ("alias production points to 3, mlctl's history says 1", {"production": 3}),
+    "no alias": ("alias production is deleted, mlctl's history says 1", {}),
+    "stage": ("version 3 is in stage Production, mlctl's history says 1", {"production": 3}),
+    "archived": ("version 1 is in stage Archived, mlctl's history says 1", {}),
+    "shared": ("version 2 is in stage None, mlctl's history says Archived", {"production": 1}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_outside_mlctl(model: str, own_store: str, run: Any, mlctl: Mlctl, change: str) -> None:
+    message, accepted = CHANGES[change]
+    run("promote", model, 2, "Production")
+    run("promote", model, 1, "Production")
+    unchanged = mlflow_state(own_store)
+    change_outside(own_store, change)
+    before = rows_of_registry(own_store)
+    for command in (("list",), ("show", model), ("history", model), ("reconcile", model, "--dry-run")):
+        answer = mlctl("models", *command)
+        assert f"{message}: changed outside mlctl" in answer.out + answer.err
+    run("promote", model, 3, "Staging", "--dry-run")
+    assert rows_of_registry(own_store) == before
+    assert len(run("models", "reconcile", model, "--restore")["changes"]) == 1
+    undone = mlflow_state(own_store)
+    assert undone["aliases"] == unchanged["aliases"]
+    if change in {"alias", "stage"}:  # as after every rollback
+        assert undone["stages"].pop(3) == "Archived"
+        unchanged["stages"].pop(3)
+    assert undone["stages"] == unchanged["stages"]
+    assert [by == "outside mlctl" for _, by in versions_in_history(run, model)] == [False, False, True, False]
+    change_outside(own_store, change)
+    assert run("models", "reconcile", model)["done"]
+    assert mlflow_state(own_store)["aliases"] == accepted
+    assert versions_in_history(run, model)[-1][1] == "outside mlctl"
+    assert not run("models", "reconcile", model)["changes"]
+
+
+def test_the_next_promotion_records_a_change_outside_mlctl(model: str, own_store: str, run: Any) -> None:
+    run("promote", model, 1, "Production")
+    change_outside(own_store, "alias")
+    assert run("promote", model, 2, "Production", "--dry-run")["replaced"] == "3"
+    assert run("promote", model, 2, "Production")["replaced"] == "3"
+    entries = run("models", "history", model)
+    assert [(entry["version"], entry["replaced"]) for entry in entries] == [
+        ("1", None),
+        ("3", "1"),
+        ("2", "3"),
+    ]
 
 
 def test_a_version_that_mlflow_itself_promoted_is_replaced(model: str, own_store: str, run: Any) -> None:

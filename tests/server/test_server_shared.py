@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -81,6 +85,7 @@ def test_a_team_server(
         *("--auth", "--admin-password-file", str(tmp_path / "admin")),
         *("--tls-cert", str(cert), "--tls-key", str(key)),
         *("--allowed-host", "mlflow.example.com", "--cors-origins", "https://example.com"),
+        *("--default-permission", "none"),
     )
     assert up["url"].startswith("https://127.0.0.1:")
     assert "admin_password" not in up
@@ -137,6 +142,36 @@ def test_a_team_server(
     for secret in (PASSWORD, SECRET, ADMIN):
         assert secret not in readable
     assert "mlctl.tracking_server" in readable
+
+    def change(method: str, path: str, body: dict[str, Any], user: str = f"admin:{ADMIN}") -> int:
+        request = urllib.request.Request(
+            f"{up['url']}/api/2.0/mlflow/{path}", json.dumps(body).encode(), json_body, method=method
+        )
+        request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+        try:
+            return int(urllib.request.urlopen(request, context=trusted).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    first, second = "ada:first-password-1", "ada:second-password-1"
+    assert change("POST", "users/create", {"username": "ada", "password": "first-password-1"}) == 200
+    assert change("POST", "registered-models/create", {"name": "Private"}) == 200
+    model = "/api/2.0/mlflow/registered-models/get?name=Private"
+    assert [status_of(path, first) for path in (experiment, model)] == [403, 403]
+    assert {change("POST", "experiments/search", {"max_results": 1}, first) for _ in range(8)} == {200}
+    new = {"username": "ada", "password": "second-password-1"}
+    assert change("PATCH", "users/update-password", new) == 200
+    time.sleep(1)
+    assert {change("POST", "experiments/search", {"max_results": 1}, first) for _ in range(8)} == {401}
+    assert change("POST", "experiments/search", {"max_results": 1}, second) == 200
+
+    os.kill(s3.pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: status_of("/ready") == 503, 20)
+        assert f"the bucket {bucket} " in mlctl.json("server-status")["trouble"]
+    finally:
+        os.kill(s3.pid, signal.SIGCONT)
+    eventually(lambda: status_of("/ready") == 200, 20)
 
     postgres.stop()
     eventually(lambda: status_of("/ready") == 503, 20)

@@ -23,6 +23,7 @@ from mlctl.adapters.runlog.json_lines import Entry
 from mlctl.adapters.runlog.mlflow_calls import Point
 from mlctl.adapters.runlog.outbox import BackgroundSender
 from mlctl.adapters.runlog.run_sender import RunSender, profile
+from mlctl.adapters.runlog.stop_watch import StopWatch
 from mlctl.adapters.tracking.artifact_access import require_artifact_access
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
@@ -30,6 +31,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.metric_names import RESULTS_STEP, recordable_names, with_recordable_names
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
+from mlctl.domain.stop_request import StopRequest
 from mlctl.domain.tags import ERROR_TAG, RECIPE_TAG
 from mlctl.errors import MlctlError, UsageError
 
@@ -55,6 +57,7 @@ class Recorder:
         store: TrackingStore | None,
         listener: ProgressListener,
         known: Iterable[tuple[str, int]] = (),
+        past_tags: Mapping[str, str] | None = None,
     ) -> None:
         """Continue a journal.
 
@@ -63,6 +66,7 @@ class Recorder:
             store: Store to send it to; None for an offline run.
             listener: Reports outages.
             known: (metric, step) of values that the store has already.
+            past_tags: The run's tags before it was resumed: a request to stop in them has been answered.
         """
         self.journal = journal
         self._listener = listener
@@ -74,6 +78,8 @@ class Recorder:
         self._params = _recorded_params(journal.entries())
         self._sender: RunSender | None = None
         self._background: BackgroundSender | None = None
+        self._stop_watch: StopWatch | None = None
+        self._past_tags = past_tags
         header = journal.header
         self.run_id = header.get("run_id") or journal.folder.name
         if store is not None:
@@ -134,7 +140,7 @@ class Recorder:
             listener: Reports outages.
             known: (metric, step) of values that the store has already.
         """
-        is_offline = not header.get("run_id")
+        is_offline, past_tags = not header.get("run_id"), None
         if not is_offline:
             header = {**header, "tracking_uri": store.tracking_uri}
             with store.translate_errors():
@@ -145,9 +151,11 @@ class Recorder:
                 artifact_location=experiment.artifact_location,
                 state_dir=folder.parents[1],
             )
+            with store.translate_errors():
+                past_tags = store.client.get_run(header["run_id"]).data.tags
         journal = Journal(folder)
         journal.update_header(**header)
-        recorder = cls(journal, None if is_offline else store, listener, known)
+        recorder = cls(journal, None if is_offline else store, listener, known, past_tags)
         recorder._add({"kind": "resume", "at": now_ms()})
         return recorder
 
@@ -187,6 +195,16 @@ class Recorder:
         """Give the run another name."""
         self.journal.update_header(run_name=name)
         self.set_tags({"mlflow.runName": name})
+
+    @property
+    def stop_request(self) -> StopRequest | None:
+        """Who has asked the run to stop, if anybody has."""
+        return self._stop_watch.request if self._stop_watch else None
+
+    @property
+    def trial_stop_requests(self) -> Mapping[str, StopRequest]:
+        """Who has asked which trials of this search to stop."""
+        return self._stop_watch.trials if self._stop_watch else {}
 
     @property
     def model_uri(self) -> str | None:
@@ -342,6 +360,8 @@ class Recorder:
         The record is kept if something is unsent, or if the run can be resumed.
         """
         mlflow_calls.calls.detach(self)
+        if self._stop_watch:
+            self._stop_watch.close()
         self._add({"kind": "finish", "status": status, "at": now_ms()})
         if self._background:
             self._background.finish(PATIENCE_S)
@@ -372,6 +392,9 @@ class Recorder:
             report_outage=self._report_outage,
             heartbeat=self._sender.send_heartbeat,
         )
+        if self._stop_watch:
+            self._stop_watch.close()
+        self._stop_watch = StopWatch(store.tracking_uri, header["run_id"], self._past_tags)
 
     def _log(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
         if values:

@@ -28,6 +28,7 @@ from mlctl.errors import NotFoundError
 FIRST_PAGE_SIZE, PAGE_SIZE = 100, 5000
 REMOTE_PAGE_SIZE = 1000  # a server takes more than a second for so many; larger pages risk a timeout
 MAX_REMOTE_COUNT = 1000
+MLFLOW_DELETED_ONLY = 2  # of mlflow.entities.ViewType
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -176,7 +177,7 @@ class TrackingStore:
             found = self.client.get_run(run_id)
         if found.info.lifecycle_stage == "deleted":
             raise NotFoundError(
-                f"run {run_id} is deleted", f"restore it: mlflow runs restore --run-id {run_id}"
+                f"run {run_id} is deleted", f"restore it: mlctl runs restore {run_id[:8]}"
             )
         return self._to_run(found)
 
@@ -286,6 +287,27 @@ class TrackingStore:
             if model_id := _logged_model_id(run):
                 self.client.delete_logged_model(model_id)
             self.client.delete_run(run.run_id)
+
+    def deleted_runs(self) -> dict[str, str]:
+        """Return the names of deleted runs by their id."""
+        if not self.exists:
+            return {}
+        with self.translate_errors():
+            if isinstance(self.client, LightClient):
+                return dict(self.client.deleted_runs())
+            ids = list(self.experiments_by_id)
+            pages = paged(self.client.search_runs, experiment_ids=ids, run_view_type=MLFLOW_DELETED_ONLY)
+            return {found.info.run_id: found.info.run_name for found in pages}
+
+    def deleted_experiments(self) -> dict[str, str]:
+        """Return the names of deleted experiments by their id."""
+        if not self.exists:
+            return {}
+        with self.translate_errors():
+            is_light = isinstance(self.client, LightClient)
+            view = {"is_deleted": True} if is_light else {"view_type": MLFLOW_DELETED_ONLY}
+            pages = paged(self.client.search_experiments, max_results=1000, **view)
+            return {found.experiment_id: found.name for found in pages}
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Raise mlctl's errors for those of MLflow, its database and its server."""

@@ -21,7 +21,13 @@ def fetch_model(store: TrackingStore, model: str, scratch: Path) -> ServedVersio
 
     Raises what `resolve_model` raises, and BadDataError if the files cannot be downloaded.
     """
-    reference = resolve_model(store, model)
+    return fetch_reference(store, resolve_model(store, model), model, scratch)
+
+
+def fetch_reference(
+    store: TrackingStore, reference: ModelReference, model: str, scratch: Path
+) -> ServedVersion:
+    """Return a model that was resolved already, as `fetch_model` does."""
     folder = scratch / f"model-{reference.version or 'unversioned'}"
     folder.mkdir(exist_ok=True)
     return ServedVersion(

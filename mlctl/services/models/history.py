@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from mlctl.domain.registry import GateCheck, HistoryEntry
 from mlctl.services.models.stages import ARCHIVED, CLASSIC_STAGES, is_exclusive
 
-ROLLBACK = "rollback"
+PROMOTE, ROLLBACK = "promote", "rollback"
+RELEASE = "release"  # the version leaves the stage, which is then empty
+OUTSIDE = "outside mlctl"  # who moved a version if no record speaks of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,8 @@ class MoveRecord:
     Attributes:
         at: Time in ISO 8601.
         by: User.
-        action: "promote" or "rollback".
-        stage: Stage that the version was moved to.
+        action: "promote", "rollback" or "release".
+        stage: Stage that the version was moved to, or that it left.
         version: Version that was moved.
         reason: The user's reason, or "".
         previous_stage: Classic stage of the version before the move.
@@ -107,7 +109,14 @@ class _Replayer:
         version, stage = record.version, record.stage
         classic_before = self.classic.get(version, record.previous_stage)
         replaced = None
-        if is_exclusive(stage):
+        if record.action == RELEASE:
+            released = [stage] if self.holders.get(stage) == version else []
+            for held in released:
+                self._release(held)
+            if stage in CLASSIC_STAGES:
+                self.classic[version] = ARCHIVED
+            changed = bool(released)
+        elif is_exclusive(stage):
             replaced = self.holders.get(stage)
             released = self._assign(stage, version, record.action)
             changed = replaced != version

@@ -18,7 +18,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -53,15 +53,26 @@ class HistoryWrite:
     superseded: tuple[str, ...]
 
 
-def next_key(tags: Tags) -> str:
-    """Return a key that follows every record in these tags."""
+def next_key(tags: Tags, writer: str = "", offset: int = 1) -> str:
+    """Return a key that follows every record in these tags; `writer` is its second part, random by default."""
     numbers = [int(match[1]) for key in tags if (match := RECORD_KEY.fullmatch(key))]
-    return f"{HISTORY_PREFIX}{max(numbers, default=0) + 1:010d}.{secrets.token_hex(6)}"
+    return f"{HISTORY_PREFIX}{max(numbers, default=0) + offset:010d}.{writer or secrets.token_hex(6)}"
+
+
+def writer_of(key: str) -> str:
+    """Return the second part of a record's key."""
+    return key.rpartition(".")[2]
 
 
 def add_record(tags: Tags, key: str, record: MoveRecord) -> HistoryWrite:
     """Return how a record is added to a model that has these tags."""
-    records = {key: replace(record, key=key)}
+    return add_records(tags, [replace(record, key=key)])
+
+
+def add_records(tags: Tags, added: Sequence[MoveRecord]) -> HistoryWrite:
+    """Return how records, each with a key that follows those of these tags, are added in one write."""
+    records = {record.key: record for record in added}
+    key = max(records)
     superseded: list[str] = []
     for other in sorted(filter(RECORD_KEY.fullmatch, tags), reverse=True):
         try:

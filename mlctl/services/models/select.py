@@ -14,7 +14,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import ModelReference, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import NotFoundError, UsageError, did_you_mean
-from mlctl.services.models.registry_state import reconcile_if_allowed
+from mlctl.services.models.registry_state import read_state
 from mlctl.services.models.stages import CLASSIC_STAGES, PRODUCTION
 from mlctl.services.runs import select
 
@@ -121,7 +121,7 @@ def _from_models_uri(store: TrackingStore, uri: str) -> ModelReference:
 
 def _select_version(registry: Registry, name: str, separator: str, selector: str) -> RegisteredVersion:
     """Return the version of a model that a number, `latest`, a stage or an alias names."""
-    state = reconcile_if_allowed(registry, name)
+    state = read_state(registry, name)
     versions = state.versions
     if selector.lower() == "latest" and versions:
         return versions[0]

@@ -26,13 +26,8 @@ from mlctl.domain.registry import (
 from mlctl.domain.run import Run
 from mlctl.errors import MlctlError, RefusedError, UsageError
 from mlctl.services.models.history import replay
-from mlctl.services.models.history_tags import read_records
-from mlctl.services.models.registry_state import (
-    RegistryState,
-    read_state,
-    reconcile_all_if_allowed,
-    reconcile_if_allowed,
-)
+from mlctl.services.models.registry_state import RegistryState, read_all_states, read_state
+from mlctl.services.models.rollout_records import merge, read_rollouts
 from mlctl.services.models.select import resolve_model
 from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
 from mlctl.services.registry.gates import model_metrics, run_of_version
@@ -44,7 +39,7 @@ from mlctl.settings import Settings
 def list_models(settings: Settings) -> ModelList:
     """Return every registered model with its versions, their stages and metrics."""
     store = TrackingStore(settings.tracking_uri)
-    states = reconcile_all_if_allowed(Registry(store))
+    states = read_all_states(Registry(store))
     runs = _runs_by_id(store, [version for state in states for version in state.versions])
     return ModelList(tuple(_registered_model(state, runs) for state in states))
 
@@ -52,7 +47,7 @@ def list_models(settings: Settings) -> ModelList:
 def show_model(settings: Settings, name: str, version: str | None = None) -> ModelDetail:
     """Return a registered model, or one version of it with its lineage. Raises NotFoundError."""
     store = TrackingStore(settings.tracking_uri)
-    state = reconcile_if_allowed(Registry(store), name)
+    state = read_state(Registry(store), name)
     if version is None:
         return ModelDetail(_registered_model(state, _runs_by_id(store, state.versions)))
     chosen = state.version(version_number(version))
@@ -63,32 +58,37 @@ def show_model(settings: Settings, name: str, version: str | None = None) -> Mod
 
 
 def model_history(settings: Settings, name: str, stage: str | None = None, at: str | None = None) -> History:
-    """Return a model's moves, oldest first: all, those of one stage, or those up to a time.
+    """Return a model's moves and rollouts, oldest first: all, the moves of one stage, or those up to a time.
 
     A move that took a stage away from its version belongs to that stage, too. The order of the records decides,
     not the clocks of their writers: a time cuts the history after the last move that is not later.
     """
     until = parse_time(at) if at else None
     wanted = canonical_stage(stage, settings.stages) if stage else None
-    state = reconcile_if_allowed(Registry(TrackingStore(settings.tracking_uri)), name)
-    records = read_records(state.model.tags)
+    state = read_state(Registry(TrackingStore(settings.tracking_uri)), name)
+    records = state.records
     if until is not None:
         early = [index for index, record in enumerate(records) if datetime.fromisoformat(record.at) <= until]
         records = records[: early[-1] + 1] if early else ()
     history = replay(records)
+    entries = tuple(entry for entry in history.entries if wanted in (None, entry.stage, *entry.released))
+    if wanted is None:
+        rollouts = read_rollouts(state.model.tags)
+        entries = merge(entries, (entry for entry in rollouts if until is None or entry.at <= until))
     return History(
         name,
-        tuple(entry for entry in history.entries if wanted in (None, entry.stage, *entry.released)),
+        entries,
         {held: holder for held, holder in history.holders.items() if wanted in (None, held)},
         until,
         min((version.created for version in state.versions if version.created), default=None),
+        () if until else state.disagreements,
     )
 
 
 def diff_versions(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
     """Return what differs between two versions: params, metrics, data, and the models themselves."""
     store = TrackingStore(settings.tracking_uri)
-    state = reconcile_if_allowed(Registry(store), name)
+    state = read_state(Registry(store), name)
     versions = [state.version(version_number(number)) for number in (a, b)]
     runs = [run_of_version(store, version) for version in versions]
     lineages = [_lineage(store, version, run) for version, run in zip(versions, runs, strict=True)]
@@ -167,6 +167,7 @@ def _registered_model(state: RegistryState, runs: Mapping[str, Run]) -> Register
         versions=tuple(_with_metrics(version, runs.get(version.run_id or "")) for version in state.versions),
         description=state.model.description,
         tags={key: value for key, value in state.model.tags.items() if not key.startswith("mlctl.")},
+        disagreements=state.disagreements,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -91,6 +90,7 @@ def promote(
         checks=(*checks, *skipped),
         released=_released_stages(state, chosen, stage, settings.stages),
         dry_run=request.dry_run,
+        notes=state.disagreements,
     )
     if answer.refused:
         return replace(answer, released=())
@@ -138,6 +138,7 @@ def rollback(
         action=ROLLBACK,
         released=_released_stages(state, chosen, stage, settings.stages),
         dry_run=dry_run,
+        notes=state.disagreements,
     )
     if answer.refused:
         return replace(answer, released=())
@@ -167,7 +168,7 @@ def _move(
     run: Run | None = candidate.run
     record = MoveRecord(
         at=now(),
-        by=_user(),
+        by=provenance.acting_user(),
         action=answer.action,
         stage=answer.stage,
         version=answer.version,
@@ -180,9 +181,9 @@ def _move(
     state = record_move(registry, candidate.state, record, settings.stages)
     entry = state.history.entries[state.history.keys.index(state.new_key)]
     holder = state.history.holders.get(answer.stage, answer.version)
-    notes: tuple[str, ...] = ()
+    notes = answer.notes
     if holder != answer.version:
-        notes = (f"version {holder} was moved to {answer.stage} immediately afterwards",)
+        notes = (*notes, f"version {holder} was moved to {answer.stage} immediately afterwards")
     changed = state.history.changed[state.new_key]
     return replace(answer, replaced=entry.replaced, changed=changed, released=entry.released, notes=notes)
 
@@ -264,8 +265,3 @@ def _earlier_version(
             f"mlctl models history {state.name} --stage {stage} shows the past moves",
         )
     return state.version(earlier[0])
-
-
-def _user() -> str:
-    """Return the tracking server's user if one is logged in, else this machine's user."""
-    return os.environ.get("MLFLOW_TRACKING_USERNAME") or provenance.user_name()

@@ -16,9 +16,9 @@ from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.files import read_secret
 
 MIN_PASSWORD_LENGTH = 12  # MLflow requires it
-CACHE_TTL_S = (
-    60  # a password's slow hash costs a quarter of a second per request, so MLflow remembers the result
-)
+# a password's slow hash costs a quarter of a second, so the server remembers it (see credential_cache)
+CACHE_TTL_S = 600
+PERMISSIONS = {"none": "NO_PERMISSIONS", "read": "READ", "edit": "EDIT", "manage": "MANAGE"}
 UNUSED_PASSWORD_FILE = (
     "--admin-password-file has no effect: the database has users already, who keep their passwords"  # noqa: S105  # a message
 )
@@ -89,7 +89,7 @@ def prepare_basic_auth(
     database_uri = location.backend.uri.replace("%", "%%")  # configparser's escape
     config.write_text(
         "[mlflow]\n"
-        "default_permission = READ\n"
+        f"default_permission = {PERMISSIONS[access.default_permission]}\n"
         f"database_uri = {database_uri}\n"
         "admin_username = admin\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"

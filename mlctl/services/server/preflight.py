@@ -46,6 +46,11 @@ def sends_unencrypted_passwords(access: ServerAccess) -> bool:
     return access.auth and not is_loopback(access.host) and not access.tls_cert
 
 
+def everybody_may_read(access: ServerAccess) -> bool:
+    """Return whether each user of a server that other machines reach may read all experiments and models."""
+    return access.auth and not is_loopback(access.host) and access.default_permission != "none"
+
+
 def _check_access(access: ServerAccess) -> None:
     if not is_loopback(access.host) and not access.auth and not access.insecure:
         raise RefusedError(

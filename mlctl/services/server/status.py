@@ -35,7 +35,9 @@ def _status(state: dict[str, Any]) -> TrackingServer:
         return to_tracking_server(state, "gone", errors=errors)
     readiness = read_readiness(state)
     if not readiness or not readiness["ready"]:
-        return to_tracking_server(state, "not ready", errors=errors, memory_mb=process.memory_mb())
+        trouble = readiness["trouble"] if readiness else "it does not answer"
+        memory_mb = process.memory_mb()
+        return to_tracking_server(state, "not ready", trouble=trouble, errors=errors, memory_mb=memory_mb)
     return to_tracking_server(
         state,
         "up",

@@ -79,6 +79,19 @@ class Database:
             [*key.values(), *values.values()],
         )
 
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows; one whose key exists stays as it is. Call this within `write`."""
+        if not rows:
+            return
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"  # noqa: S608  # names are ours
+        connection = self._connect()
+        if self.is_sqlite:
+            connection.executemany(f"{insert} ({marks(columns)}) ON CONFLICT DO NOTHING", rows)
+            return
+        from psycopg2.extras import execute_values
+
+        execute_values(connection.cursor(), f"{insert} %s ON CONFLICT DO NOTHING", rows, page_size=1000)
+
     def revision(self) -> str | None:
         """Return the revision of MLflow's schema; None without one."""
         with contextlib.suppress(*database_errors()):

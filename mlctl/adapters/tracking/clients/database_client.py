@@ -47,12 +47,12 @@ class DatabaseClient(RegistryTables):
 
     # -- experiments ---------------------------------------------------------------------------------------
 
-    def search_experiments(self, **_: Any) -> Page[ExperimentEntity]:
-        """Return all active experiments."""
+    def search_experiments(self, *, is_deleted: bool = False, **_: Any) -> Page[ExperimentEntity]:
+        """Return all active or all deleted experiments."""
         rows = self.database.read(
             "SELECT experiment_id, name, artifact_location FROM experiments"
-            " WHERE workspace = ? AND lifecycle_stage = 'active' ORDER BY creation_time DESC, experiment_id",
-            [WORKSPACE],
+            " WHERE workspace = ? AND lifecycle_stage = ? ORDER BY creation_time DESC, experiment_id",
+            [WORKSPACE, "deleted" if is_deleted else "active"],
         )
         return Page(
             ExperimentEntity(experiment_id=str(key), name=name, artifact_location=location or "")
@@ -176,6 +176,24 @@ class DatabaseClient(RegistryTables):
             )
             if not changed:
                 raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
+
+    def restore_run(self, run_id: str) -> None:
+        """Mark a deleted run as active."""
+        with self.database.write():
+            changed = self.database.execute(
+                "UPDATE runs SET lifecycle_stage = 'active', deleted_time = NULL WHERE run_uuid = ?", [run_id]
+            )
+            if not changed:
+                raise StoreError(f"Run with id={run_id} not found", "RESOURCE_DOES_NOT_EXIST")
+
+    def deleted_runs(self) -> dict[str, str]:
+        """Return the names of all deleted runs by their id, the one deleted last first."""
+        query = (
+            "SELECT run_uuid, name FROM runs WHERE lifecycle_stage = 'deleted' AND experiment_id IN"
+            " (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active')"
+            " ORDER BY deleted_time DESC"
+        )
+        return dict(self.database.read(query))
 
     # -- artifacts and logged models -----------------------------------------------------------------------
 

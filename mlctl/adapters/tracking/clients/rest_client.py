@@ -25,7 +25,7 @@ from mlctl.adapters.tracking.clients.entities import (
 )
 from mlctl.adapters.tracking.clients.rest_registry import RegistryRequests
 
-ACTIVE_ONLY, MAX_POINTS = "ACTIVE_ONLY", 25_000
+ACTIVE_ONLY, DELETED_ONLY, MAX_POINTS = "ACTIVE_ONLY", "DELETED_ONLY", 25_000
 PROXY, CHUNK_BYTES = "/api/2.0/mlflow-artifacts/artifacts", 1 << 20
 Json = dict[str, Any]
 
@@ -36,10 +36,11 @@ class RestClient(RegistryRequests):
     # -- experiments ---------------------------------------------------------------------------------------
 
     def search_experiments(
-        self, *, max_results: int = 1000, page_token: str | None = None, **_: Any
+        self, *, max_results: int = 1000, page_token: str | None = None, is_deleted: bool = False, **_: Any
     ) -> Page[ExperimentEntity]:
-        """Return a page of the active experiments."""
-        query = {"max_results": max_results, "view_type": ACTIVE_ONLY, "page_token": page_token}
+        """Return a page of the active or of the deleted experiments."""
+        view = DELETED_ONLY if is_deleted else ACTIVE_ONLY
+        query = {"max_results": max_results, "view_type": view, "page_token": page_token}
         answer = self.post("experiments/search", query)
         return Page(map(_experiment, answer.get("experiments", [])), answer.get("next_page_token"))
 
@@ -100,6 +101,47 @@ class RestClient(RegistryRequests):
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted."""
         self.post("runs/delete", {"run_id": run_id}, writes=True)
+
+    def restore_run(self, run_id: str) -> None:
+        """Mark a deleted run as active."""
+        self.post("runs/restore", {"run_id": run_id}, writes=True)
+
+    def deleted_runs(self) -> dict[str, str]:
+        """Return the names of all deleted runs by their id, the one started last first."""
+        found: dict[str, str] = {}
+        ids = [experiment.experiment_id for experiment in self.search_experiments()]
+        token = None
+        while True:
+            query = {
+                "experiment_ids": ids,
+                "run_view_type": DELETED_ONLY,
+                "max_results": 1000,
+                "page_token": token,
+            }
+            answer = self.post("runs/search", query)
+            found |= {
+                run["info"]["run_id"]: run["info"].get("run_name", "") for run in answer.get("runs", [])
+            }
+            token = answer.get("next_page_token")
+            if not token:
+                return found
+
+    def create_experiment(self, name: str, artifact_location: str | None = None) -> str:
+        """Create an experiment; return its id."""
+        body = {"name": name, "artifact_location": artifact_location}
+        return str(self.post("experiments/create", body, writes=True)["experiment_id"])
+
+    def rename_experiment(self, experiment_id: str, new_name: str) -> None:
+        """Rename an experiment."""
+        self.post("experiments/update", {"experiment_id": experiment_id, "new_name": new_name}, writes=True)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Mark an experiment and its runs as deleted."""
+        self.post("experiments/delete", {"experiment_id": experiment_id}, writes=True)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Mark a deleted experiment and its runs as active."""
+        self.post("experiments/restore", {"experiment_id": experiment_id}, writes=True)
 
     # -- artifacts and logged models -----------------------------------------------------------------------
 

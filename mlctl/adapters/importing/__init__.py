@@ -1,0 +1,1 @@
+"""Read other tracking stores, and write what they hold into MLflow's tables."""

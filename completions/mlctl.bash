@@ -5,7 +5,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc login export recipes init doctor completion' \
+      commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc import login export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
       options='--target --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --objective --module -m --recipe --script --keep --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --model --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -31,7 +31,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs')
-      commands='list show diff plot report watch artifacts delete' \
+      commands='list show diff plot report watch artifacts stop tag rename delete restore' \
         options='--help -h' ;;
     'runs list')
       options='--experiment -e --where -w --sort -s --columns -c --limit -l --trials --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -60,16 +60,48 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--get -g --to --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --get=- -g=- --to=f --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN') ;;
-    'runs delete')
-      options='--dry-run -n --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+    'runs stop')
+      options='--reason --no-wait --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --reason=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN') ;;
+    'runs tag')
+      options='--remove --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --remove=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN' '-*') ;;
+    'runs rename')
+      options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN' '?NAME') ;;
+    'runs delete')
+      options='--where -w --dry-run -n --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --where=- -w=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
+    'runs restore')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN*') ;;
     'experiments')
-      commands='list' \
+      commands='list create rename delete restore' \
         options='--help -h' ;;
     'experiments list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'experiments create')
+      options='--artifact-location --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --artifact-location=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?EXPERIMENT') ;;
+    'experiments rename')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?EXPERIMENT' '?NAME') ;;
+    'experiments delete')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?EXPERIMENT') ;;
+    'experiments restore')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?EXPERIMENT') ;;
     'register')
       options='--description --tag --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -83,7 +115,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --to=?VERSION --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?STAGE') ;;
     'models')
-      commands='list show diff history set delete download' \
+      commands='list show diff history reconcile set delete download' \
         options='--help -h' ;;
     'models list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -100,6 +132,10 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--stage --at --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --stage=?STAGE --at=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME') ;;
+    'models reconcile')
+      options='--accept --restore --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
     'models set')
       options='--description --tag --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -113,8 +149,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'serve')
-      options='--host --port --api-key-file --timeout --workers --metrics --no-metrics --watch --detach --name --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --host=- --port=- --api-key-file=f --timeout=- --workers=- --name=?ENDPOINT --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--host --port --api-key-file --cors --timeout --max-queue --log-size --strict --log-requests --redact --workers --metrics --no-metrics --watch --allow-signature-change --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --max-queue=- --log-size=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
       options='--sample --out --api-key-file --batch-size --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -125,14 +161,26 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --target=- --data=f --against=?MODEL;f --experiment=?EXPERIMENT -e=?EXPERIMENT --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
-      commands='list logs stop' \
+      commands='list show logs rollout drift stop' \
         options='--help -h' ;;
     'endpoints list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'endpoints show')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?ENDPOINT') ;;
     'endpoints logs')
       options='--lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?ENDPOINT') ;;
+    'endpoints rollout')
+      options='--to --steps --every --guard --sticky --promote --detach --abort --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=?VERSION --steps=- --every=- --guard=- --sticky=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?ENDPOINT') ;;
+    'endpoints drift')
+      options='--since --html --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --since=- --html=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?ENDPOINT') ;;
     'endpoints stop')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -153,8 +201,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?SERVER --host=- --port=- --admin-password-file=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --default-permission --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --host=- --port=- --admin-password-file=f --default-permission==none,read,edit,manage --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
@@ -175,6 +223,10 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'server-gc')
       options='--dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'import')
+      options='--experiment -e --run --artifacts --no-artifacts --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --run=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'login')
       options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -188,7 +240,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('f') ;;
     'export model')
       options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to==docker,kubernetes,azureml --image=- --host=- --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --to==docker,kubernetes,kserve,azureml --image=- --host=- --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'recipes')
       commands='list show copy check' \

@@ -52,6 +52,13 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def count_oom_kills() -> int:
     """Return how many processes the Linux kernel has killed for want of memory; 0 if it does not tell."""
     count = 0

@@ -77,7 +77,7 @@ class S3Bucket:
         `create` creates the bucket if it does not exist.
         """
         try:
-            self._call("list", lambda: self.client.list_objects_v2(Bucket=self.bucket.name, MaxKeys=1))
+            self.require_listable()
         except NotFoundError as exc:
             if not create:
                 raise NotFoundError(exc.message, "create it with --create-bucket, or name another") from exc
@@ -104,6 +104,10 @@ class S3Bucket:
             with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
                 client.delete_object(**target)
         self._call("delete", lambda: client.delete_object(**target))
+
+    def require_listable(self) -> None:
+        """Send one small request; raises what every method raises."""
+        self._call("list", lambda: self.client.list_objects_v2(Bucket=self.bucket.name, MaxKeys=1))
 
     def sizes(self, under: str = "") -> Iterator[tuple[str, int]]:
         """Yield (key, bytes) of every object below a prefix."""

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -128,7 +129,8 @@ def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None)
     sources: dict[str, str] = {}
     for name in SETTINGS:
         values[name], sources[name] = _resolve(name, options, files)
-    values["tracking_uri"] = check_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
+    uri = check_tracking_uri(values["tracking_uri"], sources["tracking_uri"])
+    values["tracking_uri"] = with_installed_driver(uri)
     for name in ("data_dir", "cache_dir", "state_dir"):
         values[name] = Path(values[name]).expanduser() if values[name] else None
     values["stages"] = tuple(values["stages"])
@@ -255,6 +257,13 @@ def absolute_sqlite(uri: str) -> str:
     if path == uri or not path or path.startswith((":", "/")) or "?" in path:
         return uri
     return f"{SQLITE_PREFIX}{Path(path).resolve()}"
+
+
+def with_installed_driver(uri: str) -> str:
+    """Return a PostgreSQL URI that names psycopg2, if that is installed and SQLAlchemy's own choice, psycopg, is not."""
+    if not uri.startswith("postgresql://") or find_spec("psycopg") or not find_spec("psycopg2"):
+        return uri
+    return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
 
 
 def check_tracking_uri(uri: str, source: str) -> str:

@@ -27,6 +27,14 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_share(text: str, option: str) -> float:
+    """Return a share such as 1% or 100% as a number. Raises UsageError unless it is above 0 % and at most 100 %."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if not match or not 0 < float(match[1]) <= 100:
+        raise UsageError(f"invalid value {text!r} for {option}", f"write a share such as 1%: {option} 1%")
+    return float(match[1]) / 100
+
+
 def format_duration(seconds: float | None) -> str:
     """Return a duration in at most two units, such as 1 h 05 min; return "" for None and infinity."""
     if seconds is None or not math.isfinite(seconds):

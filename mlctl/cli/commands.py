@@ -66,7 +66,7 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "runs": CommandEntry(
         INSPECT,
-        "List, show, compare and delete runs.",
+        "List, show, compare, stop, change and delete runs.",
         {
             "list": "runs.list:list_runs",
             "show": "runs.show:show",
@@ -75,10 +75,24 @@ COMMANDS: dict[str, CommandEntry] = {
             "report": "runs.report:report",
             "watch": "runs.watch:watch",
             "artifacts": "runs.artifacts:artifacts",
+            "stop": "runs.stop:stop",
+            "tag": "runs.change:tag",
+            "rename": "runs.change:rename",
             "delete": "runs.delete:delete",
+            "restore": "runs.change:restore",
         },
     ),
-    "experiments": CommandEntry(INSPECT, "List experiments.", {"list": "experiments:list_experiments"}),
+    "experiments": CommandEntry(
+        INSPECT,
+        "List, create, rename, delete and restore experiments.",
+        {
+            "list": "experiments:list_experiments",
+            "create": "experiments:create",
+            "rename": "experiments:rename",
+            "delete": "experiments:delete",
+            "restore": "experiments:restore",
+        },
+    ),
     "register": CommandEntry(REGISTRY, "Register a model as a new version of a name.", "register:register"),
     "promote": CommandEntry(
         REGISTRY, "Move a model version to a stage if it passes all gates.", "promote:promote"
@@ -94,6 +108,7 @@ COMMANDS: dict[str, CommandEntry] = {
             "show": "models:show",
             "diff": "models:diff",
             "history": "models:history",
+            "reconcile": "models:reconcile",
             "set": "models:set_",
             "delete": "models:delete",
             "download": "models:download",
@@ -106,8 +121,15 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "endpoints": CommandEntry(
         SERVE,
-        "List and stop the endpoints of this machine, and print their logs.",
-        {"list": "endpoints:list_endpoints", "logs": "endpoints:logs", "stop": "endpoints:stop"},
+        "List and stop the endpoints of this machine, and roll new versions out on them.",
+        {
+            "list": "endpoints:list_endpoints",
+            "show": "endpoints:show",
+            "logs": "endpoints:logs",
+            "rollout": "rollout:rollout",
+            "drift": "drift:drift",
+            "stop": "endpoints:stop",
+        },
     ),
     "keys": CommandEntry(
         SERVE,
@@ -136,6 +158,9 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "server-gc": CommandEntry(
         SERVER, "Free the storage of deleted runs, experiments and models.", "server_maintenance:server_gc"
+    ),
+    "import": CommandEntry(
+        SERVER, "Bring runs and models of another store into this one.", "import_store:import_"
     ),
     "login": CommandEntry(SERVER, "Store your user name and password for a tracking server.", "login:login"),
     "export": CommandEntry(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -84,9 +85,11 @@ class Session:
     def settings(self) -> Settings:
         """All settings, resolved on first use: showing help needs none."""
         from mlctl import credentials
-        from mlctl.settings import load
+        from mlctl.settings import load, with_installed_driver
 
         settings = load(self.overrides)
+        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+            os.environ["MLFLOW_TRACKING_URI"] = with_installed_driver(uri)  # a user's script reads it, too
         credentials.apply_to_environment(settings.tracking_uri)
         return settings
 

@@ -41,6 +41,18 @@ def logs(
                 print(line, flush=True)
 
 
+def show(session: Session, endpoint: EndpointArgument) -> None:
+    """Show an endpoint: its versions and their traffic, its rollout, its shadow and its workers.
+
+    \b
+    mlctl endpoints show Digits
+    mlctl endpoints show Digits -o json
+    """
+    from mlctl.services.serving import endpoint_control
+
+    session.show(endpoint_control.show_endpoint(session.settings, endpoint))
+
+
 def stop(session: Session, endpoint: EndpointArgument) -> None:
     """Stop an endpoint after it has answered the requests in progress.
 

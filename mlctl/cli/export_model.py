@@ -30,11 +30,14 @@ HostOption = Annotated[
     typer.Option("--host", metavar="HOST", help="kubernetes: host name under which clients send requests."),
 ]
 CpuOption = Annotated[
-    str, typer.Option("--cpu", metavar="QUANTITY", help="kubernetes: CPU request of a pod, such as 500m.")
+    str,
+    typer.Option("--cpu", metavar="QUANTITY", help="kubernetes, kserve: CPU request of a pod, such as 500m."),
 ]
 MemoryOption = Annotated[
     str,
-    typer.Option("--memory", metavar="QUANTITY", help="kubernetes: memory request of a pod, such as 1Gi."),
+    typer.Option(
+        "--memory", metavar="QUANTITY", help="kubernetes, kserve: memory request of a pod, such as 1Gi."
+    ),
 ]
 
 
@@ -53,6 +56,7 @@ def model(
     \b
     mlctl export model Digits --to docker ./image
     mlctl export model Digits --to kubernetes ./deploy --image registry/digits:3
+    mlctl export model Digits --to kserve ./kserve --image registry/digits:3
     """
     from mlctl.services.serving.export_model import export_model
     from mlctl.services.serving.exports.base import ExportOptions

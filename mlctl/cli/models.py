@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlctl import output
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import ModelArgument, NameArgument, TagOption
+from mlctl.cli.options import DryRunOption, ModelArgument, NameArgument, TagOption
 from mlctl.cli.parsing import parse_pairs
 from mlctl.cli.register import DescriptionOption
+from mlctl.errors import UsageError
 from mlctl.units import count
 
 VersionArgument = Annotated[
@@ -36,6 +39,16 @@ AtOption = Annotated[
     ),
 ]
 
+AcceptOption = Annotated[
+    bool, typer.Option("--accept", help="Record the changes in the history (this is the default).")
+]
+RestoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--restore", help="Record the changes, and give each stage back to the version that held it."
+    ),
+]
+
 
 def list_models(session: Session) -> None:
     """List registered models with their versions, stages and metrics.
@@ -51,6 +64,8 @@ def list_models(session: Session) -> None:
         f"mlctl models show {answer.models[0].name}" if answer.models else "mlctl register last NAME"
     )
     session.show(answer, f"next: {next_command}")
+    for model in answer.models:
+        _warn_of_disagreements(model.name, model.disagreements)
 
 
 def show(session: Session, name: NameArgument, version: VersionArgument = None) -> None:
@@ -70,6 +85,7 @@ def show(session: Session, name: NameArgument, version: VersionArgument = None) 
     else:
         hint = f"next: mlctl register last {name}"
     session.show(answer, hint)
+    _warn_of_disagreements(name, answer.model.disagreements)
 
 
 def diff(session: Session, name: NameArgument, a: FirstVersionArgument, b: SecondVersionArgument) -> None:
@@ -94,7 +110,33 @@ def history(session: Session, name: NameArgument, stage: StageOption = None, at:
     """
     from mlctl.services.registry import models
 
-    session.show(models.model_history(session.settings, name, stage, at), f"next: mlctl models show {name}")
+    answer = models.model_history(session.settings, name, stage, at)
+    session.show(answer, f"next: mlctl models show {name}")
+    _warn_of_disagreements(name, answer.disagreements)
+
+
+def reconcile(
+    session: Session,
+    name: NameArgument,
+    accept: AcceptOption = False,
+    restore: RestoreOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Record in a model's history what another program changed in its stages, or undo it.
+
+    \b
+    mlctl models reconcile Digits --dry-run
+    mlctl models reconcile Digits
+    mlctl models reconcile Digits --restore
+
+    The next promotion or rollback records such changes too. The history names "outside mlctl" as their user.
+    """
+    from mlctl.services.registry import reconcile as service
+
+    if accept and restore:
+        raise UsageError("--accept and --restore exclude each other", "use one of them")
+    answer = service.reconcile(session.settings, name, restore=restore, dry_run=dry_run)
+    session.show(answer, f"next: mlctl models history {name}")
 
 
 def set_(
@@ -145,3 +187,8 @@ def download(session: Session, model: ModelArgument, folder: FolderArgument) -> 
     from mlctl.services.registry import models
 
     session.show(models.download_model(session.settings, model, folder), f"next: mlctl serve {folder}")
+
+
+def _warn_of_disagreements(name: str, disagreements: Sequence[str]) -> None:
+    for message in disagreements:
+        output.warn(f"{name}: {message}; mlctl models reconcile {name} records it, and --restore undoes it")

@@ -22,7 +22,9 @@ ModelArgument = Annotated[
 InputsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT", help="Image, .npy, .npz, CSV, Parquet or JSON files, a text, or - for stdin."
+        metavar="INPUT",
+        help="Image, text, .npy, .npz, CSV, Parquet or JSON files, a folder or an s3:// prefix of them, a table of "
+        "file names, a text, or - for stdin.",
     ),
 ]
 SampleOption = Annotated[
@@ -46,7 +48,10 @@ KeyFileOption = Annotated[
     typer.Option("--api-key-file", metavar="FILE", help="File with your API key, for an endpoint."),
 ]
 BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Maximum number of rows to predict at once.")
+    int | None,
+    typer.Option(
+        "--batch-size", min=1, help="Maximum number of rows to predict at once (default: by kind of input)."
+    ),
 ]
 
 
@@ -57,7 +62,7 @@ def predict(
     sample: SampleOption = None,
     out: OutOption = None,
     api_key_file: KeyFileOption = None,
-    batch_size: BatchSizeOption = 1000,
+    batch_size: BatchSizeOption = None,
 ) -> None:
     """Predict with a model or an endpoint.
 

@@ -22,7 +22,9 @@ from mlctl.cli.options import (
     TlsCertOption,
     TlsKeyOption,
 )
-from mlctl.units import parse_duration, parse_size
+from mlctl.units import parse_duration, parse_share, parse_size
+
+TRAFFIC = "Logged requests"
 
 
 class EnvManager(StrEnum):
@@ -70,12 +72,76 @@ TimeoutOption = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse requests with unknown columns or keys, or with missing values in a column that had none in "
+        "training.",
+        rich_help_panel=LIMITS,
+    ),
+]
+CorsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors",
+        metavar="ORIGIN",
+        help="Origin whose web pages may use the endpoint, such as https://app.example.com, or * for all. Can be "
+        "given several times.",
+        rich_help_panel=NETWORK,
+    ),
+]
+LogRequestsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log-requests",
+        metavar="SHARE",
+        help="Log this share of the requests with their answers, such as 1%, for mlctl endpoints drift.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
+RedactOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--redact",
+        metavar="COLUMN",
+        help="Input column that is not logged. Can be given several times.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
 WatchOption = Annotated[
     bool,
     typer.Option(
         "--watch",
         help="Follow the registry: load the new version when the stage or the alias of MODEL moves.",
         rich_help_panel=EXECUTION,
+    ),
+]
+AllowSignatureChangeOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-signature-change",
+        help="With --watch, also serve a version whose input or answers have another signature.",
+        rich_help_panel=EXECUTION,
+    ),
+]
+MaxQueueOption = Annotated[
+    int,
+    typer.Option(
+        "--max-queue",
+        metavar="N",
+        min=0,
+        help="Number of requests that may wait in each worker; further ones are answered 503.",
+        rich_help_panel=LIMITS,
+    ),
+]
+LogSizeOption = Annotated[
+    str,
+    typer.Option(
+        "--log-size",
+        metavar="SIZE",
+        help="With --detach, begin a new log file at this size; one earlier file is kept.",
+        rich_help_panel=LIMITS,
     ),
 ]
 DetachOption = Annotated[
@@ -92,6 +158,24 @@ NameOption = Annotated[
         "--name",
         metavar="ENDPOINT",
         help="Name of the endpoint (default: the model's name).",
+        rich_help_panel=EXECUTION,
+    ),
+]
+ShadowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shadow",
+        metavar="MODEL",
+        help="Send copies of requests to this model too, after they were answered, and compare the answers.",
+        rich_help_panel=EXECUTION,
+    ),
+]
+ShadowShareOption = Annotated[
+    str,
+    typer.Option(
+        "--shadow-share",
+        metavar="SHARE",
+        help="Share of the requests of which the shadow gets copies.",
         rich_help_panel=EXECUTION,
     ),
 ]
@@ -116,13 +200,22 @@ def serve(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     allowed_host: AllowedHostOption = None,
+    cors: CorsOption = None,
     max_body: MaxBodyOption = "10MB",
     timeout: TimeoutOption = "30s",
+    max_queue: MaxQueueOption = 64,
+    log_size: LogSizeOption = "10MB",
+    strict: StrictOption = False,
+    log_requests: LogRequestsOption = None,
+    redact: RedactOption = None,
     workers: WorkersOption = 1,
     metrics: MetricsOption = True,
     watch: WatchOption = False,
+    allow_signature_change: AllowSignatureChangeOption = False,
     detach: DetachOption = False,
     name: NameOption = None,
+    shadow: ShadowOption = None,
+    shadow_share: ShadowShareOption = "100%",
     env_manager: EnvManagerOption = EnvManager.local,
 ) -> None:
     """Serve a model over HTTP to MLflow clients.
@@ -148,11 +241,20 @@ def serve(
         metrics=metrics,
         max_body=parse_size(max_body),
         timeout_s=parse_duration(timeout),
+        max_queue=max_queue,
+        log_size=parse_size(log_size),
+        strict=strict,
+        log_requests=parse_share(log_requests, "--log-requests") if log_requests else 0.0,
+        redact=tuple(redact or ()),
         allowed_hosts=tuple(allowed_host or ()),
+        cors=tuple(cors or ()),
         insecure=insecure,
         watch=watch,
+        allow_signature_change=allow_signature_change,
         detach=detach,
         name=name,
+        shadow=shadow,
+        shadow_share=parse_share(shadow_share, "--shadow-share"),
     )
     if env_manager is not EnvManager.local:
         service.serve_with_env_manager(session.settings, options, env_manager.value)

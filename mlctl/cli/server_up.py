@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -88,6 +88,14 @@ AdminPasswordFileOption = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+DefaultPermissionOption = Annotated[
+    Literal["none", "read", "edit", "manage"],
+    typer.Option(
+        "--default-permission",
+        help="What a user may do with experiments and models of others that was not granted.",
+        rich_help_panel=NETWORK,
+    ),
+]
 CorsOriginsOption = Annotated[
     str,
     typer.Option(
@@ -136,6 +144,7 @@ def server_up(
     dry_run: DryRunOption = False,
     auth: AuthOption = False,
     admin_password_file: AdminPasswordFileOption = None,
+    default_permission: DefaultPermissionOption = "read",
     insecure: InsecureOption = False,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
@@ -175,6 +184,7 @@ def server_up(
         port=port,
         auth=auth,
         insecure=insecure,
+        default_permission=default_permission,
         tls_cert=tls_cert,
         tls_key=tls_key,
         allowed_hosts=tuple(allowed_host or ()),
@@ -183,6 +193,11 @@ def server_up(
     if preflight.sends_unencrypted_passwords(access):
         output.warn(
             f"clients send passwords to {host} unencrypted; use --tls-cert and --tls-key, or a proxy with TLS"
+        )
+    if preflight.everybody_may_read(access):
+        output.warn(
+            f"every user may {default_permission} the experiments and models of all others; "
+            "--default-permission none leaves each user only their own and what is granted"
         )
     options = up.ServerOptions(
         name=name,

@@ -48,6 +48,13 @@ class ProgressListener(Protocol):
         """A stage other than training starts, such as loading, logging or checking; `what` describes it."""
 
 
+class PredictionListener(ProgressListener, Protocol):
+    """Receives the progress of predictions too."""
+
+    def predicted(self, rows: int, total: int | None) -> None:
+        """Receive the number of rows that are predicted; `total` is None if it is unknown."""
+
+
 class NullProgress:
     """A ProgressListener that ignores everything."""
 
@@ -67,4 +74,7 @@ class NullProgress:
         """Ignore it."""
 
     def stage(self, what: str) -> None:
+        """Ignore it."""
+
+    def predicted(self, rows: int, total: int | None) -> None:
         """Ignore it."""

@@ -58,12 +58,16 @@ class RegisteredVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """A registered model with its versions, newest first."""
+    """A registered model with its versions, newest first.
+
+    `disagreements` says in words which aliases and stages differ from the history.
+    """
 
     name: str
     versions: tuple[RegisteredVersion, ...]
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    disagreements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,7 @@ class History:
         holders: Version of each stage after the last entry.
         at: The time of which it is the history; None for now.
         since: When the first version was registered; None if this is unknown.
+        disagreements: Which aliases and stages differ from the history now, in words.
     """
 
     name: str
@@ -196,6 +201,20 @@ class History:
     holders: Mapping[str, str | None]
     at: datetime | None = None
     since: datetime | None = None
+    disagreements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What another program had changed in a model, in words.
+
+    `restored` says whether it was undone; `done` is false if nothing was written.
+    """
+
+    name: str
+    changes: tuple[str, ...]
+    restored: bool = False
+    done: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

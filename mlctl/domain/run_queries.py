@@ -77,6 +77,23 @@ class RunList:
 
 
 @dataclass(frozen=True)
+class ChangedRuns:
+    """Runs as they are after a change, which `change` says in words, such as "renamed"."""
+
+    runs: tuple[Run, ...]
+    change: str
+
+
+@dataclass(frozen=True)
+class ChangedExperiment:
+    """An experiment after a change, which `change` says in words, such as "renamed"."""
+
+    name: str
+    experiment_id: str
+    change: str
+
+
+@dataclass(frozen=True)
 class ExperimentList:
     """All experiments of a tracking store."""
 

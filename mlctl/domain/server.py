@@ -86,6 +86,7 @@ class ServerAccess:
     tls_key: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    default_permission: str = "read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ class TrackingServer:
     """One server of this machine, and its status.
 
     Attributes:
-        status: up, starting, "not ready" (it runs, but its database does not answer) or gone.
+        status: up, starting, "not ready" (it runs, but its database or bucket does not answer) or gone.
+        trouble: Why it is not ready.
         counts: Number of runs, experiments and models; None if they are unknown.
         already_running: Whether it ran already when the user asked to start it.
         local_experiments: Experiments whose artifacts are in local folders.
@@ -119,6 +121,7 @@ class TrackingServer:
     admin_password: str | None = field(default=None, repr=False)
     local_experiments: tuple[LocalExperiment, ...] = ()
     warning: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

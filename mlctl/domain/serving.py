@@ -12,7 +12,12 @@ from mlctl.domain.run import DataReference
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A model that is served on this machine; `status` is ready, "not ready" or gone."""
+    """A model that is served on this machine.
+
+    Attributes:
+        status: ready, "not ready" or gone.
+        refused: The last version that was promoted and not served: its `version`, the `reason` and the time (`at`).
+    """
 
     name: str
     url: str
@@ -22,6 +27,7 @@ class Endpoint:
     model_uri: str
     model: str
     version: str
+    refused: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

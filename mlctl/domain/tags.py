@@ -45,6 +45,9 @@ PEAK_MEMORY_TAG = "mlctl.peak_memory_mb"
 MODEL_URI_TAG = "mlctl.model_uri"
 RUNNING_EPOCH_TAG = "mlctl.running_epoch"  # while a long epoch runs: its batch and its loss, in words
 
+STOP_TAG = "mlctl.stop"  # somebody asks the run to stop: who, when and why, as JSON
+STOP_TRIAL_PREFIX = "mlctl.stop."  # of a search: the same, followed by the name of the trial
+
 # the plan of a search
 SEARCH_TRIALS_TAG = "mlctl.search.trials"
 SEARCH_EPOCHS_TAG = "mlctl.search.epochs"
@@ -55,3 +58,5 @@ VERSION_PREFIX = "mlctl.version."  # of the same runs: followed by the name of a
 GIT_PREFIX = "mlctl.git."
 HISTORY_PREFIX = "mlctl.log."  # of a registered model: entries of its history
 VOID_PREFIX = "mlctl.void."  # of a registered model: a history entry that does not count
+LOCK_PREFIX = "mlctl.lock."  # of a registered model: a writer that holds its lock or waits for it
+ROLLOUT_PREFIX = "mlctl.rollout."  # of a registered model: a rollout that ended

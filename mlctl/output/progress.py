@@ -29,6 +29,7 @@ from mlctl.output.text import format_number
 
 BEST_MARK = "  best"
 LONG_EPOCH_S = 1.0
+ROWS_PER_LINE = 1_000_000  # predicted rows, if their number is not known
 WIDE = 80  # columns, from which there is room for the elapsed time
 NARROWEST_BAR = 24  # columns that the bar and the remaining time need
 
@@ -97,6 +98,25 @@ class TrainingProgress:
                 total=total,
             )
         self._update_bar(completed=done, total=total, description=name)
+
+    def predicted(self, rows: int, total: int | None) -> None:
+        """Show the bar of predictions; without a terminal, print a line for each tenth, or each million of rows."""
+        if not self._is_live:
+            part = int(10 * rows / total) if total else rows // ROWS_PER_LINE
+            if self._printed_tenths.get("rows", 0) != part:
+                self._printed_tenths["rows"] = part
+                self._print(Text(f"predicted {rows:,}{f' of {total:,}' if total else ''} rows", style="dim"))
+            return
+        if self._bar is None:
+            self._stop_live()
+            self._start_bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeRemainingColumn(),
+                description="",
+                total=total,
+            )
+        self._update_bar(completed=rows, total=total, description=f"predicted {rows:,} rows")
 
     def training_started(self, what: str, epochs: int, steps: int, objective: Objective) -> None:
         """Show the bar of all epochs."""

@@ -60,7 +60,7 @@ class Images(Recipe):
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels from 0..255."""
-        from mlctl.data.files.images import MAX_PIXEL
+        from mlctl.pictures import MAX_PIXEL
         from mlctl.recipes.encoders import pixels
 
         return pixels(data.train.inputs.shape[1:], high=MAX_PIXEL)

@@ -13,16 +13,20 @@ from typing import Any
 
 from mlctl.serving.access import AccessLog
 from mlctl.serving.endpoint_spec import ServedVersion
+from mlctl.serving.forwarding import ROWS_HEADER
 from mlctl.serving.http_messages import Request, RequestLimits, Response
+from mlctl.serving.interfaces.cors import CorsPolicy, is_preflight
 from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import EndpointMetrics
 from mlctl.serving.payloads.body import ClientDisconnected, Receive
 from mlctl.serving.payloads.request_error import RequestError, quote
 from mlctl.serving.router import Route, Router
+from mlctl.serving.trial import VersionTrial
 
 # how long to read a refused body: closing at once could reset the connection before the answer
 DISCARD_S = 2.0
 UNREAD_BODY_STATUSES = frozenset({401, 403, 404, 405, 408, 413, 415})
+METRICS_PATH = "/metrics"
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
 
 log = logging.getLogger("mlctl.serving")
@@ -42,6 +46,8 @@ class Application:
         metrics: EndpointMetrics | None = None,
         auth: ApiKeyAuth | None = None,
         hosts: frozenset[str] | None = None,
+        cors: CorsPolicy | None = None,
+        trial: VersionTrial | None = None,
     ) -> None:
         self.router = router
         self.served = served
@@ -51,6 +57,8 @@ class Application:
         self._metrics = metrics
         self._auth = auth
         self._hosts = hosts
+        self._cors = cors
+        self._trial = trial
         self._name_header = (b"x-model", _ascii(served.name))
         self._version = _ascii(served.version)
         self._id_prefix = os.urandom(4).hex().encode() + b"-"
@@ -64,12 +72,18 @@ class Application:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
         route = self.router.find(scope["path"])
-        metrics = self._metrics
+        # another worker forwards requests over a Unix socket, and counts them itself
+        is_forwarded = _is_forwarded(scope)
+        metrics = None if is_forwarded else self._metrics
         if metrics:
             metrics.in_flight.inc()
         try:
             response = await self._respond_safely(scope, headers, receive, request_id, route)
             if response is not None:
+                if is_forwarded:
+                    response.headers.append((ROWS_HEADER, b"%d" % response.rows))
+                elif self._cors:
+                    response.headers += self._cors.headers(headers)
                 await self._send(scope, send, response, request_id, receive)
         finally:
             if metrics:
@@ -87,6 +101,8 @@ class Application:
                 rows=response.rows,
                 error_code=response.error_code,
             )
+        if is_forwarded:
+            return
         version = response.version or self.served.version
         self._access_log.record(scope, response, request_id=request_id, seconds=seconds, version=version)
 
@@ -102,8 +118,7 @@ class Application:
         try:
             return await self._respond(scope, headers, receive, request_id, route)
         except RequestError as error:
-            response = Response(status=error.status, body=error.to_json(), error_code=error.code)
-            response.headers += error.headers
+            response = _error_response(error, route)
             response.body_unread = error.status in UNREAD_BODY_STATUSES
             if error.status == 401:
                 scheme = b"Basic" if route and route.is_page else b"Bearer"
@@ -119,7 +134,7 @@ class Application:
                 f"the model failed on request {request_id.decode()}",
                 "the server's log has the traceback under this id",
             )
-            return Response(status=500, body=failure.to_json(), error_code=failure.code)
+            return _error_response(failure, route)
 
     async def _respond(
         self,
@@ -130,7 +145,11 @@ class Application:
         route: Route | None,
     ) -> Response:
         path, method = scope["path"], scope["method"]
-        key_name = "" if route and route.is_public else self._authenticate(headers)
+        if self._cors and is_preflight(method, headers):
+            self._check_host(headers)
+            return self._cors.preflight(headers, route.methods if route else ())
+        is_known = _is_forwarded(scope) or (route and route.is_public)
+        key_name = "" if is_known else self._authenticate(headers)
         if route is None:
             known = ", ".join(self.router.paths)
             raise RequestError(404, "NOT_FOUND", f"this endpoint has no {quote(path)}", f"it has {known}")
@@ -141,18 +160,20 @@ class Application:
             )
             error.headers.append((b"allow", allowed.encode()))
             raise error
-        response = await route.handler(
-            Request(
-                method=method,
-                path=path,
-                query=scope["query_string"],
-                headers=headers,
-                request_id=request_id.decode(),
-                key_name=key_name,
-                receive=receive,
-                limits=self._limits,
-            )
+        request = Request(
+            method=method,
+            path=path,
+            query=scope["query_string"],
+            headers=headers,
+            request_id=request_id.decode(),
+            key_name=key_name,
+            receive=receive,
+            limits=self._limits,
         )
+        if self._trial and self._trial.is_running and not route.is_public and path != METRICS_PATH:
+            response = await self._trial.answer(request, route.handler)
+        else:
+            response = await route.handler(request)
         response.key_name = key_name
         return response
 
@@ -211,6 +232,11 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
 
+def _error_response(error: RequestError, route: Route | None) -> Response:
+    body = route.error_body(error) if route else error.to_json()
+    return Response(status=error.status, body=body, error_code=error.code, headers=list(error.headers))
+
+
 async def _discard_body(receive: Receive) -> None:
     try:
         async with asyncio.timeout(DISCARD_S):
@@ -218,6 +244,12 @@ async def _discard_body(receive: Receive) -> None:
                 pass
     except TimeoutError:
         return
+
+
+def _is_forwarded(scope: dict[str, Any]) -> bool:
+    """Return whether another worker sends the request, over a Unix socket, after it has checked the client."""
+    server = scope.get("server", ("", 0))
+    return server is None or server[1] is None  # uvicorn has the socket's path, or nothing, but no port
 
 
 def _ascii(text: str) -> bytes:

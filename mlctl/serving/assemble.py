@@ -7,15 +7,24 @@ from pathlib import Path
 
 from mlctl.serving.access import AccessLog
 from mlctl.serving.app import Application
+from mlctl.serving.control import WorkerControl
+from mlctl.serving.conversion.load import load_model
 from mlctl.serving.endpoint_routes import EndpointRoutes
 from mlctl.serving.endpoint_spec import EndpointSpec
 from mlctl.serving.executor import PredictionExecutor
 from mlctl.serving.http_messages import RequestLimits
+from mlctl.serving.interfaces.cors import CorsPolicy
+from mlctl.serving.interfaces.details import DetailedAnswers
+from mlctl.serving.interfaces.open_inference.routes import OpenInferenceRoutes
+from mlctl.serving.interfaces.routes import DescriptionRoutes
 from mlctl.serving.invocations import Invocations
 from mlctl.serving.keys import ApiKeyAuth
 from mlctl.serving.metrics import EndpointMetrics
-from mlctl.serving.model import ServedModel
+from mlctl.serving.rollout.assemble import VersionRole
 from mlctl.serving.router import Router
+from mlctl.serving.status import WorkerStatus
+from mlctl.serving.traffic.assemble import TrafficWatch
+from mlctl.serving.trial import VersionTrial
 
 
 @dataclass(frozen=True)
@@ -25,18 +34,40 @@ class WorkerParts:
     application: Application
     invocations: Invocations
     executor: PredictionExecutor
+    status: WorkerStatus
+    role: VersionRole
+    traffic: TrafficWatch
 
 
-def assemble(spec: EndpointSpec, access_log: AccessLog) -> WorkerParts:
+def assemble(spec: EndpointSpec, access_log: AccessLog, control: WorkerControl) -> WorkerParts:
     """Load the model and build the application that serves it."""
     served = spec.serving
-    model = ServedModel(Path(served.folder))
-    metrics = EndpointMetrics(served.name, served.version) if spec.metrics else None
-    executor = PredictionExecutor(timeout_s=spec.timeout_s)
-    invocations = Invocations(model, served, executor, max_body=spec.max_body)
+    model = load_model(spec)
+    metrics = EndpointMetrics(served.name, served.version, Path(spec.scratch)) if spec.metrics else None
+    executor = PredictionExecutor(
+        timeout_s=spec.timeout_s, max_queue=spec.max_queue, may_inline=model.info.runtime == "onnxruntime"
+    )
+    invocations = Invocations(model, served, executor, max_body=spec.max_body, strict=spec.strict)
     router = Router()
     router.add("/invocations", invocations, methods=("POST",))
-    EndpointRoutes(model, served, metrics=metrics, needs_key=spec.key_file is not None).add_to(router)
+    role = VersionRole(spec, invocations, router)
+    traffic = TrafficWatch(spec, invocations, executor, metrics)
+    traffic.add_to(router)
+    status = WorkerStatus(executor, control)
+    status.add_to(router)
+    EndpointRoutes(model, served, metrics=metrics, needs_key=spec.key_file is not None, status=status).add_to(
+        router
+    )
+    OpenInferenceRoutes(model, served, invocations, status, strict=spec.strict).add_to(router)
+    DescriptionRoutes(
+        model,
+        served,
+        invocations,
+        router=router,
+        needs_key=spec.key_file is not None,
+        strict=spec.strict,
+    ).add_to(router)
+    invocations.encoder = DetailedAnswers(served, model.info.outputs).encoder
     application = Application(
         router,
         served,
@@ -45,5 +76,7 @@ def assemble(spec: EndpointSpec, access_log: AccessLog) -> WorkerParts:
         metrics=metrics,
         auth=ApiKeyAuth(Path(spec.key_file)) if spec.key_file else None,
         hosts=None if spec.hosts is None else frozenset(spec.hosts),
+        cors=CorsPolicy(spec.cors) if spec.cors else None,
+        trial=VersionTrial(control, timeout_s=spec.timeout_s),
     )
-    return WorkerParts(application, invocations, executor)
+    return WorkerParts(application, invocations, executor, status, role, traffic)

@@ -6,6 +6,7 @@ MLCTL_MODEL_VERSION  its version
 MLCTL_HOST           address to listen on (default 0.0.0.0)
 MLCTL_PORT           port to listen on (default 8000)
 MLCTL_WORKERS        number of worker processes (default 1)
+MLCTL_CORS           origins whose web pages may use the endpoint, separated by blanks
 MLCTL_API_KEY_FILE   API key file; without it, MLCTL_INSECURE=1 must confirm that every client may connect
 """
 
@@ -20,7 +21,8 @@ from pathlib import Path
 
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
 from mlctl.serving.keys import parse_keys
-from mlctl.serving.supervisor import log_event, run_endpoint
+from mlctl.serving.supervision.events import log_event
+from mlctl.serving.supervisor import run_endpoint
 
 
 def main() -> int:
@@ -55,6 +57,7 @@ def main() -> int:
         workers=int(variable("MLCTL_WORKERS", "1")),
         scratch=tempfile.mkdtemp(prefix="mlctl-endpoint-"),
         key_file=key_file,
+        cors=tuple(variable("MLCTL_CORS", "").split()),
     )
     return asyncio.run(run_endpoint(spec))
 

@@ -10,6 +10,7 @@ import orjson
 import mlctl
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.model import ServedModel
+from mlctl.serving.payloads.pictures import takes_pictures
 from mlctl.serving.payloads.signature import TensorSpec
 
 
@@ -22,6 +23,8 @@ def versions(model: ServedModel, served: ServedVersion) -> dict[str, str]:
         "version": served.version,
         "run_id": model.info.run_id,
         "model_uri": served.uri,
+        "runtime": model.info.runtime,
+        "reason": model.runtime_reason,
     }
 
 
@@ -37,6 +40,7 @@ def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> d
         "recipe": info.recipe,
         "runtime": info.runtime,
         "full_scale": model.full_scale,
+        "pictures": takes_pictures(tensor, full_scale=model.full_scale, by_mlctl=info.by_mlctl),
         "run_id": info.run_id,
         "created": info.created,
         "keys": needs_key,

@@ -1,7 +1,7 @@
 """The routes on which an endpoint tells about itself.
 
 GET /ping /health      200 while the worker can answer; needs no API key
-GET /version           the versions of MLflow, mlctl and the model, as JSON
+GET /version           the versions of MLflow, mlctl and the model, as JSON; a version that was refused, and why
 GET /metrics           Prometheus metrics
 GET / /model /page/…   the web page to try the model, and the model's description for it
 """
@@ -18,18 +18,26 @@ from mlctl.serving.model import ServedModel
 from mlctl.serving.page import files as page
 from mlctl.serving.payloads.request_error import RequestError, quote
 from mlctl.serving.router import Router
+from mlctl.serving.status import WorkerStatus
 
 
 class EndpointRoutes:
     """Answers what concerns the endpoint itself, and not its predictions."""
 
     def __init__(
-        self, model: ServedModel, served: ServedVersion, *, metrics: EndpointMetrics | None, needs_key: bool
+        self,
+        model: ServedModel,
+        served: ServedVersion,
+        *,
+        metrics: EndpointMetrics | None,
+        needs_key: bool,
+        status: WorkerStatus,
     ) -> None:
         self._model = model
         self._served = served
         self._metrics = metrics
         self._needs_key = needs_key
+        self._status = status
 
     def add_to(self, router: Router) -> None:
         """Add all routes."""
@@ -48,7 +56,7 @@ class EndpointRoutes:
 
     async def version(self, request: Request) -> Response:
         """Return the versions of all parts."""
-        return Response(body=orjson.dumps(versions(self._model, self._served)))
+        return Response(body=orjson.dumps(versions(self._model, self._served) | self._status.to_json()))
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics of all workers."""

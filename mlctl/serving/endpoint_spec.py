@@ -48,6 +48,21 @@ class EndpointSpec:
         timeout_s: Seconds that a client has to send its request, and the model has to answer it.
         hosts: Accepted Host names; None accepts all.
         follow: Command that prints a `ServedVersion` as a line of JSON when another version must be served.
+        max_queue: Number of requests that may wait for a thread in each worker.
+        allow_signature_change: Serve later versions whose input or answers have another signature too.
+        log_size: Bytes of the log after which a new file is begun.
+        strict: Refuse unknown columns and keys, and gaps in columns that had none in training.
+        local_fd: Inherited descriptor of a listening Unix socket, at which a worker answers before it takes the
+            endpoint's address; the supervisor sets it.
+        trial_s: Shortest time for which the workers of the version before forward requests to a new version.
+        role: "serving", or "candidate" or "shadow" for workers to which other workers send requests.
+        shadow: The version that gets copies of requests; None for no shadow.
+        shadow_share: Share of the requests of which the shadow gets copies.
+        cors: Origins whose pages may use the endpoint from a browser; "*" stands for all.
+        convert: Command that converts the model in a folder to ONNX in another folder; () serves models as they are.
+        converted: Folder for converted models.
+        log_requests: Share of the requests that are logged, with their answers.
+        redact: Input columns that are not logged.
     """
 
     serving: ServedVersion
@@ -67,6 +82,20 @@ class EndpointSpec:
     timeout_s: float = 30.0
     hosts: tuple[str, ...] | None = None
     follow: tuple[str, ...] = ()
+    max_queue: int = 64
+    allow_signature_change: bool = False
+    log_size: int = 10_000_000
+    strict: bool = False
+    local_fd: int | None = None
+    trial_s: float = 30.0
+    cors: tuple[str, ...] = ()
+    role: str = "serving"
+    shadow: ServedVersion | None = None
+    shadow_share: float = 1.0
+    convert: tuple[str, ...] = ()
+    converted: str = ""
+    log_requests: float = 0.0
+    redact: tuple[str, ...] = ()
 
     def to_line(self) -> bytes:
         """Return the specification as one line of JSON."""
@@ -79,4 +108,8 @@ def read_spec(line: bytes | str) -> EndpointSpec:
     fields["serving"] = ServedVersion(**fields["serving"])
     fields["hosts"] = None if fields["hosts"] is None else tuple(fields["hosts"])
     fields["follow"] = tuple(fields["follow"])
+    fields["shadow"] = ServedVersion(**fields["shadow"]) if fields.get("shadow") else None
+    fields["cors"] = tuple(fields.get("cors", ()))
+    fields["convert"] = tuple(fields.get("convert", ()))
+    fields["redact"] = tuple(fields.get("redact", ()))
     return EndpointSpec(**fields)

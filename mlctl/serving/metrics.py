@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,17 +18,22 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    multiprocess,
 )
 
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+from mlctl.domain.latency import PROMETHEUS_EDGES
+from mlctl.serving.metrics_files import SharedCollector
+from mlctl.serving.rollout.version_metrics import VersionCollector
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class EndpointMetrics:
     """Counters of one worker."""
 
-    def __init__(self, model: str, version: str) -> None:
+    def __init__(self, model: str, version: str, folder: Path | None = None) -> None:
+        """Create the counters; `folder` is the endpoint's, where the counts by version lie."""
+        self._folder = folder
+        self.collectors: list[Any] = []  # of further metrics, which are not counted in shared files
         self._registry = CollectorRegistry()
         common = {"registry": self._registry}
         requests = Counter("mlctl_requests", "Requests answered.", ("route", "status"), **common)
@@ -34,7 +41,7 @@ class EndpointMetrics:
             "mlctl_request_seconds",
             "Seconds from a request's headers to its answer.",
             ("route",),
-            buckets=BUCKETS,
+            buckets=PROMETHEUS_EDGES,
             **common,
         )
         self._requests_of = functools.cache(requests.labels)
@@ -65,7 +72,14 @@ class EndpointMetrics:
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus's text format."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return bytes(generate_latest(self._registry))
-        all_workers = CollectorRegistry()
-        multiprocess.MultiProcessCollector(all_workers)
-        return bytes(generate_latest(all_workers))
+            text = generate_latest(self._registry)
+        else:
+            all_workers = CollectorRegistry()
+            SharedCollector(all_workers)
+            text = generate_latest(all_workers)
+        if self._folder is None:
+            return bytes(text)
+        others = CollectorRegistry()
+        for collector in (VersionCollector(self._folder), *self.collectors):
+            others.register(collector)
+        return bytes(text + generate_latest(others))

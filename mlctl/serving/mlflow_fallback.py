@@ -1,19 +1,28 @@
-"""MLflow's own scoring application, for every payload that mlctl does not read itself.
+"""MLflow's own scoring server, for every payload that mlctl does not read itself.
 
 It is loaded on first use: importing MLflow takes seconds and a few hundred megabytes, which a model of tensors or
-simple tables never needs. Its error messages are shortened: no traces, and no copy of the client's body.
+simple tables never needs. Its error messages are given whole, but without traces and without the client's own data.
 """
 
 from __future__ import annotations
 
+import codecs
 import logging
+import os
+import re
 import threading
 from typing import Any
 
-import orjson
-
 from mlctl.serving.model import ServedModel
-from mlctl.serving.payloads.request_error import RequestError, bad_request
+from mlctl.serving.payloads.request_error import RequestError
+
+MAX_MESSAGE_BYTES = 4000
+# MLflow repeats the data before the reason, and after the word "Input"
+_DATA_BEFORE_REASON = re.compile(
+    r"^Failed to (?:predict data|enforce schema of data) '.*?'\s*(?:\. \n|with schema '.*?'\. )Error: ",
+    re.DOTALL,
+)
+_DATA_AFTER_REASON = re.compile(r"\s*\n?Input:\s*\n.*", re.DOTALL)
 
 log = logging.getLogger("mlctl.serving")
 
@@ -25,38 +34,38 @@ class MlflowFallback:
         self._model = model
         self._loading = threading.Lock()
         self._schema: Any = None
+        self._is_loaded = False
 
     def load(self) -> None:
         """Import MLflow and load the model, once."""
         with self._loading:
-            self._schema = self._model.by_mlflow.metadata.get_input_schema()
+            if not self._is_loaded:
+                self._schema = self._model.by_mlflow.metadata.get_input_schema()
+                os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as MLflow's server does
+                self._is_loaded = True
 
     def answer(self, body: bytes, content_type: str) -> bytes:
         """Return MLflow's answer to POST /invocations. Raises RequestError if MLflow answers an error."""
+        self.load()
+        from mlflow.exceptions import MlflowException
         from mlflow.pyfunc import scoring_server
 
-        self.load()
-        result = scoring_server.invocations(
-            body.decode("utf-8-sig", "replace"), content_type, self._model.by_mlflow, self._schema
-        )
-        if result.status == 200:
-            return str(result.response).encode()
-        raise _shortened_error(result.status, str(result.response).encode())
+        body = body.removeprefix(codecs.BOM_UTF8)  # MLflow takes it for a part of a CSV's first name
+        try:
+            result = scoring_server.invocations(body, content_type, self._model.by_mlflow, self._schema)
+        except MlflowException as exc:
+            failed = exc.message.startswith("Encountered an unexpected error")  # in the model's own code
+            log.warning("MLflow answered: %s", exc.message[:1000], exc_info=exc if failed else None)
+            raise _request_error(exc.get_http_status_code(), exc.error_code, exc.message) from exc
+        if result.status != 200:
+            raise _request_error(result.status, "UNSUPPORTED_MEDIA_TYPE", str(result.response))
+        return str(result.response).encode()
 
 
-def _shortened_error(status: int, answer: bytes) -> RequestError:
-    log.warning("MLflow's application answered %s: %s", status, answer[:4000].decode("utf-8", "replace"))
-    if status == 504:
-        return RequestError(504, "TIMEOUT", "the model did not answer in time", "send fewer rows per request")
-    if status >= 500:
-        return RequestError(
-            500, "INTERNAL_ERROR", "the model failed on this request", "the server's log has the traceback"
-        )
-    try:
-        message = str(orjson.loads(answer)["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = ""
-    # the reason follows "Error:"; the text before it repeats the input
-    reason = message.rpartition("Error: ")[2].strip().partition("\n")[0]
-    first_sentence = reason.partition(". ")[0][:200]
-    return bad_request("the input does not fit the model" + (f": {first_sentence}" if first_sentence else ""))
+def _request_error(status: int, code: str, message: str) -> RequestError:
+    """Return MLflow's error with its whole message, without the client's data."""
+    while (shorter := _DATA_BEFORE_REASON.sub("", message)) != message:
+        message = shorter
+    return RequestError(
+        status, code, _DATA_AFTER_REASON.sub("", message).strip(), max_bytes=MAX_MESSAGE_BYTES
+    )

@@ -7,16 +7,20 @@ and without MLflow. MLflow loads every other model that has a python_function fl
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlctl.serving.conversion.prepare import Conversion
+from mlctl.serving.conversion.scorer import ConvertedScorer
 from mlctl.serving.lengths import check_no_empty_row, has_uneven_rows, predict_by_length
+from mlctl.serving.payloads.frames import has_integer_gaps, to_frame, to_mlflow_frame
 from mlctl.serving.payloads.named_tensors import Tensors
 from mlctl.serving.payloads.request_error import bad_request
 from mlctl.serving.payloads.signature import ModelSignature
@@ -36,22 +40,41 @@ class ServedModel:
         folder: Folder of the model's files.
         info: Description from the MLmodel file.
         full_scale: Value of a fully lit pixel if the model takes images, else None.
+        runtime_reason: Why MLflow answers, although the model might have been converted to ONNX; "" if it was.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, conversion: Conversion | None = None, *, artifacts: Path | None = None
+    ) -> None:
+        """Load the model in a folder.
+
+        Args:
+            folder: Folder of the model's files.
+            conversion: Where the model is in ONNX, if it is another program's and was converted.
+            artifacts: Folder that scoring.py reads, in place of the one in `folder`.
+        """
         self.folder = folder
         self.info = read_saved_model(folder)
+        self.runtime_reason = conversion.reason if conversion else ""
         self.full_scale: float | None = None
-        self._takes_texts = False
+        self._takes_columns = self._takes_texts = False
         self._pads = False  # the encoder makes rows of different lengths equally long
         self._any_length = any(spec.takes_any_length for spec in self.signature.all_tensors)
         self._bad_cell: Any = ()  # exception that the model raises for an unreadable cell
-        self._predict = self._load_scorer() if self.info.by_mlctl else self.by_mlflow.predict
+        self._artifacts = artifacts or folder / "artifacts" / "model"
+        self._predict = self._load_predict(conversion)
 
     @property
     def signature(self) -> ModelSignature:
         """The input that the model takes."""
         return self.info.signature
+
+    @property
+    def takes_gaps(self) -> bool:
+        """Whether the model may get missing values; a Keras model cannot take any, unless its encoder fills them."""
+        if self.info.by_mlctl:
+            return bool(self.signature.columns) and not self._takes_texts
+        return not self.info.is_keras
 
     @cached_property
     def example(self) -> bytes | None:
@@ -83,11 +106,21 @@ class ServedModel:
 
         Raises RequestError if the model cannot read a cell; the message counts rows from `first_row`.
         """
-        if self._takes_texts:
-            return self._predict(next(iter(columns.values())))
         try:
-            return self._predict(self._to_frame(columns, first_row))
+            if self._takes_columns:
+                return self._predict(self._to_arrays(columns))
+            if self._takes_texts:
+                return self._predict(next(iter(columns.values())))
+            arrays = self._to_arrays(columns)
+            if self.info.by_mlctl:
+                return self._predict(to_frame(arrays, self.signature, first_row=first_row))
+            frame = to_mlflow_frame(arrays, self.signature)
+            if has_integer_gaps(arrays, self.signature):
+                return self._unchecked.predict(frame)
+            return self._predict(frame)
         except self._bad_cell as exc:
+            if self._takes_columns:
+                exc.row += first_row
             raise bad_request(str(exc), "every value in the training data was of this kind") from None
 
     @cached_property
@@ -96,6 +129,28 @@ class ServedModel:
         import mlflow.pyfunc
 
         return mlflow.pyfunc.load_model(str(self.folder))
+
+    @cached_property
+    def _unchecked(self) -> Any:
+        """The same model without MLflow's check of its input, which refuses missing values among whole numbers."""
+        from mlflow.models import ModelSignature
+
+        unchecked = copy(self.by_mlflow)
+        unchecked._model_meta = copy(unchecked._model_meta)
+        known = unchecked._model_meta.signature
+        has_params = known is not None and known.params is not None
+        unchecked._model_meta.signature = ModelSignature(params=known.params) if has_params else None
+        return unchecked
+
+    def _load_predict(self, conversion: Conversion | None) -> Callable[[Any], Any]:
+        if self.info.by_mlctl:
+            return self._load_scorer()
+        if conversion is None or conversion.folder is None:
+            predict: Callable[[Any], Any] = self.by_mlflow.predict
+            return predict
+        self.info = replace(self.info, runtime="onnxruntime")
+        self._takes_columns = True
+        return ConvertedScorer(conversion.folder)
 
     def _load_scorer(self) -> Callable[[Any], Any]:
         spec = importlib.util.spec_from_file_location(SCORING_MODULE, self.folder / "scoring.py")
@@ -106,32 +161,37 @@ class ServedModel:
         sys.modules[SCORING_MODULE] = module
         try:
             spec.loader.exec_module(module)
-            scorer: Callable[[Any], Any] = module.Scorer(str(self.folder / "artifacts" / "model"))
+            scorer: Callable[[Any], Any] = module.Scorer(str(self._artifacts))
         finally:  # a process that predicts may train a model afterwards, whose encoder is of mlctl's own module
             if own_module is not None:
                 sys.modules[SCORING_MODULE] = own_module
         self._bad_cell = getattr(module, "BadCell", ())  # older models treat such a cell as a missing value
         encoder = getattr(scorer, "encoder", None)
         self.full_scale = getattr(encoder, "high", None)
+        self._takes_columns = getattr(scorer, "takes_columns", False)  # older models take a DataFrame
         self._takes_texts = getattr(encoder, "kind", "") == "words"
         self._pads = getattr(encoder, "kind", "") == "tokens"
         return scorer
 
-    def _to_frame(self, columns: Columns, first_row: int) -> Any:
-        import pandas as pd  # models of tensors or texts do not need it
+    def _to_arrays(self, columns: Columns) -> dict[str, Array]:
+        return {
+            column.name: _to_array(columns[column.name], column.kind)
+            for column in self.signature.columns
+            if column.name in columns  # an optional one may be absent
+        }
 
-        data = {}
-        for column in self.signature.columns:
-            values = columns[column.name]
-            if column.kind == "string":
-                data[column.name] = pd.Series(values, dtype=object)
-            elif column.kind in {"double", "float"}:
-                data[column.name] = pd.Series(np.array(values, dtype=_DTYPES[column.kind]))
-            else:
-                dtype = "float64" if None in values else _DTYPES[column.kind]
-                data[column.name] = pd.Series(values, dtype=dtype)
-        frame = pd.DataFrame(data)
-        return frame.set_index(pd.RangeIndex(first_row, first_row + len(frame))) if first_row else frame
+
+def _to_array(values: Any, kind: str) -> Array:
+    """Return a checked column as an array; numbers with missing values are float64."""
+    if isinstance(values, np.ndarray):
+        return values
+    if kind == "string" or (kind == "boolean" and None in values):
+        array = np.empty(len(values), object)
+        array[:] = values
+        return array
+    if kind in ("double", "float"):
+        return np.array(values, dtype=_DTYPES[kind])
+    return np.array(values, dtype="float64" if None in values else _DTYPES[kind])
 
 
 def _with_text_type(rows: Array | Tensors) -> Array | Tensors:
@@ -139,18 +199,3 @@ def _with_text_type(rows: Array | Tensors) -> Array | Tensors:
     if isinstance(rows, dict):
         return {name: np.asarray(_with_text_type(array)) for name, array in rows.items()}
     return rows.astype(str) if rows.dtype == object and isinstance(rows.flat[0], str) else rows
-
-
-def to_json_types(answers: Any) -> Any:
-    """Return answers as MLflow's server writes them: lists of numbers, and a DataFrame as records."""
-    if isinstance(answers, np.ndarray):
-        return [to_json_types(row) for row in answers] if answers.dtype == object else answers.tolist()
-    if hasattr(answers, "to_dict"):
-        if hasattr(answers, "columns"):
-            return json.loads(answers.to_json(orient="records"))
-        return answers.tolist()
-    if isinstance(answers, Mapping):
-        return {str(key): to_json_types(value) for key, value in answers.items()}
-    if isinstance(answers, (list, tuple)):
-        return [to_json_types(value) for value in answers]
-    return answers.item() if isinstance(answers, np.generic) else answers

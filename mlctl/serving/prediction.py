@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from typing import Any
 
-import orjson
+import numpy as np
 
 from mlctl.errors import did_you_mean
 from mlctl.serving.model import ServedModel
-from mlctl.serving.payloads import tables
+from mlctl.serving.payloads import pictures, table_files, tables
+from mlctl.serving.payloads.cells import InexactNumber, first_gap
+from mlctl.serving.payloads.json_body import read_exactly, read_json
 from mlctl.serving.payloads.named_tensors import (
+    TensorRules,
     Tensors,
+    table_rules,
     tensors_from_columns,
     tensors_from_json,
     tensors_from_table,
 )
-from mlctl.serving.payloads.request_error import RequestError, bad_request, quote, unsupported_media_type
+from mlctl.serving.payloads.request_error import bad_request, quote, unsupported_media_type
+from mlctl.serving.payloads.table_tensors import tensor_from_csv, tensor_from_parquet, tensor_from_table
+from mlctl.serving.payloads.tables import Columns, TableRules
 from mlctl.serving.payloads.tensors import holds_only_numbers, tensor_from_json
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 KEYS_TEXT = ", ".join(KEYS)
+CHAT_KEYS = ("messages", "prompt", "input")  # MLflow passes a document with one of them to the model as it is
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 PARQUET_TYPES = (PARQUET, "application/x-parquet", "application/parquet")
 DEFAULT_MAX_BYTES = 10_000_000
 
+Array = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class PredictionCall:
-    """A checked request: its number of rows, the call that returns the model's answers, and the checked input."""
+    """A checked request.
+
+    Attributes:
+        rows: Its number of rows.
+        predict: Returns the model's raw answers.
+        inputs: The columns, the array, or the arrays by name that the model gets.
+    """
 
     rows: int
     predict: Callable[[], Any]
-    inputs: Any
+    inputs: Columns | Array | Tensors
 
 
 def parse_request(
-    model: ServedModel, body: bytes, content_type: str, *, max_bytes: int = DEFAULT_MAX_BYTES
+    model: ServedModel,
+    body: bytes,
+    content_type: str,
+    *,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    strict: bool = False,
 ) -> PredictionCall | None:
     """Return the call that answers a request; None if only MLflow's own application can read it.
 
@@ -51,71 +70,202 @@ def parse_request(
         body: The request's body, decompressed.
         content_type: Its Content-Type header; "" means JSON.
         max_bytes: Largest size that a compressed file may unpack to.
+        strict: Refuse unknown columns, names and keys, and gaps in required columns.
 
     Raises:
         RequestError: The client made a mistake.
     """
+    if pictures.is_picture_type(content_type):
+        return RequestParser(model, strict=strict).pictures(body, content_type)
     kind = _parse_content_type(content_type)
     if not body:
         raise bad_request("the body is empty", f"send JSON with one of {KEYS_TEXT}")
-    signature = model.signature
+    parser = RequestParser(model, strict=strict)
     if kind != JSON:
-        return _parse_file(model, body, kind, max_bytes)
-    document = _parse_json(body, nan_as_gap=bool(signature.columns))
-    key = _data_key(document, model)
-    if key is None:
-        return None
-    value = document[key]
-    if signature.tensor is not None:
+        return parser.file(body, kind, max_bytes)
+    document = read_json(body)
+    try:
+        return parser.document(document, body, is_exact=False)
+    except InexactNumber:
+        return parser.document(read_exactly(body), body, is_exact=True)
+
+
+class RequestParser:
+    """Reads requests for one model."""
+
+    def __init__(self, model: ServedModel, *, strict: bool) -> None:
+        self._model = model
+        self._signature = model.signature
+        self._strict = strict
+        self._takes_gaps = model.takes_gaps and not strict
+
+    def document(self, document: Any, body: bytes, *, is_exact: bool) -> PredictionCall | None:
+        """Return the call for a JSON document. Raises InexactNumber unless `is_exact`."""
+        if not isinstance(document, dict):
+            raise bad_request(
+                f"the body is {_type_name(document)}, not a JSON object",
+                f"send an object with one of {KEYS_TEXT}",
+            )
+        key = self._data_key(document)
+        if key is None:
+            return None
+        value, signature = document[key], self._signature
+        if signature.columns:
+            return self.table_call(
+                tables.columns_from_json(key, value, signature, self.table_rules(is_exact=is_exact))
+            )
+        rules = self.tensor_rules(is_exact=is_exact)
+        if signature.tensor is None:
+            if key in ("inputs", "instances"):
+                return self.tensors_call(tensors_from_json(value, signature.tensors, body, rules))
+            return self.tensors_call(tensors_from_table(key, value, signature, rules))
         if key not in ("inputs", "instances"):
-            raise bad_request(f"this model takes a tensor, not {key}", f"send inputs: {signature.tensor}")
+            return self.tensor_call(tensor_from_table(key, value, signature.tensor, rules))
+        if (files := pictures.files_of_json(value, body)) is not None:
+            return self._pictures(files)
         if not isinstance(value, list):
             raise bad_request(
                 f"{key} is {_type_name(value)}", f"send nested lists that form {signature.tensor}"
             )
-        only_numbers = holds_only_numbers(body, keys=1)
-        array = tensor_from_json(value, signature.tensor, model.full_scale, only_numbers=only_numbers)
+        array = tensor_from_json(
+            value,
+            signature.tensor,
+            self._model.full_scale,
+            only_numbers=holds_only_numbers(body, keys=1),
+            takes_gaps=rules.takes_gaps,
+            is_exact=is_exact,
+        )
+        return self.tensor_call(array)
+
+    def pictures(self, body: bytes, content_type: str) -> PredictionCall:
+        """Return the call for a picture file, or for an upload of several."""
+        return self._pictures(pictures.files_of_body(body, content_type))
+
+    def file(self, body: bytes, kind: str, max_bytes: int) -> PredictionCall | None:
+        """Return the call for a CSV or Parquet file."""
+        signature = self._signature
+        if not signature.is_known:
+            return None
+        if signature.tensor is not None:
+            return self._file_of_tensor(body, kind, max_bytes)
+        table = signature.as_table if signature.tensors else signature
+        if table is None:
+            raise unsupported_media_type(
+                f"this model takes lists of values, not {kind}", "send JSON, inputs: a tensor for each name"
+            )
+        tensor_rules = self.tensor_rules()
+        rules = table_rules(signature, tensor_rules) if signature.tensors else self.table_rules()
+        if kind == CSV:
+            by_mlctl = self._model.info.by_mlctl
+            columns = table_files.columns_from_csv(body, table, by_mlctl=by_mlctl, rules=rules)
+        else:
+            columns = table_files.columns_from_parquet(body, table, max_bytes=max_bytes, rules=rules)
+        if signature.tensors:
+            return self.tensors_call(tensors_from_columns(columns, signature, tensor_rules))
+        return self.table_call(columns)
+
+    def _file_of_tensor(self, body: bytes, kind: str, max_bytes: int) -> PredictionCall:
+        spec = self._signature.tensor
+        assert spec is not None
+        if len(spec.shape) > 2:
+            raise unsupported_media_type(
+                f"this model takes a tensor, not {kind}", f"send JSON, inputs: {spec}"
+            )
+        rules = self.tensor_rules()
+        if kind == CSV:
+            return self.tensor_call(tensor_from_csv(body, spec, rules))
+        return self.tensor_call(tensor_from_parquet(body, spec, rules, max_bytes=max_bytes))
+
+    def _data_key(self, document: dict[str, Any]) -> str | None:
+        """Return the key that holds the data; None if only MLflow can interpret the document."""
+        present = [key for key in KEYS if key in document]
+        if not present and (
+            not self._signature.is_known or self._is_chat(document)
+        ):  # such as the payload of a chat or completion
+            return None
+        unknown = [key for key in document if key not in (*KEYS, "params", "signature_name")]
+        if unknown and (self._strict or not present):
+            suggestion = did_you_mean(unknown[0], KEYS)
+            raise bad_request(f"unknown key {quote(unknown[0])}", suggestion or f"send one of {KEYS_TEXT}")
+        if len(present) != 1:
+            problem = (
+                f"the body has {' and '.join(present)}" if present else "the body has none of the data keys"
+            )
+            raise bad_request(f"{problem}; exactly one must hold the data", f"send one of {KEYS_TEXT}")
+        if not self._signature.is_known:
+            return None
+        if document.get("params"):
+            if self._signature.params:
+                return None
+            if self._strict:
+                raise bad_request("this model takes no params", "remove the key params")
+        return present[0]
+
+    def _is_chat(self, document: dict[str, Any]) -> bool:
+        return not self._model.info.by_mlctl and any(key in document for key in CHAT_KEYS)
+
+    def _pictures(self, files: list[bytes]) -> PredictionCall:
+        if self._signature.tensor is None:
+            raise unsupported_media_type("this model does not take pictures", "GET /model describes its input")
+        model = self._model
+        return self.tensor_call(
+            pictures.read_pictures(
+                files, self._signature.tensor, full_scale=model.full_scale, by_mlctl=model.info.by_mlctl
+            )
+        )
+
+    def table_rules(self, *, is_exact: bool = True) -> TableRules:
+        """Return what the columns of a table may have besides the values of the signature."""
+        by_mlctl = self._model.info.by_mlctl
+        kinds = ("double", "float", "string", *(("long", "integer", "boolean") if by_mlctl else ()))
+        return TableRules(
+            extra=not self._strict,
+            gaps=frozenset(kinds if self._takes_gaps else ()),
+            fills_absent=by_mlctl,
+            is_exact=is_exact,
+        )
+
+    def tensor_rules(self, *, is_exact: bool = True) -> TensorRules:
+        """Return what tensors may have besides the values of the signature."""
+        return TensorRules(extra=not self._strict, takes_gaps=self._takes_gaps, is_exact=is_exact)
+
+    def table_call(self, columns: Columns) -> PredictionCall:
+        """Return the call for checked columns."""
+        model = self._model
+        rows = len(next(iter(columns.values())))
+        if model.info.by_mlctl:
+            return PredictionCall(rows, lambda: model.predict_table(columns), columns)
+        return PredictionCall(rows, lambda: _predict_with_gaps(model, columns), columns)
+
+    def tensor_call(self, array: Array) -> PredictionCall:
+        """Return the call for a checked array."""
+        model = self._model
         return PredictionCall(len(array), lambda: model.predict_tensors(array), array)
-    if signature.tensors:
-        if key in ("inputs", "instances"):
-            return _tensors_call(model, tensors_from_json(value, signature.tensors, body))
-        return _tensors_call(model, tensors_from_table(key, value, signature))
-    if signature.columns:
-        return _table_call(model, tables.columns_from_json(key, value, signature))
-    return None
+
+    def tensors_call(self, tensors: Tensors) -> PredictionCall:
+        """Return the call for checked arrays by name."""
+        model = self._model
+        rows = len(next(iter(tensors.values())))
+        return PredictionCall(rows, lambda: model.predict_tensors(tensors), tensors)
 
 
-def _parse_file(model: ServedModel, body: bytes, kind: str, max_bytes: int) -> PredictionCall | None:
-    signature = model.signature
-    if signature.tensor is not None:
-        raise unsupported_media_type(
-            f"this model takes a tensor, not {kind}", f"send JSON, inputs: {signature.tensor}"
-        )
-    table = signature.as_table if signature.tensors else signature
-    if table is None:
-        raise unsupported_media_type(
-            f"this model takes lists of values, not {kind}", "send JSON, inputs: a tensor for each name"
-        )
-    if not table.columns:
-        return None
-    if kind == CSV:
-        columns = tables.columns_from_csv(body, table, by_mlctl=model.info.by_mlctl)
-    else:
-        columns = tables.columns_from_parquet(body, table, max_bytes=max_bytes)
-    if signature.tensors:
-        return _tensors_call(model, tensors_from_columns(columns, signature))
-    return _table_call(model, columns)
+def _predict_with_gaps(model: ServedModel, columns: Columns) -> Any:
+    """Return the model's answers. Raises RequestError if it fails, and if there are missing values, which may be why."""
+    try:
+        return model.predict_table(columns)
+    except Exception as exc:
+        found = ((name, first_gap(column)) for name, column in columns.items())
+        name, row = next((item for item in found if item[1] is not None), ("", None))
+        if row is None:
+            raise
+        reason = str(exc).strip().partition("\n")[0][:200]
+        raise bad_request(
+            f"the model cannot take the missing value in row {row}, column {quote(name)}: {reason}",
+            "send a value",
+        ) from exc
 
 
-def _tensors_call(model: ServedModel, tensors: Tensors) -> PredictionCall:
-    rows = len(next(iter(tensors.values())))
-    return PredictionCall(rows, lambda: model.predict_tensors(tensors), tensors)
-
-
-def _table_call(model: ServedModel, columns: tables.Columns) -> PredictionCall:
-    return PredictionCall(len(next(iter(columns.values()))), lambda: model.predict_table(columns), columns)
-
-
+@lru_cache(maxsize=32)
 def _parse_content_type(content_type: str) -> str:
     """Return JSON, CSV or PARQUET."""
     if content_type in ("", JSON):
@@ -135,64 +285,6 @@ def _parse_content_type(content_type: str) -> str:
         if str(value).lower() not in ("utf-8", "utf8"):
             raise unsupported_media_type(f"charset {quote(str(value))} is not supported", "send UTF-8")
     return PARQUET if kind in PARQUET_TYPES else kind
-
-
-def _parse_json(body: bytes, *, nan_as_gap: bool) -> dict[str, Any]:
-    """Return the JSON object in a body.
-
-    NaN is not JSON, but pandas and Python write it for a missing value, so `nan_as_gap` accepts it for tables.
-    """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        try:
-            document = json.loads(body) if nan_as_gap and b"NaN" in body else None
-        except (ValueError, RecursionError):
-            document = None
-        if document is None:
-            raise _json_error(body, exc) from None
-    if not isinstance(document, dict):
-        raise bad_request(
-            f"the body is {_type_name(document)}, not a JSON object",
-            f"send an object with one of {KEYS_TEXT}",
-        )
-    return document
-
-
-def _json_error(body: bytes, exc: orjson.JSONDecodeError) -> RequestError:
-    text = str(exc)
-    if "recursion" in text.lower() or "depth" in text.lower():  # the wording depends on orjson's version
-        return bad_request("the JSON is nested too deeply", "a tensor has one level of lists per dimension")
-    if "utf-8" in text.lower() or "surrogate" in text.lower():
-        return bad_request("the body is not valid UTF-8", "send JSON in UTF-8")
-    position = f"line {exc.lineno}, column {exc.colno}"
-    if "infinit" in text:
-        return bad_request(f"the number at {position} is too large", "send finite numbers")
-    if match := re.match(rb"[\s,\[]*(-?(?:NaN|Infinity))", body[max(0, exc.pos - 1) : exc.pos + 12]):
-        word = match.group(1).decode()
-        return bad_request(f"{word} at character {exc.pos} is not a JSON number", "send finite numbers")
-    nearby = body[max(0, exc.pos - 10) : exc.pos + 20].decode("utf-8", "replace")
-    return bad_request(f"the JSON breaks at {position}: {text.partition(':')[0]}", f"near {quote(nearby)}")
-
-
-def _data_key(document: dict[str, Any], model: ServedModel) -> str | None:
-    """Return the key that holds the data; None if only MLflow can interpret the document."""
-    present = [key for key in KEYS if key in document]
-    unknown = [key for key in document if key not in KEYS and key != "params"]
-    if not model.signature.is_known and (not present or unknown):
-        return None  # such as the payload of a chat or completion
-    if unknown:
-        suggestion = did_you_mean(unknown[0], KEYS)
-        raise bad_request(f"unknown key {quote(unknown[0])}", suggestion or f"send one of {KEYS_TEXT}")
-    if len(present) != 1:
-        problem = f"the body has {' and '.join(present)}" if present else "the body has none of the data keys"
-        raise bad_request(f"{problem}; exactly one must hold the data", f"send one of {KEYS_TEXT}")
-    if "params" in document:
-        if model.signature.params:
-            return None
-        if document["params"]:
-            raise bad_request("this model takes no params", "remove the key params")
-    return present[0]
 
 
 def _type_name(value: Any) -> str:

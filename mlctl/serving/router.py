@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mlctl.serving.http_messages import Request, Response
+from mlctl.serving.payloads.request_error import RequestError
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -20,6 +21,7 @@ class Route:
         methods: HTTP methods that it takes; GET includes HEAD.
         is_public: It needs no API key.
         is_page: A browser shows it, so that a client without a key is asked for one.
+        error_body: Returns the body of an error in the form that the route's clients expect.
     """
 
     path: str
@@ -27,6 +29,7 @@ class Route:
     methods: tuple[str, ...]
     is_public: bool = False
     is_page: bool = False
+    error_body: Callable[[RequestError], bytes] = RequestError.to_json
 
     def takes(self, method: str) -> bool:
         """Return whether the route takes requests of a method."""
@@ -41,9 +44,14 @@ class Router:
         self._prefixes: list[Route] = []
 
     @property
+    def routes(self) -> list[Route]:
+        """All routes."""
+        return [*self._exact.values(), *self._prefixes]
+
+    @property
     def paths(self) -> list[str]:
         """The paths of all routes; those of prefixes end in /."""
-        return [*self._exact, *(route.path for route in self._prefixes)]
+        return [route.path for route in self.routes]
 
     def add(
         self,
@@ -53,13 +61,25 @@ class Router:
         methods: tuple[str, ...] = ("GET",),
         is_public: bool = False,
         is_page: bool = False,
+        error_body: Callable[[RequestError], bytes] = RequestError.to_json,
     ) -> None:
         """Add the route of a path; if the path ends in /, of all paths that begin with it, except "/" itself."""
-        route = Route(path=path, handler=handler, methods=methods, is_public=is_public, is_page=is_page)
+        route = Route(
+            path=path,
+            handler=handler,
+            methods=methods,
+            is_public=is_public,
+            is_page=is_page,
+            error_body=error_body,
+        )
         if path.endswith("/") and path != "/":
             self._prefixes.append(route)
         else:
             self._exact[path] = route
+
+    def remove(self, path: str) -> None:
+        """Remove the route of a path, if there is one."""
+        self._exact.pop(path, None)
 
     def find(self, path: str) -> Route | None:
         """Return the route of a request's path; an exact one before one of a prefix."""

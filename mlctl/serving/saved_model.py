@@ -23,6 +23,7 @@ class SavedModelInfo:
 
     Attributes:
         by_mlctl: mlctl saved the model, so that its own scoring.py answers requests.
+        is_keras: It is a Keras or TensorFlow model.
         signature: The input that the model takes.
         task: Such as "multiclass" or "regression"; "" if it is unknown.
         classes: Names of the classes, in the order of the model's outputs.
@@ -35,6 +36,7 @@ class SavedModelInfo:
     """
 
     by_mlctl: bool
+    is_keras: bool
     signature: ModelSignature
     task: str
     classes: tuple[str, ...]
@@ -51,6 +53,7 @@ def read_saved_model(folder: Path) -> SavedModelInfo:
     mlmodel = yaml.load((folder / "MLmodel").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - safe
     own: Mapping[str, Any] = (mlmodel.get("metadata") or {}).get("mlctl") or {}
     return SavedModelInfo(
+        is_keras=not {"keras", "tensorflow"}.isdisjoint(mlmodel.get("flavors") or ()),
         by_mlctl=bool(own) and (folder / "scoring.py").is_file(),
         signature=read_signature(mlmodel.get("signature")),
         task=own.get("task", ""),

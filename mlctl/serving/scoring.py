@@ -16,10 +16,12 @@ import itertools
 import json
 import os
 import pickle
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ State = dict[str, Any]
 # The characters that Keras's Tokenizer removes; apostrophes stay. The IMDB word index was built with it.
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
+_SIGNS = {**dict.fromkeys(_TRUE_WORDS, 1.0), **dict.fromkeys(_FALSE_WORDS, -1.0)}
 _BATCH_ROWS = 256  # limits memory: a row of a 30,000-word vocabulary takes 120 kB
 _BATCH_BYTES = 1 << 20  # of raw input, for models that do not say what memory a row takes
 _LAYER_BYTES = 64 << 20  # of all layers' outputs: more rows of large images together are not answered faster
@@ -42,7 +45,20 @@ _BLOCK_ROWS, _BLOCK_CELLS = 4096, 1 << 18
 
 
 class BadCell(ValueError):
-    """A cell is of another kind than every value of its column in the training data."""
+    """A cell is of another kind than every value of its column in the training data.
+
+    Attributes:
+        row: Its row, counted from the first row of the call; of a DataFrame, the row's label.
+    """
+
+    def __init__(self, cell: Any, column: str, problem: str, *, row: Any) -> None:
+        super().__init__(cell, column, problem)
+        self.row = row
+
+    def __str__(self) -> str:
+        cell, column, problem = self.args
+        shown = json.dumps(None if _is_gap(cell) else str(cell)[:40], ensure_ascii=False)
+        return f"{shown} in row {self.row}, column {json.dumps(column, ensure_ascii=False)} {problem}"
 
 
 class PixelEncoder:
@@ -108,11 +124,16 @@ class TextEncoder:
         return [column for word in split_words(text) if (column := self._columns.get(word)) is not None]
 
     def __call__(self, raw: Any) -> Array:
-        """Encode n texts (a list, an array, or a table with the text column) to (n, vocabulary)."""
-        texts = raw[self.column] if hasattr(raw, "columns") else np.asarray(raw, dtype=object).ravel()
+        """Encode n texts (a list, an array, or a table with the text column) to (n, vocabulary).
+
+        Raises BadCell for a missing text.
+        """
+        texts = raw[self.column] if _is_table(raw) else np.asarray(raw, dtype=object).ravel()
         rows = np.zeros((len(texts), len(self.vocabulary)), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            row[self.columns(text)] = 1
+        for number, text in enumerate(texts):
+            if _is_gap(text):
+                raise BadCell(text, self.column, "is not a text", row=number)
+            rows[number, self.columns(text)] = 1
         return rows
 
 
@@ -153,7 +174,7 @@ class TableEncoder:
             columns[name] = {"kind": "number" if numeric else "category", "fill": fill}
         fitted_steps = [{**step, **_fit_step(step, rows)} for step in steps]
         encoder = cls(columns, fitted_steps, [0.0], [1.0])
-        width = sum(encoder.widths(rows))
+        width = sum(encoder.widths())
         encoder.mean, encoder.scale = np.zeros(width), np.ones(width)
         mean = encoder._sum_rows(rows) / len(rows)
         encoder.mean = mean
@@ -171,35 +192,53 @@ class TableEncoder:
         }
 
     def __call__(self, raw: Any) -> Array:
-        """Encode n rows (a DataFrame) to (n, width) float32. An absent column counts as missing values.
+        """Encode n rows to (n, width) float32. An absent column counts as missing values.
 
-        Raises BadCell, which names row and column, for a text that is not a date if all were dates in training.
+        The rows are a DataFrame, or a dict of arrays by column. Missing values are NaN in numbers and None in all
+        else. Raises BadCell, which names row and column, for a text that is not a date if all were dates in training.
         """
-        encoded = np.empty((len(raw), len(self.mean)), np.float32)
+        encoded = np.empty((_count_rows(raw), len(self.mean)), np.float32)
         for row_slice, feature_slice, features in self._feature_blocks(raw):
-            scaled = (features - self.mean[feature_slice]) / self.scale[feature_slice]
+            features -= self.mean[feature_slice]
+            features /= self.scale[feature_slice]
             # an absurd value must not drown the others
-            encoded[row_slice, feature_slice] = np.clip(scaled, -10.0, 10.0)
+            encoded[row_slice, feature_slice] = np.minimum(np.maximum(features, -10.0), 10.0)
         return encoded
 
-    def widths(self, rows: Any) -> list[int]:
-        """Return the number of features of each step, computed for the first of these rows."""
-        first = rows[:1]
-        return [len(self._compute(first, step)) for step in self.steps]
+    def widths(self, rows: Any = None) -> list[int]:
+        """Return the number of features of each step."""
+        return [_STEP_GROUPS[step["make"]].width(step) for step in self.steps]
 
-    def _feature_blocks(self, rows: Any) -> Iterator[tuple[slice, slice, Array]]:
-        """Yield unscaled features in blocks, each with its slice of the rows and of the features."""
-        for first in range(0, len(rows), _BLOCK_ROWS):
-            block = rows if len(rows) <= _BLOCK_ROWS else rows[first : first + _BLOCK_ROWS]
-            features: list[Array] = []
-            start = 0
-            for number, step in enumerate(self.steps, 1):
-                features.extend(self._compute(block, step))
-                is_last = number == len(self.steps)
-                if features and (len(features) * len(block) >= _BLOCK_CELLS or is_last):
-                    feature_slice = slice(start, start + len(features))
-                    yield slice(first, first + len(block)), feature_slice, np.stack(features, axis=1)
-                    features, start = [], feature_slice.stop
+    def _feature_blocks(self, raw: Any) -> Iterator[tuple[slice, slice, Array]]:
+        """Yield unscaled features (rows, features) in blocks, each with its slice of the rows and of the features."""
+        count = _count_rows(raw)
+        for first in range(0, count, _BLOCK_ROWS):
+            rows = _TableRows(raw, first, min(count, first + _BLOCK_ROWS))
+            for block in self._step_blocks(len(rows)):
+                try:
+                    features = block(rows)
+                except BadCell as exc:
+                    exc.row = first + exc.row if isinstance(raw, Mapping) else raw.index[first + exc.row]
+                    raise
+                yield slice(first, first + len(rows)), block.features, features
+
+    def _step_blocks(self, rows: int) -> list[_StepBlock]:
+        """Return consecutive steps in blocks whose features of this many rows fit into memory."""
+        most = max(1, _BLOCK_CELLS // rows).bit_length()  # one list of blocks for similar numbers of rows
+        if most not in self._blocks_by_size:
+            blocks, steps, start, width = [], [], 0, 0
+            for number, (step, step_width) in enumerate(zip(self.steps, self.widths(), strict=True), 1):
+                steps.append(step)
+                width += step_width
+                if width and (width >= 1 << (most - 1) or number == len(self.steps)):
+                    blocks.append(_StepBlock(steps, self.columns, slice(start, start + width)))
+                    steps, start, width = [], start + width, 0
+            self._blocks_by_size[most] = blocks
+        return self._blocks_by_size[most]
+
+    @cached_property
+    def _blocks_by_size(self) -> dict[int, list[_StepBlock]]:
+        return {}
 
     def _sum_rows(self, rows: Any, transform: Callable[[Array], Array] = np.asarray) -> Array:
         """Return the sum over rows of `transform` of each feature's difference from its mean."""
@@ -211,107 +250,377 @@ class TableEncoder:
             sums[feature_slice] = terms.cumsum(axis=0)[-1]  # row by row, so that the blocks do not matter
         return sums
 
-    def _compute(self, rows: Any, step: Mapping[str, Any]) -> list[Array]:
-        features: list[Array] = getattr(self, "_make_" + step["make"])(rows, step)
-        return features
 
-    def _number(self, rows: Any, name: str) -> Array:
+class _TableRows:
+    """Some consecutive rows of a table, which is a DataFrame or a dict of arrays by column."""
+
+    def __init__(self, raw: Any, start: int, stop: int) -> None:
+        self._count = stop - start
+        self._is_whole = start == 0 and stop == _count_rows(raw)
+        self._slice = slice(start, stop)
+        self._raw = raw
+        self._numbers: dict[str, Array] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def column(self, name: str) -> Any:
+        """Return a column, an array or a Series; None if it is absent."""
+        if name not in self._raw:
+            return None
+        values = self._raw[name]
+        if self._is_whole:
+            return values
+        return values[self._slice] if isinstance(values, np.ndarray) else values.iloc[self._slice]
+
+    def number(self, name: str) -> Array:
         """Return a column as (n,) float64, with NaN for missing values."""
-        if name not in rows:
-            return np.full(len(rows), np.nan)
-        values = rows[name]
+        if name not in self._numbers:
+            values = self.column(name)
+            self._numbers[name] = np.full(self._count, np.nan) if values is None else _as_numbers(values)
+        return self._numbers[name]
+
+    def cells(self, name: str) -> Array:
+        """Return a column as (n,) objects."""
+        values = self.column(name)
+        return np.full(self._count, None) if values is None else np.asarray(values, dtype=object)
+
+    def lower_texts(self, name: str) -> list[str]:
+        """Return a column as texts in lower case, with "" for missing values."""
+        return ["" if cell is None or cell != cell else str(cell).lower() for cell in self.cells(name)]
+
+
+def _as_numbers(values: Any) -> Array:
+    """Return an array or a Series as float64, with NaN for missing values."""
+    if not isinstance(values, np.ndarray):
         if values.dtype.kind not in "iufb":  # numbers with None or pandas' NA
             values = values.astype("Float64")
-        numbers: Array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    if values.dtype.kind == "O":
+        return np.array([np.nan if cell is None else cell for cell in values], np.float64)
+    return values.astype(np.float64, copy=False)
+
+
+class _StepBlock:
+    """Consecutive steps of a table's encoder. Called with rows, it returns their features (n, width) float64.
+
+    Steps of the same kind are computed together: for one row, the number of NumPy's calls decides.
+    """
+
+    def __init__(self, steps: Sequence[State], columns: State, features: slice) -> None:
+        self.features = features
+        by_make: dict[str, list[State]] = {}
+        places: dict[str, list[int]] = {}
+        start = 0
+        for step in steps:
+            group = _STEP_GROUPS[step["make"]]
+            by_make.setdefault(step["make"], []).append(step)
+            places.setdefault(step["make"], []).extend(range(start, start + group.width(step)))
+            start += group.width(step)
+        self._numbers = list(dict.fromkeys(name for step in steps for name in _number_columns(step)))
+        fills = [columns[name]["fill"] for name in self._numbers]
+        self._fills = np.array([np.nan if fill == "" else fill for fill in fills], np.float64).reshape(-1, 1)
+        index = {name: number for number, name in enumerate(self._numbers)}
+        self._groups = [_STEP_GROUPS[make](steps, index) for make, steps in by_make.items()]
+        order = np.argsort([place for group in places.values() for place in group])
+        self._order = None if np.array_equal(order, np.arange(len(order))) else order
+
+    def __call__(self, rows: _TableRows) -> Array:
+        values = filled = np.empty((0, len(rows)))
+        if self._numbers:
+            values = np.concatenate([rows.number(name) for name in self._numbers]).reshape(-1, len(rows))
+            filled = np.where(np.isnan(values), self._fills, values)
+        parts = [group(rows, values, filled) for group in self._groups]
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return np.array((features if self._order is None else features[self._order]).T, order="C")
+
+
+def _number_columns(step: State) -> list[str]:
+    """Return the columns that a step reads as numbers."""
+    if step["make"] not in _NUMBER_STEPS:
+        return []
+    of = step["of"]
+    return [*([of] if isinstance(of, str) else of), *([step["by"]] if "by" in step else [])]
+
+
+class _StepGroup:
+    """Steps of one kind. Called with rows and their numbers, it returns the features of all steps (width, n)."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        """`index` is the place of each column in the numbers."""
+        self.steps = steps
+        self.of = np.array([index.get(str(step["of"]), 0) for step in steps])
+
+    @staticmethod
+    def width(step: State) -> int:
+        """Return the number of features of a step."""
+        return 1
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        """`values` and `filled` are all numbers (columns, n), with and without missing values."""
+        raise NotImplementedError
+
+
+class _NumberSteps(_StepGroup):
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        numbers: Array = filled[self.of]
         return numbers
 
-    def _filled(self, rows: Any, name: str) -> Array:
-        values = self._number(rows, name)
-        return np.where(np.isnan(values), self.columns[name]["fill"], values)
 
-    def _make_number(self, rows: Any, step: State) -> list[Array]:
-        return [self._filled(rows, step["of"])]
+class _LogSteps(_StepGroup):
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features: Array = np.log1p(np.maximum(filled[self.of], 0.0))
+        return features
 
-    def _make_log(self, rows: Any, step: State) -> list[Array]:
-        return [np.log1p(np.maximum(self._filled(rows, step["of"]), 0.0))]
 
-    def _make_ratio(self, rows: Any, step: State) -> list[Array]:
-        numerator, denominator = self._filled(rows, step["of"]), self._filled(rows, step["by"])
-        return [np.log1p(np.maximum(numerator, 0.0) / np.maximum(denominator, 1e-9))]
+class _RatioSteps(_StepGroup):
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._by = np.array([index[step["by"]] for step in steps])
 
-    def _make_missing(self, rows: Any, step: State) -> list[Array]:
-        return [np.isnan(self._number(rows, step["of"])).astype(np.float64)]
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features: Array = np.log1p(np.maximum(filled[self.of], 0.0) / np.maximum(filled[self._by], 1e-9))
+        return features
 
-    def _make_category(self, rows: Any, step: State) -> list[Array]:
-        is_absent = step["of"] not in rows
-        cells = np.full(len(rows), None) if is_absent else np.array(rows[step["of"]], dtype=object)
-        return [(cells == category).astype(np.float64) for category in step["known"]]
 
-    def _make_bins(self, rows: Any, step: State) -> list[Array]:
-        """Return how far a number fills each bin, 0..1: piecewise linear, so that a network can bend it at each edge."""
-        edges, values = np.asarray(step["edges"]), self._filled(rows, step["of"])
-        return [np.clip((values - low) / (high - low), 0.0, 1.0) for low, high in itertools.pairwise(edges)]
+class _MissingSteps(_StepGroup):
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features: Array = np.isnan(values[self.of]).astype(np.float64)
+        return features
 
-    def _lower_texts(self, rows: Any, name: str) -> list[str]:
-        """Return a column as texts in lower case, with "" for missing values."""
-        if name not in rows:
-            return [""] * len(rows)
-        return ["" if cell is None or cell != cell else str(cell).lower() for cell in rows[name]]
 
-    def _make_boolean(self, rows: Any, step: State) -> list[Array]:
-        """Return 1 for true, -1 for false, 0 for a missing value."""
-        signs = {**dict.fromkeys(_TRUE_WORDS, 1.0), **dict.fromkeys(_FALSE_WORDS, -1.0)}
-        return [np.array([signs.get(text, 0.0) for text in self._lower_texts(rows, step["of"])])]
+class _CategorySteps(_StepGroup):
+    """1 for the category of a cell, 0 for all others."""
 
-    def _make_text(self, rows: Any, step: State) -> list[Array]:
-        """Return 1 for each known word that occurs in a text, else 0."""
-        features = np.zeros((len(step["known"]), len(rows)))
-        index = {word: number for number, word in enumerate(step["known"])}
-        for row, text in enumerate(self._lower_texts(rows, step["of"])):
-            for word in text.translate(_SEPARATORS).split():
-                if word in index:
-                    features[index[word], row] = 1.0
-        return list(features)
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        ends = np.cumsum([0, *map(self.width, steps)]).tolist()
+        self._ids = [
+            {category: start + number for number, category in enumerate(step["known"])}
+            for start, step in zip(ends, steps, strict=False)
+        ]
+        self._width: int = ends[-1]
 
-    def _make_date(self, rows: Any, step: State) -> list[Array]:
-        """Return a date's years since 2000, waves of its season, weekday and hour, and whether it is missing."""
-        import pandas as pd  # MLflow requires it, but requests without dates do not need it
+    @staticmethod
+    def width(step: State) -> int:
+        return len(step["known"])
 
-        cells = rows[step["of"]] if step["of"] in rows else np.full(len(rows), None)
-        texts = pd.Series(np.asarray(cells, dtype=object))
-        dates = pd.to_datetime(texts, format=step["format"], errors="coerce", utc=True)
-        is_missing = dates.isna().to_numpy()
-        is_invalid = is_missing & texts.notna().to_numpy()
-        if step.get("sure") and is_invalid.any():
-            position = int(is_invalid.argmax())
-            iso = step["format"] == "ISO8601"
-            example = "2021-12-31" if iso else f"{datetime(2021, 12, 31):{step['format']}}"
-            raise BadCell(
-                f"{json.dumps(str(texts[position])[:40], ensure_ascii=False)} in row {rows.index[position]},"
-                f" column {json.dumps(step['of'], ensure_ascii=False)} is not a date such as {example}"
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features: Array = np.zeros((self._width + 1, len(rows)))  # the last row is for unknown categories
+        for step, ids in zip(self.steps, self._ids, strict=True):
+            cells = rows.cells(step["of"]).tolist()
+            features[[ids.get(cell, -1) for cell in cells], np.arange(len(rows))] = 1.0
+        return features[:-1]
+
+
+class _BinSteps(_StepGroup):
+    """How far a number fills each bin, 0..1: piecewise linear, so that a network can bend it at each edge."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self.of = np.repeat(self.of, [self.width(step) for step in steps])
+        pairs = [pair for step in steps for pair in itertools.pairwise(step["edges"])]
+        self._low, high = np.array(pairs, np.float64).reshape(-1, 2).T[:, :, np.newaxis]
+        self._size = high - self._low
+
+    @staticmethod
+    def width(step: State) -> int:
+        return max(0, len(step["edges"]) - 1)
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features: Array = np.clip((filled[self.of] - self._low) / self._size, 0.0, 1.0)
+        return features
+
+
+class _BooleanSteps(_StepGroup):
+    """1 for true, -1 for false, 0 for a missing value."""
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        return np.array(
+            [[_SIGNS.get(text, 0.0) for text in rows.lower_texts(step["of"])] for step in self.steps]
+        )
+
+
+class _TextSteps(_StepGroup):
+    """1 for each known word that occurs in a text, else 0."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._ids = [{word: number for number, word in enumerate(step["known"])} for step in steps]
+
+    @staticmethod
+    def width(step: State) -> int:
+        return len(step["known"])
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        parts = []
+        for step, ids in zip(self.steps, self._ids, strict=True):
+            features = np.zeros((len(ids), len(rows)))
+            for row, text in enumerate(rows.lower_texts(step["of"])):
+                for word in text.translate(_SEPARATORS).split():
+                    if word in ids:
+                        features[ids[word], row] = 1.0
+            parts.append(features)
+        return np.concatenate(parts)
+
+
+class _DateSteps(_StepGroup):
+    """A date's years since 2000, waves of its season, weekday and hour, and whether it is missing."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._parsers = [_DateParser(step["format"]) for step in steps]
+
+    @staticmethod
+    def width(step: State) -> int:
+        return 8
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        parts = [
+            self._features(rows.cells(step["of"]), step, parser)
+            for step, parser in zip(self.steps, self._parsers, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @staticmethod
+    def _features(cells: Array, step: State, parser: _DateParser) -> Array:
+        parsed = parser(cells)
+        days, hours, is_missing = _parse_with_pandas(cells, step) if parsed is None else parsed
+        cycles = np.stack((days / 365.2425, days / 7, hours / 24))
+        angles = 2 * np.pi * cycles
+        waves = np.stack((np.sin(angles), np.cos(angles)), axis=1).reshape(6, -1)
+        features = np.concatenate((cycles[:1], waves, is_missing[np.newaxis].astype(np.float64)))
+        features[:7, is_missing] = 0.0
+        return features
+
+
+_DATE_PARTS = {
+    "%d": r"(?P<day>\d\d)", "%m": r"(?P<month>\d\d)", "%Y": r"(?P<year>\d{4})", "%H": r"(?P<hour>\d\d)",
+    "%M": r"(?P<minute>\d\d)", "%S": r"(?P<second>\d\d)",
+}  # fmt: skip
+_MOST_KEPT_DATES = 10_000
+
+
+class _DateParser:
+    """Reads dates of a format as pandas does, without importing it; None if a cell is written in another way."""
+
+    def __init__(self, format: str) -> None:
+        if format == "ISO8601":
+            pattern = "%Y-%m-%d(?:[T ]%H:%M(?::%S(?:[.]\\d{1,6})?)?Z?)?"
+        else:
+            pattern = re.sub(r"[^\w%]", lambda match: re.escape(match.group()), format)
+        pattern = re.sub(r"%\w", lambda match: _DATE_PARTS.get(match.group(), r"(?!)"), pattern)
+        self._pattern = re.compile(pattern, re.ASCII)
+        self._kept: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, cells: Array) -> tuple[Array, Array, Array] | None:
+        """Return days since 2000 and hours of the day, and whether each date is missing; None if pandas must read."""
+        found = []
+        for cell in cells.tolist():
+            moment = (np.nan, 0.0) if cell is None or cell != cell else self._read(cell)
+            if moment is None:
+                return None
+            found.append(moment)
+        days, hours = np.array(found, np.float64).reshape(-1, 2).T
+        is_missing = np.isnan(days)
+        return np.where(is_missing, 0.0, days), hours, is_missing
+
+    def _read(self, cell: Any) -> tuple[float, float] | None:
+        if not isinstance(cell, str):
+            return None
+        if cell in self._kept:
+            return self._kept[cell]
+        if not (match := self._pattern.fullmatch(cell)):
+            return None
+        parts = {name: int(digits) for name, digits in match.groupdict(default="0").items()}
+        hour, minute = parts.get("hour", 0), parts.get("minute", 0)
+        try:
+            moment = datetime(
+                parts["year"], parts["month"], parts["day"], hour, minute, parts.get("second", 0)
             )
-        dates = dates.fillna(pd.Timestamp("2000-01-01", tz="UTC")).dt
-        days = (dates.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).dt.days.to_numpy(np.float64)
-        hours = dates.hour.to_numpy() + dates.minute.to_numpy() / 60
-        cycles = (days / 365.2425, days / 7, hours / 24)
-        waves = [wave(2 * np.pi * cycle) for cycle in cycles for wave in (np.sin, np.cos)]
-        features = [np.where(is_missing, 0.0, feature) for feature in (days / 365.2425, *waves)]
-        return [*features, is_missing.astype(np.float64)]
+        except (KeyError, ValueError):
+            return None
+        if not 1900 <= moment.year < 2200:
+            return None
+        if len(self._kept) >= _MOST_KEPT_DATES:
+            self._kept.clear()
+        self._kept[cell] = float((moment.date() - date(2000, 1, 1)).days), hour + minute / 60
+        return self._kept[cell]
 
-    def _make_distance(self, rows: Any, step: State) -> list[Array]:
-        north, east = (self._filled(rows, name) for name in step["of"])
-        return [np.log1p(10.0 * np.hypot(north - step["from"][0], east - step["from"][1]))]
 
-    def _make_waves(self, rows: Any, step: State) -> list[Array]:
-        """Return a position along several directions, and its sines and cosines at each frequency (1/degree)."""
-        north, east = (self._filled(rows, name) for name in step["of"])
-        waves: list[Array] = []
-        for angle in np.arange(step["directions"]) * np.pi / step["directions"]:
-            along = north * np.cos(angle) + east * np.sin(angle)
-            waves.append(along)
-            for frequency in step["frequencies"]:
-                waves.extend([np.sin(2 * np.pi * frequency * along), np.cos(2 * np.pi * frequency * along)])
-        return waves
+def _parse_with_pandas(cells: Array, step: State) -> tuple[Array, Array, Array]:
+    """Return days since 2000 and hours of the day, and whether each date is missing. Raises BadCell."""
+    import pandas as pd  # MLflow requires it, but most requests do not need it
+
+    texts = pd.Series(cells)
+    dates = pd.to_datetime(texts, format=step["format"], errors="coerce", utc=True)
+    is_missing = dates.isna().to_numpy()
+    is_invalid = is_missing & texts.notna().to_numpy()
+    if step.get("sure") and is_invalid.any():
+        position = int(is_invalid.argmax())
+        iso = step["format"] == "ISO8601"
+        example = "2021-12-31" if iso else f"{datetime(2021, 12, 31):{step['format']}}"
+        raise BadCell(texts[position], step["of"], f"is not a date such as {example}", row=position)
+    dates = dates.fillna(pd.Timestamp("2000-01-01", tz="UTC")).dt
+    days = (dates.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).dt.days.to_numpy(np.float64)
+    return days, dates.hour.to_numpy() + dates.minute.to_numpy() / 60, is_missing
+
+
+class _DistanceSteps(_StepGroup):
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, {})
+        self._north, self._east = (np.array([index[step["of"][axis]] for step in steps]) for axis in (0, 1))
+        self._from = np.array([step["from"] for step in steps], np.float64).T[:, :, np.newaxis]
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        north, east = filled[self._north] - self._from[0], filled[self._east] - self._from[1]
+        features: Array = np.log1p(10.0 * np.hypot(north, east))
+        return features
+
+
+class _WaveSteps(_StepGroup):
+    """A position along several directions, and its sines and cosines at each frequency (1/degree)."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, {})
+        self._parts = []
+        for step in steps:
+            angles = np.arange(step["directions"]) * np.pi / step["directions"]
+            cosines, sines = (
+                np.array([wave(angle) for angle in angles]).reshape(-1, 1) for wave in (np.cos, np.sin)
+            )
+            factors = np.array([2 * np.pi * frequency for frequency in step["frequencies"]]).reshape(-1, 1)
+            self._parts.append((index[step["of"][0]], index[step["of"][1]], cosines, sines, factors))
+
+    @staticmethod
+    def width(step: State) -> int:
+        return int(step["directions"]) * (1 + 2 * len(step["frequencies"]))
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        features = []
+        for north, east, cosines, sines, factors in self._parts:
+            along = filled[north] * cosines + filled[east] * sines
+            phases = factors * along[:, np.newaxis]
+            waves = np.empty((len(along), 1 + 2 * len(factors), len(rows)))
+            waves[:, 0], waves[:, 1::2], waves[:, 2::2] = along, np.sin(phases), np.cos(phases)
+            features.append(waves.reshape(-1, len(rows)))
+        return features[0] if len(features) == 1 else np.concatenate(features)
+
+
+_NUMBER_STEPS = ("number", "log", "ratio", "missing", "bins", "distance", "waves")
+_STEP_GROUPS: dict[str, type[_StepGroup]] = {
+    "number": _NumberSteps,
+    "log": _LogSteps,
+    "ratio": _RatioSteps,
+    "missing": _MissingSteps,
+    "category": _CategorySteps,
+    "bins": _BinSteps,
+    "boolean": _BooleanSteps,
+    "text": _TextSteps,
+    "date": _DateSteps,
+    "distance": _DistanceSteps,
+    "waves": _WaveSteps,
+}
 
 
 def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
@@ -408,8 +717,8 @@ class TokenEncoder:
         return ids
 
     def _rows(self, raw: Any) -> Any:
-        if hasattr(raw, "columns"):
-            return list(raw[self.column] if self.column in raw else raw[raw.columns[0]])
+        if _is_table(raw):
+            return list(raw[self.column if self.column in raw else next(iter(raw))])
         return raw if self.vocabulary is None else np.asarray(raw, dtype=object).ravel()
 
 
@@ -457,21 +766,32 @@ class ColumnsEncoder:
 
         Raises BadCell for a cell of another kind than the column's.
         """
-        count = len(next(iter(raw.values()))) if isinstance(raw, Mapping) else len(raw)
+        count = _count_rows(raw)
         return {
             name: self._column(name, raw[name] if name in raw else [None] * count) for name in self.columns
         }
 
+    @cached_property
+    def _ids(self) -> dict[str, dict[str, int]]:
+        """The number of each word, by column."""
+        return {
+            name: {word: number for number, word in enumerate(column["vocabulary"], 1)}
+            for name, column in self.columns.items()
+            if column.get("vocabulary") is not None
+        }
+
     def _column(self, name: str, cells: Any) -> Array:
         column = self.columns[name]
-        dtype = getattr(cells, "dtype", None)
-        if column["dtype"] == "float32" and getattr(dtype, "kind", "O") in "iufb":
+        kind = getattr(getattr(cells, "dtype", None), "kind", "O")
+        if column["dtype"] == "float32" and kind in "iufb":
             numbers = np.asarray(cells, np.float64)
             return np.where(np.isnan(numbers), column["fill"], numbers).astype(np.float32).reshape(-1, 1)
-        values = list(np.asarray(cells, dtype=object).ravel())
+        if column["dtype"] == "int64" and kind in "ib" and name not in self._ids:
+            return np.asarray(cells).astype(np.int64).reshape(-1, 1)
+        values = np.asarray(cells, dtype=object).ravel().tolist()
         filled = [column["fill"] if _is_gap(cell) else cell for cell in values]
-        if column.get("vocabulary") is not None:
-            ids = {word: number for number, word in enumerate(column["vocabulary"], 1)}
+        if name in self._ids:
+            ids = self._ids[name]
             return np.array([ids.get(_as_text(cell), 0) for cell in filled], np.int64).reshape(-1, 1)
         if column["dtype"] == "str":
             texts = np.empty((len(filled), 1), object)
@@ -484,16 +804,23 @@ class ColumnsEncoder:
             except (TypeError, ValueError):
                 number = np.nan
             if number != number or (column["dtype"] == "int64" and number != int(number)):
-                kind = "whole number" if column["dtype"] == "int64" else "number"
-                raise BadCell(
-                    f"{json.dumps(str(cell)[:40])} in row {row}, column {json.dumps(name)} is no {kind}"
-                )
+                what = "whole number" if column["dtype"] == "int64" else "number"
+                raise BadCell(cell, name, f"is no {what}", row=row)
             encoded[row, 0] = cell if column["dtype"] == "int64" and isinstance(cell, int) else number
         return encoded
 
 
+def _is_table(raw: Any) -> bool:
+    """Return whether this is a DataFrame, or a dict of arrays by column."""
+    return isinstance(raw, Mapping) or hasattr(raw, "columns")
+
+
+def _count_rows(raw: Any) -> int:
+    return len(next(iter(raw.values()), ())) if isinstance(raw, Mapping) else len(raw)
+
+
 def _is_gap(cell: Any) -> bool:
-    return cell is None or cell != cell or str(cell) == "<NA>"
+    return cell is None or str(cell) == "<NA>" or cell != cell
 
 
 def _as_text(cell: Any) -> str:
@@ -710,6 +1037,8 @@ class Scorer:
                 self._run = fixed_rows_runner(self._run, fixed)
                 self._least_rows = fixed
         self._row_bytes: int = saved.get("row_bytes") or 0
+        # whether this takes a dict of NumPy arrays by column instead of a DataFrame, which the user's own encoder needs
+        self.takes_columns = type(self.encoder) in (TextEncoder, TableEncoder, TokenEncoder, ColumnsEncoder)
         if code:
             code.register()
 
@@ -726,7 +1055,13 @@ class Scorer:
         rows = max(self._least_rows, min(_BATCH_ROWS, bounded))
         if count <= rows:
             return self._predict(raw)
-        batches = [self._predict(_rows(raw, start, start + rows)) for start in range(0, count, rows)]
+        batches = []
+        for start in range(0, count, rows):
+            try:
+                batches.append(self._predict(_rows(raw, start, start + rows)))
+            except BadCell as exc:
+                exc.row = start + exc.row if isinstance(raw, Mapping) else exc.row
+                raise
         if isinstance(batches[0], Mapping):
             return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         return np.concatenate(batches)

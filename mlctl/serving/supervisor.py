@@ -1,7 +1,7 @@
-"""The supervisor of an endpoint: it starts workers, replaces those that die, and swaps model versions.
+"""The supervisor of an endpoint: it runs the workers of the version that is served, and of those that are tried.
 
 It never loads a model itself, so it stays small. All workers accept connections from one listening socket, so a
-worker that dies takes only its own connections along.
+worker that dies takes only its own connections along. An endpoint that has served once does not end by itself.
 """
 
 from __future__ import annotations
@@ -11,69 +11,24 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections import deque
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from mlctl import machine
-from mlctl.files import write_atomically
+from mlctl.serving.endpoint_folder import EndpointFolder
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
+from mlctl.serving.log_file import LogRotation
+from mlctl.serving.rollout.endpoint_rollouts import EndpointRollouts
+from mlctl.serving.supervision.events import log_event
+from mlctl.serving.supervision.follower import follow
+from mlctl.serving.supervision.state_file import EndpointStateFile
+from mlctl.serving.supervision.versions import VersionSwitch
+from mlctl.serving.supervision.worker_pool import WorkerPool
+from mlctl.serving.supervision.worker_process import WorkerStartError
 
-START_TIMEOUT_S = 120
-MAX_DEATHS, DEATHS_WINDOW_S = 5, 10.0  # the endpoint gives up if workers die faster than this
-FOLLOWER_RESTART_S = 2.0
-DRAIN_MARGIN_S = 5  # beyond the time that one request may take
-
-
-class WorkerStartError(Exception):
-    """A worker did not become ready; the text is the reason."""
-
-
-@dataclasses.dataclass(kw_only=True)
-class WorkerProcess:
-    """A worker process and the connection to it.
-
-    Attributes:
-        reader: Receives the worker's messages.
-        writer: Sends the specification and the command to serve.
-        stopping: The worker was asked to stop, so its end needs no replacement.
-        monitor: Task that ends after the process has ended.
-    """
-
-    process: subprocess.Popen[bytes]
-    serving: ServedVersion
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    stopping: bool = False
-    monitor: asyncio.Task[None] | None = None
-
-    async def wait_until_ready(self) -> None:
-        """Wait for the worker's report. Raises WorkerStartError with its reason, or TimeoutError."""
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                line = await self.reader.readline()
-        except ConnectionError:
-            line = b""
-        if not line:
-            code = await asyncio.to_thread(self.process.wait)
-            raise WorkerStartError(f"its process ended ({_exit_text(code)})")
-        if "error" in (report := json.loads(line)):
-            raise WorkerStartError(report["error"])
-
-    def stop(self) -> None:
-        """Ask the worker to answer its open requests and end."""
-        self.stopping = True
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+LOG_INTERVAL_S = 2.0
+SHADOW = "shadow"
 
 
 class EndpointSupervisor:
@@ -81,158 +36,163 @@ class EndpointSupervisor:
 
     def __init__(self, spec: EndpointSpec) -> None:
         self.spec = spec
-        self.serving = spec.serving
-        self._workers: list[WorkerProcess] = []
-        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+        self.versions = VersionSwitch(spec)
+        self.versions.on_change = self._version_changed
+        self._files = EndpointFolder(Path(spec.scratch))
+        self._rollouts: EndpointRollouts | None = None
+        self._state = EndpointStateFile(spec)
         self._stop = asyncio.Event()
-        self._failed = False
-        self._changing_workers = asyncio.Lock()
+        self._pools: list[WorkerPool] = []  # of versions that neither have the address nor are tried
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._ask_to_stop)
+        self._files.open()
+        start = asyncio.create_task(self.versions.start())
+        await asyncio.wait({start, self._create_task(self._wait_for_stop())}, return_when="FIRST_COMPLETED")
+        if not start.done():
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
+            self._files.remove()
+            return 0
         try:
-            workers = await self._start_workers(self.serving)
-        except WorkerStartError as error:
+            start.result()
+        except (WorkerStartError, OSError) as error:
             self._report({"error": str(error)})
+            self._files.remove()
             return 7
-        self._activate(workers)
+        await self._start_rollouts()
         self._write_state()
         self._report({"ready": True})
-        count = self.spec.workers
+        count, serving = self.spec.workers, self.serving
         log_event(
-            f"serving {self.serving.name} version {self.serving.version} at {self.spec.url}"
+            f"serving {serving.name} version {serving.version} at {self.spec.url}"
             f" with {count} worker{'s' if count > 1 else ''}, pid {os.getpid()}"
         )
         if self.spec.follow:
-            self._create_task(self._follow())
+            self._create_task(
+                follow(
+                    self.spec.follow,
+                    on_version=self._follow_version,
+                    on_failure=self.versions.refuse_unfetched,
+                    before_start=self._files.clear_incoming,
+                )
+            )
+        if self.spec.log:
+            self._create_task(self._rotate_log())
         await self._stop.wait()
         await self._shut_down()
-        return 7 if self._failed else 0
+        return 0
 
-    async def swap(self, serving: ServedVersion) -> None:
-        """Serve another version. Its workers load the model and answer its example before the old ones stop."""
-        async with self._changing_workers:
-            if serving == self.serving or self._stop.is_set():
-                return
-            started = time.monotonic()
-            try:
-                workers = await self._start_workers(serving)
-            except WorkerStartError as error:
-                log_event(
-                    f"version {serving.version} cannot be served, version {self.serving.version} stays: {error}"
-                )
-                return
-            old_workers, self.serving = self._workers, serving
-            self._activate(workers)
-            for worker in old_workers:
-                worker.stop()
-            self._write_state()
-            log_event(f"serving version {serving.version} after {time.monotonic() - started:.1f} s")
+    @property
+    def serving(self) -> ServedVersion:
+        """The version that clients get."""
+        return self.versions.serving
 
-    async def _start_workers(self, serving: ServedVersion) -> list[WorkerProcess]:
-        workers = [await self._spawn(serving) for _ in range(self.spec.workers)]
-        try:
-            await asyncio.gather(*(worker.wait_until_ready() for worker in workers))
-        except (WorkerStartError, TimeoutError) as error:
-            for worker in workers:
-                worker.process.kill()
-                worker.process.wait()
-                worker.writer.close()
-            raise WorkerStartError(str(error) or f"it was not ready within {START_TIMEOUT_S} s") from error
-        return workers
+    @property
+    def timeout_s(self) -> float:
+        """Seconds that the model has to answer a request."""
+        return self.spec.timeout_s
 
-    async def _spawn(self, serving: ServedVersion) -> WorkerProcess:
-        own_socket, worker_socket = socket.socketpair()
-        with worker_socket:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mlctl.serving.worker"],
-                stdin=worker_socket.fileno(),
-                pass_fds=[self.spec.socket_fd],
-                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self.spec.scratch},
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=own_socket)
-        writer.write(dataclasses.replace(self.spec, serving=serving).to_line())
-        return WorkerProcess(process=process, serving=serving, reader=reader, writer=writer)
+    @property
+    def folder(self) -> Path:
+        """Folder of the endpoint's files."""
+        return self._files.path
 
-    def _activate(self, workers: list[WorkerProcess]) -> None:
-        """Let workers that are ready serve, and monitor each of them."""
-        self._workers = workers
-        for worker in workers:
-            self._activate_worker(worker)
+    def create_pool(self, serving: ServedVersion, role: str) -> WorkerPool:
+        """Return workers of another version at a Unix socket; none is started yet."""
+        count = 1 if role == SHADOW else self.spec.workers
+        spec = dataclasses.replace(self.spec, role=role, workers=count)
+        pool = WorkerPool(spec, serving, is_local=True)
+        self._pools.append(pool)
+        return pool
 
-    def _activate_worker(self, worker: WorkerProcess) -> None:
-        worker.writer.write(b"go\n")
-        worker.monitor = self._create_task(self._monitor(worker))
+    async def take_over(self, pool: WorkerPool) -> None:
+        """Let these workers take the endpoint's address in place of those that serve."""
+        self.versions.take_over(pool)
 
-    async def _monitor(self, worker: WorkerProcess) -> None:
-        """Wait until a worker ends, and replace it unless it was asked to stop."""
-        with contextlib.suppress(ConnectionError):
-            while await worker.reader.read(64):
-                pass
-        code = await asyncio.to_thread(worker.process.wait)
-        worker.writer.close()
-        for file in Path(self.spec.scratch).glob(f"gauge_live*_{worker.process.pid}.db"):
-            file.unlink(missing_ok=True)
-        if worker.stopping or self._stop.is_set():
-            return
-        log_event(f"worker {worker.process.pid} ended ({_exit_text(code)}); starting another")
-        self._deaths.append(time.monotonic())
-        if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] < DEATHS_WINDOW_S:
-            self._give_up(f"{MAX_DEATHS} workers ended within {DEATHS_WINDOW_S:.0f} s")
-            return
-        async with self._changing_workers:
-            if worker not in self._workers or self._stop.is_set():
-                return  # a swap has replaced it already
-            try:
-                replacement = await self._spawn(self.serving)
-                await replacement.wait_until_ready()
-            except (WorkerStartError, TimeoutError) as error:
-                self._give_up(f"no worker can be started: {error}")
-                return
-            self._workers[self._workers.index(worker)] = replacement
-            self._activate_worker(replacement)
+    def log(self, text: str) -> None:
+        """Write a line to the endpoint's log."""
+        log_event(text)
 
-    def _give_up(self, reason: str) -> None:
-        log_event(f"giving up: {reason}")
-        self._failed = True
-        self._stop.set()
+    def clean_up(self) -> None:
+        """Remove the copies of versions that are not needed any more."""
+        self._pools = [pool for pool in self._pools if not pool.is_retired]
+        shadow = [self.spec.shadow] if self.spec.shadow else []
+        self._files.keep_only([*self.versions.versions, *(pool.serving for pool in self._pools), *shadow])
 
-    async def _follow(self) -> None:
-        """Swap when the follower process names another version; restart the follower if it ends."""
-        while not self._stop.is_set():
-            follower = await asyncio.create_subprocess_exec(
-                *self.spec.follow, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-            )
-            assert follower.stdout is not None
-            try:
-                async for line in follower.stdout:
-                    with contextlib.suppress(ValueError, TypeError):
-                        await self.swap(ServedVersion(**json.loads(line)))
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    follower.kill()
-            await asyncio.sleep(FOLLOWER_RESTART_S)
+    async def _start_rollouts(self) -> None:
+        self._rollouts = EndpointRollouts(self, self.spec.endpoint, self._files)
+        self._rollouts.check = self.versions.problem_of
+        self._rollouts.details = self._describe
+        await self._rollouts.start()
+        if self.spec.shadow:
+            self._rollouts.start_shadow(self.spec.shadow, self.spec.shadow_share)
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what `mlctl endpoints show` tells of workers and refused versions."""
+        refused = self.versions.refused
+        pools = [*self.versions.pools, *(pool for pool in self._pools if pool not in self.versions.pools)]
+        return {
+            "workers": [worker for pool in pools for worker in pool.describe()],
+            "refused": [dataclasses.asdict(refused)] if refused else [],
+        }
+
+    def _follow_version(self, serving: ServedVersion) -> None:
+        self._create_task(self._serve_next(self._files.accept(serving)))
+
+    async def _serve_next(self, serving: ServedVersion) -> None:
+        if self._rollouts is not None:
+            await self._rollouts.serving_changes(serving.version)
+        self.versions.request(serving)
+
+    def _version_changed(self) -> None:
+        self._write_state()
+        self.clean_up()
+
+    def _write_state(self) -> None:
+        control = self._rollouts.control_path if self._rollouts else ""
+        self._state.write(self.serving, self.versions.refused, control=control)
+
+    async def _rotate_log(self) -> None:
+        rotation = LogRotation(Path(self.spec.log), self.spec.log_size)
+        while True:
+            await asyncio.sleep(LOG_INTERVAL_S)
+            if rotation.rotate_if_large():
+                for pool in (*self.versions.pools, *self._pools):
+                    pool.send("log", self.spec.log)
+
+    def _ask_to_stop(self) -> None:
+        """Drain; asked a second time, end at once."""
+        if self._stop.is_set():
+            log_event("stopping at once")
+            self.versions.kill()
+            for pool in self._pools:
+                pool.kill()
+        else:
+            self._stop.set()
+
+    async def _wait_for_stop(self) -> None:
+        await self._stop.wait()
 
     async def _shut_down(self) -> None:
-        """Drain the workers, and kill those that take longer than one request may."""
-        if self.spec.state_file:
-            Path(self.spec.state_file).unlink(missing_ok=True)
-        for worker in self._workers:
-            worker.stop()
-        monitors = [worker.monitor for worker in self._workers if worker.monitor]
-        if monitors:
-            _, unfinished = await asyncio.wait(monitors, timeout=self.spec.timeout_s + DRAIN_MARGIN_S)
-            if unfinished:
-                for worker in self._workers:
-                    worker.process.kill()
+        """Let the workers answer their open requests, and kill those that take longer than one request may."""
+        log_event("stopping after the requests in progress; Ctrl-C again stops at once")
+        self._state.remove()
         for task in self._tasks:
             task.cancel()
+        if self._rollouts is not None:
+            await self._rollouts.stop()
+        for pool in self._pools:
+            pool.stop()
+        await asyncio.gather(
+            self.versions.stop(), *(pool.wait() for pool in self._pools), return_exceptions=True
+        )
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        shutil.rmtree(self.spec.scratch, ignore_errors=True)
+        self._files.remove()
 
     def _create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -250,34 +210,7 @@ class EndpointSupervisor:
             name, version = self.serving.name, self.serving.version
             log_event(f"error: {name} version {version} cannot be served: {document['error']}")
 
-    def _write_state(self) -> None:
-        """Write the state file, which `mlctl endpoints` reads."""
-        if not self.spec.state_file:
-            return
-        process = psutil.Process()
-        state = {
-            "name": self.spec.endpoint,
-            "url": self.spec.url,
-            "pid": process.pid,
-            "started": process.create_time(),
-            "birth": machine.birth(process.pid),
-            "log": self.spec.log,
-            "model_uri": self.serving.uri,
-            "model": self.serving.name,
-            "version": self.serving.version,
-        }
-        write_atomically(Path(self.spec.state_file), json.dumps(state).encode(), durable=False)
-
 
 async def run_endpoint(spec: EndpointSpec) -> int:
     """Run an endpoint and return its exit code."""
     return await EndpointSupervisor(spec).run()
-
-
-def log_event(text: str) -> None:
-    """Write a line with the time to stderr, which is the endpoint's log."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def _exit_text(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

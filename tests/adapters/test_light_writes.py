@@ -43,7 +43,9 @@ def _run_writes(ids: dict[str, Any]) -> list[Call]:
         for change in (("FAILED",), (None, "näme"), ("RUNNING", "both"), (None, ""), (None, None))
     ]
     calls += [
-        (method, (where,)) for where in (run, run, deleted, absent) for method in ("delete_run", "delete_run")
+        (method, (where,))
+        for where in (run, deleted, absent)
+        for method in ("delete_run", "delete_run", "restore_run", "restore_run", "delete_run")
     ]
     return calls + [
         ("delete_logged_model", (model,)) for model in (ids["logged"], ids["deleted_model"], "m-absent")

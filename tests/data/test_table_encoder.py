@@ -133,3 +133,95 @@ def test_a_wide_table_has_fewer_bins_per_column(columns: int, bins: int) -> None
     split = Split(rows, np.zeros(60))
     data = Dataset("rows", split, split, extra={"columns": dict.fromkeys(rows, "number")})
     assert tabular.Tabular().encoder(data)(rows).shape == (60, columns * (1 + bins))
+
+
+def as_columns(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns of a frame as an endpoint passes them: NaN in numbers, None in all else."""
+    columns = {}
+    for name in rows:
+        is_number = rows[name].dtype.kind in "iufb"
+        cells = rows[name].to_numpy() if is_number else rows[name].astype(object)
+        columns[name] = cells if is_number else np.array([None if cell != cell else cell for cell in cells])
+    return columns
+
+
+def make_rows(count: int) -> pd.DataFrame:
+    """Return rows with a column of every kind, and gaps."""
+    rng = np.random.default_rng(0)
+    moments = pd.Timestamp("1985-01-01") + pd.to_timedelta(rng.integers(0, 20_000 * 1440, count), unit="m")
+    rows = pd.DataFrame({
+        **{name: rng.normal(100, 30, count) for name in "abcd"},
+        "whole": rng.integers(0, 9, count),
+        "flag": rng.random(count) < 0.5,
+        "town": rng.choice(["x", "y", "z"], count),
+        "member": rng.choice([True, False], count).astype(object),
+        "remark": rng.choice(["good, very good", "bad", "very bad"], count),
+        "iso": moments.strftime("%Y-%m-%dT%H:%M:%S"),
+        "day": moments.strftime("%d/%m/%Y %H:%M"),
+        "month": moments.strftime("%b %d, %Y"),
+    })  # fmt: skip
+    for name in ("a", "town", "member", "remark", "iso"):
+        rows[name] = rows[name].where(rng.random(count) < 0.9)
+    return rows
+
+
+STEPS = [
+    *encoders.waves("a", "b", directions=3, frequencies=(0.25, 2.0)), *encoders.number("a", "whole"),
+    *encoders.category("town"), *encoders.log("b"), *encoders.bins("a", "whole", most=9), *encoders.ratio("a", by="c"),
+    *encoders.missing("a", "flag"), *encoders.boolean("member", "flag"), *encoders.text("remark", most=4),
+    *encoders.category("whole", most=4), *encoders.date("iso", "ISO8601", sure=True), *encoders.distance("c", "d", (3.0, 4.0)),
+    *encoders.date("day", "%d/%m/%Y %H:%M"), *encoders.date("month", "%b %d, %Y"), *encoders.distance("a", "d", (30.0, 4.0)),
+]  # fmt: skip
+
+
+def test_columns_of_an_endpoint_have_the_features_of_a_frame_to_the_last_bit() -> None:
+    rows = make_rows(500)
+    encoder = encoders.table(rows, STEPS)
+    encoded, columns = encoder(rows), as_columns(rows)
+    assert np.array_equal(encoder(columns), encoded)
+    for start, stop in [*((row, row + 1) for row in range(40)), (3, 20), (7, 300)]:
+        part = {name: values[start:stop] for name, values in columns.items()}
+        assert np.array_equal(encoder(part), encoded[start:stop])
+    gone = {name: values for name, values in columns.items() if name not in ("a", "town")}
+    assert np.array_equal(encoder(gone), encoder(rows.drop(columns=["a", "town"])))
+
+
+def test_an_invalid_date_of_a_request_is_named_by_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_BLOCK_ROWS", 100)
+    rows = make_rows(300)
+    columns = as_columns(rows)
+    columns["iso"][250] = "soon"
+    with pytest.raises(
+        scoring.BadCell, match='"soon" in row 250, column "iso" is not a date such as 2021-12-31'
+    ):
+        encoders.table(rows, STEPS)(columns)
+
+
+@pytest.mark.parametrize(
+    "format", ["ISO8601", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%Y%m%d", "%d-%b-%Y", "%d.%m.%y"]
+)
+def test_dates_are_read_as_pandas_reads_them(format: str) -> None:
+    cells = np.array([
+        "2024-02-29", "2023-02-29", "1999-12-31T23:59:59", "2001-01-01 00:00", "2024-06-01T12:30:00.25Z", "20240601",
+        "2024-06-01T12:30+02:00", "31.12.1999", "1.2.2003", "12/31/1999", "31/12/2024 10:20:30", "29.02.24", "01-Jun-2024",
+        "", "1066-10-14", None, "2024-6-1", "\u0662\u0660\u0662\u0664-06-01", " 2024-06-01", "2024-06-01T24:00",
+    ], object)  # fmt: skip
+    parser, step = scoring._DateParser(format), {"format": format, "of": "day"}
+    taken = 0
+    for cell in cells:
+        one = np.array([cell], object)
+        found = parser(one)
+        if found is not None:
+            taken += 1
+            for array, expected in zip(found, scoring._parse_with_pandas(one, step), strict=True):
+                assert np.array_equal(array, expected), cell
+    assert taken >= (2 if "%b" not in format and "%y" not in format else 1)
+
+
+def test_columns_are_encoded_as_a_frame_is() -> None:
+    rows = make_rows(50)
+    encoder = encoders.columns(rows, vocabularies=["town"])
+    expected, encoded = encoder(rows), encoder(as_columns(rows))
+    for name, array in expected.items():
+        assert array.dtype == encoded[name].dtype
+        assert np.array_equal(array, encoded[name]), name

@@ -27,6 +27,7 @@ class S3:
 
     url: str
     data: Path
+    pid: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,7 +81,7 @@ def running() -> Iterator[S3]:
         )
     try:
         eventually(lambda: _is_listening(port))
-        yield S3(f"http://127.0.0.1:{port}", folder / "data")
+        yield S3(f"http://127.0.0.1:{port}", folder / "data", process.pid)
     finally:
         process.kill()
         process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from mlctl.services.evaluation.predict import predict
+from mlctl.serving.traffic.profile import features_of, read_profile
 from mlctl.settings import load
 from tests.trained import Trained, train_here
 
@@ -53,8 +55,18 @@ def test_a_recipe_of_the_gallery_is_trained_logged_and_answers(
     predictions = model.predict(model.input_example)
     for part in predictions.values() if isinstance(predictions, dict) else [predictions]:
         assert np.isfinite(part).all()
+    assert_profile_fits(read_profile(trained.model), model.input_example, predictions)
     if name in SAMPLED:
         assert_sample_is_predicted(trained, SAMPLED[name])
+
+
+def assert_profile_fits(profile: Any, inputs: Any, answers: Any) -> None:
+    """Check that the model's profile has features of all inputs and answers."""
+    assert profile is not None
+    for rows, key in ((inputs, "inputs"), (answers, "answers")):
+        names = {name for name, summary, _ in features_of(profile[key], rows) if summary["rows"]}
+        assert len(names) >= len(rows) if isinstance(rows, dict) else names
+    assert len(json.dumps(profile)) < 250_000
 
 
 def assert_sample_is_predicted(trained: Trained, outputs: int) -> None:

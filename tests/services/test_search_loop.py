@@ -13,6 +13,7 @@ from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read_entri
 from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost  # noqa: E402
 from mlctl.adapters.search.oracles import Oracle  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
+from mlctl.domain.stop_request import StopRequest  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
 from mlctl.errors import ChildFailedError, UsageError  # noqa: E402
 from mlctl.services.tuning.request import TuneRequest  # noqa: E402
@@ -45,6 +46,9 @@ class ScriptedExecutor:
     def answer(self, trial, proceed):
         if not proceed:
             self.stopped.append(trial)
+
+    def stop(self, trial):
+        self.lost.append(trial)
 
     def events(self, timeout_s):
         events = []
@@ -94,6 +98,7 @@ def search(
     known_ended=frozenset(),
     stop=None,
     deadline=None,
+    stop_requests=None,
 ):
     """Run a search to its end; return its loop and its tracker."""
     journal, tracker = SearchJournal(folder), RecordingTracker()
@@ -104,6 +109,7 @@ def search(
         stop_rule=parse_stop_rule(stop, OBJECTIVE) if stop else None,
         listener=RecordingListener(),
     )
+    loop.stop_requests = lambda: stop_requests or {}
     try:
         if past:
             loop.replay(past, set(known_ended))
@@ -252,3 +258,13 @@ def test_hyperband_refuses_a_space_that_is_smaller_than_its_first_rung(monkeypat
     )
     with pytest.raises(UsageError, match="begins with 9 trials, and the space has 2 combinations"):
         tune.plan(load(), request)
+
+
+@pytest.mark.parametrize("grace_s", [0, 60])
+def test_a_trial_that_somebody_stops(tmp_path, monkeypatch, grace_s):
+    monkeypatch.setattr("mlctl.services.tuning.search_loop.EPOCH_GRACE_S", grace_s)
+    request = StopRequest(by="ada", at="2026-11-01T12:00+00:00", reason="too slow")
+    loop, _ = search(tmp_path, ScriptedExecutor(1), trials=3, stop_requests={"0002": request})
+    ended = {state.trial: (state.state, state.reason) for state in loop.history.ended}
+    assert ended["0002"] == ("stopped", "stopped by ada: too slow")
+    assert {state for state, _ in ended.values()} == {"done", "stopped"}

@@ -22,6 +22,7 @@ from mlctl.domain.progress import Epoch
 from mlctl.domain.selection import best_epoch
 from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.services.runs.listing import show_run
+from mlctl.serving.traffic.profile import feature_name, read_profile
 from tests.trained import COMMAND, TINY, Trained, environment, mlctl, train_here
 
 # -- what a run records -----------------------------------------------------------------------------------
@@ -234,6 +235,31 @@ def test_imdb_has_no_test_split_and_no_test_metrics(small: dict[str, Trained]) -
 
 def test_imdb_learns_from_synthetic_data(small: dict[str, Trained]) -> None:
     assert small["imdb"].answer["metrics"]["best_val_f1"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "features", "answers", "score"),
+    [
+        ("imdb", ["text: words"], ["answer", "probability"], "accuracy"),
+        ("housing", ["longitude", "ocean_proximity"], ["answer"], "mae"),
+        ("mnist-mlp", ["brightness", "contrast"], ["answer", "probability"], "accuracy"),
+        ("tiny", ["0", "5"], ["answer", "probability"], "accuracy"),
+    ],
+)
+def test_the_model_has_a_profile_of_its_data_and_answers(
+    small: dict[str, Trained], recipe: str, features: list[str], answers: list[str], score: str
+) -> None:
+    profile = read_profile(small[recipe].model)
+    assert profile is not None
+    names = [
+        feature_name(entry["name"], feature) for entry in profile["inputs"] for feature in entry["features"]
+    ]
+    assert set(features) <= set(names)
+    [entry] = profile["answers"]
+    assert [name or "answer" for name in entry["features"]] == answers
+    metrics = small[recipe].answer["metrics"]
+    measured = metrics.get(f"test_{score}", metrics[f"best_val_{score}"])
+    assert entry["scores"][score] == pytest.approx(measured, abs=1e-4 * max(1, measured))
 
 
 def test_a_users_recipe_is_logged_with_its_source_and_tags(small: dict[str, Trained]) -> None:

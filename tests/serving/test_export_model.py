@@ -128,6 +128,28 @@ def test_kubernetes_accepts_the_manifests(
         export_model(settings, str(models["pictures"]), target="kubernetes", folder=tmp_path / "out")
 
 
+def test_kserve_runs_the_image_with_the_open_inference_protocol(
+    models: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    """Kubernetes' schemas check the pod; KServe adds its own fields around it."""
+    import kubernetes_validate
+
+    options = ExportOptions(image="r.example.com/m:1", cpu="2", memory="512Mi")
+    export_model(settings, str(models["pictures"]), target="kserve", folder=tmp_path / "out", options=options)
+    service = yaml.safe_load((tmp_path / "out" / "inferenceservice.yaml").read_text())
+    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    predictor = service["spec"]["predictor"]
+    pod = {key: predictor.pop(key) for key in ("containers", "volumes")}
+    assert set(predictor) == {"minReplicas", "maxReplicas", "timeout"}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": service["metadata"], "spec": pod}
+    kubernetes_validate.validate(manifest, "1.30", strict=True)
+    (container,) = pod["containers"]
+    assert container["name"] == "kserve-container"
+    variables = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert (variables["PROTOCOL"], variables["MLCTL_MODEL_NAME"]) == ("v2", service["metadata"]["name"])
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+
+
 def test_an_empty_folder_is_filled_and_not_replaced(
     models: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
@@ -225,10 +247,11 @@ def test_azure_mls_script_answers_tables(
 ) -> None:
     out = tmp_path / "out"
     export_model(settings, str(models["table"]), target="azureml", folder=out)
-    bodies = [json.dumps({"data": [ROW]}), json.dumps({"data": [{**ROW, "rooms": None}]})]
-    row, gap = score(bare_python, out, bodies)
+    rows = [ROW, {**ROW, "rooms": None}, {**ROW, "rooms": "many"}]
+    row, gap, wrong = score(bare_python, out, [json.dumps({"data": [sent]}) for sent in rows])
     assert (row[0], np.array(row[1]["predictions"]).shape) == (200, (1, 1))
-    assert (gap[0], "rooms" in gap[1]["message"]) == (400, True)
+    assert (gap[0], np.array(gap[1]["predictions"]).shape) == (200, (1, 1))
+    assert (wrong[0], "rooms" in wrong[1]["message"]) == (400, True)
 
 
 def test_the_wheel_of_the_docker_folder_serves_without_mlctl(
@@ -293,6 +316,8 @@ def check_container(python: Path, exported: Path, folder: Path, environment: dic
             try:
                 with urllib.request.urlopen(request, timeout=30) as reply:
                     assert np.array(json.load(reply)["predictions"]).shape == (1, 10)
+                for path in ("/v2/health/ready", "/v2/models/model", "/docs", "/docs/docs.js"):
+                    assert urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30).status == 200
                 break
             except (urllib.error.URLError, http.client.HTTPException):
                 assert server.poll() is None

@@ -181,9 +181,11 @@ def test_another_version_takes_over_without_a_failed_request(
         "5",
         str(other),
     )
-    endpoint = serve(models["pictures"], workers=2, follow=follow)
+    endpoint = serve(models["pictures"], workers=2, follow=follow, trial_s=1.0)
     load = under_load(
-        endpoint, 6, lambda: wait_until(lambda: "serving version 5" in endpoint.log.read_text(), 60)
+        endpoint,
+        6,
+        lambda: wait_until(lambda: "version 5 has passed its trial" in endpoint.log.read_text(), 60),
     )
     assert load.failed == []
     assert load.refused > 0

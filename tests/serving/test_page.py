@@ -178,3 +178,27 @@ def test_forms_for_named_inputs_and_answers_of_every_kind(
         assert words in browser.evaluate(answer)
         assert not browser.evaluate("document.getElementById('answer').classList.contains('wrong')")
         endpoint.stop()
+
+
+def test_the_page_of_the_api_sends_the_example(browser, texts: RunningEndpoint, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def body(name: str) -> str:
+        return f"document.querySelector('#{name} .body')"
+
+    browser.problems.clear()
+    browser.call("Page.navigate", url=f"{texts.url}/docs")
+    browser.wait_until(f"!!{body('predict')}")
+    browser.evaluate(f"{body('predict')}.querySelector('[name=details]').click()")
+    for name, words in (("predict", '"label"'), ("infer", '"FP32"'), ("version", '"mlflow"')):
+        browser.evaluate(f"document.getElementById('{name}').open = true")
+        browser.wait_until(f"!!{body(name)}")
+        browser.evaluate(f"{body(name)}.querySelector('.send').click()")
+        browser.wait_until(f"/200/.test({body(name)}.querySelector('.status').innerText)")
+        assert words in browser.evaluate(f"{body(name)}.querySelector('.answer').innerText")
+    curl, python = browser.evaluate(
+        f"[...{body('predict')}.querySelectorAll('.columns pre')].map((code) => code.textContent)"
+    )
+    for command in (["sh", "-c", curl], [sys.executable, "-c", python]):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "request_id" in done.stdout
+    browser.screenshot(tmp_path / "docs.png")
+    assert browser.problems == []

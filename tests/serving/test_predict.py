@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from mlctl import settings as configuration
-from mlctl.adapters.predict import image_input, prediction_file
+from mlctl.adapters.predict import image_input, prediction_file, prediction_parts
 from mlctl.domain.serving import Prediction
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UnreachableError
 from mlctl.output.views import document
@@ -122,7 +122,7 @@ def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
     np.save(tmp_path / "many.npy", RANDOM.integers(0, 256, (95, 8, 8), dtype=np.uint8))
     model, out = str(models["pictures"]), tmp_path / f"answers.{suffix}"
     expected = predict(settings, model, ["many.npy"]).predictions
-    writer = prediction_file._Csv if suffix == "csv" else prediction_file._Parquet
+    writer = prediction_file._Csv if suffix == "csv" else prediction_parts.PredictionParts
     write, calls = writer.write, []
 
     def write_or_stop(self: Any, first: int, columns: Any) -> None:
@@ -140,9 +140,10 @@ def test_a_prediction_file_is_resumed_without_a_missing_or_double_row(
             part.write("30,7")  # a line that a kill has cut off
     if suffix == "parquet":
         (out / "_part.writing").write_bytes(b"PAR1")  # a part that a kill has cut off
-    with pytest.raises(RefusedError):
-        predict_to_file(settings, model, ["many.npy"], out=out, batch_size=7)
-    done = predict_to_file(settings, model, ["many.npy"], out=out, batch_size=10)
+    np.save(tmp_path / "other.npy", np.zeros((95, 8, 8), np.uint8))
+    with pytest.raises(RefusedError, match="was started with another model, version or input"):
+        predict_to_file(settings, model, ["other.npy"], out=out, batch_size=10)
+    done = predict_to_file(settings, model, ["many.npy"], out=out, batch_size=7)
     assert (done.rows, done.resumed) == (95, batches_before_stop * 10)
     if suffix == "csv":
         rows = list(csv.DictReader(out.open()))

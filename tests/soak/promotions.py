@@ -5,7 +5,8 @@
     python -m tests.soak.promotions --rounds 200 --store server      (MLflow's own server, on sqlite)
 
 In each round, four processes promote at the same moment; in every fourth round, half of them are killed with SIGKILL
-meanwhile. Then one mlctl reader runs, and the history is compared with what MLflow's own client reads.
+meanwhile. Another process polls the alias of Production. Then `mlctl models reconcile` finishes what the killed ones
+began, and the history is compared with what MLflow's own client reads, and with what the poller saw.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import MlctlError
 from mlctl.output.views import document
-from mlctl.services.registry import models, promote
+from mlctl.services.registry import models, promote, reconcile
 from mlctl.settings import Settings
 from tests.parts import eventually, free_port, postgres
 
@@ -60,6 +63,7 @@ class RoundResult:
         failed: Messages of promotions that failed.
         seconds: Duration of each successful promotion.
         outdated: Number of answers whose `replaced` differs from the history.
+        lag_s: For how long the poller saw the version before, after the time that the history gives.
     """
 
     faults: tuple[str, ...]
@@ -68,6 +72,16 @@ class RoundResult:
     failed: tuple[str, ...]
     seconds: tuple[float, ...]
     outdated: int
+    lag_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What a poller saw: the version that the alias of Production pointed to between two times."""
+
+    since: float
+    until: float
+    version: str | None
 
 
 def find_faults(
@@ -78,6 +92,8 @@ def find_faults(
     holders: dict[str, str | None] = {}
     for index, entry in enumerate(history):
         stage = entry["stage"]
+        if index and entry["at"] < history[index - 1]["at"]:
+            faults.append(f"entry {index} of {entry['at']} follows one of {history[index - 1]['at']}")
         if entry["replaced"] != holders.get(stage):
             faults.append(
                 f"entry {index} replaced {entry['replaced']}, but {holders.get(stage)} held {stage}"
@@ -92,6 +108,47 @@ def find_faults(
         if stage != "Canary" and members != ([holder] if holder else []):
             faults.append(f"{stage}: the history says {holder}, the classic stage has {members}")
     return faults
+
+
+def find_poll_faults(
+    history: Sequence[dict[str, Any]], polls: Sequence[Poll], ended: Mapping[str, float]
+) -> tuple[list[str], float]:
+    """Compare the history's times with what a poller saw; return what is wrong, and the poller's longest lag.
+
+    The alias changes after the time of an entry and before its command ends, or before the next entry if the command
+    was killed. `ended` has the end of a command by its reason.
+    """
+    changes: list[tuple[float, float, str | None]] = [(0.0, 0.0, None)]  # at, visible at the latest, holder
+    holder: str | None = None
+    for index, entry in enumerate(history):
+        if entry["stage"] == "Production":
+            new: str | None = entry["version"]
+        elif "Production" in entry["released"]:
+            new = None
+        else:
+            continue
+        following = history[index + 1 : index + 2]
+        latest = _seconds(following[0]["at"]) if following else float("inf")
+        if new != holder:
+            changes.append((_seconds(entry["at"]), ended.get(entry["reason"], latest), new))
+        holder = new
+    faults, lag_s = [], 0.0
+    for poll in polls:
+        possible = [
+            version
+            for index, (at, _, version) in enumerate(changes)
+            if at <= poll.until and (index + 1 == len(changes) or changes[index + 1][1] >= poll.since)
+        ]
+        if poll.version not in possible:
+            faults.append(f"at {poll.since}, Production was {poll.version}, not one of {possible}")
+        said = max(index for index, (at, _, _) in enumerate(changes) if at <= poll.since)
+        if said and poll.version != changes[said][2]:
+            lag_s = max(lag_s, poll.since - changes[said][0])
+    return faults, lag_s
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 class PromoterProcess:
@@ -127,6 +184,8 @@ class PromoterPool:
         self._uri = uri
         self._typical_s = 0.3  # duration of a promotion
         self.reader = PromoterProcess(uri)
+        self.poller = PromoterProcess(uri)
+        self.ended: dict[str, float] = {}
         self.promoters = [PromoterProcess(uri) for _ in range(PROMOTERS)]
 
     def __enter__(self) -> PromoterPool:
@@ -134,7 +193,7 @@ class PromoterPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self.reader, *self.promoters):
+        for process in (self.reader, self.poller, *self.promoters):
             process.kill()
 
     def call_reader(self, *command: str) -> Any:
@@ -156,6 +215,8 @@ class PromoterPool:
     def run_round(self, model: str, rng: random.Random, *, kill: bool) -> RoundResult:
         """Run one round on a model that the command "make" created."""
         self.replace_killed()
+        self.poller.send("poll", model)
+        self.poller.receive()
         for process in self.promoters:
             process.send("promote", model, str(rng.randint(1, VERSIONS)), rng.choice(STAGES))
         victims = self.promoters[: PROMOTERS // 2] if kill else []
@@ -165,16 +226,21 @@ class PromoterPool:
             victim.kill()
         answers = [process.receive() for process in self.promoters]
         state = self.call_reader("inspect", model)
+        self.poller.send("polls")
+        polls: list[Poll] = self.poller.receive()
         succeeded = [answer for answer in answers if answer and "error" not in answer]
         self._typical_s = max((answer["seconds"] for answer in succeeded), default=0.3)
+        self.ended |= {answer["reason"]: answer["ended"] for answer in succeeded}
+        poll_faults, lag_s = find_poll_faults(state["history"], polls, self.ended)
         replaced = {entry["reason"]: entry["replaced"] for entry in state["history"]}
         return RoundResult(
-            faults=tuple(find_faults(state["history"], state["aliases"], state["stages"])),
+            faults=(*find_faults(state["history"], state["aliases"], state["stages"]), *poll_faults),
             answered=len(succeeded),
             killed=sum(answer is None for answer in answers),
             failed=tuple(answer["error"] for answer in answers if answer and "error" in answer),
             seconds=tuple(answer["seconds"] for answer in succeeded),
             outdated=sum(replaced[answer["reason"]] != answer["replaced"] for answer in succeeded),
+            lag_s=lag_s,
         )
 
 
@@ -233,7 +299,14 @@ def _healthy(url: str) -> bool:
 
 
 def _serve_commands(uri: str, pipe: Connection) -> None:
-    commands = {"open": _open, "make": _make, "promote": _promote, "inspect": _inspect}
+    commands = {
+        "open": _open,
+        "make": _make,
+        "promote": _promote,
+        "inspect": _inspect,
+        "poll": _poll,
+        "polls": _polls,
+    }
     settings = dataclasses.replace(configuration.load(), tracking_uri=uri, stages=("Canary",))
     while True:
         command, *arguments = pipe.recv()
@@ -267,13 +340,17 @@ def _promote(settings: Settings, name: str, version: str, stage: str) -> dict[st
         promotion = promote.promote(settings, name, version, stage, promote.PromotionRequest(reason=reason))
     except MlctlError as error:
         return {"error": error.message}
-    return {"replaced": promotion.replaced, "reason": reason, "seconds": time.monotonic() - started}
+    return {
+        "replaced": promotion.replaced,
+        "reason": reason,
+        "seconds": time.monotonic() - started,
+        "ended": time.time(),
+    }
 
 
 def _inspect(settings: Settings, name: str) -> dict[str, Any]:
-    history = document(
-        models.model_history(settings, name)
-    )  # a reader completes the moves of killed promoters
+    reconcile.reconcile(settings, name)
+    history = document(models.model_history(settings, name))
     client = Registry(TrackingStore(settings.tracking_uri)).client
     registered = client.get_registered_model(name)
     versions = client.search_model_versions(f"name = '{name}'")
@@ -282,6 +359,32 @@ def _inspect(settings: Settings, name: str) -> dict[str, Any]:
         "aliases": {alias: str(version) for alias, version in registered.aliases.items()},
         "stages": {str(version.version): version.current_stage for version in versions},
     }
+
+
+_seen: list[Poll] = []
+_stop = threading.Event()
+
+
+def _poll(settings: Settings, name: str) -> bool:
+    """Begin to poll the alias of Production, in a thread."""
+
+    def poll() -> None:
+        registry = Registry(TrackingStore(settings.tracking_uri))
+        while not _stop.is_set():
+            since = time.time()
+            version = registry.get_model(name).aliases.get("production")
+            _seen.append(Poll(since, time.time(), version))
+            time.sleep(0.003)
+
+    _stop.clear()
+    _seen.clear()
+    threading.Thread(target=poll, daemon=True).start()
+    return True
+
+
+def _polls(_settings: Settings) -> list[Poll]:
+    _stop.set()
+    return list(_seen)
 
 
 def main() -> int:
@@ -311,6 +414,7 @@ def main() -> int:
         "killed": sum(result.killed for result in rounds),
         "failed": sum(len(result.failed) for result in rounds),
         "outdated": sum(result.outdated for result in rounds),
+        "longest_lag_s": round(max(result.lag_s for result in rounds), 3),
         "median_s": round(seconds[len(seconds) // 2], 3),
         "p95_s": round(seconds[int(len(seconds) * 0.95)], 3),
     }

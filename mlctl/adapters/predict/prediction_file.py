@@ -3,8 +3,7 @@
 A .npy or .npz file holds a model's whole answers, and cannot be continued.
 
 A CSV file is written as FILE.part. FILE.job beside it records the job. The file gets its name when it is
-complete; an incomplete last line is removed. A Parquet data set is a folder of parts. Each part is named after
-its first and last row, and written completely or not at all. The folder records the job until it is complete.
+complete; an incomplete last line is removed. A Parquet data set is a folder of parts: see `prediction_parts`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,18 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 
+from mlctl.adapters.predict.prediction_job import OTHER_FILE_HINT, check_job
+from mlctl.adapters.predict.prediction_parts import PredictionParts, to_table
 from mlctl.errors import BadDataError, RefusedError, UsageError
-from mlctl.files import atomic_writer
 
-JOB_FILE = "_job.json"  # Parquet readers ignore files that begin with an underscore
 CHUNK_BYTES = 1 << 20
-OTHER_FILE_HINT = "delete it, or choose another name"
 
 
 class PredictionWriter(Protocol):
@@ -43,7 +41,7 @@ class PredictionWriter(Protocol):
     rows: int
     takes_arrays: bool
 
-    def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
+    def write(self, first: int, columns: Mapping[str, Any]) -> None:
         """Append rows; `first` is the number of the first one."""
 
     def finish(self) -> None:
@@ -67,7 +65,8 @@ def open_prediction_file(file: Path, job: dict[str, Any]) -> Iterator[Prediction
             yield arrays
         return
     if suffix == ".parquet":
-        yield _Parquet(file, job)
+        with contextlib.closing(PredictionParts(file, job)) as parts:
+            yield parts
         return
     csv_file = _Csv(file, job)
     with contextlib.closing(csv_file.output):
@@ -82,63 +81,33 @@ class _Csv:
         if file.exists():
             raise RefusedError(f"{file} already exists", OTHER_FILE_HINT)
         if self._part.exists():
-            _check_job(self._job_file, job, self._part)
+            check_job(self._job_file, job, self._part)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._job_file.write_text(json.dumps(job), encoding="utf-8")
         self.output = open(self._part, "a+b")  # noqa: SIM115 - closed by open_prediction_file()
         self.rows = max(0, _keep_complete_lines(self.output) - 1)  # without the header
 
-    def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+    def write(self, first: int, columns: Mapping[str, Any]) -> None:
+        from pyarrow import csv as arrow_csv  # most answers are not written to a file
+
+        content = io.BytesIO()
         if self.output.seek(0, os.SEEK_END) == 0:
-            writer.writerow(["row", *columns])
-        for number, values in enumerate(zip(*columns.values(), strict=True), first):
-            writer.writerow(
-                [number, *(repr(value) if isinstance(value, float) else value for value in values)]
-            )
-        self.output.write(text.getvalue().encode())
+            header = io.StringIO()
+            csv.writer(header, lineterminator="\n").writerow(["row", *columns])
+            content.write(header.getvalue().encode())
+        if all(isinstance(cells, np.ndarray) for cells in columns.values()):
+            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+            arrow_csv.write_csv(to_table(first, columns), content, options)
+        else:
+            content.write(_format_rows(first, columns).encode())
+        self.output.write(content.getbuffer())
         self.output.flush()
 
     def finish(self) -> None:
         os.fsync(self.output.fileno())
         self._part.replace(self._file)
         self._job_file.unlink(missing_ok=True)
-
-
-class _Parquet:
-    takes_arrays = False
-
-    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
-        self._folder, self._job_file = folder, folder / JOB_FILE
-        if folder.exists():
-            if not folder.is_dir() or not self._job_file.exists():
-                raise RefusedError(f"{folder} already exists", OTHER_FILE_HINT)
-            _check_job(self._job_file, job, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._job_file.write_text(json.dumps(job), encoding="utf-8")
-        self.rows = 0
-        for part in sorted(folder.glob("part-*.parquet")):
-            first, last = map(int, part.stem.split("-")[1:])
-            if first != self.rows:
-                part.unlink()  # rows before it are missing: it is written again
-                continue
-            self.rows = last
-
-    def write(self, first: int, columns: Mapping[str, Sequence[Any]]) -> None:
-        count = len(next(iter(columns.values())))
-        import pyarrow  # most answers are not written to a file
-        import pyarrow.parquet
-
-        table = pyarrow.table({"row": range(first, first + count), **columns})
-        path = self._folder / f"part-{first:012}-{first + count:012}.parquet"
-        # a fixed name: after a crash, the job that continues replaces the incomplete part
-        with atomic_writer(path, part=self._folder / "_part.writing") as file:
-            pyarrow.parquet.write_table(table, file)
-
-    def finish(self) -> None:
-        self._job_file.unlink()
 
 
 class _Arrays:
@@ -203,16 +172,12 @@ class _Arrays:
         shutil.copyfileobj(part, target, CHUNK_BYTES)
 
 
-def _check_job(job_file: Path, job: dict[str, Any], output: Path) -> None:
-    """Raise RefusedError if another job started the output."""
-    try:
-        earlier_job = json.loads(job_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier_job = None
-    if earlier_job != job:
-        raise RefusedError(
-            f"{output} was started with another model, version, input or batch size", OTHER_FILE_HINT
-        )
+def _format_rows(first: int, columns: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for number, values in enumerate(zip(*columns.values(), strict=True), first):
+        writer.writerow([number, *(repr(value) if isinstance(value, float) else value for value in values)])
+    return text.getvalue()
 
 
 def _keep_complete_lines(file: io.BufferedRandom) -> int:

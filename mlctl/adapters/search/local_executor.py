@@ -84,6 +84,13 @@ class LocalExecutor:
                 with contextlib.suppress(OSError):
                     worker.connection.send(proceed)
 
+    def stop(self, trial: str) -> None:
+        """Kill the process of a trial; `events` replaces it."""
+        for worker in self._workers:
+            if worker.job and worker.job.trial == trial:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+
     def events(self, timeout_s: float) -> list[Event]:
         """Return the workers' events; replace a worker that died, and report its trial as WorkerLost."""
         events: list[Event] = []

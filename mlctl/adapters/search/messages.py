@@ -220,6 +220,9 @@ class Executor(Protocol):
     def answer(self, trial: str, proceed: bool) -> None:
         """Tell a trial that waits after an epoch whether to continue."""
 
+    def stop(self, trial: str) -> None:
+        """End a trial in the middle of an epoch; its end is an event."""
+
     def events(self, timeout_s: float) -> list[Event]:
         """Return new events; wait for the first one up to `timeout_s` seconds."""
 

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from mlctl.adapters.ray.connection import RayConnection
 from mlctl.adapters.ray.task import (
     TaskChannel,
@@ -92,6 +94,11 @@ class RayExecutor:
     def answer(self, trial: str, proceed: bool) -> None:
         """Tell a waiting trial whether to continue."""
         self._connection.answer(trial, proceed)
+
+    def stop(self, trial: str) -> None:
+        """Cancel the task of a trial."""
+        if trial in self._running:
+            ray.cancel(self._running[trial][1], force=True)
 
     def events(self, timeout_s: float) -> list[Event]:
         """Return the trials' events; report a trial whose node or process died as WorkerLost."""

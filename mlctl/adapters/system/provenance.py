@@ -39,6 +39,11 @@ def pinned_requirements() -> str:
     return "".join(f"{name}=={installed[name]}\n" for name in sorted(installed, key=str.lower) if name)
 
 
+def acting_user() -> str:
+    """Return the tracking server's user if one is logged in, else this machine's user."""
+    return os.environ.get("MLFLOW_TRACKING_USERNAME") or user_name()
+
+
 def user_name() -> str:
     """Return the name of the user who runs this process, or "unknown"."""
     try:

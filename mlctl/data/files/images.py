@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mlctl import pictures
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, count_by_class, digest, find_labelled_files
 from mlctl.errors import BadDataError, UsageError
+from mlctl.pictures import MAX_PIXEL
 
 MAX_UNREADABLE_SHARE = 0.05  # of all files
 MAX_LISTED = 10
-MAX_PIXEL = 255.0
-# possible values of white in file modes that do not define it
-WHITE_LEVELS = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}
 MIN_SIDE, MAX_SIDE = 8, 4096
 
 Array = np.ndarray[Any, Any]
@@ -67,29 +65,14 @@ class ImageFiles:
 
 
 def read_pixels(path: Path, height: int, width: int) -> Array:
-    """Return an image as (height, width, 3) uint8: upright, cropped to the proportions, and scaled."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * width, 2 * height))  # decodes a JPEG at a fraction of its size
-            upright = convert_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as exc:
-        raise BadDataError(f"{path} cannot be read as an image: {exc}", "repair or remove the file") from exc
+    """Return an image as (height, width, 3) uint8: upright, cropped to the proportions, and scaled.
 
-
-def convert_to_8_bit(image: Image.Image) -> Image.Image:
-    """Return a greyscale image with more than 8 bits scaled to 0..255; return any other image unchanged.
-
-    Pillow itself clips such values at 255, which makes the image white. White is 65535 for 16 bits. Wider modes do not
-    define white; for these it is the first of `WHITE_LEVELS` that no pixel exceeds, else the brightest pixel.
+    Raises BadDataError.
     """
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
-    brightest = float(values.max())
-    levels = (level for level in WHITE_LEVELS.get(image.mode, ()) if brightest <= level)
-    white = 65535.0 if ";16" in image.mode else next(levels, brightest)
-    return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * MAX_PIXEL).astype(np.uint8))
+    try:
+        return pictures.read_pixels(path, height, width)
+    except pictures.PictureError as exc:
+        raise BadDataError(f"{path} cannot be read as an image: {exc}", "repair or remove the file") from exc
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from mlctl.errors import BadDataError, UsageError
 
 Array = np.ndarray[Any, Any]
 Tokenizer = Callable[[str], set[str]]
+SAMPLED_TEXTS = 1000
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -96,7 +97,7 @@ def load_texts(
         sha256=data.sha256,
         size_bytes=data.size_bytes,
         split_seed=seed,
-        extra={"words": words, "column": data.column},
+        extra={"words": words, "column": data.column, "raw_texts": _sample(data)},
         as_raw=partial(SparseBags.to_texts, words=words),
         notes=(
             f"{path.name}: {len(data.labels):,} texts of {count_by_class(data.labels, data.classes)}",
@@ -114,6 +115,13 @@ def read_text_file(file: Path) -> str:
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace")
     return text.replace("\r\n", "\n")
+
+
+def _sample(data: LabelledTexts) -> list[str]:
+    """Return some training texts with all their words, for the model's profile."""
+    rows = data.splits[0]
+    chosen = np.random.default_rng(7).permutation(len(rows))[:SAMPLED_TEXTS]
+    return [data.read(int(rows[place])) for place in np.sort(chosen)]
 
 
 def _frequent_words(texts: Iterable[str], tokenize: Tokenizer, vocabulary_size: int) -> list[str]:

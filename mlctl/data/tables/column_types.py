@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlctl.domain.numbers import DECORATED, parse_number
 from mlctl.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ MIN_ROWS_OF_ID = 20
 ID_REASON = "an id: each row has its own"
 _ID_NAME = re.compile(r"(^|[_\s.-])(id|uuid|guid|key|index|rownames?|nr)$|^unnamed: 0$", re.IGNORECASE)
 _ID_SUFFIX = re.compile(r"[a-z](Id|ID|Key)$")
-_DECORATED = re.compile(r"\s*[$€£]?\s*([-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+(?:\.\d+)?)\s*[%$€£]?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +190,8 @@ def cast_to_signature(values: pd.Series[Any], mlflow_type: str, *, required: boo
         if booleans is None and normalize_cells(values).isin([0.0, 1.0]).eq(values.notna()).all():
             booleans = values.map(bool, na_action="ignore").astype(object)
         return values if booleans is None else booleans
+    if mlflow_type in {"long", "integer"} and getattr(values.dtype, "kind", "O") in "iu":
+        return values  # as floats, large ones would lose digits
     cells = normalize_cells(values)
     if mlflow_type == "string" and cells.dtype.kind == "f":  # a batch of a text column may hold only numbers
         return cells.map("{:.15g}".format, na_action="ignore").astype(object)
@@ -213,6 +215,8 @@ def normalize_cells(values: pd.Series[Any]) -> pd.Series[Any]:
     texts = values.astype(object).map(
         lambda cell: cell if isinstance(cell, str) else str(cell), na_action="ignore"
     )
+    if not texts.notna().any():  # pandas' methods for texts refuse such a column
+        return pd.Series(None, values.index, dtype=object, name=values.name)
     texts = texts.str.strip()
     return texts.astype(object).where(texts.notna() & (texts != ""), None)
 
@@ -223,11 +227,8 @@ def parse_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
 
     if values.dtype.kind == "f":
         return values
-    undecorated = values.astype(object).map(
-        lambda cell: match.group(1).replace(",", "") if (match := _DECORATED.fullmatch(cell)) else cell,
-        na_action="ignore",
-    )
-    return pd.to_numeric(undecorated, errors="coerce").astype(np.float64)
+    numbers = [parse_number(cell, decorated=True) if isinstance(cell, str) else None for cell in values]
+    return pd.Series(np.array(numbers, np.float64), values.index, name=values.name)
 
 
 def parse_dates(values: Any, date_format: str) -> Any:
@@ -262,7 +263,7 @@ def _is_numeric_id(name: str, filled: pd.Series[Any]) -> bool:
 
 def _type_of_words(filled: pd.Series[Any]) -> str:
     """Return the type of a column of strings; a column of ids is dropped."""
-    looks_numeric = filled.iloc[:1000].map(lambda cell: bool(_DECORATED.fullmatch(cell))).mean() >= MIN_SHARE
+    looks_numeric = filled.iloc[:1000].map(lambda cell: bool(DECORATED.fullmatch(cell))).mean() >= MIN_SHARE
     if looks_numeric and parse_numbers(filled).notna().mean() >= MIN_SHARE:
         return NUMBER
     distinct = filled.str.lower().unique()

@@ -6,6 +6,8 @@ Importing a module registers its views with `tables` and `document`.
 from mlctl.output.views import (
     automl,
     compare,
+    drift,
+    endpoints,
     models,
     predictions,
     project,
@@ -26,6 +28,8 @@ __all__ = [
     "automl",
     "compare",
     "document",
+    "drift",
+    "endpoints",
     "models",
     "predictions",
     "project",

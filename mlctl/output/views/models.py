@@ -72,6 +72,7 @@ def _model_document(model: RegisteredModel) -> dict[str, Any]:
         "versions": [_version_document(version) for version in model.versions],
         "description": model.description,
         "tags": dict(model.tags),
+        "disagreements": list(model.disagreements),
     }
 
 

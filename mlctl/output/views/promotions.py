@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.registry import GateCheck, History, HistoryEntry, Promotion
+from mlctl.domain.registry import GateCheck, History, HistoryEntry, Promotion, Reconciliation
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_moment
 from mlctl.output.views.base import document, tables
@@ -95,6 +95,27 @@ def _(answer: History) -> list[AnswerTable]:
     stages = ", ".join(f"{stage} = {version or 'none'}" for stage, version in answer.holders.items())
     caption = f"stages after the last entry: {stages}" if stages else ""
     return [AnswerTable(columns=columns, rows=rows, caption=caption, empty=_no_entries(answer))]
+
+
+@document.register
+def _(answer: Reconciliation) -> Any:
+    return {**asdict(answer), "changes": list(answer.changes)}
+
+
+@tables.register
+def _(answer: Reconciliation) -> list[AnswerTable]:
+    if answer.done:
+        outcome = "recorded and undone" if answer.restored else "recorded"
+    else:
+        outcome = "would be recorded and undone" if answer.restored else "would be recorded"
+    return [
+        AnswerTable(
+            columns=(TableColumn("change"), TableColumn("outcome")),
+            rows=[(change, outcome) for change in answer.changes],
+            title=answer.name,
+            empty=f"the stages of {answer.name} match its history",
+        )
+    ]
 
 
 def _no_entries(answer: History) -> str:

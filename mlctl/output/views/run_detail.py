@@ -10,6 +10,8 @@ from rich.text import Text
 
 from mlctl.domain.run import Artifact, DataReference, Run, RunDetail, RunScore
 from mlctl.domain.run_queries import ArtifactList
+from mlctl.domain.stop_request import StopRequest
+from mlctl.domain.tags import STOP_TAG
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_time, sparkline
 from mlctl.output.views.base import document, tables
@@ -95,6 +97,7 @@ def _run_table(run: Run, scores: Sequence[tuple[str, Any]] = ()) -> AnswerTable:
         ("experiment", run.experiment),
         ("recipe", run.recipe),
         ("status", status_text(run)),
+        ("stopped", _stopped(run)),
         *scores,
         ("started", format_time(run.started_at)),
         ("duration", format_duration(run.duration_s)),
@@ -106,6 +109,14 @@ def _run_table(run: Run, scores: Sequence[tuple[str, Any]] = ()) -> AnswerTable:
     ]
     columns = (TableColumn("run"), TableColumn(run.run_name))
     return AnswerTable(columns=columns, rows=[row for row in rows if row[1]])
+
+
+def _stopped(run: Run) -> str:
+    """Return who has stopped a run, when and why."""
+    if run.status not in {"KILLED", "STOPPED"} or STOP_TAG not in run.tags:
+        return ""
+    request = StopRequest.from_text(run.tags[STOP_TAG])
+    return f"{str(request).removeprefix('stopped ')} ({request.at[:19]})"
 
 
 def _data_rows(data: DataReference) -> list[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.run import Experiment, Run
-from mlctl.domain.run_queries import DeletedRuns, ExperimentList
+from mlctl.domain.run_queries import ChangedExperiment, ChangedRuns, DeletedRuns, ExperimentList
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables, with_keys
@@ -107,6 +107,29 @@ def _(answer: ExperimentList) -> list[AnswerTable]:
 
 def _last_run_at(experiment: Experiment) -> str | None:
     return experiment.last_run_at.isoformat() if experiment.last_run_at else None
+
+
+@document.register
+def _(answer: ChangedRuns) -> Any:
+    return [{**run_document(run), "change": answer.change} for run in answer.runs]
+
+
+@tables.register
+def _(answer: ChangedRuns) -> list[AnswerTable]:
+    columns = (
+        TableColumn(answer.change),
+        TableColumn("id", keep=5),
+        TableColumn("status"),
+        TableColumn("experiment", keep=5),
+    )
+    rows = [(run.run_name, id_cell(run), status_text(run), run.experiment) for run in answer.runs]
+    return [AnswerTable(columns=columns, rows=rows)]
+
+
+@tables.register
+def _(answer: ChangedExperiment) -> list[AnswerTable]:
+    columns = (TableColumn(answer.change), TableColumn("id"))
+    return [AnswerTable(columns=columns, rows=[(answer.name, answer.experiment_id)])]
 
 
 @document.register

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mlctl.domain.importing import ImportReport
 from mlctl.domain.server import (
     Adoption,
     Backup,
@@ -21,12 +22,14 @@ from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
 from mlctl.units import format_duration, format_size
 
+MAX_NOTES = 20
+
 
 @tables.register
 def _(answer: TrackingServer) -> list[AnswerTable]:
     rows: list[tuple[str, Any]] = [
         ("name", answer.name),
-        ("status", answer.status),
+        ("status", f"{answer.status}: {answer.trouble}" if answer.trouble else answer.status),
         ("url", answer.url),
         ("pid", answer.pid),
         ("log", answer.log),
@@ -55,6 +58,7 @@ def _(answer: TrackingServer) -> Any:
         "pid": answer.pid,
         "log": answer.log,
         "status": answer.status,
+        "trouble": answer.trouble or None,
         "tracking_uri": answer.url,
         "backend": answer.backend,
         "bucket": answer.bucket,
@@ -158,6 +162,31 @@ def _(answer: GcReport) -> list[AnswerTable]:
         *(("artifacts stay", location) for location in answer.left_alone),
     ]
     return [AnswerTable(columns=columns, rows=rows)]
+
+
+@tables.register
+def _(answer: ImportReport) -> list[AnswerTable]:
+    columns = (TableColumn("would be imported" if answer.dry_run else "imported"), TableColumn(""))
+    rows: list[tuple[str, Any]] = [
+        ("from", answer.source),
+        ("to", answer.target),
+        ("experiments", answer.experiments),
+        ("runs", answer.runs),
+        ("runs that were there", answer.present),
+        ("logged models", answer.models),
+        ("registered models", answer.registered_models),
+        ("versions", answer.versions),
+    ]
+    if not answer.dry_run:
+        rows += [
+            ("metric values", f"{answer.points:,}"),
+            ("artifacts, compared", f"{answer.files:,} ({format_size(answer.size_bytes)})"),
+            ("time", format_duration(answer.seconds)),
+        ]
+    notes = [("note", note) for note in answer.notes[:MAX_NOTES]]
+    if len(answer.notes) > MAX_NOTES:
+        notes.append(("note", f"{len(answer.notes) - MAX_NOTES} more notes; see them all with -o json"))
+    return [AnswerTable(columns=columns, rows=[*rows, *notes])]
 
 
 @tables.register

@@ -20,13 +20,14 @@ def _(answer: Endpoint) -> list[AnswerTable]:
         ("version", answer.version),
         ("pid", answer.pid),
         ("log", answer.log),
+        ("refused", _refused_text(answer)),
     ]
     return [pair_table([row for row in rows if row[1] != ""])]
 
 
 @tables.register
 def _(answer: EndpointList) -> list[AnswerTable]:
-    columns = (
+    columns: tuple[TableColumn, ...] = (
         TableColumn("endpoint"),
         TableColumn("status", keep=8),
         TableColumn("url"),
@@ -35,6 +36,8 @@ def _(answer: EndpointList) -> list[AnswerTable]:
         TableColumn("pid", right=True, keep=5),
         TableColumn("log", keep=2),
     )
+    if has_refused := any(endpoint.refused for endpoint in answer.endpoints):
+        columns = (*columns, TableColumn("refused", narrow_to=24))
     rows = [
         (
             endpoint.name,
@@ -44,11 +47,16 @@ def _(answer: EndpointList) -> list[AnswerTable]:
             endpoint.version,
             endpoint.pid,
             endpoint.log,
+            *([_refused_text(endpoint)] if has_refused else []),
         )
         for endpoint in answer.endpoints
     ]
     empty = "no endpoints on this machine; start one with: mlctl serve MODEL --detach"
     return [AnswerTable(columns=columns, rows=rows, empty=empty)]
+
+
+def _refused_text(endpoint: Endpoint) -> str:
+    return f"version {endpoint.refused['version']}: {endpoint.refused['reason']}" if endpoint.refused else ""
 
 
 @document.register

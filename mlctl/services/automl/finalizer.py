@@ -31,6 +31,7 @@ from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.training import logged_model, report
+from mlctl.services.training.profile import store_profile
 
 INTERRUPTED = "interrupted"
 
@@ -165,6 +166,15 @@ class Finalizer:
             predict=lambda loaded: predict_raw(loaded, split.inputs),
             expected=expected,
             score=lambda predictions: metrics.measure(split.targets, predictions, len(data.classes), 1.0),
+            finish=lambda folder, answers: store_profile(
+                folder,
+                data,
+                raw=data.raw,
+                held_out=None,
+                outputs=outputs_of({"classes": data.classes, "unit": data.unit}),
+                answers=answers,
+                targets=split.targets,
+            ),
         )
 
     def _params(self) -> dict[str, Any]:

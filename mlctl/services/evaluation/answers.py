@@ -50,7 +50,7 @@ def _columns(output: Output, predictions: Sequence[Prediction], answers: Array) 
             "probability": [prediction.probability for prediction in predictions],
         }
     if output.kind == "labels":
-        names = _class_names(output, answers.shape[-1])
+        names = class_names(output, answers.shape[-1])
         return {
             "labels": [", ".join(prediction.labels or ()) for prediction in predictions],
             **{f"probability_{name}": answers[:, place].tolist() for place, name in enumerate(names)},
@@ -75,7 +75,7 @@ def _guess(answers: Array) -> Output:
 
 def _class_prediction(output: Output, row: Array, truth: Any) -> Prediction:
     row = np.atleast_1d(row)
-    names = _class_names(output, max(2, row.shape[-1]))
+    names = class_names(output, max(2, row.shape[-1]))
     if row.ndim != 1:
         raise BadDataError(
             f"the model answers rows of shape {row.shape} for classes",
@@ -92,7 +92,7 @@ def _class_prediction(output: Output, row: Array, truth: Any) -> Prediction:
 
 def _label_prediction(output: Output, row: Array, truth: Any) -> Prediction:
     row = np.atleast_1d(row)
-    names = _class_names(output, len(row))
+    names = class_names(output, len(row))
     found = np.flatnonzero(row > THRESHOLD)
     found = found[np.argsort(-row[found], kind="stable")]
     return Prediction(
@@ -104,7 +104,7 @@ def _label_prediction(output: Output, row: Array, truth: Any) -> Prediction:
 
 def _sequence_prediction(output: Output, row: Array, truth: Any) -> Prediction:
     numbers, probabilities = _class_numbers(row)
-    names = _class_names(output, max(2, row.shape[-1]))
+    names = class_names(output, max(2, row.shape[-1]))
     return Prediction(
         labels=tuple(names[number] for number in numbers.ravel()),
         probabilities=tuple(map(float, probabilities.ravel())),
@@ -114,7 +114,7 @@ def _sequence_prediction(output: Output, row: Array, truth: Any) -> Prediction:
 
 def _pixel_prediction(output: Output, row: Array, truth: Any) -> Prediction:
     numbers, _ = _class_numbers(row)
-    names = _class_names(output, max(2, row.shape[-1]))
+    names = class_names(output, max(2, row.shape[-1]))
     counts = np.bincount(numbers.ravel(), minlength=len(names))
     shares = {name: float(count) / max(1, numbers.size) for name, count in zip(names, counts, strict=True)}
     return Prediction(shape=numbers.shape, shares=shares)
@@ -146,7 +146,7 @@ def _class_numbers(row: Array) -> tuple[Array, Array]:
     return row.argmax(axis=-1), row.max(axis=-1)
 
 
-def _class_names(output: Output, count: int) -> Sequence[str]:
+def class_names(output: Output, count: int) -> Sequence[str]:
     """Return the name of each class: its number, if it has none."""
     return [*output.classes, *(str(number) for number in range(len(output.classes), count))]
 
@@ -154,13 +154,13 @@ def _class_names(output: Output, count: int) -> Sequence[str]:
 def _truth(output: Output, target: Any) -> str | tuple[str, ...] | None:
     if output.kind == "classes":
         number = int(target)
-        return _class_names(output, number + 1)[number]
+        return class_names(output, number + 1)[number]
     if output.kind == "labels":
-        names = _class_names(output, len(target))
+        names = class_names(output, len(target))
         return tuple(names[int(index)] for index in np.flatnonzero(target))
     if output.kind == "sequence":
         numbers = np.asarray(target).ravel().astype(np.int64)
-        names = _class_names(output, int(numbers.max(initial=0)) + 1)
+        names = class_names(output, int(numbers.max(initial=0)) + 1)
         return tuple(names[int(number)] if number >= 0 else "" for number in numbers)
     if output.kind == "values" and np.size(target) == 1:
         return f"{float(np.ravel(target)[0]):g}"

@@ -6,77 +6,154 @@ import json
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mlctl.data.files.labelled_files import IMAGE_SUFFIXES
+from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES
 from mlctl.data.files.texts import read_text_file
-from mlctl.data.tables import column_types, reader
+from mlctl.data.tables import reader
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError
-from mlctl.services.evaluation.input_kinds import SUFFIXES, takes_images, wrong_kind_error
+from mlctl.services.evaluation.input_files import InputFile, find_files, is_small
+from mlctl.services.evaluation.input_kinds import ARRAY_SUFFIXES, SUFFIXES, takes_images, wrong_kind_error
 from mlctl.services.evaluation.predictor import Array, PredictorInfo, Rows, count_rows, slice_rows
+from mlctl.services.evaluation.table_inputs import TableBatch, read_table, to_lists
 from mlctl.serving.payloads import tables
 from mlctl.serving.payloads.named_tensors import (
     tensors_from_arrays,
-    tensors_from_columns,
     tensors_from_json,
     tensors_from_table,
 )
 from mlctl.serving.payloads.request_error import RequestError
-from mlctl.serving.payloads.signature import ModelSignature
+from mlctl.serving.payloads.signature import ModelSignature, TensorSpec
 from mlctl.serving.payloads.tensors import cast_tensor, check_shape, tensor_from_json
 
-if TYPE_CHECKING:  # a request to an endpoint need not wait for this import
-    import pandas as pd
-
+# rows of a batch, by the kind of input
+TABLE_ROWS, ARRAY_ROWS, FILES = 1 << 14, 1000, 256
 PAYLOAD_KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputBatch:
-    """Rows, and the input that they come from."""
+    """Some rows of an input.
 
-    rows: Rows
+    Attributes:
+        source: The input that they come from.
+        first_row: Position of the first row in its file.
+        count: Number of rows.
+        load: Reads the rows; another thread may call it. Raises BadDataError.
+        files: The file of each row if the input has several, else ().
+    """
+
     source: str
+    first_row: int
+    count: int
+    load: Callable[[], Rows]
+    files: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> Rows:
+        """The rows; they are read."""
+        return self.load()
+
+    def without_first(self, skipped: int) -> InputBatch:
+        """Return this batch without its first rows."""
+        return replace(
+            self,
+            first_row=self.first_row + skipped,
+            count=self.count - skipped,
+            load=lambda: slice_rows(self.load(), skipped, self.count),
+            files=self.files[skipped:],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputList:
+    """What the user wants predicted.
+
+    Attributes:
+        items: Files, texts, and "-" for stdin.
+        has_files: The answers need the names of their files.
+    """
+
+    items: tuple[InputFile | str, ...]
+    has_files: bool
+
+    @property
+    def files(self) -> list[InputFile]:
+        """The files."""
+        return [item for item in self.items if isinstance(item, InputFile)]
+
+
+def list_inputs(info: PredictorInfo, inputs: Sequence[str]) -> InputList:
+    """Return the files, texts and streams that inputs name. Raises what `find_files` raises."""
+    items: list[InputFile | str] = []
+    for text in inputs:
+        files = None if text == "-" else find_files(info, text)
+        items += [text] if files is None else files
+    are_files = all(isinstance(item, InputFile) for item in items)
+    is_part = any(isinstance(item, InputFile) and item.is_part for item in items)
+    return InputList(items=tuple(items), has_files=are_files and (is_part or len(items) > 1))
 
 
 def read_batches(
-    info: PredictorInfo, inputs: list[str], *, size: int, listener: ProgressListener
+    info: PredictorInfo,
+    inputs: Sequence[str] | InputList,
+    *,
+    size: int | None = None,
+    table_rows: int = TABLE_ROWS,
+    listener: ProgressListener,
 ) -> Iterator[InputBatch]:
-    """Yield the rows of all inputs in batches of at most `size`; an input's last batch may be smaller.
+    """Yield the rows of all inputs in batches of at most `size`; an input's last one may be smaller.
+
+    Without a size, it depends on the kind of input; that of tables is `table_rows`.
 
     The listener gets a message about columns of a table that the model does not take, such as the target of the
     training. Raises NotFoundError and BadDataError, whose message names the input.
     """
-    for text in inputs:
-        try:
-            for rows in _read_input(info, text, size, listener):
-                for start in range(0, count_rows(rows), size):
-                    yield InputBatch(slice_rows(rows, start, start + size), text)
-        except RequestError as error:
-            shown = "stdin" if text == "-" else (text if len(text) <= 40 else text[:39] + "…")
-            raise BadDataError(f"{shown}: {error.message}", error.hint) from error
+    listed = inputs if isinstance(inputs, InputList) else list_inputs(info, inputs)
+    for are_small, group in groupby(
+        listed.items, lambda item: isinstance(item, InputFile) and is_small(info, item)
+    ):
+        if are_small:
+            yield from _small_files(
+                info, [item for item in group if isinstance(item, InputFile)], size or FILES
+            )
+            continue
+        for item in group:
+            yield from _rows_of_item(
+                info,
+                item,
+                size=size,
+                table_rows=table_rows,
+                has_files=listed.has_files,
+                listener=listener,
+            )
 
 
-def count_input_rows(inputs: list[str]) -> int | None:
+def count_input_rows(info: PredictorInfo, listed: InputList) -> int | None:
     """Return the number of rows in all inputs; None if it takes long to find out."""
     total = 0
-    for text in inputs:
-        suffix = Path(text).suffix.lower()
+    for item in listed.items:
+        if not isinstance(item, InputFile) or item.source.startswith("s3://"):
+            return None
         try:
-            if suffix in reader.PARQUET_SUFFIXES:
-                total += reader.count_rows(Path(text)) or 0
-            elif suffix == ".npy":
-                total += len(np.load(text, mmap_mode="r"))
-            elif suffix in IMAGE_SUFFIXES:
-                total += 1
-            else:
-                return None
+            with item.open() as path:
+                if is_small(info, item):
+                    total += 1
+                elif item.suffix in reader.PARQUET_SUFFIXES:
+                    total += reader.count_rows(path) or 0
+                elif item.suffix == ".npy":
+                    total += len(np.load(path, mmap_mode="r"))
+                else:
+                    return None
         except Exception:  # reading the input reports what is wrong with it
             return None
     return total
@@ -86,7 +163,7 @@ def rows_from_raw(info: PredictorInfo, raw: Any) -> Rows:
     """Return the raw input of a recipe's rows: a table, texts, an array, or a dict or tuple of arrays."""
     signature = info.signature
     if _is_frame(raw) and not signature.tensors:
-        return tables.check_columns(_to_lists(raw), signature)
+        return tables.check_columns(to_lists(raw), signature)
     if signature.columns and isinstance(raw, (list, np.ndarray)):
         return {signature.names[0]: list(raw)}
     if not signature.tensors:
@@ -110,48 +187,136 @@ def _with_array_rows(array: Array) -> Array:
     return rows
 
 
-def _read_input(info: PredictorInfo, text: str, size: int, listener: ProgressListener) -> Iterator[Rows]:
+def _small_files(info: PredictorInfo, files: Sequence[InputFile], size: int) -> Iterator[InputBatch]:
+    """Yield images or texts in batches of several files of one input."""
+    for source, group in groupby(files, lambda file: file.source):
+        of_source = list(group)
+        for start in range(0, len(of_source), size):
+            batch = of_source[start : start + size]
+            names = tuple(file.name for file in batch)
+            yield InputBatch(
+                source=source,
+                first_row=0,
+                count=len(batch),
+                load=partial(_named_errors, source, partial(_load_small, info, batch)),
+                files=names,
+            )
+
+
+def _load_small(info: PredictorInfo, files: Sequence[InputFile]) -> Rows:
+    parts: list[Any] = []
+    for file in files:
+        with file.open() as path:
+            parts.append(
+                read_text_file(path) if file.suffix in TEXT_SUFFIXES else _read_image(info, path, file.name)
+            )
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else _text_rows(info, parts)
+
+
+def _read_image(info: PredictorInfo, path: Path, name: str) -> Array:
+    from mlctl.adapters.predict.image_input import read_image  # it imports Pillow
+
+    tensor = info.signature.tensor
+    assert tensor is not None
+    try:
+        return read_image(path, tensor.shape[1:], info.full_scale or 255.0, tensor.dtype)
+    except BadDataError as exc:
+        raise BadDataError(exc.message.replace(str(path), name, 1), exc.hint) from exc
+
+
+def _rows_of_item(
+    info: PredictorInfo,
+    item: InputFile | str,
+    *,
+    size: int | None,
+    table_rows: int,
+    has_files: bool,
+    listener: ProgressListener,
+) -> Iterator[InputBatch]:
+    """Yield the rows of a file, a text or stdin in batches."""
+    is_file = isinstance(item, InputFile)
+    name = item.name if isinstance(item, InputFile) else item
+    row = 0
+    with item.open() if isinstance(item, InputFile) else nullcontext(Path()) as path:
+        batches = (
+            _from_file(info, path, size=size, table_rows=table_rows, listener=listener)
+            if is_file
+            else _at_once(_from_text_input(info, str(item), listener))
+        )
+        while True:
+            try:
+                count, load = next(batches)
+            except StopIteration:
+                return
+            except RequestError as error:
+                raise _named_error(name, error) from error
+            most = size or count
+            for start in range(0, count, most or 1):
+                part = min(most, count - start)
+                yield InputBatch(
+                    source=name,
+                    first_row=row + start,
+                    count=part,
+                    load=partial(_named_errors, name, partial(_load_part, load, start, part, count)),
+                    files=(name,) * part if has_files else (),
+                )
+            row += count
+
+
+def _load_part(load: Callable[[], Rows], start: int, count: int, total: int) -> Rows:
+    rows = load()
+    return rows if count == total else slice_rows(rows, start, start + count)
+
+
+def _named_errors(name: str, load: Callable[[], Rows]) -> Rows:
+    try:
+        return load()
+    except RequestError as error:
+        raise _named_error(name, error) from error
+
+
+def _named_error(name: str, error: RequestError) -> BadDataError:
+    shown = "stdin" if name == "-" else (name if len(name) <= 40 else name[:39] + "…")
+    return BadDataError(f"{shown}: {error.message}", error.hint)
+
+
+def _at_once(rows: Rows) -> Iterator[TableBatch]:
+    yield count_rows(rows), lambda: rows
+
+
+def _from_text_input(info: PredictorInfo, text: str, listener: ProgressListener) -> Rows:
+    """Return the rows in stdin or in an argument."""
     if text == "-":
-        yield _from_bytes(info, sys.stdin.buffer.read(), listener)
-        return
-    file = Path(text)
-    if text.lower().endswith(SUFFIXES) and "\n" not in text and (file.exists() or " " not in text):
-        if not file.is_file():
-            raise NotFoundError(f"there is no file {text}", "check the path")
-        yield from _from_file(info, file, size, listener)
-    elif info.takes_texts:
-        yield _text_rows(info, text)
-    else:
-        raise wrong_kind_error(info, text)
+        return _from_bytes(info, sys.stdin.buffer.read(), listener)
+    if text.lower().endswith(SUFFIXES) and "\n" not in text and " " not in text:
+        raise NotFoundError(f"there is no file {text}", "check the path")
+    if info.takes_texts:
+        return _text_rows(info, [text])
+    raise wrong_kind_error(info, text)
 
 
-def _from_file(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
+def _from_file(
+    info: PredictorInfo, file: Path, *, size: int | None, table_rows: int, listener: ProgressListener
+) -> Iterator[TableBatch]:
     suffix = file.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
-        tensor = info.signature.tensor
         if info.signature.tensors:
             names = ", ".join(spec.name for spec in info.signature.tensors)
             raise BadDataError(
                 f"{file}: this model takes several inputs: {names}",
                 f"save them by name: numpy.savez('rows.npz', {info.signature.tensors[0].name}=…)",
             )
-        if tensor is None or not takes_images(info):
-            raise wrong_kind_error(info, str(file))
-        from mlctl.adapters.predict.image_input import read_image  # it imports Pillow
-
-        yield read_image(file, tensor.shape[1:], info.full_scale or 255.0, tensor.dtype)
-    elif suffix in {".npy", ".npz"}:
-        yield from _from_arrays(info, file, size, listener)
+        raise wrong_kind_error(info, str(file))
+    if suffix in ARRAY_SUFFIXES:
+        yield from _from_arrays(info, file, size or ARRAY_ROWS, listener)
     elif reader.is_table(file.name):
         if takes_images(info):
             raise wrong_kind_error(info, str(file))
-        yield from _from_table(info, file, size, listener)
-    elif suffix == ".txt" and info.takes_texts:
-        yield _text_rows(info, read_text_file(file))
+        yield from read_table(info, file, size=size or table_rows, listener=listener)
     elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
         raise wrong_kind_error(info, str(file))
     else:
-        yield _from_bytes(info, file.read_bytes(), listener)
+        yield from _at_once(_from_bytes(info, file.read_bytes(), listener))
 
 
 def _is_json(file: Path) -> bool:
@@ -162,7 +327,9 @@ def _is_json(file: Path) -> bool:
     return True
 
 
-def _from_arrays(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
+def _from_arrays(
+    info: PredictorInfo, file: Path, size: int, listener: ProgressListener
+) -> Iterator[TableBatch]:
     try:
         content: Any = np.load(file, mmap_mode="r", allow_pickle=False)
         arrays = (
@@ -173,14 +340,15 @@ def _from_arrays(info: PredictorInfo, file: Path, size: int, listener: ProgressL
         raise BadDataError(f"{file} is not a readable array", "write it with numpy.save") from exc
     tensor = info.signature.tensor
     if info.signature.tensors or info.signature.columns:
-        yield _named_rows(info, file, arrays, listener)
+        yield from _at_once(_named_rows(info, file, arrays, listener))
         return
     if len(arrays) > 1:
         raise BadDataError(
             f"{file} holds several arrays, and this model takes one: {', '.join(arrays)}", "save one array"
         )
     if tensor is None:
-        yield from (array[start : start + size] for start in range(0, len(array), size))
+        for start in range(0, len(array), size):
+            yield from _at_once(np.asarray(array[start : start + size]))
         return
     if array.shape == tensor.shape[1:]:
         array = array[np.newaxis]
@@ -188,7 +356,12 @@ def _from_arrays(info: PredictorInfo, file: Path, size: int, listener: ProgressL
         raise BadDataError(f"{file} holds {array.dtype}, not numbers", "save an array of numbers")
     check_shape(array.shape, tensor)
     for start in range(0, len(array), size):
-        yield cast_tensor(np.asarray(array[start : start + size]), tensor, info.full_scale)
+        part = array[start : start + size]
+        yield len(part), partial(_cast_part, part, tensor, info.full_scale)
+
+
+def _cast_part(part: Array, tensor: TensorSpec, full_scale: float | None) -> Rows:
+    return cast_tensor(np.asarray(part), tensor, full_scale)
 
 
 def _named_rows(
@@ -215,60 +388,10 @@ def _named_rows(
     return tables.check_columns({name: array.tolist() for name, array in arrays.items()}, signature)
 
 
-def _from_table(info: PredictorInfo, file: Path, size: int, listener: ProgressListener) -> Iterator[Rows]:
-    """Read a table as the training does, which detects its delimiter, encoding and decimal sign."""
-    signature = info.signature.as_table or info.signature
-    if signature.tensors:
-        raise BadDataError(
-            f"{file}: a row of this model's inputs is more than a table can hold",
-            "pass an .npz file with an array for each input, or JSON",
-        )
-    texts = [column.name for column in signature.columns if column.kind == "string"]
-    row = 0
-    for frame in reader.read_batches(file, size, known_names=signature.names, text_columns=texts):
-        rows = _from_frame(signature, frame, file=file, first_row=row, listener=listener)
-        yield tensors_from_columns(rows, info.signature) if info.signature.tensors else rows
-        row += len(frame)
-
-
-def _from_frame(
-    signature: ModelSignature, frame: pd.DataFrame, *, file: Path, first_row: int, listener: ProgressListener
-) -> tables.Columns:
-    """Return the rows of a file from `first_row` on as checked columns, with None for a gap.
-
-    Columns that the model does not take are left out; the first batch of a file reports them.
-    """
-    if not signature.columns:
-        return _to_lists(frame)
-    expected = {column.name: column for column in signature.columns}
-    unused = [str(name) for name in frame if name not in expected]
-    if not first_row and unused and len(unused) < len(frame.columns):
-        listener.message(
-            f"{file.name}: left out, because the model does not take them: {', '.join(unused[:12])}"
-        )
-    if len(unused) == len(frame.columns):  # it is another table: the check names the columns of the model
-        return tables.check_columns(_to_lists(frame), signature)
-    columns = {
-        str(name): column_types.cast_to_signature(
-            frame[name], expected[str(name)].kind, required=expected[str(name)].required
-        )
-        for name in frame
-        if str(name) in expected
-    }
-    return tables.check_columns(_to_lists(columns), signature, first_row)
-
-
 def _is_frame(raw: Any) -> bool:
     """Return whether this is a DataFrame; while pandas is not loaded, nothing is."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(raw, pandas.DataFrame)
-
-
-def _to_lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:
-    return {
-        str(name): [None if gap else value for value, gap in zip(values.tolist(), values.isna(), strict=True)]
-        for name, values in table.items()
-    }
 
 
 def _from_bytes(info: PredictorInfo, body: bytes, listener: ProgressListener) -> Rows:
@@ -278,7 +401,7 @@ def _from_bytes(info: PredictorInfo, body: bytes, listener: ProgressListener) ->
     except (ValueError, RecursionError) as exc:
         return _from_text(info, body, exc, listener)
     if isinstance(document, str) and info.takes_texts:
-        return _text_rows(info, document)
+        return _text_rows(info, [document])
     key, value = "inputs", document
     if isinstance(document, dict):
         keys = [key for key in PAYLOAD_KEYS if key in document]
@@ -317,23 +440,25 @@ def _from_text(info: PredictorInfo, body: bytes, json_error: Exception, listener
         with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:
             file = Path(folder) / "stdin.csv"
             file.write_bytes(body)
-            return next(_from_table(info, file, sys.maxsize, listener))
+            _, load = next(read_table(info, file, size=sys.maxsize, listener=listener))
+            return load()
     if not info.takes_texts:
         raise BadDataError(
             f"the JSON cannot be read: {json_error}", 'example: {"inputs": [[…]]}'
         ) from json_error
     try:
-        return _text_rows(info, body.decode("utf-8"))
+        return _text_rows(info, [body.decode("utf-8")])
     except UnicodeDecodeError as exc:
         raise BadDataError("the text is not UTF-8", "convert it to UTF-8") from exc
 
 
-def _text_rows(info: PredictorInfo, text: str) -> Rows:
-    """Return one text as the rows of a model that takes texts."""
+def _text_rows(info: PredictorInfo, texts: Sequence[str]) -> Rows:
+    """Return texts as the rows of a model that takes texts."""
+    rows = np.array(texts, dtype=object)
     if info.signature.columns:
-        return {info.signature.names[0]: [text]}
+        return {info.signature.names[0]: rows}
     spec = info.signature.all_tensors[0]
-    rows = np.array([text], dtype=object).reshape((1,) * len(spec.shape))
+    rows = rows.reshape(-1, *(1,) * (len(spec.shape) - 1))
     return {spec.name: rows} if spec.name else rows
 
 

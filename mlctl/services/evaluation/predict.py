@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,27 @@ from mlctl.adapters.predict.prediction_file import open_prediction_file
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Output
-from mlctl.domain.progress import NullProgress, ProgressListener
+from mlctl.domain.progress import NullProgress, PredictionListener, ProgressListener
 from mlctl.domain.serving import OutputPredictions, Prediction, PredictionFile, Predictions
-from mlctl.errors import BadDataError, UsageError
-from mlctl.services.evaluation.answers import split_outputs, to_columns, to_predictions
-from mlctl.services.evaluation.inputs import InputBatch, count_input_rows, read_batches, rows_from_raw
+from mlctl.errors import UsageError
+from mlctl.services.evaluation.answer_columns import answer_columns
+from mlctl.services.evaluation.answers import split_outputs, to_predictions
+from mlctl.services.evaluation.input_files import digest
+from mlctl.services.evaluation.inputs import (
+    InputBatch,
+    count_input_rows,
+    list_inputs,
+    read_batches,
+    rows_from_raw,
+)
+from mlctl.services.evaluation.parallel import map_in_order
 from mlctl.services.evaluation.predictor import (
     Answers,
+    Predictor,
     PredictorInfo,
     Rows,
     count_rows,
     open_predictor,
-    slice_rows,
 )
 from mlctl.services.evaluation.recipe_of_model import prepare_training_data
 from mlctl.settings import Settings
@@ -40,7 +49,7 @@ def predict(
     *,
     sample: int | None = None,
     key_file: Path | None = None,
-    batch_size: int = 1000,
+    batch_size: int | None = None,
     listener: ProgressListener | None = None,
 ) -> Predictions:
     """Predict the rows of inputs, or `sample` rows of the recipe's test split with their true labels.
@@ -57,10 +66,12 @@ def predict(
             rows, targets = _sample_rows(settings, store, info, sample, listener)
             collected.add(rows, predictor.predict(rows), targets=targets)
             return collected.answer()
-        for batch, first_row in _with_positions(
-            read_batches(info, inputs, size=batch_size, listener=listener)
+        for batch in read_batches(
+            info, inputs, size=batch_size, table_rows=predictor.batch_rows, listener=listener
         ):
-            collected.add(batch.rows, predictor.predict(batch.rows, first_row), source=batch.source)
+            rows = batch.rows
+            names = batch.files or [batch.source] * batch.count
+            collected.add(rows, predictor.predict(rows, batch.first_row), names=names)
         return collected.answer()
 
 
@@ -71,8 +82,8 @@ def predict_to_file(
     *,
     out: Path,
     key_file: Path | None = None,
-    batch_size: int = 1000,
-    listener: ProgressListener | None = None,
+    batch_size: int | None = None,
+    listener: PredictionListener | None = None,
 ) -> PredictionFile:
     """Write predictions batch by batch to a CSV file, or to a folder of Parquet parts if `out` ends in .parquet.
 
@@ -82,23 +93,34 @@ def predict_to_file(
     """
     _check_inputs(inputs, None)
     listener = listener or NullProgress()
-    total = count_input_rows(inputs)
     with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
         info = predictor.info
-        job = {"model": info.name, "version": info.version, "inputs": inputs, "batch_size": batch_size}
+        listed = list_inputs(info, inputs)
+        total = count_input_rows(info, listed)
+        job: dict[str, Any] = {"model": info.name, "version": info.version, "inputs": inputs}
+        if listed.has_files:
+            job["files"] = digest(listed.files)
         with open_prediction_file(out, job) as file:
             resumed = row = file.rows
-            batches = _with_positions(read_batches(info, inputs, size=batch_size, listener=listener))
-            for batch, first_row in _skip_rows(batches, resumed):
-                answers = predictor.predict(batch.rows, first_row)
-                if file.takes_arrays:
-                    file.write(row, answers if isinstance(answers, Mapping) else {"": answers})
-                else:
-                    file.write(row, _to_columns(info, answers))
-                row += count_rows(batch.rows)
-                listener.download("rows", row, total)
+            batches = read_batches(
+                info, listed, size=batch_size, table_rows=predictor.batch_rows, listener=listener
+            )
+            answer = partial(_answer, predictor, takes_arrays=file.takes_arrays)
+            for batch, columns in map_in_order(answer, _skip_rows(batches, resumed), predictor.threads):
+                file.write(row, columns)
+                row += batch.count
+                listener.predicted(row, total)
             file.finish()
     return PredictionFile(file=str(out), rows=row, resumed=resumed, model=info.name, version=info.version)
+
+
+def _answer(predictor: Predictor, batch: InputBatch, *, takes_arrays: bool) -> Mapping[str, Any]:
+    """Return the answers to a batch: arrays by output name, or the columns of a prediction file."""
+    answers = predictor.predict(batch.load(), batch.first_row)
+    if takes_arrays:
+        return answers if isinstance(answers, Mapping) else {"": answers}
+    columns = answer_columns(predictor.info, answers)
+    return {"file": np.array(batch.files, object), **columns} if batch.files else columns
 
 
 def _check_inputs(inputs: list[str], sample: int | None) -> None:
@@ -110,23 +132,13 @@ def _check_inputs(inputs: list[str], sample: int | None) -> None:
         raise UsageError("there is no input", "name an INPUT, or use --sample 3")
 
 
-def _with_positions(batches: Iterator[InputBatch]) -> Iterator[tuple[InputBatch, int]]:
-    """Yield each batch with the position of its first row in its input."""
-    source, position = "", 0
-    for batch in batches:
-        position = position if batch.source == source else 0
-        yield batch, position
-        source, position = batch.source, position + count_rows(batch.rows)
-
-
-def _skip_rows(batches: Iterator[tuple[InputBatch, int]], skipped: int) -> Iterator[tuple[InputBatch, int]]:
+def _skip_rows(batches: Iterator[InputBatch], skipped: int) -> Iterator[InputBatch]:
     """Yield the batches without the first rows, which have predictions already."""
-    for batch, position in batches:
-        count = count_rows(batch.rows)
-        if skipped >= count:
-            skipped -= count
+    for batch in batches:
+        if skipped >= batch.count:
+            skipped -= batch.count
             continue
-        yield InputBatch(slice_rows(batch.rows, skipped, count), batch.source), position + skipped
+        yield batch.without_first(skipped) if skipped else batch
         skipped = 0
 
 
@@ -165,7 +177,7 @@ class _Collected:
         self._image_rows: list[Rows] = []
         self._sources: list[str] = []
 
-    def add(self, rows: Rows, answers: Answers, *, targets: Any = None, source: str | None = None) -> None:
+    def add(self, rows: Rows, answers: Answers, *, targets: Any = None, names: Sequence[str] = ()) -> None:
         """Add the answers to some rows; `targets` are as the recipe's `load` returned them."""
         outputs = split_outputs(self._info, answers)
         truths = _truths(self._info, targets)
@@ -175,8 +187,7 @@ class _Collected:
             self._predictions.setdefault(output.name, []).extend(predictions)
         if count_rows(rows) + sum(map(count_rows, self._image_rows)) <= MAX_IMAGES or targets is not None:
             self._image_rows.append(rows)
-        if source is not None:
-            self._sources += [source] * count_rows(rows)
+        self._sources += names
 
     def answer(self) -> Predictions:
         """Return everything that was added."""
@@ -222,15 +233,3 @@ def _gray_images(info: PredictorInfo, batches: list[Rows]) -> Iterator[tuple[tup
         for image in rows[:MAX_IMAGES]:
             pixels = np.asarray(image, np.float64).reshape(image.shape[:2]) / info.full_scale
             yield tuple(tuple(line) for line in np.clip(pixels, 0, 1).tolist())
-
-
-def _to_columns(info: PredictorInfo, answers: Answers) -> dict[str, list[Any]]:
-    """Return the columns of a prediction file."""
-    columns: dict[str, list[Any]] = {}
-    outputs = split_outputs(info, answers)
-    for output, array in outputs:
-        if not len(array):
-            raise BadDataError("the input has no rows", "check the input")
-        named = output if len(outputs) > 1 else replace(output, name="")
-        columns |= to_columns(named, to_predictions(output, array), array)
-    return columns

@@ -15,13 +15,16 @@ from mlctl.adapters.predict.endpoint_client import EndpointClient
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.outputs import Output, Outputs, outputs_of
 from mlctl.errors import BadDataError, MlctlError
+from mlctl.machine import count_cores
 from mlctl.services.models.fetch import fetch_model
-from mlctl.serving.model import ServedModel, to_json_types
+from mlctl.serving.model import ServedModel
+from mlctl.serving.payloads.answers import to_json_types
 from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 Rows = Array | dict[str, Any]  # a tensor, named tensors, or a table's columns
+LARGE_BATCH, BATCH = 1 << 14, 10_000  # rows of a table for mlctl's own models, and for others
 Answers = Any  # an array (n, …), or a dict of arrays by output name
 
 
@@ -68,9 +71,17 @@ class PredictorInfo:
 
 
 class Predictor(Protocol):
-    """Predicts rows."""
+    """Predicts rows.
+
+    Attributes:
+        info: What is known about the model.
+        threads: Number of threads that may predict at the same time.
+        batch_rows: Number of rows of a table to predict at once, if the user does not say.
+    """
 
     info: PredictorInfo
+    threads: int
+    batch_rows: int
 
     def predict(self, rows: Rows, first_row: int = 0) -> Answers:
         """Return the predictions: an array (n, …), or a dict of arrays by output name if there are several outputs.
@@ -120,6 +131,9 @@ class _LocalModel:
                 "log the model again",
             ) from exc
         metadata = self._model.info
+        runs_in_threads = metadata.by_mlctl and metadata.runtime == "onnxruntime"
+        self.threads = count_cores() if runs_in_threads else 1
+        self.batch_rows = LARGE_BATCH if metadata.by_mlctl else BATCH
         self.info = PredictorInfo(
             name=served.name,
             version=served.version,
@@ -147,6 +161,9 @@ class _LocalModel:
 
 
 class _Endpoint:
+    threads = 1
+    batch_rows = 1000
+
     def __init__(self, client: EndpointClient) -> None:
         self._client = client
         document = client.get_metadata()
@@ -177,7 +194,7 @@ class _Endpoint:
 
     def predict(self, rows: Rows, first_row: int = 0) -> Answers:
         if isinstance(rows, dict) and not self.info.signature.tensors:
-            data = [list(row) for row in zip(*rows.values(), strict=True)]
+            data = [list(row) for row in zip(*map(_json_cells, rows.values()), strict=True)]
             payload: dict[str, Any] = {"dataframe_split": {"columns": list(rows), "data": data}}
         else:
             payload = {"inputs": to_json_types(rows)}
@@ -195,6 +212,14 @@ class _Endpoint:
                     "check that this is the right endpoint",
                 )
         return predictions
+
+
+def _json_cells(cells: Any) -> list[Any]:
+    """Return a column as JSON has it, with null for a missing value."""
+    if not isinstance(cells, np.ndarray):
+        return list(cells)
+    values: list[Any] = cells.tolist()
+    return [None if value != value else value for value in values] if cells.dtype.kind == "f" else values
 
 
 def _outputs_in(document: Mapping[str, Any]) -> Outputs:
@@ -222,6 +247,8 @@ def _as_array(answer: Any) -> Array:
     answer = to_json_types(answer)
     if not isinstance(answer, list):
         return np.atleast_1d(np.asarray(answer))
+    if all(isinstance(value, dict) and len(value) == 1 for value in answer):  # one column of a table
+        answer = [next(iter(value.values())) for value in answer]
     try:
         array = np.asarray(answer)
     except ValueError:  # the rows have different shapes

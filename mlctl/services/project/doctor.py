@@ -26,7 +26,7 @@ from mlctl.domain.progress import NullProgress
 from mlctl.domain.project import Diagnosis, DoctorCheck
 from mlctl.domain.server import Bucket
 from mlctl.errors import MlctlError, NotFoundError
-from mlctl.services.models.registry_state import is_reconciled, read_state
+from mlctl.services.models.registry_state import read_all_states
 from mlctl.services.project import completion
 from mlctl.services.recipes import defaults
 from mlctl.settings import Settings
@@ -186,18 +186,19 @@ def _check_storage(settings: Settings) -> Iterator[DoctorCheck]:
 def _check_registry(store: TrackingStore) -> DoctorCheck:
     try:
         registry = Registry(store)
-        names = [model.name for model in registry.list_models()]
-        wrong = [name for name in names if not is_reconciled(registry, read_state(registry, name))]
+        states = read_all_states(registry)
     except MlctlError as error:
         return _raised("registry", error)
-    if wrong:
-        models = ", ".join(wrong[:10])
+    changed = [state for state in states if state.foreign]
+    if changed:
+        name, message = changed[0].name, changed[0].disagreements[0]
+        more = f"; {count(len(changed) - 1, 'more model')}" if changed[1:] else ""
         return _failed(
             "registry",
-            f"stages differ from the history: {models}",
-            f"mlctl models show {wrong[0]} repairs them",
+            f"{name}: {message}{more}",
+            f"mlctl models reconcile {name} records the change; --restore undoes it",
         )
-    return _passed("registry", f"{count(len(names), 'model')}, stages match their history")
+    return _passed("registry", f"{count(len(states), 'model')}, stages match their history")
 
 
 def _check_buckets(settings: Settings, locations: list[str]) -> Iterator[DoctorCheck]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from mlctl.adapters.scripts import execution
 from mlctl.adapters.scripts.execution import Program
 from mlctl.domain.progress import ProgressListener
@@ -44,12 +47,23 @@ def run_recorded(record: ScriptRecord, observer: ScriptObserver, started: float 
     """
     watch = ScriptWatch(record, observer, started)
     with watch.output_logged():
-        with watch.watching():
+        with _logged_if_stopped(watch), watch.watching():
             outcome = execution.run(record.program, record.request.arguments)
             if not outcome.code and outcome.error is None:
                 record.mlflow.script_ended()
         raise_failure(record.program, outcome)
         watch.log_result()
+
+
+@contextlib.contextmanager
+def _logged_if_stopped(watch: ScriptWatch) -> Iterator[None]:
+    """Log the best model so far if `mlctl runs stop` ends the script."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if watch.record.recorder.stop_request and watch.observer.last is not None:
+            watch.log_result()
+        raise
 
 
 def _mentions_mlflow(program: Program) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from mlctl.errors import NotFoundError, did_you_mean
 from mlctl.settings import Settings
 
 HEALTH_TIMEOUT_S = 2.0
-STOP_TIMEOUT_S = 40.0
+DEFAULT_TIMEOUT_S = 30.0  # of an endpoint of an earlier version of mlctl
+STOP_MARGIN_S = 15.0  # beyond the time that one request may take
+GONE = "gone"
 STATE_FIELDS = ("name", "url", "pid", "log", "model_uri", "model", "version")
 
 
@@ -31,20 +34,29 @@ def list_endpoints(settings: Settings) -> EndpointList:
     for name in states.names():
         if (state := states.read(name)) is None:
             continue
-        if DaemonProcess.from_state(state).is_alive():
-            status = "ready" if _is_healthy(state["url"]) else "not ready"
-        else:
-            status = "gone"
+        endpoint = endpoint_of(state)
+        if endpoint.status == GONE:
             states.delete(name)
-        endpoints.append(Endpoint(status=status, **{field: state[field] for field in STATE_FIELDS}))
+        endpoints.append(endpoint)
     return EndpointList(tuple(endpoints))
+
+
+def endpoint_of(state: Mapping[str, Any]) -> Endpoint:
+    """Return the endpoint that a state file describes, after a health check."""
+    status = GONE
+    if DaemonProcess.from_state(state).is_alive():
+        status = "ready" if _is_healthy(state["url"]) else "not ready"
+    fields = {field: state[field] for field in STATE_FIELDS}
+    return Endpoint(status=status, refused=state.get("refused"), **fields)
 
 
 def stop_endpoint(settings: Settings, name: str) -> StoppedEndpoint:
     """Stop an endpoint after it has answered its open requests. Raises NotFoundError."""
     states = endpoint_states(settings)
-    state = _require_state(states, name)
-    how = daemon.stop(DaemonProcess.from_state(state), STOP_TIMEOUT_S)
+    state = require_state(states, name)
+    how = daemon.stop(
+        DaemonProcess.from_state(state), state.get("timeout_s", DEFAULT_TIMEOUT_S) + STOP_MARGIN_S
+    )
     states.delete(name)
     return StoppedEndpoint(name, how)
 
@@ -66,14 +78,17 @@ def is_running(states: StateFiles, name: str) -> bool:
 
 
 def _is_healthy(url: str) -> bool:
-    try:
+    with contextlib.suppress(HttpError):
         client = HttpClient(url, timeout_s=HEALTH_TIMEOUT_S, is_local=True)
-        return client.request("GET", "/health").status_code == 200
-    except HttpError:
-        return False
+        status = client.request("GET", "/ready").status_code
+        if status in (401, 404):  # an endpoint of an earlier version of mlctl
+            status = client.request("GET", "/health").status_code
+        return status == 200
+    return False
 
 
-def _require_state(states: StateFiles, name: str) -> Mapping[str, Any]:
+def require_state(states: StateFiles, name: str) -> Mapping[str, Any]:
+    """Return the state of an endpoint. Raises NotFoundError, which names those that exist."""
     state = states.read(name)
     if state is None:
         names = states.names()
@@ -89,7 +104,7 @@ def _log_file(settings: Settings, name: str) -> Path:
     state = states.read(name)
     log = Path(state["log"]) if state and state["log"] else states.path(name, ".log")
     if not log.is_file():
-        _require_state(states, name)
+        require_state(states, name)
         raise NotFoundError(
             f"{name} has no log file, because it runs in the foreground",
             "see the terminal in which it was started",

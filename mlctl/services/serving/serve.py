@@ -7,11 +7,10 @@ import json
 import os
 import re
 import select
-import shutil
 import socket
 import ssl
 import sys
-import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,16 +19,27 @@ from mlctl.adapters.system import daemon
 from mlctl.adapters.system import listener as listening
 from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.serving import Endpoint
-from mlctl.errors import BadDataError, ChildFailedError, NotFoundError, RefusedError, UsageError
+from mlctl.errors import (
+    BadDataError,
+    ChildFailedError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+    did_you_mean,
+)
 from mlctl.services.serving.endpoints import endpoint_states, is_running
+from mlctl.services.serving.folders import claim_folder
 from mlctl.services.serving.keys import read_keys
+from mlctl.services.serving.model_source import UNVERSIONED_MODEL, find_model
+from mlctl.serving.endpoint_folder import EndpointFolder
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
 from mlctl.settings import Settings
 
 READY_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 5
-UNVERSIONED_MODEL = re.compile(r"(runs|models|s3|file|https?):/|[./~]")  # it cannot be followed with --watch
+ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 SERVING_COMMAND = [sys.executable, "-m", "mlctl.serving"]
+CONVERT_COMMAND = (sys.executable, "-m", "mlctl.adapters.conversion")
 FOLLOW_COMMAND = (sys.executable, "-m", "mlctl.services.serving.follow")
 
 
@@ -48,11 +58,20 @@ class EndpointOptions:
         metrics: Serve Prometheus metrics.
         max_body: Largest request body in bytes.
         timeout_s: Seconds for a request's body, and for the model's answer.
+        strict: Refuse unknown columns and keys, and gaps in columns that had none in training.
         allowed_hosts: Further Host names that clients may use.
+        cors: Origins whose web pages may use the endpoint; "*" stands for all.
         insecure: Accept every client, even on an address that other machines reach.
         watch: Serve each version that is promoted later.
         detach: Run in the background.
         name: Name of the endpoint; None derives it from the model.
+        max_queue: Number of requests that may wait in each worker.
+        allow_signature_change: With `watch`, serve versions with another signature too.
+        log_size: Size at which a new log file is begun, in bytes.
+        log_requests: Share of the requests that are logged, with their answers; 0 logs none.
+        redact: Input columns that are not logged.
+        shadow: MODEL that gets copies of requests; None for no shadow.
+        shadow_share: Share of the requests of which the shadow gets copies.
     """
 
     model: str
@@ -65,11 +84,20 @@ class EndpointOptions:
     metrics: bool = True
     max_body: int = 10_000_000
     timeout_s: float = 30.0
+    strict: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
     insecure: bool = False
     watch: bool = False
     detach: bool = False
     name: str | None = None
+    max_queue: int = 64
+    allow_signature_change: bool = False
+    log_size: int = 10_000_000
+    log_requests: float = 0.0
+    redact: tuple[str, ...] = ()
+    shadow: str | None = None
+    shadow_share: float = 1.0
 
 
 def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
@@ -82,20 +110,25 @@ def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
     """
     _check_options(options)
     listener = _open_listener(settings, options)
-    scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
     try:
-        serving = _fetch_model(settings, options.model, scratch)
+        source = find_model(settings, options.model)
         states = endpoint_states(settings)
-        name = _endpoint_name(options, serving.name)
-        with states.lock(name, READY_TIMEOUT_S):
-            _require_free_name(states, name)
+        name = _endpoint_name(options, source.name)
+        with states.lock(name, READY_TIMEOUT_S), _claimed_folder(states, name) as folder:
+            serving = folder.accept(source.fetch(folder.new_incoming()))
+            shadow = None
+            if options.shadow:
+                shadow = folder.accept(find_model(settings, options.shadow).fetch(folder.new_incoming()))
+            folder.clear_incoming()
+            if options.redact:
+                _check_redacted(serving, options.redact)
             spec = EndpointSpec(
                 serving=serving,
                 endpoint=name,
                 url=_url(options, listener),
                 socket_fd=listener.fileno(),
                 workers=options.workers,
-                scratch=str(scratch),
+                scratch=str(folder.path),
                 log=str(states.path(name, ".log")) if options.detach else "",
                 state_file=str(states.path(name)),
                 key_file=_absolute(options.key_file),
@@ -104,40 +137,66 @@ def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
                 metrics=options.metrics,
                 max_body=options.max_body,
                 timeout_s=options.timeout_s,
+                strict=options.strict,
                 hosts=_accepted_hosts(options),
-                follow=(*FOLLOW_COMMAND, options.model, serving.version, str(scratch))
+                cors=options.cors,
+                follow=(*FOLLOW_COMMAND, options.model, serving.version, str(folder.path))
                 if options.watch
                 else (),
+                max_queue=options.max_queue,
+                allow_signature_change=options.allow_signature_change,
+                log_size=options.log_size,
+                log_requests=options.log_requests,
+                redact=options.redact,
+                convert=CONVERT_COMMAND,
+                converted=str(settings.cache_dir / "converted-models"),
+                shadow=shadow,
+                shadow_share=options.shadow_share,
             )
             # the follower reads it here, because every user of this machine can read command lines
             os.environ["MLFLOW_TRACKING_URI"] = settings.tracking_uri
             if not options.detach:
                 daemon.exec_program(SERVING_COMMAND, stdin=spec.to_line(), descriptors=[spec.socket_fd])
             return _start_detached(spec)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
     finally:
         listener.close()
 
 
+@contextlib.contextmanager
+def _claimed_folder(states: StateFiles, name: str) -> Iterator[EndpointFolder]:
+    """Yield the folder of a new endpoint, and remove it if the endpoint cannot be started."""
+    _require_free_name(states, name)
+    folder = claim_folder(states, name)
+    try:
+        yield folder
+    except BaseException:
+        folder.remove()
+        raise
+
+
 def serve_with_env_manager(settings: Settings, options: EndpointOptions, env_manager: str) -> None:
     """Become `mlflow models serve`, which first creates the model's own environment. Never returns."""
-    if options.detach or options.watch or options.key_file or options.tls_cert:
+    if (
+        options.detach
+        or options.watch
+        or options.strict
+        or options.shadow
+        or options.cors
+        or options.key_file
+        or options.tls_cert
+    ):
         raise UsageError(
             "--env-manager runs `mlflow models serve`, which does not have all options of mlctl serve",
-            "remove --detach, --watch, --api-key-file and --tls-cert",
+            "remove --detach, --watch, --strict, --shadow, --cors, --api-key-file and --tls-cert",
         )
     _check_options(options)
     _open_listener(settings, options).close()
-    scratch = Path(tempfile.mkdtemp(prefix="mlctl-endpoint-"))
-    try:
-        folder = _fetch_model(settings, options.model, scratch).folder
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", folder]
+    source, states = find_model(settings, options.model), endpoint_states(settings)
+    with _claimed_folder(states, _endpoint_name(options, source.name)) as folder:
+        model = folder.accept(source.fetch(folder.new_incoming())).folder
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model]
         command += ["--env-manager", env_manager, "--host", options.host, "--port", str(options.port)]
         daemon.exec_program([*command, "--workers", str(options.workers)])
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # only a failure gets here
 
 
 def _check_options(options: EndpointOptions) -> None:
@@ -153,14 +212,42 @@ def _check_options(options: EndpointOptions) -> None:
                 f"mlctl keys new NAME --api-key-file {options.key_file} creates it",
             )
         read_keys(options.key_file)
+    if options.redact and not options.log_requests:
+        raise UsageError("--redact needs --log-requests", "no requests are logged without it")
     if bool(options.tls_cert) != bool(options.tls_key):
         raise UsageError("TLS needs a certificate and its key", "give both --tls-cert and --tls-key")
     if options.tls_cert and options.tls_key:
         _check_certificate(options.tls_cert, options.tls_key)
+    _check_origins(options.cors)
     if options.watch and UNVERSIONED_MODEL.match(options.model):
         raise UsageError(
             "--watch needs the stage or alias of a registered model", "serve NAME or NAME@alias with --watch"
         )
+
+
+def _check_origins(origins: tuple[str, ...]) -> None:
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"invalid value {origin!r} for --cors",
+                "example: --cors https://app.example.com, without a path",
+            )
+
+
+def _check_redacted(serving: ServedVersion, redacted: Sequence[str]) -> None:
+    """Raise UsageError if the model has no input column of a name."""
+    from mlctl.serving.saved_model import (
+        read_saved_model,  # imports NumPy, which other endpoints do not need here
+    )
+
+    signature = read_saved_model(Path(serving.folder)).signature
+    names = (*signature.names, *(spec.name for spec in signature.tensors))
+    for name in redacted:
+        if name not in names:
+            hint = did_you_mean(name, names) or (
+                f"its columns are {', '.join(names[:20])}" if names else "its input has no named columns"
+            )
+            raise UsageError(f"--redact {name}: {serving.name} has no such column", hint)
 
 
 def _check_certificate(certificate: Path, key: Path) -> None:
@@ -192,7 +279,7 @@ def _open_listener(settings: Settings, options: EndpointOptions) -> socket.socke
         return listening.open_listener(options.host, options.port)
     except RefusedError as error:
         states = endpoint_states(settings)
-        _require_free_name(states, _endpoint_name(options, _model_name(settings, options.model)))
+        _require_free_name(states, _endpoint_name(options, find_model(settings, options.model).name))
         for name in states.names():
             state = states.read(name)
             if state and is_running(states, name) and urlsplit(state["url"]).port == options.port:
@@ -205,35 +292,6 @@ def _open_listener(settings: Settings, options: EndpointOptions) -> socket.socke
 
 def _endpoint_name(options: EndpointOptions, model: str) -> str:
     return options.name or re.sub(r"[^\w.-]+", "-", model).strip("-.") or "model"
-
-
-def _local_folder(model: str) -> Path | None:
-    """Return the folder of a model on this machine; None if MODEL is something else."""
-    folder = Path(model.removeprefix("file://")).expanduser()
-    is_folder = (folder / "MLmodel").is_file() and UNVERSIONED_MODEL.match(model)
-    return folder.resolve() if is_folder else None
-
-
-def _model_name(settings: Settings, model: str) -> str:
-    """Return the name of the model without fetching it. Raises NotFoundError."""
-    if folder := _local_folder(model):
-        return folder.name
-    from mlctl.adapters.tracking.store import TrackingStore
-    from mlctl.services.models.fetch import reference_name
-    from mlctl.services.models.select import resolve_model
-
-    return reference_name(resolve_model(TrackingStore(settings.tracking_uri), model), model)
-
-
-def _fetch_model(settings: Settings, model: str, scratch: Path) -> ServedVersion:
-    """Return the model with its files on this machine."""
-    if folder := _local_folder(model):
-        return ServedVersion(name=folder.name, version="", uri=str(folder), folder=str(folder))
-    # only here, because they import MLflow, which takes seconds
-    from mlctl.adapters.tracking.store import TrackingStore
-    from mlctl.services.models.fetch import fetch_model
-
-    return fetch_model(TrackingStore(settings.tracking_uri), model, scratch)
 
 
 def _url(options: EndpointOptions, listener: socket.socket) -> str:

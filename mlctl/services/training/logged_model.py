@@ -16,7 +16,7 @@ from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.train_step import fixed_batch_size
 from mlctl.adapters.models.fresh_process import FreshAnswers, predict_in_fresh_process
-from mlctl.adapters.models.load import load_model, predict_raw, to_client_input
+from mlctl.adapters.models.load import as_signed, load_model, predict_raw, to_client_input
 from mlctl.adapters.models.save import SavedModel, call_keras_flat, save_model
 from mlctl.adapters.models.served_model import inputs_for, outputs_for, to_arrays
 from mlctl.adapters.runlog.recorder import Recorder
@@ -32,6 +32,8 @@ from mlctl.scores import score_split
 from mlctl.services.evaluation.split_answers import raw_batches
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 from mlctl.services.recipes.user_code import own_errors
+from mlctl.services.training.profile import RowSample, store_profile
+from mlctl.serving.traffic.profile import as_columns
 
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # of the loaded model; relative to the value or its scale
 SAMPLE_ROWS = 64
@@ -101,6 +103,8 @@ def log_keras_model(
             _check_agreement(
                 _scores(recipe, candidate, found, found.expected), scores, found.expected, found.answers
             )
+        if problem := _store_profile(folder, candidate, found, loaded.metadata.signature):
+            listener.message(f"the model has no profile for mlctl endpoints drift: {problem}")
     listener.message(f"served by {saved.served_by}")
     recorder.set_tags({RUNTIME_TAG: saved.runtime, RUNTIME_REASON_TAG: saved.reason})
     return LoggedModel(
@@ -120,6 +124,7 @@ def save_and_check(
     predict: Callable[[Any], Array],
     expected: Array,
     score: Callable[[Array], Mapping[str, float]],
+    finish: Callable[[Path, Array], object] = lambda folder, answers: None,
 ) -> Array:
     """Write the run's model folder, load it back, and return the loaded model's answers.
 
@@ -129,6 +134,7 @@ def save_and_check(
         predict: returns the answers of a loaded model.
         expected: the answers of the model in memory.
         score: returns metrics of answers.
+        finish: writes what else belongs to the model's folder, given the loaded model's answers.
 
     Raises BadDataError if the answers differ from the expected ones.
 
@@ -137,6 +143,7 @@ def save_and_check(
         save(folder)
         answers = predict(load_model(folder))
         _check_agreement(score(expected), score(answers), expected, answers)
+        finish(folder, answers)
     return answers
 
 
@@ -201,6 +208,7 @@ class _BothAnswers:
     targets: Any = None
     weights: Any = None
     is_sample: bool = False
+    rows: Mapping[str, Any] | None = None  # a random sample of the inputs, as a client sends them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,8 +289,11 @@ def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnsw
     """Return both models' answers to a split, which is read once: a pipeline may shuffle its rows."""
     prepared, predictor = candidate.prepared, Predictor(candidate.model, candidate.outputs)
     answers, expected, targets, weights = [], [], [], []
+    sample, signature = RowSample(len(split)), loaded.metadata.signature
     for inputs, batch_targets, batch_weights in raw_batches(split, MAX_CHECK_BYTES):
-        answers.append(predict_raw(loaded, _raw_inputs(prepared, inputs)))
+        raw = _raw_inputs(prepared, inputs)
+        sample.add(as_signed(signature, raw))
+        answers.append(predict_raw(loaded, raw))
         expected.append(predictor.predict(prepared.encoded(Split(inputs))))
         targets.append(batch_targets)
         weights.append(batch_weights)
@@ -291,6 +302,7 @@ def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnsw
         expected=_join(expected),
         targets=None if targets[0] is None else _join(targets, IGNORED),
         weights=None if weights[0] is None else _join(weights),
+        rows=sample.columns(),
     )
 
 
@@ -306,6 +318,25 @@ def _scores(recipe: Recipe, candidate: _Candidate, found: _BothAnswers, answers:
         return score_split(
             candidate.outputs, found.targets, answers, weights=found.weights, own=recipe.scores
         )
+
+
+def _store_profile(folder: Path, candidate: _Candidate, found: _BothAnswers, signature: Any) -> str:
+    """Store the model's profile; return "", or the reason why it has none."""
+    prepared = candidate.prepared
+    if not candidate.takes_data:
+        return "it takes other inputs than the data has"
+    held_out = found.rows
+    if held_out is None and prepared.data.train.is_stream:
+        held_out = as_columns(as_signed(signature, candidate.raw))
+    return store_profile(
+        folder,
+        prepared.data,
+        raw=lambda inputs: as_signed(signature, _raw_inputs(prepared, inputs)),
+        held_out=held_out,
+        outputs=candidate.outputs,
+        answers=found.answers,
+        targets=found.targets,
+    )
 
 
 def _raw_inputs(prepared: PreparedData, inputs: Any) -> Any:

@@ -7,10 +7,10 @@ import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.recorder import Recorder
+from mlctl.adapters.runlog.stop_watch import interrupt_handler
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.note import generated_note
 from mlctl.domain.progress import ProgressListener
@@ -30,8 +30,10 @@ def recording(recorder: Recorder | Callable[[], Recorder], interruption: Callabl
         with _sigterm_as_interrupt():
             yield
     except KeyboardInterrupt:
-        get_recorder().finish("KILLED")
-        raise Interrupted(interruption(), f"resume it: mlctl resume {get_recorder().run_id[:8]}") from None
+        ended = get_recorder()
+        ended.finish("KILLED")
+        message = f"{ended.stop_request}; {interruption()}" if ended.stop_request else interruption()
+        raise Interrupted(message, f"resume it: mlctl resume {ended.run_id[:8]}") from None
     except BaseException as error:
         with contextlib.suppress(
             MlctlError
@@ -64,15 +66,11 @@ def finish_run(
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM, which a reclaimed cluster node gets, like Ctrl-C."""
+    """Treat SIGTERM, which a reclaimed cluster node gets, and a request to stop the run like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt_handler())
     try:
         yield
     finally:

@@ -85,7 +85,12 @@ class Training:
             runtime.use_one_thread()
         runtime.start_session(self.request.seed, self.setup.precision)
         model = self._build()
-        self._train(model, recorder, checkpoint)
+        try:
+            self._train(model, recorder, checkpoint)
+        except KeyboardInterrupt:
+            if recorder.stop_request and self.progress.epochs:  # after Ctrl-C, the user waits
+                self._log_results(recorder, self._best_model(model))
+            raise
         try:
             self._log_results(recorder, self._best_model(model))
         except OSError as exc:

@@ -149,6 +149,7 @@ class TuneRun:
                 log_folder=folder / TRIALS_FOLDER if self.source.has_output else None,
             )
             loop = self._make_loop(history)
+            loop.stop_requests = lambda: recorder.trial_stop_requests
             try:
                 self._begin(loop, journal, runs)
                 loop.run(executor, lambda state: self._trial_job(loop, state, folder))

@@ -25,6 +25,7 @@ from mlctl.services.tuning.search_history import SearchHistory
 from mlctl.services.tuning.stopping import StopRule
 from mlctl.services.tuning.trial_state import TrialState
 
+EPOCH_GRACE_S = 4.0  # how long a trial that must stop may take to finish its epoch
 MAX_LOSSES = 3  # a trial whose process dies this often causes it itself
 TICK_S = 0.5
 TIME_IS_UP = "time was up"
@@ -63,6 +64,8 @@ class SearchLoop:
         self._told = 0  # results that the oracle knows
         self._waiting: list[TrialState] = []
         self._exhausted = False
+        self.stop_requests: Callable[[], Mapping[str, object]] = dict  # of trials, by their name
+        self._stopping: dict[str, float] = {}  # a trial that must stop -> since when
 
     def replay(self, entries: Iterable[Mapping[str, Any]], known_ended: set[str]) -> None:
         """Continue an earlier process's search from its journal; `known_ended` trials have runs that ended."""
@@ -97,6 +100,7 @@ class SearchLoop:
                     question.exception()  # waits for the answer
                 for event in events:
                     oracle_waits = self._handle(executor, event) and oracle_waits
+                self._stop_requested(executor)
                 self._show_progress()
         for state in self._waiting:
             if state.curves:  # it was started before, and there is no time for another attempt
@@ -168,7 +172,9 @@ class SearchLoop:
         if isinstance(event, WorkerLost):
             self._handle_loss(state, event)
             return state.is_open
-        if isinstance(event, TrialFailed):
+        if isinstance(event, TrialFailed) and state.trial in self._stopping:
+            self._end(state, STOPPED, state.stop_reason)
+        elif isinstance(event, TrialFailed):
             self._show_output(event)
             self._end(state, FAILED, event.error)
         else:
@@ -181,6 +187,8 @@ class SearchLoop:
         at = self.history.add_epoch(state, event)
         if self.out_of_time:
             state.stop_reason = TIME_IS_UP
+        elif state.trial in self._stopping:
+            pass
         elif self.stop_rule and self.history.objective.metric in event.epoch.metrics:
             others = {
                 f"{other.trial}/{execution}": self.history.curve(epochs)
@@ -193,8 +201,22 @@ class SearchLoop:
         executor.answer(state.trial, not state.stop_reason)
         self.history.track_epochs(state, at)
 
+    def _stop_requested(self, executor: Executor) -> None:
+        """End trials that somebody wants to stop: after their epoch, or at once if that lasts too long."""
+        requests = self.stop_requests()
+        for state in self._running if requests else ():
+            if (request := requests.get(state.trial)) is None:
+                continue
+            state.stop_reason = str(request)
+            since = self._stopping.setdefault(state.trial, time.monotonic())
+            if time.monotonic() - since > EPOCH_GRACE_S:
+                executor.stop(state.trial)
+
     def _handle_loss(self, state: TrialState, event: WorkerLost) -> None:
         self.history.lose(state, event)
+        if state.trial in self._stopping:
+            self._end(state, STOPPED, state.stop_reason)
+            return
         self._show_output(event)
         if state.losses >= MAX_LOSSES:
             self._end(state, FAILED, f"{event.reason}; it was started {state.losses} times")

@@ -8,7 +8,9 @@ from pathlib import Path
 CONTENT_TYPES = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
+    "picture.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "programs.js": "text/javascript; charset=utf-8",
 }
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),

@@ -47,8 +47,10 @@ async function start() {
   else if (model.columns.length) addFields();
   else if (!model.tensor && model.inputs.length) addTensorFields();
   else if (model.tensor && model.tensor.dtype === "str" && isScalar(model.tensor)) addTextBox({ name: "text" });
-  else addJsonBox();
-  showPrograms(model.example || { inputs: [] });
+  else if (!model.pictures) addJsonBox();
+  if (model.pictures) addUpload(shape, gray);
+  if (model.pictures && !gray) showPicturePrograms("picture.png", "image/png");
+  else showPrograms(model.example || { inputs: [] });
   document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copyCode(button)));
 }
 
@@ -319,11 +321,15 @@ let lastRequest = 0;
 
 async function requestPrediction(payload) {
   if (!payload) return;
-  const request = ++lastRequest;
   showPrograms(payload);
+  await sendRequest("application/json", JSON.stringify(payload));
+}
+
+async function sendRequest(contentType, body) {
+  const request = ++lastRequest;
   try {
     const reply = await fetch(address("invocations"), {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(payload),
+      method: "POST", headers: { "content-type": contentType }, body,
     });
     const document = await reply.json();
     if (request !== lastRequest) return;  // a newer request is under way

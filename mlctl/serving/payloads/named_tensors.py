@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,19 +21,38 @@ Tensors = dict[str, Array]
 Specs = Sequence[TensorSpec]
 
 
-def tensors_from_json(value: Any, specs: Specs, body: bytes = b"") -> Tensors:
-    """Return the named arrays of a JSON payload. Raises RequestError.
+@dataclass(frozen=True, kw_only=True)
+class TensorRules:
+    """What tensors may have besides the values of their specification.
+
+    Attributes:
+        extra: Names that the model does not take; they are dropped.
+        takes_gaps: Tensors of floats may hold null and NaN.
+        is_exact: Large whole numbers have all their digits; `tensor_from_json` says what happens if not.
+    """
+
+    extra: bool = True
+    takes_gaps: bool = False
+    is_exact: bool = True
+
+
+LENIENT = TensorRules()
+
+
+def tensors_from_json(value: Any, specs: Specs, body: bytes = b"", rules: TensorRules = LENIENT) -> Tensors:
+    """Return the named arrays of a JSON payload. Raises RequestError, and InexactNumber as `tensor_from_json` does.
 
     Args:
         value: What `inputs` or `instances` holds: a dictionary of tensors by name, a list of rows, each a dictionary of
             values by name, or a tensor, if the model takes only one.
         specs: The tensors that the model takes.
         body: JSON text that the value was read from; b"" if that is not known.
+        rules: What the tensors may have besides their values.
     """
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        named, keys = _from_rows(value, specs), 1 + len(specs) * len(value)
+        named, keys = _from_rows(value, specs, rules), 1 + len(specs) * len(value)
     elif isinstance(value, dict):
-        check_names(value, specs)
+        check_names(value, specs, extra=rules.extra)
         named, keys = value, 1 + len(specs)
     elif value == []:
         raise bad_request("there are no rows", _names_hint(specs))
@@ -46,11 +65,17 @@ def tensors_from_json(value: Any, specs: Specs, body: bytes = b"") -> Tensors:
     for spec in specs:
         with _naming(spec):
             values = _with_lists(named[spec.name], spec)
-            tensors[spec.name] = tensor_from_json(values, spec, only_numbers=only_numbers)
+            tensors[spec.name] = tensor_from_json(
+                values,
+                spec,
+                only_numbers=only_numbers,
+                takes_gaps=rules.takes_gaps,
+                is_exact=rules.is_exact,
+            )
     return check_rows(tensors)
 
 
-def tensors_from_arrays(arrays: Mapping[str, Array], specs: Specs) -> Tensors:
+def tensors_from_arrays(arrays: Mapping[str, Array], specs: Specs, *, takes_gaps: bool = False) -> Tensors:
     """Return the arrays of a file, or the columns of a table, in the types of the model. Raises RequestError.
 
     A column of values is reshaped to rows of one value, if the model takes these.
@@ -64,44 +89,60 @@ def tensors_from_arrays(arrays: Mapping[str, Array], specs: Specs) -> Tensors:
         elif array.shape == spec.shape[1:]:
             array = array[np.newaxis]
         with _naming(spec):
-            tensors[spec.name] = _cast(array, spec)
+            tensors[spec.name] = _cast(array, spec, takes_gaps=takes_gaps)
     return check_rows(tensors)
 
 
-def tensors_from_table(key: str, value: Any, signature: ModelSignature) -> Tensors:
+def tensors_from_table(
+    key: str, value: Any, signature: ModelSignature, rules: TensorRules = LENIENT
+) -> Tensors:
     """Return the named arrays of `dataframe_split` or `dataframe_records`. Raises RequestError.
 
     A cell is one value, or the flat list of a row's values, as MLflow's server takes them.
     """
     if (table := signature.as_table) is not None:
-        return tensors_from_columns(tables.columns_from_json(key, value, table), signature)
+        columns = tables.columns_from_json(key, value, table, table_rules(signature, rules))
+        return tensors_from_columns(columns, signature, rules)
     specs = signature.tensors
     cells = tables.cells_from_json(key, value)
-    check_names(cells, specs)
+    check_names(cells, specs, extra=rules.extra)
     tensors = {}
     for spec in specs:
         with _naming(spec):
             is_flat = len(spec.shape) > 2 and min(spec.shape[1:]) > 0 and _depth(cells[spec.name]) == 2
             flat = replace(spec, shape=(-1, math.prod(spec.shape[1:]))) if is_flat else spec
-            tensors[spec.name] = tensor_from_json(_with_lists(cells[spec.name], spec), flat)
+            tensors[spec.name] = tensor_from_json(
+                _with_lists(cells[spec.name], spec),
+                flat,
+                takes_gaps=rules.takes_gaps,
+                is_exact=rules.is_exact,
+            )
             if is_flat:
                 tensors[spec.name] = tensors[spec.name].reshape(-1, *spec.shape[1:])
     return check_rows(tensors)
 
 
-def tensors_from_columns(columns: tables.Columns, signature: ModelSignature) -> Tensors:
+def tensors_from_columns(
+    columns: tables.Columns, signature: ModelSignature, rules: TensorRules = LENIENT
+) -> Tensors:
     """Return the named arrays of a table whose columns were checked."""
-    storage = {"string": object, "boolean": bool, "long": None, "double": np.float64}
-    kinds = {column.name: column.kind for column in (signature.as_table or signature).columns}
-    arrays = {name: np.array(cells, dtype=storage[kinds[name]]) for name, cells in columns.items()}
-    return tensors_from_arrays(arrays, signature.tensors)
+    return tensors_from_arrays(columns, signature.tensors, takes_gaps=rules.takes_gaps)
 
 
-def check_names(names: Iterable[str], specs: Specs) -> None:
-    """Raise RequestError if a name is missing or unknown."""
+def table_rules(signature: ModelSignature, rules: TensorRules) -> tables.TableRules:
+    """Return the rules of a table for a model of named tensors (`signature.as_table`)."""
+    return tables.TableRules(
+        extra=rules.extra,
+        gaps=frozenset({"double"} if rules.takes_gaps else ()),
+        is_exact=rules.is_exact,
+    )
+
+
+def check_names(names: Iterable[str], specs: Specs, *, extra: bool = False) -> None:
+    """Raise RequestError if a name is missing, or, unless `extra` names are allowed, unknown."""
     names, known = list(names), [spec.name for spec in specs]
-    unknown = [name for name in names if name not in known]
     missing = [name for name in known if name not in names]
+    unknown = [name for name in names if name not in known] if missing or not extra else []
     problems = []
     if missing:
         problems.append(f"missing inputs: {_join(missing)}")
@@ -124,18 +165,18 @@ def check_rows(tensors: Tensors) -> Tensors:
     return tensors
 
 
-def _cast(array: Array, spec: TensorSpec) -> Array:
+def _cast(array: Array, spec: TensorSpec, *, takes_gaps: bool) -> Array:
     if spec.takes_any_length and array.ndim == 1 and array.size and isinstance(array[0], np.ndarray):
         row_spec = replace(spec, shape=(-1, *spec.shape[2:]))
         rows = np.empty(len(array), object)
         for number, row in enumerate(array):
-            rows[number] = cast_tensor(row, row_spec)
+            rows[number] = cast_tensor(row, row_spec, takes_gaps=takes_gaps)
         return rows
     check_shape(array.shape, spec)
-    return cast_tensor(array, spec)
+    return cast_tensor(array, spec, takes_gaps=takes_gaps)
 
 
-def _from_rows(rows: list[Any], specs: Specs) -> dict[str, list[Any]]:
+def _from_rows(rows: list[Any], specs: Specs, rules: TensorRules) -> dict[str, list[Any]]:
     """Return the values of each name in a list of rows."""
     known = {spec.name for spec in specs}
     for number, row in enumerate(rows):
@@ -143,7 +184,7 @@ def _from_rows(rows: list[Any], specs: Specs) -> dict[str, list[Any]]:
             raise bad_request(f"row {number} is not a dictionary", _names_hint(specs))
         if row.keys() != known:
             try:
-                check_names(row, specs)
+                check_names(row, specs, extra=rules.extra)
             except RequestError as error:
                 raise bad_request(f"row {number}: {error.message}", error.hint) from None
     return {spec.name: [row[spec.name] for row in rows] for spec in specs}

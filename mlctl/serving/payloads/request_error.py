@@ -11,21 +11,24 @@ MAX_BYTES = 490  # of an error document
 class RequestError(Exception):
     """A request that is refused: an HTTP status, MLflow's error code, what is wrong and what to do."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, message: str, hint: str = "", *, max_bytes: int = MAX_BYTES
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.hint = hint
+        self._max_bytes = max_bytes
         self.headers: list[tuple[bytes, bytes]] = []
 
     def to_json(self) -> bytes:
-        """Return the error as a JSON document of less than 500 bytes."""
+        """Return the error as a JSON document; of less than 500 bytes, if nobody allowed more."""
         message, hint = self.message, self.hint
         while True:
             document = {"error_code": self.code, "message": message, "hint": hint}
             content = json.dumps(document).encode()
-            if (excess := len(content) - MAX_BYTES) <= 0:
+            if (excess := len(content) - self._max_bytes) <= 0:
                 return content
             if len(hint) > len(message):
                 hint = hint[: max(0, len(hint) - excess - 1)] + "…"

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 NUMBERS = ("double", "float", "long", "integer")
@@ -38,11 +39,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A table's column and MLflow's name of its type. An optional column may have gaps, or be absent."""
+    """A table's column and MLflow's name of its type. An optional column may be absent.
+
+    A model of another program may have whole numbers as names of columns (`is_numbered`), which are texts here.
+    """
 
     name: str
     kind: str
     required: bool
+    is_numbered: bool = False
+
+    @property
+    def label(self) -> str | int:
+        """The name as the model knows it."""
+        return int(self.name) if self.is_numbered else self.name
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,16 @@ class ModelSignature:
     tensors: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the table's columns."""
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def is_numbered(self) -> bool:
+        """Whether the columns are numbered from 0, as pandas numbers those of an array."""
+        numbers = [column.label for column in self.columns]
+        return bool(numbers) and numbers == list(range(len(numbers)))
 
     @property
     def all_tensors(self) -> tuple[TensorSpec, ...]:
@@ -77,6 +93,8 @@ class ModelSignature:
     def as_table(self) -> ModelSignature | None:
         """The named tensors as columns of a table, if each row of a tensor is one value, else None."""
         if not self.tensors or not all(spec.is_scalar for spec in self.tensors):
+            return None
+        if any(spec.dtype == "uint64" for spec in self.tensors):  # a column holds at most 2^63 - 1
             return None
         columns = tuple(ColumnSpec(spec.name, _column_kind(spec), required=True) for spec in self.tensors)
         return ModelSignature(columns=columns, params=self.params)
@@ -100,7 +118,13 @@ def read_signature(entry: Any) -> ModelSignature:
         return ModelSignature(tensors=tensors, params=params, outputs=outputs)
     if inputs and all(column.get("type") in SIMPLE_TYPES and "name" in column for column in inputs):
         columns = tuple(
-            ColumnSpec(column["name"], column["type"], column.get("required", True)) for column in inputs
+            ColumnSpec(
+                str(column["name"]),
+                column["type"],
+                column.get("required", True),
+                is_numbered=isinstance(column["name"], int),
+            )
+            for column in inputs
         )
         return ModelSignature(columns=columns, params=params, outputs=outputs)
     return ModelSignature(params=params, outputs=outputs)

@@ -6,27 +6,31 @@ A correct tensor takes one pass. Only a wrong one is searched for the position o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
 from dataclasses import replace
 from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 
-from mlctl.serving.payloads.request_error import RequestError, bad_request, quote
+from mlctl.domain.numbers import EXACT_FLOATS, MAX_EXACT
+from mlctl.serving.payloads.cells import InexactNumber
+from mlctl.serving.payloads.request_error import RequestError, bad_request
 from mlctl.serving.payloads.signature import TensorSpec
-
-NUMBER_TYPES = frozenset({int, float})
-EXACT_FLOATS = 2**53  # whole numbers up to this one have a float of their own
-# what a value that does not fit is told to be, and what to send instead
-_KINDS = {
-    "number": ("a number", "send numbers, without quotes"),
-    "truth": ("true or false", "send true or false, without quotes"),
-    "text": ("a text", "send texts, in quotes"),
-}
+from mlctl.serving.payloads.tensor_errors import (
+    Position,
+    check_pixel_scale,
+    first_true,
+    name_of,
+    path_of,
+    refuse_not_finite,
+    refuse_other,
+    refuse_uneven,
+    short_number,
+    spec_hint,
+)
 
 Array = np.ndarray[Any, Any]
-Position = tuple[int, ...]
 
 
 def holds_only_numbers(body: bytes, keys: int) -> bool:
@@ -35,9 +39,15 @@ def holds_only_numbers(body: bytes, keys: int) -> bool:
 
 
 def tensor_from_json(
-    value: Any, spec: TensorSpec, full_scale: float | None = None, *, only_numbers: bool = False
+    value: Any,
+    spec: TensorSpec,
+    full_scale: float | None = None,
+    *,
+    only_numbers: bool = False,
+    takes_gaps: bool = False,
+    is_exact: bool = True,
 ) -> Array:
-    """Return nested lists as an (n, …) array of the signature's type. Raises RequestError.
+    """Return nested lists as an (n, …) array of the signature's type.
 
     Texts are an object array. Rows of different lengths, if the model takes them, are an object array of n arrays.
 
@@ -46,56 +56,68 @@ def tensor_from_json(
         spec: Type and shape that the model takes.
         full_scale: Value of a fully lit pixel if the model takes images, else None.
         only_numbers: It is known that the lists hold no texts, and neither true nor false.
+        takes_gaps: A tensor of floats may hold null and NaN.
+        is_exact: Large whole numbers have all their digits. If not, InexactNumber is raised for them.
+
+    Raises:
+        RequestError: The lists do not fit.
     """
     if not isinstance(value, list):
-        raise bad_request(f"{_name_of(value)} is not nested lists", _spec_hint(spec))
+        raise bad_request(f"{name_of(value)} is not nested lists", spec_hint(spec))
     if spec.takes_any_length and _is_uneven(value):
-        return _rows_of_any_length(value, spec, only_numbers)
+        return _rows_of_any_length(
+            value, spec, only_numbers=only_numbers, takes_gaps=takes_gaps, is_exact=is_exact
+        )
     if 0 in (shape := _first_shape(value)) and not (shape[0] and spec.takes_any_length):
-        raise bad_request("the tensor is empty", _spec_hint(spec))
+        raise bad_request("the tensor is empty", spec_hint(spec))
     if 0 not in shape:
         check_shape(shape, spec)  # by its first entries, so that a megabyte of wrong shape costs nothing
     if spec.dtype == "str":
         return _texts_from_json(value, spec)
     if spec.dtype == "bool":
         return _truths_from_json(value, spec)
+    is_float = np.dtype(spec.dtype).kind == "f"
+    kind = "number or null" if takes_gaps and is_float else "number"
     if not only_numbers:  # NumPy would take true for 1
-        _raise_for_other(value, "number")
+        refuse_other(value, kind)
     try:
         array = np.array(value)
     except ValueError:
-        _raise_for_other(value, "number")
-        _raise_for_uneven_list(value)
-        raise bad_request("the tensor is not rectangular", _spec_hint(spec)) from None
-    if array.dtype.kind not in "iuf":
-        _raise_for_other(value, "number")
-        raise bad_request("the tensor must hold only numbers", _spec_hint(spec))
-    if array.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu" and (abs(array) >= EXACT_FLOATS).any():
-        array = _exact_integers(value, array)
-    return cast_tensor(array, spec, full_scale)
+        refuse_other(value, kind)
+        refuse_uneven(value)
+        raise bad_request("the tensor is not rectangular", spec_hint(spec)) from None
+    if array.dtype.kind not in "iuf":  # it has null, or whole numbers of more than 64 bits
+        refuse_other(value, kind)
+        if array.dtype != object:
+            raise bad_request("the tensor must hold only numbers", spec_hint(spec))
+        array = _to_floats(array) if is_float else _exact_integers(array, spec, is_exact=is_exact)
+    elif array.dtype.kind == "f" and not is_float and (abs(array) >= EXACT_FLOATS).any():
+        array = _exact_integers(np.array(value, dtype=object), spec, is_exact=is_exact)
+    return cast_tensor(array, spec, full_scale, takes_gaps=takes_gaps)
 
 
-def cast_tensor(array: Array, spec: TensorSpec, full_scale: float | None = None) -> Array:
+def cast_tensor(
+    array: Array, spec: TensorSpec, full_scale: float | None = None, *, takes_gaps: bool = False
+) -> Array:
     """Return an array in the signature's type.
 
-    Raises RequestError for values that the type cannot hold, and for pixels that were already scaled to 0..1.
+    Raises RequestError for values that the type cannot hold, for NaN unless `takes_gaps`, and for pixels that were
+    already scaled to 0..1.
     """
     if spec.dtype in ("str", "bool"):
         return _cast_to_kind(array, spec)
     dtype = np.dtype(spec.dtype)
     if array.dtype.kind not in "iuf" and array.dtype != object:
-        raise bad_request(f"the tensor holds {array.dtype}, not numbers", _spec_hint(spec))
+        raise bad_request(f"the tensor holds {array.dtype}, not numbers", spec_hint(spec))
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise bad_request(
-                f"the number at {_first_true(~np.isfinite(array))} is too large", "send finite numbers"
-            )
+            refuse_not_finite(array, takes_nan=takes_gaps and dtype.kind == "f")
         if full_scale is not None and full_scale > 1:
-            _check_pixel_scale(array, full_scale)
+            check_pixel_scale(array, full_scale)
         if dtype.kind in "iu" and (fractional := array != np.floor(array)).any():
             number = array[fractional][0]
             raise bad_request(
-                f"{number:g} at {_first_true(fractional)} is not a whole number", _spec_hint(spec)
+                f"{number:g} at {first_true(fractional)} is not a whole number", spec_hint(spec)
             )
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -107,32 +129,34 @@ def cast_tensor(array: Array, spec: TensorSpec, full_scale: float | None = None)
         )
         if outside.any():
             raise bad_request(
-                f"{_short(array[outside][0])} at {_first_true(outside)} is outside {limits.min}..{limits.max}",
-                _spec_hint(spec),
+                f"{short_number(array[outside][0])} at {first_true(outside)} is outside {limits.min}..{limits.max}",
+                spec_hint(spec),
             )
     with np.errstate(over="ignore"):  # infinity is refused below
         result = array.astype(dtype, copy=False)
-    if dtype.kind == "f" and dtype.itemsize < array.dtype.itemsize and not np.isfinite(result).all():
+    if dtype.kind == "f" and dtype.itemsize < 8 and (is_infinite := np.isinf(result)).any():
         raise bad_request(
-            f"the number at {_first_true(~np.isfinite(result))} is too large for {dtype}", _spec_hint(spec)
+            f"{short_number(array[is_infinite][0])} at {first_true(is_infinite)} is too large for {dtype}: it is outside"
+            f" ±{float(np.finfo(dtype).max):.8g}",
+            spec_hint(spec),
         )
     return result
 
 
-def _rows_of_any_length(value: list[Any], spec: TensorSpec, only_numbers: bool) -> Array:
-    """Return rows of different lengths as an object array of arrays."""
+def _rows_of_any_length(value: list[Any], spec: TensorSpec, **options: Any) -> Array:
+    """Return rows of different lengths as an object array of arrays; `options` are those of `tensor_from_json`."""
     entry_spec = replace(spec, shape=(-1, *spec.shape[2:]))
     entries = list(chain.from_iterable(value))
     if not entries:
         entries_array = np.empty((0, *(max(length, 0) for length in spec.shape[2:])), _storage_type(spec))
     else:
         try:
-            entries_array = tensor_from_json(entries, entry_spec, only_numbers=only_numbers)
+            entries_array = tensor_from_json(entries, entry_spec, **options)
         except RequestError:
             for number, row in enumerate(value):
                 try:
                     if row:
-                        tensor_from_json(row, entry_spec)
+                        tensor_from_json(row, entry_spec, **(options | {"only_numbers": False}))
                 except RequestError as error:
                     raise bad_request(f"row {number}: {error.message}", error.hint) from None
             raise
@@ -153,12 +177,12 @@ def _storage_type(spec: TensorSpec) -> np.dtype[Any]:
 
 
 def _texts_from_json(value: list[Any], spec: TensorSpec) -> Array:
-    _raise_for_other(value, "text")
+    refuse_other(value, "text")
     # of dtype object: with dtype str, one long text would take as much memory in each row
     array = np.array(value, dtype=object)
     if array.ndim != len(spec.shape):
-        _raise_for_uneven_list(value)
-        raise bad_request("the tensor is not rectangular", _spec_hint(spec))
+        refuse_uneven(value)
+        raise bad_request("the tensor is not rectangular", spec_hint(spec))
     return array
 
 
@@ -166,12 +190,12 @@ def _truths_from_json(value: list[Any], spec: TensorSpec) -> Array:
     try:
         array = np.array(value)
     except ValueError:
-        _raise_for_other(value, "truth")
-        _raise_for_uneven_list(value)
-        raise bad_request("the tensor is not rectangular", _spec_hint(spec)) from None
+        refuse_other(value, "truth")
+        refuse_uneven(value)
+        raise bad_request("the tensor is not rectangular", spec_hint(spec)) from None
     if array.dtype.kind not in "biu" or (array.dtype.kind != "b" and not np.isin(array, (0, 1)).all()):
-        _raise_for_other(value, "truth")
-        raise bad_request("the tensor must hold only true and false", _spec_hint(spec))
+        refuse_other(value, "truth")
+        raise bad_request("the tensor must hold only true and false", spec_hint(spec))
     return array.astype(bool, copy=False)
 
 
@@ -181,29 +205,49 @@ def _cast_to_kind(array: Array, spec: TensorSpec) -> Array:
         if array.dtype.kind == "S":
             array = np.char.decode(array, "utf-8")
         if array.dtype.kind not in "UO":
-            raise bad_request(f"the tensor holds {array.dtype}, not texts", _spec_hint(spec))
+            raise bad_request(f"the tensor holds {array.dtype}, not texts", spec_hint(spec))
         return array.astype(object)
     if array.dtype.kind == "b" or (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
         return array.astype(bool)
-    raise bad_request(f"the tensor holds {array.dtype}, not true and false", _spec_hint(spec))
+    raise bad_request(f"the tensor holds {array.dtype}, not true and false", spec_hint(spec))
 
 
-def _exact_integers(value: list[Any], floats: Array) -> Array:
-    """Return numbers that NumPy has rounded to floats as an object array of exact whole numbers, if they are whole."""
-    if (floats != np.floor(floats)).any() or not np.isfinite(floats).all():
-        return floats  # cast_tensor refuses them
-    integers = np.empty(floats.shape, object)
-    integers.ravel()[:] = [int(number) for number in np.array(value, dtype=object).ravel()]
+def _exact_integers(numbers: Array, spec: TensorSpec, *, is_exact: bool) -> Array:
+    """Return numbers, as JSON has them, as whole numbers with all their digits."""
+    integers = np.empty(numbers.shape, object)
+    inexact: Position | None = None
+    for position, number in np.ndenumerate(numbers):
+        if isinstance(number, float):
+            if not math.isfinite(number):
+                refuse_not_finite(np.array(numbers, np.float64), takes_nan=False)
+            if abs(number) >= EXACT_FLOATS and not is_exact:
+                raise InexactNumber
+            if number != math.floor(number):
+                raise bad_request(f"{number!r} at {path_of(position)} is not a whole number")
+            if EXACT_FLOATS <= abs(number) < MAX_EXACT:
+                inexact = inexact or position
+        integers[position] = int(number)
+    cast = cast_tensor(integers, spec)  # refuses what is out of range
+    if inexact is not None:
+        raise bad_request(
+            f"{numbers[inexact]!r} at {path_of(inexact)} is too large to be exact",
+            "send it as a whole number",
+        )
+    return cast
     return integers
 
 
-def _check_pixel_scale(array: Array, full_scale: float) -> None:
-    """Refuse images that were scaled to 0..1 for a model that scales them itself: a silent mistake otherwise."""
-    if array.min() >= 0 and array.max() <= 1 and (array != np.floor(array)).any():
-        raise bad_request(
-            f"the pixels lie between 0 and 1, but this model takes pixels from 0 to {full_scale:g}",
-            f"multiply them by {full_scale:g}: the model scales them itself",
-        )
+def _to_floats(numbers: Array) -> Array:
+    """Return numbers and null, as JSON has them, as float64."""
+    try:
+        return numbers.astype(np.float64)
+    except OverflowError:
+        for position, number in np.ndenumerate(numbers):
+            if isinstance(number, int) and abs(number) > sys.float_info.max:
+                raise bad_request(
+                    f"the number at {path_of(position)} is too large", "send finite numbers"
+                ) from None
+        raise
 
 
 def check_shape(shape: tuple[int, ...], spec: TensorSpec) -> None:
@@ -225,38 +269,8 @@ def check_shape(shape: tuple[int, ...], spec: TensorSpec) -> None:
     elif row_size and math.prod(shape) % row_size == 0:
         hint = f"reshape it to {(math.prod(shape) // row_size, *row)}"
     else:
-        hint = _spec_hint(spec)
+        hint = spec_hint(spec)
     raise bad_request(f"the tensor has shape {shape}, but the model takes {spec}", hint)
-
-
-def _raise_for_other(value: Any, kind: str) -> None:
-    """Raise RequestError for the first value that is not of this kind; return if all values are."""
-    if (position := _find_other(value, kind)) is None:
-        return
-    for index in position:
-        value = value[index]
-    wanted, hint = _KINDS[kind]
-    raise bad_request(f"{_name_of(value)} at {_path(position)} is not {wanted}", hint)
-
-
-def _find_other(value: list[Any], kind: str) -> Position | None:
-    """Return the position of the first value that is neither a list nor of this kind."""
-    types = {"number": NUMBER_TYPES, "truth": frozenset({bool}), "text": frozenset({str})}[kind]
-    if set(map(type, value)) <= types:
-        return None
-    for index, item in enumerate(value):
-        if isinstance(item, list):
-            if (inner := _find_other(item, kind)) is not None:
-                return (index, *inner)
-        elif type(item) not in types and not (kind == "truth" and type(item) is int and item in (0, 1)):
-            return (index,)
-    return None
-
-
-def _name_of(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else "a dictionary" if isinstance(value, dict) else quote(value)
 
 
 def _first_shape(value: Any) -> tuple[int, ...]:
@@ -268,38 +282,3 @@ def _first_shape(value: Any) -> tuple[int, ...]:
             break
         value = value[0]
     return tuple(shape)
-
-
-def _raise_for_uneven_list(value: Any) -> None:
-    """Raise RequestError for the first list whose length or depth differs from its first sibling's."""
-    level: list[tuple[Position, Any]] = [((), value)]
-    while level and all(isinstance(item, list) for _, item in level):
-        length = len(level[0][1])
-        for position, item in level:
-            if len(item) != length:
-                raise bad_request(
-                    f"the list at {_path(position)} has {len(item)} entries, but the first has {length}",
-                    "every row must have the same length",
-                )
-        level = [((*position, index), inner) for position, item in level for index, inner in enumerate(item)]
-    for position, item in level:
-        if isinstance(item, list) != isinstance(level[0][1], list):
-            raise bad_request(
-                f"lists and values are mixed at {_path(position)}", "every row must have the same depth"
-            )
-
-
-def _first_true(mask: Array) -> str:
-    return _path([int(index) for index in np.argwhere(mask)[0]])
-
-
-def _short(number: Any) -> str:
-    return f"{number:g}" if isinstance(number, np.floating) else str(number)[:40]
-
-
-def _path(position: Sequence[int]) -> str:
-    return "".join(f"[{index}]" for index in position) or "the top level"
-
-
-def _spec_hint(spec: TensorSpec) -> str:
-    return f"send {spec} as nested lists under {spec.name or 'inputs'}"

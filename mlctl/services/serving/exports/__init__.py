@@ -3,10 +3,12 @@
 from mlctl.services.serving.exports.azureml import AzureMl
 from mlctl.services.serving.exports.base import ExportTarget
 from mlctl.services.serving.exports.docker import Docker
+from mlctl.services.serving.exports.kserve import KServe
 from mlctl.services.serving.exports.kubernetes import Kubernetes
 
 TARGETS: dict[str, ExportTarget] = {
     "docker": Docker(),
     "kubernetes": Kubernetes(),
+    "kserve": KServe(),
     "azureml": AzureMl(),
 }

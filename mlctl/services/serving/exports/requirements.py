@@ -23,6 +23,9 @@ def pinned_requirements(folder: Path) -> dict[str, str]:
         names += RUNTIMES["onnxruntime" if model.runtime == "onnxruntime" else "keras"]
         if (folder / "artifacts" / "model" / CODE_FILE).is_file():  # code of the user's own
             names += [name for name in _own_requirements(folder) if name != "mlflow"]
+    tensor = model.signature.tensor
+    if tensor is not None and len(tensor.shape) in (3, 4):  # perhaps images, which clients may send as files
+        names += ["pillow", "python-multipart"]
     if model.signature.columns or model.signature.tensors:
         names += ["pandas", "pyarrow"]
     return packaging.pinned_versions(names)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # the folder mlctl beside this file holds the code that serves the model
 
 from mlctl.serving.model import ServedModel  # noqa: E402
+from mlctl.serving.payloads.answers import encode  # noqa: E402
 from mlctl.serving.payloads.request_error import RequestError, bad_request  # noqa: E402
 from mlctl.serving.prediction import parse_request  # noqa: E402
 
@@ -41,7 +43,7 @@ def run(data: str | bytes) -> Any:
             raise bad_request(
                 "this script cannot read the input of this model", "serve it with mlflow models serve"
             )
-        return {"predictions": call.predict()}
+        return json.loads(encode(call.predict()))
     except RequestError as error:
         document = json.loads(error.to_json())
         return document if AMLResponse is None else AMLResponse(document, error.status, json_str=True)
@@ -56,5 +58,5 @@ def _to_mlflow_payload(data: str | bytes) -> bytes:
         return body  # parse_request reports the mistake with its position
     if not isinstance(document, dict) or set(document) != {"data"}:
         return body
-    key = "dataframe_records" if model.signature.columns else "inputs"
-    return json.dumps({key: document["data"]}).encode()
+    key = b"dataframe_records" if model.signature.columns else b"inputs"
+    return re.sub(rb'"data"', b'"%s"' % key, body, count=1)  # the rest as it is, with the digits of its numbers

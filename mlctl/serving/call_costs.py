@@ -1,0 +1,96 @@
+"""What calls have cost so far, to tell which calls are surely short.
+
+The cost of a call is not known before it ran: a text or a table in a small body can take seconds. A size is therefore
+called surely short only after several calls of about this size, or of a larger one, were measured and all were short.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+SHORT_S = 0.002  # well below 5 ms: bodies of one size differ in what they cost
+MIN_CALLS = 4
+WINDOW = 256  # calls after which older measurements are dropped
+WAITING_S = 0.05  # a call that lasts longer than this has waited for more than the processor
+MAX_KINDS = 16
+
+T = TypeVar("T")
+
+
+class _SizeClass:
+    """Measurements of bodies whose sizes differ by less than a factor of two."""
+
+    def __init__(self) -> None:
+        self._calls = -1  # the first call is slower than all others: caches are empty
+        self._cost = self._previous_cost = 0.0
+        self._elapsed = float("inf")
+
+    @property
+    def is_short(self) -> bool:
+        return self._calls >= MIN_CALLS and self.worst < SHORT_S and self._elapsed < SHORT_S
+
+    @property
+    def worst(self) -> float:
+        return max(self._cost, self._previous_cost)
+
+    def add(self, *, cpu_s: float, elapsed_s: float, succeeded: bool) -> None:
+        # in a thread, the time that elapses includes waiting for other threads; a call that sleeps has no CPU time
+        cost = elapsed_s if elapsed_s > WAITING_S else cpu_s
+        if self._calls < 0:
+            self._calls += succeeded
+            return
+        self._cost = max(self._cost, cost)
+        if not succeeded:  # refused at once: it says nothing about good requests
+            return
+        self._calls += 1
+        self._elapsed = min(self._elapsed, elapsed_s)
+        if self._calls % WINDOW == 0:
+            self._previous_cost, self._cost = self._cost, 0.0
+            self._elapsed = elapsed_s
+
+
+class CallCosts:
+    """Measures calls by the kind and the size of what they work on."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, dict[int, _SizeClass]] = {}
+
+    def is_surely_short(self, *, size: int, kind: str = "") -> bool:
+        """Return whether a call surely takes under 5 ms."""
+        classes = self._kinds.get(_normalized(kind), {})
+        index = size.bit_length()
+        if (own := classes.get(index)) is not None and own.worst >= SHORT_S:
+            return False
+        return any(found >= index and one.is_short for found, one in classes.items())
+
+    def measure(self, function: Callable[[], T], *, size: int, kind: str = "") -> T:
+        """Call a function, and remember what it cost."""
+        started, cpu_started = time.perf_counter(), time.thread_time()
+        succeeded = False
+        try:
+            result = function()
+            succeeded = True
+        finally:
+            self._add(
+                size,
+                kind,
+                cpu_s=time.thread_time() - cpu_started,
+                elapsed_s=time.perf_counter() - started,
+                succeeded=succeeded,
+            )
+        return result
+
+    def _add(self, size: int, kind: str, *, cpu_s: float, elapsed_s: float, succeeded: bool) -> None:
+        name = _normalized(kind)
+        if name not in self._kinds and len(self._kinds) >= MAX_KINDS:
+            return
+        classes = self._kinds.setdefault(name, {})
+        size_class = classes.setdefault(size.bit_length(), _SizeClass())
+        size_class.add(cpu_s=cpu_s, elapsed_s=elapsed_s, succeeded=succeeded)
+
+
+def _normalized(kind: str) -> str:
+    """Return a content type without its parameters; JSON is the default."""
+    return kind.partition(";")[0].strip().lower() or "application/json"

@@ -1,0 +1,1 @@
+"""Watched traffic: the profile of the training data, the request log, feedback, and drift."""

@@ -31,7 +31,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'runs')
-      commands='list show diff plot report watch artifacts stop tag rename delete restore' \
+      commands='list show diff plot report watch artifacts stop tag rename copy move delete restore' \
         options='--help -h' ;;
     'runs list')
       options='--experiment -e --where -w --sort -s --columns -c --limit -l --trials --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -72,6 +72,14 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?RUN' '?NAME') ;;
+    'runs copy')
+      options='--to --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
+    'runs move')
+      options='--to --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?RUN*') ;;
     'runs delete')
       options='--where -w --dry-run -n --experiment -e --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --where=- -w=- --experiment=?EXPERIMENT -e=?EXPERIMENT --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -115,7 +123,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --to=?VERSION --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?STAGE') ;;
     'models')
-      commands='list show diff history reconcile set delete download' \
+      commands='list show diff history reconcile copy set delete download' \
         options='--help -h' ;;
     'models list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -136,6 +144,10 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--accept --restore --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME') ;;
+    'models copy')
+      options='--to-uri --stage --reason --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to-uri=- --stage=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f') ;;
     'models set')
       options='--description --tag --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --description=- --tag=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -149,12 +161,12 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'serve')
-      options='--host --port --api-key-file --cors --timeout --max-queue --log-size --strict --log-requests --redact --workers --metrics --no-metrics --watch --allow-signature-change --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --max-queue=- --log-size=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--host --port --api-key-file --cors --timeout --max-queue --log-size --strict --batch --log-requests --redact --workers --metrics --no-metrics --watch --allow-signature-change --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --max-queue=- --log-size=- --batch=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
-      options='--sample --out --api-key-file --batch-size --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --sample=- --out=f --api-key-file=f --batch-size=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--sample --out --api-key-file --batch-size --cluster --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --sample=- --out=f --api-key-file=f --batch-size=- --cluster=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f*') ;;
     'evaluate')
       options='--target --data --against --log --experiment -e --rows --output -o --tracking-uri --yes -y --debug --help -h' \

@@ -34,7 +34,7 @@ SampleOption = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--out",
         metavar="FILE",
@@ -46,6 +46,15 @@ OutOption = Annotated[
 KeyFileOption = Annotated[
     Path | None,
     typer.Option("--api-key-file", metavar="FILE", help="File with your API key, for an endpoint."),
+]
+BatchClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Predict a folder or an s3:// prefix of Parquet files on this Ray cluster: ray://HOST:PORT or HOST:PORT; "
+        "local:2 starts two nodes here to try it. All nodes must reach INPUT and --out.",
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,
@@ -63,6 +72,7 @@ def predict(
     out: OutOption = None,
     api_key_file: KeyFileOption = None,
     batch_size: BatchSizeOption = None,
+    cluster: BatchClusterOption = None,
 ) -> None:
     """Predict with a model or an endpoint.
 
@@ -71,6 +81,7 @@ def predict(
     mlctl predict imdb "a film that I would see again"
     mlctl predict Digits --sample 3 -o json
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
+    mlctl predict Houses s3://data/rows --out s3://data/answers.parquet --cluster ray://head:10001
     """
     from mlctl.services.evaluation import predict as service
 
@@ -79,6 +90,11 @@ def predict(
         raise UsageError(
             "--sample and --out cannot be combined", "omit --out, or name an INPUT instead of --sample"
         )
+    if cluster:
+        _predict_on_cluster(session, model, inputs, out=out, address=cluster)
+        return
+    if out and out.startswith("s3://"):
+        raise UsageError("--out s3://… needs --cluster", "write to this machine, or add --cluster ADDRESS")
     with TrainingProgress() as listener:
         if out is None:
             answer: object = service.predict(
@@ -95,9 +111,32 @@ def predict(
                 session.settings,
                 model,
                 inputs,
-                out=out,
+                out=Path(out),
                 key_file=api_key_file,
                 batch_size=batch_size,
                 listener=listener,
             )
+    session.show(answer)
+
+
+def _predict_on_cluster(
+    session: Session, model: str, inputs: list[str], *, out: str | None, address: str
+) -> None:
+    from mlctl.domain.cluster import Cluster
+    from mlctl.services.evaluation.cluster_predict import predict_on_cluster
+
+    if not inputs or not out or not out.rstrip("/").endswith(".parquet"):
+        raise UsageError(
+            "--cluster needs an INPUT, and an --out that ends in .parquet",
+            "example: mlctl predict MODEL rows/ --out answers.parquet --cluster local:2",
+        )
+    with TrainingProgress() as listener:
+        answer = predict_on_cluster(
+            session.settings,
+            model,
+            inputs,
+            out=out,
+            cluster=Cluster(address=address, storage=out),
+            listener=listener,
+        )
     session.show(answer)

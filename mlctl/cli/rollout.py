@@ -65,7 +65,7 @@ def rollout(
 
     \b
     mlctl endpoints rollout Digits --to 4
-    mlctl endpoints rollout Digits --to 4 --steps 5%,25%,100% --every 10m --guard 'p95<=1.2x' --promote
+    mlctl endpoints rollout Digits --to 4 --every 1h --guard 'p95<=1.2x' --promote
     mlctl endpoints rollout Digits --abort
 
     The endpoint runs the rollout, so Ctrl-C ends only this command. The history of the model records how it ended.

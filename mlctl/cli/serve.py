@@ -81,6 +81,16 @@ StrictOption = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+BatchOption = Annotated[
+    str,
+    typer.Option(
+        "--batch",
+        metavar="auto|off|N",
+        help="Answer the requests of several clients in one call of the model: if that is measured to be faster "
+        "(auto), never (off), or up to N rows together.",
+        rich_help_panel=LIMITS,
+    ),
+]
 CorsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -206,6 +216,7 @@ def serve(
     max_queue: MaxQueueOption = 64,
     log_size: LogSizeOption = "10MB",
     strict: StrictOption = False,
+    batch: BatchOption = "auto",
     log_requests: LogRequestsOption = None,
     redact: RedactOption = None,
     workers: WorkersOption = 1,
@@ -244,6 +255,7 @@ def serve(
         max_queue=max_queue,
         log_size=parse_size(log_size),
         strict=strict,
+        batch=batch,
         log_requests=parse_share(log_requests, "--log-requests") if log_requests else 0.0,
         redact=tuple(redact or ()),
         allowed_hosts=tuple(allowed_host or ()),

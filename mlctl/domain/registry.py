@@ -205,6 +205,17 @@ class History:
 
 
 @dataclass(frozen=True)
+class CopiedVersion:
+    """A version that another store has as `version`; `created` is false if it was copied before."""
+
+    name: str
+    source_version: str
+    version: str
+    tracking_uri: str
+    created: bool = True
+
+
+@dataclass(frozen=True)
 class Reconciliation:
     """What another program had changed in a model, in words.
 

@@ -48,6 +48,8 @@ RUNNING_EPOCH_TAG = "mlctl.running_epoch"  # while a long epoch runs: its batch 
 STOP_TAG = "mlctl.stop"  # somebody asks the run to stop: who, when and why, as JSON
 STOP_TRIAL_PREFIX = "mlctl.stop."  # of a search: the same, followed by the name of the trial
 
+COPIED_FROM_TAG = "mlctl.copied_from"  # of a copy: the run or version that was copied
+
 # the plan of a search
 SEARCH_TRIALS_TAG = "mlctl.search.trials"
 SEARCH_EPOCHS_TAG = "mlctl.search.epochs"

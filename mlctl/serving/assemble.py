@@ -8,10 +8,10 @@ from pathlib import Path
 from mlctl.serving.access import AccessLog
 from mlctl.serving.app import Application
 from mlctl.serving.control import WorkerControl
-from mlctl.serving.conversion.load import load_model
+from mlctl.serving.conversion.load import load_batched
 from mlctl.serving.endpoint_routes import EndpointRoutes
 from mlctl.serving.endpoint_spec import EndpointSpec
-from mlctl.serving.executor import PredictionExecutor
+from mlctl.serving.executor import THREADS, PredictionExecutor
 from mlctl.serving.http_messages import RequestLimits
 from mlctl.serving.interfaces.cors import CorsPolicy
 from mlctl.serving.interfaces.details import DetailedAnswers
@@ -25,6 +25,8 @@ from mlctl.serving.router import Router
 from mlctl.serving.status import WorkerStatus
 from mlctl.serving.traffic.assemble import TrafficWatch
 from mlctl.serving.trial import VersionTrial
+
+BATCH_THREADS = 32
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,13 @@ class WorkerParts:
 def assemble(spec: EndpointSpec, access_log: AccessLog, control: WorkerControl) -> WorkerParts:
     """Load the model and build the application that serves it."""
     served = spec.serving
-    model = load_model(spec)
+    model, is_batched = load_batched(spec)
     metrics = EndpointMetrics(served.name, served.version, Path(spec.scratch)) if spec.metrics else None
     executor = PredictionExecutor(
-        timeout_s=spec.timeout_s, max_queue=spec.max_queue, may_inline=model.info.runtime == "onnxruntime"
+        timeout_s=spec.timeout_s,
+        max_queue=spec.max_queue,
+        threads=BATCH_THREADS if is_batched else THREADS,  # of which most wait for a batch
+        may_inline=model.info.runtime == "onnxruntime" and not is_batched,
     )
     invocations = Invocations(model, served, executor, max_body=spec.max_body, strict=spec.strict)
     router = Router()

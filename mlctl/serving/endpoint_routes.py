@@ -8,6 +8,8 @@ GET / /model /page/…   the web page to try the model, and the model's descript
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 
 from mlctl.serving.description import describe, versions
@@ -61,7 +63,8 @@ class EndpointRoutes:
     async def metrics(self, request: Request) -> Response:
         """Return the metrics of all workers."""
         assert self._metrics is not None
-        return Response(body=self._metrics.text(), content_type=CONTENT_TYPE.encode())
+        text = await asyncio.to_thread(self._metrics.text)  # it reads the files of all workers
+        return Response(body=text, content_type=CONTENT_TYPE.encode())
 
     async def description(self, request: Request) -> Response:
         """Return the model's description."""

@@ -61,6 +61,8 @@ class EndpointSpec:
         cors: Origins whose pages may use the endpoint from a browser; "*" stands for all.
         convert: Command that converts the model in a folder to ONNX in another folder; () serves models as they are.
         converted: Folder for converted models.
+        batch: Whether requests of several connections are answered in one call of the model: "auto", "off", or the
+            most rows of such a call.
         log_requests: Share of the requests that are logged, with their answers.
         redact: Input columns that are not logged.
     """
@@ -94,6 +96,7 @@ class EndpointSpec:
     shadow_share: float = 1.0
     convert: tuple[str, ...] = ()
     converted: str = ""
+    batch: str = "auto"
     log_requests: float = 0.0
     redact: tuple[str, ...] = ()
 

@@ -24,6 +24,9 @@ from mlctl.serving.call_costs import CallCosts
 from mlctl.serving.payloads.request_error import RequestError
 
 THREADS = 8
+MAX_THREADS = 64  # if calls wait for something else than the processor
+RELIEF_S = 0.25
+IDLE_SHARE = 0.5  # of one processor: calls that use less of it wait for something else
 MAX_OVERDUE = 32  # threads that are held by overdue calls before the worker stops to take calls
 MAX_RETRY_S = 30
 DEFAULT_QUEUE = 64
@@ -70,7 +73,8 @@ class PredictionExecutor:
         """
         self._timeout_s = timeout_s
         self._max_queue = max_queue
-        self._threads = threads
+        self._base_threads = self._threads = threads
+        self._relief: asyncio.TimerHandle | None = None
         self._costs = CallCosts() if may_inline else None
         self._tasks: queue.SimpleQueue[tuple[_Call, asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         self._waiting: deque[_Call] = deque()
@@ -83,7 +87,8 @@ class PredictionExecutor:
     @property
     def is_ready(self) -> bool:
         """Whether another call would be taken."""
-        return len(self._waiting) < self._max_queue and self.overdue < MAX_OVERDUE
+        has_room = self._running < self._threads or len(self._waiting) < self._max_queue
+        return has_room and self.overdue < MAX_OVERDUE
 
     def measure(self, function: Callable[[], T], *, size: int, kind: str = "") -> T:
         """Call a function here, before requests arrive, and remember what it cost."""
@@ -124,8 +129,26 @@ class PredictionExecutor:
             self._start(call)
         elif self.is_ready:
             self._waiting.append(call)
+            if self._relief is None:
+                self._watch_waiting(time.process_time())
         else:
             raise self._overloaded("too many requests are waiting")
+
+    def _watch_waiting(self, cpu_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._relief = loop.call_later(RELIEF_S, self._relieve, cpu_s)
+
+    def _relieve(self, cpu_s: float) -> None:
+        """Allow more threads while calls wait and the processor does not work: the others sleep, or wait for a network."""
+        now_cpu_s = time.process_time()
+        self._relief = None
+        if not self._waiting:
+            self._threads = self._base_threads
+            return
+        if now_cpu_s - cpu_s < IDLE_SHARE * RELIEF_S:
+            self._threads = min(self._threads + self._base_threads, MAX_THREADS)
+            self._start_next()
+        self._watch_waiting(now_cpu_s)
 
     def _start(self, call: _Call) -> None:
         self._running += 1
@@ -165,6 +188,9 @@ class PredictionExecutor:
         else:
             self._running -= 1
         self._start_next()
+        if self._started_threads - self.overdue > max(self._threads, self._running):
+            self._started_threads -= 1
+            self._tasks.put(None)
 
     def _start_next(self) -> None:
         while self._waiting and self._running < self._threads and self.overdue < MAX_OVERDUE:

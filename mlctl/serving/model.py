@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.serving.batching import BatchingPredictor, batch_rows, concurrency_of
 from mlctl.serving.conversion.prepare import Conversion
 from mlctl.serving.conversion.scorer import ConvertedScorer
 from mlctl.serving.lengths import check_no_empty_row, has_uneven_rows, predict_by_length
@@ -63,6 +64,21 @@ class ServedModel:
         self._bad_cell: Any = ()  # exception that the model raises for an unreadable cell
         self._artifacts = artifacts or folder / "artifacts" / "model"
         self._predict = self._load_predict(conversion)
+
+    def batch(self, setting: str, *, example: Any, workers: int) -> bool:
+        """Answer the requests of several connections together, if that pays; return whether it does.
+
+        Args:
+            setting: "auto", "off" or the most rows of a batch.
+            example: Checked rows of the model's example, or None.
+            workers: Number of the endpoint's workers.
+        """
+        if self.signature.columns or not (rows := batch_rows(setting, self._predict, example)):
+            return False
+        self._predict = BatchingPredictor(
+            self._predict, max_rows=rows, concurrency=concurrency_of(workers)
+        )
+        return True
 
     @property
     def signature(self) -> ModelSignature:
@@ -122,6 +138,21 @@ class ServedModel:
             if self._takes_columns:
                 exc.row += first_row
             raise bad_request(str(exc), "every value in the training data was of this kind") from None
+
+    def predict_with_params(self, inputs: Columns | Array | Tensors, params: Any) -> Any:
+        """Return the answers of another program's model to checked input. Raises RequestError if params do not fit."""
+        from mlflow.exceptions import MlflowException
+
+        model: Any = self.by_mlflow
+        if isinstance(inputs, dict) and self.signature.columns:
+            data = to_mlflow_frame(inputs, self.signature)
+            model = self._unchecked if has_integer_gaps(inputs, self.signature) else model
+        else:
+            data = _with_text_type(inputs)
+        try:
+            return model.predict(data, params=params)
+        except MlflowException as exc:
+            raise bad_request(exc.message[:300], "GET /model describes the input") from exc
 
     @cached_property
     def by_mlflow(self) -> Any:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from email.message import Message
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy as np
 from mlctl.errors import did_you_mean
 from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads import pictures, table_files, tables
-from mlctl.serving.payloads.cells import InexactNumber, first_gap
+from mlctl.serving.payloads.cells import NO_GAPS_IN_TRAINING, InexactNumber, first_gap
+from mlctl.serving.payloads.content_types import CSV, JSON, parse_content_type
 from mlctl.serving.payloads.json_body import read_exactly, read_json
 from mlctl.serving.payloads.named_tensors import (
     TensorRules,
@@ -24,6 +24,7 @@ from mlctl.serving.payloads.named_tensors import (
     tensors_from_table,
 )
 from mlctl.serving.payloads.request_error import bad_request, quote, unsupported_media_type
+from mlctl.serving.payloads.simple_columns import check_simple_columns, check_simple_csv
 from mlctl.serving.payloads.table_tensors import tensor_from_csv, tensor_from_parquet, tensor_from_table
 from mlctl.serving.payloads.tables import Columns, TableRules
 from mlctl.serving.payloads.tensors import holds_only_numbers, tensor_from_json
@@ -31,8 +32,6 @@ from mlctl.serving.payloads.tensors import holds_only_numbers, tensor_from_json
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 KEYS_TEXT = ", ".join(KEYS)
 CHAT_KEYS = ("messages", "prompt", "input")  # MLflow passes a document with one of them to the model as it is
-JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
-PARQUET_TYPES = (PARQUET, "application/x-parquet", "application/parquet")
 DEFAULT_MAX_BYTES = 10_000_000
 
 Array = np.ndarray[Any, Any]
@@ -77,7 +76,7 @@ def parse_request(
     """
     if pictures.is_picture_type(content_type):
         return RequestParser(model, strict=strict).pictures(body, content_type)
-    kind = _parse_content_type(content_type)
+    kind = parse_content_type(content_type)
     if not body:
         raise bad_request("the body is empty", f"send JSON with one of {KEYS_TEXT}")
     parser = RequestParser(model, strict=strict)
@@ -108,8 +107,15 @@ class RequestParser:
             )
         key = self._data_key(document)
         if key is None:
+            check_simple_columns(document, self._signature, is_exact=is_exact)
             return None
-        value, signature = document[key], self._signature
+        call = self._json_call(key, document[key], body, is_exact=is_exact)
+        if (params := document.get("params")) and self._signature.params:
+            return replace(call, predict=partial(self._model.predict_with_params, call.inputs, params))
+        return call
+
+    def _json_call(self, key: str, value: Any, body: bytes, *, is_exact: bool) -> PredictionCall:
+        signature = self._signature
         if signature.columns:
             return self.table_call(
                 tables.columns_from_json(key, value, signature, self.table_rules(is_exact=is_exact))
@@ -145,6 +151,8 @@ class RequestParser:
         """Return the call for a CSV or Parquet file."""
         signature = self._signature
         if not signature.is_known:
+            if kind == CSV:
+                check_simple_csv(body, signature)
             return None
         if signature.tensor is not None:
             return self._file_of_tensor(body, kind, max_bytes)
@@ -194,11 +202,8 @@ class RequestParser:
             raise bad_request(f"{problem}; exactly one must hold the data", f"send one of {KEYS_TEXT}")
         if not self._signature.is_known:
             return None
-        if document.get("params"):
-            if self._signature.params:
-                return None
-            if self._strict:
-                raise bad_request("this model takes no params", "remove the key params")
+        if document.get("params") and self._strict and not self._signature.params:
+            raise bad_request("this model takes no params", "remove the key params")
         return present[0]
 
     def _is_chat(self, document: dict[str, Any]) -> bool:
@@ -206,7 +211,9 @@ class RequestParser:
 
     def _pictures(self, files: list[bytes]) -> PredictionCall:
         if self._signature.tensor is None:
-            raise unsupported_media_type("this model does not take pictures", "GET /model describes its input")
+            raise unsupported_media_type(
+                "this model does not take pictures", "GET /model describes its input"
+            )
         model = self._model
         return self.tensor_call(
             pictures.read_pictures(
@@ -221,6 +228,7 @@ class RequestParser:
         return TableRules(
             extra=not self._strict,
             gaps=frozenset(kinds if self._takes_gaps else ()),
+            gap_hint=NO_GAPS_IN_TRAINING if self._model.takes_gaps else "the model takes no missing values",
             fills_absent=by_mlctl,
             is_exact=is_exact,
         )
@@ -263,28 +271,6 @@ def _predict_with_gaps(model: ServedModel, columns: Columns) -> Any:
             f"the model cannot take the missing value in row {row}, column {quote(name)}: {reason}",
             "send a value",
         ) from exc
-
-
-@lru_cache(maxsize=32)
-def _parse_content_type(content_type: str) -> str:
-    """Return JSON, CSV or PARQUET."""
-    if content_type in ("", JSON):
-        return JSON
-    header = Message()
-    header["content-type"] = content_type
-    kind = header.get_content_type() if "/" in content_type else content_type
-    if kind not in (JSON, CSV, *PARQUET_TYPES):
-        raise unsupported_media_type(
-            f"content type {quote(content_type)} is not supported", f"send {JSON}, {CSV} or {PARQUET}"
-        )
-    for name, value in header.get_params([])[1:]:
-        if name.lower() != "charset":
-            raise unsupported_media_type(
-                f"the parameter {quote(name)} of the content type is not supported", "remove it"
-            )
-        if str(value).lower() not in ("utf-8", "utf8"):
-            raise unsupported_media_type(f"charset {quote(str(value))} is not supported", "send UTF-8")
-    return PARQUET if kind in PARQUET_TYPES else kind
 
 
 def _type_name(value: Any) -> str:

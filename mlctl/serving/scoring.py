@@ -259,7 +259,6 @@ class _TableRows:
         self._is_whole = start == 0 and stop == _count_rows(raw)
         self._slice = slice(start, stop)
         self._raw = raw
-        self._numbers: dict[str, Array] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -273,12 +272,16 @@ class _TableRows:
             return values
         return values[self._slice] if isinstance(values, np.ndarray) else values.iloc[self._slice]
 
-    def number(self, name: str) -> Array:
-        """Return a column as (n,) float64, with NaN for missing values."""
-        if name not in self._numbers:
+    def numbers(self, names: Sequence[str]) -> Array:
+        """Return columns as (columns, n) float64, with NaN for missing values."""
+        arrays = []
+        for name in names:
             values = self.column(name)
-            self._numbers[name] = np.full(self._count, np.nan) if values is None else _as_numbers(values)
-        return self._numbers[name]
+            if values is None:
+                values = np.full(self._count, np.nan)
+            is_array = type(values) is np.ndarray and values.dtype.char == "d"
+            arrays.append(values if is_array else _as_numbers(values))
+        return np.concatenate(arrays).reshape(-1, self._count)
 
     def cells(self, name: str) -> Array:
         """Return a column as (n,) objects."""
@@ -328,7 +331,7 @@ class _StepBlock:
     def __call__(self, rows: _TableRows) -> Array:
         values = filled = np.empty((0, len(rows)))
         if self._numbers:
-            values = np.concatenate([rows.number(name) for name in self._numbers]).reshape(-1, len(rows))
+            values = rows.numbers(self._numbers)
             filled = np.where(np.isnan(values), self._fills, values)
         parts = [group(rows, values, filled) for group in self._groups]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -1047,7 +1050,10 @@ class Scorer:
 
         Raw inputs are an array, a list, a DataFrame, or a dict of arrays by input name.
         """
-        count, size = _size(raw)
+        count = _count_rows(raw)
+        if count == 1:
+            return self._predict(raw)
+        size = _size(raw)
         if self._row_bytes:
             bounded = _LAYER_BYTES // max(self._row_bytes, size // max(count, 1))
         else:
@@ -1105,10 +1111,10 @@ def _build(structure: Any, named: Mapping[str, Any]) -> Any:
     return tuple(_build(part, named) for part in structure)
 
 
-def _size(raw: Any) -> tuple[int, int]:
-    """Return the number of rows of raw input, and about how many bytes they take."""
+def _size(raw: Any) -> int:
+    """Return about how many bytes raw input takes."""
     parts = list(raw.values()) if isinstance(raw, Mapping) else [raw]
-    return len(parts[0]), sum(int(getattr(part, "nbytes", 0)) for part in parts)
+    return sum(int(getattr(part, "nbytes", 0)) for part in parts)
 
 
 def _rows(raw: Any, start: int, stop: int) -> Any:
@@ -1198,7 +1204,7 @@ def fixed_rows_runner(run: Callable[[Any], Any], rows: int) -> Callable[[Any], A
         return run(take(encoded))
 
     def run_all(encoded: Any) -> Any:
-        count = _size(encoded)[0]
+        count = _count_rows(encoded)
         batches = [run_batch(encoded, start) for start in range(0, count, rows)]
         if isinstance(batches[0], Mapping):
             return {name: np.concatenate([batch[name] for batch in batches])[:count] for name in batches[0]}

@@ -69,7 +69,7 @@ class EndpointSupervisor:
         self._report({"ready": True})
         count, serving = self.spec.workers, self.serving
         log_event(
-            f"serving {serving.name} version {serving.version} at {self.spec.url}"
+            f"serving {serving.name}{f' version {serving.version}' if serving.version else ''} at {self.spec.url}"
             f" with {count} worker{'s' if count > 1 else ''}, pid {os.getpid()}"
         )
         if self.spec.follow:

@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from mlctl.serving.control import WorkerControl
-from mlctl.serving.forwarding import ForwardingError, RequestForwarder
+from mlctl.serving.forwarding import RequestForwarder
 from mlctl.serving.http_messages import Request, Response
 from mlctl.serving.router import Handler
 
-OVERLOADED = 503
+PATIENCE_S = 2.0  # after which this version answers too; the first answer counts
+OVERLOADED = " 503"
 MAX_REPORTS = 20
 
 
@@ -41,29 +42,34 @@ class VersionTrial:
         client, version = self._client, self._version
         assert client is not None
         body = await request.body() if request.method == "POST" else b""
+        patience_s = min(self._timeout_s / 2, PATIENCE_S)
         forwarded = asyncio.create_task(client.send(request, body, timeout_s=self._timeout_s))
-        await asyncio.wait({forwarded}, timeout=self._timeout_s / 2)
-        reason = f"it did not answer within {self._timeout_s / 2:g} s"
-        if forwarded.done():
-            try:
-                response = forwarded.result()
-            except ForwardingError as error:
-                reason = str(error)
-            else:
-                if response.status < 500:
-                    if self._reported < MAX_REPORTS:
-                        self._reported += 1
-                        self._report(version, None)
-                    return response
-                reason = f"it answered {response.status}"
-        forwarded.cancel()
-        started = time.monotonic()
-        own = await answer_here(_with_body(request, body))  # if this fails too, the request is at fault
-        is_slow_here = time.monotonic() - started > self._timeout_s / 2
-        overloaded = reason.endswith(str(OVERLOADED))
-        if own.status < 500 and not is_slow_here and not overloaded:
-            self._report(version, reason)
+        try:
+            await asyncio.wait({forwarded}, timeout=patience_s)
+            if _is_answered(forwarded):
+                self._report_success(version)
+                return forwarded.result()
+            failure = _failure(forwarded) or f"it did not answer within {patience_s:g} s"
+            started = time.monotonic()
+            here = asyncio.create_task(_respond(answer_here, _with_body(request, body)))
+            await asyncio.wait(
+                {here} if forwarded.done() else {here, forwarded}, return_when="FIRST_COMPLETED"
+            )
+            if not here.done() and _is_answered(forwarded):  # it is slow, but so is this version
+                here.add_done_callback(_failure)
+                return forwarded.result()
+            own = await here  # if this fails too, the request is at fault
+        finally:
+            forwarded.cancel()
+        is_slow_here = time.monotonic() - started > patience_s
+        if own.status < 500 and not is_slow_here and not failure.endswith(OVERLOADED):
+            self._report(version, failure)
         return own
+
+    def _report_success(self, version: str) -> None:
+        if self._reported < MAX_REPORTS:
+            self._reported += 1
+            self._report(version, None)
 
     def _report(self, version: str, failure: str | None) -> None:
         self._control.send({"trial_request": {"version": version, "failure": failure}})
@@ -75,6 +81,26 @@ class VersionTrial:
         self._client = RequestForwarder(content["socket"]) if content else None
         self._version = content["version"] if content else ""
         self._reported = 0
+
+
+def _is_answered(task: asyncio.Task[Response]) -> bool:
+    return task.done() and _failure(task) is None
+
+
+def _failure(task: asyncio.Task[Response]) -> str | None:
+    """Return why a request failed; None if it did not, or not yet."""
+    if not task.done():
+        return None
+    if task.cancelled():
+        return "it was cancelled"
+    if (error := task.exception()) is not None:
+        return str(error) or type(error).__name__
+    status = task.result().status
+    return f"it answered {status}" if status >= 500 else None
+
+
+async def _respond(handler: Handler, request: Request) -> Response:
+    return await handler(request)
 
 
 def _with_body(request: Request, body: bytes) -> Request:

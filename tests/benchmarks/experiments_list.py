@@ -39,8 +39,8 @@ def fill(folder: Path, runs: int) -> Path:
         first = dict(zip(columns, values, strict=True))
         rows = [{**first, "experiment_id": 1000 + n, "name": f"experiment {n}"} for n in range(EXPERIMENTS)]
         marks = ", ".join(f":{column}" for column in columns)
-        database.executemany(f"INSERT INTO experiments ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
-        database.execute(f"UPDATE runs SET experiment_id = 1000 + rowid % {EXPERIMENTS}")  # noqa: S608
+        database.executemany(f"INSERT INTO experiments ({', '.join(columns)}) VALUES ({marks})", rows)
+        database.execute(f"UPDATE runs SET experiment_id = 1000 + rowid % {EXPERIMENTS}")
     return file
 
 
@@ -64,7 +64,7 @@ def stock_server(file: Path) -> Iterator[str]:
     process = subprocess.Popen(command, cwd=file.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: _is_up(url), timeout_s=120, interval_s=0.3)
+        eventually(lambda: _is_up(url), timeout_s=600, interval_s=0.3)
         yield url
     finally:
         process.terminate()

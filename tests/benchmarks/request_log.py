@@ -3,7 +3,7 @@
     python tests/benchmarks/request_log.py MODEL [--clients 8] [--seconds 3] [--rounds 3]
 
 MODEL is the folder of a saved model with an input example, which is the request. All three endpoints run; Debian's
-`wrk` asks one after the other, in turns, so that other programs disturb each of them alike. Printed are medians of the
+`wrk` asks one after the other, in random order, so that other programs disturb each of them alike. Printed are medians of the
 rounds, and each as a ratio to the endpoint without a log: requests a second, p50, p99, and CPU per request.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def main() -> None:
             _wait_for_answer(process, port, "example", folder)
             endpoints[name] = (process.pid, port)
         for _ in range(options.rounds):
-            for name, (pid, port) in endpoints.items():
+            for name, (pid, port) in random.sample(sorted(endpoints.items()), len(endpoints)):
                 before = _cpu_s(pid)
                 load = _apply_load(options.clients, folder / "example.lua", port, options.seconds)
                 requests = load.requests_per_s * options.seconds

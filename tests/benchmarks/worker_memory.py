@@ -35,7 +35,7 @@ def save(folder: Path, kind: str, million: float) -> None:
 
     image = keras.Input((SIDE, SIDE, 3))
     if kind == "dense":
-        width = int((million * 1e6 / 2) ** 0.5)
+        width = int((((3 * SIDE**2) ** 2 + 8e6 * million) ** 0.5 - 3 * SIDE**2) / 4)
         body = [layers.Flatten(), layers.Dense(width), layers.Dense(width), layers.Dense(width)]
     else:
         width = int((million * 1e6 / 9 / 4) ** 0.5) // 16 * 16

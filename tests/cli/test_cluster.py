@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
+from mlctl.data.builtin import synthetic
 from tests.parts.command_line import CommandLine
 from tests.trained import COMMAND, TINY
 
@@ -150,3 +152,33 @@ def test_a_training_resumes_on_another_node_when_its_node_dies(mlctl: CommandLin
     assert "resuming after epoch" in err
     assert answer["params"]["epochs"] == "8"
     assert len(mlctl.json("runs", "list")) == 1
+
+
+@pytest.mark.live
+@pytest.mark.skipif(not os.environ.get("MLCTL_TEST_LONG"), reason="takes a minute: set MLCTL_TEST_LONG=1")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux shows the names of Ray's processes")
+@pytest.mark.needs("ray")
+def test_a_dead_node_leaves_no_row_without_an_answer_and_none_with_two(mlctl: CommandLine) -> None:
+    """Both nodes are at work when one is killed; the command is killed too, and continues."""
+    mlctl("train", "housing", "--epochs", "1")
+    model = str(next(mlctl.cwd.rglob("MLmodel")).parent)
+    (mlctl.cwd / "rows").mkdir()
+    rows = synthetic.make_housing(5000).drop(columns="median_house_value")
+    for number in range(12):
+        pd.concat([rows] * 20).to_parquet(mlctl.cwd / "rows" / f"{number:02}.parquet")
+    out = mlctl.cwd / "answers.parquet"
+    arguments = ("predict", model, "rows", "--out", str(out), "--cluster", "local:2")
+    first = start(mlctl, *arguments)
+    raylet, _ = wait_for(lambda: list(out.glob("part-*")) and busy_nodes(first, "Map"), first)[0]
+    raylet.kill()
+    wait_for(lambda: len(list(out.glob("part-*"))) >= 5, first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second = start(mlctl, *arguments)
+    printed, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert json.loads(printed)["resumed"] >= 5 * 100_000
+    answers = pd.read_parquet(out)
+    assert len(answers) == 12 * 100_000
+    assert answers.groupby("file")["row"].nunique().tolist() == [100_000] * 12
+    assert {path.name[:5] for path in out.iterdir()} == {"part-"}

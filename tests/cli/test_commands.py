@@ -25,6 +25,7 @@ DIFFERENT_MEANINGS = {
     "--batch-size",  # of a training and of a prediction
     "--bucket",  # of a server and of exported files
     "--cpu",  # of a Ray cluster and of Kubernetes
+    "--detach",  # of an endpoint and of a rollout
     "--dry-run",  # server-up shows an adoption
     "--epochs",  # of a new and of a resumed training
     "--experiment",  # to record in and to search in

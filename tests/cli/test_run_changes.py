@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +107,28 @@ def test_a_request_interrupts_the_main_thread(own_store: str, interruptible: Non
     while not watch.trials and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (watch.request, str(watch.trials["trial-1"])) == (None, "stopped by ada")
+    request = threading.Timer(
+        0.1, store.client.set_tag, [run_id, "mlctl.stop", "anything that a person has written"]
+    )
+    request.start()
     with pytest.raises(KeyboardInterrupt):
-        store.client.set_tag(run_id, "mlctl.stop", "anything that a person has written")
         time.sleep(20)
     assert str(watch.request) == "stopped by somebody: anything that a person has written"
+
+
+def test_copies_and_moves(own_store: str, run: Any, mlctl: Mlctl, tmp_path: Path) -> None:
+    original = run("runs", "show", "peak")
+    (copy,) = run("runs", "copy", "peak", "--to", "archive")
+    assert (copy["experiment"], copy["metrics"], copy["params"]) == (
+        "archive", original["metrics"], original["params"],
+    )  # fmt: skip
+    assert copy["tags"]["mlctl.copied_from"] == original["run_id"] != copy["run_id"]
+    artifacts = [artifact["path"] for artifact in run("runs", "artifacts", copy["run_id"])]
+    assert artifacts == [artifact["path"] for artifact in run("runs", "artifacts", original["run_id"])]
+    (moved,) = run("runs", "move", "steady", "--to", "archive")
+    assert (moved["experiment"], moved["run_name"]) == ("archive", "steady")
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert mlctl("runs", "move", "lossy", "--to", other).code == 4  # nobody is there to ask
+    (gone,) = run("runs", "move", "lossy", "--to", other, "--yes")
+    assert gone["experiment"] == "other"
+    run("runs", "show", "lossy", code=3)

@@ -395,3 +395,28 @@ def test_an_error_is_one_line_and_changes_nothing(
     assert [
         registered.name for registered in mlflow.MlflowClient(own_store, own_store).search_registered_models()
     ] == ["M"]
+
+
+def test_copying_a_version_to_another_store(
+    model: str, own_store: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(_store: object, _uri: str, folder: Path) -> None:
+        folder.mkdir()
+        mlflow.models.Model().save(str(folder / "MLmodel"))
+
+    monkeypatch.setattr("mlctl.services.registry.copy_version.download_model", download)
+    other = f"sqlite:///{tmp_path}/other.db"
+    previous = mlflow.get_tracking_uri()
+    try:
+        promoted = run("models", "copy", f"{model}/1", "--to-uri", other, "--stage", "Staging")
+        again = run("models", "copy", f"{model}/1", "--to-uri", other)
+    finally:
+        mlflow.set_tracking_uri(previous)
+    assert (promoted["version"], promoted["stage"], promoted["changed"]) == ("1", "Staging", True)
+    assert (again["version"], again["created"]) == ("1", False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    (version,) = run("models", "show", model)[0]["versions"]
+    assert (version["stage"], version["metrics"]["best_val_f1"]) == ("Staging", 0.9)
+    assert version["tags"]["mlctl.copied_from"].startswith("models:/M/1 of sqlite:///")
+    assert "copied from" in run("models", "history", model)[0]["reason"]
+    assert run("runs", "show", version["run_id"])["run_name"] == "peak"

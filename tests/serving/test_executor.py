@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mlctl.serving import executor as module
 from mlctl.serving.call_costs import MIN_CALLS, CallCosts
 from mlctl.serving.executor import PredictionExecutor
 from mlctl.serving.payloads.request_error import RequestError
@@ -124,6 +125,22 @@ def test_a_request_that_waited_too_long_is_refused_and_never_runs() -> None:
         await asyncio.gather(*others, return_exceptions=True)
         assert ran == []
         assert calls.overdue == 0  # the second one started late, and is not at fault
+
+    asyncio.run(check())
+
+
+def test_calls_that_only_sleep_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RELIEF_S", 0.02)
+
+    async def check() -> None:
+        calls = executor(threads=2)
+        held = threading.Event()
+        others = [asyncio.create_task(calls.run(lambda: held.wait(10), size=1)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert await calls.run(lambda: "answered", size=1) == "answered"
+        held.set()
+        assert await asyncio.gather(*others) == [True] * 5
+        assert await calls.run(lambda: "again", size=1) == "again"
 
     asyncio.run(check())
 

@@ -122,7 +122,7 @@ def test_kubernetes_accepts_the_manifests(
     (container,) = pod["containers"]
     assert container["image"] == "r.example.com/m:1"
     assert container["resources"]["requests"] == {"cpu": "2", "memory": "512Mi"}
-    assert container["readinessProbe"]["httpGet"]["path"] == "/health"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
     assert pod["volumes"][0]["secret"] == {"secretName": "pictures-keys"}
     with pytest.raises(RefusedError):
         export_model(settings, str(models["pictures"]), target="kubernetes", folder=tmp_path / "out")

@@ -27,11 +27,12 @@ PAGE = "https://app.example.com"
 PREFLIGHT = {"origin": PAGE, "access_control_request_method": "POST"}
 
 
-def api_of(folder: Path) -> dict[str, Any]:
+def api_of(model: ServedModel) -> dict[str, Any]:
     """Return the OpenAPI document of a model, without a server."""
+    folder = model.folder
     served = ServedVersion(name=folder.name, version="3", uri="", folder=str(folder))
     routes = [Route(path=path, handler=None, methods=("GET",)) for path in ROUTES]  # type: ignore[arg-type]
-    return describe_api(ServedModel(folder), served, routes=routes)
+    return describe_api(model, served, routes=routes)
 
 
 def validator(api: dict[str, Any], name: str) -> jsonschema.Draft202012Validator:
@@ -78,7 +79,8 @@ def test_every_models_api_is_valid_and_takes_its_example(
     models: dict[str, Path], named: dict[str, Path]
 ) -> None:
     for folder in (*models.values(), *named.values()):
-        api, model = api_of(folder), ServedModel(folder)
+        model = ServedModel(folder)
+        api = api_of(model)
         check_openapi(api)
         assert model.example is not None
         validator(api, "Request").validate(json.loads(model.example))
@@ -94,7 +96,7 @@ def test_every_models_api_is_valid_and_takes_its_example(
 
 def test_pictures_and_files_have_a_content_type(models: dict[str, Path], named: dict[str, Path]) -> None:
     def types(folder: Path) -> set[str]:
-        return set(api_of(folder)["paths"]["/invocations"]["post"]["requestBody"]["content"])
+        return set(api_of(ServedModel(folder))["paths"]["/invocations"]["post"]["requestBody"]["content"])
 
     pictures, files = (
         {"image/png", "image/jpeg", "multipart/form-data"},
@@ -103,7 +105,7 @@ def test_pictures_and_files_have_a_content_type(models: dict[str, Path], named: 
     assert types(models["pictures"]) == {"application/json"} | pictures
     assert types(models["table"]) == types(named["people"]) == {"application/json"} | files
     assert types(named["tickets"]) == {"application/json"}
-    request = validator(api_of(models["pictures"]), "Request")
+    request = validator(api_of(ServedModel(models["pictures"])), "Request")
     request.validate({"inputs": [{"b64": "aGk="}]})
     request.validate({"inputs": ["data:image/png;base64,aGk="]})
 
@@ -126,7 +128,7 @@ WRONG_BODIES = {
 
 @pytest.mark.parametrize("name", WRONG_BODIES)
 def test_the_schema_refuses_what_the_endpoint_refuses(models: dict[str, Path], name: str) -> None:
-    schema = validator(api_of(models[name]), "Request")
+    schema = validator(api_of(ServedModel(models[name])), "Request")
     for body in WRONG_BODIES[name]:
         assert not schema.is_valid(body), body
 
@@ -270,6 +272,7 @@ def test_other_sites_pages_may_use_the_endpoint_if_they_are_named(
     assert endpoint.request("/v2/health/ready").status == 200
     refused = endpoint.request("/v2/models/pictures")
     assert (refused.status, list(refused.json)) == (401, ["error"])
+    endpoint.stop()
 
 
 @pytest.mark.unit
@@ -284,3 +287,16 @@ def test_any_origin_gets_no_credentials() -> None:
     assert not policy.preflight(
         {b"origin": b"https://a.example", b"access-control-request-headers": b"a\r\nb: c"}, ()
     ).headers[2:]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    "origin", ["app.example.com", "https://app.example.com/", "https://", "null", "ftp://a"]
+)
+def test_an_origin_has_a_scheme_and_no_path(origin: str, tmp_path: Path) -> None:
+    from mlctl import settings
+    from mlctl.errors import UsageError
+    from mlctl.services.serving.serve import EndpointOptions, serve
+
+    with pytest.raises(UsageError, match="--cors"):
+        serve(settings.load(), EndpointOptions(model=str(tmp_path), cors=(origin,)))

@@ -145,6 +145,7 @@ class TestTritonsClient:
         delay = triton.InferRequestedOutput("delay", binary_data=False)
         only = client.infer("pictures", inputs, outputs=[delay]).get_response()
         assert [output["name"] for output in only["outputs"]] == ["delay"]
+        endpoint.stop()
 
 
 PIXELS = {"name": "inputs", "shape": [1, 8, 8], "datatype": "UINT8", "data": [7] * 64}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_a_log_takes_a_share_and_never_more_than_its_queue(
     big = [exchange(1, np.zeros((5000, 2)), np.zeros(5000), rows=5000)]
     write(tmp_path / "big", big)
     assert read(tmp_path / "big").rows == request_log.MAX_ROWS
+    write(tmp_path / "wide", [exchange(1, np.zeros((50, 100_000)), np.zeros(50), rows=50)])
+    assert read(tmp_path / "wide").rows == 4
 
 
 @pytest.mark.unit
@@ -119,11 +122,14 @@ def test_files_are_joined_and_the_oldest_are_removed(tmp_path: Path, monkeypatch
     log.close()
     assert len(log_files(tmp_path)) < 8
     assert read(tmp_path).requests == 8
-    (tmp_path / ".requests-1.parquet.abcd.part").write_bytes(b"PAR1")  # of a killed worker
+    part = tmp_path / ".requests-1.parquet.abcd.part"  # of a killed worker
+    part.write_bytes(b"PAR1")
+    os.utime(part, (0, 0))
     (tmp_path / "requests-00000000T000000-1-0.parquet").write_bytes(b"PAR1")
     assert read(tmp_path).requests == 8
     write(tmp_path, [exchange(9, TABLE, np.zeros(2), rows=2)], max_bytes=1)
     assert log_files(tmp_path) == []
+    assert not part.exists()
 
 
 @pytest.mark.unit

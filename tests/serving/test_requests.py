@@ -168,7 +168,7 @@ def test_a_gap_is_a_missing_value(name: str, gap: Any) -> None:
         assert value_of(parse(columns(required=False), body, strict=True), name) is None
         assert value_of(parse(columns(), body, by_mlctl=True), name) is None
         check_refused("null in row 0", name, "no gaps", schema=columns(), body=body, strict=True)
-        check_refused("null in row 0", name, schema=columns(), body=body, is_keras=True)
+        check_refused("null in row 0", name, "takes no missing", schema=columns(), body=body, is_keras=True)
         if name in ("boolean", "integer", "long"):  # another program's model gets values of exactly its types
             check_refused("null in row 0", name, "no gaps", schema=columns(), body=body)
         else:
@@ -302,6 +302,50 @@ def test_parquet_columns_of_other_types_are_taken_if_their_values_fit() -> None:
     ):
         body = parquet(**(plain | {name: cells}))
         check_refused(word, name, schema=columns(), body=body, content_type=PARQUET)
+
+
+def test_simple_columns_beside_others_are_checked_before_mlflow_reads_them() -> None:
+    schema = [{"type": "datetime", "name": "when", "required": True}]
+    schema += [{"type": kind, "name": kind, "required": True} for kind in ("integer", "float", "string")]
+    row = {"when": "2021-12-31", "integer": 1, "float": 1.5, "string": "a"}
+    for name, value, word in (
+        ("integer", 2**31, "is outside"),
+        ("float", 1e39, "too large"),
+        ("string", 5, "text"),
+    ):
+        for body in forms(name, value):
+            for key, rows in body.items():
+                document = json.dumps({key: rows}).replace('"boolean"', '"when"')
+                check_refused(word, "row 0", name, schema=schema, body=document)
+        lines = f"{','.join(row)}\n{','.join(map(str, (row | {name: value}).values()))}\n"
+        if name != "string":
+            check_refused(word, "row 0", name, schema=schema, body=lines, content_type=CSV)
+    model: Any = SimpleNamespace(
+        signature=read_signature({"inputs": json.dumps(schema)}),
+        info=SimpleNamespace(by_mlctl=False),
+        takes_gaps=True,
+    )
+    for good in ({"inputs": [row]}, {"instances": {"when": 1}}, {"dataframe_split": 5}, {"inputs": [[5]]}):
+        assert parse_request(model, json.dumps(good).encode(), "") is None  # MLflow's own code answers
+
+
+def test_params_reach_the_model_with_checked_columns() -> None:
+    signature = read_signature({"inputs": json.dumps(columns()), "params": '[{"name": "t"}]'})
+    model: Any = SimpleNamespace(
+        signature=signature,
+        info=SimpleNamespace(by_mlctl=False),
+        takes_gaps=True,
+        predict_with_params=lambda inputs, params: (inputs["integer"].tolist(), params),
+        predict_table=lambda inputs: "without params",
+    )
+    for params, answer in (({"t": 2}, ([1], {"t": 2})), ({}, "without params"), (None, "without params")):
+        call = parse_request(model, json.dumps({"inputs": [ROW], "params": params}).encode(), "")
+        assert call is not None
+        assert call.predict() == answer
+    with pytest.raises(RequestError, match="is outside"):
+        parse_request(
+            model, json.dumps({"inputs": [{**ROW, "integer": 2**31}], "params": {"t": 2}}).encode(), ""
+        )
 
 
 def test_a_body_may_have_a_byte_order_mark_or_be_utf_16() -> None:

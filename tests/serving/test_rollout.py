@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,9 @@ RECORDER = "import json, sys; open({file!r}, 'a').write(sys.stdin.readline()); p
 class Rollouts:
     """An endpoint on which versions are rolled out without the command."""
 
-    def __init__(self, endpoint: RunningEndpoint, folder: Path, python: str) -> None:
+    def __init__(self, endpoint: RunningEndpoint, folder: Path) -> None:
         self.endpoint = endpoint
         self.folder = folder
-        self.python = python
         self.expected = ask(endpoint.port, REQUEST)
         self.recorded = folder / "recorded"
 
@@ -54,7 +52,8 @@ class Rollouts:
             "guards": [guard.text for guard in parse_guards(guards)],
             "sticky": "",
             "promote": False,
-            "registry_command": [self.python, "-c", code],
+            "tracking_uri": "sqlite:///no.db",
+            "registry_command": [sys.executable, "-c", code],
         }
         serving = ServedVersion(name="pictures", version=number, uri="", folder=str(self.folder / behaviour))
         started = self.order("rollout", serving=vars(serving), plan=plan)
@@ -80,16 +79,20 @@ class Rollouts:
             load.stop()
 
 
+def start(model: Path, folder: Path) -> RunningEndpoint:
+    """Start an endpoint whose shadow answers differently."""
+    shadow = ServedVersion(name="pictures", version="3", uri="", folder=str(folder / "wrong"))
+    return start_endpoint(model, folder, state_file=str(folder / "state.json"), shadow=shadow)
+
+
 @pytest.fixture(scope="module")
 def rollouts(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollouts]:
-    import sys
-
     folder = tmp_path_factory.mktemp("rollouts")
     for behaviour in BEHAVIOURS:
         make_version(models["pictures"], folder / behaviour, behaviour)
-    endpoint = start_endpoint(models["pictures"], folder, state_file=str(folder / "state.json"))
-    yield Rollouts(endpoint, folder, sys.executable)
-    endpoint.stop()
+    running = Rollouts(start(models["pictures"], folder), folder)
+    yield running
+    running.endpoint.stop()
 
 
 def test_a_crashing_version_harms_no_request(rollouts: Rollouts) -> None:
@@ -144,31 +147,30 @@ def test_a_healthy_version_takes_over(rollouts: Rollouts) -> None:
     assert 'mlctl_version_requests_total{outcome="answered",role="candidate",version="2"}' in metrics
 
 
-def test_a_killed_endpoint_serves_the_old_version_and_compares_a_shadow(
-    models: dict[str, Path], rollouts: Rollouts, tmp_path: Path
-) -> None:
-    shadow = ServedVersion(name="pictures", version="3", uri="", folder=str(rollouts.folder / "wrong"))
-    options: dict[str, Any] = {"state_file": str(tmp_path / "state.json"), "shadow": shadow}
-    killed = Rollouts(start_endpoint(models["pictures"], tmp_path, **options), tmp_path, rollouts.python)
-    os.symlink(rollouts.folder / "healthy", tmp_path / "healthy")
-    killed.start("healthy", every="10m", answer="{'error': 'the registry is away', 'retry': True}")
-    wait_until(lambda: killed.state["status"] == "running", 60)
-    killed.endpoint.process.send_signal(signal.SIGKILL)
-    killed.endpoint.process.wait()
-    again = Rollouts(start_endpoint(models["pictures"], tmp_path, **options), tmp_path, rollouts.python)
-    try:
-        state = again.state
-        assert (state["status"], state["recorded"]) == ("returned", False)
-        assert "ended during the rollout" in state["reason"]
-        load = Clients(again.endpoint.port, REQUEST, again.expected)
-        deadline = time.monotonic() + 60
-        compared: list[dict[str, Any]] = []
-        while not compared and time.monotonic() < deadline:
-            load.start(20, 1)
-            load.wait()
-            compared = [one for one in again.order("show")["versions"] if one["compared"] >= 5]
-        assert compared[0]["role"] == "shadow"
-        assert compared[0]["agreement"] == 0
-        assert set(load.answers) == {("1", "good")}
-    finally:
-        again.endpoint.stop()
+def test_a_shadow_is_compared_and_answers_nobody(rollouts: Rollouts) -> None:
+    load = Clients(rollouts.endpoint.port, REQUEST, rollouts.expected)
+
+    def shadow() -> dict[str, Any]:
+        load.start(20, 1)
+        load.wait()
+        found = [one for one in rollouts.order("show")["versions"] if one["role"] == "shadow"]
+        return found[0] if found else {"compared": 0}
+
+    wait_until(lambda: shadow()["compared"] >= 5, 60)
+    assert (shadow()["version"], shadow()["agreement"]) == ("3", 0)
+    assert {kind for _, kind in load.answers} == {"good"}
+
+
+def test_a_killed_endpoint_serves_the_old_version(models: dict[str, Path], rollouts: Rollouts) -> None:
+    rollouts.start("slow", every="10m", answer="{'error': 'the registry is away', 'retry': True}")
+    wait_until(lambda: rollouts.state["status"] == "running", 60)
+    rollouts.endpoint.process.send_signal(signal.SIGKILL)
+    rollouts.endpoint.process.wait()
+    rollouts.endpoint = start(models["pictures"], rollouts.folder)
+    state = rollouts.state
+    assert (state["status"], state["recorded"]) == ("returned", False)
+    assert "ended during the rollout" in state["reason"]
+    load = Clients(rollouts.endpoint.port, REQUEST, rollouts.expected)
+    load.start(20, 1)
+    load.wait()
+    assert set(load.answers) == {("1", "good")}

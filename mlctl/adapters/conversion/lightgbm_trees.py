@@ -35,7 +35,7 @@ def write_booster(writer: GraphWriter, rows: str, booster: Any) -> str:
     share = outputs / len(blocks) if re.search(r"^average_output$", text, re.MULTILINE) else 1.0
     gaps: dict[int, int] = {}
     trees = [_read_tree(block, number % outputs, share, gaps) for number, block in enumerate(blocks)]
-    if any(((-ZERO <= tree.threshold) & (tree.threshold < ZERO))[tree.left >= 0].any() for tree in trees):
+    if any(((tree.threshold >= -ZERO) & (tree.threshold < ZERO))[tree.left >= 0].any() for tree in trees):
         rows = _write_zeros(writer, rows)
     rows = _write_gaps(writer, rows, gaps, booster.num_feature())
     categorical = sorted({int(tree.feature[node]) for tree in trees for node in tree.members})

@@ -66,7 +66,7 @@ class DatabaseSource:
     def models(self, experiment: SourceExperiment) -> Sequence[SourceModel]:
         """Return the logged models of an experiment; an old database has none."""
         rows = self._read(
-            "SELECT model_id, name, artifact_location, creation_timestamp_ms, last_updated_timestamp_ms, status,"
+            "SELECT model_id, name, artifact_location, creation_timestamp_ms, last_updated_timestamp_ms, status,"  # noqa: S608  # names are ours
             f" source_run_id, model_type FROM logged_models WHERE experiment_id = ? AND {ACTIVE}",
             [int(experiment.key)],
         )

@@ -28,6 +28,7 @@ from mlctl.settings import mask_passwords
 
 LARGEST = 1.7976931348623157e308  # MLflow's value for infinity
 MAX_VALUE_LENGTH = 8000
+MODEL_TABLES = ("logged_models", "logged_model_params", "logged_model_tags", "logged_model_metrics")
 RUN_PATH = re.compile(r"/([0-9a-zA-Z][\w-]*)/artifacts(/.*)?$")
 
 
@@ -38,22 +39,30 @@ class DatabaseTarget:
         notes: What was left out, or changed, and why.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
-        """Open a store. Raises ConfigurationError if it is no database with this MLflow's schema."""
+    def __init__(self, tracking_uri: str, *, create: bool = True) -> None:
+        """Open a store; `create` one that does not exist.
+
+        Raises ConfigurationError if it is no database with this MLflow's schema.
+        """
         self.notes: list[str] = []
-        store = TrackingStore(tracking_uri, create=True)
-        if not tracking_uri.startswith("http"):
+        store = TrackingStore(tracking_uri, create=create)
+        self.store, self.exists = store, store.exists
+        if not self.exists:
+            return
+        if create and not store.is_remote:
             store.mlflow_client.search_experiments(max_results=1)  # it creates the tables
-            store = TrackingStore(tracking_uri)
+            self.store = store = TrackingStore(tracking_uri)
         if not isinstance(store.client, DatabaseClient):
             raise ConfigurationError(
                 f"{mask_passwords(tracking_uri)} is no database that mlctl can write to itself",
                 "name the server's database: --tracking-uri sqlite:///FILE or postgresql://…",
             )
-        self.store, self.database = store, store.client.database
+        self.database = store.client.database
 
     def experiment(self, source: SourceExperiment, *, create: bool = True) -> tuple[str, str, bool]:
         """Return the id and the artifact location of the experiment of this name, and whether it is new."""
+        if not self.exists:
+            return "", "", True
         query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ? AND workspace = ?"
         if rows := self.database.read(query, [source.name, WORKSPACE]):
             key, location, stage = rows[0]
@@ -192,6 +201,8 @@ class DatabaseTarget:
         return is_new, len(added)
 
     def _known(self, table: str, column: str, keys: Sequence[str]) -> set[str]:
+        if not self.exists:
+            return set()
         found = self.database.read_grouped(f"SELECT {column}, 1 FROM {table} WHERE {column} IN", keys)  # noqa: S608
         return set(found)
 
@@ -289,14 +300,21 @@ class DatabaseTarget:
         self.notes.append(f"the files of version {version.version} stay at {version.source}")
         return version.source
 
-    def delete_runs(self, run_ids: Sequence[str]) -> None:
-        """Mark runs as deleted."""
+    def move_runs(self, run_ids: Sequence[str], experiment_id: str) -> None:
+        """Give runs and their logged models another experiment; their artifacts stay where they are."""
+        key = int(experiment_id)
         with self.database.write():
             self.database.execute(
-                "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ?"  # noqa: S608
-                f" WHERE run_uuid IN ({marks(run_ids)})",
-                [now_ms(), *run_ids],
+                f"UPDATE runs SET experiment_id = ? WHERE run_uuid IN ({marks(run_ids)})",  # noqa: S608
+                [key, *run_ids],
             )
+            query = f"SELECT model_id FROM logged_models WHERE source_run_id IN ({marks(run_ids)})"  # noqa: S608
+            models = [model_id for (model_id,) in self.database.read(query, list(run_ids))]
+            for table in MODEL_TABLES if models else ():
+                self.database.execute(
+                    f"UPDATE {table} SET experiment_id = ? WHERE model_id IN ({marks(models)})",  # noqa: S608
+                    [key, *models],
+                )
 
 
 def _stored(value: float) -> tuple[float, bool]:

@@ -25,6 +25,7 @@ from mlctl.errors import NotFoundError
 
 META = "meta.yaml"
 STATUSES = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # by MLflow's number
+DELETED = b"lifecycle_stage: deleted"
 TRASH, REGISTERED, MODELS = ".trash", "models", "models"
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,7 +70,9 @@ class FileStore:
         return sorted(
             child.name
             for child in folder.iterdir()
-            if child.name not in {MODELS, "tags", "datasets", "traces"} and (child / META).is_file()
+            if child.name not in {MODELS, "tags", "datasets", "traces"}
+            and (child / META).is_file()
+            and DELETED not in (child / META).read_bytes()
         )
 
     def runs(self, experiment: SourceExperiment, run_ids: Sequence[str]) -> Iterator[SourceRun]:
@@ -258,7 +261,7 @@ def _files(folder: Path) -> list[Path]:
 def _read_yaml(file: Path) -> dict[str, Any]:
     content = yaml.load(file.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506 - the loader is safe
     if not isinstance(content, dict):
-        raise ValueError(f"{file} is empty")
+        raise TypeError(f"{file} is empty")
     return content
 
 

@@ -113,7 +113,7 @@ class PredictionParts:
         # a fixed name: after a crash, the job that continues replaces the incomplete part
         with (
             atomic_writer(path, part=self._folder / "_part.writing") as file,
-            _open_writer(file, self._schema) as writer,
+            open_writer(file, self._schema) as writer,
         ):
             for table in self._row_groups():
                 writer.write_table(table, row_group_size=GROUP_ROWS)
@@ -137,7 +137,7 @@ class PredictionParts:
             yield pyarrow.Table.from_batches(batches)
 
 
-def _open_writer(file: Any, schema: pyarrow.Schema) -> Any:
+def open_writer(file: Any, schema: pyarrow.Schema) -> Any:
     """Return a writer that builds dictionaries of texts only, and stores the numbers of rows as differences."""
     import pyarrow
     from pyarrow.parquet import ParquetWriter

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 from mlctl.adapters.storage.artifact_store import open_artifact_bucket
 from mlctl.errors import ConfigurationError, NotFoundError
@@ -72,6 +75,33 @@ class SharedStorage:
             with atomic_writer(copy, mode=0o600) as output:
                 shutil.copyfileobj(self._bucket().open(key), output)
         return copy
+
+    def names(self) -> list[str]:
+        """Return the keys of all files, sorted."""
+        if self.folder is None:
+            return sorted(key for key, _ in self._bucket().sizes())
+        files = self.folder.rglob("*") if self.folder.is_dir() else ()
+        return sorted(path.relative_to(self.folder).as_posix() for path in files if path.is_file())
+
+    @contextmanager
+    def opened(self, key: str) -> Iterator[IO[bytes]]:
+        """Open a file for reading; one of a bucket is copied for the duration of the block."""
+        if self.folder is not None:
+            with (self.folder / key).open("rb") as file:
+                yield file
+            return
+        with tempfile.TemporaryFile(prefix="mlctl-") as copy:
+            shutil.copyfileobj(self._bucket().open(key), copy)
+            copy.seek(0)
+            yield copy
+
+    def remove(self, *keys: str) -> None:
+        """Delete files; one that is gone is no error."""
+        if self.folder is None:
+            self._bucket().delete(keys)
+            return
+        for key in keys:
+            (self.folder / key).unlink(missing_ok=True)
 
     def delete_copies(self) -> None:
         """Delete the copies on this node."""

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ def exec_program(
     os.dup2(reader, 0)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # a spinner ends
     os.execve(argv[0], list(argv), _environment_without(drop_variables))  # noqa: S606  # no shell is wanted
 
 

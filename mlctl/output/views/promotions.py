@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlctl.domain.registry import GateCheck, History, HistoryEntry, Promotion, Reconciliation
+from mlctl.domain.registry import CopiedVersion, GateCheck, History, HistoryEntry, Promotion, Reconciliation
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_moment
 from mlctl.output.views.base import document, tables
@@ -95,6 +95,17 @@ def _(answer: History) -> list[AnswerTable]:
     stages = ", ".join(f"{stage} = {version or 'none'}" for stage, version in answer.holders.items())
     caption = f"stages after the last entry: {stages}" if stages else ""
     return [AnswerTable(columns=columns, rows=rows, caption=caption, empty=_no_entries(answer))]
+
+
+@tables.register
+def _(answer: CopiedVersion) -> list[AnswerTable]:
+    copied = "" if answer.created else " (copied before)"
+    rows = [
+        ("model", f"{answer.name} version {answer.source_version}"),
+        ("to", answer.tracking_uri),
+        ("version there", f"{answer.version}{copied}"),
+    ]
+    return [pair_table(rows)]
 
 
 @document.register

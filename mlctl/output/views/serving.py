@@ -37,7 +37,7 @@ def _(answer: EndpointList) -> list[AnswerTable]:
         TableColumn("log", keep=2),
     )
     if has_refused := any(endpoint.refused for endpoint in answer.endpoints):
-        columns = (*columns, TableColumn("refused", narrow_to=24))
+        columns = (*columns, TableColumn("refused", narrow_to=16))
     rows = [
         (
             endpoint.name,

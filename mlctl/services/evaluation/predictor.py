@@ -17,6 +17,7 @@ from mlctl.domain.outputs import Output, Outputs, outputs_of
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.machine import count_cores
 from mlctl.services.models.fetch import fetch_model
+from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads.answers import to_json_types
 from mlctl.serving.payloads.request_error import RequestError
@@ -103,7 +104,7 @@ def open_predictor(store: TrackingStore, model: str, key_file: Path | None = Non
         yield _Endpoint(EndpointClient(model, key_file))
         return
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch:
-        yield _LocalModel(store, model, Path(scratch))
+        yield LocalModel(fetch_model(store, model, Path(scratch)))
 
 
 def count_rows(rows: Rows) -> int:
@@ -118,9 +119,11 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     return rows[start:stop]
 
 
-class _LocalModel:
-    def __init__(self, store: TrackingStore, model: str, scratch: Path) -> None:
-        served = fetch_model(store, model, scratch)
+class LocalModel:
+    """A model whose files are on this machine."""
+
+    def __init__(self, served: ServedVersion) -> None:
+        """Load the model. Raises BadDataError if that fails."""
         try:
             self._model = ServedModel(Path(served.folder))
         except MlctlError:
@@ -148,6 +151,7 @@ class _LocalModel:
         )
 
     def predict(self, rows: Rows, first_row: int = 0) -> Answers:
+        """Predict rows; see `Predictor`."""
         try:
             if isinstance(rows, dict) and not self.info.signature.tensors:
                 return _as_arrays(self._model.predict_table(rows, first_row))

@@ -56,9 +56,9 @@ def import_store(
         dry_run: Only count.
         progress: Receives how far the import is.
     """
-    opened = _open(source)
+    opened = open_source(source)
     started = time.monotonic()
-    job = _Import(opened, DatabaseTarget(tracking_uri), with_artifacts=with_artifacts, dry_run=dry_run)
+    job = _Import(opened, DatabaseTarget(tracking_uri, create=not dry_run), with_artifacts=with_artifacts, dry_run=dry_run)
     report = job.run(_chosen(opened, experiments), frozenset(runs), progress)
     if not experiments and not runs:
         report = job.registered_models(report)
@@ -71,7 +71,8 @@ def import_store(
     )
 
 
-def _open(source: str) -> Source:
+def open_source(source: str) -> Source:
+    """Return a store to import from. Raises NotFoundError and BadDataError if there is none."""
     if source.startswith(("http://", "https://")):
         from mlctl.adapters.importing.server_source import ServerSource  # it imports MLflow
 

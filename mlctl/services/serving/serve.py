@@ -38,6 +38,7 @@ from mlctl.settings import Settings
 READY_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 5
 ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
+BATCH = re.compile(r"auto|off|[2-9]|[1-9]\d{1,3}")
 SERVING_COMMAND = [sys.executable, "-m", "mlctl.serving"]
 CONVERT_COMMAND = (sys.executable, "-m", "mlctl.adapters.conversion")
 FOLLOW_COMMAND = (sys.executable, "-m", "mlctl.services.serving.follow")
@@ -58,6 +59,7 @@ class EndpointOptions:
         metrics: Serve Prometheus metrics.
         max_body: Largest request body in bytes.
         timeout_s: Seconds for a request's body, and for the model's answer.
+        batch: "auto", "off", or the most rows that the model answers in one call for several clients.
         strict: Refuse unknown columns and keys, and gaps in columns that had none in training.
         allowed_hosts: Further Host names that clients may use.
         cors: Origins whose web pages may use the endpoint; "*" stands for all.
@@ -85,6 +87,7 @@ class EndpointOptions:
     max_body: int = 10_000_000
     timeout_s: float = 30.0
     strict: bool = False
+    batch: str = "auto"
     allowed_hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
     insecure: bool = False
@@ -138,6 +141,7 @@ def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
                 max_body=options.max_body,
                 timeout_s=options.timeout_s,
                 strict=options.strict,
+                batch=options.batch,
                 hosts=_accepted_hosts(options),
                 cors=options.cors,
                 follow=(*FOLLOW_COMMAND, options.model, serving.version, str(folder.path))
@@ -182,12 +186,13 @@ def serve_with_env_manager(settings: Settings, options: EndpointOptions, env_man
         or options.strict
         or options.shadow
         or options.cors
+        or options.log_requests
         or options.key_file
         or options.tls_cert
     ):
         raise UsageError(
             "--env-manager runs `mlflow models serve`, which does not have all options of mlctl serve",
-            "remove --detach, --watch, --strict, --shadow, --cors, --api-key-file and --tls-cert",
+            "remove --detach, --watch, --strict, --shadow, --cors, --log-requests, --api-key-file and --tls-cert",
         )
     _check_options(options)
     _open_listener(settings, options).close()
@@ -219,6 +224,10 @@ def _check_options(options: EndpointOptions) -> None:
     if options.tls_cert and options.tls_key:
         _check_certificate(options.tls_cert, options.tls_key)
     _check_origins(options.cors)
+    if not BATCH.fullmatch(options.batch):
+        raise UsageError(
+            f"invalid value {options.batch!r} for --batch", "write auto, off, or a number of rows from 2 to 9999"
+        )
     if options.watch and UNVERSIONED_MODEL.match(options.model):
         raise UsageError(
             "--watch needs the stage or alias of a registered model", "serve NAME or NAME@alias with --watch"

@@ -67,9 +67,9 @@ def promote_version(settings: Settings, endpoint: str, rollout: Document) -> str
 def answer(order: Document) -> Document:
     """Return the answer to an order."""
     rollout = order["rollout"]
-    settings = configuration.load({"tracking_uri": rollout["plan"]["tracking_uri"]})
-    credentials.apply_to_environment(settings.tracking_uri)
     try:
+        settings = configuration.load()  # the endpoint sets the tracking store of the rollout
+        credentials.apply_to_environment(settings.tracking_uri)
         if order["action"] == "promote":
             refusal = promote_version(settings, order["endpoint"], rollout)
             return {"error": refusal, "retry": False} if refusal else {"ok": True}

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 from pathlib import Path
 
 from mlctl.serving.conversion.prepare import Conversion, prepare
 from mlctl.serving.conversion.shared_weights import share_weights
 from mlctl.serving.endpoint_spec import EndpointSpec
 from mlctl.serving.model import ServedModel
+from mlctl.serving.prediction import parse_request
 from mlctl.serving.saved_model import read_saved_model
 from mlctl.serving.supervision.events import log_event
+
+
+def load_batched(spec: EndpointSpec) -> tuple[ServedModel, bool]:
+    """Return the loaded model, and whether it answers several requests in one call."""
+    model = load_model(spec)
+    _return_memory()
+    if spec.batch == "off" or model.example is None or not model.signature.all_tensors:
+        return model, False
+    call = parse_request(model, model.example, "application/json")
+    return model, call is not None and model.batch(spec.batch, example=call.inputs, workers=spec.workers)
 
 
 def load_model(spec: EndpointSpec) -> ServedModel:
@@ -35,6 +49,13 @@ def load_model(spec: EndpointSpec) -> ServedModel:
 def _shared(folder: Path, spec: EndpointSpec) -> Path:
     """Return a folder whose graph shares its weights with other workers, if there are others."""
     return share_weights(folder, Path(spec.scratch)) if spec.workers > 1 else folder
+
+
+def _return_memory() -> None:
+    """Give memory that loading needed back to the system, if its C library can."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_first(marker: Path) -> bool:

@@ -28,7 +28,7 @@ _PICTURES: Schema = {
                 "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
                 "required": ["b64"],
             },
-            {"type": "string", "pattern": "^data:image/", "description": "A data URL."},
+            {"type": "string", "pattern": "^data:image/", "examples": ["data:image/png;base64,…"]},
         ]
     },
 }

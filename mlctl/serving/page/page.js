@@ -10,25 +10,9 @@ const MAX_BARS = 12;
 const MAX_NUMBERS = 8;      // numbers of a row that are shown one by one
 const THRESHOLD = 0.5;      // a label applies if its probability is higher
 const MAX_CHOICES = 100;    // more categories than this are suggested while one types
-const CODE_WIDTH = 88;
 const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
 
-const byId = (id) => document.getElementById(id);
 let model = null;
-
-function createElement(tag, text = "", attributes = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
-// A page that was opened as http://user:key@host may not fetch such addresses itself; the browser adds the key.
-function address(path) {
-  const url = new URL(path, location.href);
-  url.username = url.password = "";
-  return url.href;
-}
 
 async function start() {
   const reply = await fetch(address("model"));
@@ -51,7 +35,7 @@ async function start() {
   if (model.pictures) addUpload(shape, gray);
   if (model.pictures && !gray) showPicturePrograms("picture.png", "image/png");
   else showPrograms(model.example || { inputs: [] });
-  document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copyCode(button)));
+  document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copyCode(button, byId(button.dataset.of))));
 }
 
 function showAge(created) {
@@ -241,7 +225,12 @@ function addFields() {
     };
   });
   addButtons(emptyFields, () => fills.forEach((fill) => fill()));
-  onSubmit(() => ({ dataframe_split: { columns: model.columns.map((column) => column.name), data: [inputs.map((value) => value())] } }));
+  onSubmit(() => {
+    const row = inputs.map((value) => value());
+    const empty = model.columns.find((column, index) => column.required && row[index] === null);
+    if (empty) return void showError({ message: `${empty.name}: enter a number; this column had no gaps in training` });
+    return { dataframe_split: { columns: model.columns.map((column) => column.name), data: [row] } };
+  });
 }
 
 function emptyFields() {
@@ -431,55 +420,8 @@ function formatValue(value, unit = "") {
 
 function showPrograms(payload) {
   const url = address("invocations");
-  const body = JSON.stringify(payload);
-  const quoted = body.replaceAll("'", "'\\''");
-  const curl = [`curl ${url}`, "-H 'Content-Type: application/json'"];
-  if (model.keys) curl.push('-H "Authorization: Bearer $API_KEY"');
-  byId("curl").textContent = [...curl, `-d '${quoted}'`].join(" \\\n  ");
-  const key = model.keys ? ', headers={"Authorization": "Bearer API_KEY"}' : "";
-  byId("python").textContent =
-    `import requests\n\npayload = ${toPython(payload)}\n` +
-    `reply = requests.post(${JSON.stringify(url)}, json=payload${key})\nprint(reply.json()["predictions"])`;
-}
-
-// Return a value as a Python literal, on as many lines as it needs.
-function toPython(value, indent = "") {
-  const isList = Array.isArray(value);
-  if (value === null) return "None";
-  if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value !== "object") return JSON.stringify(value);
-  const inner = indent + "    ";
-  const parts = isList
-    ? value.map((part) => toPython(part, inner))
-    : Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}: ${toPython(part, inner)}`);
-  const [open, close] = isList ? "[]" : "{}";
-  const line = open + parts.join(", ") + close;
-  if (!line.includes("\n") && indent.length + line.length <= CODE_WIDTH) return line;
-  return `${open}\n${wrap(parts, inner)}\n${indent}${close}`;
-}
-
-// Return parts of a list, several in a line if they are short.
-function wrap(parts, indent) {
-  const lines = [];
-  for (const part of parts) {
-    const last = lines.at(-1);
-    const fits = last !== undefined && !/[\n[{:]/.test(last + part) && last.length + part.length + 3 <= CODE_WIDTH;
-    if (fits) lines[lines.length - 1] = `${last} ${part},`;
-    else lines.push(`${indent}${part},`);
-  }
-  return lines.join("\n");
-}
-
-async function copyCode(button) {
-  const code = byId(button.dataset.of);
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-  } catch {  // a page without HTTPS has no clipboard: select the code, and copy the selection
-    getSelection().selectAllChildren(code);
-    document.execCommand("copy");
-  }
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  byId("curl").textContent = toCurl(url, payload, model.keys);
+  byId("python").textContent = toPythonProgram(url, payload, model.keys, 'reply.json()["predictions"]');
 }
 
 start();

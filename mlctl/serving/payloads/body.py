@@ -46,7 +46,9 @@ async def read_body(
         raise RequestError(
             408, "REQUEST_TIMEOUT", f"the body did not arrive within {timeout_s:g} s", "send it faster"
         ) from None
-    return _decompress(body, max_bytes) if encoding == b"gzip" else body
+    if encoding == b"gzip":  # a small body can hold a large one
+        return await asyncio.to_thread(_decompress, body, max_bytes)
+    return body
 
 
 async def _read_all(receive: Receive, max_bytes: int) -> bytes:

@@ -24,6 +24,7 @@ _KIND_NAMES = {
     "double": "a number",
     "float": "a number",
 }
+NO_GAPS_IN_TRAINING = "this column had no gaps in training"
 _NUMBERS = frozenset({int, float})
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -48,7 +49,13 @@ def first_gap(column: Array) -> int | None:
 
 
 def check_cells(
-    cells: Cells, column: ColumnSpec, *, takes_gaps: bool = True, is_exact: bool = True, first_row: int = 0
+    cells: Cells,
+    column: ColumnSpec,
+    *,
+    takes_gaps: bool = True,
+    gap_hint: str = NO_GAPS_IN_TRAINING,
+    is_exact: bool = True,
+    first_row: int = 0,
 ) -> Array:
     """Return a column's cells as an array of its type.
 
@@ -62,6 +69,7 @@ def check_cells(
         cells: Python values, or an array of a file.
         column: Name and type of the column.
         takes_gaps: Values may be missing.
+        gap_hint: What to say of a missing value if none may be missing.
         is_exact: Large whole numbers have all their digits. If not, InexactNumber is raised for them.
         first_row: Number of the first row, for messages.
 
@@ -75,7 +83,7 @@ def check_cells(
         and math.isfinite(cell)
     ):
         return np.array(cells)
-    check = _Check(column, takes_gaps=takes_gaps, is_exact=is_exact, first_row=first_row)
+    check = _Check(column, takes_gaps=takes_gaps, gap_hint=gap_hint, is_exact=is_exact, first_row=first_row)
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf":
         return check.array(cells)
     cells = cells.tolist() if isinstance(cells, np.ndarray) else cells
@@ -89,10 +97,13 @@ def check_cells(
 class _Check:
     """The check of one column. Its methods raise RequestError for the first wrong cell."""
 
-    def __init__(self, column: ColumnSpec, *, takes_gaps: bool, is_exact: bool, first_row: int) -> None:
+    def __init__(
+        self, column: ColumnSpec, *, takes_gaps: bool, gap_hint: str, is_exact: bool, first_row: int
+    ) -> None:
         self._column = column
         self._kind = column.kind
         self._takes_gaps = takes_gaps
+        self._gap_hint = gap_hint
         self._is_exact = is_exact
         self._first_row = first_row
 
@@ -225,7 +236,7 @@ class _Check:
     def _refuse_gap(self, row: int) -> NoReturn:
         raise bad_request(
             f"null in {self._cell(row)} is not {_KIND_NAMES[self._kind]}",
-            "this column had no gaps in training",
+            self._gap_hint,
         )
 
     def _refuse_large(self, cells: Cells, first: int = 0) -> NoReturn:

@@ -64,6 +64,7 @@ class ModelSignature:
         tensors: The named tensors that it takes instead.
         columns: The columns of the table that it takes instead.
         params: Whether requests may have params.
+        simple_columns: Columns of simple types beside columns of other types, of a table that only MLflow can read.
         outputs: The tensors that the model answers: one unnamed tensor, or named ones; () if they are not known.
     """
 
@@ -72,6 +73,7 @@ class ModelSignature:
     params: bool = False
     tensors: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    simple_columns: tuple[ColumnSpec, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -116,18 +118,19 @@ def read_signature(entry: Any) -> ModelSignature:
         if not tensors[0].name:
             return ModelSignature(tensor=tensors[0], params=params, outputs=outputs)
         return ModelSignature(tensors=tensors, params=params, outputs=outputs)
-    if inputs and all(column.get("type") in SIMPLE_TYPES and "name" in column for column in inputs):
-        columns = tuple(
-            ColumnSpec(
-                str(column["name"]),
-                column["type"],
-                column.get("required", True),
-                is_numbered=isinstance(column["name"], int),
-            )
-            for column in inputs
+    columns = tuple(
+        ColumnSpec(
+            str(column["name"]),
+            column["type"],
+            column.get("required", True),
+            is_numbered=isinstance(column["name"], int),
         )
+        for column in inputs
+        if column.get("type") in SIMPLE_TYPES and "name" in column
+    )
+    if inputs and len(columns) == len(inputs):
         return ModelSignature(columns=columns, params=params, outputs=outputs)
-    return ModelSignature(params=params, outputs=outputs)
+    return ModelSignature(params=params, outputs=outputs, simple_columns=columns)
 
 
 def _read_tensors(entries: Sequence[dict[str, Any]]) -> tuple[TensorSpec, ...]:

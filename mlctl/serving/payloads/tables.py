@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.serving.payloads.cells import Cells, check_cells, gaps
+from mlctl.serving.payloads.cells import NO_GAPS_IN_TRAINING, Cells, check_cells, gaps
 from mlctl.serving.payloads.request_error import bad_request, quote
 from mlctl.serving.payloads.signature import SIMPLE_TYPES, ColumnSpec, ModelSignature
 
@@ -25,12 +25,14 @@ class TableRules:
     Attributes:
         extra: Columns that the model does not take; they are dropped.
         gaps: Types whose required columns may have gaps. Optional columns may always have them.
+        gap_hint: What to say of a gap that is refused.
         fills_absent: A missing optional column becomes a column of gaps; otherwise it is left out.
         is_exact: Large whole numbers have all their digits; `check_cells` says what happens if not.
     """
 
     extra: bool = True
     gaps: frozenset[str] = frozenset(SIMPLE_TYPES)
+    gap_hint: str = NO_GAPS_IN_TRAINING
     fills_absent: bool = True
     is_exact: bool = True
 
@@ -56,6 +58,8 @@ def columns_from_json(
         columns = {signature.names[0]: value}  # with one column, its values alone are unambiguous
     elif isinstance(value, list) and value and signature.is_numbered:
         columns = split_columns({"data": value})
+    elif value == []:
+        raise bad_request("the table has no rows", columns_hint(signature))
     else:
         raise bad_request(
             f"{key} is not a table", f"send a list of rows, each with the columns {join(signature.names)}"
@@ -92,6 +96,7 @@ def check_columns(
             columns[name],
             column,
             takes_gaps=not column.required or column.kind in rules.gaps,
+            gap_hint=rules.gap_hint,
             is_exact=rules.is_exact,
             first_row=first_row,
         )
@@ -151,9 +156,10 @@ def split_columns(value: Any, known: Collection[str] | None = None) -> dict[str,
 
 def check_names(names: Sequence[str], signature: ModelSignature, rules: TableRules) -> None:
     """Raise RequestError if a required column is missing, a column is repeated, or an unknown one is not allowed."""
-    missing = [column.name for column in signature.columns if column.required and column.name not in names]
-    unknown = [name for name in names if name not in signature.names] if missing or not rules.extra else []
-    repeated = [name for name in signature.names if names.count(name) > 1]
+    present, known = set(names), set(signature.names)
+    missing = [column.name for column in signature.columns if column.required and column.name not in present]
+    unknown = [name for name in names if name not in known] if missing or not rules.extra else []
+    repeated = [name for name in known if names.count(name) > 1] if len(present) < len(names) else []
     problems = []
     if missing:
         problems.append(f"missing columns: {join(missing)}")

@@ -45,7 +45,7 @@ class CandidateRoutes:
     def __init__(self, invocations: Invocations, stats: VersionStats) -> None:
         self._invocations = invocations
         self._stats = stats
-        self._has_classes = bool(invocations.model.info.classes)
+        self._kinds = {output.name: output.kind for output in invocations.model.info.outputs}
         self._has_reported = False
 
     def add_to(self, router: Router) -> None:
@@ -90,7 +90,7 @@ class CandidateRoutes:
 
     def _differing(self, answer: bytes, body: bytes, content_type: str) -> float:
         own = self._invocations.answer(body, content_type)
-        return disagreement(answer, own.body, has_classes=self._has_classes)
+        return disagreement(answer, own.body, kinds=self._kinds)
 
 
 async def _refused_as_failed(work: Awaitable[float]) -> float:

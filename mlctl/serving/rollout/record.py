@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -94,12 +95,16 @@ class RolloutRecord:
         self._is_asking = True
         try:
             child = await asyncio.create_subprocess_exec(
-                *state.plan["registry_command"], stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *state.plan["registry_command"],
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # not on the command line, which every user of this machine can read
+                env={**os.environ, "MLFLOW_TRACKING_URI": state.plan["tracking_uri"]},
             )
             async with asyncio.timeout(CHILD_TIMEOUT_S):
                 output, _ = await child.communicate(json.dumps(order).encode() + b"\n")
             answer: dict[str, Any] = json.loads(output.splitlines()[-1])
-        except (OSError, ValueError, IndexError, TimeoutError) as error:
+        except (OSError, ValueError, LookupError, TimeoutError) as error:
             return {"error": f"the process that writes to the registry failed: {error!r}"}
         finally:
             self._is_asking = False

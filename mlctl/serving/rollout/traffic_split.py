@@ -49,7 +49,7 @@ class TrafficSplit:
         if route is None or route.version == self._own_version or not _is_chosen(route, request):
             return None
         version = self._version(CANDIDATE, route)
-        response = await version.ask(request, body)
+        response, seconds = await version.ask(request, body)
         if response is None:
             return None
         if response.status != 200:
@@ -59,7 +59,7 @@ class TrafficSplit:
                 self._refused.popitem(last=False)
             return None
         response.version = route.version
-        response.after = self._observed(request, body, response)
+        response.after = self._observed(request, body, response, seconds)
         return response
 
     def observe(self, exchange: Exchange) -> None:
@@ -73,7 +73,9 @@ class TrafficSplit:
         if (route := routes.shadow) is not None and _is_drawn(route.share):
             self._version(SHADOW, route).copy(exchange)
 
-    def _observed(self, request: Request, body: bytes, answer: Response) -> Callable[[], None] | None:
+    def _observed(
+        self, request: Request, body: bytes, answer: Response, seconds: float
+    ) -> Callable[[], None] | None:
         """Return what tells the other observers of an answer of the new version."""
         others = [observer for observer in self._invocations.observers if observer != self.observe]
         if not others:
@@ -83,7 +85,7 @@ class TrafficSplit:
             body=body,
             content_type=request.content_type,
             version=answer.version,
-            answered=Answered(body=answer.body, rows=answer.rows),
+            answered=Answered(body=answer.body, rows=answer.rows, seconds=seconds),
         )
 
         def tell() -> None:
@@ -130,10 +132,10 @@ class _OtherVersion:
         self._forwarder.close()
         self._client.close()
 
-    async def ask(self, request: Request, body: bytes) -> Response | None:
-        """Return the version's response, unless it failed; count how it went."""
+    async def ask(self, request: Request, body: bytes) -> tuple[Response | None, float]:
+        """Return the version's response, unless it failed, and its latency; count both."""
         if self._failures_in_row >= FAILURES_IN_ROW and self._asking:
-            return None
+            return None, 0.0
         self._asking += 1
         self.stats.add_in_flight(1)
         started = time.perf_counter()
@@ -150,10 +152,10 @@ class _OtherVersion:
         finally:
             self._asking -= 1
             self.stats.add_in_flight(-1)
-            waited = time.perf_counter() - started
-            self.stats.record(status, _take_seconds(response) or waited)
+            seconds = _take_seconds(response) or time.perf_counter() - started
+            self.stats.record(status, seconds)
             self._failures_in_row = self._failures_in_row + 1 if status >= 500 else 0
-        return None if status >= 500 else response
+        return (None if status >= 500 else response), seconds
 
     def copy(self, exchange: Exchange) -> None:
         """Send a copy of a request with its answer, which the version compares with its own."""

@@ -36,6 +36,7 @@ async def follow(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is left to the supervisor
         )
         assert process.stdout is not None
         assert process.stderr is not None

@@ -65,6 +65,7 @@ class VersionSwitch:
         self._trial_deaths = 0
         self._deaths: deque[float] = deque(maxlen=REVERT_DEATHS)
         self._requests: asyncio.Queue[ServedVersion] = asyncio.Queue()
+        self._requested: list[ServedVersion] = []  # in the queue, or being loaded
         self._changes: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -83,7 +84,9 @@ class VersionSwitch:
     def versions(self) -> list[ServedVersion]:
         """The versions whose files are needed."""
         found = [pool.serving for pool in self.pools]
-        return found if len(found) > 1 or self._previous is None else [*found, self._previous]
+        if len(found) == 1 and self._previous is not None:
+            found.append(self._previous)
+        return found + self._requested
 
     async def start(self) -> None:
         """Start the first version. Raises WorkerStartError."""
@@ -93,6 +96,7 @@ class VersionSwitch:
     def request(self, serving: ServedVersion) -> None:
         """Serve another version, after those that were requested before; none of them holds it up for long."""
         self._requests.put_nowait(serving)
+        self._requested.append(serving)
         if self._changes is None:
             self._changes = self._run(self._work_through())
 
@@ -144,6 +148,7 @@ class VersionSwitch:
                 change.cancel()
                 await asyncio.wait({change})
                 raise
+            self._requested.remove(serving)
             if change.cancelled():
                 self._refuse(
                     serving.version,
@@ -151,6 +156,7 @@ class VersionSwitch:
                 )
             elif (error := change.exception()) is not None:
                 self._refuse(serving.version, f"{type(error).__name__}: {error}")
+            self.on_change()  # the copy of a version that was refused is not needed any more
 
     async def _change_to(self, serving: ServedVersion) -> None:
         if _is_same(serving, self.serving):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,13 +49,22 @@ class WorkerProcess:
     async def spawn(cls, spec: EndpointSpec) -> WorkerProcess:
         """Start a worker of `spec.serving`; it reports when it is ready."""
         own_socket, worker_socket = socket.socketpair()
-        with worker_socket:
+        # a signal that is blocked stays so in the worker: Ctrl-C is left to the supervisor
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "mlctl.serving.worker"],
                 stdin=worker_socket.fileno(),
                 pass_fds=[fd for fd in (spec.socket_fd, spec.local_fd) if fd is not None],
-                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(Path(spec.scratch) / METRICS_FOLDER)},
+                env={
+                    "MALLOC_ARENA_MAX": "2",  # the threads of a worker would each keep memory of their own
+                    **os.environ,
+                    "PROMETHEUS_MULTIPROC_DIR": str(Path(spec.scratch) / METRICS_FOLDER),
+                },
             )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            worker_socket.close()
         reader, writer = await asyncio.open_unix_connection(sock=own_socket)
         writer.write(spec.to_line())
         return cls(process, reader, writer)

@@ -64,7 +64,7 @@ def compare_with_profile(
 
 def row_weight(profile: Mapping[str, Any], inputs: Any) -> float:
     """Return how many different rows each live row counts for; 1 if training rows were repeated, too."""
-    if inputs is None or profile["unique_rows"] < UNIQUE_SHARE:
+    if inputs is None or profile.get("unique_rows", 0) < UNIQUE_SHARE:
         return 1.0
     columns = as_columns(inputs)
     is_whole = len(columns) >= len(profile["inputs"])  # equal without a redacted column does not mean equal

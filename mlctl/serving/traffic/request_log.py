@@ -29,7 +29,8 @@ from mlctl.serving.traffic.log_tables import MAX_TEXT, LoggedRequest, as_arrays,
 
 WRITE_EVERY_S = 5.0
 MAX_WAITING, MAX_WAITING_BYTES = 5_000, 32_000_000
-MAX_ROWS = 100  # that are logged of one request, chosen at random
+MAX_ROWS, MAX_REQUEST_BYTES = 100, 4_000_000  # that are logged of one request; rows are chosen at random
+PART_S = 600  # after which the part of a file that a killed worker left is removed
 MAX_LOG_BYTES, MAX_FILES = 500_000_000, 5_000
 JOINED_FILES = 60  # small files that become one
 SWITCH_S = (
@@ -127,9 +128,11 @@ class RequestLog:
             texts = ("" if self._redacted else _text(exchange.body), _text(answered.body))
         else:
             count = lengths.pop()
+        size = sum(part.nbytes for part in (*inputs.values(), *answers.values()))
+        limit = min(MAX_ROWS, max(1, MAX_REQUEST_BYTES * count // max(1, size)))
         places = np.arange(count)
-        if count > MAX_ROWS:
-            places = np.sort(self._random.sample(range(count), MAX_ROWS))
+        if count > limit:
+            places = np.sort(self._random.sample(range(count), limit))
         return LoggedRequest(
             request_id=exchange.request_id,
             places=places,
@@ -182,6 +185,10 @@ class RequestLog:
                 break
             path.unlink(missing_ok=True)
             total -= size
+        for part in self._folder.glob(".*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > PART_S:
+                    part.unlink()
 
 
 def log_files(folder: Path) -> list[Path]:

@@ -83,7 +83,7 @@ class Database:
         """Insert rows; one whose key exists stays as it is. Call this within `write`."""
         if not rows:
             return
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"  # noqa: S608  # names are ours
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"  # names are ours
         connection = self._connect()
         if self.is_sqlite:
             connection.executemany(f"{insert} ({marks(columns)}) ON CONFLICT DO NOTHING", rows)

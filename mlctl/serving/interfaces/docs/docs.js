@@ -206,7 +206,9 @@ function writeList(schema, indent) {
   for (; items.type === "array" && items.items; items = resolve(items.items)) {
     lengths.push(items.minItems !== undefined && items.minItems === items.maxItems ? items.minItems : "n");
   }
-  return `[${lengths.join(", ")}] of ${writeType(items, indent)}`;
+  const options = items.oneOf || items.anyOf;
+  const inner = options ? `(${options.map((option) => writeType(option, indent)).join(" or ")})` : writeType(items, indent);
+  return `[${lengths.join(", ")}] of ${inner}`;
 }
 
 function writeObject(schema, indent) {

@@ -16,7 +16,18 @@ import pytest
 pytestmark = pytest.mark.unit
 
 PACKAGE = Path(__file__).parents[1] / "mlctl"
-GROUND = {"credentials", "domain", "errors", "files", "machine", "pictures", "s3", "scores", "settings", "units"}
+GROUND = {
+    "credentials",
+    "domain",
+    "errors",
+    "files",
+    "machine",
+    "pictures",
+    "s3",
+    "scores",
+    "settings",
+    "units",
+}
 MAY_IMPORT = {
     "cli": {"services", "adapters", "output", "recipes"} | GROUND,
     "output": GROUND,

@@ -6,7 +6,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlctl.domain.latency import BUCKETS, EDGES, bucket_of, count_slower, quantile, slowest
@@ -37,6 +37,7 @@ def monitor(*guards: str) -> GuardMonitor:
     return GuardMonitor(RolloutPlan(steps=(0.05, 1.0), every_s=60, guards=parse_guards(guards)))
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 999), max_size=6))
 def test_growing_steps_are_read_back(shares: set[int]) -> None:
     steps = [*sorted(shares), 1000]
@@ -83,6 +84,7 @@ def test_another_guard_is_refused(text: str) -> None:
     assert caught.value.hint
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_a_guard_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
@@ -94,6 +96,7 @@ def test_the_error_rate_is_always_guarded() -> None:
     assert [guard.text for guard in parse_guards(("error_rate<=5%",))] == ["error_rate<=5%"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 100), min_size=1, max_size=50), st.floats(0.01, 0.99))
 def test_a_quantile_is_exact_to_the_width_of_a_bucket(latencies: list[float], q: float) -> None:
     found = quantile(counts(latencies).histogram, q)
@@ -104,6 +107,7 @@ def test_a_quantile_is_exact_to_the_width_of_a_bucket(latencies: list[float], q:
     assert slowest(counts(latencies).histogram) * 1.0001 >= max(latencies)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 100), max_size=50), st.floats(1e-4, 10))
 def test_only_surely_slower_requests_are_counted(latencies: list[float], limit: float) -> None:
     slower = count_slower(counts(latencies).histogram, limit)

@@ -32,7 +32,7 @@ def copy(
     """Copy a version to another server, and promote it there.
 
     \b
-    mlctl models copy Digits/3 --to-uri https://production.example.com --stage Staging
+    mlctl models copy Digits/3 --to-uri https://mlflow.example.com --stage Staging
 
     The gates of mlctl.toml apply, against the versions and the history of the other server.
     """

@@ -81,7 +81,7 @@ def predict(
     mlctl predict imdb "a film that I would see again"
     mlctl predict Digits --sample 3 -o json
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
-    mlctl predict Houses s3://data/rows --out s3://data/answers.parquet --cluster ray://head:10001
+    mlctl predict Houses s3://data/rows --out answers.parquet
     """
     from mlctl.services.evaluation import predict as service
 
@@ -91,6 +91,9 @@ def predict(
             "--sample and --out cannot be combined", "omit --out, or name an INPUT instead of --sample"
         )
     if cluster:
+        given = {"--sample": sample, "--api-key-file": api_key_file, "--batch-size": batch_size}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"--cluster and {unused[0]} cannot be combined", f"omit {unused[0]}")
         _predict_on_cluster(session, model, inputs, out=out, address=cluster)
         return
     if out and out.startswith("s3://"):

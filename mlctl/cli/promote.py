@@ -73,9 +73,7 @@ SkipGatesOption = Annotated[
         rich_help_panel=GATES,
     ),
 ]
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Reason, which the history keeps.")
-]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, which is recorded.")]
 
 
 def ask_after(listener: TrainingProgress, session: Session) -> Callable[[str], None]:

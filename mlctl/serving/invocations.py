@@ -127,9 +127,7 @@ class Invocations:
             return chosen
         content_type, encode_answers = request.content_type, self.encoder(request)
         answer = partial(self.answer, body, content_type, encode_answers)
-        is_compressed = (
-            "parquet" in content_type or is_picture_type(content_type) or may_hold_pictures(body)
-        )
+        is_compressed = "parquet" in content_type or is_picture_type(content_type) or may_hold_pictures(body)
         kind = content_type.partition(";")[0]
         with self.stats.measured():
             answered = await self.executor.run(answer, size=None if is_compressed else len(body), kind=kind)

@@ -75,9 +75,7 @@ class ServedModel:
         """
         if self.signature.columns or not (rows := batch_rows(setting, self._predict, example)):
             return False
-        self._predict = BatchingPredictor(
-            self._predict, max_rows=rows, concurrency=concurrency_of(workers)
-        )
+        self._predict = BatchingPredictor(self._predict, max_rows=rows, concurrency=concurrency_of(workers))
         return True
 
     @property

@@ -47,7 +47,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._completed_one = False  # the data that are being parsed end a request
         self._head_bytes = 0  # of data that held nothing but this head
         self._head_fields = 0
-        self._is_too_large = False
+        self._is_refused = False
         self._discarded = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,8 +61,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived, unless the head is already too large."""
-        if self._is_too_large:
+        """Parse what arrived, unless the request was refused already."""
+        if self._is_refused:
             self._discarded += len(data)
             if self._discarded > MAX_DISCARDED:
                 self.transport.abort()
@@ -70,7 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._completed_one = False
         began_in_head = self._in_head
         super().data_received(data)
-        if began_in_head and self._in_head and not self._completed_one and not self._is_too_large:
+        if began_in_head and self._in_head and not self._completed_one and not self._is_refused:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse()
@@ -111,18 +111,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that the parser cannot read: 431 if a limit stopped it, else 400."""
-        if self._is_too_large:
+        if self._is_refused:
             self._refuse()
         else:
             super().send_400_response(msg)
 
     def _stop_parser(self) -> None:
-        self._is_too_large = True
+        self._is_refused = True
         raise HeadTooLarge
 
     def _refuse(self) -> None:
         """Answer 431, unless an earlier request of this connection is still being answered, and close."""
-        self._is_too_large = True
+        self._is_refused = True
         self._stop_timer()
         self.pipeline.clear()
         cycle = self.cycle
@@ -132,8 +132,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             return
-        self.transport.write(TOO_LARGE_RESPONSE)
-        self.loop.call_later(DISCARD_S, self.transport.close)
+        self._close_after(TOO_LARGE_RESPONSE)
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self.head_timeout_s, self._time_out)
@@ -146,5 +145,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def _time_out(self) -> None:
         self._timer = None
         if not self.transport.is_closing():
-            self.transport.write(TIMEOUT_RESPONSE)
-            self.transport.close()
+            self._is_refused = True
+            self._close_after(TIMEOUT_RESPONSE)
+
+    def _close_after(self, response: bytes) -> None:
+        self.transport.write(response)
+        self.loop.call_later(DISCARD_S, self.transport.close)

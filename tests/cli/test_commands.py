@@ -24,6 +24,7 @@ DIFFERENT_MEANINGS = {
     "--api-key-file",  # hashes of all keys, and one's own key
     "--batch-size",  # of a training and of a prediction
     "--bucket",  # of a server and of exported files
+    "--cluster",  # the pieces of predict are files
     "--cpu",  # of a Ray cluster and of Kubernetes
     "--detach",  # of an endpoint and of a rollout
     "--dry-run",  # server-up shows an adoption
@@ -37,6 +38,7 @@ DIFFERENT_MEANINGS = {
     "--name",  # of a server and of an endpoint
     "--out",  # of predictions and of a report
     "--port",  # of a server and of an endpoint
+    "--stage",  # of a history, and of a copy that is promoted
     "--timeout",  # of a search and of a request
     "--to",
     "--trials",  # of a new and of a resumed search

@@ -92,7 +92,7 @@ def test_what_can_be_stopped(own_store: str, run: Any) -> None:
 @pytest.fixture
 def interruptible(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(stop_watch, "INTERVAL_S", 0.02)
-    previous = signal.signal(signal.SIGTERM, stop_watch.interrupt_handler())
+    previous = signal.signal(signal.SIGTERM, stop_watch.interrupt)
     yield
     signal.signal(signal.SIGTERM, previous)
 

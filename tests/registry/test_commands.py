@@ -409,6 +409,7 @@ def test_copying_a_version_to_another_store(
     previous = mlflow.get_tracking_uri()
     try:
         promoted = run("models", "copy", f"{model}/1", "--to-uri", other, "--stage", "Staging")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", own_store)  # MLflow sets it, too
         again = run("models", "copy", f"{model}/1", "--to-uri", other)
     finally:
         mlflow.set_tracking_uri(previous)

@@ -92,6 +92,12 @@ class Browser:
             self._mouse("mouseMoved", position)
         self._mouse("mouseReleased", positions[-1])
 
+    def choose_file(self, selector: str, file: Path) -> None:
+        """Choose a file in a field of the page."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
     def screenshot(self, file: Path) -> None:
         file.write_bytes(
             base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])

@@ -81,6 +81,12 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         (COLUMN["string"], records("null", "instances")),
     ],
     "`null` in a tensor of texts": [(tensor("str", -1), '{"inputs": [null]}')],
+    "lists with `1` and `9223372036854775809` in a table, for a uint64 tensor": [
+        (
+            tensor("uint64", -1, 1, name="a"),
+            '{"dataframe_split": {"columns": ["a"], "data": [[[1]], [[9223372036854775809]]]}}',
+        )
+    ],
     "NaN or `null` for a Keras model": [
         (tensor("float64", -1), '{"inputs": [NaN]}', "", {"is_keras": True}),
         (tensor("float64", -1), '{"inputs": [null]}', "", {"is_keras": True}),

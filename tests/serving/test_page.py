@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 
 from mlctl.services.serving import keys
 
@@ -97,6 +98,23 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
         check=True,
     )
     assert python.stdout.startswith("[[")
+    picture = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(picture).line([(100, 30), (100, 170)], fill=0, width=24)
+    picture.save(tmp_path / "one.png")
+    browser.evaluate("clear.click()")
+    browser.choose_file("#picture", tmp_path / "one.png")
+    browser.wait_until("document.querySelectorAll('.bar').length === 10 && chosen.complete && !chosen.hidden")
+    command = browser.evaluate("curl.textContent")
+    assert command.endswith("--data-binary '@one.png'")
+    sent = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path)
+    uploaded = subprocess.run(
+        [sys.executable, "-c", browser.evaluate("python.textContent")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert json.loads(sent.stdout)["predictions"] == json.loads(uploaded.stdout)
     assert browser.problems == []
     endpoint.stop()
 

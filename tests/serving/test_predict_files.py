@@ -14,6 +14,7 @@ from PIL import Image
 
 from mlctl import settings as configuration
 from mlctl.adapters.predict.cluster_output import JOB_FILE, MODEL_FILE, ClusterOutput
+from mlctl.cli import predict as predict_command
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.services.evaluation import cluster_predict
 from mlctl.services.evaluation.input_files import digest
@@ -202,3 +203,10 @@ def test_what_a_cluster_does_not_predict(models: dict[str, Path], settings: Any,
     files = list_inputs(LocalModel(served).info, ["row.json"]).files
     with pytest.raises(UsageError, match="--cluster predicts tables"):
         cluster_predict._require_tables(files, ["row.json"])
+    for options, message in (
+        ({"cluster": "local:2"}, "needs an INPUT, and an --out"),
+        ({"cluster": "local:2", "out": "a.parquet", "batch_size": 9}, "--cluster and --batch-size cannot"),
+        ({"out": "s3://data/a.parquet"}, "needs --cluster"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            predict_command.predict(None, "M", ["rows"], **options)  # type: ignore[arg-type]

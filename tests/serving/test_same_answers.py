@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def test_version_names_the_model_and_its_run(serve: Any, models: dict[str, Path]
         "version": "7",
         "run_id": "0123abcd",
         "model_uri": "models:/pictures/1",
+        "runtime": "onnxruntime",
+        "reason": "",
     }
     endpoint.stop()
 
@@ -152,7 +155,12 @@ def test_a_model_of_another_team(serve: Any, tmp_path: Path) -> None:
             serialization_format="cloudpickle",
             **options,
         )
-        endpoint = serve(tmp_path / name)
+        convert = (sys.executable, "-m", "mlctl.adapters.conversion")
+        endpoint = serve(tmp_path / name, convert=convert, converted=str(tmp_path / "converted"))
+        version = endpoint.request("/version").json
+        assert (version["runtime"], version["reason"]) == (
+            ("onnxruntime", "") if name == "signed" else ("mlflow", "it has no simple signature")
+        )
         body = json.dumps({"dataframe_split": split(frame)}).encode()
         check_same(endpoint, tmp_path / name, body)
         bad = endpoint.post({"dataframe_split": {"columns": ["a"], "data": [[1.0]]}})

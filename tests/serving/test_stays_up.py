@@ -34,7 +34,7 @@ def test_a_crashing_version_and_a_lost_copy_fail_no_request(
     serve: StartEndpoint, models: dict[str, Path], tmp_path: Path
 ) -> None:
     good = shutil.copytree(models["pictures"], tmp_path / "good")
-    line = "self.asked = getattr(self, 'asked', 0) + 1; self.asked < 10 or __import__('os')._exit(9)"
+    line = "self.asked = getattr(self, 'asked', 0) + 1; self.asked < 40 or __import__('os')._exit(9)"
     crashing = changed_copy(models["pictures"], tmp_path / "crashing", line)
     script = tmp_path / "follower.py"
     script.write_text(FOLLOWER)

@@ -34,10 +34,10 @@ from mlctl.services.serving.serve import FOLLOW_COMMAND, SERVING_COMMAND
 from mlctl.serving.endpoint_spec import EndpointSpec, ServedVersion
 from tests.soak.fault_clients import Clients, Report
 
-NAME, WORKERS, TIMEOUT_S = "Soaked", 2, 3.0
+NAME, WORKERS, TIMEOUT_S = "Soaked", 2, 6.0
 RUN = "return self._run("
 SLEEP = "if raw.min() == 251: __import__('time').sleep(20)\n        "
-CRASH = "Scorer.asked = getattr(Scorer, 'asked', 0) + 1\n        if Scorer.asked > 9: __import__('os')._exit(9)\n        "
+CRASH = "Scorer.asked = getattr(Scorer, 'asked', 0) + 1\n        if Scorer.asked > 40: __import__('os')._exit(9)\n        "
 VERSIONS = {  # what replaces the line that answers
     "1": SLEEP + RUN,
     "2": SLEEP + "return 1 - self._run(",

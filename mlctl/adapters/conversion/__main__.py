@@ -11,15 +11,22 @@ import os
 import sys
 from pathlib import Path
 
+from mlctl.adapters.conversion.families import find_family
+
 
 def main() -> None:
     """Convert, and print {"reason": …} as the last line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    from mlctl.adapters.conversion.stock_model import convert
+    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
+    family = find_family(folder)
+    if isinstance(family, str):
+        reason = family
+    else:
+        from mlctl.adapters.conversion.stock_model import convert  # it imports ONNX, and then the library
 
-    with contextlib.redirect_stdout(sys.stderr):
-        reason = convert(Path(sys.argv[1]), Path(sys.argv[2]))
+        with contextlib.redirect_stdout(sys.stderr):
+            reason = convert(folder, target)
     print(json.dumps({"reason": reason}), flush=True)
 
 

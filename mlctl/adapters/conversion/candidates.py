@@ -25,12 +25,6 @@ from mlctl.adapters.models.export_error import ExportError
 from mlctl.serving.payloads.signature import ModelSignature
 
 ROWS = "rows"  # name of the input that joins all columns
-FAMILIES = {
-    "mlflow.keras": "keras",
-    "mlflow.tensorflow": "keras",
-    "mlflow.sklearn": "sklearn",
-    "mlflow.lightgbm": "lightgbm",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

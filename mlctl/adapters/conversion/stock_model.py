@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import yaml
 
-from mlctl.adapters.conversion.candidates import FAMILIES, Candidate, candidates
+from mlctl.adapters.conversion.candidates import Candidate, candidates
 from mlctl.adapters.conversion.equality import difference
+from mlctl.adapters.conversion.families import find_family
 from mlctl.adapters.conversion.generated_rows import generate_rows, take, with_gaps
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.serving.conversion.scorer import DESCRIPTION, GRAPH, ConvertedScorer
 from mlctl.serving.model import ServedModel
 from mlctl.serving.prediction import parse_request
-from mlctl.serving.saved_model import read_saved_model
 
 GENERATED_ROWS = 256
 BATCHES = (1, 7, 64)  # a converted model can be right for one number of rows and wrong for another
@@ -38,16 +37,11 @@ class NotEqualError(Exception):
 
 def convert(folder: Path, target: Path) -> str:
     """Convert the model in a folder to ONNX in the folder `target`; return "", or the reason why it cannot be used."""
-    loader = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    flavor: Mapping[str, Any] = (loader.get("flavors") or {}).get("python_function") or {}
-    family = FAMILIES.get(flavor.get("loader_module", ""))
-    if family is None:
-        return f"models of {flavor.get('loader_module') or 'this kind'} are not converted"
-    info = read_saved_model(folder)
-    if not info.signature.is_known or info.signature.params:
-        return "its signature takes params" if info.signature.params else "it has no simple signature"
+    family = find_family(folder)
+    if isinstance(family, str):
+        return family
     try:
-        return _StockModel(folder, family, flavor.get("predict_fn") or "predict").convert(target)
+        return _StockModel(folder, family.name, family.predict_fn).convert(target)
     except Exception as exc:  # of any library
         return _short(exc)
 

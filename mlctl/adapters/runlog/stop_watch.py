@@ -20,8 +20,7 @@ INTERVAL_S = 2.5
 class StopWatch:
     """A thread that reads a run's tags every few seconds, until `close`.
 
-    If the run shall stop, it raises KeyboardInterrupt in the main thread, provided that `interruptible` is active
-    there: the training then ends as after Ctrl-C.
+    If the run shall stop, the main thread gets SIGTERM, which a recorded run handles as Ctrl-C.
 
     Attributes:
         request: The request to stop the run, or None.
@@ -61,21 +60,14 @@ class StopWatch:
                 self.trials[key.removeprefix(STOP_TRIAL_PREFIX)] = StopRequest.from_text(text)
 
 
-class _Interrupt:
-    """The handler of SIGTERM while a run is recorded."""
-
-    def __call__(self, number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-
-def interrupt_handler() -> Any:
-    """Return a signal handler that raises KeyboardInterrupt, and that `interrupt_main_thread` recognises."""
-    return _Interrupt()
+def interrupt(number: int, frame: Any) -> None:
+    """Handle a signal as Ctrl-C is handled."""
+    raise KeyboardInterrupt
 
 
 def interrupt_main_thread() -> None:
-    """Raise KeyboardInterrupt in the main thread, if it handles SIGTERM in this way."""
-    if isinstance(signal.getsignal(signal.SIGTERM), _Interrupt):
+    """Send SIGTERM to the main thread, if it handles that; by default it would end the process at once."""
+    if callable(signal.getsignal(signal.SIGTERM)):
         main = threading.main_thread().ident
         assert main is not None
         signal.pthread_kill(main, signal.SIGTERM)

@@ -176,9 +176,7 @@ class TrackingStore:
         with self.translate_errors():
             found = self.client.get_run(run_id)
         if found.info.lifecycle_stage == "deleted":
-            raise NotFoundError(
-                f"run {run_id} is deleted", f"restore it: mlctl runs restore {run_id[:8]}"
-            )
+            raise NotFoundError(f"run {run_id} is deleted", f"restore it: mlctl runs restore {run_id[:8]}")
         return self._to_run(found)
 
     def get_runs(self, run_ids: Sequence[str]) -> Iterator[Run]:

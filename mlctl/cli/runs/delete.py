@@ -10,13 +10,10 @@ import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import RUN_HELP, DryRunOption, ExperimentFilter
+from mlctl.cli.runs.list import WhereOption
 
 MAX_LISTED = 20
 RunsArgument = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=f"Runs, each by {RUN_HELP}.")]
-WhereOption = Annotated[
-    str | None,
-    typer.Option("--where", "-w", metavar="FILTER", help="Delete the runs that match, as in runs list."),
-]
 
 if TYPE_CHECKING:
     from mlctl.domain.run import Run

@@ -15,7 +15,7 @@ WhereOption = Annotated[
         "--where",
         "-w",
         metavar="FILTER",
-        help="Show only runs that match, such as 'best_val_f1 > 0.88 and params.epochs = 10'. Values that are "
+        help="Only runs that match, such as 'best_val_f1 > 0.88 and params.epochs = 10'. Values that are "
         "numbers are compared as numbers.",
     ),
 ]

@@ -9,11 +9,9 @@ import typer
 from mlctl import output
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import ExperimentFilter, RunArgument
+from mlctl.cli.promote import ReasonOption
 
 WAIT_S = 30.0
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Reason, which the run keeps.")
-]
 NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Return at once, without waiting until the run has stopped.")
 ]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLOCK_BYTES = 1 << 20
-_DECIMAL_COMMA_NUMBER = r"\s*[$€£]?\s*[-+]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?\s*[%$€£]?\s*"  # 1.234,50 €
+_DECIMAL_COMMA_NUMBER = (
+    r"\s*[$€£]?\s*[-+]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?\s*[%$€£]?\s*"  # 1.234,50 €
+)
 _AS_WRITTEN: Mapping[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": None}
 
 

@@ -30,7 +30,9 @@ def stop_run(
     store = TrackingStore(tracking_uri)
     run = find_run(store, selector, experiment)
     _require_stoppable(run)
-    request = StopRequest(by=provenance.acting_user(), at=datetime.now(UTC).isoformat(timespec="seconds"), reason=reason).to_text()
+    request = StopRequest(
+        by=provenance.acting_user(), at=datetime.now(UTC).isoformat(timespec="seconds"), reason=reason
+    ).to_text()
     with store.translate_errors():
         if trial := run.tags.get(TRIAL_TAG):  # the search reads the tags of its own run only
             store.client.set_tag(run.parent_run_id, STOP_TRIAL_PREFIX + trial, request)

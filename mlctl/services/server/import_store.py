@@ -58,7 +58,12 @@ def import_store(
     """
     opened = open_source(source)
     started = time.monotonic()
-    job = _Import(opened, DatabaseTarget(tracking_uri, create=not dry_run), with_artifacts=with_artifacts, dry_run=dry_run)
+    job = _Import(
+        opened,
+        DatabaseTarget(tracking_uri, create=not dry_run),
+        with_artifacts=with_artifacts,
+        dry_run=dry_run,
+    )
     report = job.run(_chosen(opened, experiments), frozenset(runs), progress)
     if not experiments and not runs:
         report = job.registered_models(report)

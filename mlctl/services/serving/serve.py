@@ -226,7 +226,8 @@ def _check_options(options: EndpointOptions) -> None:
     _check_origins(options.cors)
     if not BATCH.fullmatch(options.batch):
         raise UsageError(
-            f"invalid value {options.batch!r} for --batch", "write auto, off, or a number of rows from 2 to 9999"
+            f"invalid value {options.batch!r} for --batch",
+            "write auto, off, or a number of rows from 2 to 9999",
         )
     if options.watch and UNVERSIONED_MODEL.match(options.model):
         raise UsageError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.recorder import Recorder
-from mlctl.adapters.runlog.stop_watch import interrupt_handler
+from mlctl.adapters.runlog.stop_watch import interrupt
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.note import generated_note
 from mlctl.domain.progress import ProgressListener
@@ -70,7 +70,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, interrupt_handler())
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

@@ -34,9 +34,10 @@ class RolloutRecord:
         self._file = folder / FILE
         self._endpoint = endpoint
         self._log = log
-        self._task: asyncio.Task[None] | None = None
-        self._is_recorded = False
-        self._is_asking = False  # and not waiting to try again
+        self._current: RolloutState | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each rollout that is not recorded yet
+        self._is_closing = False
+        self._asking = 0  # children that talk to the registry
 
     def restore(self) -> RolloutState | None:
         """Return the last rollout before the endpoint was started. One that was running then has returned."""
@@ -53,12 +54,12 @@ class RolloutRecord:
 
     def keep(self, state: RolloutState) -> None:
         """Write the state; if the rollout has ended, write its end to the registry, too."""
-        self._is_recorded = state.recorded
+        self._current = state
         self._write(state)
         if state.status in ENDED and not state.recorded and state.plan.get("registry_command"):
-            if self._task is not None:
-                self._task.cancel()
-            self._task = asyncio.get_running_loop().create_task(self._record(state))
+            task = asyncio.get_running_loop().create_task(self._record(state))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def promote(self, state: RolloutState) -> str:
         """Promote the version that was rolled out; return why that is refused, or ""."""
@@ -67,11 +68,12 @@ class RolloutRecord:
 
     async def close(self) -> None:
         """Give an entry that is being written a moment to arrive; the next endpoint writes it otherwise."""
-        if self._task is not None and not self._task.done():
-            if self._is_asking:
-                await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
-            self._task.cancel()
-        if self._is_recorded:
+        self._is_closing = True
+        if self._asking:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            task.cancel()
+        if self._current is not None and self._current.recorded:
             self._file.unlink(missing_ok=True)
 
     def _write(self, state: RolloutState) -> None:
@@ -81,18 +83,21 @@ class RolloutRecord:
     async def _record(self, state: RolloutState) -> None:
         failures = 0
         while "error" in (answer := await self._ask("record", state)):
+            if self._is_closing:
+                return
             if not failures:
                 self._log(f"the end of the rollout is not in the registry's history yet: {answer['error']}")
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
             failures += 1
-        state.recorded = self._is_recorded = True
-        self._write(state)
+        state.recorded = True
+        if state is self._current:
+            self._write(state)
 
     async def _ask(self, action: str, state: RolloutState) -> dict[str, Any]:
         """Return the answer of the child process that talks to the registry."""
         order = {"action": action, "endpoint": self._endpoint, "rollout": asdict(state)}
         child = None
-        self._is_asking = True
+        self._asking += 1
         try:
             child = await asyncio.create_subprocess_exec(
                 *state.plan["registry_command"],
@@ -107,7 +112,7 @@ class RolloutRecord:
         except (OSError, ValueError, LookupError, TimeoutError) as error:
             return {"error": f"the process that writes to the registry failed: {error!r}"}
         finally:
-            self._is_asking = False
+            self._asking -= 1
             if child is not None and child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()

@@ -59,4 +59,6 @@ def _to_mlflow_payload(data: str | bytes) -> bytes:
     if not isinstance(document, dict) or set(document) != {"data"}:
         return body
     key = b"dataframe_records" if model.signature.columns else b"inputs"
-    return re.sub(rb'"data"', b'"%s"' % key, body, count=1)  # the rest as it is, with the digits of its numbers
+    return re.sub(
+        rb'"data"', b'"%s"' % key, body, count=1
+    )  # the rest as it is, with the digits of its numbers

@@ -6,6 +6,8 @@ called surely short only after several calls of about this size, or of a larger 
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +15,9 @@ from typing import TypeVar
 SHORT_S = 0.002  # well below 5 ms: bodies of one size differ in what they cost
 MIN_CALLS = 4
 WINDOW = 256  # calls after which older measurements are dropped
-WAITING_S = 0.05  # a call that lasts longer than this has waited for more than the processor
+WAITING_S = (
+    0.05  # a call that gave its processor away, and lasts longer than this, has waited for something else
+)
 MAX_KINDS = 16
 
 T = TypeVar("T")
@@ -35,9 +39,9 @@ class _SizeClass:
     def worst(self) -> float:
         return max(self._cost, self._previous_cost)
 
-    def add(self, *, cpu_s: float, elapsed_s: float, succeeded: bool) -> None:
-        # in a thread, the time that elapses includes waiting for other threads; a call that sleeps has no CPU time
-        cost = elapsed_s if elapsed_s > WAITING_S else cpu_s
+    def add(self, *, cpu_s: float, elapsed_s: float, has_waited: bool, succeeded: bool) -> None:
+        # the time that elapses includes that of other programs on a busy machine; a call that sleeps has no CPU time
+        cost = elapsed_s if has_waited and elapsed_s > WAITING_S else cpu_s
         if self._calls < 0:
             self._calls += succeeded
             return
@@ -67,7 +71,7 @@ class CallCosts:
 
     def measure(self, function: Callable[[], T], *, size: int, kind: str = "") -> T:
         """Call a function, and remember what it cost."""
-        started, cpu_started = time.perf_counter(), time.thread_time()
+        started, cpu_started, waits = time.perf_counter(), time.thread_time(), _count_waits()
         succeeded = False
         try:
             result = function()
@@ -78,17 +82,26 @@ class CallCosts:
                 kind,
                 cpu_s=time.thread_time() - cpu_started,
                 elapsed_s=time.perf_counter() - started,
+                has_waited=_count_waits() != waits,
                 succeeded=succeeded,
             )
         return result
 
-    def _add(self, size: int, kind: str, *, cpu_s: float, elapsed_s: float, succeeded: bool) -> None:
+    def _add(
+        self, size: int, kind: str, *, cpu_s: float, elapsed_s: float, has_waited: bool, succeeded: bool
+    ) -> None:
         name = _normalized(kind)
         if name not in self._kinds and len(self._kinds) >= MAX_KINDS:
             return
         classes = self._kinds.setdefault(name, {})
         size_class = classes.setdefault(size.bit_length(), _SizeClass())
-        size_class.add(cpu_s=cpu_s, elapsed_s=elapsed_s, succeeded=succeeded)
+        size_class.add(cpu_s=cpu_s, elapsed_s=elapsed_s, has_waited=has_waited, succeeded=succeeded)
+
+
+def _count_waits() -> int:
+    """Return how often this thread, or on other systems than Linux any thread, gave its processor away by itself."""
+    who = resource.RUSAGE_THREAD if sys.platform == "linux" else resource.RUSAGE_SELF
+    return resource.getrusage(who).ru_nvcsw
 
 
 def _normalized(kind: str) -> str:

@@ -27,6 +27,9 @@ from tests.zygote import running as run_zygote
 
 pytest_plugins = ["tests.tracking_store"]
 
+# a slow machine must not add metrics to the runs of tests; those of system metrics turn them on
+os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -72,7 +75,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-# files with many long tests of one kind: a run takes every third, and no test of tests/soak; MLCTL_TEST_LONG=1 runs all
+# files with many long tests of one kind: a run takes every third; MLCTL_TEST_LONG=1 runs all, and what is marked as long
 SAMPLED_FILES = {
     "test_callbacks.py",
     "test_code.py",
@@ -99,6 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         sampled = [item for item in items if item.path.name in SAMPLED_FILES]
         left_out = {item.nodeid for number, item in enumerate(sampled) if number % 3}
         left_out |= {item.nodeid for item in items if item.path.parent.name == "soak"}
+        left_out |= {item.nodeid for item in items if item.get_closest_marker("long")}
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
         items[:] = [item for item in items if item.nodeid not in left_out]
     order = {name: number for number, name in enumerate(LONG_FILES)}

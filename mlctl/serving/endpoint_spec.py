@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class EndpointSpec:
             most rows of such a call.
         log_requests: Share of the requests that are logged, with their answers.
         redact: Input columns that are not logged.
+        notify: Who is told about drift, as `NotifyTarget.from_json` takes it.
     """
 
     serving: ServedVersion
@@ -99,6 +102,7 @@ class EndpointSpec:
     batch: str = "auto"
     log_requests: float = 0.0
     redact: tuple[str, ...] = ()
+    notify: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def to_line(self) -> bytes:
         """Return the specification as one line of JSON."""

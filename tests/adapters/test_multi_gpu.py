@@ -92,6 +92,7 @@ def test_batch_of_one_row_is_trained_on_both_devices(results: dict[tuple[int, in
     assert steps == 9
 
 
+@pytest.mark.long
 def test_model_trained_on_two_devices_is_logged_as_one_model(tmp_path: Path) -> None:
     arguments = [
         "train",

@@ -220,6 +220,7 @@ def test_killed_workers_and_a_killed_search_lose_no_trial(mlctl: CommandLine) ->
     ]
 
 
+@pytest.mark.long
 def test_an_interrupted_search_on_a_table_resumes_with_its_objective(
     mlctl: CommandLine,
 ) -> None:
@@ -322,7 +323,10 @@ PUBLISHED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [name if name.startswith("two") else pytest.param(name, marks=pytest.mark.long) for name in PUBLISHED],
+)
 def test_published_searches_at_a_small_scale(mlctl: CommandLine, name: str) -> None:
     arguments = PUBLISHED[name]
     answer = mlctl.json("tune", *arguments, "--data", "synthetic", "--rows", "600", "--seed", "1")

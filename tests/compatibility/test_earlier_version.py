@@ -97,6 +97,7 @@ def test_an_offline_run_is_synced(earlier: EarlierProject) -> None:
     assert earlier.json("runs", "show", "offline")["status"] == "FINISHED"
 
 
+@pytest.mark.long
 def test_a_killed_search_continues_after_its_finished_trials(earlier: EarlierProject) -> None:
     search = earlier.json("resume", "search", "--force")
     assert search["status"] == "FINISHED"

@@ -17,7 +17,7 @@ ROUNDS = 200 if os.environ.get("MLCTL_TEST_LONG") else 10
     [
         "sqlite",
         pytest.param("postgres", marks=[pytest.mark.live, pytest.mark.needs("postgres")]),
-        pytest.param("server", marks=pytest.mark.live),
+        pytest.param("server", marks=[pytest.mark.live, pytest.mark.long]),
     ],
 )
 def test_the_history_decides(kind: str) -> None:

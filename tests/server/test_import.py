@@ -28,6 +28,8 @@ def file_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        # a test before this one in the same worker may have chosen another store
+        patch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
         client = mlflow.MlflowClient(uri, uri)
         experiment = client.create_experiment("fraud", tags={"team": "risk"})
         client.create_registered_model("Fraud", {"owner": "ada"}, "finds fraud")

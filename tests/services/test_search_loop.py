@@ -137,7 +137,7 @@ def results(loop):
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
-@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_a_search_resumed_from_any_line_of_its_journal_ends_as_the_uninterrupted_one(
     tmp_path, algorithm, slots
 ):

@@ -88,6 +88,10 @@ class TrialRuns:
         """The trials whose runs had ended when `find` was called."""
         return self._sender.ended
 
+    def is_open(self, trial: str) -> bool:
+        """Return whether the trial's run has begun and not ended, in an earlier session too if `find` was called."""
+        return trial in self._open
+
     def find(self) -> None:
         """Find the runs of an earlier session of this search; `finish` ends those that are still running."""
         self._sender.find()

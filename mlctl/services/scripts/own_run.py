@@ -52,6 +52,7 @@ class OwnRun:
         if _open is not None:
             _open.close()
         settings = load({"experiment": experiment})
+        settings.apply_to_environment()
         program = _this_program()
         request = ScriptRequest(
             script=str(program.file),
@@ -77,7 +78,7 @@ class OwnRun:
 
     def close(self, error: BaseException | None = None) -> Run | None:
         """Log the model, and finish the run: as FAILED with an error; return it."""
-        from mlctl.services.training.run_status import finish_run
+        from mlctl.services.training.run_status import fail_run, finish_run
 
         if self._stack is None:
             return self.run
@@ -94,15 +95,15 @@ class OwnRun:
                 if _is_notebook():
                     report.log_text(record.recorder, SCRIPT_FILE, _cells())
         except BaseException as exc:
-            record.recorder.fail(exc)
+            fail_run(record.recorder, exc, record.settings.notify)
             raise
         if isinstance(error, KeyboardInterrupt):
             record.recorder.finish("KILLED")
             return None
         if error is not None:
-            record.recorder.fail(error)
+            fail_run(record.recorder, error, record.settings.notify)
             return None
-        self.run = finish_run(record.recorder, record.store, record.listener)
+        self.run = finish_run(record.recorder, record.store, record.listener, notify=record.settings.notify)
         record.listener.message(f"run {self.run.run_name} ({self.run.run_id[:8]}) is finished")
         return self.run
 

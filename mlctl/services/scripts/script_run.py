@@ -35,9 +35,10 @@ def run_script(
     if not _mentions_mlflow(program) or record.is_started_elsewhere:
         record.recorder  # noqa: B018 - it is created: a process that dies before `fit` leaves a trace
     observer = ScriptObserver(record=record)
-    with recording(lambda: record.recorder, observer.interruption):
+    with recording(lambda: record.recorder, observer.interruption, settings.notify):
         run_recorded(record, observer)
-    return record, finish_run(record.recorder, record.store, listener, record.mlflow.final_status)
+    status = record.mlflow.final_status
+    return record, finish_run(record.recorder, record.store, listener, status, notify=settings.notify)
 
 
 def run_recorded(record: ScriptRecord, observer: ScriptObserver, started: float | None = None) -> None:

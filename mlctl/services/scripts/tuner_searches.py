@@ -141,6 +141,9 @@ class TunerSearches:
                 tuner_hooks.restore(tuner.oracle, trial, entry["state"], entry["results"])
                 curve = [Epoch(number, metrics, 0.0) for number, metrics in entry["epochs"]]
                 self._note_best(known, trial, entry["results"], curve)
+                ended = TunerTrial(name=_run_name(known, trial), executions=1, curves=[curve])
+                if (runs := self._trial_runs()) and runs.is_open(ended.name):  # the kill came before its end
+                    self._end_run(tuner, trial, ended, entry["results"], entry.get("seconds", 0.0))
                 return
             known.past.clear()
             self._record.listener.message(
@@ -215,9 +218,7 @@ class TunerSearches:
 
     def _train(self, known: KnownTuner, trial: Any, original: Callable[[], None]) -> None:
         tuner, runs = known.tuner, self._trial_runs()
-        number = int(trial.trial_id) + 1 if str(trial.trial_id).isdigit() else trial.trial_id
-        name = f"{number:04d}" if isinstance(number, int) else str(number)
-        name = name if not known.number else f"{known.number + 1}-{name}"
+        name = _run_name(known, trial)
         running = TunerTrial(name=name, executions=int(getattr(tuner, "executions_per_trial", 1)))
         if runs:
             runs.begin(name, trial.hyperparameters.values, _now_ms())
@@ -227,8 +228,10 @@ class TunerSearches:
                 original()
         finally:
             self._trial = None
+        seconds = time.monotonic() - started
         self._add(
             "trial",
+            seconds=seconds,
             tuner=known.number,
             trial=trial.trial_id,
             state=tuner_hooks.state_of(trial),
@@ -243,7 +246,7 @@ class TunerSearches:
         means = [Epoch(*point, 0.0) for point in self._read_back(running)]
         self._note_best(known, trial, results, means)
         self._report(running, is_over=True)
-        self._end_run(tuner, trial, running, results, time.monotonic() - started)
+        self._end_run(tuner, trial, running, results, seconds)
 
     def _read_back(self, trial: TunerTrial) -> list[tuple[int, dict[str, float]]]:
         return TunerTrial(name=trial.name, executions=1, curves=trial.curves).new_means(is_over=True)
@@ -357,6 +360,12 @@ class TunedObserver:
         if self._searches.is_in_trial:
             return original(arguments)
         return self._observer.evaluate(model, arguments, original)
+
+
+def _run_name(known: KnownTuner, trial: Any) -> str:
+    """Return the name of a trial's run: its number from 1, after that of the tuner if the script has several."""
+    name = f"{int(trial.trial_id) + 1:04d}" if str(trial.trial_id).isdigit() else str(trial.trial_id)
+    return name if not known.number else f"{known.number + 1}-{name}"
 
 
 def _now_ms() -> int:

@@ -85,7 +85,11 @@ function addButton(text, id, press) {
 }
 
 function onSubmit(payload) {
-  byId("form").addEventListener("submit", (event) => { event.preventDefault(); requestPrediction(payload()); });
+  byId("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    lastRequest += 1;  // an earlier answer that is still to come must not replace what the form says now
+    requestPrediction(payload());
+  });
 }
 
 // --- drawing -------------------------------------------------------------------------------

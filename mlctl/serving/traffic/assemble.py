@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlctl.notifications import NotifyTarget
 from mlctl.serving.endpoint_spec import EndpointSpec
 from mlctl.serving.executor import PredictionExecutor
 from mlctl.serving.invocations import Invocations
@@ -37,7 +38,12 @@ class TrafficWatch:
         keep_profile(invocations.model.folder, self._folder, spec.serving.version)
         invocations.observers.append(self._log.observe)
         if metrics is not None:
-            self._drift = DriftWatch(self._folder, endpoint=spec.endpoint, model=spec.serving.name)
+            self._drift = DriftWatch(
+                self._folder,
+                endpoint=spec.endpoint,
+                model=spec.serving.name,
+                notify=NotifyTarget.from_json(spec.notify),
+            )
             metrics.collectors.append(DriftCollector(self._folder))
 
     def add_to(self, router: Router) -> None:

@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from mlctl.domain.drift import DriftReport
 from mlctl.files import write_atomically
+from mlctl.notifications import DRIFT_FOUND, NotifyTarget, notify
 from mlctl.serving.traffic.report import NoTrafficError, make_report
 from mlctl.serving.traffic.request_log import log_files
 
@@ -35,8 +36,11 @@ log = logging.getLogger("mlctl.serving")
 class DriftWatch:
     """Computes drift once a minute, if this worker holds the lock and there are new rows."""
 
-    def __init__(self, folder: Path, *, endpoint: str, model: str) -> None:
+    def __init__(
+        self, folder: Path, *, endpoint: str, model: str, notify: NotifyTarget | None = None
+    ) -> None:
         self._folder = folder
+        self._notify = notify
         self._endpoint, self._model = endpoint, model
         self._newest: Path | None = None
         self._closing = threading.Event()
@@ -68,7 +72,10 @@ class DriftWatch:
                 max_rows=MAX_ROWS,
                 with_bins=False,
             )
+            known = _drifted(self._folder)
             write_drift(self._folder, report)
+            if not {feature.name for feature in report.drifted} <= known:
+                tell_about_drift(self._notify, report)
         except NoTrafficError:
             return
         except Exception as error:  # metrics without drift are better than no endpoint
@@ -111,6 +118,40 @@ class DriftCollector:
                 score.add_metric([report["version"], found["metric"], bound], found[bound])
         yield from (psi, drifted, score)
         yield GaugeMetricFamily("mlctl_drift_rows", "Rows that drift was computed of.", value=report["rows"])
+
+
+def tell_about_drift(target: NotifyTarget | None, report: DriftReport) -> None:
+    """Tell which features drifted; nobody is told if none did."""
+    if not report.drifted:
+        return
+    drifted = report.drifted
+    words = "; ".join(f"{feature.name}: {feature.words}" for feature in drifted[:5])
+    version = f" version {report.version}" if report.version else ""
+    notify(
+        target,
+        DRIFT_FOUND,
+        f"{len(drifted)} of {len(report.features)} features of {report.model}{version} drifted at the endpoint"
+        f" {report.endpoint}: {words}",
+        {
+            "endpoint": report.endpoint,
+            "name": report.model,
+            "version": report.version,
+            "rows": report.rows,
+            "features": [
+                {"name": feature.name, "psi": feature.psi, "words": feature.words}
+                for feature in drifted[:MAX_FEATURES]
+            ],
+        },
+    )
+
+
+def _drifted(folder: Path) -> set[str]:
+    """Return the features that drifted in the report before, of which people know."""
+    try:
+        report = json.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        return set()
+    return {feature["name"] for feature in report["features"] if feature["has_drifted"]}
 
 
 def write_drift(folder: Path, report: DriftReport) -> None:

@@ -5,11 +5,11 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune automl resume reproduce sync runs experiments register promote rollback models serve predict evaluate endpoints keys server-up server-status server-logs server-down server-backup server-restore server-gc import login export recipes init doctor completion' \
+      commands='train tune automl resume reproduce sync runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--target --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --objective --module -m --recipe --script --keep --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --model --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --model=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --model=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'tune')
       options='--target --data --algorithm --space --objective --epochs --set --seed --trials --timeout --stop --parallel -P --experiment -e --run-name --tag --register --no-report --report --dry-run -n --module -m --recipe --script --cluster --storage --cpu --gpu --memory --rows --precision --executions-per-trial --finalists --max-failures --threads --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -160,6 +160,24 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
+    'webhooks')
+      commands='list add delete test' \
+        options='--help -h' ;;
+    'webhooks list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'webhooks add')
+      options='--event --secret-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --event=- --secret-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME' '-') ;;
+    'webhooks delete')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
+    'webhooks test')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
     'serve')
       options='--host --port --api-key-file --cors --timeout --max-queue --log-size --strict --batch --log-requests --redact --workers --metrics --no-metrics --watch --allow-signature-change --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --max-queue=- --log-size=- --batch=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -213,14 +231,17 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --dry-run -n --auth --admin-password-file --default-permission --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?SERVER --host=- --port=- --admin-password-file=f --default-permission==none,read,edit,manage --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --artifacts-only --dry-run -n --auth --admin-password-file --default-permission --static-prefix --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --trusted-proxy --user-header --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --host=- --port=- --auth==basic,proxy --admin-password-file=f --default-permission==none,read,edit,manage --static-prefix=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --trusted-proxy=- --user-header=?NAME --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-logs')
       options='--name --lines --follow -f --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'server-audit')
+      options='--name --user --since --lines --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --user=- --since=- --lines=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-down')
       options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
@@ -243,12 +264,52 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('-') ;;
+    'users')
+      commands='list add password delete grant revoke' \
+        options='--help -h' ;;
+    'users list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'users add')
+      options='--admin --password-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --password-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'users password')
+      options='--password-file --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --password-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'users delete')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-') ;;
+    'users grant')
+      options='--experiment -e --model --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?NAME -e=?NAME --model=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-' '-') ;;
+    'users revoke')
+      options='--experiment -e --model --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --experiment=?NAME -e=?NAME --model=?NAME --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('-' '-') ;;
+    'tokens')
+      commands='new list revoke' \
+        options='--help -h' ;;
+    'tokens new')
+      options='--user --expires --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --user=- --expires=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
+    'tokens list')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'tokens revoke')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?NAME') ;;
     'export')
       commands='server model' \
         options='--help -h' ;;
     'export server')
-      options='--to --host --image --bucket --prefix --endpoint-url --database-port --upstream --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --database-port=- --upstream=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--to --host --image --bucket --prefix --endpoint-url --database-port --upstream --static-prefix --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --database-port=- --upstream=- --static-prefix=f --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'export model')
       options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \

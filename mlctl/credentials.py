@@ -27,6 +27,15 @@ def save(url: str, username: str, password: str, ca_file: str | None) -> None:
     write_atomically(path(), json.dumps(credentials).encode(), durable=False, mode=0o600)
 
 
+def replace(url: str, old: tuple[str, str], password: str) -> bool:
+    """Store a user's new password where the old one is stored; return whether it was."""
+    entry = _load().get(_server(url))
+    if not entry or (entry["username"], entry["password"]) != old:
+        return False
+    save(url, old[0], password, entry.get("ca_file"))
+    return True
+
+
 def apply_to_environment(tracking_uri: str) -> None:
     """Set the environment variables of MLflow's client from the saved credentials for this server.
 

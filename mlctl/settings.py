@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import platformdirs
 
 from mlctl.errors import ConfigurationError, UsageError, did_you_mean
+from mlctl.notifications import EVENTS, LOG, RUN_FAILED, RUN_FINISHED, SECRET_VARIABLE, NotifyTarget
 
 PROJECT_FILE = "mlctl.toml"
 SECRET_QUERY_KEYS = frozenset({"password", "sslpassword"})  # that a database's URI may have after its ?
 DATABASE_SCHEMES = {"sqlite", "postgresql", "mysql", "mssql"}
 SERVER_SCHEMES = {"http", "https", "databricks"}
+SYSTEM_METRICS_VARIABLE = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 TYPE_NAMES = {list: "a list of strings", str: "a string", bool: "true or false"}
 
 TomlFile = tuple[str, dict[str, Any]]  # path and content
@@ -65,7 +67,21 @@ SETTINGS: Mapping[str, SettingSpec] = {
     "report": SettingSpec(
         help="whether train, tune and automl log a report as an artifact", kind=bool, default=False
     ),
+    "system_metrics": SettingSpec(
+        help="whether runs record what they use of processor, memory, disk, network and GPU",
+        kind=bool,
+        environment=SYSTEM_METRICS_VARIABLE,
+        default=True,
+    ),
     "stages": SettingSpec(help="custom stages besides Staging and Production", kind=list, default=()),
+}
+
+NOTIFY = "notify"
+NOTIFY_SETTINGS: Mapping[str, SettingSpec] = {
+    "url": SettingSpec(help="HTTP address that gets a POST for each event"),
+    "command": SettingSpec(help="program and arguments that get each event on stdin", kind=list),
+    "events": SettingSpec(help="events that are told", kind=list),
+    "secret_file": SettingSpec(help="file with the key that signs each POST"),
 }
 
 # tables of the form [models.NAME], and the settings of each NAME; None: another module checks them
@@ -92,9 +108,11 @@ class Settings:
     state_dir: Path
     bucket: str | None = None
     report: bool = False
+    system_metrics: bool = True
     stages: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notify: NotifyTarget | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:
@@ -106,7 +124,48 @@ class Settings:
             for name, entries in getattr(self, table).items()
             for key, value in entries.items()
         ]
-        return [(name, mask_passwords(_format(value)), self.sources[name]) for name, value in values]
+        listing = [(name, mask_passwords(_format(value)), self.sources[name]) for name, value in values]
+        return listing + self._notify_listing()
+
+    def with_notify(self, choice: bool | None) -> Settings:
+        """Return the settings with which a run's end is told, or not; None leaves that to [notify].
+
+        Raises ConfigurationError if it is to be told, and there is no [notify].
+        """
+        if choice is None or (self.notify is None and not choice):
+            return self
+        if self.notify is None:
+            raise ConfigurationError(
+                "--notify: the settings name nobody to tell",
+                f'add url = "https://…" or command = ["PROGRAM", …] to the table [{NOTIFY}] of {PROJECT_FILE}',
+            )
+        run_events = {RUN_FINISHED, RUN_FAILED}
+        events = [event for event in self.notify.events if event not in run_events]
+        self.notify.to_json()  # its key can be read
+        return replace(self, notify=replace(self.notify, events=(*events, *(run_events if choice else ()))))
+
+    def apply_to_environment(self) -> None:
+        """Let this process and those that it starts record no system metrics, if the settings say so."""
+        if not self.system_metrics:
+            os.environ[SYSTEM_METRICS_VARIABLE] = "false"
+
+    def _notify_listing(self) -> list[tuple[str, str, str]]:
+        """Return the settings of [notify]; an address and a command may contain a key, so both are shortened."""
+        if self.notify is None:
+            return []
+        shown = {
+            "url": _mask_path(self.notify.url),
+            "command": " ".join(
+                [*self.notify.command[:1], *(["***"] if len(self.notify.command) > 1 else [])]
+            ),
+            "events": _format(self.notify.events),
+            "secret_file": self.notify.secret_file,
+        }
+        source = self.sources[NOTIFY]
+        listing = [(f"{NOTIFY}.{name}", value, source) for name, value in shown.items() if value]
+        if not self.notify.secret_file and os.environ.get(SECRET_VARIABLE):
+            listing.append((f"{NOTIFY}.secret", "***", f"environment {SECRET_VARIABLE}"))
+        return listing
 
 
 def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None) -> Settings:
@@ -136,6 +195,11 @@ def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None)
     values["stages"] = tuple(values["stages"])
     for table in TABLES:
         values[table] = _merge_tables(table, files, sources)
+    for path, content in files:
+        if NOTIFY in content:
+            values[NOTIFY] = _notify_target(path, content[NOTIFY], log=values["state_dir"] / LOG)
+            sources[NOTIFY] = path
+            break
     return Settings(**values, sources=sources)
 
 
@@ -156,11 +220,48 @@ def _resolve(name: str, options: Mapping[str, Any], files: Sequence[TomlFile]) -
     if name in options:
         return options[name], "option --" + name.replace("_", "-")
     if spec.environment and os.environ.get(spec.environment):
-        return os.environ[spec.environment], f"environment {spec.environment}"
+        text = os.environ[spec.environment]
+        value = text.strip().lower() in {"1", "true"} if spec.kind is bool else text
+        return value, f"environment {spec.environment}"
     for path, content in files:
         if name in content:
             return content[name], path
     return spec.default, "default"
+
+
+def _notify_target(path: str, table: Mapping[str, Any], *, log: Path) -> NotifyTarget:
+    """Return the target in the table [notify] of a file. Raises ConfigurationError."""
+    target = NotifyTarget(
+        url=table.get("url", ""),
+        command=tuple(table.get("command", ())),
+        events=tuple(table.get("events", EVENTS)),
+        secret_file=table.get("secret_file", ""),
+        log=str(log.absolute()),
+    )
+    if not target.url and not target.command:
+        raise ConfigurationError(
+            f"{path}: {NOTIFY} names nobody", 'add url = "https://…" or command = ["PROGRAM", …]'
+        )
+    parts = urlsplit(target.url)
+    if target.url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.password):
+        raise ConfigurationError(
+            f"{path}: {NOTIFY}.url must be an http or https address without a password",
+            'example: url = "https://hooks.example.com/mlctl"',
+        )
+    for event in target.events:
+        if event not in EVENTS:
+            hint = did_you_mean(event, EVENTS) or f"valid names: {', '.join(EVENTS)}"
+            raise ConfigurationError(f"{path}: {NOTIFY}.events: unknown event {event!r}", hint)
+    return target
+
+
+def _mask_path(url: str) -> str:
+    """Return an address without its path, in which many services have a key."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}" + ("/***" if parts.path.strip("/") or parts.query else "")
 
 
 def _merge_tables(
@@ -198,8 +299,14 @@ def _read(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"cannot read {path}: {exc}", "fix or delete the file") from exc
-    plain = {name: value for name, value in content.items() if name not in TABLES}
-    _check_values(path, plain, SETTINGS, known=[*SETTINGS, *TABLES])
+    plain = {name: value for name, value in content.items() if name not in {*TABLES, NOTIFY}}
+    _check_values(path, plain, SETTINGS, known=[*SETTINGS, *TABLES, NOTIFY])
+    if NOTIFY in content:
+        if not isinstance(content[NOTIFY], dict):
+            raise ConfigurationError(f"{path}: {NOTIFY} must be a table", f"write [{NOTIFY}]")
+        _check_values(
+            path, content[NOTIFY], NOTIFY_SETTINGS, prefix=f"{NOTIFY}.", known=list(NOTIFY_SETTINGS)
+        )
     for table, specs in TABLES.items():
         entries = content.get(table, {})
         if not isinstance(entries, dict) or not all(isinstance(values, dict) for values in entries.values()):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mlctl.adapters.system.packaging import SERVING_PARTS
+
 pytestmark = pytest.mark.unit
 
 PACKAGE = Path(__file__).parents[1] / "mlctl"
@@ -22,6 +24,7 @@ GROUND = {
     "errors",
     "files",
     "machine",
+    "notifications",
     "pictures",
     "s3",
     "scores",
@@ -35,8 +38,8 @@ MAY_IMPORT = {
     "adapters": {"recipes", "data", "serving"} | GROUND,
     "recipes": {"data", "serving"} | GROUND,  # one encoder code for training and for the logged model
     "data": GROUND - {"scores"},
-    "serving": {"domain", "errors", "files", "machine", "pictures", "units"},
-    "tracking_server": {"files", "machine", "s3", "domain", "errors"},  # it runs alone
+    "serving": {"domain", "errors", "files", "machine", "notifications", "pictures", "units"},
+    "tracking_server": {"files", "machine", "notifications", "s3", "domain", "errors"},  # it runs alone
     "__main__": {"cli", "errors"},
     "__init__": set(),
     "keras": {"services", "run_recorder"},  # what scripts and notebooks import
@@ -46,10 +49,11 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "machine": set(),
+    "notifications": {"errors"},
     "pictures": set(),
     "s3": {"domain", "errors"},
     "scores": {"data", "domain", "errors"},
-    "settings": {"errors", "files", "units", "credentials"},
+    "settings": {"errors", "files", "notifications", "units", "credentials"},
     "units": {"errors"},
 }
 # the rooms of services, from the top down: a room imports only rooms of lower groups
@@ -170,6 +174,11 @@ def test_imports_point_down_between_layers(module: str) -> None:
         if layer(target) not in MAY_IMPORT[own] | {own, "__init__"}
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_exported_models_have_what_serving_imports() -> None:
+    parts = {part.removesuffix(".py") for part in SERVING_PARTS}
+    assert MAY_IMPORT["serving"] | {"serving", "__init__"} == parts
 
 
 def test_services_import_down_between_rooms() -> None:

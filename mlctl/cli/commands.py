@@ -27,6 +27,9 @@ SERVER = "Tracking server"
 OTHER = "Other"
 
 
+OPTIONAL_VALUES = {"--auth": ("basic", "proxy")}  # the first one is meant if none follows
+
+
 @dataclass(frozen=True)
 class CommandEntry:
     """A command or a group of commands.
@@ -117,6 +120,16 @@ COMMANDS: dict[str, CommandEntry] = {
             "download": "models:download",
         },
     ),
+    "webhooks": CommandEntry(
+        REGISTRY,
+        "List, add, delete and test the webhooks of a tracking server's registry.",
+        {
+            "list": "webhooks:list_webhooks",
+            "add": "webhooks:add",
+            "delete": "webhooks:delete",
+            "test": "webhooks:test",
+        },
+    ),
     "serve": CommandEntry(SERVE, "Serve a model over HTTP to MLflow clients.", "serve:serve"),
     "predict": CommandEntry(SERVE, "Predict with a model or an endpoint.", "predict:predict"),
     "evaluate": CommandEntry(
@@ -148,6 +161,11 @@ COMMANDS: dict[str, CommandEntry] = {
         "server:server_status",
     ),
     "server-logs": CommandEntry(SERVER, "Print the log of a tracking server.", "server:server_logs"),
+    "server-audit": CommandEntry(
+        SERVER,
+        "Show who changed what on a tracking server, when, and from where.",
+        "server_audit:server_audit",
+    ),
     "server-down": CommandEntry(SERVER, "Stop a tracking server.", "server:server_down"),
     "server-backup": CommandEntry(
         SERVER,
@@ -166,6 +184,23 @@ COMMANDS: dict[str, CommandEntry] = {
         SERVER, "Bring runs and models of another store into this one.", "import_store:import_"
     ),
     "login": CommandEntry(SERVER, "Store your user name and password for a tracking server.", "login:login"),
+    "users": CommandEntry(
+        SERVER,
+        "List and change users, groups and permissions of a tracking server with --auth.",
+        {
+            "list": "users:list_users",
+            "add": "users:add",
+            "password": "users:password",
+            "delete": "users:delete",
+            "grant": "users:grant",
+            "revoke": "users:revoke",
+        },
+    ),
+    "tokens": CommandEntry(
+        SERVER,
+        "Create, list and revoke access tokens for a tracking server with --auth.",
+        {"new": "tokens:new", "list": "tokens:list_tokens", "revoke": "tokens:revoke"},
+    ),
     "export": CommandEntry(
         SERVER,
         "Write the files that run a tracking server or serve a model elsewhere.",
@@ -204,7 +239,20 @@ class _PlainHelpOption:
 
 
 class _Command(_PlainHelpOption, TyperCommand):
-    pass
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments; options of OPTIONAL_VALUES may stand without a value."""
+        return super().parse_args(ctx, _with_implied_values(args))
+
+
+def _with_implied_values(args: list[str]) -> list[str]:
+    """Return the arguments with the value that an option stands for if none of its values follows."""
+    found = []
+    for argument, following in zip(args, [*args, ""][1:], strict=True):
+        found.append(argument)
+        values = OPTIONAL_VALUES.get(argument)
+        if values and following not in values:
+            found.append(values[0])
+    return found
 
 
 class _Group(_PlainHelpOption, TyperGroup):

@@ -46,6 +46,9 @@ WAITING_FOR = {  # what the spinner says until the command itself says something
     "server-up": "starting the server",
     "server-down": "stopping the server",
     "server-status": "asking the server",
+    "users": "asking the server",
+    "tokens": "asking the server",
+    "webhooks": "asking the server",
 }
 
 OutputOption = Annotated[
@@ -88,6 +91,7 @@ class Session:
         from mlctl.settings import load, with_installed_driver
 
         settings = load(self.overrides)
+        settings.apply_to_environment()
         if uri := os.environ.get("MLFLOW_TRACKING_URI"):
             os.environ["MLFLOW_TRACKING_URI"] = with_installed_driver(uri)  # a user's script reads it, too
         credentials.apply_to_environment(settings.tracking_uri)

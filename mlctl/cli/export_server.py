@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
+from mlctl.cli.options import StaticPrefixOption
 from mlctl.cli.server_options import STORAGE, EndpointUrlOption, PrefixOption, RegionOption
 from mlctl.domain.server import Bucket
 
@@ -48,6 +49,7 @@ def server(
     region: RegionOption = None,
     database_port: DatabasePortOption = 5432,
     upstream: UpstreamOption = "127.0.0.1:5000",
+    static_prefix: StaticPrefixOption = "",
 ) -> None:
     r"""Write the files that run a tracking server elsewhere.
 
@@ -65,6 +67,7 @@ def server(
         bucket=Bucket(name=bucket, prefix=prefix.strip("/"), endpoint_url=endpoint_url, region=region),
         database_port=database_port,
         upstream=upstream,
+        static_prefix=static_prefix,
     )
     if changed := export.changed_files(exported):
         session.confirm(f"Replace {', '.join(changed)} in {folder}?")

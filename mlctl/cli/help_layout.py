@@ -25,7 +25,6 @@ RARE_OPTIONS = frozenset(
         "--max-body",
         "--max-failures",
         "--migrate-only",
-        "--model",
         "--no-featurize",
         "--parent",
         "--precision",
@@ -36,7 +35,9 @@ RARE_OPTIONS = frozenset(
         "--threads",
         "--tls-cert",
         "--tls-key",
+        "--trusted-proxy",
         "--upgrade-db",
+        "--user-header",
     }
 )
 MAX_WIDTH = 18  # of the choices of an option; longer ones may wrap at blanks

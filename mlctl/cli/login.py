@@ -19,7 +19,7 @@ PasswordFileOption = Annotated[
     typer.Option(
         "--password-file",
         metavar="FILE",
-        help="File with your password; - reads stdin (default: ask for it).",
+        help="File with the password; - reads stdin (default: ask for it).",
     ),
 ]
 CaCertOption = Annotated[

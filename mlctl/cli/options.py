@@ -257,6 +257,15 @@ TlsKeyOption = Annotated[
         "--tls-key", metavar="FILE", help="Private key of the certificate (PEM).", rich_help_panel=NETWORK
     ),
 ]
+StaticPrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--static-prefix",
+        metavar="PATH",
+        help="Path below which clients reach the server, such as /mlflow.",
+        rich_help_panel=NETWORK,
+    ),
+]
 MetricsOption = Annotated[
     bool,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 
-from mlctl.errors import RefusedError
+from mlctl.errors import BadDataError, RefusedError
 from mlctl.files import read_secret
 
 
@@ -22,3 +22,11 @@ def read_password(prompt: str, file: str | None) -> str:
             "pass --password-file FILE, or --password-file - to read stdin",
         )
     return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+
+
+def read_new_password(name: str, file: str | None) -> str:
+    """Return a new password as `read_password` does; on the terminal it must be typed twice."""
+    password = read_password(f"new password of {name}", file)
+    if not file and getpass.getpass("the same again: ", stream=sys.stderr) != password:
+        raise BadDataError("the two passwords differ", "try again")
+    return password

@@ -16,6 +16,7 @@ from mlctl.cli.options import (
     InsecureOption,
     MetricsOption,
     PortOption,
+    StaticPrefixOption,
     TlsCertOption,
     TlsKeyOption,
 )
@@ -53,6 +54,14 @@ DirectArtifactsOption = Annotated[
         rich_help_panel=STORAGE,
     ),
 ]
+ArtifactsOnlyOption = Annotated[
+    bool,
+    typer.Option(
+        "--artifacts-only",
+        help="Store and send artifacts for other tracking servers, and refuse all other requests.",
+        rich_help_panel=STORAGE,
+    ),
+]
 AdoptArtifactsOption = Annotated[
     bool,
     typer.Option(
@@ -72,10 +81,28 @@ DryRunOption = Annotated[
     ),
 ]
 AuthOption = Annotated[
-    bool,
+    Literal["basic", "proxy"] | None,
     typer.Option(
         "--auth",
-        help="Require a user name and a password (MLflow's basic authentication).",
+        help="Require a user name and a password (--auth alone means basic), or let a trusted proxy name the user.",
+        rich_help_panel=NETWORK,
+    ),
+]
+TrustedProxyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        help="With --auth proxy: address or network of the proxy. Repeat it for more.",
+        rich_help_panel=NETWORK,
+    ),
+]
+UserHeaderOption = Annotated[
+    str,
+    typer.Option(
+        "--user-header",
+        metavar="NAME",
+        help="With --auth proxy: header that has the user's name.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -140,9 +167,12 @@ def server_up(
     upgrade_db: UpgradeDbOption = False,
     migrate_only: MigrateOnlyOption = False,
     direct_artifacts: DirectArtifactsOption = False,
+    artifacts_only: ArtifactsOnlyOption = False,
     adopt_artifacts: AdoptArtifactsOption = False,
     dry_run: DryRunOption = False,
-    auth: AuthOption = False,
+    auth: AuthOption = None,
+    trusted_proxy: TrustedProxyOption = None,
+    user_header: UserHeaderOption = "X-Forwarded-User",
     admin_password_file: AdminPasswordFileOption = None,
     default_permission: DefaultPermissionOption = "read",
     insecure: InsecureOption = False,
@@ -150,6 +180,7 @@ def server_up(
     tls_key: TlsKeyOption = None,
     allowed_host: AllowedHostOption = None,
     cors_origins: CorsOriginsOption = "",
+    static_prefix: StaticPrefixOption = "",
     workers: WorkersOption = 4,
     metrics: MetricsOption = True,
     supervise: SuperviseOption = False,
@@ -182,7 +213,10 @@ def server_up(
     access = ServerAccess(
         host=host,
         port=port,
-        auth=auth,
+        auth=auth is not None,
+        by_proxy=auth == "proxy",
+        trusted_proxies=tuple(trusted_proxy or ()),
+        user_header=user_header,
         insecure=insecure,
         default_permission=default_permission,
         tls_cert=tls_cert,
@@ -210,10 +244,22 @@ def server_up(
         admin_password_file=admin_password_file,
         adoption=adoption,
         typed_location_keys=server_location.typed_location_keys(location),
+        notify=session.settings.notify,
+        static_prefix=up.check_static_prefix(static_prefix),
+        artifacts_only=artifacts_only,
     )
     server = up.start_server(server_data, access, options, session.settings.state_dir)
     _warn_about(server)
+    if artifacts_only and not print_env:
+        session.show(
+            server, f"next: make experiments elsewhere with the artifact location {_artifact_uri(server)}"
+        )
+        return
     _show_server(session, server, print_env)
+
+
+def _artifact_uri(server: TrackingServer) -> str:
+    return f"{server.url}/api/2.0/mlflow-artifacts/artifacts/NAME"
 
 
 def _confirm_adoption(session: Session, adoption: Adoption) -> None:

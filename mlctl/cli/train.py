@@ -100,6 +100,14 @@ OfflineOption = Annotated[
         rich_help_panel=RECORDING,
     ),
 ]
+NotifyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--notify/--no-notify",
+        help="Tell the receiver in mlctl.toml how the run ends (default: if its events have the run's).",
+        rich_help_panel=RECORDING,
+    ),
+]
 CheckpointEveryOption = Annotated[
     str,
     typer.Option(
@@ -133,6 +141,7 @@ def train(
     parent: ParentOption = None,
     offline: OfflineOption = False,
     checkpoint_every: CheckpointEveryOption = "60s",
+    notify: NotifyOption = None,
     cluster: ClusterOption = None,
     storage: StorageOption = None,
     cpu: CpuOption = None,
@@ -169,6 +178,7 @@ def train(
         "offline": offline,
         "checkpoint_every_s": parse_duration(checkpoint_every),
     }
+    settings = session.settings.with_notify(notify)
     with TrainingProgress() as listener:
         if is_script(source, module=module, script=script):
             script_asked = script_request(
@@ -191,7 +201,7 @@ def train(
                 model=model,
                 **recording,
             )
-            run = train_script(session.settings, script_asked, listener, nodes)
+            run = train_script(settings, script_asked, listener, nodes)
         else:
             refuse_arguments(arguments, {"--objective": objective, "--keep": keep, "--model": model})
             overrides = parse_overrides(
@@ -206,5 +216,5 @@ def train(
                 precision=precision.value,
                 **recording,
             )
-            run = service.train(session.settings, request, listener, nodes)
+            run = service.train(settings, request, listener, nodes)
     session.show(run, f"next: {next_command(run)}")

@@ -11,6 +11,8 @@ MAX_LENGTH = 250
 RESULTS_STEP = 0  # of what a model reached; epochs count from 1
 REFUSED = re.compile(r"[^/\w.\- :]")
 
+SYSTEM_PREFIX = "system/"  # of what a run uses of its machine, as MLflow names it
+
 Value = TypeVar("Value")
 
 
@@ -50,6 +52,18 @@ def describe_changes(names: Iterable[str]) -> str:
         return ""
     texts = ", ".join(f"{name} as {new}" for name, new in changed.items())
     return f"MLflow refuses some characters in names of metrics: {texts} in the run"
+
+
+def system_metrics_of(metrics: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return the metrics that tell what a run uses of its machine."""
+    return {name: value for name, value in metrics.items() if name.startswith(SYSTEM_PREFIX)}
+
+
+def without_system_metrics(metrics: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return the metrics that tell how a run trains, and how good it is."""
+    if not any(name.startswith(SYSTEM_PREFIX) for name in metrics):
+        return metrics
+    return {name: value for name, value in metrics.items() if not name.startswith(SYSTEM_PREFIX)}
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -47,7 +47,10 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run in the tracking store; `registered` is NAME/VERSION if its model was registered just now."""
+    """One run in the tracking store; `registered` is NAME/VERSION if its model was registered just now.
+
+    `system_metrics` are the newest values of what it uses of its machine; `metrics` leaves them out.
+    """
 
     run_id: str
     run_name: str
@@ -64,6 +67,7 @@ class Run:
     duration_s: float | None = None
     parent_run_id: str | None = None
     registered: str = ""
+    system_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

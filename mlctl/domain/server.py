@@ -76,7 +76,13 @@ class ServerLocation:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerAccess:
-    """Who can reach a server, and how."""
+    """Who can reach a server, and how.
+
+    Attributes:
+        by_proxy: Whether trusted proxies say who the user is.
+        trusted_proxies: Their addresses and networks.
+        user_header: The header in which they send the user's name.
+    """
 
     host: str = "127.0.0.1"
     port: int = 5000
@@ -87,6 +93,9 @@ class ServerAccess:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     default_permission: str = "read"
+    by_proxy: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    user_header: str = "X-Forwarded-User"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,6 +186,7 @@ class _WorkerPool:
             self._reap(replace=True)
             if self.early_exits > 3 * self.config.workers:
                 log("ERROR", "workers keep exiting right after they start; the server stops")
+                self.config.tell_down("its workers keep exiting")
                 self._stop()
                 return 1
             if time.monotonic() > next_maintenance:

@@ -42,7 +42,10 @@ def _migrate(config: ServerConfig) -> None:
     if config.auth_config:
         from mlflow.server import auth
 
+        from mlctl.tracking_server import access_tokens
+
         auth.bootstrap_admin_user()
+        access_tokens.create_table(auth.store.engine)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+from mlctl.notifications import SERVER_DOWN, NotifyTarget, notify
 
 CANNOT_LISTEN = "cannot listen on"  # begins the log line for a port that another program uses
 # an older supervisor sends and reads these keys
@@ -22,7 +25,11 @@ class ServerConfig:
         artifacts_destination: Where the server stores what clients upload; None if clients write to
             `artifact_root` themselves.
         socket_fd: An inherited socket. Without one the process binds `host` and `port` itself.
+        audit_log: The file that gets an entry for each write.
+        trusted_proxies: Addresses and networks of proxies whose `user_header` names the user.
         state_file: The server's state file, into which server-down writes how long requests in flight may take.
+        static_prefix: Path below which the server is reached, such as /mlflow.
+        notify: Who is told when the server goes down, as `NotifyTarget.from_json` takes it.
         deleted_at_exit: The state file, for the one process that deletes it when it ends.
         secrets: Environment variables of the running process only. The environment that other processes can read
             stays as it was at the start.
@@ -41,6 +48,9 @@ class ServerConfig:
     tls_cert: str | None = None
     tls_key: str | None = None
     metrics_dir: str | None = None
+    audit_log: str | None = None
+    trusted_proxies: Sequence[str] = ()
+    user_header: str = ""
     supervise: bool = False
     upgrade: bool = False
     dies_with_parent: bool = False
@@ -48,6 +58,8 @@ class ServerConfig:
     deleted_at_exit: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    static_prefix: str = ""
+    notify: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def to_json(self) -> bytes:
         """Return the line that the process reads."""
@@ -59,6 +71,15 @@ class ServerConfig:
         """Return the configuration in a line; raises ValueError or TypeError if there is none."""
         names = {key: name for name, key in _JSON_KEYS.items()}
         return cls(**{names.get(key, key): value for key, value in json.loads(line).items()})
+
+    def tell_down(self, reason: str) -> None:
+        """Tell about the end of the server."""
+        notify(
+            NotifyTarget.from_json(self.notify),
+            SERVER_DOWN,
+            f"the tracking server {self.name} on port {self.port} is down: {reason}",
+            {"server": self.name, "port": self.port, "reason": reason},
+        )
 
     def delete_state_file(self) -> None:
         """Delete the state file if this process is the one that does so."""

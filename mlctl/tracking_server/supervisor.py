@@ -32,7 +32,12 @@ def supervise(config: ServerConfig) -> int:
         return launcher.EXIT_CANNOT_START
     delay_s, code, first = FIRST_DELAY_S, 0, True
     child_config = replace(
-        config, socket_fd=sock.fileno(), supervise=False, dies_with_parent=True, deleted_at_exit=None
+        config,
+        socket_fd=sock.fileno(),
+        supervise=False,
+        dies_with_parent=True,
+        deleted_at_exit=None,
+        notify=None,
     )
     while not signals.stopping:
         started = time.monotonic()
@@ -53,6 +58,7 @@ def supervise(config: ServerConfig) -> int:
             "ERROR",
             f"the server ended with {_exit_text(code)} after {lifetime_s:.0f} s; restarting it in {delay_s:.1f} s",
         )
+        config.tell_down(f"it ended with {_exit_text(code)} and starts again")
         signals.sleep(delay_s)
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
     config.delete_state_file()

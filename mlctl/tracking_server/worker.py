@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import gc
 import socket
+from pathlib import Path
 
 import uvicorn
 from fastapi.responses import FileResponse
+from flask import Flask
 from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
 from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 
-from mlctl.tracking_server.health_middleware import HealthMiddleware, count_rows
+from mlctl.tracking_server.access_tokens import AccessTokens
+from mlctl.tracking_server.audit_log import AuditLog
+from mlctl.tracking_server.audit_middleware import AuditMiddleware
+from mlctl.tracking_server.health_middleware import Application, HealthMiddleware, count_rows
+from mlctl.tracking_server.identity_middleware import IdentityMiddleware, new_process_secret
+from mlctl.tracking_server.prefix_middleware import PrefixMiddleware
 from mlctl.tracking_server.server_config import ServerConfig
+from mlctl.tracking_server.trusted_proxies import TrustedProxies, with_client_addresses
 
 KEEP_ALIVE_S = 75  # with uvicorn's 5 s, it resets idle connections of clients under load
 LOG_CONFIG = {
@@ -38,23 +46,20 @@ def run(config: ServerConfig, sock: socket.socket) -> int:
     from mlflow.server import handlers
 
     flask_app.add_url_rule("/mlctl/status", "mlctl_status", count_rows)
-    if config.auth_config:
-        from mlflow.server import auth
-
-        from mlctl.tracking_server import credential_cache
-
-        credential_cache.install()
-        app = auth.create_app()
-    else:
-        from mlflow.server import fastapi_app
-
-        app = fastapi_app.app
+    app = _authenticated_app(flask_app, config) if config.auth_config else _open_app()
     # with the default of 64 KB, a file of 50 MB takes 800 chunks, and each of them waits for a thread
     FileResponse.chunk_size = ARTIFACT_STREAM_CHUNK_SIZE
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
+    if config.audit_log:
+        audit_log = AuditLog(Path(config.audit_log))
+        app = AuditMiddleware(app, audit_log, with_users=config.auth_config is not None)
+    app = HealthMiddleware(app, config)
+    if config.static_prefix:
+        app = PrefixMiddleware(app, config.static_prefix)
     uvicorn_config = uvicorn.Config(
-        HealthMiddleware(app, config),
+        with_client_addresses(app, config.trusted_proxies),
+        proxy_headers=False,  # `with_client_addresses` reads them
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=None,  # the launcher ends the grace period
         access_log=False,
@@ -69,3 +74,26 @@ def run(config: ServerConfig, sock: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config)
     server.run(sockets=[sock])
     return 0 if server.started else 1
+
+
+def _open_app() -> Application:
+    from mlflow.server import fastapi_app
+
+    app: Application = fastapi_app.app
+    return app
+
+
+def _authenticated_app(flask_app: Flask, config: ServerConfig) -> Application:
+    """Return MLflow's application with its authentication, and with mlctl's rules, access tokens and proxies."""
+    from mlflow.server import auth
+
+    from mlctl.tracking_server import credential_cache, promotion_rights, token_routes
+
+    process_secret = new_process_secret()
+    credential_cache.install(process_secret)
+    promotion_rights.install()
+    app = auth.create_app()  # this connects to the database
+    tokens = AccessTokens(auth.store.engine)
+    token_routes.install(flask_app, tokens)
+    proxies = TrustedProxies(config.trusted_proxies, config.user_header, auth.store)
+    return IdentityMiddleware(app, tokens, proxies, process_secret)

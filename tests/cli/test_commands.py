@@ -35,13 +35,16 @@ DIFFERENT_MEANINGS = {
     "--image",  # of a server and of a model
     "--memory",  # of a Ray cluster and of Kubernetes
     "--metric",  # to optimize and to draw
+    "--model",  # of a script and of a permission
     "--name",  # of a server and of an endpoint
     "--out",  # of predictions and of a report
     "--port",  # of a server and of an endpoint
+    "--since",  # of logged requests and of audit entries
     "--stage",  # of a history, and of a copy that is promoted
     "--timeout",  # of a search and of a request
     "--to",
     "--trials",  # of a new and of a resumed search
+    "--user",  # of an entry and of a token
     "--workers",  # of a server and of an endpoint
 }
 

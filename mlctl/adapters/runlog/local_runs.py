@@ -9,6 +9,7 @@ from typing import Any
 
 from mlctl.adapters.runlog.journal import Journal, read_header
 from mlctl.adapters.tracking.convert import to_data_reference
+from mlctl.domain.metric_names import system_metrics_of, without_system_metrics
 from mlctl.domain.run import Run
 from mlctl.domain.tags import RECIPE_TAG
 
@@ -56,7 +57,8 @@ def to_run(journal: Journal) -> Run:
         tracking_uri=header["tracking_uri"],
         recipe=tags.get(RECIPE_TAG, ""),
         params=values["params"],
-        metrics=values["metrics"],
+        metrics=without_system_metrics(values["metrics"]),
+        system_metrics=system_metrics_of(values["metrics"]),
         tags={**tags, "mlctl.unsent": "true"},
         data=to_data_reference(tags),
         model_uri=str(journal.model) if has_model else None,

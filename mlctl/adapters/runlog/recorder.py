@@ -24,11 +24,12 @@ from mlctl.adapters.runlog.mlflow_calls import Point
 from mlctl.adapters.runlog.outbox import BackgroundSender
 from mlctl.adapters.runlog.run_sender import RunSender, profile
 from mlctl.adapters.runlog.stop_watch import StopWatch
+from mlctl.adapters.system import system_metrics
 from mlctl.adapters.tracking.artifact_access import require_artifact_access
 from mlctl.adapters.tracking.health import check_reachable
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.metric_names import RESULTS_STEP, recordable_names, with_recordable_names
+from mlctl.domain.metric_names import RESULTS_STEP, SYSTEM_PREFIX, recordable_names, with_recordable_names
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
 from mlctl.domain.stop_request import StopRequest
@@ -82,6 +83,10 @@ class Recorder:
         self._past_tags = past_tags
         header = journal.header
         self.run_id = header.get("run_id") or journal.folder.name
+        self._system_step = 1 + max(
+            (step for name, step in self._known if name.startswith(SYSTEM_PREFIX)), default=-1
+        )
+        self._system = system_metrics.start(self._log_system)
         if store is not None:
             self._start_sender(store)
         mlflow_calls.calls.attach(self, header["tracking_uri"])
@@ -281,6 +286,7 @@ class Recorder:
 
     def log_user_metrics(self, points: Sequence[Point]) -> None:
         """Record points of metrics that the recipe logs through MLflow, except of metrics that mlctl records."""
+        self._close_system_for(points)
         names = recordable_names(sorted({name for name, *_ in points}))
         new = [
             [names[name], value, step, at]
@@ -297,6 +303,7 @@ class Recorder:
 
     def log_points(self, points: Sequence[Point]) -> None:
         """Record points of metrics; several of one name and step are several points, except over a resume."""
+        self._close_system_for(points)
         new = [list(point) for point in points if (point[0], point[2]) not in self._known_before]
         if new:
             self._add({"kind": "points", "points": new})
@@ -360,6 +367,7 @@ class Recorder:
         The record is kept if something is unsent, or if the run can be resumed.
         """
         mlflow_calls.calls.detach(self)
+        self._close_system()
         if self._stop_watch:
             self._stop_watch.close()
         self._add({"kind": "finish", "status": status, "at": now_ms()})
@@ -395,6 +403,23 @@ class Recorder:
         if self._stop_watch:
             self._stop_watch.close()
         self._stop_watch = StopWatch(store.tracking_uri, header["run_id"], self._past_tags)
+
+    def _log_system(self, values: Mapping[str, float]) -> None:
+        """Record what the run uses of its machine, as the next step."""
+        at = now_ms()
+        points = [[name, value, self._system_step, at] for name, value in values.items()]
+        self._add({"kind": "points", "points": points})
+        self._system_step += 1
+
+    def _close_system_for(self, points: Sequence[Point]) -> None:
+        """Record no system metrics if the user's code does, such as with MLflow's own monitor."""
+        if any(name.startswith(SYSTEM_PREFIX) for name, *_ in points):
+            self._close_system()
+
+    def _close_system(self) -> None:
+        if self._system is not None:
+            self._system.close()
+            self._system = None
 
     def _log(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
         if values:

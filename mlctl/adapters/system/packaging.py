@@ -16,7 +16,17 @@ import mlctl
 
 NAME = "mlctl-keras"
 # what the package `serving` may import, besides libraries
-SERVING_PARTS = ("__init__.py", "domain", "errors.py", "files.py", "machine.py", "serving", "units.py")
+SERVING_PARTS = (
+    "__init__.py",
+    "domain",
+    "errors.py",
+    "files.py",
+    "machine.py",
+    "notifications",
+    "pictures.py",
+    "serving",
+    "units.py",
+)
 
 
 def package_files() -> list[tuple[str, Path]]:

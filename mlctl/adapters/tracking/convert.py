@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
+from mlctl.domain.metric_names import system_metrics_of, without_system_metrics
 from mlctl.domain.run import DataReference, Run
 from mlctl.domain.tags import (
     DATA_FILES_TAG,
@@ -38,7 +39,8 @@ def to_run(mlflow_run: Any, experiment: str, tracking_uri: str) -> Run:
         tracking_uri=tracking_uri,
         recipe=tags.get(RECIPE_TAG, ""),
         params=mlflow_run.data.params,
-        metrics=mlflow_run.data.metrics,
+        metrics=without_system_metrics(mlflow_run.data.metrics),
+        system_metrics=system_metrics_of(mlflow_run.data.metrics),
         tags=tags,
         data=to_data_reference(tags) or _logged_input(mlflow_run),
         model_uri=tags.get(MODEL_URI_TAG) or _logged_model_uri(mlflow_run),

@@ -87,7 +87,13 @@ def _to_mlctl_error(exc: Any, tracking_uri: str) -> MlctlError:
             f"the tracking server {uri} does not accept this host name",
             f"start it with the name: mlctl server-up --allowed-host {urlsplit(tracking_uri).hostname}",
         )
-    if exc.error_code in {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}:
+    if exc.error_code == "PERMISSION_DENIED":
+        reason = f": {message}" if "MANAGE" in message else ""
+        return ConfigurationError(
+            f"the tracking server {uri} does not permit this user to do that{reason}",
+            "ask who may: mlctl users list; mlctl users grant USER edit --experiment NAME gives a permission",
+        )
+    if exc.error_code in {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}:
         return ConfigurationError(
             f"the tracking server {uri} refuses these credentials",
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",

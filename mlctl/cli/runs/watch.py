@@ -25,6 +25,7 @@ def watch(session: Session, run: RunArgument, experiment: ExperimentFilter = Non
         raise Interrupted(
             "stopped watching; the run continues", f"mlctl runs watch {run} follows it again"
         ) from None
+    service.tell_if_lost(session.settings, last.run)
     if session.format is not Format.table:
         session.show(last.run)
     output.hint(f"next: mlctl runs show {last.run.run_name}")

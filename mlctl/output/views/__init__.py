@@ -21,6 +21,8 @@ from mlctl.output.views import (
     serving,
     training,
     tune,
+    users,
+    webhooks,
 )
 from mlctl.output.views.base import document, tables
 
@@ -44,4 +46,6 @@ __all__ = [
     "tables",
     "training",
     "tune",
+    "users",
+    "webhooks",
 ]

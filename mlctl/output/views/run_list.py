@@ -202,7 +202,9 @@ def _field_cell(answer: RunList, field: RunField, run: Run) -> Any:
     if field.kind == "metric":
         is_marked = any(field.name in names for names in answer.best.values())
         is_best = field.name in answer.best.get(run.run_id, ())
-        return metric_cell(run.metrics.get(field.name), is_best=is_best, marked=is_marked)
+        return metric_cell(
+            {**run.metrics, **run.system_metrics}.get(field.name), is_best=is_best, marked=is_marked
+        )
     if field.kind in {"param", "tag"}:
         return (run.params if field.kind == "param" else run.tags).get(field.name)
     return ATTRIBUTE_CELLS[field.name](run)

@@ -36,6 +36,7 @@ def run_document(answer: Run) -> dict[str, Any]:
         "recipe": answer.recipe,
         "params": dict(answer.params),
         "metrics": dict(answer.metrics),
+        "system_metrics": dict(answer.system_metrics),
         "tags": dict(answer.tags),
         "data": asdict(answer.data) if answer.data else None,
         "model_uri": answer.model_uri,

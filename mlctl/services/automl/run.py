@@ -24,6 +24,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.tags import KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
+from mlctl.notifications import SEARCH_FINISHED
 from mlctl.services.automl import blend, candidates, features, fitting, metrics
 from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
@@ -101,11 +102,20 @@ class AutomlRun:
         recorder = self._open_recorder()
         with (
             contextlib.closing(SearchJournal(recorder.journal.folder)) as journal,
-            recording(recorder, lambda: "interrupted before a model was logged; fitted models are kept"),
+            recording(
+                recorder,
+                lambda: "interrupted before a model was logged; fitted models are kept",
+                self.settings.notify,
+            ),
         ):
             leaderboard, end_reason = self._fit_and_log(recorder, journal)
         run = finish_run(
-            recorder, self.store, self.listener, "KILLED" if end_reason == INTERRUPTED else "FINISHED"
+            recorder,
+            self.store,
+            self.listener,
+            "KILLED" if end_reason == INTERRUPTED else "FINISHED",
+            notify=self.settings.notify,
+            event=SEARCH_FINISHED,
         )
         if end_reason == INTERRUPTED:
             raise Interrupted(

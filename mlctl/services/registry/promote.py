@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from mlctl.adapters.system import provenance
 from mlctl.adapters.tracking.registry import Registry
@@ -12,6 +12,8 @@ from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import GateCheck, Promotion, RegisteredVersion
 from mlctl.domain.run import Run
 from mlctl.errors import RefusedError, UsageError
+from mlctl.notifications import GATE_REFUSED, PROMOTION, notify
+from mlctl.notifications import ROLLBACK as ROLLED_BACK
 from mlctl.services.models.history import ROLLBACK, MoveRecord, now
 from mlctl.services.models.registry_state import RegistryState, read_state, record_move
 from mlctl.services.models.stages import (
@@ -22,7 +24,7 @@ from mlctl.services.models.stages import (
     version_number,
 )
 from mlctl.services.registry.gates import Gates, PromotionCandidate, check_smoke, run_checks, run_of_version
-from mlctl.settings import Settings
+from mlctl.settings import Settings, mask_passwords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def promote(
         notes=state.disagreements,
     )
     if answer.refused:
+        _tell(settings, answer, request.reason)
         return replace(answer, released=())
     if request.dry_run:
         return replace(answer, changed=_would_change(state, chosen, stage))
@@ -141,6 +144,7 @@ def rollback(
         notes=state.disagreements,
     )
     if answer.refused:
+        _tell(settings, answer, reason)
         return replace(answer, released=())
     if dry_run:
         return replace(answer, changed=True)
@@ -185,7 +189,40 @@ def _move(
     if holder != answer.version:
         notes = (*notes, f"version {holder} was moved to {answer.stage} immediately afterwards")
     changed = state.history.changed[state.new_key]
-    return replace(answer, replaced=entry.replaced, changed=changed, released=entry.released, notes=notes)
+    moved = replace(answer, replaced=entry.replaced, changed=changed, released=entry.released, notes=notes)
+    _tell(settings, moved, reason)
+    return moved
+
+
+def _tell(settings: Settings, answer: Promotion, reason: str) -> None:
+    """Tell about a move or a refusal; nobody is told about a dry run, or if nothing was to change."""
+    if answer.dry_run or not (answer.changed or answer.refused):
+        return
+    failed = [
+        f"{check.check} {check.wanted}, found {check.found}" for check in answer.checks if not check.holds
+    ]
+    if failed:
+        event, text = GATE_REFUSED, f"was not moved to {answer.stage}: {'; '.join(failed)}"
+    else:
+        event = ROLLED_BACK if answer.action == ROLLBACK else PROMOTION
+        words = "was rolled back to" if event == ROLLED_BACK else "was moved to"
+        text = f"{words} {answer.stage}" + (f", in place of {answer.replaced}" if answer.replaced else "")
+    by = provenance.acting_user()
+    notify(
+        settings.notify,
+        event,
+        f"{answer.name} version {answer.version} {text} by {by}" + (f": {reason}" if reason else ""),
+        {
+            "name": answer.name,
+            "version": answer.version,
+            "stage": answer.stage,
+            "replaced": answer.replaced,
+            "by": by,
+            "reason": reason,
+            "checks": [asdict(check) for check in answer.checks],
+            "tracking_uri": mask_passwords(settings.tracking_uri),
+        },
+    )
 
 
 def _effective_gates(

@@ -46,7 +46,7 @@ def load_curves(
 
 
 def _load_curve(store: TrackingStore, run: Run, metric: str) -> Curve:
-    if metric not in run.metrics:
+    if metric not in run.metrics and metric not in run.system_metrics:
         names = sorted(epoch_metrics(run.metrics))
         suggestion = did_you_mean(metric, names) or f"its metrics are: {', '.join(names) or 'none yet'}"
         raise NotFoundError(f"run {run.run_name} has no metric {metric!r}", suggestion)

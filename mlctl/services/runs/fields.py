@@ -42,7 +42,7 @@ ATTRIBUTES: Mapping[str, Callable[[Run], Any]] = {
 ALIASES = {"run": "run_name", "name": "run_name", "id": "run_id", "duration_s": "duration"}
 # how to read the values of each kind of field
 VALUES: Mapping[str, Callable[[Run], Mapping[str, Any]]] = {
-    "metric": lambda run: run.metrics,
+    "metric": lambda run: {**run.metrics, **run.system_metrics},
     "param": lambda run: run.params,
     "tag": lambda run: run.tags,
 }

@@ -13,9 +13,12 @@ from mlctl.domain.run_queries import RunSnapshot
 from mlctl.domain.selection import best_epoch
 from mlctl.domain.tags import RUNNING_EPOCH_TAG
 from mlctl.errors import UnreachableError
+from mlctl.notifications import RUN_LOST
 from mlctl.services.runs.metrics import epoch_metrics, objective_of
 from mlctl.services.runs.search_snapshot import read_search
 from mlctl.services.runs.select import find_run
+from mlctl.services.runs.tell import tell_about_run
+from mlctl.settings import Settings
 
 MAX_OUTAGE_S = 300
 
@@ -48,6 +51,12 @@ def watch_run(
         if current != last:
             last = current
             yield last
+
+
+def tell_if_lost(settings: Settings, run: Run) -> None:
+    """Tell about a run whose process has died without a word."""
+    if run.status == "LOST":
+        tell_about_run(settings.notify, RUN_LOST, run)
 
 
 def _visible(run: Run) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mlctl.adapters.system import packaging
 from mlctl.domain.server import Bucket, ExportedFiles
 from mlctl.errors import UsageError
+from mlctl.services.server.up import check_static_prefix
 
 # the packages that a server's commands import, and those of the extras auth and postgres
 PACKAGES = (
@@ -47,7 +48,15 @@ VALUE_FORMATS = {  # by option: a pattern, so that no value can break a file, an
 
 
 def render_files(
-    kind: str, folder: Path, *, host: str, image: str, bucket: Bucket, database_port: int, upstream: str
+    kind: str,
+    folder: Path,
+    *,
+    host: str,
+    image: str,
+    bucket: Bucket,
+    database_port: int,
+    upstream: str,
+    static_prefix: str = "",
 ) -> ExportedFiles:
     """Return the files for one kind of deployment, with their content; `write_files` writes them into `folder`.
 
@@ -55,6 +64,7 @@ def render_files(
     """
     if kind not in KINDS:
         raise UsageError(f"unknown value {kind!r} for --to", f"choose one of: {', '.join(KINDS)}")
+    static_prefix = check_static_prefix(static_prefix)
     typed = {
         "--host": host,
         "--image": image,
@@ -73,9 +83,14 @@ def render_files(
         "image": image,
         "wheel": packaging.wheel_name(),
         "upstream": upstream,
+        "static_prefix": static_prefix,
+        "path": static_prefix or "/",
         "database_port": str(database_port),
         "bucket_port": str(_port(bucket.endpoint_url)),
     }
+    arguments = _bucket_arguments(bucket)
+    if static_prefix:
+        arguments.append(f"--static-prefix={static_prefix}")
     files = {}
     if kind == "compose":
         pins = packaging.pinned_versions(PACKAGES)
@@ -85,9 +100,7 @@ def render_files(
         text = template.read_text(encoding="utf-8")
         command = next((line for line in text.splitlines() if line.endswith("- --foreground")), "")
         indent = command.partition("-")[0]
-        values["bucket_arguments"] = "\n".join(
-            f"{indent}- {argument}" for argument in _bucket_arguments(bucket)
-        )
+        values["bucket_arguments"] = "\n".join(f"{indent}- {argument}" for argument in arguments)
         files[template.name.replace("gitignore", ".gitignore")] = Template(text).substitute(values)
     return ExportedFiles(kind, str(folder), files)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
+import re
 import socket
 import ssl
 import uuid
@@ -43,7 +45,7 @@ def require_usable_bucket(location: ServerLocation, *, create: bool) -> None:
 
 def sends_unencrypted_passwords(access: ServerAccess) -> bool:
     """Return whether passwords cross a network unencrypted, as far as this server can tell."""
-    return access.auth and not is_loopback(access.host) and not access.tls_cert
+    return access.auth and not access.by_proxy and not is_loopback(access.host) and not access.tls_cert
 
 
 def everybody_may_read(access: ServerAccess) -> bool:
@@ -57,6 +59,7 @@ def _check_access(access: ServerAccess) -> None:
             f"on {access.host}, everybody who reaches this machine could read, change and delete everything",
             "add --auth, or --insecure if something else guards the server",
         )
+    _check_proxies(access)
     if bool(access.tls_cert) != bool(access.tls_key):
         raise UsageError("--tls-cert and --tls-key need each other", "use both")
     if access.tls_cert and access.tls_key:
@@ -73,6 +76,27 @@ def _check_access(access: ServerAccess) -> None:
             raise BadDataError(
                 f"{access.tls_cert} and {access.tls_key} are not a certificate and its key ({exc})"
             ) from exc
+
+
+def _check_proxies(access: ServerAccess) -> None:
+    if access.by_proxy != bool(access.trusted_proxies):
+        raise UsageError("--auth proxy and --trusted-proxy need each other", "use both")
+    for address in access.trusted_proxies:
+        try:
+            network = ipaddress.ip_network(address, strict=False)
+        except ValueError:
+            raise UsageError(
+                f"{address!r} is not the address of a proxy", "write it as 10.0.0.5 or 10.0.0.0/24"
+            ) from None
+        if network.prefixlen == 0:
+            raise UsageError(
+                f"{address} trusts every client, which could then name any user",
+                "name only the proxy's address",
+            )
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", access.user_header):
+        raise UsageError(
+            f"invalid header {access.user_header!r}", "write it as X-Forwarded-User or X-Forwarded-Email"
+        )
 
 
 def _listen(access: ServerAccess) -> socket.socket:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import shutil
 import socket
 import sys
@@ -16,8 +18,10 @@ from mlctl.adapters.database import connection
 from mlctl.adapters.system import daemon, local_servers
 from mlctl.adapters.system.state_files import StateFiles
 from mlctl.domain.server import Adoption, ServerAccess, ServerLocation, TrackingServer
-from mlctl.errors import ChildFailedError, RefusedError, UnreachableError
-from mlctl.services.server import adopt_artifacts, auth
+from mlctl.errors import ChildFailedError, RefusedError, UnreachableError, UsageError
+from mlctl.files import write_atomically
+from mlctl.notifications import SECRET_VARIABLE, NotifyTarget
+from mlctl.services.server import adopt_artifacts, audit, auth
 from mlctl.services.server.auth import BasicAuth
 from mlctl.services.server.logs import errors_in
 from mlctl.services.server.preflight import run_preflight
@@ -26,12 +30,14 @@ from mlctl.services.server.server_state import read_readiness, to_tracking_serve
 from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
 
 START_TIMEOUT_S = 120.0
+STATIC_PREFIX = r"(/[A-Za-z0-9._~-]+)+/?"
 SECRETS = (
     "PGPASSWORD",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY",
 )
 NOT_INHERITED = (
     *SECRETS,
@@ -43,6 +49,7 @@ NOT_INHERITED = (
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_AUTH_ADMIN_PASSWORD",
     "MLFLOW_RUN_ID",
+    SECRET_VARIABLE,
 )
 
 
@@ -54,6 +61,9 @@ class ServerOptions:
         adoption: Artifacts of local clients to move behind the server before it starts.
         typed_location_keys: Which of root, backend and bucket the user typed. A server that already runs under
             this name must agree with them.
+        notify: Who is told when the server goes down.
+        static_prefix: Path below which the server is reached, such as /mlflow.
+        artifacts_only: Answer requests about artifacts, and refuse all others.
     """
 
     name: str = "main"
@@ -66,6 +76,9 @@ class ServerOptions:
     admin_password_file: str | None = None
     adoption: Adoption | None = None
     typed_location_keys: frozenset[str] = frozenset()
+    notify: NotifyTarget | None = None
+    static_prefix: str = ""
+    artifacts_only: bool = False
 
 
 def start_server(
@@ -82,6 +95,10 @@ def start_server(
         ChildFailedError: The server ended before it was healthy.
         MlctlError: What the preflight checks raise.
     """
+    if options.artifacts_only and location.direct:
+        raise UsageError(
+            "--artifacts-only and --direct-artifacts leave nothing to do for the server", "remove one of them"
+        )
     files = local_servers.server_files(state_dir)
     with files.lock(options.name, START_TIMEOUT_S):
         adoption = options.adoption if options.adoption and options.adoption.movable else None
@@ -151,6 +168,8 @@ def _server_config(
     basic_auth: BasicAuth | None,
 ) -> ServerConfig:
     settings = {"MLFLOW_SERVER_ALLOWED_HOSTS": auth.allowed_hosts(access)}
+    if options.artifacts_only:
+        settings["_MLFLOW_SERVER_ARTIFACTS_ONLY"] = "true"
     if access.cors_origins:
         settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(access.cors_origins)
     if location.bucket and location.bucket.endpoint_url:
@@ -160,6 +179,8 @@ def _server_config(
     secrets = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
     if location.backend.password:
         secrets["PGPASSWORD"] = location.backend.password
+    if "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY" not in secrets:
+        secrets["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = _webhook_key(state_file.with_suffix(".webhook-key"))
     metrics_dir = None
     if options.metrics:
         folder = state_file.with_suffix(".metrics")
@@ -180,13 +201,33 @@ def _server_config(
         tls_cert=str(access.tls_cert.resolve()) if access.tls_cert else None,
         tls_key=str(access.tls_key.resolve()) if access.tls_key else None,
         metrics_dir=metrics_dir,
+        trusted_proxies=access.trusted_proxies,
+        user_header=access.user_header,
+        audit_log=str(state_file.with_suffix(audit.SUFFIX)),
         supervise=options.supervise,
         upgrade=options.upgrade_db,
         state_file=str(state_file),
         deleted_at_exit=str(state_file),
         settings={name: value for name, value in settings.items() if value},
         secrets={**secrets, **(basic_auth.secrets if basic_auth else {})},
+        notify=options.notify.to_json() if options.notify else None,
+        static_prefix=options.static_prefix,
     )
+
+
+def check_static_prefix(prefix: str) -> str:
+    """Return the prefix without a slash at its end. Raises UsageError if it is no path."""
+    if prefix and not re.fullmatch(STATIC_PREFIX, prefix):
+        raise UsageError(f"invalid value {prefix!r} for --static-prefix", "example: --static-prefix /mlflow")
+    return prefix.rstrip("/")
+
+
+def _webhook_key(file: Path) -> str:
+    """Return the key that encrypts the secrets of webhooks; MLflow itself forgets its key when it ends."""
+    if not file.is_file():
+        key = base64.urlsafe_b64encode(os.urandom(32))
+        write_atomically(file, key, durable=True, mode=0o600)
+    return file.read_text(encoding="ascii")
 
 
 def _new_state(
@@ -199,7 +240,7 @@ def _new_state(
     return {
         "name": config.name,
         "instance": config.instance,
-        "url": f"{scheme}://{host}:{config.port}",
+        "url": f"{scheme}://{host}:{config.port}{config.static_prefix}",
         "local_url": f"{scheme}://{local_host}:{config.port}",
         "log": str(log),
         "place": location_to_state(location),

@@ -152,6 +152,7 @@ def serve(settings: Settings, options: EndpointOptions) -> Endpoint:
                 log_size=options.log_size,
                 log_requests=options.log_requests,
                 redact=options.redact,
+                notify=settings.notify.to_json() if settings.notify and options.log_requests else None,
                 convert=CONVERT_COMMAND,
                 converted=str(settings.cache_dir / "converted-models"),
                 shadow=shadow,

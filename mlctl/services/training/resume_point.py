@@ -36,7 +36,9 @@ def fetch_resume_point(store: TrackingStore, run: Run, folder: Path) -> ResumePo
         for file in downloaded.rglob("*.ckpt"):
             shutil.copy(file, folder / "checkpoints")
     known_points = {
-        (name, step) for name in run.metrics for step, _ in store.get_metric_history(run.run_id, name)
+        (name, step)
+        for name in (*run.metrics, *run.system_metrics)
+        for step, _ in store.get_metric_history(run.run_id, name)
     }
     return ResumePoint(folder=folder, header=record_header(store, run), known_points=frozenset(known_points))
 

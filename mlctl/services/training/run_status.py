@@ -16,14 +16,20 @@ from mlctl.domain.note import generated_note
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.errors import Interrupted, MlctlError, UnreachableError
+from mlctl.notifications import RUN_FAILED, RUN_FINISHED, NotifyTarget
 from mlctl.services.runs.description import describe_run
+from mlctl.services.runs.tell import tell_about_run
 
 
 @contextlib.contextmanager
-def recording(recorder: Recorder | Callable[[], Recorder], interruption: Callable[[], str]) -> Iterator[None]:
+def recording(
+    recorder: Recorder | Callable[[], Recorder],
+    interruption: Callable[[], str],
+    notify: NotifyTarget | None = None,
+) -> Iterator[None]:
     """End the run as KILLED on Ctrl-C, with the message of `interruption`, and as FAILED on any error.
 
-    `recorder` may be a function that creates the run if there is none yet.
+    `recorder` may be a function that creates the run if there is none yet. `notify` is told about an error.
     """
     get_recorder = recorder if callable(recorder) else lambda: recorder
     try:
@@ -38,14 +44,40 @@ def recording(recorder: Recorder | Callable[[], Recorder], interruption: Callabl
         with contextlib.suppress(
             MlctlError
         ):  # of a store that does not take the run: the error itself is shown
-            get_recorder().fail(error)
+            fail_run(get_recorder(), error, notify)
         raise
 
 
+def fail_run(recorder: Recorder, error: BaseException, notify: NotifyTarget | None) -> None:
+    """End the run as FAILED, and tell about it."""
+    recorder.fail(error)
+    if notify is None:
+        return
+    with contextlib.suppress(OSError):  # the record cannot be read; the error itself is shown
+        failed = dataclasses.replace(local_runs.to_run(recorder.journal), status="FAILED")
+        tell_about_run(notify, RUN_FAILED, failed, f"{type(error).__name__}: {error}")
+
+
 def finish_run(
-    recorder: Recorder, store: TrackingStore, listener: ProgressListener, status: str = "FINISHED"
+    recorder: Recorder,
+    store: TrackingStore,
+    listener: ProgressListener,
+    status: str = "FINISHED",
+    *,
+    notify: NotifyTarget | None = None,
+    event: str = RUN_FINISHED,
 ) -> Run:
-    """End the run; return it as the store has it, or as its record does if the store is away."""
+    """End the run; return it as the store has it, or as its record does if the store is away.
+
+    `notify` is told about the event, or about a failure; nobody is told about a run that was stopped.
+    """
+    run = _finish_run(recorder, store, listener, status)
+    if status in {"FINISHED", "FAILED"}:
+        tell_about_run(notify, event if status == "FINISHED" else RUN_FAILED, run)
+    return run
+
+
+def _finish_run(recorder: Recorder, store: TrackingStore, listener: ProgressListener, status: str) -> Run:
     recorded = local_runs.to_run(recorder.journal)  # the record is deleted when the store has all of it
     recorder.describe(generated_note(describe_run(recorded)))
     try:

@@ -65,9 +65,9 @@ class Training:
             recorder = self.setup.resume_run(self.resume_point, self.listener)
         else:
             recorder = self.setup.create_run(self.listener)
-        with recording(recorder, self._interruption):
+        with recording(recorder, self._interruption, self.setup.settings.notify):
             self._train_and_log(recorder)
-        return finish_run(recorder, self.setup.store, self.listener)
+        return finish_run(recorder, self.setup.store, self.listener, notify=self.setup.settings.notify)
 
     def train_into(self, recorder: Recorder) -> None:
         """Train from the first weight, and log model and metrics to a run that is already described."""

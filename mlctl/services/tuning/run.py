@@ -28,6 +28,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.tags import ENDED_TAG, KIND_TAG, SEARCH_EPOCHS_TAG, SEARCH_TRIALS_TAG
 from mlctl.domain.tune import DONE, STOPPED, SearchListener, SearchResult, rank_trials
 from mlctl.errors import MlctlError
+from mlctl.notifications import SEARCH_FINISHED
 from mlctl.services.training.resume_point import record_header
 from mlctl.services.training.run_status import finish_run, recording
 from mlctl.services.tuning.finalists import FinalValues
@@ -83,9 +84,14 @@ class TuneRun:
         executor = self._make_executor()
         with contextlib.closing(executor):
             recorder = self._open_recorder()
-            with recording(recorder, lambda: "interrupted; every finished trial is kept"):
+            with recording(
+                recorder, lambda: "interrupted; every finished trial is kept", self.settings.notify
+            ):
                 search = self._search(executor, recorder)
-        return replace(search, run=finish_run(recorder, self.store, self.listener))
+        run = finish_run(
+            recorder, self.store, self.listener, notify=self.settings.notify, event=SEARCH_FINISHED
+        )
+        return replace(search, run=run)
 
     # -- the parts ----------------------------------------------------------------------------------------
 

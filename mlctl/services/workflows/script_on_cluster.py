@@ -92,6 +92,7 @@ def run_on_node(channel: TaskChannel, task: ScriptTask, is_retry: bool) -> None:
     settings = replace(
         task.settings, state_dir=task.state_dir or Path(tempfile.mkdtemp(prefix="mlctl-state-"))
     )
+    settings.apply_to_environment()
     try:
         store = open_store(settings.tracking_uri)
         record, run = run_script(

@@ -132,6 +132,7 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
     prepared = _load_prepared(task, recipe)
     state_dir = task.state_dir or Path(tempfile.mkdtemp(prefix="mlctl-state-"))
     settings = replace(task.settings, state_dir=state_dir)
+    settings.apply_to_environment()
     try:
         store = open_store(settings.tracking_uri)
         run = run_training(

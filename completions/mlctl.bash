@@ -179,8 +179,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME') ;;
     'serve')
-      options='--host --port --api-key-file --cors --timeout --max-queue --log-size --strict --batch --log-requests --redact --workers --metrics --no-metrics --watch --allow-signature-change --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --max-queue=- --log-size=- --batch=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--host --port --api-key-file --cors --timeout --strict --batch --log-requests --redact --workers --metrics --no-metrics --watch --detach --name --shadow --shadow-share --insecure --tls-cert --tls-key --allowed-host --max-body --max-queue --log-size --allow-signature-change --env-manager --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --batch=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --max-queue=- --log-size=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
       options='--sample --out --api-key-file --batch-size --cluster --output -o --tracking-uri --yes -y --debug --help -h' \

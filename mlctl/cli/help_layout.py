@@ -12,6 +12,7 @@ LAST_PANELS = (SCRIPT, CLUSTER, RARE, COMMON)
 RARE_OPTIONS = frozenset(
     {
         "--adopt-artifacts",
+        "--allow-signature-change",
         "--allowed-host",
         "--checkpoint-every",
         "--cors-origins",
@@ -22,8 +23,10 @@ RARE_OPTIONS = frozenset(
         "--flag-style",
         "--foreground",
         "--insecure",
+        "--log-size",
         "--max-body",
         "--max-failures",
+        "--max-queue",
         "--migrate-only",
         "--no-featurize",
         "--parent",

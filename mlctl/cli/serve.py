@@ -193,6 +193,7 @@ EnvManagerOption = Annotated[
     EnvManager,
     typer.Option(
         "--env-manager",
+        metavar="ENV",
         help="Environment of the model: local is mlctl's own; with virtualenv and uv, mlflow models serve "
         "creates one from the model's requirements.",
         rich_help_panel=EXECUTION,

@@ -108,7 +108,8 @@ def running() -> Iterator[Zygote]:
         text=True,
         cwd=Path(__file__).parents[1],
         # a user's shell does not have the variables that the test process has set for MLflow
-        env={name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        | {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"},  # they are never the same twice
     )
     zygote = Zygote(process)
     threading.Thread(target=zygote.listen, daemon=True).start()

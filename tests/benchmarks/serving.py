@@ -88,6 +88,7 @@ def build_commands(model: BenchmarkModel, port: int, peers: str | None) -> dict[
     }
     if model.name == "mnist":
         commands["FastAPI, model.predict"] = ([*uvicorn, "fastapi_keras:app"], "own")
+        commands["FastAPI, ONNX Runtime"] = ([*uvicorn, "fastapi_onnx:app"], "own")
         commands["floor: bare ASGI"] = ([*uvicorn, "bare:app"], "own")
     if peers:
         bento = [peers, "-m", "bentoml", "serve", f"bento:{model.kind}", "--port", str(port)]

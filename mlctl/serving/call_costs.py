@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 SHORT_S = 0.002  # well below 5 ms: bodies of one size differ in what they cost
+LONG_S = 0.005  # a single call of this length makes its size long
+FORGIVEN = 0.02  # share of the calls between the two: now and then the machine makes a short call slower
 MIN_CALLS = 4
 WINDOW = 256  # calls after which older measurements are dropped
 WAITING_S = (
@@ -28,16 +30,19 @@ class _SizeClass:
 
     def __init__(self) -> None:
         self._calls = -1  # the first call is slower than all others: caches are empty
-        self._cost = self._previous_cost = 0.0
+        self._slower = self._previous_slower = 0  # calls over SHORT_S
+        self._is_long = self._was_long = False
         self._elapsed = float("inf")
 
     @property
     def is_short(self) -> bool:
-        return self._calls >= MIN_CALLS and self.worst < SHORT_S and self._elapsed < SHORT_S
+        return self._calls >= MIN_CALLS and not self.is_long and self._elapsed < SHORT_S
 
     @property
-    def worst(self) -> float:
-        return max(self._cost, self._previous_cost)
+    def is_long(self) -> bool:
+        if self._is_long or self._was_long:
+            return True
+        return max(self._slower, self._previous_slower) > FORGIVEN * WINDOW
 
     def add(self, *, cpu_s: float, elapsed_s: float, has_waited: bool, succeeded: bool) -> None:
         # the time that elapses includes that of other programs on a busy machine; a call that sleeps has no CPU time
@@ -45,13 +50,15 @@ class _SizeClass:
         if self._calls < 0:
             self._calls += succeeded
             return
-        self._cost = max(self._cost, cost)
+        self._slower += cost >= SHORT_S
+        self._is_long = self._is_long or cost >= LONG_S
         if not succeeded:  # refused at once: it says nothing about good requests
             return
         self._calls += 1
         self._elapsed = min(self._elapsed, elapsed_s)
         if self._calls % WINDOW == 0:
-            self._previous_cost, self._cost = self._cost, 0.0
+            self._previous_slower, self._slower = self._slower, 0
+            self._was_long, self._is_long = self._is_long, False
             self._elapsed = elapsed_s
 
 
@@ -65,7 +72,7 @@ class CallCosts:
         """Return whether a call surely takes under 5 ms."""
         classes = self._kinds.get(_normalized(kind), {})
         index = size.bit_length()
-        if (own := classes.get(index)) is not None and own.worst >= SHORT_S:
+        if (own := classes.get(index)) is not None and own.is_long:
             return False
         return any(found >= index and one.is_short for found, one in classes.items())
 

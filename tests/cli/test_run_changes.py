@@ -132,3 +132,14 @@ def test_copies_and_moves(own_store: str, run: Any, mlctl: Mlctl, tmp_path: Path
     (gone,) = run("runs", "move", "lossy", "--to", other, "--yes")
     assert gone["experiment"] == "other"
     run("runs", "show", "lossy", code=3)
+
+
+def test_an_experiment_is_looked_for_where_there_is_no_store(
+    mlctl: Mlctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent.db")
+    for arguments in (("rename", "toy", "new"), ("delete", "toy", "--yes")):
+        answer = mlctl("experiments", *arguments)
+        assert answer.code == 3
+        assert "there is no experiment 'toy'" in answer.err
+    assert not (tmp_path / "absent.db").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,8 @@ def kill_promotion(store: str, model: str, version: str) -> mlflow.MlflowClient:
     record = history.MoveRecord(
         at=history.now(), by="ann", action="promote", stage="Production", version=version
     )
-    for tag, text in history_tags.add_record(tags, history_tags.next_key(tags, writer), record).tags:
+    numbered = replace(record, key=history_tags.next_key(tags, writer))
+    for tag, text in history_tags.add_records(tags, [numbered]).tags:
         client.set_registered_model_tag(model, tag, text)
     return client
 

@@ -12,7 +12,13 @@ from mlctl.domain.registry import GateCheck
 from mlctl.domain.tags import VOID_PREFIX
 from mlctl.services.models import history
 from mlctl.services.models.history import MoveRecord
-from mlctl.services.models.history_tags import MAX_TAG_LENGTH, add_record, next_key, read_records
+from mlctl.services.models.history_tags import (
+    MAX_TAG_LENGTH,
+    HistoryWrite,
+    add_records,
+    next_key,
+    read_records,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +43,10 @@ def replay(*moves: str) -> history.HistoryState:
 def record(stage: str, version: str, **fields: Any) -> MoveRecord:
     common = {"at": "2026-11-01T12:00+00:00", "by": "ann", "action": "promote"}
     return MoveRecord(stage=stage, version=version, **{**common, **fields})
+
+
+def add_record(tags: dict[str, str], key: str, added: MoveRecord) -> HistoryWrite:
+    return add_records(tags, [replace(added, key=key)])
 
 
 def replaced(state: history.HistoryState) -> list[str | None]:

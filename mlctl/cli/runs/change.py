@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -45,11 +46,11 @@ def tag(
     answer = change.tag_run(
         session.settings.tracking_uri,
         run,
-        tags=parse_pairs("KEY=VALUE", tags),
+        tags=parse_pairs("tag", tags),
         remove=remove or (),
         experiment=experiment,
     )
-    session.show(answer, f"next: mlctl runs show {answer.runs[0].run_name}")
+    session.show(answer, f"next: mlctl runs show {shlex.quote(answer.runs[0].run_name)}")
 
 
 def rename(
@@ -63,7 +64,7 @@ def rename(
     from mlctl.services.runs import change
 
     answer = change.rename_run(session.settings.tracking_uri, run, name, experiment=experiment)
-    session.show(answer, f"next: mlctl runs show {name}")
+    session.show(answer, f"next: mlctl runs show {shlex.quote(name)}")
 
 
 def restore(session: Session, runs: DeletedRunsArgument) -> None:
@@ -78,4 +79,4 @@ def restore(session: Session, runs: DeletedRunsArgument) -> None:
     from mlctl.services.runs import change
 
     answer = change.restore_runs(session.settings.tracking_uri, runs)
-    session.show(answer, f"next: mlctl runs show {answer.runs[0].run_name}")
+    session.show(answer, f"next: mlctl runs show {shlex.quote(answer.runs[0].run_name)}")

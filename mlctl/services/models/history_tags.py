@@ -19,7 +19,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -62,11 +62,6 @@ def next_key(tags: Tags, writer: str = "", offset: int = 1) -> str:
 def writer_of(key: str) -> str:
     """Return the second part of a record's key."""
     return key.rpartition(".")[2]
-
-
-def add_record(tags: Tags, key: str, record: MoveRecord) -> HistoryWrite:
-    """Return how a record is added to a model that has these tags."""
-    return add_records(tags, [replace(record, key=key)])
 
 
 def add_records(tags: Tags, added: Sequence[MoveRecord]) -> HistoryWrite:

@@ -22,7 +22,7 @@ def create_experiment(
 def rename_experiment(tracking_uri: str, name: str, new_name: str) -> ChangedExperiment:
     """Rename an experiment. Raises NotFoundError, and RefusedError if the new name is used."""
     store = TrackingStore(tracking_uri)
-    (experiment_id,) = store.experiment_ids(name)
+    experiment_id = _id_of(store, name)
     _require_unused(store, new_name)
     with store.translate_errors():
         store.client.rename_experiment(experiment_id, new_name)
@@ -35,7 +35,7 @@ def plan_deletion(tracking_uri: str, name: str) -> tuple[str, int]:
     Raises NotFoundError, and RefusedError if a model of it is registered.
     """
     store = TrackingStore(tracking_uri)
-    (experiment_id,) = store.experiment_ids(name)
+    experiment_id = _id_of(store, name)
     versions = {version.run_id: version for version in Registry(store).list_versions() if version.run_id}
     for run in store.get_runs(sorted(versions)):
         if run.experiment == name:
@@ -71,6 +71,14 @@ def restore_experiment(tracking_uri: str, selector: str) -> ChangedExperiment:
     with store.translate_errors():
         store.client.restore_experiment(found[0])
     return ChangedExperiment(deleted[found[0]], found[0], "restored")
+
+
+def _id_of(store: TrackingStore, name: str) -> str:
+    """Return the id of an experiment. Raises NotFoundError."""
+    ids = store.experiment_ids(name)
+    if not ids:  # there is no store yet
+        raise NotFoundError(f"there is no experiment {name!r}", f"create it: mlctl experiments create {name}")
+    return ids[0]
 
 
 def _require_unused(store: TrackingStore, name: str) -> None:

@@ -17,7 +17,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
     'automl')
       options='--target --data --metric -m --families --set --seed --timeout --experiment -e --run-name --tag --register --no-report --report --dry-run -n --rows --no-featurize --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --metric==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss -m==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss --families=- --set=?SETTING --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --target=- --data=f --metric==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision -m==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision --families=- --set=?SETTING --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --trials --force --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -231,7 +231,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --artifacts-only --dry-run -n --auth --admin-password-file --default-permission --static-prefix --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --trusted-proxy --user-header --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--name --host --port --create-bucket --artifacts-only --workspaces --dry-run -n --auth --admin-password-file --default-permission --static-prefix --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --trusted-proxy --user-header --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --host=- --port=- --auth==basic,proxy --admin-password-file=f --default-permission==none,read,edit,manage --static-prefix=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --trusted-proxy=- --user-header=?NAME --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -254,8 +254,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-gc')
-      options='--dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--older-than --dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --older-than=- --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'import')
       options='--experiment -e --run --artifacts --no-artifacts --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --run=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \

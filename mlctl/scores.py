@@ -11,7 +11,7 @@ import numpy as np
 from mlctl.data.class_numbers import IGNORED, ignore
 from mlctl.data.targets import check_finite, scoring_targets, target_of
 from mlctl.domain.metric_names import recordable_name
-from mlctl.domain.outputs import Output, Outputs
+from mlctl.domain.outputs import DEFAULT_THRESHOLD, Output, Outputs
 from mlctl.errors import BadDataError
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +21,8 @@ MAX_SCORED_COLUMNS = 10  # of several values per row, each is scored on its own 
 MAX_SCORED_CLASSES = 20  # the same of the classes of pixels
 MAX_REPORTED_CLASSES = 500
 CHUNK = 1 << 22  # numbers that are scored together
+MIN_PROBABILITY = 1e-7
+PROBABILITY_SCORES = ("log_loss", "brier", "auc", "average_precision")  # the last two are those of two classes
 
 
 def score_split(
@@ -54,7 +56,8 @@ def score_outputs(outputs: Outputs, targets: Any, predictions: Any, weights: Any
 
     Of several outputs, the scores have the output's name as prefix: `priority_accuracy`. By kind:
 
-    - classes: accuracy, precision, recall and f1, macro averages for more than two classes; auc for two.
+    - classes: accuracy, precision, recall and f1, macro averages for more than two classes; log_loss and brier; of two
+      classes also auc and average_precision. Of two classes, the second one is the positive one.
     - labels: accuracy (all labels of a row are right), micro_f1, macro_f1, average_precision (the mean over the labels
       that occur).
     - values: mae, rmse and r2, means over the columns; of 2 to 10 columns also `mae_0`, `rmse_0`, `r2_0`, …. Of arrays
@@ -79,10 +82,12 @@ def score_outputs(outputs: Outputs, targets: Any, predictions: Any, weights: Any
     return scores
 
 
-def compute_scores(targets: Array, predictions: Array, classes: int) -> Scores:
+def compute_scores(
+    targets: Array, predictions: Array, classes: int, threshold: float = DEFAULT_THRESHOLD
+) -> Scores:
     """Return the scores of predictions (n, k) or (n, 1) against targets (n,).
 
-    Two classes: accuracy, precision, recall and f1, where class 1 is positive from a probability above 0.5.
+    Two classes: accuracy, precision, recall and f1, where class 1 is positive from a probability above `threshold`.
     More classes: accuracy, and macro averages of the others.
     Regression (`classes` is 0): mae and rmse in the unit of the target, and r2.
     """
@@ -90,7 +95,7 @@ def compute_scores(targets: Array, predictions: Array, classes: int) -> Scores:
 
     if not classes:
         return _value_scores(targets, predictions[:, 0].astype(np.float64))
-    labels = predicted_labels(predictions)
+    labels = predicted_labels(predictions, threshold)
     average = "binary" if classes == 2 else "macro"
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         targets, labels, average=average, zero_division=0
@@ -99,29 +104,60 @@ def compute_scores(targets: Array, predictions: Array, classes: int) -> Scores:
     return {"accuracy": accuracy, "precision": float(precision), "recall": float(recall), "f1": float(f1)}
 
 
-def predicted_labels(predictions: Array) -> Array:
-    """Return the class number of each row: the most probable class, or 1 if the only probability is above 0.5.
+def predicted_labels(predictions: Array, threshold: float = DEFAULT_THRESHOLD) -> Array:
+    """Return the class number of each row: the most probable class.
 
-    Predictions (n, …, k) give class numbers (n, …).
+    Predictions (n, …, k) give class numbers (n, …). Of two classes, given by (n, …, 2) or by the probability of the
+    second one, it is the second one if its probability is above `threshold`.
     """
-    if predictions.shape[-1] == 1:
-        return (predictions[..., 0] > 0.5).astype(np.int64)
+    if predictions.shape[-1] == 1 or (predictions.shape[-1] == 2 and threshold != DEFAULT_THRESHOLD):
+        return (predictions[..., -1] > threshold).astype(np.int64)
     return np.asarray(predictions.argmax(axis=-1), dtype=np.int64)
 
 
-def probability_scores(targets: Array, probabilities: Array) -> Scores:
-    """Return log_loss and auc of probabilities (n, classes) that sum to 1 in each row, for class numbers (n,).
+def class_probabilities(predictions: Array) -> Array:
+    """Return the probability of each class, (n, classes) that sum to 1, of (n, classes), or of (n, 1) or (n,).
 
-    For more than two classes, auc is the mean over one-vs-rest areas. It is left out if a class has no target.
+    One probability is that of the second of two classes. Probabilities are at least 1e-7, as in Keras's losses.
+    """
+    values = predictions.reshape(len(predictions), -1).astype(np.float64)
+    if values.shape[1] == 1:
+        values = np.hstack((1 - values, values))
+    values = np.clip(values, MIN_PROBABILITY, 1.0)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+
+def probability_scores(targets: Array, probabilities: Array) -> Scores:
+    """Return log_loss, brier and auc of probabilities (n, classes) that sum to 1 in each row, for class numbers (n,).
+
+    brier is the mean squared error of the probability of the second of two classes, and of more classes the sum over
+    the classes, as in scikit-learn. auc is left out if a class has no target; for more than two classes, it is the
+    mean over one-vs-rest areas. Two classes also have average_precision: that of the second one.
     """
     from sklearn import metrics
 
     classes = probabilities.shape[1]
-    values = {"log_loss": float(metrics.log_loss(targets, probabilities, labels=range(classes)))}
+    values = _mean_losses(targets, probabilities)
     if len(np.unique(targets)) == classes:
         positive = probabilities[:, 1] if classes == 2 else probabilities
         values["auc"] = float(metrics.roc_auc_score(targets, positive, multi_class="ovr"))
+        if classes == 2:
+            values["average_precision"] = float(metrics.average_precision_score(targets, positive))
     return values
+
+
+def _mean_losses(targets: Array, probabilities: Array) -> Scores:
+    log_losses, squares = probability_losses(targets, probabilities)
+    return {"log_loss": float(log_losses.mean()), "brier": float(squares.mean())}
+
+
+def probability_losses(targets: Array, probabilities: Array) -> tuple[Array, Array]:
+    """Return the log loss and the squared error of each row, whose means are log_loss and brier."""
+    right = probabilities[np.arange(len(targets)), targets]
+    if probabilities.shape[1] == 2:
+        return -np.log(right), np.square(1 - right)
+    # the sum of (p - 1)^2 of the right class and p^2 of the others
+    return -np.log(right), np.square(probabilities).sum(axis=1) + 1 - 2 * right
 
 
 def report_answers(output: Output, targets: Array, answers: Array) -> str:
@@ -134,7 +170,7 @@ def report_answers(output: Output, targets: Array, answers: Array) -> str:
     options: dict[str, Any] = {"target_names": list(output.classes), "digits": 4, "zero_division": 0}
     numbers = list(range(len(output.classes)))
     if output.kind == "classes":
-        labels = predicted_labels(answers[:, np.newaxis] if answers.ndim == 1 else answers)
+        labels = predicted_labels(answers[:, np.newaxis] if answers.ndim == 1 else answers, output.threshold)
         return str(metrics.classification_report(targets, labels, labels=numbers, **options))
     if output.kind == "labels":
         if len(numbers) == 1:  # scikit-learn takes a single column for two classes
@@ -214,12 +250,15 @@ def _score_classes(output: Output, targets: Array, predictions: Array) -> Scores
     predictions = predictions[:, np.newaxis] if predictions.ndim == 1 else predictions
     if predictions.shape[1:] not in {(count,), (1,) if count <= 2 else (count,)}:
         raise _wrong_shape(output, predictions, f"(n, {count})" + (" or (n, 1)" if count == 2 else ""))
-    scores = compute_scores(targets, predictions, count)
-    if count == 2 and targets.size and targets.min() != targets.max():
-        positive = predictions[:, -1]
-        is_finite = np.isfinite(positive).all()
-        scores["auc"] = float(metrics.roc_auc_score(targets, positive)) if is_finite else float("nan")
-    return scores
+    scores = compute_scores(targets, predictions, count, output.threshold)
+    if not targets.size:
+        return scores
+    if not np.isfinite(predictions).all():  # the training has diverged
+        return {**scores, **dict.fromkeys(PROBABILITY_SCORES[: 4 if count == 2 else 2], float("nan"))}
+    probabilities = class_probabilities(predictions)
+    if count == 2:
+        return {**scores, **probability_scores(targets, probabilities)}
+    return {**scores, **_mean_losses(targets, probabilities)}  # areas of many classes take long
 
 
 def _score_labels(output: Output, targets: Array, predictions: Array) -> Scores:
@@ -321,7 +360,7 @@ def _label_pairs(output: Output, targets: Array, predictions: Array) -> Iterator
     if predictions.shape not in shapes:
         raise _wrong_shape(output, predictions, str(("n", *targets.shape[1:], count)).replace("'", ""))
     for rows in _chunks(predictions.shape):
-        yield targets[rows], predicted_labels(predictions[rows])
+        yield targets[rows], predicted_labels(predictions[rows], output.threshold)
 
 
 def _without_weightless(targets: Array, weights: Array) -> Array:

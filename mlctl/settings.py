@@ -17,14 +17,17 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import platformdirs
 
+from mlctl import mysql
 from mlctl.errors import ConfigurationError, UsageError, did_you_mean
 from mlctl.notifications import EVENTS, LOG, RUN_FAILED, RUN_FINISHED, SECRET_VARIABLE, NotifyTarget
+from mlctl.units import parse_duration
 
 PROJECT_FILE = "mlctl.toml"
 SECRET_QUERY_KEYS = frozenset({"password", "sslpassword"})  # that a database's URI may have after its ?
-DATABASE_SCHEMES = {"sqlite", "postgresql", "mysql", "mssql"}
+DATABASE_SCHEMES = {"sqlite", "postgresql", "mysql", "mariadb", "mssql"}
 SERVER_SCHEMES = {"http", "https", "databricks"}
 SYSTEM_METRICS_VARIABLE = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
 TYPE_NAMES = {list: "a list of strings", str: "a string", bool: "true or false"}
 
 TomlFile = tuple[str, dict[str, Any]]  # path and content
@@ -52,6 +55,9 @@ SETTINGS: Mapping[str, SettingSpec] = {
         default="sqlite:///mlflow.db",
     ),
     "experiment": SettingSpec(help="experiment of new runs", environment="MLFLOW_EXPERIMENT_NAME"),
+    "workspace": SettingSpec(
+        help="workspace of a tracking server with workspaces", environment=WORKSPACE_VARIABLE
+    ),
     "data_dir": SettingSpec(help="folder that is searched for data first", environment="MLCTL_DATA_DIR"),
     "cache_dir": SettingSpec(
         help="folder for downloads and prepared data",
@@ -84,6 +90,14 @@ NOTIFY_SETTINGS: Mapping[str, SettingSpec] = {
     "secret_file": SettingSpec(help="file with the key that signs each POST"),
 }
 
+RETENTION = "retention"
+RETENTION_SETTINGS: Mapping[str, SettingSpec] = {
+    "deleted": SettingSpec(
+        help="how long server-gc leaves deleted runs, experiments and models, such as 30d"
+    ),
+}
+PLAIN_TABLES = {NOTIFY: NOTIFY_SETTINGS, RETENTION: RETENTION_SETTINGS}
+
 # tables of the form [models.NAME], and the settings of each NAME; None: another module checks them
 TABLES: Mapping[str, Mapping[str, SettingSpec] | None] = {
     "models": {
@@ -106,6 +120,7 @@ class Settings:
     data_dir: Path | None
     cache_dir: Path
     state_dir: Path
+    workspace: str | None = None
     bucket: str | None = None
     report: bool = False
     system_metrics: bool = True
@@ -113,6 +128,7 @@ class Settings:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notify: NotifyTarget | None = None
+    retention: str = "0s"
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def listing(self) -> list[tuple[str, str, str]]:
@@ -125,6 +141,8 @@ class Settings:
             for key, value in entries.items()
         ]
         listing = [(name, mask_passwords(_format(value)), self.sources[name]) for name, value in values]
+        if RETENTION in self.sources:
+            listing.append((f"{RETENTION}.deleted", self.retention, self.sources[RETENTION]))
         return listing + self._notify_listing()
 
     def with_notify(self, choice: bool | None) -> Settings:
@@ -145,9 +163,11 @@ class Settings:
         return replace(self, notify=replace(self.notify, events=(*events, *(run_events if choice else ()))))
 
     def apply_to_environment(self) -> None:
-        """Let this process and those that it starts record no system metrics, if the settings say so."""
+        """Let this process and those that it starts use the workspace, and record no system metrics if they are off."""
         if not self.system_metrics:
             os.environ[SYSTEM_METRICS_VARIABLE] = "false"
+        if self.workspace:
+            os.environ[WORKSPACE_VARIABLE] = self.workspace
 
     def _notify_listing(self) -> list[tuple[str, str, str]]:
         """Return the settings of [notify]; an address and a command may contain a key, so both are shortened."""
@@ -199,6 +219,11 @@ def load(overrides: Mapping[str, Any] | None = None, folder: Path | None = None)
         if NOTIFY in content:
             values[NOTIFY] = _notify_target(path, content[NOTIFY], log=values["state_dir"] / LOG)
             sources[NOTIFY] = path
+            break
+    for path, content in files:
+        if "deleted" in content.get(RETENTION, {}):
+            values[RETENTION] = _check_retention(path, content[RETENTION]["deleted"])
+            sources[RETENTION] = path
             break
     return Settings(**values, sources=sources)
 
@@ -255,6 +280,16 @@ def _notify_target(path: str, table: Mapping[str, Any], *, log: Path) -> NotifyT
     return target
 
 
+def _check_retention(path: str, duration: str) -> str:
+    try:
+        parse_duration(duration)
+    except UsageError as exc:
+        raise ConfigurationError(
+            f"{path}: {RETENTION}.deleted: {exc.message}", 'example: deleted = "30d"'
+        ) from exc
+    return duration
+
+
 def _mask_path(url: str) -> str:
     """Return an address without its path, in which many services have a key."""
     if not url:
@@ -299,14 +334,13 @@ def _read(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"cannot read {path}: {exc}", "fix or delete the file") from exc
-    plain = {name: value for name, value in content.items() if name not in {*TABLES, NOTIFY}}
-    _check_values(path, plain, SETTINGS, known=[*SETTINGS, *TABLES, NOTIFY])
-    if NOTIFY in content:
-        if not isinstance(content[NOTIFY], dict):
-            raise ConfigurationError(f"{path}: {NOTIFY} must be a table", f"write [{NOTIFY}]")
-        _check_values(
-            path, content[NOTIFY], NOTIFY_SETTINGS, prefix=f"{NOTIFY}.", known=list(NOTIFY_SETTINGS)
-        )
+    plain = {name: value for name, value in content.items() if name not in {*TABLES, *PLAIN_TABLES}}
+    _check_values(path, plain, SETTINGS, known=[*SETTINGS, *TABLES, *PLAIN_TABLES])
+    for table, plain_specs in PLAIN_TABLES.items():
+        if table in content:
+            if not isinstance(content[table], dict):
+                raise ConfigurationError(f"{path}: {table} must be a table", f"write [{table}]")
+            _check_values(path, content[table], plain_specs, prefix=f"{table}.", known=list(plain_specs))
     for table, specs in TABLES.items():
         entries = content.get(table, {})
         if not isinstance(entries, dict) or not all(isinstance(values, dict) for values in entries.values()):
@@ -367,7 +401,12 @@ def absolute_sqlite(uri: str) -> str:
 
 
 def with_installed_driver(uri: str) -> str:
-    """Return a PostgreSQL URI that names psycopg2, if that is installed and SQLAlchemy's own choice, psycopg, is not."""
+    """Return a database's URI with the driver that is installed, if that is not SQLAlchemy's own choice.
+
+    That choice is psycopg for PostgreSQL and MySQLdb for MySQL; MLflow itself does not know the scheme mariadb.
+    """
+    if uri.startswith(("mysql://", "mariadb://")) and (uri[1] == "a" or not find_spec("MySQLdb")):
+        return f"{mysql.SCHEME}{uri[uri.index('://') :]}"
     if not uri.startswith("postgresql://") or find_spec("psycopg") or not find_spec("psycopg2"):
         return uri
     return uri.replace("postgresql://", "postgresql+psycopg2://", 1)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.parts import mariadb as mariadb_part
 from tests.parts import postgres as postgres_part
 from tests.parts import s3 as s3_part
 from tests.shared import make_once
@@ -55,6 +56,7 @@ PARTS = {
     "zsh": Part(_program("zsh"), "install zsh"),
     "fish": Part(_program("fish"), "install fish"),
     "postgres": Part(lambda: postgres_part.programs() is not None, "install Debian's postgresql"),
+    "mariadb": Part(lambda: mariadb_part.program() is not None, "install Debian's mariadb-server"),
     "nginx": Part(_program("nginx", "/usr/sbin/nginx"), "install nginx"),
     "openssl": Part(_program("openssl"), "install openssl"),
     "browser": Part(_program("chromium", "google-chrome"), "install chromium"),

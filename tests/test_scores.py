@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,16 @@ def rng() -> np.random.Generator:
 def test_two_classes_have_an_area_under_the_curve() -> None:
     targets, predictions = rng().integers(0, 2, 80), rng().random((80, 1), np.float32)
     found = score_outputs((classes(*AB),), targets, predictions)
-    auc = metrics.roc_auc_score(targets, predictions[:, 0])
-    assert found == {**compute_scores(targets, predictions, 2), "auc": auc}
+    positive = predictions[:, 0].astype(float)
+    assert found == pytest.approx(
+        {
+            **compute_scores(targets, predictions, 2),
+            "auc": metrics.roc_auc_score(targets, positive),
+            "average_precision": metrics.average_precision_score(targets, positive),
+            "log_loss": metrics.log_loss(targets, positive),
+            "brier": metrics.brier_score_loss(targets, positive),
+        }
+    )
     assert found["accuracy"] == metrics.accuracy_score(targets, predictions > 0.5)
     both = np.concatenate((1 - predictions, predictions), axis=1)
     assert score_outputs((classes(*AB),), targets, both) == pytest.approx(found)
@@ -51,7 +60,26 @@ def test_every_form_of_class_targets_has_the_same_scores(reshape: Any) -> None:
     targets, predictions = rng().integers(0, 3, 60), rng().random((60, 3), np.float32)
     expected = compute_scores(targets, predictions, 3)
     assert expected["accuracy"] == metrics.accuracy_score(targets, predictions.argmax(axis=1))
-    assert score_split((classes(*ABC),), reshape(targets), predictions) == expected
+    shares = predictions / predictions.sum(axis=1, keepdims=True)
+    losses = {
+        "log_loss": metrics.log_loss(targets, shares),
+        "brier": float(np.square(shares - np.eye(3)[targets]).sum(axis=1).mean()),
+    }
+    found = score_split((classes(*ABC),), reshape(targets), predictions)
+    assert found == pytest.approx({**expected, **losses}, rel=1e-5)
+
+
+def test_a_threshold_changes_labels_and_not_probabilities() -> None:
+    targets, predictions = rng().integers(0, 2, 80), rng().random((80, 1), np.float32)
+    usual = score_outputs((classes(*AB),), targets, predictions)
+    output = dataclasses.replace(classes(*AB), threshold=0.2)
+    both = np.concatenate((1 - predictions, predictions), axis=1)
+    for answers in (predictions, both, predictions[:, 0]):
+        found = score_outputs((output,), targets, answers)
+        assert found["recall"] == metrics.recall_score(targets, predictions[:, 0] > 0.2)
+        assert found["log_loss"] == pytest.approx(usual["log_loss"])
+    assert Output.from_json(output.to_json()) == output
+    assert "threshold" not in classes(*AB).to_json()
 
 
 def test_labels() -> None:

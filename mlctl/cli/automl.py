@@ -22,6 +22,8 @@ from mlctl.cli.options import (
     SourceArgument,
     TagOption,
     TargetOption,
+    TestOption,
+    ValidationOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
 from mlctl.domain.automl import CLASS_METRICS, REGRESSION_METRICS
@@ -79,6 +81,8 @@ def automl(
     session: Session,
     source: SourceArgument,
     target: TargetOption = None,
+    validation: ValidationOption = None,
+    test: TestOption = None,
     data: DataOption = None,
     rows: RowsOption = None,
     metric: MetricOption = None,
@@ -112,7 +116,7 @@ def automl(
         timeout_s=parse_duration(timeout),
         metric=metric,
         families=families,
-        overrides=parse_overrides(set_, target=target),
+        overrides=parse_overrides(set_, target=target, validation=validation, test=test),
         featurize=not no_featurize,
         data=data,
         rows=rows,

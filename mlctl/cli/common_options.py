@@ -59,7 +59,7 @@ TrackingUri = Annotated[
     typer.Option(
         "--tracking-uri",
         metavar="URI",
-        help="Tracking store: sqlite:///FILE, postgresql://… or http://… (default: from the settings).",
+        help="Tracking store: sqlite:///FILE, postgresql://…, mysql://… or http://… (default: from the settings).",
         rich_help_panel=COMMON,
     ),
 ]

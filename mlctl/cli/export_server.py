@@ -30,9 +30,11 @@ DatabasePortOption = Annotated[
     typer.Option("--database-port", min=1, max=65535, help="Port of PostgreSQL.", rich_help_panel=STORAGE),
 ]
 UpstreamOption = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
-        "--upstream", metavar="HOST:PORT", help="nginx: address of the server that nginx forwards to."
+        "--upstream",
+        metavar="HOST:PORT",
+        help="nginx: address of the server that nginx forwards to (default: 127.0.0.1:5000). Repeat it for replicas.",
     ),
 ]
 
@@ -48,7 +50,7 @@ def server(
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     database_port: DatabasePortOption = 5432,
-    upstream: UpstreamOption = "127.0.0.1:5000",
+    upstream: UpstreamOption = None,
     static_prefix: StaticPrefixOption = "",
 ) -> None:
     r"""Write the files that run a tracking server elsewhere.
@@ -66,7 +68,7 @@ def server(
         image=image,
         bucket=Bucket(name=bucket, prefix=prefix.strip("/"), endpoint_url=endpoint_url, region=region),
         database_port=database_port,
-        upstream=upstream,
+        upstreams=upstream or ["127.0.0.1:5000"],
         static_prefix=static_prefix,
     )
     if changed := export.changed_files(exported):

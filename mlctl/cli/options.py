@@ -83,6 +83,24 @@ TargetOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+ValidationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--validation",
+        metavar="FILE",
+        help="File with the validation rows, if SOURCE is your own table (default: some of its rows).",
+        rich_help_panel=DATA,
+    ),
+]
+TestOption = Annotated[
+    str | None,
+    typer.Option(
+        "--test",
+        metavar="FILE",
+        help="File with the test rows, if SOURCE is your own table (default: some of its rows).",
+        rich_help_panel=DATA,
+    ),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(

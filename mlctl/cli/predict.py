@@ -43,6 +43,15 @@ OutOption = Annotated[
         "show them).",
     ),
 ]
+LikeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        metavar="SAMPLE",
+        help="Write the answers with the header and the id column of this file, such as Kaggle's "
+        "sample_submission.csv, to --out (default: submission.csv). INPUT is one table.",
+    ),
+]
 KeyFileOption = Annotated[
     Path | None,
     typer.Option("--api-key-file", metavar="FILE", help="File with your API key, for an endpoint."),
@@ -70,6 +79,7 @@ def predict(
     input_: InputsArgument = None,
     sample: SampleOption = None,
     out: OutOption = None,
+    like: LikeOption = None,
     api_key_file: KeyFileOption = None,
     batch_size: BatchSizeOption = None,
     cluster: BatchClusterOption = None,
@@ -82,6 +92,7 @@ def predict(
     mlctl predict Digits --sample 3 -o json
     mlctl predict http://127.0.0.1:8000 rows.csv --out answers.csv
     mlctl predict Houses s3://data/rows --out answers.parquet
+    mlctl predict Titanic test.csv --like sample_submission.csv
     """
     from mlctl.services.evaluation import predict as service
 
@@ -91,16 +102,31 @@ def predict(
             "--sample and --out cannot be combined", "omit --out, or name an INPUT instead of --sample"
         )
     if cluster:
-        given = {"--sample": sample, "--api-key-file": api_key_file, "--batch-size": batch_size}
+        given = {"--sample": sample, "--like": like, "--api-key-file": api_key_file, "--batch-size": batch_size}
         if unused := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"--cluster and {unused[0]} cannot be combined", f"omit {unused[0]}")
         _predict_on_cluster(session, model, inputs, out=out, address=cluster)
         return
     if out and out.startswith("s3://"):
         raise UsageError("--out s3://… needs --cluster", "write to this machine, or add --cluster ADDRESS")
+    if like and (sample or len(inputs) != 1):
+        raise UsageError("--like needs one table as INPUT", "example: mlctl predict MODEL test.csv --like SAMPLE")
     with TrainingProgress() as listener:
-        if out is None:
-            answer: object = service.predict(
+        if like:
+            from mlctl.services.evaluation.submission import DEFAULT_FILE, predict_like
+
+            answer: object = predict_like(
+                session.settings,
+                model,
+                inputs[0],
+                sample=like,
+                out=Path(out or DEFAULT_FILE),
+                key_file=api_key_file,
+                batch_size=batch_size,
+                listener=listener,
+            )
+        elif out is None:
+            answer = service.predict(
                 session.settings,
                 model,
                 inputs,

@@ -11,6 +11,7 @@ from mlctl import output
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import DryRunOption
 from mlctl.cli.server_options import CreateBucketOption, LocationOptions, NameOption, with_location_options
+from mlctl.units import parse_duration
 
 NewFileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")
@@ -21,6 +22,17 @@ NoArtifactsOption = Annotated[
     typer.Option(
         "--no-artifacts",
         help="Back up checksums of the artifacts only, if the bucket has a backup of its own.",
+    ),
+]
+
+
+OlderThanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than",
+        metavar="DURATION",
+        help="Leave what was deleted more recently, such as 30d (default: deleted in the table [retention] of "
+        "mlctl.toml, or 0s).",
     ),
 ]
 
@@ -64,7 +76,7 @@ def server_restore(
     mlctl server-restore monday.tar --root elsewhere --dry-run
     mlctl server-restore monday.tar --root elsewhere --yes
 
-    A backup of SQLite can be restored into PostgreSQL and a backup of a folder into a bucket, and the other way round.
+    A backup of SQLite can be restored into PostgreSQL or MySQL and a backup of a folder into a bucket, and the other way round.
     """
     from mlctl.services.server import restore, server_location
 
@@ -85,19 +97,27 @@ def server_restore(
 
 @with_location_options
 def server_gc(
-    session: Session, location: LocationOptions, dry_run: DryRunOption = False, name: NameOption = "main"
+    session: Session,
+    location: LocationOptions,
+    older_than: OlderThanOption = None,
+    dry_run: DryRunOption = False,
+    name: NameOption = "main",
 ) -> None:
     r"""Free the storage of deleted runs, experiments and models.
 
     \b
     mlctl server-gc
-    mlctl server-gc --yes
+    mlctl server-gc --older-than 30d --yes
 
     Without --yes, the command only shows what it would delete. It keeps what a registered version needs.
     """
     from mlctl.services.server import gc, server_location
 
     server_data = server_location.location_of_server(name, session.settings, **location)
-    report = gc.collect_garbage(server_data, delete=session.yes and not dry_run)
+    report = gc.collect_garbage(
+        server_data,
+        delete=session.yes and not dry_run,
+        older_than_s=parse_duration(older_than or session.settings.retention),
+    )
     pending = (report.runs or report.experiments or report.models) and not report.done
     session.show(report, "next: mlctl server-gc --yes" if pending else "")

@@ -29,7 +29,7 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         metavar="URI",
-        help="Database to use instead of SQLite: postgresql://USER@HOST/DATABASE, without a password.",
+        help="Database to use instead of SQLite: postgresql:// or mysql://USER@HOST/DATABASE, without a password.",
         rich_help_panel=STORAGE,
     ),
 ]

@@ -62,6 +62,14 @@ ArtifactsOnlyOption = Annotated[
         rich_help_panel=STORAGE,
     ),
 ]
+WorkspacesOption = Annotated[
+    bool,
+    typer.Option(
+        "--workspaces",
+        help="Keep experiments and models in MLflow's workspaces, which clients choose with MLFLOW_WORKSPACE.",
+        rich_help_panel=STORAGE,
+    ),
+]
 AdoptArtifactsOption = Annotated[
     bool,
     typer.Option(
@@ -168,6 +176,7 @@ def server_up(
     migrate_only: MigrateOnlyOption = False,
     direct_artifacts: DirectArtifactsOption = False,
     artifacts_only: ArtifactsOnlyOption = False,
+    workspaces: WorkspacesOption = False,
     adopt_artifacts: AdoptArtifactsOption = False,
     dry_run: DryRunOption = False,
     auth: AuthOption = None,
@@ -247,6 +256,7 @@ def server_up(
         notify=session.settings.notify,
         static_prefix=up.check_static_prefix(static_prefix),
         artifacts_only=artifacts_only,
+        workspaces=workspaces,
     )
     server = up.start_server(server_data, access, options, session.settings.state_dir)
     _warn_about(server)

@@ -34,6 +34,8 @@ from mlctl.cli.options import (
     SourceArgument,
     TagOption,
     TargetOption,
+    TestOption,
+    ValidationOption,
 )
 from mlctl.cli.parsing import parse_overrides, parse_pairs
 from mlctl.cli.script_options import (
@@ -68,6 +70,17 @@ PatienceOption = Annotated[
         "--patience",
         min=1,
         help="Stop after this many epochs without improvement (default: never).",
+        rich_help_panel=TRAINING,
+    ),
+]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        metavar="N",
+        min=2,
+        max=20,
+        help="Score by cross-validation in N parts, then train the model on all rows.",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -124,6 +137,9 @@ def train(
     source: SourceArgument,
     arguments: ScriptArguments = None,
     target: TargetOption = None,
+    validation: ValidationOption = None,
+    test: TestOption = None,
+    folds: FoldsOption = None,
     data: DataOption = None,
     rows: RowsOption = None,
     epochs: EpochsOption = None,
@@ -159,6 +175,7 @@ def train(
     mlctl train digits
     mlctl train imdb --epochs 10 --set units=64
     mlctl train titanic.csv --target Survived
+    mlctl train titanic.csv --target Survived --folds 5
     mlctl train train.py -- --lr 1e-3
     mlctl train ./mine.py --data ./my-data --register Mine
     mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
@@ -187,6 +204,9 @@ def train(
                 module=module,
                 refused={
                     "--target": target,
+                    "--validation": validation,
+                    "--test": test,
+                    "--folds": folds,
                     "--data": data,
                     "--rows": rows,
                     "--learning-rate": learning_rate,
@@ -205,7 +225,13 @@ def train(
         else:
             refuse_arguments(arguments, {"--objective": objective, "--keep": keep, "--model": model})
             overrides = parse_overrides(
-                set_, target=target, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+                set_,
+                target=target,
+                validation=validation,
+                test=test,
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
             )
             request = TrainRequest(
                 source=source,
@@ -214,6 +240,7 @@ def train(
                 rows=rows,
                 seed=seed or 0,
                 precision=precision.value,
+                folds=folds,
                 **recording,
             )
             run = service.train(settings, request, listener, nodes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.data.finding import Finding
 from mlctl.data.streams import Stream
 from mlctl.data.trees import count_rows, take_rows
 from mlctl.domain.objective import Objective
@@ -15,6 +16,7 @@ from mlctl.domain.outputs import Output, task_of
 from mlctl.errors import BadDataError
 
 MAX_LISTED_CLASSES = 20
+HELD_OUT_ANSWERS = "held_out_answers"  # in `extra`: targets and answers of rows by models that have not seen them
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ class Dataset:
         as_raw: Converts inputs to what a client would send; None if they are the same.
         input_shape: Shape of an encoded row; of several inputs, the tree of their shapes. Set before `build` is called.
         class_weight: Weight of each class in the loss, as `Model.fit` takes it; None: classes count equally.
+        findings: What was found in a table before training; `notes` holds their lines.
         notes: Lines to show before training.
         objective: Objective for this data; None for the recipe's own.
+        defaults: Hyperparameters that fit this data; they take the place of a value 0, which stands for "by the data".
     """
 
     name: str
@@ -118,8 +122,10 @@ class Dataset:
     as_raw: Callable[[Any], Any] | None = None
     input_shape: Any = ()
     class_weight: Any = None
+    findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     objective: Objective | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Accept a single output in place of a tuple."""

@@ -1,4 +1,4 @@
-"""Multi-hot rows in sparse form: 14 MB for the IMDB reviews instead of 6 GB as a dense matrix."""
+"""Sparse rows: 14 MB for the IMDB reviews as multi-hot rows instead of 6 GB as a dense matrix."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ MAX_IDS = 1 << 28
 
 @dataclass(frozen=True)
 class SparseBags:
-    """The n rows of a 0/1 matrix with `width` columns.
+    """The n rows of a matrix with `width` columns, most of whose values are 0.
 
-    Row i has ones in the columns `ids[starts[i]:starts[i+1]]`, which are ascending and unique. `ids` is uint16 if
-    the width fits, else uint32; `starts` is int64 (n+1,).
+    Row i has values in the columns `ids[starts[i]:starts[i+1]]`, which are ascending and unique. `ids` is uint16 if
+    the width fits, else uint32; `starts` is int64 (n+1,). All values are 1, unless `values` has them: float32, one
+    for each of `ids`. `sources` holds, if it is known, what each row was made from: an object array (n,).
     """
 
     ids: np.ndarray[Any, Any]
     starts: np.ndarray[Any, np.dtype[np.int64]]
     width: int
+    values: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    sources: np.ndarray[Any, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __getitem__(self, row: int) -> np.ndarray[Any, Any]:
-        """Return the columns of one row's ones."""
+        """Return the columns of one row's values."""
         if not 0 <= row < len(self):
             raise IndexError(row)
         return self.ids[self.starts[row] : self.starts[row + 1]]
@@ -40,7 +43,7 @@ class SparseBags:
 
     @property
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Number of ones in each row."""
+        """Number of values other than 0 in each row."""
         return np.diff(self.starts)
 
     def take(self, rows: np.ndarray[Any, Any]) -> SparseBags:
@@ -50,12 +53,15 @@ class SparseBags:
         starts = np.concatenate(([0], np.cumsum(lengths)))
         # position in self.ids of each id of the result: the start of its row plus its offset in the row
         positions = np.arange(starts[-1]) + np.repeat(self.starts[:-1][rows] - starts[:-1], lengths)
-        return SparseBags(self.ids[positions], starts, self.width)
+        values = None if self.values is None else self.values[positions]
+        sources = None if self.sources is None else self.sources[rows]
+        return SparseBags(self.ids[positions], starts, self.width, values, sources)
 
     def dense(self, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
         """Return the dense (n, width) matrix; take a few rows first, because each needs `width` numbers."""
         matrix = np.zeros((len(self), self.width), dtype)
-        matrix[np.repeat(np.arange(len(self)), self.lengths), self.ids] = 1
+        ones_or_values = 1 if self.values is None else self.values
+        matrix[np.repeat(np.arange(len(self)), self.lengths), self.ids] = ones_or_values
         return matrix
 
     def to_texts(self, words: Sequence[str]) -> list[str]:
@@ -97,9 +103,19 @@ class SparseBags:
 
     @classmethod
     def concatenate(cls, first: SparseBags, second: SparseBags) -> SparseBags:
-        """Return the rows of both; they must have the same width."""
+        """Return the rows of both; they must have the same width, and both have values or neither."""
         starts = np.concatenate((first.starts, second.starts[1:] + first.starts[-1]))
-        return cls(np.concatenate((first.ids, second.ids)), starts, first.width)
+        return cls(
+            np.concatenate((first.ids, second.ids)),
+            starts,
+            first.width,
+            _joined(first.values, second.values),
+            _joined(first.sources, second.sources),
+        )
+
+
+def _joined(first: Any, second: Any) -> Any:
+    return None if first is None or second is None else np.concatenate((first, second))
 
 
 def _flatten(rows: Sequence[list[int]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

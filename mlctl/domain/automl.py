@@ -11,7 +11,9 @@ from mlctl.domain.run import Run
 
 NORMALIZED_RMSE = "normalized_root_mean_squared_error"
 REGRESSION_METRICS = ("mae", "rmse", NORMALIZED_RMSE, "r2")
-CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
+CLASS_METRICS = (
+    "accuracy", "precision", "recall", "f1", "auc", "log_loss", "brier", "average_precision",
+)  # fmt: skip
 BLEND = "blend"  # name of the leaderboard entry that combines several models
 
 

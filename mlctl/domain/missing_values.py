@@ -7,4 +7,24 @@ PANDAS_WORDS = frozenset({
     "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
 })  # fmt: skip
 EXTRA_WORDS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")
-MISSING_WORDS = PANDAS_WORDS | frozenset(EXTRA_WORDS)
+# these are hardly ever a category: they count in every column
+CLEAR_WORDS = (
+    ".", "--", "---", "----", "..", "...", "…", "–", "—", "??", "???", ":", "*", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?",
+    "#NUM!", "#NULL!", "n.a.", "N.A.", "n.a", "k.A.", "k. A.", "NaT", "(null)", "(blank)", "\\N", "N/a",
+)  # fmt: skip
+MISSING_WORDS = PANDAS_WORDS | frozenset(EXTRA_WORDS) | frozenset(CLEAR_WORDS)
+# among numbers, these say that there is none; as a category they may mean something
+_NUMBER_WORDS = frozenset({
+    "nd", "n.d.", "n.d", "n/d", "nv", "n.v.", "unknown", "unk", "undefined", "not available", "not applicable", "not known",
+    "no data", "nodata", "no value", "not reported", "not recorded", "not measured", "nil", "void", "empty", "blank",
+    "tbd", "tba", "tbc", "invalid", "error", "err", "err.", "fehlt", "keine angabe", "unbekannt", "leer", "inconnu",
+    "nc", "n.c.", "nr", "n.r.", "n/r", "ns", "n.s.", "s/d", "s.d.", "desconocido", "нет данных", "н/д", "無", "无",
+    "未知", "varies with device", "varies", "trace", "bdl", "bql", "blq", "lod", "<lod", "< lod", "bd", "x", "xx", "xxx",
+    "inf", "-inf", "infinity", "-infinity", "ø", "♦", "c", "z", "not specified", "unspecified", "not given", "refused",
+    "no answer", "don't know", "dk", "k.a", "ka", "m", "b", "s", "d", "u", "e", "p", "r", "f",
+})  # fmt: skip
+
+
+def is_number_gap(text: str) -> bool:
+    """Whether a cell of a column of numbers says that there is no number."""
+    return text in MISSING_WORDS or text.strip(" *†‡()[]").lower() in _NUMBER_WORDS | {""}

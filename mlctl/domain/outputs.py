@@ -11,6 +11,8 @@ Kind = Literal["classes", "labels", "values", "pixels", "sequence", "none"]
 # it is not known yet, or targets are no numbers.
 Numbering = Literal["", "zero", "one", "signs", "mask", "names"]
 
+DEFAULT_THRESHOLD = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -31,6 +33,8 @@ class Output:
         activation: "sigmoid" or "softmax" if the Keras model answers logits: the served model applies it. mlctl
             detects it.
         numbering: How numbers in the targets of the training data mean classes; mlctl detects it.
+        threshold: Probability above which a row of two classes is of the second one. The probabilities stay as
+            they are.
     """
 
     kind: Kind
@@ -39,6 +43,7 @@ class Output:
     unit: str = ""
     activation: str = ""
     numbering: Numbering = ""
+    threshold: float = DEFAULT_THRESHOLD
 
     @property
     def task(self) -> str:
@@ -49,7 +54,10 @@ class Output:
 
     def to_json(self) -> dict[str, Any]:
         """Return the output as a saved model's metadata stores it."""
-        return {**asdict(self), "classes": list(self.classes)}
+        entry = {**asdict(self), "classes": list(self.classes)}
+        if self.threshold == DEFAULT_THRESHOLD:
+            del entry["threshold"]
+        return entry
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Output:

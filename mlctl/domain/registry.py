@@ -158,7 +158,7 @@ class Promotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Metrics of a model on `rows` examples of one split of a recipe's data."""
+    """Metrics of a model on `rows` examples of one split of a recipe's data, with 95 % confidence intervals."""
 
     model: ModelReference
     recipe: str
@@ -166,6 +166,7 @@ class Evaluation:
     rows: int
     metrics: Mapping[str, float]
     data: DataReference
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

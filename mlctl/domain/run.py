@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from mlctl.domain.tags import KIND_TAG
+from mlctl.domain.tags import FOLDS_TAG, INTERVALS_TAG, KIND_TAG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,32 @@ class Run:
     parent_run_id: str | None = None
     registered: str = ""
     system_metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % confidence interval of each metric that has one."""
+        return parse_intervals(self.tags.get(INTERVALS_TAG, ""))
+
+    @property
+    def folds(self) -> dict[str, tuple[float, ...]]:
+        """Each score of cross-validation, by fold."""
+        return parse_folds(self.tags.get(FOLDS_TAG, ""))
+
+
+def parse_folds(text: str) -> dict[str, tuple[float, ...]]:
+    """Return the scores by fold that a run's tag holds; none if anyone has changed it."""
+    try:
+        return {str(name): tuple(map(float, values)) for name, values in json.loads(text or "{}").items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
+
+
+def parse_intervals(text: str) -> dict[str, tuple[float, float]]:
+    """Return the intervals by metric that a run's tag holds; none if anyone has changed it."""
+    try:
+        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(text or "{}").items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ class Bucket:
 class Backend:
     """A database: its URI without a password, and the password if the user gave one.
 
-    Without a password, libpq itself reads PGPASSWORD and ~/.pgpass.
+    Without a password, libpq itself reads PGPASSWORD and ~/.pgpass; for MySQL, mlctl reads MYSQL_PWD.
     """
 
     uri: str
@@ -39,6 +39,11 @@ class Backend:
         return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
 
     @property
+    def is_mysql(self) -> bool:
+        """Whether it is a database of MySQL or MariaDB."""
+        return self.uri.startswith("mysql+")
+
+    @property
     def display_uri(self) -> str:
         """The URI without the driver's name, as a person writes it."""
         scheme, _, rest = self.uri.partition("://")
@@ -48,7 +53,12 @@ class Backend:
     def host(self) -> str:
         """The host and port of the database server."""
         parts = urlsplit(self.uri)
-        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+        return f"{parts.hostname or 'localhost'}:{parts.port or (3306 if self.is_mysql else 5432)}"
+
+    @property
+    def password_variable(self) -> str:
+        """The environment variable in which the database's driver finds the password."""
+        return "MYSQL_PWD" if self.is_mysql else "PGPASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +226,8 @@ class GcReport:
             those that a user chose, and those that contain something that is not deleted.
         objects: Number of deleted files.
         done: Whether they were deleted.
+        older_than_s: What was deleted in the last so many seconds stays.
+        recent: Number of items that stay for this reason.
     """
 
     backend: str
@@ -227,6 +239,8 @@ class GcReport:
     objects: int
     size_bytes: int
     done: bool = False
+    older_than_s: float = 0
+    recent: int = 0
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,10 @@ class PredictionFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelComparison:
-    """Metrics of one or two models on the same rows: those of one split of `data`, or "all" rows."""
+    """Metrics of one or two models on the same rows: those of one split of `data`, or "all" rows.
+
+    `intervals` are 95 % confidence intervals of the metrics that have one, for each model.
+    """
 
     recipe: str
     split: str
@@ -140,3 +143,4 @@ class ModelComparison:
     metrics: Mapping[str, tuple[float, ...]]
     run_id: str | None = None
     data: DataReference | None = None
+    intervals: Mapping[str, tuple[tuple[float, float] | None, ...]] = field(default_factory=dict)

@@ -22,6 +22,18 @@ def format_number(value: float | None) -> str:
     return f"{value:,.0f}" if 999.95 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
+def format_interval(interval: tuple[float, float] | None) -> str:
+    """Return a confidence interval, such as 0.812 to 0.846; "" for None."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{_three_digits(low)} to {_three_digits(high)}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{float(f'{value:.3g}'):g}"
+
+
 def format_time(moment: datetime | None) -> str:
     """Return a time in the local zone with its age, such as 2026-11-21 10:00:00 (3 min ago); "" for None."""
     return f"{format_moment(moment)} ({format_age(moment)})" if moment else ""

@@ -236,10 +236,12 @@ class Values(Mapping[str, Any]):
         epochs = self._schedule_epochs or self._values["epochs"]
         return keras.optimizers.schedules.CosineDecay(rate, self.steps_per_epoch * epochs)
 
-    def on(self, rows: int) -> Values:
-        """Return the same values for this number of training rows."""
+    def on(self, rows: int, defaults: Mapping[str, Any] | None = None) -> Values:
+        """Return the same values for this number of training rows; `defaults` take the place of a value 0."""
         values = copy.copy(self)
-        values.steps_per_epoch = -(-rows // self._values["batch_size"])
+        by_data = {name: value for name, value in (defaults or {}).items() if self._values[name] == 0}
+        values._values = {**self._values, **by_data}
+        values.steps_per_epoch = -(-rows // values._values["batch_size"])
         return values
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mlctl.errors import BadDataError
+from mlctl.serving import scoring
 from mlctl.serving.scoring import (
     ColumnsEncoder,
+    NgramEncoder,
     PixelEncoder,
     TableEncoder,
     TextEncoder,
@@ -16,6 +20,9 @@ from mlctl.serving.scoring import (
 )
 
 Step = Mapping[str, Any]
+LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
+MOST_CHARACTERS = 4_000_000  # n-grams of characters are chosen from a part of more text than this
+UNSPACED = 0.2  # share of characters of scripts without blanks between words from which characters count first
 
 
 def pixels(shape: Sequence[int], high: float) -> PixelEncoder:
@@ -26,6 +33,40 @@ def pixels(shape: Sequence[int], high: float) -> PixelEncoder:
 def words(vocabulary: Sequence[str], column: str = "text") -> TextEncoder:
     """Encode texts as multi-hot rows over a vocabulary, most frequent word first."""
     return TextEncoder(vocabulary, column)
+
+
+def ngrams(
+    texts: Sequence[str], labels: Any, *, most: int = 50_000, least: int = 2, column: str = "text"
+) -> NgramEncoder:
+    """Encode texts as rows of the n-grams that tell classes apart, weighted by how well they do.
+
+    The n-grams are 1 to 3 words of long texts; 1 to 2 words and 2 to 5 characters of short ones; and 1 to 3 characters
+    of scripts without blanks between words, such as Chinese. They come from `texts`, the training texts, whose class
+    indices are `labels`: at most `most`, each in at least `least` texts.
+    """
+    texts = [scoring.plain_text(text) for text in texts]
+    characters = sum(map(len, texts))
+    if scoring.share_unspaced(texts) >= UNSPACED:
+        parts = {scoring.CHARACTERS: (1, 2, 3), scoring.WORDS: (1, 2)}
+    elif characters <= LONG_TEXT * len(texts):
+        parts = {scoring.WORDS: (1, 2), scoring.CHARACTERS: (2, 3, 4, 5)}
+    else:
+        parts = {scoring.WORDS: (1, 2, 3)}
+    labels = np.asarray(labels)
+    counted = slice(None, None, max(1, -(-characters // MOST_CHARACTERS)) if len(parts) > 1 else 1)
+    states = [
+        scoring.fit_ngrams(
+            of, texts[counted], labels[counted], lengths=lengths, most=most // len(parts), least=least
+        )
+        for of, lengths in parts.items()
+    ]
+    encoder = NgramEncoder(states, column)
+    if not encoder.width:
+        raise BadDataError(
+            f"no word is in {least} of the training texts",
+            "check that the text column or the files hold texts",
+        )
+    return encoder
 
 
 def tokens(
@@ -86,6 +127,16 @@ def number(*names: str) -> list[Step]:
     return [{"make": "number", "of": name} for name in names]
 
 
+def robust(*names: str) -> list[Step]:
+    """Scale numeric columns by median and quartiles, with extreme values pressed together; not scaled again."""
+    return [{"make": "robust", "of": name, "scaled": False} for name in names]
+
+
+def unscaled(steps: Sequence[Step]) -> list[Step]:
+    """Leave the features of steps as they are, such as the 0 and 1 of categories."""
+    return [{**step, "scaled": False} for step in steps]
+
+
 def log(*names: str) -> list[Step]:
     """Take the logarithm of columns that count or measure."""
     return [{"make": "log", "of": name} for name in names]
@@ -127,6 +178,17 @@ def date(name: str, format: str, sure: bool = False) -> list[Step]:
     If the column is `sure`, a cell that is not such a date is refused; otherwise it counts as a gap.
     """
     return [{"make": "date", "of": name, "format": format, "sure": sure}]
+
+
+def calendar(name: str, format: str, sure: bool = False) -> list[Step]:
+    """Add a date's year, month, day, weekday and hour as numbers, as trees take them; see `date`."""
+    return [{"make": "calendar", "of": name, "format": format, "sure": sure}]
+
+
+def lookup(name: str, values: Mapping[str, Sequence[float]], other: Sequence[float]) -> list[Step]:
+    """Add the numbers `values[CATEGORY]` of a category, or `other` if it is unknown; "" is a gap."""
+    numbers = {category: list(found) for category, found in values.items()}
+    return [{"make": "lookup", "of": name, "values": numbers, "other": list(other)}]
 
 
 def distance(latitude: str, longitude: str, place: tuple[float, float]) -> list[Step]:

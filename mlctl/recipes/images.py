@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlctl.domain.threshold import HELP as THRESHOLD_HELP
 from mlctl.errors import UsageError
 from mlctl.recipes import Recipe, Values, choice, hyperparameter, minimize, option
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
+DEFAULT_SIZE = "128x128"
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 
 
@@ -26,13 +28,14 @@ class Images(Recipe):
     filters = hyperparameter(32, low=8, high=128, step=8, help="filters of the first convolution")
     units = hyperparameter(128, low=16, high=1024, step=16, help="width of the hidden layer")
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
-    image_size = option("128x128", help="HEIGHTxWIDTH that every image is scaled to")
+    image_size = option(DEFAULT_SIZE, help="HEIGHTxWIDTH that every image is scaled to")
     augment = option(False, help="randomly flip, shift and zoom the training images")
     class_weight = option(
         "none",
         choices=("none", "balanced"),
         help="balanced: all classes weigh the same, however rare they are",
     )
+    threshold = option("", help=THRESHOLD_HELP)
     target = option("", help="for a table: the column of labels (--target)")
     backbone = option(
         "", help="a pretrained network under new layers: a .keras file, or one of Keras's: MobileNetV2 …"
@@ -49,8 +52,19 @@ class Images(Recipe):
             raise UsageError("no images were given", "name their folder or table instead of images")
         size = images.parse_size(source.options.image_size)
         options = source.options
+        path = local_path(source)
+        if path.suffix.lower() == ".npz":
+            from mlctl.data.files.image_arrays import load_image_arrays
+
+            return load_image_arrays(
+                path,
+                None if options.image_size == DEFAULT_SIZE else size,
+                seed=options.split_seed,
+                source=source.location,
+                target=options.target,
+            )
         return images.load_images(
-            local_path(source),
+            path,
             size,
             seed=options.split_seed,
             progress=source.progress,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
+from mlctl.data.tables.formats import numpy_arrays
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
@@ -19,13 +20,17 @@ def recipe_for(source: str) -> str | None:
     """
     path = Path(source).expanduser()
     is_remote = "://" in source
+    if reader.is_part_of_file(source):
+        return "tabular"
     if path.is_dir():
-        return _recipe_for_folder(path)
+        return "tabular" if reader.parts_of(path) else _recipe_for_folder(path)
     if not is_remote and not path.exists() and (path.suffix or "/" in source):
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise NotFoundError(
             f"there is no file or folder {source}", did_you_mean(path.name, beside) or "check the path"
         )
+    if not is_remote and source.lower().endswith(".npz") and numpy_arrays.holds_pictures(path):
+        return "images"
     if reader.is_table(source):
         return "tabular" if is_remote or source.endswith(reader.PARQUET_SUFFIXES) else _recipe_for_table(path)
     if path.is_file():

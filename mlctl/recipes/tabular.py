@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mlctl.domain.threshold import HELP as THRESHOLD_HELP
 from mlctl.errors import UsageError
-from mlctl.recipes import Recipe, Values, hyperparameter, maximize, minimize, option
+from mlctl.recipes import Recipe, Values, choice, hyperparameter, maximize, minimize, option
 
 if TYPE_CHECKING:
     import keras
@@ -15,25 +19,28 @@ if TYPE_CHECKING:
     from mlctl.data.sources.locate import Source
 
 SHOWN_COLUMNS = 20  # in a hint
-BINS, FEWEST_BINS = 24, 4  # of a column; of a column of a wide table
+BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
-MOST_CATEGORIES, MOST_WORDS = 64, 200
+MOST_CATEGORIES, MOST_ONE_HOTS, MOST_WORDS = 1000, 4000, 200  # of a column; of all columns together; of a text
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
+BATCHES_PER_EPOCH, BATCH_SIZES = 20, (32, 256)
+BAGS, MEMBERS_OF_BAG, MOST_BAGGED_ROWS = 5, 4, 12_000
+MEMBERS, MEMBERS_OF_MANY_ROWS = 16, 8
+AVERAGED_STEPS = 10, 100  # fewest and most steps whose weights are averaged
+PATIENCE = 16  # epochs without a better one that end a training
+SKEWED = 1.0  # skewness from which the logarithm of a target may be easier to learn
 
 
 def date_step(data: Dataset, name: str) -> list[Any]:
     """Return the step of a date column; it is sure if each of its filled cells is a date."""
-    from mlctl.data.tables import column_types
+    from mlctl.data.tables import date_columns
     from mlctl.recipes import encoders
 
     format = data.extra["formats"][name]
     splits = (split.inputs[name].dropna() for split in (data.train, data.validation, data.test) if split)
-    return list(
-        encoders.date(
-            name, format, all(column_types.parse_dates(cells, format).notna().all() for cells in splits)
-        )
-    )
+    is_sure = all(all(date_columns.are_dates(cells, format)) for cells in splits)
+    return list(encoders.date(name, format, is_sure))
 
 
 class Tabular(Recipe):
@@ -41,51 +48,91 @@ class Tabular(Recipe):
 
     name = "tabular"
     objective = minimize("val_loss")  # `load` returns the one of the task
-    epochs, batch_size, learning_rate, schedule = 60, 64, 2e-3, "cosine"
-    units = hyperparameter(128, low=16, high=512, step=16, help="width of each hidden layer")
+    epochs, learning_rate, schedule = 100, 2e-3, "constant"
+    batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of rows")
+    units = hyperparameter(256, low=16, high=512, step=16, help="width of each hidden layer")
     layers = hyperparameter(2, low=1, high=5, help="number of hidden layers")
-    dropout = hyperparameter(0.2, low=0.0, high=0.6, help="share of values dropped in training")
-    weight_decay = hyperparameter(1e-3, low=1e-6, high=0.1, log=True, help="strength of the weight decay")
+    dropout = hyperparameter(0.1, low=0.0, high=0.6, help="share of values dropped in training")
+    weight_decay = hyperparameter(3e-4, low=1e-6, high=0.1, log=True, help="strength of the weight decay")
+    label_smoothing = hyperparameter(
+        0.1, low=0.0, high=0.4, help="share of a class's probability that training leaves to the others"
+    )
+    members = choice(0, 1, 4, 8, 16, 32, help="networks that are averaged, in each bag; 0: by the number of rows")
+    bags = option(
+        0,
+        low=0,
+        high=20,
+        help="parts of the rows that some members leave out and that validate them; 1: none, 0: by the data",
+    )
+    scale = option(
+        "auto", choices=("auto", "linear", "log"), help="scale on which numbers are learned; auto: by their skew"
+    )
     target = option("", help="the column to predict (--target)")
     task = option(
         "auto", choices=("auto", "regression", "binary", "multiclass"), help="the type of the target"
     )
     column = option("", each=True, help="a column's type: column.NAME=number|category|boolean|date|text|drop")
+    date = option("", each=True, help="the format of a column's dates: date.NAME=%m/%d/%Y|epoch|epoch_ms|…")
+    sentinels = option(True, help="whether numbers such as -999, far outside all others, stand for a missing value")
+    sentinel = option("", each=True, help="the number that stands for a missing value: sentinel.NAME=-999|none")
     class_weight = option(
         "none",
         choices=("none", "balanced"),
         help="balanced: all classes weigh the same, however rare they are",
     )
+    threshold = option("", help=THRESHOLD_HELP)
     balance = option(False, help="an earlier name of class_weight=balanced")
     weight = option("", help="a column of weights: how much each row counts in the loss; it is no input")
+    positive = option("", help="the positive class of two (default: by its meaning, else the rarer)")
+    rare = option(
+        "train",
+        choices=("train", "other", "drop"),
+        help="what becomes of classes with fewer than 5 rows: train (only trained on), other (one class), drop",
+    )
+    split = option("", help="a column of split names: train, validation, test; it is no input")
+    validation = option("", help="a file with the validation rows (--validation)")
+    test = option("", help="a file with the test rows (--test)")
     group = option("", help="a column: rows with the same value stay in the same split")
     time = option("", help="a column of times: the newest rows become the test split")
     header = option(
         "auto", choices=("auto", "true", "false"), help="whether the first row holds the column names"
     )
+    sheet = option("", help="name or number of a spreadsheet's sheet (default: the first one with rows)")
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
         """Return the table's rows by split; see mlctl.data.tables.user_table for what mlctl detects."""
-        from mlctl.data.sources.locate import local_file
+        from mlctl.data.sources.locate import local_path
         from mlctl.data.tables import findings, reader, user_table
 
         if not source.location:
             raise UsageError("no table was given", "name it instead of tabular: FILE.csv --target COLUMN")
-        path = local_file(source)
+        path = local_path(source)
         if not source.options.target:
-            names = ", ".join(str(name) for name in reader.read_head(path).columns[:SHOWN_COLUMNS])
+            names = ", ".join(str(name) for name in reader.read_head(path, sheet=source.options.sheet).columns[:SHOWN_COLUMNS])
             raise UsageError(
                 "the column to predict was not given", f"add --target COLUMN; the columns are: {names}"
             )
-        data = user_table.load_table(path, source.options.target, source.options, source=source.location)
+        validation, test = (
+            local_path(replace(source, location=file)) if file else None
+            for file in (source.options.validation, source.options.test)
+        )
+        data = user_table.load_table(
+            path,
+            source.options.target,
+            source.options,
+            source=source.location,
+            validation=validation,
+            test=test,
+        )
         share = data.extra["share"]
+        data = replace(data, defaults=_defaults(data, source.options))
         if not data.classes:
             return replace(data, objective=minimize("val_rmse"))
         if source.options.balance:
             note = "balance=true is now class_weight=balanced"
             data = replace(data, class_weight="balanced", notes=(*data.notes, note))
-        if min(share) < findings.IMBALANCED / len(share):
+        if findings.is_imbalanced(share):
             return replace(data, objective=maximize("val_f1"))
         return data
 
@@ -93,18 +140,20 @@ class Tabular(Recipe):
         """Turn every column into features by its type."""
         from mlctl.recipes import encoders
 
-        types, rows = data.extra["columns"], data.train.inputs
+        types, rows = data.extra["columns"], _rows_to_fit(data)
         numbers = list(types.values()).count("number")
         bins = max(FEWEST_BINS, min(BINS, MOST_BINS // max(numbers, 1)))
+        categories = min(MOST_CATEGORIES, MOST_ONE_HOTS // max(list(types.values()).count("category"), 1))
         steps: list[Any] = []
         for name, type_ in types.items():
             if type_ == "number":
-                steps += encoders.number(name) + encoders.bins(name, most=bins)
-                steps += encoders.missing(name) if rows[name].isna().any() else []
+                steps += encoders.robust(name)
+                steps += encoders.unscaled(encoders.bins(name, most=bins)) if rows[name].nunique() > 2 else []
+                steps += encoders.unscaled(encoders.missing(name)) if rows[name].isna().any() else []
             elif type_ == "category":
-                steps += encoders.category(name, most=MOST_CATEGORIES)
+                steps += encoders.unscaled(encoders.category(name, most=categories))
             elif type_ == "boolean":
-                steps += encoders.boolean(name)
+                steps += encoders.unscaled(encoders.boolean(name))
             elif type_ == "text":
                 steps += encoders.text(name, most=MOST_WORDS)
             elif type_ == "date":
@@ -116,28 +165,152 @@ class Tabular(Recipe):
         return encoders.table(rows, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
-        """Return the compiled network; the last layer of a regression answers in the target's unit."""
+        """Return the compiled network; its members answer with probabilities, or in the target's unit."""
         import keras
         from keras import layers
 
-        model = keras.Sequential([keras.Input(data.input_shape)])
-        for _ in range(hp.layers):
-            model.add(layers.Dense(hp.units, activation="relu"))
-            model.add(layers.Dropout(hp.dropout))
-        optimizer = keras.optimizers.AdamW(hp.rate, weight_decay=hp.weight_decay)
-        classes = len(data.classes)
-        if not classes:
-            targets = data.train.targets
-            model.add(layers.Dense(1))
-            scale = float(targets.std()) or 1.0
-            model.add(layers.Rescaling(scale, float(targets.mean()), dtype="float32"))
-            model.compile(optimizer, loss="mean_absolute_error", metrics=["mae"])
-            return model
-        if classes == 2:
-            model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
-            loss = "binary_crossentropy"
+        from mlctl.recipes.members import MemberNetwork, member_values, smoothed
+
+        classes, features = len(data.classes), keras.Input(data.input_shape)
+        values = member_values(
+            features,
+            units=hp.units,
+            depth=hp.layers,
+            dropout=hp.dropout,
+            members=hp.members,
+            bags=hp.bags,
+            outputs=classes if classes > 2 else 1,
+        )
+        if classes:
+            loss, metrics = "binary_crossentropy", ["accuracy"]
+            answers = layers.Activation("softmax" if classes > 2 else "sigmoid", dtype="float32")(values)
+            if classes > 2:
+                loss = "sparse_categorical_crossentropy"
+            model = MemberNetwork(
+                features,
+                answers,
+                answers,
+                encode=partial(smoothed, classes=classes, smoothing=hp.label_smoothing),
+                loss=keras.losses.categorical_crossentropy if classes > 2 else keras.losses.binary_crossentropy,
+                bags=hp.bags,
+                metrics=metrics,
+            )
         else:
-            model.add(layers.Dense(classes, activation="softmax", dtype="float32"))
-            loss = "sparse_categorical_crossentropy"
-        model.compile(optimizer, loss=loss, metrics=["accuracy"])
+            loss, metrics = "mean_absolute_error", ["mae"]
+            is_log = hp.scale == "log" or (hp.scale == "auto" and _is_skewed(data.train.targets))
+            scale = TargetScale.fitted(data.train.targets, is_log=is_log)
+            model = MemberNetwork(
+                features,
+                values,
+                scale.answers(values),
+                encode=scale.encode,
+                loss=keras.losses.mean_absolute_error,
+                bags=hp.bags,
+                loss_scale=scale.loss_scale,
+                metrics=metrics,
+            )
+        if hp.bags > 1 and data.validation is not None:  # for the schedule: all rows are trained on
+            hp = hp.on(len(data.train) + len(data.validation))
+        optimizer = keras.optimizers.AdamW(
+            hp.rate,
+            weight_decay=hp.weight_decay,
+            clipnorm=1.0,
+            use_ema=True,
+            ema_momentum=1 - 1 / min(AVERAGED_STEPS[1], max(AVERAGED_STEPS[0], 2 * hp.steps_per_epoch)),
+        )
+        model.compile(optimizer, loss=loss, metrics=metrics)
         return model
+
+    def callbacks(self, hp: Values, data: Dataset) -> list[keras.callbacks.Callback]:
+        """Stop when the objective has not become better for some epochs."""
+        import keras
+
+        if data.validation is None or data.objective is None and not data.classes:
+            return []
+        objective = data.objective or self.objective
+        return [
+            keras.callbacks.EarlyStopping(
+                objective.metric, patience=PATIENCE, mode="max" if objective.maximize else "min"
+            )
+        ]
+
+    def serving(self, model: keras.Model, data: Dataset) -> keras.Model:
+        """Return the network in which all members answer."""
+        return model.averaged() if hasattr(model, "averaged") else model
+
+
+def _defaults(data: Dataset, options: Mapping[str, Any]) -> dict[str, int]:
+    """Return the hyperparameters that fit the number of rows.
+
+    Bags need rows that are split at random: rows of a group, or of a time, that are left out are not new to a bag.
+    """
+    rows = len(data.train) + len(data.validation)
+    low, high = BATCH_SIZES
+    batch_size = min(high, max(low, 1 << round(math.log2(rows / BATCHES_PER_EPOCH))))
+    is_random = not any(options.get(name) for name in ("group", "time", "split", "validation"))
+    if is_random and rows <= MOST_BAGGED_ROWS:
+        return {"batch_size": batch_size, "bags": BAGS, "members": MEMBERS_OF_BAG}
+    members = MEMBERS if rows <= MOST_BAGGED_ROWS else MEMBERS_OF_MANY_ROWS
+    return {"batch_size": batch_size, "bags": 1, "members": members}
+
+
+def _rows_to_fit(data: Dataset) -> Any:
+    """Return the rows from which the encoder learns gaps, categories and edges of bins."""
+    import pandas as pd
+
+    if data.defaults.get("bags", 1) == 1 or data.validation is None:
+        return data.train.inputs
+    return pd.concat([data.train.inputs, data.validation.inputs], ignore_index=True)
+
+
+def _is_skewed(targets: Any) -> bool:
+    """Return whether values above 0 have a long tail that their logarithm does not have."""
+    import numpy as np
+
+    if targets.min() < 0:
+        return False
+    skew, skew_of_log = (
+        float(np.mean(((values - values.mean()) / (values.std() or 1.0)) ** 3))
+        for values in (targets, np.log1p(targets))
+    )
+    return skew > SKEWED and abs(skew_of_log) < skew
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetScale:
+    """How the values of a regression are learned: from their mean, in standard deviations; or so their logarithm."""
+
+    mean: float
+    deviation: float
+    is_log: bool
+
+    @classmethod
+    def fitted(cls, targets: Any, *, is_log: bool) -> TargetScale:
+        """Return the scale for training targets; a logarithm needs values of at least 0."""
+        import numpy as np
+
+        is_log = is_log and bool(targets.min() >= 0)
+        values = np.log1p(targets) if is_log else targets
+        return cls(mean=float(values.mean()), deviation=float(values.std()) or 1.0, is_log=is_log)
+
+    @property
+    def loss_scale(self) -> float:
+        """The loss in the target's unit per loss on this scale; 1 for logarithms, which have no such factor."""
+        return 1.0 if self.is_log else self.deviation
+
+    def encode(self, targets: Any) -> Any:
+        """Return targets on this scale: (n, 1)."""
+        from keras import ops
+
+        column = ops.reshape(ops.cast(targets, "float32"), (-1, 1))
+        return ((ops.log1p(column) if self.is_log else column) - self.mean) / self.deviation
+
+    def answers(self, values: Any) -> Any:
+        """Return values on this scale in the target's unit, with layers of Keras."""
+        from keras import layers
+
+        answers = layers.Rescaling(self.deviation, self.mean, dtype="float32")(values)
+        if self.is_log:
+            answers = layers.Activation("exponential", dtype="float32")(answers)
+            answers = layers.Rescaling(1.0, -1.0, dtype="float32")(answers)
+        return answers

@@ -1,9 +1,10 @@
-"""Your own texts, as bags of words: folders of .txt files, or a table of texts and labels."""
+"""Your own texts, as bags of n-grams: folders of .txt files, or a table of texts and labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlctl.domain.threshold import HELP as THRESHOLD_HELP
 from mlctl.errors import UsageError
 from mlctl.recipes import Recipe, Values, hyperparameter, minimize, option
 
@@ -13,38 +14,47 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
+PATIENCE = 4  # epochs
+
 
 class Texts(Recipe):
-    """Dense network on your own texts: a folder of .txt files per class, or a table of texts and labels"""
+    """N-grams of words and characters of your own texts: a folder of .txt files per class, or a table of texts"""
 
     name = "texts"
     objective = minimize("val_loss")
-    epochs, batch_size, learning_rate = 8, 64, 1e-3
-    units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer")
-    dropout = hyperparameter(0.4, low=0.0, high=0.8, help="share of values dropped in training")
-    vocabulary = option(20_000, low=100, high=65_000, help="number of most frequent words to use")
+    epochs, batch_size, learning_rate = 30, 64, 0.01
+    layers = hyperparameter(0, low=0, high=2, help="number of hidden layers; 0 is a linear model")
+    units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer", when="layers>=1")
+    dropout = hyperparameter(
+        0.4, low=0.0, high=0.8, help="share of values dropped in training", when="layers>=1"
+    )
+    vocabulary = option(50_000, low=100, high=500_000, help="number of n-grams to use")
     class_weight = option(
         "none",
         choices=("none", "balanced"),
         help="balanced: all classes weigh the same, however rare they are",
     )
+    threshold = option("", help=THRESHOLD_HELP)
     target = option("", help="for a table: the column of labels (--target)")
     text = option("", help="for a table: the column of texts")
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the texts as bags of words; the vocabulary comes from the training texts only."""
+        """Return the texts as bags of n-grams, which come from the training texts only."""
         from mlctl.data.files import texts
         from mlctl.data.sources.locate import local_path
-        from mlctl.serving.scoring import split_words
+        from mlctl.recipes import encoders
 
         if not source.location:
             raise UsageError("no texts were given", "name their folder or table instead of texts")
         options = source.options
+
+        def fit(training_texts: list[str], labels: Any, column: str) -> Any:
+            return encoders.ngrams(training_texts, labels, most=options.vocabulary, column=column)
+
         return texts.load_texts(
             local_path(source),
-            split_words,
-            vocabulary_size=options.vocabulary,
+            fit,
             seed=options.split_seed,
             target=options.target,
             text_column=options.text,
@@ -52,13 +62,11 @@ class Texts(Recipe):
         )
 
     def encoder(self, data: Dataset) -> Any:
-        """Look up words in the vocabulary."""
-        from mlctl.recipes.encoders import words
-
-        return words(data.extra["words"], data.extra["column"])
+        """Look up n-grams."""
+        return data.extra["encoder"]
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
-        """Return the compiled network."""
+        """Return the compiled network; without hidden layers, a linear model."""
         import keras
         from keras import layers
 
@@ -68,15 +76,23 @@ class Texts(Recipe):
             if classes == 2
             else ("softmax", "sparse_categorical_crossentropy")
         )
-        model = keras.Sequential(
-            [
-                keras.Input(data.input_shape),
-                layers.Dense(hp.units, activation="relu"),
-                layers.Dropout(hp.dropout),
-                layers.Dense(hp.units, activation="relu"),
-                layers.Dropout(hp.dropout),
-                layers.Dense(1 if classes == 2 else classes, activation=activation, dtype="float32"),
-            ]
+        model = keras.Sequential([keras.Input(data.input_shape)])
+        for _ in range(hp.layers):
+            model.add(layers.Dense(hp.units, activation="relu"))
+            model.add(layers.Dropout(hp.dropout))
+        model.add(
+            layers.Dense(
+                1 if classes == 2 else classes,
+                activation=activation,
+                dtype="float32",
+                kernel_initializer="glorot_uniform" if hp.layers else "zeros",
+            )
         )
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model
+
+    def callbacks(self, hp: Values, data: Dataset) -> list[keras.callbacks.Callback]:
+        """Stop when the validation loss has not fallen for a few epochs: more of them only fit training texts."""
+        import keras
+
+        return [keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)]

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 import mlctl
+from mlctl.domain.column_reading import readings_to_json
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads.pictures import takes_pictures
@@ -52,6 +53,8 @@ def describe(model: ServedModel, served: ServedVersion, *, needs_key: bool) -> d
             for column in model.signature.columns
         ],
         "choices": model.choices,
+        "readings": readings_to_json(model.readings),
+        "takes_gaps": model.takes_gaps,
         "example": orjson.Fragment(model.example) if model.example else None,
     }
 

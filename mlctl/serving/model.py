@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.column_reading import ColumnReading
 from mlctl.serving.batching import BatchingPredictor, batch_rows, concurrency_of
 from mlctl.serving.conversion.prepare import Conversion
 from mlctl.serving.conversion.scorer import ConvertedScorer
@@ -26,6 +27,7 @@ from mlctl.serving.payloads.named_tensors import Tensors
 from mlctl.serving.payloads.request_error import bad_request
 from mlctl.serving.payloads.signature import ModelSignature
 from mlctl.serving.payloads.tables import Columns
+from mlctl.serving.readings import read_readings
 from mlctl.serving.saved_model import read_choices, read_saved_model
 
 SCORING_MODULE = "mlctl.serving.scoring"  # under this name, scoring.py does not import MLflow
@@ -95,6 +97,11 @@ class ServedModel:
         """Body of the example request that was logged with the model, or None."""
         file = self.folder / "serving_input_example.json"
         return file.read_bytes() if file.is_file() else None
+
+    @cached_property
+    def readings(self) -> dict[str, ColumnReading]:
+        """How the cells of each column are read, of a model that was trained on a user's own table."""
+        return read_readings(self.folder)
 
     @cached_property
     def choices(self) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ encoders, so a served model receives what it was trained on.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gc
 import importlib.abc
@@ -19,6 +20,9 @@ import pickle
 import re
 import sys
 import threading
+import zlib
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
@@ -31,8 +35,28 @@ State = dict[str, Any]
 
 # The characters that Keras's Tokenizer removes; apostrophes stay. The IMDB word index was built with it.
 _SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_{|}~`\t\n', " "))
-_TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0")
-_SIGNS = {**dict.fromkeys(_TRUE_WORDS, 1.0), **dict.fromkeys(_FALSE_WORDS, -1.0)}
+# A word of other texts: letters, digits, apostrophes, and the marks that some scripts put around letters. "!", "?" and
+# each symbol beyond ASCII, such as an emoji, are words of their own.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u109f\u135d-\u135f"
+    "\u1780-\u17ff\u200c\u200d"
+)
+_WORD = re.compile(rf"(?:[^\W_]|['{_MARKS}])+|[!?]|[^\w\s\x00-\x7f]")
+_ASCII_SEPARATORS = str.maketrans(
+    dict.fromkeys([*map(chr, range(32)), *'"#$%&()*+,-./:;<=>@[\\]^_{|}~`\x7f'], " ")
+)
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
+# Thai, Lao, Tibetan, Burmese, Khmer, kana and Chinese characters: no blanks between words
+_UNSPACED = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+TRUE_WORDS = frozenset(
+    "true yes y t on 1 ja j wahr oui vrai sí si verdadero verdadeiro sim vero tak да истина evet 是 はい ✓ ✔ +".split()
+)
+FALSE_WORDS = frozenset(
+    "false no n f off 0 nein falsch non faux falso não nao nie nee nej нет ложь hayır 否 いいえ ✗ ✘ -".split()
+)
+_SIGNS = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, -1.0)}
 _BATCH_ROWS = 256  # limits memory: a row of a 30,000-word vocabulary takes 120 kB
 _BATCH_BYTES = 1 << 20  # of raw input, for models that do not say what memory a row takes
 _LAYER_BYTES = 64 << 20  # of all layers' outputs: more rows of large images together are not answered faster
@@ -137,6 +161,319 @@ class TextEncoder:
         return rows
 
 
+def plain_text(text: str | bytes) -> str:
+    """Return a text in lower case and without HTML tags."""
+    text = _as_text(text)
+    return (_TAG.sub(" ", text) if "<" in text else text).lower()
+
+
+def list_words(text: str) -> list[str]:
+    """Return the words of a plain text; "!", "?" and every symbol beyond ASCII, such as an emoji, are words too."""
+    if text.isascii():  # the same words in a fifth of the time
+        return text.replace("!", " ! ").replace("?", " ? ").translate(_ASCII_SEPARATORS).split()
+    return _WORD.findall(text)
+
+
+def share_unspaced(texts: Sequence[str]) -> float:
+    """Return the share of characters of scripts without blanks between words, such as Chinese or Thai."""
+    letters = sum(len(text) - text.count(" ") for text in texts)
+    return sum(len(_UNSPACED.findall(text)) for text in texts if not text.isascii()) / max(letters, 1)
+
+
+WORDS, CHARACTERS = "words", "characters"
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio spreads keys evenly
+_HASH_BITS = 22
+_CHUNK_TEXTS = 1000  # whose n-grams are looked up together, which limits memory
+
+
+class NgramEncoder:
+    """Encodes texts to rows (n, width) float32 of known n-grams of words and of characters.
+
+    An n-gram that occurs in a text has the value of its scale, any other 0. The values of each part, words and
+    characters, have length 1 in each row.
+    """
+
+    kind = "ngrams"
+
+    def __init__(self, parts: Sequence[State], column: str = "text") -> None:
+        """`parts` are states of `fit_ngrams`; `column` is the name of the text column in a table."""
+        self.parts = list(parts)
+        self.column = column
+        self._parts = [_NgramPart(part) for part in self.parts]
+        self.width = sum(map(len, self._parts))
+
+    def state(self) -> State:
+        """Return the state from which `encoder_from_state` restores this encoder."""
+        return {"parts": self.parts, "column": self.column}
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of n-grams of each part."""
+        return list(map(len, self._parts))
+
+    def bags(self, texts: Sequence[str | bytes]) -> tuple[Array, Array, Array]:
+        """Return the columns of each text's n-grams, ascending, the start of each text in them, and their values.
+
+        Returns:
+            int64 (found,), int64 (n + 1,), float32 (found,).
+        """
+        chunks = [
+            self._find(texts[start : start + _CHUNK_TEXTS]) for start in range(0, len(texts), _CHUNK_TEXTS)
+        ]
+        columns, lengths, values = zip(*chunks, strict=True) if chunks else ([], [], [])
+        starts = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
+        return (
+            np.concatenate([np.zeros(0, np.int64), *columns]),
+            starts,
+            np.concatenate([np.zeros(0, np.float32), *values]),
+        )
+
+    def _find(self, texts: Sequence[str | bytes]) -> tuple[Array, Array, Array]:
+        """Return the columns and values of all texts, and the number of n-grams of each text between them."""
+        plain = [plain_text(text) for text in texts]
+        rows, columns, values, first = [], [], [], 0
+        for part in self._parts:
+            part_rows, part_columns = part.find(plain)
+            found = part.scales[part_columns]
+            norms = np.sqrt(np.bincount(part_rows, np.square(found), len(plain)))
+            norms[norms == 0] = 1.0
+            rows.append(part_rows)
+            columns.append(part_columns + first)
+            values.append((found / norms[part_rows]).astype(np.float32))
+            first += len(part)
+        all_rows = np.concatenate(rows)
+        order = np.argsort(all_rows, kind="stable")
+        lengths = np.bincount(all_rows, minlength=len(plain))
+        return np.concatenate(columns)[order], lengths, np.concatenate(values)[order]
+
+    def __call__(self, raw: Any) -> Array:
+        """Encode n texts (a list, an array, or a table with the text column) to (n, width).
+
+        Raises BadCell for a missing text.
+        """
+        texts = list(raw[self.column]) if _is_table(raw) else np.asarray(raw, dtype=object).ravel().tolist()
+        for number, text in enumerate(texts):
+            if _is_gap(text):
+                raise BadCell(text, self.column, "is not a text", row=number)
+            if not isinstance(text, (str, bytes)):
+                raise TypeError(f"expected a text, not {type(text).__name__}")
+        columns, starts, values = self.bags(texts)
+        rows = np.zeros((len(texts), self.width), np.float32)
+        rows[np.repeat(np.arange(len(texts)), np.diff(starts)), columns] = values
+        return rows
+
+
+class _NgramPart:
+    """The n-grams of words or of characters of an encoder.
+
+    An n-gram has a number as key: its digits are the places of its symbols in the list of symbols, counted from 1; the
+    digit 0 stands for an unknown symbol.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._lengths: list[int] = state["lengths"]
+        self._keys: Array = np.cumsum(_unpack(state["gaps"], "<i8"))
+        self.scales = _unpack(state["scales"], "<f4")
+        self._base = len(state["symbols"]) + 1
+        self._number = _Numbering(state["of"], state["symbols"])
+        self._columns = _KeyTable(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """Return row and column of every known n-gram of plain texts, once each, sorted by row and column."""
+        width = len(self._keys)
+        if not width:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        ids, rows = self._number(texts)
+        found = []
+        for length in self._lengths:
+            keys = _ngram_keys(ids, length, self._base)
+            # a key that begins with an unknown symbol equals that of a shorter n-gram
+            places = np.flatnonzero(keys >= self._base ** (length - 1))
+            is_known, columns = self._columns.find(keys[places])
+            found.append(rows[places[is_known]] * width + columns)
+        pairs = _sorted_unique(np.concatenate(found))
+        return pairs // width, pairs % width
+
+
+def fit_ngrams(
+    of: str, texts: Sequence[str], labels: Array, *, lengths: Sequence[int], most: int, least: int = 2
+) -> State:
+    """Return the state of the n-grams that tell the classes of plain texts apart.
+
+    The scale of an n-gram is the largest logarithm, over the classes, of how much more or less frequent it is in texts
+    of the class than in all others. Source: Wang and Manning, Baselines and Bigrams (2012).
+
+    Args:
+        of: WORDS or CHARACTERS.
+        texts: training texts, as `plain_text` returns them.
+        labels: class index of each text.
+        lengths: number of symbols in an n-gram; long ones are left out if a key would not fit into 63 bits.
+        most: maximum number of n-grams.
+        least: number of texts that an n-gram must be in.
+    """
+    symbols = _known_symbols(of, texts, least)
+    lengths = [length for length in lengths if (len(symbols) + 1) ** length < 1 << 62]
+    ids, rows = _Numbering(of, symbols)(texts)
+    blank = symbols.index(" ") + 1 if of == CHARACTERS else -1
+    found = [
+        _count_ngrams(ids, rows, labels, length=length, base=len(symbols) + 1, blank=blank, least=least)
+        for length in lengths
+    ]
+    keys, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    scales = _class_ratios(counts)
+    if len(keys) > most:
+        weights = scales * np.sqrt(counts.sum(axis=1))
+        kept = np.sort(np.argpartition(-weights, most)[:most])
+        keys, scales = keys[kept], scales[kept]
+    return {
+        "of": of,
+        "symbols": symbols if of == WORDS else "".join(symbols),
+        "lengths": lengths,
+        "gaps": _pack(np.diff(keys, prepend=0), "<i8"),
+        "scales": _pack(scales, "<f4"),
+    }
+
+
+def _known_symbols(of: str, texts: Sequence[str], least: int) -> list[str]:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(set(list_words(text)) if of == WORDS else set(text))
+    known = {symbol for symbol, count in counts.items() if count >= least}
+    return sorted({symbol for symbol in known if symbol.strip()} | {" "} if of == CHARACTERS else known)
+
+
+class _Numbering:
+    """Numbers the symbols of texts: their places in the list of known symbols, from 1; 0 is an unknown symbol."""
+
+    def __init__(self, of: str, symbols: Sequence[str]) -> None:
+        self._is_words = of == WORDS
+        if self._is_words:
+            self._ids = {symbol: number for number, symbol in enumerate(symbols, 1)}
+        else:
+            points = np.array([ord(symbol) for symbol in symbols], np.int64)
+            self._by_point = np.zeros(int(points.max(initial=0)) + 2, np.int64)  # the last one is unknown
+            self._by_point[points] = np.arange(1, len(points) + 1)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """Return the numbers of all symbols, with an unknown one after each text, and the row of each."""
+        if not self._is_words:
+            # a blank on each side tells the first and last letters of the text's words from others
+            padded = [f" {' '.join(text.split())} \0" for text in texts]
+            points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4")
+            ids = self._by_point[np.minimum(points, len(self._by_point) - 1)]
+            return ids, np.repeat(np.arange(len(texts)), list(map(len, padded)))
+        flat, lengths, find = array("q"), [], self._ids.get
+        for text in texts:
+            words = list_words(text)
+            flat.extend([find(word, 0) for word in words])
+            flat.append(0)
+            lengths.append(len(words) + 1)
+        return np.array(flat, np.int64), np.repeat(np.arange(len(texts)), lengths)
+
+
+class _KeyTable:
+    """Finds the places of keys in a list of different keys, by tables of their hashes: faster than a binary search."""
+
+    def __init__(self, keys: Array) -> None:
+        self._keys = keys
+        self._bits = max(8, int(len(keys)).bit_length() + 3)
+        self._tables: list[Array] = []
+        places = np.arange(len(keys), dtype=np.int32)
+        while len(places):  # a second table takes the few keys whose place is occupied in the first one
+            hashes = self._hashes(keys[places], len(self._tables))
+            table = np.zeros(1 << self._bits, np.int32)
+            table[hashes] = places
+            self._tables.append(table)
+            places = places[table[hashes] != places]
+
+    def _hashes(self, keys: Array, number: int) -> Array:
+        mixed = (keys.astype(np.uint64) + np.uint64(number)) * _HASH
+        mixed ^= mixed >> np.uint64(29)
+        return ((mixed * _HASH) >> np.uint64(64 - self._bits)).astype(np.int64)
+
+    def find(self, keys: Array) -> tuple[Array, Array]:
+        """Return the positions of the known ones among keys, and their places in the list."""
+        rest = np.arange(len(keys))
+        positions, places = [rest[:0]], [rest[:0]]
+        for number, table in enumerate(self._tables):
+            found = table[self._hashes(keys[rest], number)]
+            is_known = self._keys[found] == keys[rest]
+            positions.append(rest[is_known])
+            places.append(found[is_known].astype(np.int64))
+            rest = rest[~is_known]
+        return np.concatenate(positions), np.concatenate(places)
+
+
+def _ngram_keys(ids: Array, length: int, base: int) -> Array:
+    """Return the key of the n-gram that begins at each symbol."""
+    count = max(0, len(ids) - length + 1)
+    keys = ids[:count]
+    for shift in range(1, length):
+        keys = keys * base + ids[shift : count + shift]
+    return keys
+
+
+def _count_ngrams(
+    ids: Array, rows: Array, labels: Array, *, length: int, base: int, blank: int, least: int
+) -> tuple[Array, Array]:
+    """Return the keys that are in at least `least` texts, ascending, and the texts of each class that have them.
+
+    N-grams of characters that reach across a blank are left out: the words have them.
+    """
+    keys = _ngram_keys(ids, length, base)
+    is_counted = np.ones(len(keys), bool)
+    for shift in range(length):
+        symbols = ids[shift : len(keys) + shift]
+        is_counted &= symbols != 0
+        if 0 < shift < length - 1:
+            is_counted &= symbols != blank
+    if length == 1:
+        is_counted &= ids != blank
+    keys, rows = keys[is_counted], rows[: len(keys)][is_counted]
+    # most n-grams are rare: a table of hashes finds them sooner than sorting
+    hashes = ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
+    is_frequent = np.bincount(hashes, minlength=1 << _HASH_BITS)[hashes] >= least
+    all_keys, rows = keys[is_frequent], rows[is_frequent]
+    keys = _sorted_unique(all_keys)
+    found, places = _KeyTable(keys).find(all_keys)
+    count, classes = len(labels), int(labels.max()) + 1
+    pairs = _sorted_unique(places * count + rows[found])
+    cells = pairs // count * classes + labels[pairs % count]
+    counts = np.bincount(cells, minlength=len(keys) * classes).reshape(-1, classes)
+    is_frequent = counts.sum(axis=1) >= least
+    return keys[is_frequent], counts[is_frequent]
+
+
+def _sorted_unique(numbers: Array) -> Array:
+    """Return the different numbers, ascending: as `np.unique` does, several times as fast for millions."""
+    ordered = np.sort(numbers)
+    is_first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    unique: Array = ordered[is_first]
+    return unique
+
+
+def _class_ratios(counts: Array) -> Array:
+    """Return the largest log-count ratio of each n-gram over the classes; `counts` is (n-grams, classes)."""
+    totals = counts.sum(axis=0)
+    others = counts.sum(axis=1, keepdims=True) - counts
+    ratios = np.log((counts + 1) / (totals + 1)) - np.log((others + 1) / (totals.sum() - totals + 1))
+    largest: Array = np.abs(ratios).max(axis=1)
+    return largest
+
+
+def _pack(numbers: Array, dtype: str) -> str:
+    """Return numbers as a text for JSON, compressed."""
+    return base64.b64encode(zlib.compress(numbers.astype(dtype).tobytes())).decode()
+
+
+def _unpack(text: str, dtype: str) -> Array:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+
+
 class TableEncoder:
     """Encodes rows of a table to scaled features (n, width) float32.
 
@@ -149,7 +486,7 @@ class TableEncoder:
     - the distance from a point, or a position as waves of several directions and frequencies, so that a network can
       tell regions apart
 
-    All features are scaled to mean 0 and standard deviation 1.
+    Features are scaled to mean 0 and standard deviation 1, except those of steps with "scaled": False.
     """
 
     kind = "table"
@@ -176,10 +513,10 @@ class TableEncoder:
         encoder = cls(columns, fitted_steps, [0.0], [1.0])
         width = sum(encoder.widths())
         encoder.mean, encoder.scale = np.zeros(width), np.ones(width)
-        mean = encoder._sum_rows(rows) / len(rows)
-        encoder.mean = mean
+        scaled = np.repeat([step.get("scaled", True) for step in fitted_steps], encoder.widths())
+        encoder.mean = np.where(scaled, encoder._sum_rows(rows) / len(rows), 0.0)
         deviation = np.sqrt(encoder._sum_rows(rows, np.square) / len(rows))
-        encoder.scale = np.where(deviation > 1e-12, deviation, 1.0)
+        encoder.scale = np.where(scaled & (deviation > 1e-12), deviation, 1.0)
         return encoder
 
     def state(self) -> State:
@@ -370,6 +707,24 @@ class _NumberSteps(_StepGroup):
         return numbers
 
 
+class _RobustSteps(_StepGroup):
+    """A number from its median in quartile ranges, where extreme values are pressed together: always below 3.
+
+    Source: RealMLP (Holzmüller and others, arXiv 2407.04491), robust scaling and smooth clipping.
+    """
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._center, self._range = (
+            np.array([step[name] for step in steps], np.float64)[:, np.newaxis] for name in ("center", "range")
+        )
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        distances = (filled[self.of] - self._center) / self._range
+        features: Array = distances / np.sqrt(1.0 + np.square(distances / 3.0))
+        return features
+
+
 class _LogSteps(_StepGroup):
     def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
         features: Array = np.log1p(np.maximum(filled[self.of], 0.0))
@@ -472,7 +827,7 @@ class _DateSteps(_StepGroup):
 
     def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
         super().__init__(steps, index)
-        self._parsers = [_DateParser(step["format"]) for step in steps]
+        self._parsers = [DateParser(step["format"]) for step in steps]
 
     @staticmethod
     def width(step: State) -> int:
@@ -486,9 +841,20 @@ class _DateSteps(_StepGroup):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @staticmethod
-    def _features(cells: Array, step: State, parser: _DateParser) -> Array:
-        parsed = parser(cells)
-        days, hours, is_missing = _parse_with_pandas(cells, step) if parsed is None else parsed
+    def _moments(cells: Array, step: State, parser: DateParser) -> tuple[Array, Array, Array]:
+        """Return days since 2000 and hours of the day, and whether each date is missing. Raises BadCell."""
+        found = []
+        for row, cell in enumerate(cells.tolist()):
+            moment = None if cell is None or cell != cell else parser(cell)
+            if moment is None and step.get("sure") and not _is_gap(cell):
+                raise BadCell(cell, step["of"], f"is not a date such as {parser.example}", row=row)
+            found.append(moment or (np.nan, 0.0))
+        days, hours = np.array(found, np.float64).reshape(-1, 2).T
+        return days, hours, np.isnan(days)
+
+    @classmethod
+    def _features(cls, cells: Array, step: State, parser: DateParser) -> Array:
+        days, hours, is_missing = cls._moments(cells, step, parser)
         cycles = np.stack((days / 365.2425, days / 7, hours / 24))
         angles = 2 * np.pi * cycles
         waves = np.stack((np.sin(angles), np.cos(angles)), axis=1).reshape(6, -1)
@@ -497,76 +863,243 @@ class _DateSteps(_StepGroup):
         return features
 
 
-_DATE_PARTS = {
-    "%d": r"(?P<day>\d\d)", "%m": r"(?P<month>\d\d)", "%Y": r"(?P<year>\d{4})", "%H": r"(?P<hour>\d\d)",
-    "%M": r"(?P<minute>\d\d)", "%S": r"(?P<second>\d\d)",
-}  # fmt: skip
+ISO_DATE, EPOCH, EPOCH_MS = "ISO8601", "epoch", "epoch_ms"  # names of date formats besides those of strftime
 _MOST_KEPT_DATES = 10_000
+_DATE_PARTS = {
+    "%Y": r"(?P<Y>\d{4})", "%y": r"(?P<y>\d\d)", "%m": r"(?P<m>\d\d?)", "%d": r"(?P<d>\d\d?)(?:st|nd|rd|th)?",
+    "%j": r"(?P<j>\d{1,3})", "%q": r"(?P<q>[1-4])", "%G": r"(?P<Y>\d{4})", "%V": r"(?P<V>\d\d?)",
+    "%u": r"(?P<u>[1-7])", "%H": r"(?P<H>\d\d?)", "%I": r"(?P<I>\d\d?)", "%M": r"(?P<M>\d\d)",
+    "%S": r"(?P<S>\d\d)(?:[.,]\d+)?", "%f": r"\d{1,9}", "%p": r"(?P<p>[ap]\.?m)\.?", "%b": r"(?P<b>[^\W0-9_]{3,10})\.?",
+    "%B": r"(?P<b>[^\W0-9_]{3,10})\.?", "%a": r"[^\W0-9_]{2,10}\.?", "%A": r"[^\W0-9_]{2,10}\.?",
+    "%z": r"(?P<z>Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?|[A-Z]{2,4}(?:[+-]\d\d?(?::?\d\d)?)?)(?:\s?\([\w\s]+\))?",
+    "%Z": r"(?P<z>[A-Z]{1,4}(?:[+-]\d\d?)?)", "%%": "%",
+}  # fmt: skip
+_ISO_PATTERN = (
+    r"(?P<Y>\d{4})(?:-(?P<m>\d\d?)(?:-(?P<d>\d\d?)(?:[T ]\s*(?P<H>\d\d?)(?::(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,]\d+)?)?)?)?)?"
+    r"|(?P<m2>\d\d)(?P<d2>\d\d)(?:[T ]?(?P<H2>\d\d):?(?P<M2>\d\d)(?::?(?P<S2>\d\d)(?:[.,]\d+)?)?)?"
+    r"|-?W(?P<V>\d\d)(?:-?(?P<u>[1-7]))?|-(?P<j>\d{3}))?"
+    r"\s?(?P<z>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
+)
+MONTHS = {
+    name: number
+    for number, names in enumerate((
+        "jan january januar janvier janv enero ene gennaio gen janeiro januari stycznia янв января",
+        "feb february februar février fevrier févr fevr febrero febbraio fevereiro fev februari фев февраля",
+        "mar march märz mär mrz maerz mars marzo março maart mrt мар марта",
+        "apr april avril avr abril abr aprile апр апреля",
+        "may mai mayo maggio mag maio mei мая май",
+        "jun june juni juin junio giugno giu junho июн июня",
+        "jul july juli juillet juil julio luglio lug julho июл июля",
+        "aug august août aout agosto ago augustus авг августа",
+        "sep sept september septembre septiembre settembre set setembro сен сентября",
+        "oct october okt oktober octobre octubre ottobre ott outubro out окт октября",
+        "nov november novembre noviembre novembro ноя ноября",
+        "dec december dez dezember décembre decembre déc diciembre dic dicembre dezembro дек декабря",
+    ), 1)
+    for name in names.split()
+}  # fmt: skip
+WEEKDAYS = frozenset(
+    "mon tue tues wed thu thur thurs fri sat sun monday tuesday wednesday thursday friday saturday sunday mo di mi do"
+    " fr sa so montag dienstag mittwoch donnerstag freitag samstag sonntag lun mar mer jeu ven sam dim lundi mardi"
+    " mercredi jeudi vendredi samedi dimanche".split()
+)
+_ZONES = {
+    "Z": 0, "UTC": 0, "GMT": 0, "UT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2,
+    "EET": 2, "EEST": 3, "MSK": 3, "IST": 5.5, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "EST": -5, "EDT": -4,
+    "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+}  # fmt: skip
 
 
-class _DateParser:
-    """Reads dates of a format as pandas does, without importing it; None if a cell is written in another way."""
+class DateParser:
+    """Reads dates of a format, or of several with "|" between them.
+
+    A format has the directives of strftime, and %q for a quarter. Names of months and weekdays may be long or short,
+    and in any case; days, months and hours may have one digit. "ISO8601", "epoch" and "epoch_ms" are formats, too.
+    Times with a zone are converted to UTC. A time alone is one of an unknown day.
+    """
 
     def __init__(self, format: str) -> None:
-        if format == "ISO8601":
-            pattern = "%Y-%m-%d(?:[T ]%H:%M(?::%S(?:[.]\\d{1,6})?)?Z?)?"
-        else:
-            pattern = re.sub(r"[^\w%]", lambda match: re.escape(match.group()), format)
-        pattern = re.sub(r"%\w", lambda match: _DATE_PARTS.get(match.group(), r"(?!)"), pattern)
-        self._pattern = re.compile(pattern, re.ASCII)
-        self._kept: dict[str, tuple[float, float]] = {}
+        self.format = format
+        self._patterns = [_date_pattern(part) for part in format.split("|")]
+        self._kept: dict[Any, tuple[float, float] | None] = {}
 
-    def __call__(self, cells: Array) -> tuple[Array, Array, Array] | None:
-        """Return days since 2000 and hours of the day, and whether each date is missing; None if pandas must read."""
-        found = []
-        for cell in cells.tolist():
-            moment = (np.nan, 0.0) if cell is None or cell != cell else self._read(cell)
-            if moment is None:
-                return None
-            found.append(moment)
-        days, hours = np.array(found, np.float64).reshape(-1, 2).T
-        is_missing = np.isnan(days)
-        return np.where(is_missing, 0.0, days), hours, is_missing
-
-    def _read(self, cell: Any) -> tuple[float, float] | None:
-        if not isinstance(cell, str):
-            return None
-        if cell in self._kept:
-            return self._kept[cell]
-        if not (match := self._pattern.fullmatch(cell)):
-            return None
-        parts = {name: int(digits) for name, digits in match.groupdict(default="0").items()}
-        hour, minute = parts.get("hour", 0), parts.get("minute", 0)
+    def __call__(self, cell: Any) -> tuple[float, float] | None:
+        """Return the days since 2000 and the hour of the day; None for a cell that is no date of this format."""
         try:
-            moment = datetime(
-                parts["year"], parts["month"], parts["day"], hour, minute, parts.get("second", 0)
-            )
-        except (KeyError, ValueError):
-            return None
-        if not 1900 <= moment.year < 2200:
+            return self._kept[cell]
+        except KeyError:
+            pass
+        except TypeError:
             return None
         if len(self._kept) >= _MOST_KEPT_DATES:
             self._kept.clear()
-        self._kept[cell] = float((moment.date() - date(2000, 1, 1)).days), hour + minute / 60
-        return self._kept[cell]
+        moment = self._kept[cell] = self._read(cell)
+        return moment
+
+    @property
+    def example(self) -> str:
+        """The last day of 2021 in this format."""
+        format = self.format.partition("|")[0]
+        if format in (EPOCH, EPOCH_MS):
+            return "1640908800" + ("000" if format == EPOCH_MS else "")
+        format = "%Y-%m-%d" if format == ISO_DATE else format.replace("%q", "4").replace("%z", "+0000")
+        return f"{datetime(2021, 12, 31):{format}}"
+
+    def _read(self, cell: Any) -> tuple[float, float] | None:
+        if not isinstance(cell, str):
+            if isinstance(cell, (float, np.floating)) and cell != int(cell):
+                return None
+            cell = f"{cell:.0f}" if isinstance(cell, (int, float, np.number)) else str(cell)
+        text = cell.strip()
+        for pattern in self._patterns:
+            if isinstance(pattern, float):
+                moment = _epoch_moment(text, pattern)
+            else:
+                match = pattern.fullmatch(text)
+                moment = match and _moment_of(match.groupdict())
+            if moment is not None:
+                return moment
+        return None
 
 
-def _parse_with_pandas(cells: Array, step: State) -> tuple[Array, Array, Array]:
-    """Return days since 2000 and hours of the day, and whether each date is missing. Raises BadCell."""
-    import pandas as pd  # MLflow requires it, but most requests do not need it
+def _date_pattern(format: str) -> re.Pattern[str] | float:
+    """Return the pattern of a format, or the number of units in a second of an epoch."""
+    if format in (EPOCH, EPOCH_MS):
+        return 1.0 if format == EPOCH else 1000.0
+    if format == ISO_DATE:
+        return re.compile(_ISO_PATTERN.replace(r"\d", "[0-9]"), re.IGNORECASE)
+    pattern = ""
+    for part in re.findall(r"%[A-Za-z%]|\s+|.", format):
+        if part in _DATE_PARTS:
+            pattern += _DATE_PARTS[part]
+        else:
+            pattern += r"\s+" if part.isspace() else re.escape(part)
+    # in a row of digits without separators, each part has its whole width
+    if re.fullmatch(r"(?:%[A-Za-z])+", format):
+        pattern = pattern.replace(r"\d\d?", r"\d\d")
+    pattern = pattern.replace(r"\s+(?P<p>", r"\s*(?P<p>").replace(r"\d", "[0-9]")
+    return re.compile(pattern, re.IGNORECASE)
 
-    texts = pd.Series(cells)
-    dates = pd.to_datetime(texts, format=step["format"], errors="coerce", utc=True)
-    is_missing = dates.isna().to_numpy()
-    is_invalid = is_missing & texts.notna().to_numpy()
-    if step.get("sure") and is_invalid.any():
-        position = int(is_invalid.argmax())
-        iso = step["format"] == "ISO8601"
-        example = "2021-12-31" if iso else f"{datetime(2021, 12, 31):{step['format']}}"
-        raise BadCell(texts[position], step["of"], f"is not a date such as {example}", row=position)
-    dates = dates.fillna(pd.Timestamp("2000-01-01", tz="UTC")).dt
-    days = (dates.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).dt.days.to_numpy(np.float64)
-    return days, dates.hour.to_numpy() + dates.minute.to_numpy() / 60, is_missing
+
+def _epoch_moment(text: str, units: float) -> tuple[float, float] | None:
+    try:
+        seconds = float(text) / units - 946684800  # 2000-01-01
+    except ValueError:
+        return None
+    if not abs(seconds) < 1e12:
+        return None
+    days = seconds // 86400
+    return days, (seconds - days * 86400) // 60 / 60
+
+
+def _moment_of(parts: Mapping[str, str | None]) -> tuple[float, float] | None:
+    """Return days since 2000 and the hour of the day of a match's groups; None if they form no date."""
+    try:
+        day = _day_of(parts)
+        hour = int(parts.get("H") or parts.get("H2") or parts.get("I") or 0)
+        minute = int(parts.get("M") or parts.get("M2") or 0)
+        second = int(parts.get("S") or parts.get("S2") or 0)
+        if parts.get("I"):
+            if not 1 <= hour <= 12:
+                return None
+            hour = hour % 12 + (12 if (parts.get("p") or "a")[0] in "pP" else 0)
+        offset = _zone_hours(zone) if (zone := parts.get("z")) else 0.0
+    except (KeyError, ValueError):
+        return None
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and minute):
+        return None
+    time = hour + minute / 60
+    if hour == 24 or offset:
+        time -= offset
+        shift = time // 24
+        day, time = day + shift, time - 24 * shift
+    return day, time
+
+
+def _day_of(parts: Mapping[str, str | None]) -> float:
+    """Return the days since 2000. Raises KeyError and ValueError."""
+    if parts.get("Y"):
+        year = int(parts["Y"] or 0)
+    elif parts.get("y"):
+        year = int(parts["y"] or 0)
+        year += 1900 if year > 68 else 2000  # as POSIX has it
+    else:
+        if parts.get("m") or parts.get("b"):
+            year = 2000
+        else:
+            return 0.0  # a time alone
+    if parts.get("V"):
+        return float(
+            (date.fromisocalendar(year, int(parts["V"] or 1), int(parts.get("u") or 1)) - _DAY_ZERO).days
+        )
+    if parts.get("j"):
+        number = int(parts["j"] or 1)
+        last = (date(year, 12, 31) - date(year, 1, 1)).days + 1
+        if not 1 <= number <= last:
+            raise ValueError(number)
+        return float((date(year, 1, 1) - _DAY_ZERO).days + number - 1)
+    if parts.get("b"):
+        month = MONTHS[(parts["b"] or "").lower().rstrip(".")]
+    elif parts.get("q"):
+        month = 3 * int(parts["q"] or 1) - 2
+    else:
+        month = int(parts.get("m") or parts.get("m2") or 1)
+    return float((date(year, month, int(parts.get("d") or parts.get("d2") or 1)) - _DAY_ZERO).days)
+
+
+_DAY_ZERO = date(2000, 1, 1)
+
+
+def _zone_hours(zone: str) -> float:
+    """Return what a zone is ahead of UTC. Raises KeyError."""
+    name = zone.rstrip("+-:0123456789").upper()
+    offset = _ZONES[name] if name else 0.0
+    if digits := zone[len(name) + 1 :].replace(":", ""):
+        hours = int(digits[:2]) + int(digits[2:4] or 0) / 60
+        offset += -hours if zone[len(name)] == "-" else hours
+    return offset
+
+
+class _CalendarSteps(_DateSteps):
+    """A date's year, month, day, weekday and hour as numbers, for trees; -1 if it is missing."""
+
+    @staticmethod
+    def width(step: State) -> int:
+        return 5
+
+    @classmethod
+    def _features(cls, cells: Array, step: State, parser: DateParser) -> Array:
+        days, hours, is_missing = cls._moments(cells, step, parser)
+        dates = np.datetime64("2000-01-01") + np.where(is_missing, 0.0, days).astype(np.int64)
+        months, years = dates.astype("datetime64[M]"), dates.astype("datetime64[Y]")
+        features = np.stack(
+            [
+                years.astype(np.int64) + 1970.0,
+                (months - years).astype(np.int64) + 1.0,
+                (dates - months).astype(np.int64) + 1.0,
+                (days + 5) % 7,  # 2000-01-01 was a Saturday; Monday is 0
+                hours,
+            ]
+        )
+        features[:, is_missing] = -1.0
+        return features
+
+
+class _LookupSteps(_StepGroup):
+    """The numbers that training has found for a category, such as the mean target; `other` for unknown ones."""
+
+    @staticmethod
+    def width(step: State) -> int:
+        return len(step["other"])
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        parts = []
+        for step in self.steps:
+            known, other = step["values"], step["other"]
+            cells = rows.cells(step["of"]).tolist()
+            found = [known.get("" if _is_gap(cell) else cell, other) for cell in cells]
+            parts.append(np.array(found, np.float64).reshape(len(cells), -1).T)
+        return np.concatenate(parts)
 
 
 class _DistanceSteps(_StepGroup):
@@ -610,9 +1143,10 @@ class _WaveSteps(_StepGroup):
         return features[0] if len(features) == 1 else np.concatenate(features)
 
 
-_NUMBER_STEPS = ("number", "log", "ratio", "missing", "bins", "distance", "waves")
+_NUMBER_STEPS = ("number", "robust", "log", "ratio", "missing", "bins", "distance", "waves")
 _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "number": _NumberSteps,
+    "robust": _RobustSteps,
     "log": _LogSteps,
     "ratio": _RatioSteps,
     "missing": _MissingSteps,
@@ -621,6 +1155,8 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "boolean": _BooleanSteps,
     "text": _TextSteps,
     "date": _DateSteps,
+    "calendar": _CalendarSteps,
+    "lookup": _LookupSteps,
     "distance": _DistanceSteps,
     "waves": _WaveSteps,
 }
@@ -644,6 +1180,11 @@ def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
         if not len(values):
             return {"edges": []}
         return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
+    if make == "robust":
+        values = rows[step["of"]].dropna().to_numpy(np.float64)
+        low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)
+        spread = (high - low) or (np.ptp(values) / 2 if len(values) else 0.0)
+        return {"center": float(center), "range": float(spread) or 1.0}
     return {}
 
 
@@ -832,7 +1373,7 @@ def _as_text(cell: Any) -> str:
 
 ENCODERS: dict[str, Any] = {
     encoder.kind: encoder
-    for encoder in (PixelEncoder, TextEncoder, TableEncoder, TokenEncoder, ColumnsEncoder)
+    for encoder in (PixelEncoder, TextEncoder, NgramEncoder, TableEncoder, TokenEncoder, ColumnsEncoder)
 }
 
 
@@ -1014,9 +1555,11 @@ def _register_with_keras(objects: Mapping[str, Any]) -> None:
 class Scorer:
     """A saved model with its encoder. Called with raw input, it answers as the Keras model does."""
 
+    STATE_FILE, SAVED_MODEL = "encoder.json", "saved_model"
+
     def __init__(self, folder: str) -> None:
-        """Load a folder with encoder.json and model.onnx, or model.keras if there is no model.onnx."""
-        with open(os.path.join(folder, "encoder.json"), encoding="utf-8") as file:
+        """Load a folder with encoder.json and one of model.onnx, model.tflite, saved_model and model.keras."""
+        with open(os.path.join(folder, self.STATE_FILE), encoding="utf-8") as file:
             saved = json.load(file)
         code = None
         self._least_rows = 1
@@ -1028,20 +1571,16 @@ class Scorer:
         self._inputs: list[State] = saved.get("inputs") or [{"name": "", "dtype": saved["input_dtype"]}]
         self._structure: Any = saved.get("structure", "")
         self._raw_names: list[str] = saved.get("raw_names") or []
-        outputs = saved.get("outputs") or [{"name": "", "activation": ""}]
-        onnx = os.path.join(folder, "model.onnx")
-        if os.path.exists(onnx):
-            self._run = onnx_runner(onnx, [output["name"] for output in outputs])
-        else:
-            objects = code.objects() if code else {}
-            path = os.path.join(folder, "model.keras")
-            self._run = keras_runner(path, structure=self._structure, outputs=outputs, objects=objects)
-            if fixed := saved.get("fixed_rows"):
-                self._run = fixed_rows_runner(self._run, fixed)
-                self._least_rows = fixed
+        self._run = self._open_runtime(folder, saved, code)
         self._row_bytes: int = saved.get("row_bytes") or 0
         # whether this takes a dict of NumPy arrays by column instead of a DataFrame, which the user's own encoder needs
-        self.takes_columns = type(self.encoder) in (TextEncoder, TableEncoder, TokenEncoder, ColumnsEncoder)
+        self.takes_columns = type(self.encoder) in (
+            TextEncoder,
+            NgramEncoder,
+            TableEncoder,
+            TokenEncoder,
+            ColumnsEncoder,
+        )
         if code:
             code.register()
 
@@ -1072,13 +1611,37 @@ class Scorer:
             return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         return np.concatenate(batches)
 
+    def _open_runtime(
+        self, folder: str, saved: State, code: TravellingCode | None
+    ) -> Callable[[Any], Any]:
+        """Return the function that answers encoded input."""
+        outputs = saved.get("outputs") or [{"name": "", "activation": ""}]
+        names = [output["name"] for output in outputs]
+        if os.path.exists(path := os.path.join(folder, "model.onnx")):
+            return onnx_runner(path, names)
+        if os.path.exists(path := os.path.join(folder, "model.tflite")):
+            return litert_runner(path, names)
+        if os.path.exists(path := os.path.join(folder, self.SAVED_MODEL)):
+            return saved_model_runner(path, names)
+        objects = code.objects() if code else {}
+        path = os.path.join(folder, "model.keras")
+        run = keras_runner(path, structure=self._structure, outputs=outputs, objects=objects)
+        if fixed := saved.get("fixed_rows"):
+            self._least_rows = fixed
+            return fixed_rows_runner(run, fixed)
+        return run
+
     def _predict(self, raw: Any) -> Any:
+        return self._run(self.encode(raw))
+
+    def encode(self, raw: Any) -> Any:
+        """Return what the model takes for raw input: an array, or a dict of arrays by input name."""
         if self._raw_names and isinstance(raw, Mapping):  # the encoder takes a tuple, as in training
             raw = tuple(raw[name] for name in self._raw_names)
         encoded = self.encoder(raw) if self.encoder else raw
         named = self._named(encoded)
         arrays = {given["name"]: as_input(named[given["name"]], given) for given in self._inputs}
-        return self._run(arrays[self._structure] if isinstance(self._structure, str) else arrays)
+        return arrays[self._structure] if isinstance(self._structure, str) else arrays
 
     def _named(self, encoded: Any) -> Mapping[str, Any]:
         """Return the model's inputs by name, from what the encoder returned or a client sent."""
@@ -1173,6 +1736,95 @@ def onnx_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any
         feed = encoded if isinstance(encoded, Mapping) else {input_names[0]: encoded}
         answers = dict(zip(names, map(np.asarray, session.run(None, feed)), strict=True))
         return {name: answers[name] for name in output_names} if len(output_names) > 1 else answers
+
+    return run
+
+
+def litert_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any], Any]:
+    """Return a function that answers encoded input with a LiteRT file, as `onnx_runner` does.
+
+    The package ai-edge-litert is enough; TensorFlow's own interpreter takes its place.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=1)
+    lock = threading.Lock()  # an interpreter answers one call at a time
+    details = interpreter.get_input_details()
+    short_names = _tensor_names([entry["name"] for entry in details])
+    signatures = interpreter.get_signature_list()
+    runner = interpreter.get_signature_runner(next(iter(signatures))) if signatures else None
+    outputs = interpreter.get_output_details()
+    if runner is not None:
+        fed: State = runner.get_input_details()
+        answered: State = runner.get_output_details()
+    else:
+        fed = dict(zip(short_names, details, strict=True))
+        answered = dict(zip(_tensor_names([entry["name"] for entry in outputs]), outputs, strict=True))
+    order = list(output_names) if set(output_names) == set(answered) else list(answered)
+
+    def call(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        if runner is not None:
+            found: Mapping[str, Array] = runner(**arrays)
+            return found
+        for name, entry in fed.items():
+            interpreter.resize_tensor_input(entry["index"], arrays[name].shape)
+        interpreter.allocate_tensors()
+        for name, entry in fed.items():
+            interpreter.set_tensor(entry["index"], arrays[name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(entry["index"]) for name, entry in answered.items()}
+
+    def run(encoded: Any) -> Any:
+        given = encoded if isinstance(encoded, Mapping) else {next(iter(fed)): encoded}
+        arrays = {name: _quantized(given[name], entry) for name, entry in fed.items()}
+        with lock:
+            found = call(arrays)
+            answers = [_as_floats(np.array(found[name]), answered[name]) for name in order]
+        return answers[0] if len(answers) == 1 else dict(zip(output_names, answers, strict=True))
+
+    return run
+
+
+def _tensor_names(names: Sequence[str]) -> list[str]:
+    """Return names of tensors without the signature's prefix and the output's number."""
+    return [name.removeprefix("serving_default_").partition(":")[0] for name in names]
+
+
+def _quantized(values: Array, entry: State) -> Array:
+    """Return values in the type of an input of a LiteRT file, which may be whole numbers for a range of floats."""
+    dtype = np.dtype(entry["dtype"])
+    scale, zero = entry["quantization"]
+    if scale and dtype.kind in "iu" and values.dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
+    return np.ascontiguousarray(values, dtype)
+
+
+def _as_floats(values: Array, entry: State) -> Array:
+    """Return the answers of a LiteRT file as floats, if whole numbers stand for a range of floats."""
+    scale, zero = entry["quantization"]
+    return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+
+
+def saved_model_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any], Any]:
+    """Return a function that answers encoded input with a SavedModel, as `onnx_runner` does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow
+
+    loaded = tensorflow.saved_model.load(path)
+    function = loaded.signatures["serving_default"]
+    inputs = list(function.structured_input_signature[1])
+    answered = list(function.structured_outputs)
+    order = list(output_names) if set(output_names) == set(answered) else answered
+
+    def run(encoded: Any, loaded: Any = loaded) -> Any:  # the function lives as long as what was loaded
+        given = encoded if isinstance(encoded, Mapping) else {inputs[0]: encoded}
+        found = function(**{name: _tensor(given[name]) for name in inputs})
+        answers = [found[name].numpy() for name in order]
+        return answers[0] if len(answers) == 1 else dict(zip(output_names, answers, strict=True))
 
     return run
 

@@ -6,6 +6,7 @@ one is deleted.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ from mlctl.tracking_server.log import log
 MAX_BYTES = 20_000_000
 OLD_FILES = 9
 COMPLAINT_INTERVAL_S = 60.0
+STDOUT = 1
 
 
 class AuditLog:
@@ -27,16 +29,21 @@ class AuditLog:
     Args:
         path: The file, which is created with the first entry.
         max_bytes: Size at which a new file begins.
+        to_stdout: Write each entry to stdout, too.
     """
 
-    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
-        self._path, self._max_bytes = path, max_bytes
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, *, to_stdout: bool = False) -> None:
+        self._path, self._max_bytes, self._to_stdout = path, max_bytes, to_stdout
         self._complained_at = float("-inf")
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add an entry. If the file cannot be written, the server's log says so and the server goes on."""
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        if self._to_stdout:
+            with contextlib.suppress(OSError):
+                os.write(STDOUT, line)
         try:
-            self._append(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            self._append(line)
         except OSError as error:
             if time.monotonic() - self._complained_at > COMPLAINT_INTERVAL_S:
                 self._complained_at = time.monotonic()

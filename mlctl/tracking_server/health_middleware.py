@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import sqlalchemy
+from flask import g
 from mlflow.server import handlers
+from mlflow.utils.workspace_context import get_request_workspace
 from mlflow.version import VERSION
 
 from mlctl.machine import identity
@@ -23,22 +25,50 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COUNT_QUERIES = {
-    "runs": "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'",
-    "experiments": "SELECT count(*) FROM experiments WHERE lifecycle_stage = 'active'",
-    "models": "SELECT count(*) FROM registered_models",
-}
+COUNTED_EXPERIMENTS = (  # with the runs of each
+    "SELECT e.experiment_id, e.workspace, count(r.run_uuid) FROM experiments e LEFT JOIN runs r"
+    " ON r.experiment_id = e.experiment_id AND r.lifecycle_stage = 'active'"
+    " WHERE e.lifecycle_stage = 'active' GROUP BY e.experiment_id, e.workspace"
+)
+COUNTED_MODELS = "SELECT name, workspace FROM registered_models"
+DEFAULT_WORKSPACE = "default"
 
 
 def count_rows() -> dict[str, Any]:
-    """Return the number of runs, experiments and models.
+    """Return the number of runs, experiments and models that the user may read.
 
     This is a route of MLflow's own application, so that its authentication guards it.
     """
+    may_read = _may_read()
     with handlers._get_tracking_store().engine.connect() as connection:
-        return {
-            name: connection.execute(sqlalchemy.text(sql)).scalar() for name, sql in COUNT_QUERIES.items()
-        }
+        runs = [
+            count
+            for experiment_id, workspace, count in connection.execute(sqlalchemy.text(COUNTED_EXPERIMENTS))
+            if may_read("experiment", str(experiment_id), workspace)
+        ]
+        models = [
+            name
+            for name, workspace in connection.execute(sqlalchemy.text(COUNTED_MODELS))
+            if may_read("registered_model", name, workspace)
+        ]
+    return {"runs": sum(runs), "experiments": len(runs), "models": len(models)}
+
+
+def _may_read() -> Callable[[str, str, str], bool]:
+    """Return whether the user of this request may read a resource of a workspace.
+
+    Without authentication, everybody may. Permissions are those of the request's workspace.
+    """
+    if "mlflow_authenticated_user" not in g:
+        return lambda kind, key, workspace: True
+    from mlflow.server import auth
+
+    if auth.sender_is_admin():
+        return lambda kind, key, workspace: True
+    kinds = ("experiment", "registered_model")
+    predicates = {kind: auth._role_based_read_predicate(g.mlflow_authenticated_user, kind) for kind in kinds}
+    own = get_request_workspace() or DEFAULT_WORKSPACE
+    return lambda kind, key, workspace: workspace == own and bool(predicates[kind](key))
 
 
 class HealthMiddleware:

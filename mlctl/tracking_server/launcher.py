@@ -19,6 +19,7 @@ import time
 import warnings
 from pathlib import Path
 
+from mlctl import mysql
 from mlctl.machine import die_with_parent
 from mlctl.tracking_server import lazy_packages, maintenance
 from mlctl.tracking_server.log import log
@@ -43,8 +44,11 @@ PRELOADED_MODULES = (
     "mlflow.store.tracking.sqlalchemy_workspace_store",
     "mlflow.tracing.processor.otel",
     "opentelemetry.sdk.metrics.export",
-    "sqlalchemy.dialects.postgresql.psycopg2",
     "sqlalchemy.dialects.sqlite.pysqlite",
+)
+POSTGRES_DIALECT, MYSQL_DIALECT = (
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.mysql.pymysql",
 )
 
 
@@ -59,6 +63,8 @@ def launch(config: ServerConfig) -> int:
         log("ERROR", listen_error(config, error))
         return EXIT_CANNOT_START
     os.environ.update(mlflow_environment(config))
+    if mysql.is_mysql(config.backend_uri):
+        mysql.use_password_variable()
     schema_pid = _import_modules(config, signals)
     code = 0
     if os.waitstatus_to_exitcode(os.waitpid(schema_pid, 0)[1]) != 0:
@@ -141,7 +147,8 @@ def _import_modules(config: ServerConfig, signals: SignalWaiter) -> int:
         signals.reset()
         _exit(schema.migrate(config))
     uses_s3 = "s3://" in f"{config.artifacts_destination} {config.artifact_root}"
-    for module in (*PRELOADED_MODULES, *(["mlctl.s3"] if uses_s3 else [])):
+    dialect = MYSQL_DIALECT if mysql.is_mysql(config.backend_uri) else POSTGRES_DIALECT
+    for module in (*PRELOADED_MODULES, dialect, *(["mlctl.s3"] if uses_s3 else [])):
         importlib.import_module(module)
     import mlflow.server
     import sqlalchemy.orm

@@ -9,9 +9,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlctl import mysql
 from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import ServerConfig
 
+LOCK_TIMEOUT_S = 600  # MySQL has no lock without a time limit
 ADVISORY_LOCK = 0x6D6C63746C  # "mlctl": every mlctl server takes this lock of its database
 
 
@@ -37,9 +39,16 @@ def _migrate(config: ServerConfig) -> None:
         if utils._all_tables_exist(engine) or not utils._is_empty_database(engine):
             utils._upgrade_db(engine)
         engine.dispose()
-    SqlAlchemyStore(config.backend_uri, config.artifact_root)
-    RegistryStore(config.backend_uri)
+    if config.settings.get("MLFLOW_ENABLE_WORKSPACES") == "true":
+        from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+
+        WorkspaceAwareSqlAlchemyStore(config.backend_uri, config.artifact_root)
+    else:
+        SqlAlchemyStore(config.backend_uri, config.artifact_root)
+        RegistryStore(config.backend_uri)
     if config.auth_config:
+        if mysql.is_mysql(config.backend_uri):
+            mysql.allow_auth_migrations()
         from mlflow.server import auth
 
         from mlctl.tracking_server import access_tokens
@@ -66,8 +75,13 @@ def _schema_lock(backend_uri: str) -> Iterator[None]:
         return
     import sqlalchemy
 
+    if mysql.is_mysql(backend_uri):
+        mysql.use_password_variable()
+        lock = f"SELECT GET_LOCK(concat('mlctl-', database()), {LOCK_TIMEOUT_S})"
+    else:
+        lock = f"SELECT pg_advisory_lock({ADVISORY_LOCK})"
     engine = sqlalchemy.create_engine(backend_uri)
     with engine.connect() as lock_holder:
-        lock_holder.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+        lock_holder.execute(sqlalchemy.text(lock))
         yield
     engine.dispose()

@@ -26,6 +26,7 @@ class ServerConfig:
             `artifact_root` themselves.
         socket_fd: An inherited socket. Without one the process binds `host` and `port` itself.
         audit_log: The file that gets an entry for each write.
+        audit_to_stdout: Whether stdout gets the entries, too, because a container's files end with it.
         trusted_proxies: Addresses and networks of proxies whose `user_header` names the user.
         state_file: The server's state file, into which server-down writes how long requests in flight may take.
         static_prefix: Path below which the server is reached, such as /mlflow.
@@ -49,6 +50,7 @@ class ServerConfig:
     tls_key: str | None = None
     metrics_dir: str | None = None
     audit_log: str | None = None
+    audit_to_stdout: bool = False
     trusted_proxies: Sequence[str] = ()
     user_header: str = ""
     supervise: bool = False

@@ -21,6 +21,7 @@ from mlctl.tracking_server.prefix_middleware import PrefixMiddleware
 from mlctl.tracking_server.server_config import ServerConfig
 from mlctl.tracking_server.trusted_proxies import TrustedProxies, with_client_addresses
 
+STATUS_PATH = "/mlctl/status"
 KEEP_ALIVE_S = 75  # with uvicorn's 5 s, it resets idle connections of clients under load
 LOG_CONFIG = {
     "version": 1,
@@ -45,14 +46,14 @@ def run(config: ServerConfig, sock: socket.socket) -> int:
     from mlflow.server import app as flask_app
     from mlflow.server import handlers
 
-    flask_app.add_url_rule("/mlctl/status", "mlctl_status", count_rows)
+    flask_app.add_url_rule(STATUS_PATH, "mlctl_status", count_rows)
     app = _authenticated_app(flask_app, config) if config.auth_config else _open_app()
     # with the default of 64 KB, a file of 50 MB takes 800 chunks, and each of them waits for a thread
     FileResponse.chunk_size = ARTIFACT_STREAM_CHUNK_SIZE
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
     if config.audit_log:
-        audit_log = AuditLog(Path(config.audit_log))
+        audit_log = AuditLog(Path(config.audit_log), to_stdout=config.audit_to_stdout)
         app = AuditMiddleware(app, audit_log, with_users=config.auth_config is not None)
     app = HealthMiddleware(app, config)
     if config.static_prefix:
@@ -92,6 +93,8 @@ def _authenticated_app(flask_app: Flask, config: ServerConfig) -> Application:
     process_secret = new_process_secret()
     credential_cache.install(process_secret)
     promotion_rights.install()
+    # every user may ask: `count_rows` counts only what they may read
+    auth.BEFORE_REQUEST_VALIDATORS[STATUS_PATH, "GET"] = lambda: True
     app = auth.create_app()  # this connects to the database
     tokens = AccessTokens(auth.store.engine)
     token_routes.install(flask_app, tokens)

@@ -197,25 +197,60 @@ def test_an_invalid_date_of_a_request_is_named_by_its_row(monkeypatch: pytest.Mo
         encoders.table(rows, STEPS)(columns)
 
 
-@pytest.mark.parametrize(
-    "format", ["ISO8601", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%Y%m%d", "%d-%b-%Y", "%d.%m.%y"]
-)
+@pytest.mark.parametrize("format", ["%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%Y%m%d", "%d-%b-%Y", "%d.%m.%y"])
 def test_dates_are_read_as_pandas_reads_them(format: str) -> None:
-    cells = np.array([
-        "2024-02-29", "2023-02-29", "1999-12-31T23:59:59", "2001-01-01 00:00", "2024-06-01T12:30:00.25Z", "20240601",
-        "2024-06-01T12:30+02:00", "31.12.1999", "1.2.2003", "12/31/1999", "31/12/2024 10:20:30", "29.02.24", "01-Jun-2024",
-        "", "1066-10-14", None, "2024-6-1", "\u0662\u0660\u0662\u0664-06-01", " 2024-06-01", "2024-06-01T24:00",
-    ], object)  # fmt: skip
-    parser, step = scoring._DateParser(format), {"format": format, "of": "day"}
-    taken = 0
-    for cell in cells:
-        one = np.array([cell], object)
-        found = parser(one)
-        if found is not None:
-            taken += 1
-            for array, expected in zip(found, scoring._parse_with_pandas(one, step), strict=True):
-                assert np.array_equal(array, expected), cell
-    assert taken >= (2 if "%b" not in format and "%y" not in format else 1)
+    cells = [
+        "2024-02-29", "1999-12-31T23:59:59", "20240601", "31.12.1999", "1.2.2003", "12/31/1999", "31/12/2024 10:20:30",
+        "29.02.24", "01-Jun-2024", "30.02.2024", "", "1066-10-14", "2024-06-01T24:00", "\u0663\u0661.12.1999",
+    ]  # fmt: skip
+    parser = scoring.DateParser(format)
+    parsed = pd.to_datetime(pd.Series(cells[:-1]), format=format, errors="coerce", utc=True)
+    for cell, expected in zip(cells, [*parsed, pd.NaT], strict=True):
+        moment = parser(cell)
+        assert (moment is None) == pd.isna(expected), cell
+        if moment is not None:
+            days = (expected.normalize() - pd.Timestamp("2000-01-01", tz="UTC")).days
+            assert moment == (days, expected.hour + expected.minute / 60)
+
+
+DAY = 6990  # 2019-02-20
+
+
+@pytest.mark.parametrize(
+    ("format", "cell", "moment"),
+    [
+        ("ISO8601", "2019-02-20T10:00:00+02:00", (DAY, 8)),
+        ("ISO8601", "2019-02-20 23:30:00.123-05:00", (DAY + 1, 4.5)),
+        ("ISO8601", "20190220T1030", (DAY, 10.5)),
+        ("ISO8601", "2019-02", (DAY - 19, 0)),
+        ("ISO8601", "2019-2-20", (DAY, 0)),
+        ("ISO8601", "2019-W08-3", (DAY, 0)),
+        ("ISO8601", "2019-051", (DAY, 0)),
+        ("ISO8601", "2019-02-30", None),
+        ("%d-%b-%y", "20-FEB-19", (DAY, 0)),
+        ("%d-%b-%y", "20-Feb-69", (DAY - 50 * 365 - 12, 0)),
+        ("%B %d, %Y", "February 20th, 2019", (DAY, 0)),
+        ("%B %d, %Y", "Feb. 20, 2019", (DAY, 0)),
+        ("%d. %B %Y", "20. Februar 2019", (DAY, 0)),
+        ("%d %b %Y", "20 f\u00e9vr. 2019", (DAY, 0)),
+        ("%a, %d %b %Y %H:%M:%S %z", "Wed, 20 Feb 2019 22:00:00 GMT", (DAY, 22)),
+        ("%a %b %d %Y %H:%M:%S %z", "Wed Feb 20 2019 10:00:00 GMT+0100 (CET)", (DAY, 9)),
+        ("%m/%d/%Y %I:%M %p", "2/20/2019 12:15 AM", (DAY, 0.25)),
+        ("%m/%d/%Y %I:%M %p", "2/20/2019 1:15pm", (DAY, 13.25)),
+        ("%m/%d/%Y %I:%M %p", "2/20/2019 13:15 PM", None),
+        ("%Y-Q%q", "2019-Q3", (DAY + 131, 0)),
+        ("%b %Y", "Feb 2019", (DAY - 19, 0)),
+        ("%H:%M", "14:30", (0, 14.5)),
+        ("%m/%d/%Y %H:%M|%m/%d/%Y", "2/20/2019", (DAY, 0)),
+        ("%Y%m%d", 20190220, (DAY, 0)),
+        ("%Y%m%d", 20190220.5, None),
+        ("epoch", 1550656800, (DAY, 10)),
+        ("epoch_ms", "1550656800000", (DAY, 10)),
+        ("epoch", "soon", None),
+    ],
+)
+def test_dates_of_other_forms(format: str, cell: object, moment: tuple[float, float] | None) -> None:
+    assert scoring.DateParser(format)(cell) == moment
 
 
 def test_columns_are_encoded_as_a_frame_is() -> None:

@@ -54,7 +54,7 @@ def test_column_types_are_detected_and_described(passengers: pd.DataFrame, tmp_p
     }  # fmt: skip
     assert data.extra["formats"] == {"booked": "%d.%m.%Y"}
     notes = "\n".join(data.notes)
-    assert "PassengerId (an id: each row has its own)" in notes
+    assert "PassengerId (a row counter)" in notes
     assert "ship (always the same)" in notes
     assert "code (an id" in notes
     assert "age (" in notes
@@ -244,18 +244,12 @@ def test_a_price_in_another_currency_reveals_the_price(tmp_path: Path) -> None:
     [
         ("", "y", BadDataError, "is empty"),
         ("a,b\n" + "1,\n2,\n" * 30, "b", BadDataError, "the target b is empty"),
-        (
-            "a,b\n" + "".join(f"{n},{n}.5\n" for n in range(99)) + "1,x\n",
-            "b",
-            BadDataError,
-            "row 100: found 'x'",
-        ),
         ("a,b\n", "b", BadDataError, "no rows"),
         ("a,b\n" + "1,2\n" * 30, "c", UsageError, "no such column"),
         ("a,b\n" + "1,2\n2,2\n" * 30, "b", BadDataError, "always 2"),
         ("a,b\n" + "1,2\n2,3\n" * 5, "b", BadDataError, "10 rows"),
         ("a,b\n" + "".join(f"1,w{n}\n" for n in range(50)), "b", BadDataError, "too many for classes"),
-        ("a,b\n" + "1,x\n2,y\n" * 30 + "3,z\n", "b", BadDataError, "too few"),
+        ("a,b\n" + "1,x\n" * 30 + "3,y\n", "b", BadDataError, "1 classes with at least 5"),
         ('a,b\n1,2\n"1,2\n' + "1,2,3,4\n" * 9, "b", BadDataError, "not a complete table|rows"),
         ("\x00\x01\x02" * 100, "b", BadDataError, "not a text file"),
     ],

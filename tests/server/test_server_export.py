@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlctl.domain.server import Bucket, ExportedFiles
 from mlctl.errors import UsageError
 from mlctl.services.server.export import render_files
-from tests.parts import eventually, free_port
+from tests.parts import nginx as nginx_part
 from tests.parts.command_line import CommandLine
 
 KINDS = {
@@ -51,6 +51,8 @@ def test_manifests_match_the_schemas_of_kubernetes(mlctl: CommandLine) -> None:
     (server,), (migrate,) = pod["containers"], pod["initContainers"]
     assert {"--bucket=models", "--prefix=team", "--endpoint-url=http://minio:9000"} <= set(server["args"])
     assert "--migrate-only" in migrate["args"]
+    keys = {entry["name"] for entry in server["env"] if "valueFrom" in entry}
+    assert keys == {"MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"}
     assert server["readinessProbe"]["httpGet"]["path"] == "/ready"
     assert pod["securityContext"]["runAsNonRoot"]
     assert server["securityContext"]["readOnlyRootFilesystem"]
@@ -108,7 +110,7 @@ def render(kind: str, values: dict[str, str]) -> ExportedFiles:
         image=values["--image"],
         bucket=bucket,
         database_port=5432,
-        upstream=values["--upstream"],
+        upstreams=[values["--upstream"]],
     )
 
 
@@ -135,39 +137,15 @@ def nginx(mlctl: CommandLine) -> Iterator[tuple[str, Path]]:
     """A server behind the exported nginx with TLS and a user; yields nginx's address and certificate."""
     up = mlctl.json("server-up", "--port", "0", "--workers", "2", "--allowed-host", "localhost")
     mlctl("export", "server", "proxy", "--to", "nginx", "--host", "localhost", "--upstream", up["url"][7:])
-    folder, port = mlctl.cwd / "proxy", free_port()
-    conf = (folder / "mlflow.conf").read_text()
-    conf = conf.replace("listen 443", f"listen 127.0.0.1:{port}").replace(
-        "listen 80", f"listen 127.0.0.1:{free_port()}"
-    )
-    (folder / "mlflow.conf").write_text(conf)
-    (folder / "tls").mkdir()
-    cert = folder / "tls" / "cert.pem"
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-        *("-keyout", folder / "tls" / "key.pem", "-out", cert),
-        *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    folder = mlctl.cwd / "proxy"
+    port, cert = nginx_part.free_ports(folder / "mlflow.conf"), nginx_part.make_certificate(folder)
     secret = subprocess.run(
         ["openssl", "passwd", "-6", "pass-word"], check=True, capture_output=True, text=True
     )
     (folder / "users").write_text(f"ada:{secret.stdout.strip()}\n")
-    # as another user, nginx's workers could not read these files
-    user = "user root;" if os.geteuid() == 0 else ""
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "-p", folder, "-c", "nginx.conf", "-g", f"daemon off; {user}"], stdout=log, stderr=log
-        )
-    try:
-        url = f"https://localhost:{port}"
-        ask = ["curl", "-sf", "--noproxy", "*", "--cacert", cert, f"{url}/ready"]
-        eventually(lambda: subprocess.run(ask, capture_output=True).returncode == 0, 10)
+    url = f"https://localhost:{port}"
+    with nginx_part.running(folder, f"{url}/ready", cert):
         yield url, cert
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.mark.live

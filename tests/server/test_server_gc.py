@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from mlctl import settings
 from mlctl.domain.server import Backend, GcReport, ServerLocation
+from mlctl.errors import ConfigurationError
 from mlctl.services.server.gc import collect_garbage
 
 pytestmark = pytest.mark.unit
@@ -83,3 +87,53 @@ def test_the_folder_of_the_store_itself_is_kept(tmp_path: Path, new_store: NewSt
     assert (done.experiments, done.objects) == (("1",), 0)
     assert done.left_alone == (f"{root}, of experiment 1",)
     assert (root / "mlflow.db").exists()
+
+
+def test_what_was_deleted_recently_stays(tmp_path: Path, new_store: NewStore) -> None:
+    """A deleted experiment stays with the run that was deleted last; what was deleted before goes."""
+    client = MlflowClient(new_store(tmp_path))
+    location = ServerLocation(root=tmp_path, backend=Backend(f"sqlite:///{tmp_path}/mlflow.db"))
+    young, old = (client.create_experiment(name) for name in ("young", "old"))
+    runs = {
+        name: client.create_run(experiment).info.run_id
+        for name, experiment in (
+            ("old", young),
+            ("young", young),
+            ("in the old", old),
+            ("unknown", "0"),
+            ("active", "0"),
+        )
+    }
+    for name in ("old", "young", "unknown"):
+        client.delete_run(runs[name])
+    client.delete_experiment(young)
+    client.delete_experiment(old)
+    long_ago = round((time.time() - 3 * 86_400) * 1000)
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        for name in ("old", "in the old"):
+            connection.execute("UPDATE runs SET deleted_time = ? WHERE run_uuid = ?", (long_ago, runs[name]))
+        connection.execute("UPDATE runs SET deleted_time = NULL WHERE run_uuid = ?", (runs["unknown"],))
+        connection.execute(
+            "UPDATE experiments SET last_update_time = ? WHERE experiment_id = ?", (long_ago, old)
+        )
+    connection.close()
+
+    assert collect_garbage(location, delete=False, older_than_s=4 * 86_400).runs == ()
+    planned = collect_garbage(location, delete=False, older_than_s=2 * 86_400)
+    assert (set(planned.runs), planned.experiments) == ({runs["old"], runs["in the old"]}, (old,))
+    assert planned.recent == 3  # the experiment, its run, and the run whose time is unknown
+    collect_garbage(location, delete=True, older_than_s=2 * 86_400)
+    rest = collect_garbage(location, delete=True)
+    assert (set(rest.runs), rest.experiments) == ({runs["young"], runs["unknown"]}, (young,))
+    assert client.get_run(runs["active"]).info.lifecycle_stage == "active"
+
+
+def test_the_retention_of_a_project(tmp_path: Path) -> None:
+    file = tmp_path / "mlctl.toml"
+    file.write_text('[retention]\ndeleted = "30d"\n')
+    found = settings.load(folder=tmp_path)
+    assert found.retention == "30d"
+    assert ("retention.deleted", "30d", str(file)) in found.listing()
+    file.write_text('[retention]\ndeleted = "a month"\n')
+    with pytest.raises(ConfigurationError, match="'a month' is not a duration"):
+        settings.load(folder=tmp_path)

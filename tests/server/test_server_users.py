@@ -456,3 +456,16 @@ def test_an_alias_of_a_prompt_needs_no_more_than_before(team: Team, as_admin: st
     assert team.accepts("admin", "POST", path, grant)
     alias = {"name": "Greet", "alias": "best", "version": "1"}
     assert team.accepts("pia", "POST", "registered-models/alias", alias)
+
+
+def test_the_counts_are_of_what_the_user_may_read(team: Team) -> None:
+    team.add("counting")
+    team.send("admin", "POST", "experiments/create", {"name": "counted"})
+    team.line("users", "grant", "counting", "read", "-e", "counted")
+
+    def counts(user: str) -> Any:
+        auth = (user, ADMIN if user == "admin" else PASSWORD)
+        return requests.get(f"{team.url}/mlctl/status", auth=auth, timeout=30).json()
+
+    assert counts("counting") == {"runs": 0, "experiments": 1, "models": 0}
+    assert counts("admin")["experiments"] >= 3

@@ -81,7 +81,7 @@ def render(kind: str, prefix: str) -> dict[str, str]:
         image="mlctl:latest",
         bucket=Bucket(name="models"),
         database_port=5432,
-        upstream="127.0.0.1:5000",
+        upstreams=["127.0.0.1:5000"],
         static_prefix=prefix,
     )
     return dict(exported.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sqlite3
 import struct
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlctl.adapters.database import schema
+from mlctl.adapters.database import mysql, schema
 from mlctl.adapters.system.extras import require_extra
 from mlctl.domain.server import Backend, LocalExperiment
 from mlctl.errors import (
@@ -22,6 +23,7 @@ from mlctl.errors import (
     RefusedError,
     UnreachableError,
 )
+from mlctl.mysql import use_password_variable
 
 CONNECT_TIMEOUT_S = 2  # the shortest that libpq accepts
 PROBE_TIMEOUT_S = 1.2  # the checks before a server starts must not take longer than 2.5 seconds
@@ -57,7 +59,9 @@ def check_database(backend: Backend, *, upgrade: bool) -> None:
     if file and not file.exists():
         return
     with open_connection(backend) as connection:
-        revision = _revision(connection)
+        revision = _revision(connection, is_mysql=backend.is_mysql)
+        if revision is None and backend.is_mysql:
+            mysql.require_all_characters(connection, backend)
         if revision is None or revision == schema.newest_revision():
             return
     if revision not in schema.revisions():
@@ -76,7 +80,7 @@ def list_stray_experiments(backend: Backend) -> tuple[LocalExperiment, ...]:
     if (file := backend.sqlite_file) and not file.exists():
         return ()
     with open_connection(backend) as connection:
-        if _revision(connection) is None:
+        if _revision(connection, is_mysql=backend.is_mysql) is None:
             return ()
         rows = select(
             connection,
@@ -87,6 +91,22 @@ def list_stray_experiments(backend: Backend) -> tuple[LocalExperiment, ...]:
         LocalExperiment(experiment_id=str(experiment_id), name=name, location=location)
         for experiment_id, name, location in rows
     )
+
+
+def list_workspaces_in_use(backend: Backend) -> tuple[str, ...]:
+    """Return the workspaces that have experiments, without the default one."""
+    if (file := backend.sqlite_file) and not file.exists():
+        return ()
+    with open_connection(backend) as connection:
+        if _revision(connection, is_mysql=backend.is_mysql) != schema.newest_revision():
+            return ()  # an older schema may have no workspaces; the server's own check follows
+        return tuple(
+            name
+            for (name,) in select(
+                connection,
+                "SELECT DISTINCT workspace FROM experiments WHERE workspace <> 'default' ORDER BY workspace",
+            )
+        )
 
 
 def artifact_folders(backend: Backend, stray: LocalExperiment) -> list[str]:
@@ -138,7 +158,7 @@ def open_connection(backend: Backend) -> Iterator[Any]:
         except sqlite3.Error as exc:
             raise _sqlite_error(exc, backend.sqlite_file) from exc
     else:
-        connection = _connect_postgres(backend)
+        connection = mysql.open_backend(backend) if backend.is_mysql else _connect_postgres(backend)
     try:
         yield connection
     except sqlite3.Error as exc:
@@ -148,6 +168,14 @@ def open_connection(backend: Backend) -> Iterator[Any]:
         connection.close()
 
 
+def give_password(backend: Backend) -> None:
+    """Let MLflow's own code, which takes only a URI, find the password."""
+    if backend.password:
+        os.environ[backend.password_variable] = backend.password
+    if backend.is_mysql:
+        use_password_variable()
+
+
 def select(connection: Any, sql: str) -> list[Any]:
     """Return all rows of a query."""
     cursor = connection.cursor()
@@ -155,14 +183,15 @@ def select(connection: Any, sql: str) -> list[Any]:
     return list(cursor.fetchall())
 
 
-def _revision(connection: Any) -> str | None:
+def _revision(connection: Any, *, is_mysql: bool) -> str | None:
     """Return the schema's revision; None for an empty database."""
     if isinstance(connection, sqlite3.Connection):
-        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
+        tables = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
     else:
+        current = "database()" if is_mysql else "current_schema()"
         tables = (
-            "SELECT tablename FROM pg_tables"
-            " WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
+            "SELECT 1 FROM information_schema.tables"  # noqa: S608  # one of two constants
+            f" WHERE table_schema = {current} AND table_name = 'alembic_version'"
         )
     if not select(connection, tables):
         return None

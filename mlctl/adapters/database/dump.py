@@ -20,9 +20,10 @@ import sqlalchemy
 from sqlalchemy import MetaData, text
 
 from mlctl.adapters.database import schema
-from mlctl.adapters.database.connection import LOCATION_COLUMNS
+from mlctl.adapters.database.connection import LOCATION_COLUMNS, give_password
 from mlctl.domain.server import Backend
 from mlctl.errors import BadDataError, RefusedError
+from mlctl.mysql import allow_auth_migrations
 
 BATCH_SIZE = 1000
 VERSION_TABLES = {"alembic_version": schema.TRACKING, "alembic_version_auth": schema.AUTH}
@@ -43,8 +44,9 @@ DELETED_STAGES = ("deleted", "Deleted_Internal")
 @contextlib.contextmanager
 def open_engine(backend: Backend) -> Iterator[sqlalchemy.Engine]:
     """Yield an engine; the password is passed beside the URI, so that no message can show it."""
-    password = {"password": backend.password} if backend.password and not backend.sqlite_file else {}
-    engine = sqlalchemy.create_engine(backend.uri, connect_args=password)
+    if not backend.sqlite_file:
+        give_password(backend)
+    engine = sqlalchemy.create_engine(backend.uri)
     try:
         yield engine
     except sqlalchemy.exc.DBAPIError as exc:
@@ -93,6 +95,10 @@ def reflect_tables(connection: sqlalchemy.Connection) -> list[sqlalchemy.Table]:
     own = schema.mlflow_tables() - TRANSIENT_TABLES
     metadata = MetaData()
     metadata.reflect(connection, only=lambda name, _: name in own)
+    for table in metadata.tables.values():
+        for column in table.columns:
+            if isinstance(column.type, sqlalchemy.Float):
+                column.type.asdecimal = False  # for MySQL it is true, with ten digits after the point
     return [table for table in metadata.sorted_tables if table.name in own]
 
 
@@ -165,6 +171,9 @@ def create_schema(backend: Backend, revisions: Mapping[str, str]) -> None:
 
     if file := backend.sqlite_file:
         file.parent.mkdir(parents=True, exist_ok=True)
+    give_password(backend)
+    if backend.is_mysql:
+        allow_auth_migrations()
     with open_engine(backend) as engine:
         with engine.connect() as connection:
             exists = "alembic_version" in read_revisions(connection)
@@ -217,12 +226,14 @@ def _change_locations(
 
 
 def _insert_rows(connection: sqlalchemy.Connection, table: sqlalchemy.Table, lines: Iterable[bytes]) -> None:
-    columns = [column for column in table.columns if column.computed is None]
-    positions = [(list(table.columns).index(column), column.name) for column in columns]
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        # else the experiment 0 would get another id
+        connection.execute(text("SET SESSION sql_mode = concat(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"))
+    columns = [(position, column) for position, column in enumerate(table.columns) if column.computed is None]
     batch: list[dict[str, Any]] = []
     for line in lines:
         values = json.loads(line)
-        batch.append({name: _from_json(values[position]) for position, name in positions})
+        batch.append({column.name: _from_json(values[position], column) for position, column in columns})
         if len(batch) == BATCH_SIZE:
             connection.execute(table.insert(), batch)
             batch = []
@@ -255,10 +266,17 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Any, column: sqlalchemy.Column[Any]) -> Any:
+    """Return a value for a column. MariaDB's columns of JSON are texts."""
+    holds_json = isinstance(column.type, sqlalchemy.JSON)
+    if isinstance(value, str) and holds_json:
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
     if not isinstance(value, dict):
         return value
     ((kind, inner),) = value.items()
     if kind == "bytes":
         return base64.b64decode(inner)
-    return datetime.datetime.fromisoformat(inner) if kind == "datetime" else inner
+    if kind == "json":
+        return inner if holds_json else json.dumps(inner)
+    return datetime.datetime.fromisoformat(inner)

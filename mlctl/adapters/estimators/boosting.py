@@ -30,6 +30,7 @@ def fit_lightgbm(
     params = dict(spec.params)
     max_rounds, patience = int(params.pop("rounds")), int(params.pop("patience"))
     options = {**params, "verbosity": -1, "seed": table.seed, "deterministic": True, "force_row_wise": True}
+    options["num_threads"] = table.threads
     targets: Array = table.data.train.targets
     validation_targets: Array = table.data.validation.targets
     if table.classes:

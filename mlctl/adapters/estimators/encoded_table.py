@@ -25,13 +25,19 @@ Array = np.ndarray[Any, Any]
 class FeatureSet:
     """The encoder of all features, and which of its output columns each kind of model takes.
 
-    `network` are the columns for networks, `trees` those for all other families; `ratios` names the ratios of
-    columns that were added.
+    Attributes:
+        network: columns for networks.
+        trees: columns for tree ensembles.
+        linear: columns for linear models.
+        bent: columns for linear models of how far numbers fill bins, which bend at each edge; none if there are none.
+        ratios: names of the ratios of columns that were added.
     """
 
     encoder: TableEncoder
     network: tuple[int, ...]
     trees: tuple[int, ...]
+    linear: tuple[int, ...]
+    bent: tuple[int, ...] = ()
     ratios: tuple[str, ...] = ()
 
     @property
@@ -55,6 +61,7 @@ class EncodedTable:
         folds: number of folds, if the validation rows are too few to rank models. Models are then scored by
             cross-validation on all rows. 0: score on the validation rows.
         offset: constant that was subtracted from the targets (see `center_targets`).
+        threads: number of threads of a model's library; 0: as many as there are cores.
     """
 
     recipe: Recipe
@@ -66,6 +73,7 @@ class EncodedTable:
     objective: Objective
     folds: int = 0
     offset: float = 0.0
+    threads: int = 0
 
     @property
     def classes(self) -> int:
@@ -154,7 +162,7 @@ class EncodedTable:
         return replace(self, data=data, train=train, validation=self.validation[:0], folds=0)
 
     def select_columns(self, rows: Array) -> Array:
-        """Return the features (n, k) that trees and linear models take of encoded rows (n, width)."""
+        """Return the features (n, k) that trees take of encoded rows (n, width)."""
         return rows[:, list(self.features.trees)]
 
 

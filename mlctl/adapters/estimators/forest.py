@@ -16,7 +16,7 @@ from mlctl.adapters.models import onnx_graphs, tree_ensembles
 from mlctl.adapters.models.onnx_graphs import OutputTransform
 
 TREES_PER_STEP, MIN_TREES = 10, 10
-MAX_LEAVES = 6000  # per tree, approximately: with more, a forest on many rows is too large to serve
+MAX_LEAVES = 120_000  # of all trees, approximately: a larger forest is too large to serve
 
 Array = np.ndarray[Any, Any]
 
@@ -29,9 +29,10 @@ def fit_forest(
 
     targets: Array = table.data.train.targets
     params = {**spec.params, "random_state": table.seed, "n_jobs": -1, "warm_start": True}
-    params["min_samples_leaf"] = max(int(params["min_samples_leaf"]), len(targets) // MAX_LEAVES)
     default_trees = int(params.pop("n_estimators"))
     max_trees = rounds or default_trees
+    rows_per_leaf = len(targets) * max_trees // MAX_LEAVES
+    params["min_samples_leaf"] = max(int(params["min_samples_leaf"]), rows_per_leaf)
     if table.classes:
         transform, model = OutputTransform(), ExtraTreesClassifier(**params)
     else:

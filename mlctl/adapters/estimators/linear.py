@@ -18,10 +18,15 @@ Array = np.ndarray[Any, Any]
 def fit_linear(
     spec: ModelSpec, table: EncodedTable, *, deadline: float, on_round: OnRound, rounds: int = 0
 ) -> FittedEstimator:
-    """Fit a linear model with L2 penalty `strength`. It has no rounds, and no deadline ends it."""
+    """Fit a linear model with L2 penalty `strength`. It has no rounds, and no deadline ends it.
+
+    With the parameter `bent`, it takes how far numbers fill bins, so that it bends at each edge.
+    """
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    columns, strength = table.select_columns(table.train), float(spec.params["strength"])
+    features = table.features
+    places = features.bent if spec.params.get("bent") and features.bent else features.linear
+    columns, strength = table.train[:, list(places)], float(spec.params["strength"])
     targets: Array = table.data.train.targets
     if table.classes:
         transform = class_transform(table)
@@ -35,9 +40,9 @@ def fit_linear(
     bias = np.atleast_1d(model.intercept_)
 
     def export() -> bytes:
-        return onnx_graphs.from_linear(weights, bias, table.features.width, table.features.trees, transform)
+        return onnx_graphs.from_linear(weights, bias, features.width, places, transform)
 
     def predict(rows: Array) -> Array:
-        return transform(table.select_columns(rows) @ weights + bias)
+        return transform(rows[:, list(places)] @ weights + bias)
 
     return FittedEstimator(predict, export, 1)

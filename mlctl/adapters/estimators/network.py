@@ -27,6 +27,8 @@ from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, NullProgress
 from mlctl.errors import ChildFailedError
 
+PATIENCE = 16  # epochs without a better one that end a training
+BATCH_ROWS = 4096  # that a model answers together
 REFIT_EPOCHS_FACTOR = 1.2  # a fit to more rows takes more epochs than the best epoch of the first fit
 
 Array = np.ndarray[Any, Any]
@@ -49,22 +51,36 @@ class _DeadlineListener(NullProgress):
             raise _OutOfTime
 
 
+def leaves_rows_out(spec: ModelSpec, table: EncodedTable) -> bool:
+    """Whether the network itself leaves rows out of training, so that one fit answers all known rows unseen."""
+    return bool(_values(spec, table).get("bags", 1) > 1)
+
+
+def _values(spec: ModelSpec, table: EncodedTable) -> Any:
+    params = {name: value for name, value in spec.params.items() if name != "seed"}
+    data = table.data
+    return table.recipe.values(params).on(len(data.train.targets), data.defaults)
+
+
 def fit_network(
     spec: ModelSpec, table: EncodedTable, *, deadline: float, on_round: OnRound, rounds: int = 0
 ) -> FittedEstimator:
     """Train the network and keep its best epoch, or train exactly `rounds` epochs and keep the last one.
 
+    A network that leaves rows out is trained on training and validation rows, and `held_out` are its answers to them.
+
     Raises ChildFailedError if not one epoch ends in time.
     """
-    params = dict(spec.params)
-    seed = table.seed + int(params.pop("seed", 0))
+    seed = table.seed + int(spec.params.get("seed", 0))
     columns = list(table.features.network)
     inputs, validation = (np.ascontiguousarray(rows[:, columns]) for rows in (table.train, table.validation))
     data = dataclasses.replace(table.data, input_shape=(len(columns),))
-    values = table.recipe.values({**params, **({"epochs": rounds} if rounds else {})}).on(len(inputs))
+    values = _values(spec, table)
+    epochs = rounds or values.epochs
     runtime.start_session(seed, runtime.FLOAT32)
     model = table.recipe.build(values, data)
-    objective = table.data.objective or table.recipe.objective
+    is_bagged = bool(getattr(model, "leaves_rows_out", False))
+    objective = _stopping_objective(table)
     progress = TrainingProgress(Objective("loss", maximize=False) if rounds else objective)
     loop = make_training_loop(
         model,
@@ -75,6 +91,7 @@ def fit_network(
         batch_size=values.batch_size,
         seed=seed,
         listener=NullProgress() if rounds else _DeadlineListener(progress, deadline),
+        epochs=epochs,
     )
 
     def on_epoch_end(epoch: Epoch) -> None:
@@ -83,25 +100,47 @@ def fit_network(
             raise _OutOfTime
 
     with contextlib.suppress(_OutOfTime):
-        loop.run(progress, epochs=values.epochs, patience=None, on_epoch_end=on_epoch_end)
+        loop.run(progress, epochs=epochs, patience=None if rounds else PATIENCE, on_epoch_end=on_epoch_end)
     if progress.best is None:
         raise ChildFailedError("time was up before the first epoch ended", "raise --timeout")
     if not rounds:
         model.set_weights(progress.best_weights)
+    held_out = None
+    if is_bagged and not rounds:
+        known = np.concatenate((inputs, validation))
+        held_out = _answers(model, known)
+    served = table.recipe.serving(model, data)
 
     def export() -> bytes:
         with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
             path = Path(folder) / "model.onnx"
-            if reason := export_keras(model, inputs[:64], path):
+            if reason := export_keras(served, inputs[:64], path):
                 raise ChildFailedError(
                     f"the network cannot be exported to ONNX: {reason}", "leave it out of --families"
                 )
             return onnx_graphs.from_keras_export(path, table.features.width, columns)
 
     def predict(rows: Array) -> Array:
-        return np.asarray(model(np.ascontiguousarray(rows[:, columns]), training=False))
+        return _answers(served, np.ascontiguousarray(rows[:, columns]))
 
     # a cosine schedule spans all epochs and is best at its end
     cosine = values["schedule"] == "cosine"
     refit_epochs = values.epochs if cosine else math.ceil(REFIT_EPOCHS_FACTOR * progress.best.number)
-    return FittedEstimator(predict, export, rounds or refit_epochs)
+    return FittedEstimator(predict, export, rounds or refit_epochs, held_out)
+
+
+def _stopping_objective(table: EncodedTable) -> Objective:
+    """Return what chooses the best epoch: the metric that models are ranked by, if it is smooth enough."""
+    name = table.objective.metric.removeprefix("val_")
+    if table.classes:
+        return Objective("val_loss", maximize=False)
+    return Objective(f"val_{name}" if name in {"mae", "rmse"} else "val_rmse", maximize=False)
+
+
+def _answers(model: Any, rows: Array) -> Array:
+    """Return a model's answers to encoded rows (n, k), in batches that bound the memory."""
+    parts = [
+        np.asarray(model(rows[start : start + BATCH_ROWS], training=False))
+        for start in range(0, len(rows), BATCH_ROWS)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 1))

@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
-from mlctl.adapters.tracking.clients.connection import marks, now_ms
+from mlctl.adapters.tracking.clients.connection import Database, marks, now_ms
 from mlctl.adapters.tracking.clients.database_client import DatabaseClient
 from mlctl.adapters.tracking.clients.registry_rows import WORKSPACE
 from mlctl.adapters.tracking.store import TrackingStore
@@ -24,6 +24,7 @@ from mlctl.domain.importing import (
     SourceVersion,
 )
 from mlctl.errors import ConfigurationError, RefusedError
+from mlctl.mysql import is_mysql
 from mlctl.settings import mask_passwords
 
 LARGEST = 1.7976931348623157e308  # MLflow's value for infinity
@@ -52,12 +53,7 @@ class DatabaseTarget:
         if create and not store.is_remote:
             store.mlflow_client.search_experiments(max_results=1)  # it creates the tables
             self.store = store = TrackingStore(tracking_uri)
-        if not isinstance(store.client, DatabaseClient):
-            raise ConfigurationError(
-                f"{mask_passwords(tracking_uri)} is no database that mlctl can write to itself",
-                "name the server's database: --tracking-uri sqlite:///FILE or postgresql://…",
-            )
-        self.database = store.client.database
+        self.database = _database_of(store, tracking_uri)
 
     def experiment(self, source: SourceExperiment, *, create: bool = True) -> tuple[str, str, bool]:
         """Return the id and the artifact location of the experiment of this name, and whether it is new."""
@@ -315,6 +311,21 @@ class DatabaseTarget:
                     f"UPDATE {table} SET experiment_id = ? WHERE model_id IN ({marks(models)})",  # noqa: S608
                     [key, *models],
                 )
+
+
+def _database_of(store: TrackingStore, tracking_uri: str) -> Database:
+    """Return the tables of a store; raises ConfigurationError if mlctl cannot write to them itself."""
+    if is_mysql(store.tracking_uri):
+        store.check_reachable()
+        database = Database(store.tracking_uri)
+        if DatabaseClient.knows(database):
+            return database
+    elif isinstance(store.client, DatabaseClient):
+        return store.client.database
+    raise ConfigurationError(
+        f"{mask_passwords(tracking_uri)} is no database that mlctl can write to itself",
+        "name the server's database: --tracking-uri sqlite:///FILE, postgresql://… or mysql://…",
+    )
 
 
 def _stored(value: float) -> tuple[float, bool]:

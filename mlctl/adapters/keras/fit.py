@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 
 from mlctl.adapters.keras import programs
 from mlctl.adapters.keras.callbacks import TrainingCallbacks
@@ -36,6 +38,9 @@ def make_training_loop(
 ) -> TrainingLoop:
     """Return the loop that trains a model.
 
+    A model with `bags`, each of which leaves rows out (see `mlctl.recipes.members`), trains on training and validation
+    rows, and is validated on all of them.
+
     Args:
         model: a compiled model.
         train: encoded training inputs, with the targets and weights as `load` returned them.
@@ -57,6 +62,8 @@ def make_training_loop(
             outputs, evaluation.targets, evaluation.predictions, weights=evaluation.weights, own=extra_scores
         )
 
+    if validation is not None and getattr(model, "bags", 1) > 1:
+        train = validation = _in_bags(model, train, validation, outputs)
     program = programs.make_program(
         model,
         train,
@@ -78,3 +85,15 @@ def make_training_loop(
             callbacks, model=model, epochs=epochs, steps=program.steps, listener=listener
         ),
     )
+
+
+def _in_bags(model: Any, train: Split, validation: Split, outputs: Outputs) -> Split:
+    """Return all rows, with the bag that leaves each of them out as a second input.
+
+    The bags are the same in every run, as the splits are.
+    """
+    from mlctl.data.join_splits import join  # imports pandas, which most models do not need
+
+    rows = join(train, validation)
+    classes = np.asarray(rows.targets) if outputs and outputs[0].classes else None
+    return dataclasses.replace(rows, inputs=(rows.inputs, model.deal_rows(len(rows), classes, seed=0)))

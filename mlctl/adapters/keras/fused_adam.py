@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def use_fused_kernel(optimizer: keras.optimizers.Optimizer) -> None:
-    """Make a plain Adam update its variables by the fused kernel; leave any other optimizer as it is.
+    """Make a plain Adam or AdamW update its variables by the fused kernel; leave any other optimizer as it is.
 
     Both compute, for gradient g, moments m and v, weights w, decay rates b1 and b2, step t and epsilon e:
 
@@ -18,9 +18,9 @@ def use_fused_kernel(optimizer: keras.optimizers.Optimizer) -> None:
         w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + e)
 
     Source: Kingma and Ba, arXiv 1412.6980, the form before section 2.1. The kernel updates the optimizer's
-    own variables, so that a saved state is the same.
+    own variables, so that a saved state is the same. Keras decays the weights of AdamW before this step.
     """
-    if type(optimizer) is not keras.optimizers.Adam or optimizer.amsgrad:
+    if type(optimizer) not in (keras.optimizers.Adam, keras.optimizers.AdamW) or optimizer.amsgrad:
         return
     if (
         optimizer.gradient_accumulation_steps

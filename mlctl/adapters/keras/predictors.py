@@ -94,7 +94,7 @@ class Predictor:
         """Return predictions of encoded rows: an array (n, …), or a dict of arrays by output name."""
         _reset_states(self.model)
         parts = _ahead(self._batches(Split(inputs)))
-        return self._joined([self._numpy(self._predict(*args), count) for args, _, count in parts])
+        return self._joined([self._numpy(self._predict(*args, tf.constant(count)), count) for args, _, count in parts])
 
     def evaluate(
         self, split: Split, *, predictions: bool = True, hooks: BatchHooks | None = None
@@ -119,7 +119,7 @@ class Predictor:
                 if _is_complete(args, self._fixed_rows):
                     logs = self._test(*args)
                 if wanted:
-                    answers.append(self._numpy(self._predict(*args), count))
+                    answers.append(self._numpy(self._predict(*args, tf.constant(count)), count))
             else:
                 answer, loss = self._evaluate(*args, tf.constant(count))
                 losses.append((float(loss), count))
@@ -207,7 +207,8 @@ class Predictor:
         if not self._takes_bags(inputs):
             return inputs, None
         rows = np.repeat(np.arange(len(inputs), dtype=np.int32), inputs.lengths)
-        return inputs.ids.astype(np.int32), rows
+        ids = inputs.ids.astype(np.int32)
+        return (ids if inputs.values is None else (ids, inputs.values)), rows
 
     # -- graphs -------------------------------------------------------------------------------------------
 
@@ -219,10 +220,13 @@ class Predictor:
         if rows is None:
             return forward(self.model, inputs)
         assert self._bags is not None
-        return self._bags(inputs, rows, count, by_word=None, training=False)
+        ids, values = inputs if isinstance(inputs, tuple) else (inputs, None)
+        return self._bags(ids, rows, count, values=values, by_word=None, training=False)
 
-    def _predict_graph(self, inputs: Any, rows: Any, targets: Any = None, weights: Any = None) -> Any:
-        return self._forward(inputs, rows, None if rows is None else tf.reduce_max(rows) + 1)
+    def _predict_graph(
+        self, inputs: Any, rows: Any, targets: Any = None, weights: Any = None, count: Any = None
+    ) -> Any:
+        return self._forward(inputs, rows, count)
 
     def _evaluate_graph(
         self, inputs: Any, rows: Any, targets: Any, weights: Any, count: Any

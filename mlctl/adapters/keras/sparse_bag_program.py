@@ -29,6 +29,7 @@ class SparseBagForward:
         rows: tf.Tensor,
         count: tf.Tensor,
         *,
+        values: tf.Tensor | None = None,
         by_word: tuple[tf.Tensor, tf.Tensor] | None,
         training: bool,
     ) -> tf.Tensor:
@@ -38,10 +39,15 @@ class SparseBagForward:
             ids: (words,) word numbers of all bags, one bag after another.
             rows: (words,) the row that each word belongs to.
             count: number of bags.
+            values: (words,) value of each word in its bag; None: all are 1.
             by_word: the same (ids, rows) sorted by word, which the gradient needs.
             training: as Keras's layers take it.
         """
-        hidden = _multi_hot_product(self._first.kernel.value, ids, rows, count, by_word)
+        kernel = self._first.kernel.value
+        if values is None:
+            hidden = _multi_hot_product(kernel, ids, rows, count, by_word)
+        else:
+            hidden = _weighted_product(kernel, ids, rows, values, count)
         if self._first.bias is not None:
             hidden = hidden + self._first.bias.value
         hidden = self._first.activation(hidden)
@@ -51,7 +57,7 @@ class SparseBagForward:
 
 
 class SparseBagProgram:
-    """Trains on multi-hot rows without building them.
+    """Trains on multi-hot rows, or sparse rows of values, without building them.
 
     The product of a multi-hot row and the kernel is the sum of the kernel's rows at the row's words. The kernel's
     gradient is the same sum over the transposed batch. Both cost what the words cost, not what the vocabulary
@@ -100,6 +106,7 @@ class SparseBagProgram:
         batch_ends = np.minimum(np.arange(self.steps + 1) * self.batch_size, self.rows)
         self._epoch = (
             *_transpose_batches(bags, batch_ends, self.batch_size),
+            tf.constant(np.ones(0, np.float32) if bags.values is None else bags.values),
             tf.constant(bags.starts[batch_ends].astype(np.int32)),
             tf.constant(self._targets[order]),
             tf.constant(self._weights[order] if len(self._weights) else self._weights),
@@ -115,6 +122,7 @@ class SparseBagProgram:
         rows: tf.Tensor,
         ids_by_word: tf.Tensor,
         rows_by_word: tf.Tensor,
+        values: tf.Tensor,
         bounds: tf.Tensor,
         targets: tf.Tensor,
         weights: tf.Tensor,
@@ -132,7 +140,12 @@ class SparseBagProgram:
             by_word = (ids_by_word[first:last], rows_by_word[first:last])
             with tf.GradientTape() as tape:
                 predictions = self._forward(
-                    ids[first:last], rows[first:last], count, by_word=by_word, training=True
+                    ids[first:last],
+                    rows[first:last],
+                    count,
+                    values=None if self._bags.values is None else values[first:last],
+                    by_word=by_word,
+                    training=True,
                 )
                 loss = model.compute_loss(None, batch_targets, predictions, batch_weights, training=True)
                 scaled_loss = model.optimizer.scale_loss(loss)
@@ -168,6 +181,22 @@ def _multi_hot_product(
     return product(tf.convert_to_tensor(kernel))
 
 
+def _weighted_product(
+    kernel: tf.Tensor, ids: tf.Tensor, rows: tf.Tensor, values: tf.Tensor, count: tf.Tensor
+) -> tf.Tensor:
+    """Return sparse rows of values times the kernel (vocabulary, units): (count, units)."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def product(kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            terms = tf.gather(upstream, rows) * values[:, tf.newaxis]
+            return tf.math.unsorted_segment_sum(terms, ids, kernel.shape[0])
+
+        return tf.math.unsorted_segment_sum(tf.gather(kernel, ids) * values[:, tf.newaxis], rows, count), gradient
+
+    return product(tf.convert_to_tensor(kernel))
+
+
 def _transpose_batches(bags: SparseBags, batch_ends: Array, batch_size: int) -> tuple[tf.Tensor, ...]:
     """Return the (word, row) pairs of every batch, sorted by row and sorted by word.
 
@@ -176,6 +205,9 @@ def _transpose_batches(bags: SparseBags, batch_ends: Array, batch_size: int) -> 
         each batch.
     """
     rows = (np.repeat(np.arange(len(bags)), np.diff(bags.starts)) % batch_size).astype(np.int32)
+    if bags.values is not None:  # their gradient does not need the words sorted
+        ids, unused = tf.constant(bags.ids.astype(np.int32)), tf.zeros(len(rows), tf.int32)
+        return ids, tf.constant(rows), unused, unused
     ids_by_word, rows_by_word = np.empty(len(bags.ids), np.int32), np.empty(len(bags.ids), np.int32)
     for first, last in pairwise(batch_ends):
         words = slice(bags.starts[first], bags.starts[last])

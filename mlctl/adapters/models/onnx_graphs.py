@@ -26,6 +26,7 @@ OPSET, ML_OPSET, IR_VERSION = 18, 3, 10
 INPUT, OUTPUT = "encoded", "answer"  # saved models contain these names
 TOLERANCE = 1e-4
 MAX_CHECKED_ROWS = 512
+MIN_PROBABILITY = 1e-6  # float32 tells 1 - 1e-6 from 1
 
 Array = np.ndarray[Any, Any]
 
@@ -125,10 +126,21 @@ def from_keras_export(path: Path, width: int, columns: Sequence[int]) -> bytes:
     return _serialize(nodes, constants, width=width, outputs=outputs, opsets=list(inner.opset_import))
 
 
-def blend_graphs(parts: Sequence[tuple[float, bytes]], offset: float = 0.0) -> bytes:
+def apply_temperature(probabilities: Array, temperature: float) -> Array:
+    """Return probabilities (n, k) whose logits are divided by `temperature`: above 1, they are less extreme."""
+    clipped = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    if clipped.shape[1] == 1:
+        return np.asarray(1 / (1 + ((1 - clipped) / clipped) ** (1 / temperature)))
+    return OutputTransform("softmax")(np.log(clipped) / temperature)
+
+
+def blend_graphs(
+    parts: Sequence[tuple[float, bytes]], offset: float = 0.0, temperature: float = 1.0
+) -> bytes:
     """Return the sum of graphs, each times its weight, as a graph of the same form.
 
-    If `offset` is not 0, it is added to the sum, and the output is float64.
+    If `offset` is not 0, it is added to the sum, and the output is float64. If `temperature` is not 1, the sum are
+    probabilities, and it changes them (see `apply_temperature`).
     """
     nodes: list[Any] = []
     constants: list[Any] = []
@@ -151,6 +163,10 @@ def blend_graphs(parts: Sequence[tuple[float, bytes]], offset: float = 0.0) -> b
             for tensors in (model.graph.input, model.graph.output)
         )
     opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+    if temperature != 1.0:
+        nodes.append(helper.make_node("Sum", terms, ["sum"]))
+        nodes += _temperature_nodes(temperature, outputs)
+        return _serialize(nodes, constants, width=width, outputs=outputs, opsets=opsets)
     if not offset:
         nodes.append(helper.make_node("Sum", terms, [OUTPUT]))
         return _serialize(nodes, constants, width=width, outputs=outputs, opsets=opsets)
@@ -203,6 +219,32 @@ def _transform_nodes(transform: OutputTransform) -> list[Any]:
         helper.make_node("Add", ["scaled", "mean"], [values]),
     ]
     return nodes + ([helper.make_node("Exp", [values], [OUTPUT])] if transform.exp else [])
+
+
+def _temperature_nodes(temperature: float, outputs: int) -> list[Any]:
+    """Return the nodes from the tensor `sum`, probabilities, to the output."""
+    nodes = [
+        _constant("low", MIN_PROBABILITY),
+        _constant("high", 1 - MIN_PROBABILITY),
+        _constant("factor", 1 / temperature),
+        helper.make_node("Clip", ["sum", "low", "high"], ["clipped"]),
+        helper.make_node("Log", ["clipped"], ["log"]),
+    ]
+    if outputs > 1:
+        return [
+            *nodes,
+            helper.make_node("Mul", ["log", "factor"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], [OUTPUT], axis=1),
+        ]
+    return [
+        *nodes,
+        _constant("one", 1.0),
+        helper.make_node("Sub", ["one", "clipped"], ["rest"]),
+        helper.make_node("Log", ["rest"], ["log_rest"]),
+        helper.make_node("Sub", ["log", "log_rest"], ["logit"]),
+        helper.make_node("Mul", ["logit", "factor"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], [OUTPUT]),
+    ]
 
 
 def _constant(name: str, value: float) -> Any:

@@ -96,6 +96,10 @@ class HttpClient:
             return None
         return document if isinstance(document, dict) else None
 
+    def set_header(self, name: str, value: str) -> None:
+        """Send a header with each request."""
+        self._session.headers[name] = value
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
@@ -108,7 +112,10 @@ def tracking_server_client(
     verify: bool | str = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
     if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}:
         verify = False
-    return HttpClient(tracking_uri, timeout_s=timeout_s, verify=verify, **options)
+    client = HttpClient(tracking_uri, timeout_s=timeout_s, verify=verify, **options)
+    if workspace := os.environ.get("MLFLOW_WORKSPACE", "").strip():
+        client.set_header("X-MLFLOW-WORKSPACE", workspace)
+    return client
 
 
 def _bearer_token(token: str) -> Callable[[PreparedRequest], PreparedRequest]:

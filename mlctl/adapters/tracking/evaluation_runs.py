@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.note import NOTE_TAG, generated_note
 from mlctl.domain.registry import Evaluation
-from mlctl.domain.tags import KIND_TAG, RECIPE_TAG
+from mlctl.domain.tags import INTERVALS_TAG, KIND_TAG, RECIPE_TAG
 
 
 def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: Sequence[Evaluation]) -> str:
@@ -39,6 +40,10 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
         tags = [
             RunTag(RECIPE_TAG, recipe),
             RunTag(KIND_TAG, "evaluation"),
+            RunTag(
+                INTERVALS_TAG,
+                json.dumps({f"test_{name}": list(bounds) for name, bounds in evaluations[0].intervals.items()}),
+            ),
             RunTag(NOTE_TAG, generated_note(f"{recipe}: scores of {models} by `mlctl evaluate`")),
         ]
         store.mlflow_client.log_batch(run_id, metrics, params, tags)

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from mlctl.adapters.tracking.clients.connection import Database, can_open
 from mlctl.adapters.tracking.clients.database_uri import sqlite_path
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
+from mlctl.mysql import is_mysql, use_password_variable
 from mlctl.settings import mask_passwords
 
 TIMEOUT_S = 3
@@ -40,7 +41,7 @@ def driver_error(uri: str, reason: Exception) -> ConfigurationError:
     """Return the error for a URI whose driver is not installed."""
     return ConfigurationError(
         f"the tracking URI {mask_passwords(uri)} needs a driver that is not installed: {reason}",
-        "install it (psycopg for postgresql://), or name another driver: postgresql+psycopg2://",
+        "install it: psycopg2-binary for postgresql://, PyMySQL for mysql://",
     )
 
 
@@ -106,6 +107,8 @@ def _check_database(uri: str) -> None:
     if can_open(uri):
         _check_postgres(uri)
         return
+    if is_mysql(uri):
+        use_password_variable()
     import sqlalchemy
     from sqlalchemy import exc as sql
 

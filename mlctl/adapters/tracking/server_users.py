@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, Refuse
 
 V2, V3 = "/api/2.0/mlflow/", "/api/3.0/mlflow/"
 TOKENS = "/mlctl/tokens"
-WORKSPACE = "default"
+DEFAULT_WORKSPACE = "default"
 RESOURCE_TYPES = {"experiment": "experiment", "model": "registered_model"}
 PERMISSIONS = {"none": "DENY", "read": "READ", "edit": "EDIT", "manage": "MANAGE"}
 Json = dict[str, Any]
@@ -95,7 +96,7 @@ class ServerUsers:
 
     def create_role(self, name: str) -> Json:
         """Create a role without permissions."""
-        body = {"name": name, "workspace": WORKSPACE}
+        body = {"name": name, "workspace": os.environ.get("MLFLOW_WORKSPACE") or DEFAULT_WORKSPACE}
         return dict(self._send("POST", V3 + "roles/create", json=body)["role"])
 
     def delete_role(self, role: Json) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import splits
+from mlctl.data.splits import MIN_ROWS_PER_CLASS, TEST, TRAIN, VALIDATION
 from mlctl.data.tables import label_column, reader
-from mlctl.data.tables.label_column import MIN_ROWS_PER_CLASS
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -25,18 +25,10 @@ if TYPE_CHECKING:
 
 TEXT_SUFFIXES = (".txt",)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-TRAIN, VALIDATION, TEST = range(3)
 SPLIT_FOLDERS = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
 UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # such as train/unsup of IMDB
 MAC_ARCHIVE = "__MACOSX"  # a Mac adds this copy of the folder tree to a zip file
 CHECKED_PATHS = 20
-# by whether validation and test are published: fractions of the other files for training, validation and test
-FRACTIONS = {
-    (False, False): splits.FRACTIONS,
-    (False, True): (0.8, 0.2, 0.0),
-    (True, False): (0.8, 0.0, 0.2),
-    (True, True): (1.0, 0.0, 0.0),
-}
 MAX_LISTED = 8
 
 Array = np.ndarray[Any, Any]
@@ -64,26 +56,20 @@ class LabelledFiles:
         files = tuple(self.files[row] for row in rows)
         return replace(self, files=files, labels=self.labels[rows], split=self.split[rows])
 
-    def split_rows(self, seed: int) -> tuple[Array, Array, Array]:
+    def split_rows(self, seed: int) -> tuple[Array, ...]:
         """Return the row numbers of training, validation and test.
 
         A published split stays as it is. A split that is not published is chosen at random from the training files,
         within each class. Raises BadDataError if a class has too few files.
         """
-        rest, *published = (np.flatnonzero(self.split == number) for number in (TRAIN, VALIDATION, TEST))
-        fractions = FRACTIONS[bool(len(published[0])), bool(len(published[1]))]
-        counts = np.bincount(self.labels[rest], minlength=len(self.classes))
-        needed = 1 if fractions[0] == 1 else MIN_ROWS_PER_CLASS
-        if counts.min() < needed:
+        counts = np.bincount(self.labels[self.split == TRAIN], minlength=len(self.classes))
+        needed = 1 if {VALIDATION, TEST} <= set(self.split) else MIN_ROWS_PER_CLASS
+        if (counts >= needed).sum() < 2 or not counts.all():
             raise BadDataError(
                 f"class {self.classes[int(counts.argmin())]} has {counts.min()} usable files",
-                f"each class needs {needed}",
+                f"two classes need {needed} each, and no class may be empty",
             )
-        chosen = [rest[rows] for rows in splits.split_rows_by_class(self.labels[rest], seed, fractions)]
-        validation, test = (
-            rows if len(rows) else random for rows, random in zip(published, chosen[1:], strict=True)
-        )
-        return chosen[0], validation, test
+        return splits.complete_splits(self.split, seed, self.labels)
 
 
 def find_labelled_files(path: Path, suffixes: Sequence[str], target: str = "") -> LabelledFiles:
@@ -255,8 +241,13 @@ def _files_of_table(path: Path, suffixes: Sequence[str], target: str) -> Labelle
             f"{path}: {len(absent)} files in column {column} do not exist; the first is {absent[0]}",
             f"paths are relative to the folder of the table; {label_column.tabular_hint(path, target)}",
         )
-    labels, classes = label_column.encode_classes(path, frame[label], "files")
+    labels, classes, found = label_column.encode_classes(path, frame[label], "files")
     split = np.full(len(files), TRAIN)
     return LabelledFiles(
-        root=path.parent, files=files, labels=labels, classes=classes, split=split, notes=tuple(notes)
+        root=path.parent,
+        files=files,
+        labels=labels,
+        classes=classes,
+        split=split,
+        notes=(*notes, *found),
     )

@@ -1,16 +1,10 @@
-"""A user's own texts as bags of words: folders of .txt files, or a table with a text column and a label column.
-
-Each text is read twice, one at a time: once to count its words, once to look them up. The bags take two bytes per word.
-"""
+"""A user's own texts as bags of n-grams: folders of .txt files, or a table with a text column and a label column."""
 
 from __future__ import annotations
 
 import codecs
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +19,7 @@ from mlctl.data.tables import column_types, label_column, reader
 from mlctl.errors import BadDataError, UsageError
 
 Array = np.ndarray[Any, Any]
-Tokenizer = Callable[[str], set[str]]
+Fit = Callable[[list[str], Array, str], Any]
 SAMPLED_TEXTS = 1000
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -35,12 +29,12 @@ class LabelledTexts:
     """Texts with their labels.
 
     Attributes:
-        read: Returns the text of a row; a file is read only when it is requested.
+        sources: The text of each row, or the path of its file: an object array (n,).
         splits: Row numbers of training, validation and test.
         column: Name of the table's text column; "text" for files.
     """
 
-    read: Callable[[int], str]
+    sources: Array
     labels: Array
     classes: tuple[str, ...]
     splits: tuple[Array, ...]
@@ -52,22 +46,20 @@ class LabelledTexts:
 
 def load_texts(
     path: Path,
-    tokenize: Tokenizer,
+    fit: Fit,
     *,
-    vocabulary_size: int,
     seed: int,
     target: str = "",
     text_column: str = "",
     source: str = "",
 ) -> Dataset:
-    """Return the texts of a folder or table by split, as `SparseBags` of the most frequent words.
+    """Return the texts of a folder or table by split, as `SparseBags` of the encoder that `fit` returns.
 
-    `extra` holds "words" and "column", the name of the table's text column. Raises BadDataError, UsageError.
+    `extra` holds the "encoder" and "column", the name of the table's text column. Raises BadDataError, UsageError.
 
     Args:
         path: Folder or table.
-        tokenize: Returns the words of a text, as the encoder of the served model does.
-        vocabulary_size: Maximum number of words.
+        fit: Makes the encoder from training texts, their labels, and the name of the column.
         seed: Seed of the random split.
         target: The table's column of labels, if there are several candidates.
         text_column: The table's column of texts, if there are several candidates.
@@ -78,14 +70,11 @@ def load_texts(
     else:
         data = _texts_of_files(path, target, seed)
     # only training texts count, so that words of the other splits stay unknown
-    words = _frequent_words(map(data.read, data.splits[0]), tokenize, vocabulary_size)
-    if not words:
-        raise BadDataError(
-            f"{path}: no word is in more than one text", "check that the text column or the files hold texts"
-        )
-    column_of = {word: column for column, word in enumerate(words)}
+    texts = read_texts(data.sources[data.splits[0]])
+    encoder = fit(texts, data.labels[data.splits[0]], data.column)
     train, validation, test = (
-        Split(_as_bags(map(data.read, rows), tokenize, column_of), data.labels[rows]) for rows in data.splits
+        Split(_as_bags(encoder, data.sources[rows], texts if not number else None), data.labels[rows])
+        for number, rows in enumerate(data.splits)
     )
     return Dataset(
         path.name.partition(".")[0],
@@ -97,14 +86,29 @@ def load_texts(
         sha256=data.sha256,
         size_bytes=data.size_bytes,
         split_seed=seed,
-        extra={"words": words, "column": data.column, "raw_texts": _sample(data)},
-        as_raw=partial(SparseBags.to_texts, words=words),
+        extra={"encoder": encoder, "column": data.column, "raw_texts": _sample(texts)},
+        as_raw=_raw_texts,
         notes=(
             f"{path.name}: {len(data.labels):,} texts of {count_by_class(data.labels, data.classes)}",
-            f"vocabulary: {len(words):,} words that are in at least two training texts",
+            f"features: {encoder.width:,} n-grams that are in at least two training texts",
             *data.notes,
         ),
     )
+
+
+def read_texts(sources: Iterable[str | Path]) -> list[str]:
+    """Return texts, those of files read."""
+    return [read_text_file(source) if isinstance(source, Path) else source for source in sources]
+
+
+def _raw_texts(bags: SparseBags) -> list[str]:
+    return read_texts(() if bags.sources is None else bags.sources)
+
+
+def _as_bags(encoder: Any, sources: Array, texts: list[str] | None) -> SparseBags:
+    columns, starts, values = encoder.bags(read_texts(sources) if texts is None else texts)
+    ids = columns.astype(np.uint16 if encoder.width <= 1 << 16 else np.uint32)
+    return SparseBags(ids, starts, encoder.width, values, sources)
 
 
 def read_text_file(file: Path) -> str:
@@ -117,37 +121,25 @@ def read_text_file(file: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _sample(data: LabelledTexts) -> list[str]:
-    """Return some training texts with all their words, for the model's profile."""
-    rows = data.splits[0]
-    chosen = np.random.default_rng(7).permutation(len(rows))[:SAMPLED_TEXTS]
-    return [data.read(int(rows[place])) for place in np.sort(chosen)]
+def _sample(texts: list[str]) -> list[str]:
+    """Return some training texts, for the model's profile."""
+    chosen = np.random.default_rng(7).permutation(len(texts))[:SAMPLED_TEXTS]
+    return [texts[place] for place in np.sort(chosen)]
 
 
-def _frequent_words(texts: Iterable[str], tokenize: Tokenizer, vocabulary_size: int) -> list[str]:
-    """Return the words that are in at least two texts, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(tokenize(text))
-    counts.pop("", None)
-    ordered = sorted((-count, word) for word, count in counts.items() if count > 1)
-    return [word for _, word in ordered[:vocabulary_size]]
-
-
-def _as_bags(texts: Iterable[str], tokenize: Tokenizer, column_of: Mapping[str, int]) -> SparseBags:
-    columns, lengths = array("i"), []
-    for text in texts:
-        known = [column_of[word] for word in tokenize(text) if word in column_of]
-        columns.extend(known)
-        lengths.append(len(known))
-    return SparseBags.from_flat(np.array(columns, np.int32), np.array(lengths, np.int64), len(column_of))
+def _objects(values: Iterable[Any]) -> Array:
+    """Return an array of objects, one for each value."""
+    values = list(values)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def _texts_of_files(path: Path, target: str, seed: int) -> LabelledTexts:
     labelled = find_labelled_files(path, TEXT_SUFFIXES, target)
     sha256, size_bytes = digest(labelled.files, labelled.labels)
     return LabelledTexts(
-        read=lambda row: read_text_file(labelled.files[row]),
+        sources=_objects(labelled.files),
         labels=labelled.labels,
         classes=labelled.classes,
         splits=labelled.split_rows(seed),
@@ -177,14 +169,14 @@ def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> Lab
         )
     label = label_column.find_label_column(path, frame, text_column, target)
     frame, notes = label_column.drop_incomplete_rows(frame, text_column, label, "text")
-    labels, classes = label_column.encode_classes(path, frame[label], "texts")
+    labels, classes, found = label_column.encode_classes(path, frame[label], "texts")
     return LabelledTexts(
-        read=list(frame[text_column].astype(str)).__getitem__,
+        sources=_objects(frame[text_column].astype(str)),
         labels=labels,
         classes=classes,
-        splits=splits.split_rows_by_class(labels, seed),
+        splits=splits.complete_splits(np.zeros(len(labels), np.int64), seed, labels),
         sha256=locate.sha256([path]),
         size_bytes=path.stat().st_size,
         column=text_column,
-        notes=tuple(notes),
+        notes=(*notes, *found),
     )

@@ -69,7 +69,7 @@ def local_file(source: Source) -> Path:
     if _is_s3(location):
         return _fetch_object(source, location, location.rpartition("/")[2])
     path = Path(location).expanduser()
-    if not path.is_file():
+    if not Path(str(path).partition("::")[0]).is_file():  # FILE.db::TABLE
         raise NotFoundError(f"there is no file {location}", "check the path")
     return path
 

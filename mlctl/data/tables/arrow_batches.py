@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.data.tables.dialect import Dialect, require_unique_names
+from mlctl.data.tables.dialect import Dialect
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class OnlyPandasError(Exception):
 def is_plain(path: Path, dialect: Dialect) -> bool:
     """Whether Arrow reads a text table as pandas does.
 
-    That is not so for other encodings than UTF-8, for decimal commas, and for tables without a header, with row names
-    or with one column.
+    That is not so for other encodings than UTF-8, and for tables without a header, with other lines than the header
+    and rows, with row names, with several columns of one name, or with one column.
     """
-    if dialect.encoding not in ("utf-8", "utf-8-sig") or dialect.decimal != ".":
+    if not (dialect.is_simple and dialect.header) or path.suffix.lower() not in (".csv", ".tsv", ".txt", ".gz"):
         return False
-    return dialect.header and not dialect.row_names and _is_plain_text(path)
+    return dialect.are_names_as_written and _is_plain_text(path)
 
 
 def csv_names(path: Path, dialect: Dialect) -> list[str]:
@@ -63,10 +63,20 @@ def csv_batches(
 
 
 def parquet_names(path: Path) -> list[str]:
-    """Return the names of a Parquet file's columns, without pandas' index. Raises BadDataError."""
+    """Return the names of a Parquet file's columns, without pandas' index.
+
+    Raises BadDataError, and OnlyPandasError if a column becomes several ones, or several columns have one name.
+    """
+    import pyarrow
+
     with _parquet_file(path) as file:
-        names = [name for name in file.schema_arrow.names if not name.startswith("__index_level_")]
-    require_unique_names(path, names)
+        schema = file.schema_arrow
+    fields = [field for field in schema if not field.name.startswith("__index_level_")]
+    names = [field.name for field in fields]
+    if any(pyarrow.types.is_nested(field.type) for field in fields):
+        raise OnlyPandasError
+    if len({name.strip() for name in names}) < len(names) or not all(name.strip() for name in names):
+        raise OnlyPandasError
     return names
 
 

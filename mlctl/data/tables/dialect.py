@@ -1,21 +1,48 @@
-"""The dialect of a text table: encoding, delimiter, header and decimal separator, detected from the file's start."""
+"""The dialect of a text table: encoding, delimiter, header, and lines above and below the rows."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from mlctl.data.tables.encodings import PLAIN, TextScan, scan_file
 from mlctl.errors import BadDataError
 
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-SAMPLE_BYTES, SAMPLE_ROWS = 1 << 17, 200
+BLANKS, FIXED = " ", "fixed"
+DELIMITERS = {
+    ",": "commas",
+    ";": "semicolons",
+    "\t": "tabs",
+    "|": "bars",
+    BLANKS: "blanks",
+    FIXED: "fixed widths",
+}
+_SIGNS = (",", ";", "\t", "|")  # the delimiters of one character
+SAMPLE_ROWS = 200
+MOST_LINES = 30  # above the header or below the last row
+MOST_REMARKS = 5  # below the last row, in a table without other rows of one cell
 NUMBERS_BELOW_HEADER = 0.8  # a text above a column with at least this share of numbers is a column name
-_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
+REGULAR = 0.9  # share of rows with the usual number of cells, so that blanks are not tried as delimiters
+GAPS = frozenset({"", "?", "-", "--", ".", ":", "na", "n/a", "n.a.", "nan", "null", "none", "nd", "#n/a"})
+UNNAMED = "Unnamed: "
+_NUMBER = re.compile(r"[-+]?[$€£]?\s?(\d[\d'  ]*([.,]\d*)*|[.,]\d+)([eE][-+]?\d+)?\s?[%$€£]?")
+_SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
+_COMMENTS = ("#", "%", "//", "!")
+_TOTAL = re.compile(
+    r"(grand |sub)?total\w*\W*|sum(me)?\W*|gesamt\w*\W*|insgesamt\W*|average\W*|mean\W*|итого\W*|всего\W*|合计|总计|합계",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(
+    r"\s*(source|sources|note|notes|quelle|fuente|copyright|©|\*|#|\(\s*\d+ rows|\d+ rows|end of|generated|created|data"
+    r" (from|source)|last updated|as of|total rows|rows:)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,104 +50,268 @@ class Dialect:
     """How a text file holds a table.
 
     Attributes:
+        delimiter: A character; BLANKS for any number of blanks, FIXED for columns of fixed widths.
         header: Whether the first row names the columns.
-        decimal: The decimal separator, "." or ",".
-        row_names: Whether each row starts with a cell for which the header has no name, as R writes them.
+        names: The name of each column, each one once.
+        row_names: Whether each row starts with a cell for which the header has no name, as R writes them. `names`
+            has the name "" for it.
+        first_line: Number of lines above the header, or above the first row if there is no header.
+        header_lines: Number of lines of the header.
+        last_lines: Number of lines below the last row.
+        are_names_as_written: Whether no column was renamed.
+        bad_bytes: Number of bytes that are read as U+FFFD.
+        has_quotes: Whether a cell may be quoted.
+        notes: What is left out or renamed.
     """
 
     encoding: str
     delimiter: str
     header: bool
-    decimal: str
+    names: tuple[str, ...]
     row_names: bool = False
+    first_line: int = 0
+    header_lines: int = 1
+    last_lines: int = 0
+    are_names_as_written: bool = True
+    bad_bytes: int = 0
+    has_quotes: bool = True
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Describe it in words."""
         header = "with a header" if self.header else "without a header (columns are c1, c2, …)"
-        decimal = ", decimal commas" if self.decimal == "," else ""
+        between = DELIMITERS.get(self.delimiter, repr(self.delimiter))
         row_names = ", row names left out" if self.row_names else ""
-        return f"{self.encoding}, {DELIMITERS[self.delimiter]} between columns{decimal}, {header}{row_names}"
+        return f"{self.encoding}, {between} between columns, {header}{row_names}"
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether the file is UTF-8, and holds a header and rows and nothing else."""
+        return (
+            self.encoding in PLAIN
+            and self.delimiter in _SIGNS
+            and not (self.bad_bytes or self.row_names or self.first_line or self.last_lines)
+        )
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int  # of the file, from 0
+    cells: list[str]
+
+    @property
+    def filled(self) -> list[str]:
+        return [cell for cell in self.cells if cell.strip()]
 
 
 def detect_dialect(path: Path, *, header: bool | None = None, known_names: Collection[str] = ()) -> Dialect:
     """Detect the dialect of a text file.
 
+    The encoding is decided by the whole file, all else by its first rows and its end.
+
     Raises BadDataError if the file holds no table.
 
     Args:
-        path: Text file, which may be compressed with gzip.
+        path: Text file, which may be compressed.
         header: Whether there is a header; None detects it.
         known_names: Possible column names; a first row with one of them is the header.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            sample = file.read(SAMPLE_BYTES)
-    except (OSError, EOFError) as exc:
+        stat = path.stat()
+    except OSError as exc:
         raise BadDataError(f"{path} cannot be read: {exc}", "check the file and its permissions") from exc
-    if not sample.strip():
+    return _detect(path, stat.st_mtime_ns, stat.st_size, header, frozenset(known_names))
+
+
+@lru_cache(maxsize=16)
+def _detect(path: Path, time: int, size: int, header: bool | None, known_names: frozenset[str]) -> Dialect:
+    scan = scan_file(path)
+    if not scan.head.strip():
         raise BadDataError(f"{path} is empty", "a table needs a header and rows")
-    encoding, text = _decode(sample)
+    text = _text_of(scan.head, scan.encoding)
     if "\0" in text:
-        raise BadDataError(f"{path} is not a text file", "a table is a .csv, .tsv or .parquet file")
-    if len(sample) == SAMPLE_BYTES:  # the last line may be incomplete
-        text = text.rpartition("\n")[0] or text
-    delimiter, rows = max(
-        ((delimiter, _split_rows(text, delimiter)) for delimiter in DELIMITERS),
-        key=lambda candidate: (_count_known(candidate[1], known_names), *_regularity(candidate[1])),
-    )
+        raise BadDataError(f"{path} is not a text file", "a table is a .csv, .tsv, .xlsx or .parquet file")
+    if not scan.is_whole:  # the last line may be incomplete
+        text = max(text.rpartition("\n")[0], text.rpartition("\r")[0], key=len) or text
+    delimiter, rows = _split(text, known_names)
     if not rows:
-        raise BadDataError(f"{path} holds no columns", "a table is a .csv, .tsv or .parquet file")
+        raise BadDataError(f"{path} holds no columns", "a table is a .csv, .tsv, .xlsx or .parquet file")
+    width = _usual_width(rows)
+    start = _first_row(rows, width, known_names)
+    rows = rows[start:]
     if header is None:
-        header = bool(_count_known(rows, known_names)) or _has_header(rows)
-    if header:
-        require_unique_names(path, rows[0])
+        header = bool(_known(rows[0].cells, known_names)) or _has_header([row.cells for row in rows])
+    notes = [*_bad_byte_notes(scan)]
+    if rows[0].line:
+        notes.append(_skipped_note(text, rows[0].line))
+    names, row_names = _names(path, [row.cells for row in rows], header=header, notes=notes)
+    next_line = rows[1].line if len(rows) > 1 else text.count("\n") + 1
+    last_lines, shown = _lines_below(scan, delimiter, rows, width)
+    if last_lines:
+        notes.append(f"the end is no row, and is left out: {shown!r}")
     return Dialect(
-        encoding=encoding,
+        encoding=scan.encoding,
         delimiter=delimiter,
         header=header,
-        decimal="," if _has_decimal_commas(rows, quoted=delimiter == ",") else ".",
-        row_names=header and _has_row_names(rows),
+        names=tuple(names),
+        row_names=row_names,
+        first_line=rows[0].line,
+        header_lines=max(1, next_line - rows[0].line) if header else 0,
+        last_lines=last_lines,
+        are_names_as_written=not header
+        or (
+            len({cell.strip() for cell in rows[0].cells}) == len(names)
+            and not rows[0].cells[0].lstrip().startswith("#")
+        ),
+        bad_bytes=scan.bad_bytes,
+        has_quotes=scan.has_quotes,
+        notes=tuple(notes),
     )
 
 
-def require_unique_names(path: Path, row: Sequence[str]) -> None:
-    """Raise BadDataError if two columns have the same name: pandas would rename the second one."""
-    names = [cell.strip() for cell in row if cell.strip()]
-    duplicate = next((name for name in names if names.count(name) > 1), None)
-    if duplicate is not None:
-        positions = [str(position) for position, cell in enumerate(row, 1) if cell.strip() == duplicate]
-        raise BadDataError(
-            f"{path}: columns {' and '.join(positions)} are both named {duplicate!r}", "rename one of them"
-        )
+@dataclass(frozen=True, kw_only=True)
+class TablePlace:
+    """Where a table is in the rows of a sheet.
+
+    Attributes:
+        header: Whether it has column names.
+        names: The name of each column, each one once.
+        first: Place of its first row below the header.
+        last: Place after its last row.
+        notes: What is left out or renamed.
+    """
+
+    header: bool
+    names: tuple[str, ...]
+    first: int
+    last: int
+    notes: tuple[str, ...] = ()
 
 
-def _has_row_names(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether all rows have one cell more than the header, which is not just an empty one at the end."""
-    longer = [row for row in rows[1:] if len(row) == len(rows[0]) + 1]
-    return len(longer) == len(rows) - 1 > 0 and any(row[-1].strip() for row in longer)
+def find_table(
+    path: Path,
+    cells: Sequence[Sequence[str]],
+    *,
+    header: bool | None,
+    known_names: Collection[str],
+) -> TablePlace:
+    """Find the table in the rows of a sheet: below titles and empty rows, and above remarks and totals.
+
+    Raises BadDataError if there is none. The arguments are those of `detect_dialect`.
+    """
+    filled = [_Row(place, list(row)) for place, row in enumerate(cells) if any(cell.strip() for cell in row)]
+    if not filled:
+        raise BadDataError(f"{path} is empty", "a table needs a header and rows")
+    sample = filled[: SAMPLE_ROWS + MOST_LINES]
+    start = _first_row(sample, _usual_width(sample), known_names)
+    rows = sample[start:]
+    if header is None:
+        header = bool(_known(rows[0].cells, known_names)) or _has_header([row.cells for row in rows])
+    notes = []
+    if above := sample[:start]:
+        shown = " ".join(above[0].filled)[:60]
+        what = "1 row is" if len(above) == 1 else f"{len(above)} rows are"
+        notes.append(f"{what} above the header, and left out: {shown!r}")
+    names, _ = _names(path, [row.cells for row in rows], header=header, notes=notes)
+    below = 0
+    for row in reversed(filled[start + header :]):
+        if below >= MOST_LINES or not _is_below(row.cells, len(names), rows):
+            break
+        below += 1
+    last = filled[-1].line + 1
+    if 0 < below < MOST_LINES:
+        last = filled[-below].line
+        shown = " ".join(filled[-below].filled)[:60]
+        notes.append(f"the end is no row, and is left out: {shown!r}")
+    return TablePlace(
+        header=header, names=tuple(names), first=rows[0].line + header, last=last, notes=tuple(notes)
+    )
 
 
-def _decode(sample: bytes) -> tuple[str, str]:
-    """Return the encoding and the text."""
-    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16", sample[: len(sample) // 2 * 2].decode("utf-16", errors="replace")
-    if sample.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig", sample.decode("utf-8-sig", errors="replace")
+def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return column names without repetitions, and a note for each that is renamed.
+
+    The second price is price_2. A column without a name is named by its place, as pandas does.
+    """
+    taken = {name.strip() for name in names}
+    result: list[str] = []
+    notes = []
+    used: set[str] = set()
+    for place, written in enumerate(names):
+        name = written.strip() or f"{UNNAMED}{place}"
+        if name in used:
+            number = 2
+            while f"{name}_{number}" in taken | used:
+                number += 1
+            notes.append(f"several columns are named {name!r}: column {place + 1} is {name}_{number}")
+            name = f"{name}_{number}"
+        used.add(name)
+        result.append(name)
+    return result, notes
+
+
+def _bad_byte_notes(scan: TextScan) -> Iterator[str]:
+    if scan.bad_bytes:
+        count = "1 byte is" if scan.bad_bytes == 1 else f"{scan.bad_bytes:,} bytes are"
+        yield f"{count} no {scan.encoding.upper().removesuffix('-SIG')}: read as \ufffd"
+
+
+def _skipped_note(text: str, lines: int) -> str:
+    skipped = [line if _SEP_LINE.fullmatch(line) else line.strip(" ,;\t|") for line in text.splitlines()[:lines]]
+    shown = next((line for line in skipped if line), "an empty line")[:60]
+    what = "first line is" if lines == 1 else f"first {lines} lines are"
+    return f"the {what} above the header, and left out: {shown!r}"
+
+
+def _text_of(content: bytes, encoding: str) -> str:
+    """Return the text of a file's first bytes, without a character that is cut at the end."""
+    import codecs
+
+    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(content)
+
+
+def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
+    """Return the delimiter and the first rows."""
+    first, _, _ = text.partition("\n")
+    if match := _SEP_LINE.fullmatch(first.strip("\r\ufeff")):
+        delimiter = match.group(1)
+        rows = _split_rows(text, delimiter)
+        return delimiter, [row for row in rows if row.line > 0]
+    candidates = [(delimiter, _split_rows(text, delimiter)) for delimiter in _SIGNS]
+
+    def score(candidate: tuple[str, list[_Row]]) -> tuple[int, float, int]:
+        rows = candidate[1]
+        known = max((len(_known(row.cells, known_names)) for row in rows[:MOST_LINES]), default=0)
+        return (known if _usual_width(rows) > 1 else 0, *_regularity(rows))
+
+    best = max(candidates, key=score)
+    share, width = _regularity(best[1])
+    # the last cell may stand behind a tab, and all others between blanks
+    has_blanks = best[0] == "\t" and all("  " in row.cells[0].strip() for row in best[1][1:])
+    if share >= REGULAR and width > 1 and not has_blanks:
+        return best
+    blanks = _split_rows(text, BLANKS)
+    blank_share, blank_width = _regularity(blanks)
+    are_blanks = blank_width > 1 and len(blanks) > 1 and blank_share > (REGULAR if has_blanks else max(share, REGULAR))
+    if are_blanks and len(blanks[0].cells) == blank_width:
+        return BLANKS, blanks
+    if share < 0.5 and (fixed := _fixed_rows(text)) and (not are_blanks or all(fixed[0].cells)):
+        return FIXED, fixed
+    return (BLANKS, blanks) if are_blanks else best
+
+
+def _split_rows(text: str, delimiter: str) -> list[_Row]:
+    rows: list[_Row] = []
+    lines: Iterator[str] = io.StringIO(text, newline=None)  # accepts any line ending
+    if delimiter == BLANKS:
+        lines = (line.replace("\t", " ").strip() + "\n" for line in lines)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    start = 0
     try:
-        return "utf-8", sample.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        if exc.start >= len(sample) - 3:  # the sample ends in the middle of a character
-            return "utf-8", sample[: exc.start].decode("utf-8")
-        return "cp1252", sample.decode("cp1252", errors="replace")
-
-
-def _split_rows(text: str, delimiter: str) -> list[list[str]]:
-    rows = []
-    try:
-        lines = io.StringIO(text, newline=None)  # accepts any line ending
-        for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
-            if row:
-                rows.append(row)
+        for cells in reader:
+            if cells and (len(cells) > 1 or cells[0].strip()):
+                rows.append(_Row(start, cells))
+            start = reader.line_num
             if len(rows) > SAMPLE_ROWS:
                 break
     except csv.Error:
@@ -128,46 +319,186 @@ def _split_rows(text: str, delimiter: str) -> list[list[str]]:
     return rows
 
 
-def _count_known(rows: Sequence[Sequence[str]], known_names: Collection[str]) -> int:
-    """Return how many of the names are in the first row."""
-    return len({cell.strip() for cell in rows[0]} & set(known_names)) if rows else 0
+def _fixed_rows(text: str) -> list[_Row]:
+    """Return the rows of a table whose columns have fixed widths; [] for any other text."""
+    lines = [(number, line) for number, line in enumerate(text.splitlines()[:SAMPLE_ROWS]) if line.strip()]
+    if len(lines) < 5:
+        return []
+    starts = column_starts([line for _, line in lines])
+    usual = Counter(len(line.rstrip()) for _, line in lines[1:]).most_common(1)[0][1]
+    if len(starts) < 2 or usual < 0.3 * len(lines):
+        return []
+    return [_Row(number, cut(line, starts)) for number, line in lines]
 
 
-def _regularity(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
+def column_starts(lines: Sequence[str]) -> list[int]:
+    """Return where the columns of a table of fixed widths start: after a place that is blank in all lines."""
+    length = max(map(len, lines), default=0)
+    is_blank = [all(line[place : place + 1] in ("", " ") for line in lines) for place in range(length)]
+    return [place for place in range(length) if not is_blank[place] and (not place or is_blank[place - 1])]
+
+
+def cut(line: str, starts: Sequence[int]) -> list[str]:
+    """Return the cells of a line whose columns start at these places."""
+    ends = [*starts[1:], max(len(line), starts[-1])]
+    return [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+
+
+def _known(row: Sequence[str], known_names: Collection[str]) -> set[str]:
+    """Return which of the names are in a row."""
+    return {cell.strip() for cell in row} & set(known_names)
+
+
+def _usual_width(rows: Sequence[_Row]) -> int:
+    widths = [len(row.cells) for row in rows]
+    return max(set(widths), key=widths.count) if widths else 0
+
+
+def _regularity(rows: Sequence[_Row]) -> tuple[float, int]:
     """Return the share of rows with the most frequent width, and this width.
 
     A wrong delimiter gives one column or rows of different widths.
     """
-    if not rows:
-        return 0.0, 0
-    widths = [len(row) for row in rows]
-    usual = max(set(widths), key=widths.count)
+    usual = _usual_width(rows)
+    widths = [len(row.cells) for row in rows]
     return (widths.count(usual) / len(widths) if usual > 1 else 0.0), usual
 
 
+def _first_row(rows: Sequence[_Row], width: int, known_names: Collection[str]) -> int:
+    """Return the place of the header, or of the first row: below titles and comments."""
+    if width < 2:
+        return 0
+    for place, row in enumerate(rows[:MOST_LINES]):
+        if _known(row.cells, known_names) and len(row.cells) > width // 2:
+            return place
+    place = 0
+    while place < min(len(rows) - 1, MOST_LINES) and _is_title(rows, place, width):
+        place += 1
+    return place if place < len(rows) - 1 or len(rows) == 1 else 0
+
+
+def _is_title(rows: Sequence[_Row], place: int, width: int) -> bool:
+    """Whether a line above the rows is no header: a title, a comment or an empty line."""
+    row, below = rows[place], rows[place + 1]
+    filled = len(row.filled)
+    if row.cells[0].lstrip().startswith(_COMMENTS):
+        # a header may start with a #
+        return len(row.cells) != width or below.cells[0].lstrip().startswith(_COMMENTS)
+    if len(row.cells) < width:
+        return filled <= max(1, width // 2) and filled < width - 1
+    return len(row.cells) == width and width > 2 and filled <= max(1, width // 3) < len(below.filled)
+
+
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: it holds no number, or it has a text above a column of numbers."""
-    first, body = [cell.strip() for cell in rows[0]], rows[1:]
+    """Whether the first row names the columns.
+
+    It does if it holds no number, or a text above a column of numbers, or the numbers of the columns, unless its
+    cells are found below, too.
+    """
+    first = [cell.strip() for cell in rows[0]]
+    body = [row for row in rows[1:] if row != rows[0]]  # joined files repeat their header
     is_number = [bool(_NUMBER.fullmatch(cell)) for cell in first]
-    if not any(is_number) or not body:
-        return True
-    for column, name in enumerate(first):
-        if is_number[column] or not name:
+    is_gap = [cell.lower() in GAPS for cell in first]
+    columns = [
+        [row[place].strip() for row in body if place < len(row) and row[place].strip().lower() not in GAPS]
+        for place in range(len(first))
+    ]
+    for place, name in enumerate(first):
+        if is_number[place] or is_gap[place] or not columns[place]:
             continue
-        cells = [row[column].strip() for row in body if column < len(row) and row[column].strip()]
-        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
-        if cells and numbers / len(cells) > NUMBERS_BELOW_HEADER:
+        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in columns[place])
+        if numbers / len(columns[place]) > NUMBERS_BELOW_HEADER and name not in columns[place]:
+            return True
+    if not body:
+        return True
+    words = [
+        name in column
+        for name, column, gap in zip(first, columns, is_gap, strict=True)
+        if column and not gap
+    ]
+    if not any(is_number):
+        # words that all are cells, too, are no names
+        return not (len(body) >= 10 and len(words) > 1 and all(words))
+    counted = [int(name) for name, number in zip(first, is_number, strict=True) if number and name.isdigit()]
+    if len(counted) > 2 and len(counted) == sum(is_number):
+        steps = {after - before for before, after in zip(counted, counted[1:], strict=False)}
+        others = [word for word, number in zip(first, is_number, strict=True) if not number and word]
+        if steps == {1} and not any(word in column for word, column in zip(first, columns, strict=True) if word in others):
             return True
     return False
 
 
-def _has_decimal_commas(rows: Sequence[Sequence[str]], quoted: bool) -> bool:
-    """Whether numbers have decimal commas; in `quoted` cells, a comma may also separate thousands."""
-    cells = [cell.strip(" $€£%\u00a0") for row in rows[1:] for cell in row]
-    commas = sum(bool(re.fullmatch(r"[-+]?[\d.]*\d,\d+", cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[-+]?[\d,]*\d\.\d+", cell)) for cell in cells)
-    if not quoted:
-        return commas > points
-    thousands = any(re.fullmatch(r"[-+]?\d{1,3}(,\d{3}){2,}", cell) for cell in cells)
-    decimals = any(re.fullmatch(r"[-+]?[\d.]*\d,(\d{1,2}|\d{4,})", cell) for cell in cells)
-    return decimals and not points and not thousands
+def _names(
+    path: Path, rows: Sequence[Sequence[str]], *, header: bool, notes: list[str]
+) -> tuple[list[str], bool]:
+    """Return the column names, and whether the first one is that of row names."""
+    body = rows[1:] if header else rows
+    widths = [len(row) for row in body]
+    usual = max(set(widths), key=widths.count) if widths else len(rows[0])
+    if not header:
+        return [f"c{number}" for number in range(1, usual + 1)], False
+    first = list(rows[0])
+    if first[0].lstrip().startswith("#"):
+        first[0] = first[0].lstrip()[1:]
+    extra = usual - len(first)
+    if extra > 0:
+        has_more = any(cell.strip() for row in body for cell in row[len(first) :])
+        if has_more and extra == 1 and all(len(row) == usual for row in body):
+            names, renamed = unique_names(first)
+            notes += renamed
+            return ["", *names], True
+        if has_more:
+            raise BadDataError(
+                f"{path}: the rows have more cells than the header",
+                "give every column a name in the first row",
+            )
+        first += [""] * extra
+    names, renamed = unique_names(first)
+    notes += renamed
+    return names, False
+
+
+def _lines_below(scan: TextScan, delimiter: str, rows: Sequence[_Row], width: int) -> tuple[int, str]:
+    """Return how many lines at the end of the file are no rows, and the first of them."""
+    if width < 2 or delimiter == FIXED:
+        return 0, ""
+    content = scan.tail
+    if scan.encoding.startswith("utf-16"):
+        content = scan.head if scan.is_whole else b""
+    text = _text_of(content, scan.encoding)
+    if not (scan.is_whole and len(scan.tail) >= len(scan.head)):
+        text = text.partition("\n")[2]
+    lines = list(io.StringIO(text, newline=None))
+    found = 0
+    for count in range(1, min(MOST_LINES, len(lines)) + 1):
+        line = lines[-count]
+        cells = (_split_rows(line, delimiter) or [_Row(0, [])])[0].cells
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not _is_below(cells, width, rows):
+            break
+        found = count
+    else:
+        return 0, ""  # all rows look like this
+    start = len(lines) - found
+    while found and start > 0 and not lines[start - 1].strip(" ,;\t|\r\n"):
+        start -= 1
+    if not found or len(lines) - start >= len(lines):
+        return 0, ""
+    shown = next((line.strip(" ,;\t|\r\n") for line in lines[start:] if line.strip(" ,;\t|\r\n")), "")
+    return len(lines) - start, shown[:60]
+
+
+def _is_below(cells: Sequence[str], width: int, rows: Sequence[_Row]) -> bool:
+    """Whether a line at the end is clearly no row: a remark, or a total."""
+    filled = [cell for cell in cells if cell.strip()]
+    first = cells[0].strip()
+    # a short file's rows include this line
+    if sum(row.cells[0].strip() == first for row in rows[1:]) > 1:
+        return False
+    if _REMARK.match(first) and (len(cells) != width or len(filled) == 1):
+        return True
+    if len(filled) == 1 and first and width > 2:
+        short = sum(len(row.filled) < 2 for row in rows)
+        return short <= min(MOST_REMARKS, 0.2 * len(rows))
+    return bool(first and _TOTAL.fullmatch(first))

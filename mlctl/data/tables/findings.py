@@ -1,4 +1,4 @@
-"""Lines about a table that are shown before training: what mlctl detected, and warnings."""
+"""What mlctl finds in a table: its target, columns and splits, rows in two splits, rare classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlctl.data.finding import Finding
 from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, DROP, NUMBER, TEXT, TYPES, TableColumn
 
 if TYPE_CHECKING:
@@ -28,35 +29,40 @@ MIN_RELATIVE_DEVIATION = 1e-4  # of a target: 32-bit floats have a precision of 
 Array = np.ndarray[Any, Any]
 
 
-def describe_target(target: str, targets: Array, classes: Sequence[str]) -> list[str]:
+def describe_target(target: str, targets: Array, classes: Sequence[str]) -> list[Finding]:
     """Describe the target; warn if it varies too little for the precision of a network."""
     if not classes:
         low, high = float(targets.min()), float(targets.max())
-        lines = [f"target {target}: regression, {low:g} to {high:g} (to change: --set task=…)"]
+        text = f"target {target}: regression, {low:g} to {high:g} (to change: --set task=…)"
+        found = [Finding(kind="target", columns=(target,), text=text)]
         if targets.std() < MIN_RELATIVE_DEVIATION * abs(targets.mean()):
-            lines.append(
-                f"warning: {target} varies little compared to its mean, and a network has a precision of 7 digits:"
+            text = (
+                f"{target} varies little compared to its mean, and a network has a precision of 7 digits:"
                 " subtract a constant from it, or use mlctl automl, which does this"
             )
-        return lines
+            found.append(Finding(kind="target", columns=(target,), text=text, is_warning=True))
+        return found
     counts = np.bincount(targets, minlength=len(classes))
     largest = np.argsort(-counts)[:MAX_LISTED_CLASSES]
     shares = ", ".join(f"{classes[index]} {counts[index] / len(targets):.1%}" for index in largest)
     more = f" and {len(classes) - len(largest)} more" if len(classes) > len(largest) else ""
     number = "two classes" if len(classes) == 2 else f"{len(classes)} classes"
-    return [f"target {target}: {number}: {shares}{more} (to change: --set task=regression)"]
+    text = f"target {target}: {number}: {shares}{more} (to change: --set task=regression)"
+    return [Finding(kind="target", columns=(target,), text=text)]
 
 
-def describe_columns(columns: Sequence[TableColumn], rows: int) -> list[str]:
+def describe_columns(columns: Sequence[TableColumn], rows: int) -> list[Finding]:
     """Describe the type of each column."""
-    lines = []
+    found = []
     for type in TYPES:
         described = [_describe(column, rows) for column in columns if column.type == type]
         if described:
             hidden = len(described) - MAX_LISTED_COLUMNS
             more = f" and {hidden} more" if hidden > 0 else ""
-            lines.append(f"{HEADINGS[type]}: {', '.join(described[:MAX_LISTED_COLUMNS])}{more}")
-    return [*lines, "to change a type: --set column.NAME=" + "|".join(TYPES)]
+            text = f"{HEADINGS[type]}: {', '.join(described[:MAX_LISTED_COLUMNS])}{more}"
+            names = tuple(column.name for column in columns if column.type == type)
+            found.append(Finding(kind="columns", columns=names, text=text))
+    return [*found, Finding(kind="columns", text="to change a type: --set column.NAME=" + "|".join(TYPES))]
 
 
 def _describe(column: TableColumn, rows: int) -> str:
@@ -65,39 +71,47 @@ def _describe(column: TableColumn, rows: int) -> str:
     return f"{column.name} ({column.missing / rows:.1%} missing)" if column.missing else column.name
 
 
-def describe_splits(splits: Sequence[Array], group: str, time: str) -> str:
+def describe_splits(splits: Sequence[Array], method: str) -> Finding:
     """Describe the number of rows in each split, and how they were chosen."""
-    method = f", by group of {group}" if group else f", ordered by {time}, newest last" if time else ""
     sizes = " / ".join(f"{len(rows):,}" for rows in splits)
-    return f"training / validation / test: {sizes} rows{method}"
+    text = f"training / validation / test: {sizes} rows{f', {method}' if method else ''}"
+    return Finding(kind="splits", text=text)
 
 
-def warn_of_duplicates(frame: pd.DataFrame, splits: Sequence[Array]) -> list[str]:
+def find_duplicates(frame: pd.DataFrame, splits: Sequence[Array]) -> list[Finding]:
     """Warn if many test rows also are training rows, which makes the test score too good."""
     import pandas as pd
 
     hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     train, _, test = splits
-    share = float(np.isin(hashes[test], hashes[train]).mean())
-    if share < DUPLICATE_SHARE:
+    is_copy = np.isin(hashes[test], hashes[train])
+    if not len(test) or is_copy.mean() < DUPLICATE_SHARE:
         return []
-    return [
-        f"warning: {share:.0%} of the test rows are also in the training rows, so the test score is too good:"
+    text = (
+        f"{is_copy.mean():.0%} of the test rows are also in the training rows, so the test score is too good:"
         " remove duplicate rows, or keep them in one split (--set group=COLUMN)"
-    ]
+    )
+    return [Finding(kind="duplicates", text=text, rows=int(is_copy.sum()), is_warning=True)]
 
 
-def warn_of_imbalance(classes: Sequence[str], shares: Array, *, balance: bool) -> list[str]:
-    """Warn if a class is rare; `shares` holds the share of each class."""
-    if not classes or shares.min() >= IMBALANCED / len(classes):
+def is_imbalanced(shares: Sequence[float] | Array) -> bool:
+    """Whether a class is rare; `shares` holds the share of each class, 0 of one that is not scored."""
+    used = [share for share in shares if share > 0]
+    return min(used) < IMBALANCED / len(used)
+
+
+def find_imbalance(target: str, classes: Sequence[str], shares: Array, *, balance: bool) -> list[Finding]:
+    """Warn if a class is rare; `shares` holds the share of each class, 0 of one that is not scored."""
+    if not classes or not is_imbalanced(shares):
         return []
-    rarest = int(shares.argmin())
+    rarest = int(np.where(shares > 0, shares, np.inf).argmin())
     advice = (
         "all classes have the same weight (class_weight=balanced)"
         if balance
+        else "--set class_weight=balanced gives all classes the same weight, --set threshold=f1 chooses when to"
+        " answer it"
+        if len(classes) == 2
         else "--set class_weight=balanced gives all classes the same weight"
     )
-    return [
-        f"warning: class {classes[rarest]} is {shares[rarest]:.2%} of the rows, so accuracy says little:"
-        f" look at f1; {advice}"
-    ]
+    text = f"class {classes[rarest]} is {shares[rarest]:.2%} of the rows, so accuracy says little: look at f1; {advice}"
+    return [Finding(kind="imbalance", columns=(target,), text=text, is_warning=True)]

@@ -1,4 +1,4 @@
-"""The column of a table that labels its files or texts, and the classes in it."""
+"""Which column of a table labels its files or texts, and the classes in it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.dataset import class_indices
-from mlctl.data.tables import column_types, reader
+from mlctl.data.class_order import describe_positive, describe_rare, order_classes
+from mlctl.data.splits import MIN_ROWS_PER_CLASS
+from mlctl.data.tables import column_types, target_column
+from mlctl.data.tables.target_column import MAX_NUMERIC_CLASSES
 from mlctl.errors import BadDataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_ROWS_PER_CLASS = 5
 LABEL_NAMES = ("label", "class", "target", "y")  # such a column holds the labels, even if there are others
-MAX_NUMERIC_CLASSES = 20  # more distinct whole numbers are a regression, unless the column has a label's name
 
 Array = np.ndarray[Any, Any]
 
@@ -74,72 +74,30 @@ def drop_incomplete_rows(
     return complete, [f"warning: {rows} a {noun} or {label}: left out"]
 
 
-def encode_classes(path: Path, values: pd.Series[Any], noun: str) -> tuple[Array, tuple[str, ...]]:
-    """Return the class index of each row, and the names of the classes.
+def encode_classes(
+    path: Path, values: pd.Series[Any], noun: str
+) -> tuple[Array, tuple[str, ...], list[str]]:
+    """Return the class index of each row, the names of the classes, and what was found about them.
 
-    `values` come from `drop_incomplete_rows`. Raises BadDataError if there are too few classes, or too few rows of
-    one.
+    `values` come from `drop_incomplete_rows`. Raises BadDataError if fewer than two classes have enough rows.
     """
-    labels = format_labels(values)
-    names, indices, counts = np.unique(labels.to_numpy(str), return_inverse=True, return_counts=True)
-    if len(names) < 2 or counts.min() < MIN_ROWS_PER_CLASS:
-        smallest = f"; the smallest has {counts.min()} {noun}" if len(names) else ""
+    labels, findings = target_column.to_labels(values)
+    counts = labels.value_counts()
+    is_rare = counts < MIN_ROWS_PER_CLASS
+    if (~is_rare).sum() < 2:
+        smallest = f"; the smallest has {counts.min()} {noun}" if len(counts) else ""
         raise BadDataError(
-            f"{path}: column {values.name} has {len(names)} classes{smallest}",
+            f"{path}: column {values.name} has {len(counts)} classes{smallest}",
             f"at least 2 classes are needed, with {MIN_ROWS_PER_CLASS} {noun} each;"
             f" {tabular_hint(path, str(values.name))}",
         )
-    return indices.astype(np.int64), tuple(str(name) for name in names)
-
-
-def encode_labels(
-    path: Path,
-    frame: pd.DataFrame,
-    label: str,
-    *,
-    header: bool | None,
-    classes: Sequence[str],
-    model: str,
-) -> tuple[Array, Array]:
-    """Return which rows have a label (bool), and these labels as a trained model has them.
-
-    Labels become class indices, or values if the model has no classes. A cell that is written exactly as a class is
-    named belongs to this class, even if the cell could also be a missing value or another number.
-
-    Raises BadDataError for an unknown class, for a text instead of a number, and if no row has a label.
-    """
-    cells = column_types.normalize_cells(frame[label])
-    if classes:
-        cells = format_labels(cells).where(cells.notna(), None)
-        as_written = reader.read_cells(path, header=header, known_names=(label,))
-        if as_written is not None:
-            written = as_written[label].str.strip()
-            cells = written.where(written.isin(classes), cells)
-    has_label = cells.notna().to_numpy()
-    if not has_label.any():
-        raise BadDataError(f"{path}: column {label} is empty", "add the labels to compare predictions with")
-    labels = cells[has_label]
-    if classes:
-        return has_label, class_indices(labels, classes, model)
-    return has_label, parse_targets(labels)
-
-
-def parse_targets(values: pd.Series[Any]) -> Array:
-    """Return a regression's targets as float64; raises BadDataError for a cell that is not a number."""
-    numbers = column_types.parse_numbers(values)
-    wrong = values[numbers.isna()]
-    if len(wrong):
-        raise BadDataError(
-            f"target {values.name}, row {wrong.index[0] + 1}: found {str(wrong.iloc[0])[:40]!r}, expected a number",
-            "correct the row, or remove it",
-        )
-    targets: Array = numbers.to_numpy(np.float64)
-    return targets
-
-
-def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Return labels as texts: the number 1.0 becomes "1"."""
-    return cells.map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else cell)
+    classes, reason = order_classes({name: int(counts[name]) for name in sorted(counts.index)})
+    index_of = {name: index for index, name in enumerate(classes)}
+    notes = [finding.note for finding in findings]
+    notes += [describe_positive(classes, reason)] if reason else []
+    if is_rare.any():
+        notes.append(describe_rare(list(counts.index[is_rare]), int(counts[is_rare].sum()), noun))
+    return labels.map(index_of).to_numpy(np.int64), tuple(classes), notes
 
 
 def is_continuous(values: pd.Series[Any]) -> bool:

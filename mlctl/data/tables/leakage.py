@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.data.dataset import Split
+from mlctl.data.finding import Finding
 
 MAX_ROWS = 4000  # enough to detect a leak
 MIN_ROWS_OF_HALF = 50
@@ -16,8 +17,8 @@ MISSING = -1e30
 Array = np.ndarray[Any, Any]
 
 
-def warn_of_leakage(train: Split, *, classification: bool) -> list[str]:
-    """Return a warning for each column that alone predicts the target almost perfectly.
+def find_leaks(train: Split, *, classification: bool) -> list[Finding]:
+    """Return a finding for each column that alone predicts the target almost perfectly.
 
     A small tree learns from one half of the rows and is scored on the other half.
     """
@@ -27,15 +28,16 @@ def warn_of_leakage(train: Split, *, classification: bool) -> list[str]:
         return []
     # a regression compares ranks, so that a few large values cannot hide that all others are explained
     targets = rows.targets if classification else rows.targets.argsort(kind="stable").argsort(kind="stable")
-    lines = []
+    found = []
     for name in rows.inputs:
         explained = _explained_share(rows.inputs[name], targets, half, classification=classification)
         if explained > SUSPICIOUS_SHARE:
-            lines.append(
-                f"warning: {name} alone explains {explained:.1%} of the target: is it known before the target is?"
+            text = (
+                f"{name} alone explains {explained:.1%} of the target: is it known before the target is?"
                 f" --set column.{name}=drop leaves it out"
             )
-    return lines
+            found.append(Finding(kind="leak", columns=(str(name),), text=text, is_warning=True))
+    return found
 
 
 def _explained_share(values: Any, targets: Array, half: int, *, classification: bool) -> float:

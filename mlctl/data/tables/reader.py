@@ -1,60 +1,112 @@
-"""Reading tables from files, as a whole or in batches of rows.
+"""Reading tables from files of any format, as a whole or in batches of rows.
 
-To add a file format, write a function like `_read_parquet` and add its suffixes to `READERS`.
+`formats.registry` says how to add a format.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlctl.data.tables.dialect import Dialect, detect_dialect, require_unique_names
-from mlctl.domain.missing_values import EXTRA_WORDS
-from mlctl.errors import BadDataError
+from mlctl.data.sources.locate import sha256
+from mlctl.data.tables.formats.content import ReadOptions, TableContent
+from mlctl.data.tables.formats.delimited import read_as_written, read_delimited, read_delimited_batches
+from mlctl.data.tables.formats.registry import (
+    DATABASE_SUFFIXES,
+    OTHER_USES,
+    PARQUET_SUFFIXES,
+    SUFFIXES,
+    is_table_name,
+    parts_of,
+    reader_of,
+)
+from mlctl.data.tables.formats.sqlite import SEPARATOR, split_table
+from mlctl.errors import BadDataError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BLOCK_BYTES = 1 << 20
-_DECIMAL_COMMA_NUMBER = (
-    r"\s*[$€£]?\s*[-+]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?\s*[%$€£]?\s*"  # 1.234,50 €
-)
-_AS_WRITTEN: Mapping[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": None}
+__all__ = [
+    "DATABASE_SUFFIXES",
+    "OTHER_USES",
+    "PARQUET_SUFFIXES",
+    "SUFFIXES",
+    "TableContent",
+    "combined_digest",
+    "count_rows",
+    "digest",
+    "files_of",
+    "is_delimited",
+    "is_only_table",
+    "is_parquet",
+    "is_part_of_file",
+    "is_table",
+    "parts_of",
+    "read",
+    "read_batches",
+    "read_cells",
+    "read_head",
+    "read_table",
+]
+
+
+FIRST_FORMATS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", *PARQUET_SUFFIXES)
 
 
 def is_table(name: str) -> bool:
     """Whether mlctl reads a file of this name as a table."""
-    return name.lower().endswith(SUFFIXES)
+    return is_table_name(name)
+
+
+def is_only_table(name: str) -> bool:
+    """Whether a file of this name is nothing but a table: a .txt file may be a text, an .npz file any arrays."""
+    return is_table_name(name) and not name.lower().endswith(OTHER_USES)
+
+
+def is_part_of_file(name: str) -> bool:
+    """Whether a name is FILE::PART, a table of a database or a sheet of a spreadsheet, and there is such a file."""
+    file, separator, _ = name.partition(SEPARATOR)
+    return bool(separator) and is_table_name(name) and Path(file).expanduser().is_file()
+
+
+def read(
+    path: Path,
+    *,
+    header: bool | None = None,
+    known_names: Collection[str] = (),
+    sheet: str = "",
+) -> TableContent:
+    """Return a table of any format, with its cells as they are written.
+
+    Raises BadDataError if the file holds no complete table.
+
+    Args:
+        path: A file, a folder of part files, or a table of a database (FILE.db::TABLE).
+        header: Whether the first row names the columns; None detects it.
+        known_names: Possible column names; a first row with one of them is the header.
+        sheet: Name or number of a spreadsheet's sheet; "" takes the first one with rows.
+    """
+    options = ReadOptions(header=header, known_names=frozenset(known_names), sheet=sheet)
+    content = reader_of(path)(path, options)
+    if content.frame.empty or not len(content.frame.columns):
+        raise BadDataError(f"{path} has no rows", "a table needs a header and at least one row")
+    return content
 
 
 def read_table(
     path: Path, *, header: bool | None = None, known_names: Collection[str] = ()
 ) -> tuple[pd.DataFrame, str]:
-    """Return a table with its cells unconverted, and a description of its format.
-
-    Raises BadDataError if the file holds no complete table.
-
-    Args:
-        path: File of any format in `READERS`.
-        header: Whether the first row names the columns; None detects it.
-        known_names: Possible column names; a first row with one of them is the header.
-    """
-    frame, description = _reader_of(path)(path, header, known_names)
-    if frame.empty or not len(frame.columns):
-        raise BadDataError(f"{path} has no rows", "a table needs a header and at least one row")
-    return frame, description
+    """Return the rows of `read`, and the description of the format."""
+    content = read(path, header=header, known_names=known_names)
+    return content.frame, content.description
 
 
-def read_head(path: Path, rows: int = 200) -> pd.DataFrame:
+def read_head(path: Path, rows: int = 200, *, sheet: str = "") -> pd.DataFrame:
     """Return the first rows; raises BadDataError if the file holds no table."""
-    if is_delimited(path):
-        return _parse(path, detect_dialect(path), nrows=rows)
-    return read_table(path)[0].head(rows)
+    options = ReadOptions(rows=rows, sheet=sheet)
+    return reader_of(path)(path, options).frame.head(rows)
 
 
 def read_cells(
@@ -63,46 +115,33 @@ def read_cells(
     """Return all cells of a text file as they are written, such as "NA" and ""; None for other formats."""
     if not is_delimited(path):
         return None
-    return _parse(path, detect_dialect(path, header=header, known_names=known_names), **_AS_WRITTEN)
+    return read_as_written(path, ReadOptions(header=header, known_names=frozenset(known_names)))
 
 
 def read_batches(
     path: Path, rows: int, *, known_names: Collection[str], text_columns: Collection[str]
 ) -> Iterator[pd.DataFrame]:
-    """Yield a table in batches of at most `rows` rows.
+    """Yield a table in batches of at most `rows` rows, with its cells as they are written.
 
     Raises BadDataError if the file holds no complete table.
 
     Args:
-        path: File of any format in `READERS`.
+        path: As in `read`.
         rows: Maximum number of rows in a batch.
         known_names: Possible column names; a first row with one of them is the header.
         text_columns: Columns of a text file whose cells stay texts; any other column becomes numbers in each batch
             that holds only numbers.
     """
-    import pandas as pd
-
-    if _reader_of(path) is _read_parquet:
-        yield from _parquet_batches(path, rows)
+    if is_delimited(path):
+        yield from read_delimited_batches(path, rows, known_names=known_names, text_columns=text_columns)
         return
-    if not is_delimited(path):
-        frame, _ = read_table(path)
-        yield from (frame[start : start + rows] for start in range(0, len(frame), rows))
-        return
-    dialect = detect_dialect(path, known_names=known_names)
-    with _pandas_errors(path):
-        arguments = _pandas_arguments(path, dialect)
-        first = pd.read_csv(path, **arguments, nrows=1)
-        named = zip(first.columns, _column_names(first, dialect), strict=True)
-        types: dict[Any, Any] = {column: str for column, name in named if name in text_columns}
-        with pd.read_csv(path, **arguments, chunksize=rows, dtype=types) as batches:
-            for frame in batches:
-                yield _clean(frame, dialect)
+    frame = read(path, known_names=known_names).frame
+    yield from (frame[start : start + rows] for start in range(0, len(frame), rows))
 
 
 def count_rows(path: Path) -> int | None:
     """Return the number of rows if the file says it without being read, else None."""
-    if _reader_of(path) is not _read_parquet:
+    if not is_parquet(path):
         return None
     import pyarrow.parquet
 
@@ -112,140 +151,42 @@ def count_rows(path: Path) -> int | None:
 
 def is_delimited(path: Path) -> bool:
     """Whether a table is a text file."""
-    return _reader_of(path) is _read_delimited
+    return reader_of(path) is read_delimited
 
 
-def _reader_of(path: Path) -> Reader:
-    name = path.name.lower()
-    return next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), _read_delimited)
+def is_parquet(path: Path) -> bool:
+    """Whether a table is one Parquet file."""
+    return path.is_file() and path.name.lower().endswith(PARQUET_SUFFIXES)
 
 
-def _read_delimited(
-    path: Path, header: bool | None, known_names: Collection[str]
-) -> tuple[pd.DataFrame, str]:
-    dialect = detect_dialect(path, header=header, known_names=known_names)
-    return _parse(path, dialect), str(dialect)
+def digest(path: Path, *, header: bool | None = None, sheet: str = "") -> tuple[str, int]:
+    """Return the SHA-256 of a table, and the size of its files.
+
+    For the formats of the first version it is that of the file. For any other it is that of the names and cells, so
+    that the same table has the same digest in all of them.
+    """
+    files = files_of(path)
+    size = sum(file.stat().st_size for file in files)
+    if files == [path] and path.name.lower().endswith(FIRST_FORMATS):
+        return sha256([path]), size
+    return read(path, header=header, sheet=sheet).sha256, size
 
 
-def _read_parquet(path: Path, header: bool | None, known_names: Collection[str]) -> tuple[pd.DataFrame, str]:
-    import pandas as pd
-
-    try:
-        import pyarrow.parquet
-
-        require_unique_names(path, pyarrow.parquet.read_schema(path).names)
-        frame = pd.read_parquet(path).reset_index(drop=True)
-    except (OSError, ValueError, ImportError) as exc:
-        raise BadDataError(
-            f"{path} is not a readable Parquet file: {_one_line(exc)}", "write it again"
-        ) from exc
-    frame.columns = [str(name).strip() for name in frame.columns]
-    return frame, "Parquet"
+def combined_digest(paths: Sequence[Path], *, header: bool | None = None, sheet: str = "") -> tuple[str, int]:
+    """Return the digest of several tables, and the size of all of their files."""
+    digests = [digest(path, header=header, sheet=sheet) for path in paths]
+    size = sum(size for _, size in digests)
+    if len(digests) == 1:
+        return digests[0][0], size
+    return hashlib.sha256(b"".join(bytes.fromhex(sha256) for sha256, _ in digests)).hexdigest(), size
 
 
-def _parquet_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=rows):
-                names = [name for name in batch.schema.names if not name.startswith("__index_level_")]
-                yield batch.select(names).to_pandas().rename(columns=lambda name: str(name).strip())
-    except (pyarrow.ArrowException, OSError) as exc:
-        raise BadDataError(
-            f"{path} is not a readable Parquet file: {_one_line(exc)}", "write it again"
-        ) from exc
-
-
-Reader = Callable[[Path, bool | None, Collection[str]], "tuple[pd.DataFrame, str]"]
-READERS: Mapping[str, Reader] = {
-    ".csv": _read_delimited,
-    ".tsv": _read_delimited,
-    ".csv.gz": _read_delimited,
-    ".tsv.gz": _read_delimited,
-    ".parquet": _read_parquet,
-    ".pq": _read_parquet,
-}
-SUFFIXES = tuple(READERS)
-PARQUET_SUFFIXES = tuple(suffix for suffix, reader in READERS.items() if reader is _read_parquet)
-
-
-def _parse(path: Path, dialect: Dialect, **arguments: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    with _pandas_errors(path):
-        return _clean(pd.read_csv(path, **(_pandas_arguments(path, dialect) | arguments)), dialect)
-
-
-@contextmanager
-def _pandas_errors(path: Path) -> Iterator[None]:
-    """Raise BadDataError for whatever pandas cannot read."""
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            # pandas drops cells of columns without a name
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            yield
-    except pd.errors.ParserWarning as exc:
-        raise BadDataError(
-            f"{path}: the rows have more cells than the header", "give every column a name in the first row"
-        ) from exc
-    except UnicodeDecodeError as exc:
-        raise BadDataError(f"{path} is neither UTF-8 nor Windows-1252 text", "save it as UTF-8") from exc
-    except (ValueError, OSError, EOFError) as exc:  # pandas.errors.ParserError is a ValueError
-        raise BadDataError(f"{path} is not a complete table: {_one_line(exc)}", "correct that line") from exc
-
-
-def _pandas_arguments(path: Path, dialect: Dialect) -> dict[str, Any]:
-    return {
-        "encoding": _encoding_of_whole_file(path, dialect.encoding),
-        "sep": dialect.delimiter,
-        "header": 0 if dialect.header else None,
-        "decimal": dialect.decimal,
-        "na_values": EXTRA_WORDS,
-        "skipinitialspace": True,
-        "low_memory": False,
-        "index_col": None if dialect.row_names else False,
-    }
-
-
-def _encoding_of_whole_file(path: Path, detected: str) -> str:
-    """Return the encoding of the whole file: bytes that are not UTF-8 may come after the sample."""
-    if detected != "utf-8":
-        return detected
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            while block := file.read(BLOCK_BYTES):
-                decoder.decode(block)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return detected
-
-
-def _clean(frame: pd.DataFrame, dialect: Dialect) -> pd.DataFrame:
-    """Return a frame from pandas with its column names, and with numbers such as 1.234,50 as 1234.50."""
-    frame = frame.set_axis(_column_names(frame, dialect), axis="columns")
-    if dialect.row_names:
-        frame = frame.reset_index(drop=True)
-    if dialect.decimal == ",":
-        for name in frame:
-            filled = frame[name].dropna()
-            if filled.dtype.kind != "O" or not len(filled):
-                continue
-            if filled.str.fullmatch(_DECIMAL_COMMA_NUMBER).mean() > 0.5:
-                is_number = frame[name].str.fullmatch(_DECIMAL_COMMA_NUMBER, na=False)
-                with_point = frame[name].str.replace(".", "").str.replace(",", ".")
-                frame[name] = with_point.where(is_number, frame[name])
-    return frame
-
-
-def _column_names(frame: pd.DataFrame, dialect: Dialect) -> list[str]:
-    if dialect.header:
-        return [str(name).strip() for name in frame.columns]
-    return [f"c{number}" for number in range(1, len(frame.columns) + 1)]
-
-
-def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:200]
+def files_of(path: Path) -> list[Path]:
+    """Return the files that hold a table: itself, the database, or the parts. Raises NotFoundError."""
+    if SEPARATOR in str(path):
+        path, _ = split_table(path)
+    if path.is_dir():
+        return parts_of(path)
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", "check the path")
+    return [path]

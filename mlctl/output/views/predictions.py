@@ -11,6 +11,7 @@ from mlctl.domain.serving import ModelComparison, Prediction, PredictionFile, Pr
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_number, is_encodable
 from mlctl.output.views.base import document, tables
+from mlctl.output.views.runs import INTERVAL, interval_cell
 
 SHADES, ASCII_SHADES = " ░▒▓█", " .:*#"
 CURRENCIES = {"USD": "${}", "EUR": "€{}", "GBP": "£{}"}
@@ -274,6 +275,11 @@ def _(answer: ModelComparison) -> list[AnswerTable]:
         *(TableColumn(model, right=True) for model in answer.models),
     ]
     rows: list[list[Any]] = [[name, *values] for name, values in answer.metrics.items()]
+    if answer.intervals:
+        titles = [INTERVAL] if len(answer.models) == 1 else [f"{model}: {INTERVAL}" for model in answer.models]
+        columns += [TableColumn(title, keep=6) for title in titles]
+        for row in rows:
+            row += map(interval_cell, answer.intervals.get(row[0], (None,) * len(titles)))
     if len(answer.models) == 2:
         columns.append(TableColumn("difference", right=True, keep=7))
         for row in rows:
@@ -297,6 +303,10 @@ def _(answer: ModelComparison) -> Any:
         "rows": answer.rows,
         "models": list(answer.models),
         "metrics": {name: list(values) for name, values in answer.metrics.items()},
+        "intervals": {
+            name: [list(bounds) if bounds else None for bounds in intervals]
+            for name, intervals in answer.intervals.items()
+        },
         "run_id": answer.run_id,
         "data": {"source": data.source, "sha256": data.sha256, "rows": data.rows} if data else None,
     }

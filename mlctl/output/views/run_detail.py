@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import mean, stdev
 from typing import Any
 
 from rich.text import Text
@@ -15,9 +16,11 @@ from mlctl.domain.tags import STOP_TAG
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_time, sparkline
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import metric_cell, run_document, status_text
+from mlctl.output.views.runs import INTERVAL, interval_cell, metric_cell, run_document, status_text
 from mlctl.output.views.scores import score_cell, score_on_test_cell
 from mlctl.units import format_duration, format_size
+
+Intervals = Mapping[str, tuple[float, float]]
 
 METRIC_PREFIXES = {  # title of a column -> prefix of its metrics
     "best: test": "test_",
@@ -41,13 +44,18 @@ def _(answer: RunDetail) -> dict[str, Any]:
 def _(answer: Run) -> list[AnswerTable]:
     return [
         *([_values_table("Parameters", answer.params)] if answer.params else []),
-        *([_summary_table(answer.metrics)] if answer.metrics else []),
+        *([_summary_table(answer.metrics, answer.intervals)] if answer.metrics else []),
+        *([_folds_table(answer.folds)] if answer.folds else []),
         _run_table(answer),
     ]
 
 
-def _summary_table(metrics: Mapping[str, float]) -> AnswerTable:
-    """Return one row per metric: its values for the logged model (the best epoch) and for the last epoch."""
+def _summary_table(metrics: Mapping[str, float], intervals: Intervals) -> AnswerTable:
+    """Return one row per metric: its values for the logged model (the best epoch) and for the last epoch.
+
+    The interval is that of the first column, which is the test split if there is one.
+    """
+    metrics = {name: value for name, value in metrics.items() if not name.startswith("folds_")}
     names = sorted({_without_prefix(name) for name in metrics} - {"epoch", "learning_rate"})
     prefixes = {
         title: prefix
@@ -58,11 +66,32 @@ def _summary_table(metrics: Mapping[str, float]) -> AnswerTable:
         TableColumn("metric"),
         *(TableColumn(title, right=True, keep=8 - rank) for rank, title in enumerate(prefixes)),
     ]
-    rows = [
+    rows: list[list[Any]] = [
         [name, *(metric_cell(metrics.get(prefix + name)) for prefix in prefixes.values())] for name in names
     ]
+    scored = next(iter(prefixes.values()), "")
+    if any(scored + name in intervals for name in names):
+        columns.insert(2, TableColumn(INTERVAL, keep=6))
+        for name, row in zip(names, rows, strict=True):
+            row.insert(2, interval_cell(intervals.get(scored + name)))
     caption = f"the best epoch is {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
     return AnswerTable(columns=columns, rows=rows, title="Metrics", caption=caption)
+
+
+def _folds_table(folds: Mapping[str, Sequence[float]]) -> AnswerTable:
+    """Return each score of cross-validation: mean, deviation, and the value of each fold."""
+    count = max(map(len, folds.values()))
+    columns = (
+        TableColumn("metric"),
+        TableColumn("mean", right=True),
+        TableColumn("deviation", right=True),
+        *(TableColumn(f"fold {number + 1}", right=True, keep=4) for number in range(count)),
+    )
+    rows = [
+        [name, metric_cell(mean(values)), metric_cell(stdev(values)), *map(metric_cell, values)]
+        for name, values in sorted(folds.items())
+    ]
+    return AnswerTable(columns=columns, rows=rows, title=f"{count} folds: rows that the model has not seen")
 
 
 def _without_prefix(name: str) -> str:
@@ -79,6 +108,7 @@ def _(answer: RunDetail) -> list[AnswerTable]:
     return [
         _run_table(run, _score_rows(answer.score)),
         _metrics_table(answer),
+        *([_folds_table(run.folds)] if run.folds else []),
         *([_values_table("Parameters", run.params)] if run.params else []),
         *([_artifacts_table(answer.artifacts)] if answer.artifacts else []),
         *([_values_table("Environment", answer.environment)] if answer.environment else []),
@@ -137,7 +167,9 @@ def _data_rows(data: DataReference) -> list[tuple[str, Any]]:
 
 
 def _metrics_table(answer: RunDetail) -> AnswerTable:
-    metrics = answer.run.metrics
+    metrics = {
+        name: value for name, value in answer.run.metrics.items() if not name.startswith("folds_")
+    }
     score = answer.score
     first = ["best_epoch", *([score.metric, score.test_metric, score.name] if score else [])]
 
@@ -145,21 +177,26 @@ def _metrics_table(answer: RunDetail) -> AnswerTable:
         return (first.index(name) if name in first else len(first), not name.startswith("val_"), name)
 
     single = sorted(set(metrics) - set(answer.histories), key=rank)
-    rows: list[tuple[Any, ...]] = [
-        (Text(name, style="bold"), metric_cell(metrics[name]), "", "", "") for name in single
+    intervals = answer.run.intervals
+    rows: list[list[Any]] = [
+        [Text(name, style="bold"), metric_cell(metrics[name]), interval_cell(intervals.get(name)), "", "", ""]
+        for name in single
     ]
     for name in sorted(answer.histories, key=rank):
         values = answer.histories[name]
         comparable = [value for value in values if value == value]  # without NaN
         low, high = (min(comparable), max(comparable)) if len(comparable) > 1 else (None, None)
-        rows.append((name, metric_cell(metrics.get(name)), low, high, sparkline(values)))
+        rows.append([name, metric_cell(metrics.get(name)), "", low, high, sparkline(values)])
     columns = (
         TableColumn("metric"),
         TableColumn("value", right=True),
+        TableColumn(INTERVAL, keep=6),
         TableColumn("lowest", right=True, keep=4),
         TableColumn("highest", right=True, keep=4),
         TableColumn("by epoch", keep=5),
     )
+    if not intervals:
+        columns, rows = (*columns[:2], *columns[3:]), [[*row[:2], *row[3:]] for row in rows]
     return AnswerTable(
         columns=columns,
         rows=rows,

@@ -158,6 +158,11 @@ def _(answer: GcReport) -> list[AnswerTable]:
         ("models", len(answer.models)),
         ("files", answer.objects),
         ("bytes", f"{answer.size_bytes:,}"),
+        *(
+            [("deleted recently", f"{answer.recent}, they stay for {format_duration(answer.older_than_s)}")]
+            if answer.recent
+            else []
+        ),
         *(("still needed", item) for item in answer.held),
         *(("artifacts stay", location) for location in answer.left_alone),
     ]

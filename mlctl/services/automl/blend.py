@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.models.onnx_graphs import apply_temperature
 from mlctl.services.automl.metrics import quick_error
 
 SELECTION_STEPS, MAX_MODELS = 40, 12
 MIN_WEIGHT = 0.04  # a smaller weight costs more serving time than it gains
+MIN_CALIBRATION_GAIN = 0.002  # of the log loss; a smaller one may be chance
+TEMPERATURES = np.geomspace(0.5, 2.0, 41)
 
 Array = np.ndarray[Any, Any]
 
@@ -47,3 +50,15 @@ def blend_weights(
     selected = {name: count for name, count in counts.items() if count >= MIN_WEIGHT * SELECTION_STEPS}
     selections = sum(selected.values())
     return {name: count / selections for name, count in selected.items()}
+
+
+def fit_temperature(probabilities: Array, targets: Array, classes: int) -> float:
+    """Return the temperature with the lowest log loss of a blend's probabilities (n, k); 1.0 if it gains little."""
+    losses = [
+        quick_error("log_loss", targets, apply_temperature(probabilities, temperature), classes)
+        for temperature in TEMPERATURES
+    ]
+    best = int(np.argmin(losses))
+    before = quick_error("log_loss", targets, probabilities, classes)
+    gains = losses[best] < before * (1 - MIN_CALIBRATION_GAIN)
+    return round(float(TEMPERATURES[best]), 4) if gains else 1.0

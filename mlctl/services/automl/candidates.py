@@ -28,19 +28,19 @@ FAMILIES = {
 }
 DEFAULT_PARAMS: Mapping[str, Mapping[str, Any]] = {
     LIGHTGBM: {
-        "learning_rate": 0.08,
+        "learning_rate": 0.05,
         "num_leaves": 31,
         "min_data_in_leaf": 20,
-        "feature_fraction": 0.5,
+        "feature_fraction": 0.6,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 1.0,
         "rounds": 4000,
-        "patience": 80,
+        "patience": 60,
     },
     FOREST: {"n_estimators": 60, "min_samples_leaf": 2, "max_features": 0.4},
     HISTOGRAM: {"learning_rate": 0.1, "max_leaf_nodes": 31, "max_iter": 1000, "l2_regularization": 1.0},
-    LINEAR: {"strength": 1.0},
+    LINEAR: {"strength": 1.0, "bent": 0},
     NETWORK: {},
 }
 SMALL_TABLE_ROWS = 31 * 60  # training rows; with fewer, trees of 31 leaves have too few rows in a leaf
@@ -99,42 +99,49 @@ def candidate_models(
 
     small: dict[str, Any] = {}
     if rows < SMALL_TABLE_ROWS:
-        small = {"learning_rate": 0.05, "num_leaves": 8, "min_data_in_leaf": max(2, min(20, rows // 50))}
+        small = {"num_leaves": 8, "min_data_in_leaf": max(2, min(20, rows // 50))}
     networks = [
         spec(f"network-{number}", NETWORK, seed=number, **_network_widths(recipe, number))
-        for number in (1, 2, 3)
+        for number in (1, 2)
     ]
+    shallow = {**small, "num_leaves": 4, "learning_rate": 0.1}
+    deep = {**small, "num_leaves": 4 * small.get("num_leaves", 31), "feature_fraction": 0.5}
     if task == "regression":
         first, second = (L1, L2) if metric == "mae" else (L2, L1)
         forest_loss = LOG if positive and metric == "mae" else L2
         specs = [
             spec("linear", LINEAR, L2),
-            spec("extratrees", FOREST, forest_loss),
-            networks[0],
             spec(f"lightgbm-{first}", LIGHTGBM, first, **small),
-            spec(f"lightgbm-{second}", LIGHTGBM, second, **small),
-            networks[1],
+            *([spec("linear-log", LINEAR, LOG, strength=3.0)] if positive else []),
+            networks[0],
+            spec("extratrees", FOREST, forest_loss),
             *([spec(f"lightgbm-{LOG}", LIGHTGBM, LOG, **small)] if positive else []),
+            spec("linear-bent", LINEAR, L2, strength=3.0, bent=1),
+            spec(f"lightgbm-{second}", LIGHTGBM, second, **small),
+            spec("lightgbm-deep", LIGHTGBM, first, **deep),
+            spec("linear-strong", LINEAR, L2, strength=100.0),
+            spec("lightgbm-shallow", LIGHTGBM, first, **shallow),
+            networks[1],
             spec("histgradient", HISTOGRAM, L2),
-            networks[2],
         ]
     else:
         specs = [
             spec("linear", LINEAR),
             spec("lightgbm", LIGHTGBM, **small),
-            spec("extratrees", FOREST),
+            spec("linear-bent", LINEAR, strength=3.0, bent=1),
             networks[0],
-            spec("histgradient", HISTOGRAM),
-            spec("lightgbm-shallow", LIGHTGBM, **{**small, "num_leaves": 5, "learning_rate": 0.1}),
+            spec("extratrees", FOREST),
+            spec("linear-strong", LINEAR, strength=30.0),
+            spec("lightgbm-shallow", LIGHTGBM, **shallow),
+            spec("lightgbm-deep", LIGHTGBM, **deep),
             networks[1],
+            spec("histgradient", HISTOGRAM),
         ]
-    if small:  # cross-validation makes a network five times as slow, and with few rows it seldom wins
-        specs.sort(key=lambda spec: spec.family == NETWORK)
     return [spec for spec in specs if spec.family in families]
 
 
 def _network_widths(recipe: Recipe, number: int) -> dict[str, Any]:
-    """Return twice the recipe's layer widths for the second and third network, nothing for the first."""
+    """Return twice the recipe's layer widths for the second network, nothing for the first."""
     declared = recipe.declared()
     widths = [name for name in ("units", "units2") if name in declared]
     if number == 1 or not widths:

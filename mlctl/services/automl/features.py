@@ -1,18 +1,20 @@
-"""Features that models take of a table: the recipe's own, and more for trees.
+"""Features that models take of a table: the recipe's own, and more for trees and linear models.
 
 One encoder makes all features, so that one file serves all models; each family takes its own columns of it.
-Trees get, in addition to the recipe's features, the ratios of columns that a quick model gains most by, and
-distances from dense regions if the table has latitudes and longitudes.
+Networks take the recipe's features. The other families take numbers, categories, words and dates in their own forms;
+the mean target of each category; the ratios of columns that a quick model gains most by; and distances from dense
+regions if the table has latitudes and longitudes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators.category_targets import lookup_steps, smoothed_targets
 from mlctl.adapters.estimators.encoded_table import FeatureSet
 from mlctl.adapters.estimators.feature_search import cluster_centres, feature_gains
 from mlctl.data.dataset import Dataset
@@ -22,9 +24,12 @@ from mlctl.recipes.tabular import PLACES, date_step
 from mlctl.serving.scoring import TableEncoder
 
 MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES, MAX_WORDS = 8, 6, 64, 200
+MIN_LOOKUP_CATEGORIES = 6  # with fewer, one column for each category says as much as their mean targets
+MAX_TREE_CATEGORIES = 16  # with more, trees take the mean targets alone
 MAX_CENTRES, ROWS_PER_CENTRE = 12, 100
 MAX_SAMPLED_ROWS = 20_000  # for the quick models that propose features
-BINS = "bins"  # a step for networks only: a tree chooses its own thresholds
+NETWORK_ONLY = ("bins", "robust")  # steps that trees do not need: they choose their own thresholds
+NOT_LINEAR = ("calendar", "bins", "robust")  # the hour of a day as one number is not linear: `date` has its waves
 
 Array = np.ndarray[Any, Any]
 Step = Mapping[str, Any]
@@ -35,10 +40,11 @@ def search_features(data: Dataset, recipe_encoder: Any, seed: int) -> FeatureSet
 
     `recipe_encoder` is ignored unless it encodes a table.
     """
-    rows = data.train.inputs
+    rows = known_rows(data)
     is_table_encoder = isinstance(recipe_encoder, TableEncoder)
     recipe_steps: list[Step] = list(recipe_encoder.steps) if is_table_encoder else plain_steps(data)
     added = [step for step in plain_steps(data) if not _has_step(recipe_steps, step)]
+    added += _lookup_steps(data, rows)
     added += _distance_steps(rows, _column_types(data), seed)
     ratios = _ratio_steps(data, [*recipe_steps, *added], seed)
     names = tuple(f"{step['of']}/{step['by']}" for step in ratios)
@@ -47,24 +53,32 @@ def search_features(data: Dataset, recipe_encoder: Any, seed: int) -> FeatureSet
 
 def plain_features(data: Dataset) -> FeatureSet:
     """Return the columns encoded by their types, and nothing else."""
-    return _fit_encoder(data.train.inputs, plain_steps(data), [], ())
+    return _fit_encoder(known_rows(data), plain_steps(data), [], ())
+
+
+def known_rows(data: Dataset) -> Any:
+    """Return the training and validation rows, in this order; their encoder learns from all of them."""
+    import pandas as pd
+
+    return pd.concat([data.train.inputs, data.validation.inputs], ignore_index=True)
 
 
 def plain_steps(data: Dataset) -> list[Step]:
     """Return the steps that encode every column by its type."""
-    rows = data.train.inputs
+    rows = known_rows(data)
     steps: list[Step] = []
     for name, column_type in _column_types(data).items():
         if column_type == NUMBER:
             steps += encoders.number(name) + (encoders.missing(name) if rows[name].isna().any() else [])
         elif column_type == CATEGORY:
-            steps += encoders.category(name, most=MAX_CATEGORIES)
+            steps += encoders.unscaled(encoders.category(name, most=MAX_CATEGORIES))
         elif column_type == BOOLEAN:
             steps += encoders.boolean(name)
         elif column_type == TEXT:
             steps += encoders.text(name, most=MAX_WORDS)
         elif column_type == DATE:
-            steps += date_step(data, name)
+            dates = date_step(data, name)
+            steps += [*dates, *({**step, "make": "calendar"} for step in dates)]
     return steps
 
 
@@ -77,6 +91,18 @@ def _column_types(data: Dataset) -> Mapping[str, str]:
 
 def _has_step(steps: Sequence[Step], wanted: Step) -> bool:
     return any(step["make"] == wanted["make"] and step["of"] == wanted["of"] for step in steps)
+
+
+def _lookup_steps(data: Dataset, rows: Any) -> list[Step]:
+    """Return the mean targets of the categories of each column with many of them."""
+    targets = np.concatenate([data.train.targets, data.validation.targets])
+    wanted = smoothed_targets(targets, len(data.classes))
+    names = [
+        name
+        for name, column_type in _column_types(data).items()
+        if column_type == CATEGORY and rows[name].nunique() >= MIN_LOOKUP_CATEGORIES
+    ]
+    return [step for name in names for step in lookup_steps(name, rows[name], wanted)]
 
 
 def _distance_steps(rows: Any, column_types: Mapping[str, str], seed: int) -> list[Step]:
@@ -107,7 +133,7 @@ def _ratio_steps(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
     if not ratios:
         return []
     sample = np.random.default_rng(seed).permutation(len(rows))[:MAX_SAMPLED_ROWS]
-    steps = [*(step for step in known if step["make"] != BINS), *ratios]
+    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "lookup"}), *ratios]
     encoded = TableEncoder.fitted(rows.iloc[sample], steps)(rows.iloc[sample])
     gains = feature_gains(encoded, data.train.targets[sample], classes=len(data.classes), seed=seed)
     ratio_gains = gains[-len(ratios) :]
@@ -126,11 +152,30 @@ def _fit_encoder(
 ) -> FeatureSet:
     encoder = TableEncoder.fitted(rows, [*network_steps, *added_steps])
     ends = np.cumsum([0, *encoder.widths(rows)])
-    trees = [
-        int(column)
-        for number, step in enumerate(encoder.steps)
-        if step["make"] != BINS
-        for column in range(ends[number], ends[number + 1])
-    ]
-    network = range(int(ends[len(network_steps)]))
-    return FeatureSet(encoder=encoder, network=tuple(network), trees=tuple(trees), ratios=ratios)
+
+    def columns_of(wanted: Callable[[Step], bool]) -> tuple[int, ...]:
+        return tuple(
+            column
+            for number, step in enumerate(encoder.steps)
+            if wanted(step)
+            for column in range(int(ends[number]), int(ends[number + 1]))
+        )
+
+    has_lookup = {step["of"] for step in encoder.steps if step["make"] == "lookup"}
+
+    def is_for_trees(step: Step) -> bool:
+        if step["make"] == "category" and step["of"] in has_lookup:
+            return len(step["known"]) <= MAX_TREE_CATEGORIES
+        return step["make"] not in NETWORK_ONLY
+
+    network = tuple(range(int(ends[len(network_steps)])))
+    lookups = columns_of(lambda step: step["make"] == "lookup")
+    has_bins = any(step["make"] == "bins" for step in network_steps)
+    return FeatureSet(
+        encoder=encoder,
+        network=network,
+        trees=columns_of(is_for_trees),
+        linear=columns_of(lambda step: step["make"] not in NOT_LINEAR),
+        bent=(*network, *lookups) if has_bins else (),
+        ratios=ratios,
+    )

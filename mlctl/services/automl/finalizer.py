@@ -68,17 +68,22 @@ class Finalizer:
         *,
         models: Mapping[str, FittedModel],
         weights: Mapping[str, float],
+        temperature: float,
         validation_metrics: Mapping[str, float],
         leaderboard: Sequence[LeaderboardEntry],
         end_reason: str,
     ) -> None:
-        """Log the weighted sum of `models`. `validation_metrics` are those of the blend before it is refitted."""
+        """Log the weighted sum of `models`, at a temperature.
+
+        `validation_metrics` are those of the blend before it is refitted.
+        """
         self.budget.end_phase("blend")
         refitted = self._refit_models(models, weights)
         self.budget.end_phase("refits on all rows")
         graph = onnx_graphs.blend_graphs(
             [(weight, refitted.get(name, models[name].graph)) for name, weight in weights.items()],
             self.table.offset,
+            temperature,
         )
         self.listener.stage("saving and checking the model")
         split_name, split = (
@@ -116,12 +121,12 @@ class Finalizer:
         Ctrl-C ends it; the remaining models stay as they are. Returns the refitted graphs by model name.
         """
         refitted: dict[str, bytes] = {}
-        if self.table.folds:  # cross-validated models have been fitted to all rows already
-            return refitted
         heaviest_first = sorted(weights, key=weights.__getitem__, reverse=True)
         with contextlib.suppress(KeyboardInterrupt), self.guard.interruptible():
             for name in heaviest_first:
                 model = models[name]
+                if model.fitted_to_all:
+                    continue
                 if self.budget.has_room(REFIT_TIME_FACTOR * model.seconds) and not self.guard.interrupted:
                     self.listener.stage(f"refitting {name} on training and validation rows")
                     if (graph := self._refit(model)) is not None:
@@ -166,15 +171,20 @@ class Finalizer:
             predict=lambda loaded: predict_raw(loaded, split.inputs),
             expected=expected,
             score=lambda predictions: metrics.measure(split.targets, predictions, len(data.classes), 1.0),
-            finish=lambda folder, answers: store_profile(
-                folder,
-                data,
-                raw=data.raw,
-                held_out=None,
-                outputs=outputs_of({"classes": data.classes, "unit": data.unit}),
-                answers=answers,
-                targets=split.targets,
-            ),
+            finish=lambda folder, answers: self._finish_folder(folder, answers, split),
+        )
+
+    def _finish_folder(self, folder: Path, answers: Array, split: Split) -> None:
+        data = self.data
+        logged_model.store_readings(folder, data)
+        store_profile(
+            folder,
+            data,
+            raw=data.raw,
+            held_out=None,
+            outputs=outputs_of({"classes": data.classes, "unit": data.unit}),
+            answers=answers,
+            targets=split.targets,
         )
 
     def _params(self) -> dict[str, Any]:

@@ -1,27 +1,34 @@
 """Fitting one model of any family, and scoring it on rows that it was not fitted to.
 
-On a small table, each model is cross-validated on all rows, and then fitted to all of them.
+On a small table, each model is cross-validated on all rows; the mean of the folds' models, or one that is fitted to
+all rows, is what the blend takes.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mlctl.adapters.estimators.boosting import fit_histogram, fit_lightgbm
 from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
 from mlctl.adapters.estimators.forest import fit_forest
 from mlctl.adapters.estimators.linear import fit_linear
-from mlctl.adapters.estimators.network import fit_network
+from mlctl.adapters.estimators.network import fit_network, leaves_rows_out
 from mlctl.adapters.estimators.spec import FOREST, HISTOGRAM, LIGHTGBM, LINEAR, NETWORK, ModelSpec
 from mlctl.adapters.models import onnx_graphs
+from mlctl.errors import ChildFailedError
 
 REFIT_ROUNDS_FACTOR = 1.1  # a fit to more rows takes a few more rounds
+MAX_BAG_NODES = 150_000  # of all trees of all folds; with more, one model on all rows is faster to serve
 REFIT_TIME_FACTOR = 1.25  # a fit to training and validation rows takes longer than one to training rows
 
 Array = np.ndarray[Any, Any]
@@ -56,6 +63,7 @@ class FittedModel:
         graph: the model as a serialized ONNX graph.
         rounds: number of trees or epochs.
         seconds: wall time of the fit.
+        fitted_to_all: whether the graph was fitted to all training and validation rows.
     """
 
     spec: ModelSpec
@@ -63,6 +71,7 @@ class FittedModel:
     graph: bytes
     rounds: int
     seconds: float
+    fitted_to_all: bool = False
 
 
 def fit_model(
@@ -79,34 +88,113 @@ def fit_model(
     """
     started = time.perf_counter()
     fit = FIT_FUNCTIONS[spec.family]
-    held_out = None
-    if table.folds and not rounds:
-        held_out, rounds = _cross_validate(fit, spec, table, deadline, on_round)
-        table = table.all_rows
-    estimator = fit(spec, table, deadline=deadline, on_round=on_round, rounds=rounds)
-    rows = table.validation if len(table.validation) else table.train[: onnx_graphs.MAX_CHECKED_ROWS]
-    predictions = np.asarray(estimator.predict(rows), np.float64).reshape(len(rows), -1)
-    graph = estimator.export()
-    onnx_graphs.check_graph(graph, rows, predictions, table.target_deviation)
+    fits_all_rows = not rounds and spec.family == NETWORK and leaves_rows_out(spec, table)
+    if fits_all_rows:
+        predictions, graph, rounds = _fit_bags(fit, spec, table, deadline, on_round)
+    elif table.folds and not rounds:
+        predictions, graph, rounds = _fit_folds(fit, spec, table, deadline, on_round)
+    else:
+        predictions, graph, rounds = _fit_once(fit, spec, table, deadline, on_round, rounds)
     return FittedModel(
         spec=spec,
-        predictions=predictions if held_out is None else held_out,
+        predictions=predictions,
         graph=graph,
-        rounds=estimator.rounds,
+        rounds=rounds,
         seconds=time.perf_counter() - started,
+        fitted_to_all=fits_all_rows or bool(table.folds),
     )
+
+
+def _fit_bags(
+    fit: _FitFunction, spec: ModelSpec, table: EncodedTable, deadline: float, on_round: OnRound
+) -> tuple[Array, bytes, int]:
+    """Return what `_fit_once` does, of a model that is fitted to all known rows and answers each of them unseen."""
+    estimator = fit(spec, table, deadline=deadline, on_round=on_round)
+    if estimator.held_out is None:
+        raise ChildFailedError("the network left no rows out", f"leave {NETWORK} out of --families")
+    graph = estimator.export()
+    rows = _rows_to_check(table)
+    onnx_graphs.check_graph(graph, rows, _predict(estimator, rows), table.target_deviation)
+    held_out = np.asarray(estimator.held_out, np.float64)
+    return held_out if table.folds else held_out[len(table.train) :], graph, estimator.rounds
+
+
+def _fit_once(
+    fit: _FitFunction, spec: ModelSpec, table: EncodedTable, deadline: float, on_round: OnRound, rounds: int
+) -> tuple[Array, bytes, int]:
+    """Return predictions for the validation rows (n, outputs), the graph, and the number of rounds."""
+    estimator = fit(spec, table, deadline=deadline, on_round=on_round, rounds=rounds)
+    predictions = _predict(estimator, _rows_to_check(table))
+    graph = estimator.export()
+    onnx_graphs.check_graph(graph, _rows_to_check(table), predictions, table.target_deviation)
+    return predictions, graph, estimator.rounds
+
+
+def _fit_folds(
+    fit: _FitFunction, spec: ModelSpec, table: EncodedTable, deadline: float, on_round: OnRound
+) -> tuple[Array, bytes, int]:
+    """Return held-out predictions for all rows (n, outputs), the graph, and the median number of rounds.
+
+    The graph is the mean of the folds' models if they are small, and else one model that is fitted to all rows.
+    """
+    estimators = _cross_validate(fit, spec, table, deadline, on_round)
+    predictions = np.zeros((len(table.scored_targets), table.outputs))
+    for fold, estimator, held_out in estimators:
+        predictions[fold] = held_out
+    rounds = max(1, round(float(np.median([estimator.rounds for _, estimator, _ in estimators]))))
+    nodes = table.outputs * sum(2 * spec.params.get("num_leaves", MAX_BAG_NODES) * e.rounds for _, e, _ in estimators)
+    if spec.family != LIGHTGBM or nodes > MAX_BAG_NODES:
+        _, graph, rounds = _fit_once(fit, spec, table.all_rows, deadline, on_round, rounds)
+        return predictions, graph, rounds
+    graph = onnx_graphs.blend_graphs(
+        [(1 / len(estimators), estimator.export()) for _, estimator, _ in estimators]
+    )
+    rows = _rows_to_check(table)
+    mean = np.mean([_predict(estimator, rows) for _, estimator, _ in estimators], axis=0)
+    onnx_graphs.check_graph(graph, rows, mean, table.target_deviation)
+    return predictions, graph, rounds
 
 
 def _cross_validate(
     fit: _FitFunction, spec: ModelSpec, table: EncodedTable, deadline: float, on_round: OnRound
-) -> tuple[Array, int]:
-    """Return held-out predictions (n, outputs) for all rows, and the median number of rounds of the folds."""
-    predictions = np.zeros((len(table.scored_targets), table.outputs))
-    rounds: list[int] = []
-    for fold, part in table.split_folds():
-        if rounds and time.monotonic() > deadline:
+) -> list[tuple[Array, FittedEstimator, Array]]:
+    """Return, for each fold, its row numbers, the model that has not seen them, and its predictions for them.
+
+    Families without threads of their own, or with too few rows to use them, fit several folds at the same time.
+    """
+    workers = (os.cpu_count() or 1) if spec.family in {LIGHTGBM, LINEAR} else 1
+    cancelled = threading.Event()
+
+    def report(rounds: int) -> None:
+        if cancelled.is_set():
+            raise OutOfTime("another fold ended the fit")
+        if workers == 1:
+            on_round(rounds)
+
+    def fit_fold(number: int, fold: Array, part: EncodedTable) -> tuple[Array, FittedEstimator, Array]:
+        if cancelled.is_set() or (number and time.monotonic() > deadline):
             raise OutOfTime("time was up before all folds were fitted")
-        estimator = fit(spec, part, deadline=deadline, on_round=on_round)
-        predictions[fold] = np.asarray(estimator.predict(part.validation)).reshape(len(fold), -1)
-        rounds.append(estimator.rounds)
-    return predictions, max(1, round(float(np.median(rounds))))
+        estimator = fit(spec, part, deadline=deadline, on_round=report)
+        return fold, estimator, _predict(estimator, part.validation)
+
+    parts = [
+        (number, fold, replace(part, threads=1 if workers > 1 else 0))
+        for number, (fold, part) in enumerate(table.split_folds())
+    ]
+    if workers == 1:
+        return [fit_fold(*part) for part in parts]
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(fit_fold, *part) for part in parts]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            cancelled.set()
+            raise
+
+
+def _rows_to_check(table: EncodedTable) -> Array:
+    return table.validation if len(table.validation) else table.train[: onnx_graphs.MAX_CHECKED_ROWS]
+
+
+def _predict(estimator: FittedEstimator, rows: Array) -> Array:
+    return np.asarray(estimator.predict(rows), np.float64).reshape(len(rows), -1)

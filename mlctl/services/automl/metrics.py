@@ -9,9 +9,10 @@ import numpy as np
 from mlctl.domain.automl import CLASS_METRICS, NORMALIZED_RMSE, REGRESSION_METRICS
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.errors import UsageError, did_you_mean
-from mlctl.scores import compute_scores, probability_scores
+from mlctl.scores import class_probabilities, compute_scores, probability_scores
 
 # these metrics change in steps and hardly tell two blends apart, so that weights minimize the log loss instead
+BALANCED_ERROR = "balanced"
 STEP_METRICS = ("accuracy", "precision", "recall", "f1")
 
 Array = np.ndarray[Any, Any]
@@ -49,23 +50,21 @@ def measure(targets: Array, predictions: Array, classes: int, target_range: floa
     values = compute_scores(targets, predictions, classes)
     if not classes:
         return {**values, NORMALIZED_RMSE: values["rmse"] / target_range}
-    return {**values, **probability_scores(targets, _probabilities(predictions))}
+    return {**values, **probability_scores(targets, class_probabilities(predictions))}
 
 
 def quick_error(metric: str, targets: Array, predictions: Array, classes: int) -> float:
-    """Return an error (lower is better) that ranks predictions (n, k) as the metric does; for blend weights."""
+    """Return an error (lower is better) that ranks predictions (n, k) as the metric does; for blend weights.
+
+    BALANCED_ERROR is the geometric mean of absolute and squared error, as both count where the user set neither.
+    """
     if not classes:
         errors = predictions[:, 0] - targets
-        return float(np.abs(errors).mean()) if metric == "mae" else float(np.square(errors).mean())
+        if metric == "mae":
+            return float(np.abs(errors).mean())
+        squared = float(np.square(errors).mean())
+        return float(np.abs(errors).mean() * np.sqrt(squared)) if metric == BALANCED_ERROR else squared
     if metric == "log_loss" or metric in STEP_METRICS:
-        correct = _probabilities(predictions)[np.arange(len(targets)), targets]
+        correct = class_probabilities(predictions)[np.arange(len(targets)), targets]
         return float(-np.log(np.clip(correct, 1e-15, 1.0)).mean())
     return -measure(targets, predictions, classes, 1.0).get(metric, 0.0)
-
-
-def _probabilities(predictions: Array) -> Array:
-    """Return probabilities (n, classes) that sum to 1, of (n, classes) or of (n, 1) for the positive class."""
-    values = np.clip(predictions.astype(np.float64), 1e-7, 1.0)
-    if values.shape[1] == 1:
-        values = np.concatenate((1 - np.minimum(values, 1 - 1e-7), values), axis=1)
-    return np.asarray(values / values.sum(axis=1, keepdims=True))

@@ -44,6 +44,7 @@ class ModelCache:
             metrics=dict(metrics),
             rounds=fitted.rounds,
             seconds=fitted.seconds,
+            fitted_to_all=fitted.fitted_to_all,
             why="",
             at=at,
         )
@@ -74,6 +75,7 @@ class ModelCache:
                 graph=(self.folder / f"{name}.onnx").read_bytes(),
                 rounds=entry["rounds"],
                 seconds=entry["seconds"],
+                fitted_to_all=entry.get("fitted_to_all", False),
             )
             models.append((model, entry))
         return models

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.estimators import category_targets
 from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
 from mlctl.adapters.estimators.spec import HISTOGRAM, LIGHTGBM, NETWORK, ModelSpec
+from mlctl.adapters.models.onnx_graphs import apply_temperature
 from mlctl.adapters.runlog.journal import read_header
 from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.runlog.recorder import PATIENCE_S, Recorder, now_ms
@@ -30,6 +32,7 @@ from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
 from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
+from mlctl.services.automl.metrics import BALANCED_ERROR
 from mlctl.services.automl.model_cache import ModelCache
 from mlctl.services.automl.request import AUTOML, AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
@@ -176,7 +179,7 @@ class AutomlRun:
                     f"no model was fitted ({end_reason})", "raise --timeout, or choose other --families"
                 )
             with InterruptGuard(interrupted=end_reason == INTERRUPTED) as guard:
-                weights, blend_metrics = self._blend(board)
+                weights, temperature, blend_metrics = self._blend(board)
                 finalizer = Finalizer(
                     job=self.job,
                     data=self.data,
@@ -191,6 +194,7 @@ class AutomlRun:
                     recorder,
                     models={name: board.fitted[name] for name in weights},
                     weights=weights,
+                    temperature=temperature,
                     validation_metrics=blend_metrics,
                     leaderboard=board.with_blend(recorder.run_id, weights, blend_metrics),
                     end_reason=end_reason,
@@ -202,20 +206,31 @@ class AutomlRun:
         leaderboard = board.with_blend(recorder.run_id, weights, blend_metrics)  # the runs' ids are known now
         return leaderboard, INTERRUPTED if guard.interrupted else end_reason
 
-    def _blend(self, board: Leaderboard) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the weight of each model, and the metrics of the blend."""
+    def _blend(self, board: Leaderboard) -> tuple[dict[str, float], float, dict[str, float]]:
+        """Return the weight of each model, the temperature of their sum, and the metrics of the blend."""
         predictions = {name: model.predictions for name, model in board.fitted.items()}
         table = board.table
+        metric = self.objective.metric.removeprefix("val_")
+        balances = self._balances_errors(metric)
         weights = blend.blend_weights(
-            predictions, table.scored_targets, self.objective.metric.removeprefix("val_"), table.classes
+            predictions, table.scored_targets, BALANCED_ERROR if balances else metric, table.classes
         )
         blended = np.sum([weight * predictions[name] for name, weight in weights.items()], axis=0)
+        temperature = 1.0
+        if table.classes:
+            temperature = blend.fit_temperature(blended, table.scored_targets, table.classes)
+            blended = blended if temperature == 1.0 else apply_temperature(blended, temperature)
         blend_metrics = board.measure(blended)
         # weights minimize a smoother error than some metrics, such as f1
-        if single := board.model_better_than(blend_metrics):
+        if not balances and (single := board.model_better_than(blend_metrics)):
             self.listener.message(f"{single.model} alone is better than the blend, and is logged instead")
-            return {single.model: 1.0}, dict(single.metrics)
-        return weights, blend_metrics
+            return {single.model: 1.0}, 1.0, dict(single.metrics)
+        return weights, temperature, blend_metrics
+
+    def _balances_errors(self, metric: str) -> bool:
+        """Whether absolute and squared errors count alike: nobody has chosen one of them."""
+        is_own_table = self.job.recipe.name == "tabular"
+        return is_own_table and self.request.metric is None and metric in {"mae", "rmse"}
 
     # -- fitting ------------------------------------------------------------------------------------------
 
@@ -327,12 +342,22 @@ class AutomlRun:
             feature_set = features.plain_features(data)
         if feature_set.ratios:
             self.listener.message(f"added ratios: {', '.join(feature_set.ratios)}")
+        rows = features.known_rows(data)
+        encoded = feature_set.encoder(rows)
+        targets = np.concatenate([data.train.targets, data.validation.targets])
+        category_targets.out_of_fold(
+            feature_set.encoder,
+            rows,
+            category_targets.smoothed_targets(targets, len(data.classes)),
+            encoded,
+            seed,
+        )
         return EncodedTable(
             recipe=self.job.recipe,
             data=data,
             features=feature_set,
-            train=feature_set.encoder(data.train.inputs),
-            validation=feature_set.encoder(data.validation.inputs),
+            train=encoded[: len(data.train)],
+            validation=encoded[len(data.train) :],
             seed=seed,
             objective=self.objective,
             folds=self._folds,
@@ -362,7 +387,8 @@ class AutomlRun:
         network_params = {  # hyperparameters set on the recipe are its network's
             name: job.values[name]
             for name in self.request.overrides
-            if name in job.values and not declared[name].data
+            # one that is set for each column, such as column.age, belongs to the data
+            if name in job.values and name in declared and not declared[name].data
         }
         return [
             replace(spec, params={**network_params, **spec.params}) if spec.family == NETWORK else spec

@@ -12,7 +12,6 @@ from mlctl.domain.outputs import Output
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.answers import (
     MAX_VALUE_COLUMNS,
-    THRESHOLD,
     class_names,
     split_outputs,
     to_columns,
@@ -61,9 +60,9 @@ def _fast_columns(output: Output, answers: Array) -> dict[str, Column] | None:
 
 def _class_columns(output: Output, rows: Array) -> dict[str, Column]:
     names = np.array(class_names(output, max(2, rows.shape[1])), object)
-    if rows.shape[1] == 1:
-        positive = rows[:, 0]
-        is_second = positive > THRESHOLD
+    if rows.shape[1] <= 2:
+        positive = rows[:, -1]
+        is_second = positive > output.threshold
         return {
             "label": names[is_second.astype(np.int64)],
             "probability": np.where(is_second, positive, 1 - positive),

@@ -81,9 +81,9 @@ def _class_prediction(output: Output, row: Array, truth: Any) -> Prediction:
             f"the model answers rows of shape {row.shape} for classes",
             "declare the output's kind: pixels, sequence",
         )
-    if len(row) == 1:
-        positive = float(row[0])
-        index, probability = (1, positive) if positive > THRESHOLD else (0, 1 - positive)
+    if len(row) <= 2:
+        positive = float(row[-1])
+        index, probability = (1, positive) if positive > output.threshold else (0, 1 - positive)
     else:
         index = int(row.argmax())
         probability = float(row[index])

@@ -71,6 +71,11 @@ def compare_models(
         },
         run_id=run_id,
         data=first.data,
+        intervals={
+            name: tuple(evaluation.intervals.get(name) for evaluation in evaluations)
+            for name in first.metrics
+            if name in last.metrics and name in first.intervals
+        },
     )
 
 

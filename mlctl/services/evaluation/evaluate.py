@@ -19,6 +19,7 @@ from mlctl.adapters.models.load import open_model, to_client_input
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources.locate import local_path
+from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, outputs_of
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import Evaluation, ModelReference
@@ -26,6 +27,7 @@ from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.recipes import Recipe, ResolvedRecipe, find, names, resolve
 from mlctl.scores import only, score_outputs, score_split
+from mlctl.services.evaluation.intervals import score_intervals
 from mlctl.services.evaluation.labelled_data import OWN_DATA_RECIPES, LabelledData, open_labelled_data
 from mlctl.services.evaluation.model_targets import HINT, model_targets
 from mlctl.services.evaluation.predictor import Array, open_predictor
@@ -99,6 +101,7 @@ class SplitSet:
             rows=len(self.rows),
             metrics=metrics,
             data=self.prepared.reference,
+            intervals=score_intervals(outputs, scoring_targets(outputs, targets), found.answers, metrics),
         )
 
 
@@ -123,14 +126,19 @@ class FullSet:
                 )
             has_label, targets = self.data.targets(info)
             predictions = np.concatenate([predictor.predict(rows) for rows in self.data.batches(info)])
-        outputs = outputs_of({"classes": info.classes, "unit": info.unit})
+        described = info.outputs if len(info.outputs) == 1 else outputs_of(
+            {"classes": info.classes, "unit": info.unit}
+        )
+        outputs = (replace(described[0], numbering="zero" if info.classes else ""),)
         _check_shapes(model.uri, self.recipe, outputs, predictions, rows=len(has_label))
+        metrics = _defined_scores(outputs, targets, predictions[has_label])
         return Evaluation(
             model=model,
             recipe=self.recipe,
             split=self.split,
             rows=len(targets),
-            metrics=_defined_scores(outputs, targets, predictions[has_label]),
+            metrics=metrics,
+            intervals=score_intervals(outputs, targets, predictions[has_label], metrics),
             data=replace(self.reference, rows=len(targets), splits={self.split: len(targets)}),
         )
 

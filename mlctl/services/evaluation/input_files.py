@@ -56,13 +56,17 @@ def find_files(info: PredictorInfo, text: str) -> list[InputFile] | None:
     if text.startswith("s3://"):
         return _find_objects(info, text)
     path = Path(text)
-    if "\n" in text or not _exists(path):
+    if "\n" in text:
+        return None
+    if reader.is_part_of_file(text):
+        return [_local_file(text, text, path)]
+    if not _exists(path):
         return None
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]
         found = [_local_file(text, file.relative_to(path).as_posix(), file) for file in files]
         return _of_taken_kind(info, text, found)
-    if reader.is_table(text) and (listed := _read_list(info, path)) is not None:
+    if reader.is_only_table(text) and (listed := _read_list(info, path)) is not None:
         return [_local_file(text, name, path.parent / name) for name in listed]
     return [_local_file(text, text, path)] if text.lower().endswith(SUFFIXES) else None
 
@@ -88,7 +92,7 @@ def _exists(path: Path) -> bool:
 
 
 def _local_file(source: str, name: str, path: Path) -> InputFile:
-    return InputFile(source=source, name=name, size=path.stat().st_size, open=lambda: nullcontext(path))
+    return InputFile(source=source, name=name, size=reader.files_of(path)[0].stat().st_size, open=lambda: nullcontext(path))
 
 
 def _of_taken_kind(info: PredictorInfo, text: str, found: Sequence[InputFile]) -> list[InputFile]:

@@ -8,7 +8,9 @@ from mlctl.errors import BadDataError
 from mlctl.services.evaluation.predictor import PredictorInfo
 
 ARRAY_SUFFIXES = (".npy", ".npz")
-SUFFIXES = (*sorted(IMAGE_SUFFIXES), *ARRAY_SUFFIXES, *reader.SUFFIXES, ".txt", ".json")
+SUFFIXES = tuple(
+    dict.fromkeys((*sorted(IMAGE_SUFFIXES), *ARRAY_SUFFIXES, *reader.SUFFIXES, ".zip", ".txt", ".json"))
+)
 COMMON_IMAGE_SUFFIXES = (".png", ".jpg")
 MAX_NAMES = 8
 MAX_SHOWN = 200

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES
+from mlctl.data.files.image_arrays import to_rgb
 from mlctl.data.files.texts import read_text_file
 from mlctl.data.tables import reader
+from mlctl.data.tables.formats.numpy_arrays import input_array
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.services.evaluation.input_files import InputFile, find_files, is_small
@@ -307,16 +309,44 @@ def _from_file(
                 f"save them by name: numpy.savez('rows.npz', {info.signature.tensors[0].name}=…)",
             )
         raise wrong_kind_error(info, str(file))
-    if suffix in ARRAY_SUFFIXES:
+    if suffix in ARRAY_SUFFIXES and not _are_columns(info, file):
         yield from _from_arrays(info, file, size or ARRAY_ROWS, listener)
-    elif reader.is_table(file.name):
+    elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
+        raise wrong_kind_error(info, str(file))
+    elif reader.is_only_table(file.name) or suffix == ".npz" or _is_table_of_columns(info, file):
         if takes_images(info):
             raise wrong_kind_error(info, str(file))
         yield from read_table(info, file, size=size or table_rows, listener=listener)
-    elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
-        raise wrong_kind_error(info, str(file))
     else:
         yield from _at_once(_from_bytes(info, file.read_bytes(), listener))
+
+
+def _are_columns(info: PredictorInfo, file: Path) -> bool:
+    """Whether the arrays of a file are columns under other names, as training reads X and y."""
+    if file.suffix.lower() != ".npz" or not info.signature.columns:
+        return False
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return not set(content.files) & set(info.signature.names)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return False
+
+
+def _is_table_of_columns(info: PredictorInfo, file: Path) -> bool:
+    """Whether a .txt or .json file is a table of columns, and not the body of a request."""
+    if not info.signature.columns or info.takes_texts or not reader.is_table(file.name):
+        return False
+    try:
+        document = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return True
+    if isinstance(document, list):
+        return all(isinstance(row, dict) for row in document) and bool(document)
+    return (
+        isinstance(document, dict)
+        and not any(key in document for key in PAYLOAD_KEYS)
+        and any(isinstance(value, (dict, list)) for value in document.values())
+    )
 
 
 def _is_json(file: Path) -> bool:
@@ -342,7 +372,9 @@ def _from_arrays(
     if info.signature.tensors or info.signature.columns:
         yield from _at_once(_named_rows(info, file, arrays, listener))
         return
-    if len(arrays) > 1:
+    if tensor is not None and takes_images(info):
+        array = _image_array(arrays, tensor)
+    elif len(arrays) > 1:
         raise BadDataError(
             f"{file} holds several arrays, and this model takes one: {', '.join(arrays)}", "save one array"
         )
@@ -358,6 +390,17 @@ def _from_arrays(
     for start in range(0, len(array), size):
         part = array[start : start + size]
         yield len(part), partial(_cast_part, part, tensor, info.full_scale)
+
+
+def _image_array(arrays: dict[str, Array], tensor: TensorSpec) -> Array:
+    """Return the array of images; beside it, a file may hold their labels."""
+    array = arrays[input_array(arrays)] if len(arrays) > 1 else next(iter(arrays.values()))
+    is_gray = array.ndim == 3 and array.shape[1:] == tensor.shape[1:3]
+    is_float = array.ndim == 4 and array.shape[1:] == tensor.shape[1:] and array.dtype.kind == "f"
+    # as the training on such a file does
+    if tensor.dtype == "uint8" and tensor.shape[-1] == 3 and (is_gray or is_float):
+        return to_rgb(np.asarray(array))
+    return array
 
 
 def _cast_part(part: Array, tensor: TensorSpec, full_scale: float | None) -> Rows:

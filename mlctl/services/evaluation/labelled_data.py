@@ -12,8 +12,7 @@ import numpy as np
 from mlctl.data.dataset import class_indices
 from mlctl.data.files import images, labelled_files
 from mlctl.data.files.texts import read_text_file
-from mlctl.data.sources import locate
-from mlctl.data.tables import label_column, reader
+from mlctl.data.tables import label_column, reader, target_column
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Values
@@ -41,8 +40,7 @@ class LabelledData(Protocol):
 def open_labelled_data(recipe: str, path: Path, values: Values) -> LabelledData:
     """Return the data at a path as this recipe reads it; raises what reading it raises."""
     if recipe == "tabular" or (recipe == "texts" and path.is_file()):
-        header = {"true": True, "false": False}.get(values.get("header", ""))
-        return TableData(path, values.target, header)
+        return TableData(path, values)
     # a folder has no label column, even if the model was trained on a table of paths
     target = values.target if path.is_file() else ""
     suffixes = labelled_files.IMAGE_SUFFIXES if recipe == "images" else labelled_files.TEXT_SUFFIXES
@@ -52,30 +50,39 @@ def open_labelled_data(recipe: str, path: Path, values: Values) -> LabelledData:
 class TableData:
     """A table with its labels in a column."""
 
-    def __init__(self, path: Path, target: str, header: bool | None) -> None:
-        self.path, self.target, self.header = path, target, header
+    def __init__(self, path: Path, values: Values) -> None:
+        self.path, self.target = path, values.target
+        self.header = {"true": True, "false": False}.get(values.get("header", ""))
+        self.sheet = str(values.get("sheet") or "")
+        self.rare = values.get("rare", target_column.TRAIN_RARE)
+        self.others = [Path(values[name]).expanduser() for name in ("validation", "test") if values.get(name)]
 
     def digest(self) -> tuple[str, int]:
         """Return the SHA-256 and the size in bytes."""
-        return locate.sha256([self.path]), self.path.stat().st_size
+        files = [self.path, *(file for file in self.others if file.is_file())]
+        return reader.combined_digest(files, header=self.header, sheet=self.sheet)
 
     def batches(self, info: PredictorInfo) -> Iterator[Rows]:
         """Yield all rows in batches."""
         listener = NullProgress()
-        for batch in read_batches(info, [str(self.path)], size=ROWS_PER_BATCH, listener=listener):
+        path = f"{self.path}::{self.sheet}" if self.sheet else str(self.path)
+        for batch in read_batches(info, [path], size=ROWS_PER_BATCH, listener=listener):
             yield batch.rows
 
     def targets(self, info: PredictorInfo) -> tuple[Array, Array]:
         """Return which rows have a label, and these labels as the model has them."""
         names = info.signature.names
-        frame, _ = reader.read_table(self.path, header=self.header, known_names=names)
+        table = reader.read(self.path, header=self.header, known_names=names, sheet=self.sheet).frame
         if not self.target and info.recipe != "texts":
             raise UsageError("mlctl does not know which column to predict", "name it: --target COLUMN")
         text = names[0] if info.recipe == "texts" else ""
-        label = label_column.find_label_column(self.path, frame, text, self.target)
-        return label_column.encode_labels(
-            self.path, frame, label, header=self.header, classes=info.classes, model=info.title
-        )
+        label = label_column.find_label_column(self.path, table, text, self.target)
+        try:
+            return target_column.read_labels(
+                table[label], classes=info.classes, model=info.title, rare=self.rare
+            )
+        except BadDataError as exc:
+            raise BadDataError(f"{self.path}: {exc.message}", exc.hint) from exc
 
 
 class FileData:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlctl.adapters.predict.endpoint_client import EndpointClient
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.column_reading import ColumnReading, readings_from_json
 from mlctl.domain.outputs import Output, Outputs, outputs_of
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.machine import count_cores
@@ -44,6 +45,8 @@ class PredictorInfo:
         outputs: What each output means; () if it is not known.
         full_scale: Value of a fully lit pixel if the model takes images.
         signature: The input that the model takes.
+        readings: How the cells of each column of a table are read; {} if it is not known.
+        takes_gaps: The model answers rows with missing values, also where training had none.
     """
 
     name: str
@@ -56,6 +59,8 @@ class PredictorInfo:
     outputs: Outputs = ()
     full_scale: float | None = None
     signature: ModelSignature = field(default_factory=ModelSignature)
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    takes_gaps: bool = False
 
     @property
     def title(self) -> str:
@@ -148,6 +153,8 @@ class LocalModel:
             outputs=metadata.outputs,
             full_scale=self._model.full_scale,
             signature=metadata.signature,
+            readings=self._model.readings,
+            takes_gaps=self._model.takes_gaps and metadata.by_mlctl,
         )
 
     def predict(self, rows: Rows, first_row: int = 0) -> Answers:
@@ -185,6 +192,8 @@ class _Endpoint:
             run_id=document.get("run_id", ""),
             outputs=_outputs_in(document),
             full_scale=document["full_scale"],
+            readings=readings_from_json(document.get("readings") or {}),
+            takes_gaps=bool(document.get("takes_gaps")) and bool(document.get("readings")),
             signature=ModelSignature(
                 tensor=TensorSpec(tensor["dtype"], tuple(tensor["shape"])) if tensor else None,
                 columns=tuple(ColumnSpec(**column) for column in document["columns"]),

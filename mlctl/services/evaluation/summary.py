@@ -181,7 +181,7 @@ def _errors(output: Output, targets: Array, answers: Array) -> Array:
     count = len(targets)
     if output.kind == "classes":
         answers = _probabilities(answers)
-        labels = answers.argmax(axis=1)
+        labels = predicted_labels(answers, output.threshold)
         is_right = (labels == targets) | (targets < 0)
         return np.where(is_right, 0.0, answers[np.arange(count), labels])
     if output.kind in ("pixels", "sequence"):
@@ -205,7 +205,7 @@ def _answer(output: Output, target: Any, answer: Any) -> dict[str, Any]:
     names = output.classes
     if output.kind == "classes":
         probabilities = _probabilities(np.asarray(answer)[np.newaxis])[0]
-        label, actual = int(probabilities.argmax()), int(target)
+        label, actual = int(predicted_labels(probabilities, output.threshold)), int(target)
         return {
             "actual": _name(names, actual),
             "predicted": _name(names, label),

@@ -96,8 +96,10 @@ def _arrow_table(
         raw_names = arrow_batches.csv_names(file, dialect)
         if len(raw_names) == 1:  # an empty line may be a row
             raise arrow_batches.OnlyPandasError
-    else:
+    elif reader.is_parquet(file):
         raw_names = arrow_batches.parquet_names(file)
+    else:
+        raise arrow_batches.OnlyPandasError
     by_name = {name.strip() or f"Unnamed: {place}": name for place, name in enumerate(raw_names)}
     names = [name for name in signature.names if name in by_name]
     report(tuple(by_name))

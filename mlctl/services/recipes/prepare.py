@@ -24,6 +24,7 @@ from mlctl.data.trees import map_tree
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference
+from mlctl.domain.threshold import ThresholdRule, parse_threshold
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import Recipe, ResolvedRecipe, Values, match_data
 from mlctl.services.recipes.checks import check_alone, check_dataset, check_encoded
@@ -36,8 +37,9 @@ __all__ = [
     "data_source",
     "prepare",
     "recipe_errors",
-    "rows_per_epoch",
+    "values_for",
     "with_class_weight",
+    "with_data",
 ]
 
 SYNTHETIC = "synthetic"
@@ -65,6 +67,13 @@ class PreparedData:
         if is_default and self.data.validation is None:
             return Objective("loss", maximize=False)
         return self.recipe.objective
+
+    @property
+    def threshold_rule(self) -> ThresholdRule | None:
+        """How the threshold of two classes is chosen, if the user sets the recipe's option threshold."""
+        declared = self.recipe.declared().get("threshold")
+        text = self.values["threshold"] if declared and declared.data else ""
+        return parse_threshold(text) if text else None
 
     def require_measurable_objective(self) -> None:
         """Raise BadDataError if the objective needs validation rows, and there are none."""
@@ -113,11 +122,15 @@ class PreparedData:
 def check_values(resolved: ResolvedRecipe, overrides: Mapping[str, Any]) -> Values:
     """Return a recipe's values with the checked overrides; raises UsageError."""
     recipe = resolved.recipe
-    if "target" in overrides and "target" not in recipe.declared():
-        raise UsageError(
-            f"--target is for a table of your own, and recipe {recipe.name} has its own data",
-            "remove --target",
-        )
+    declared = recipe.declared()
+    for name in ("target", "validation", "test"):
+        if name in overrides and name not in declared:
+            kind = "has its own data" if name == "target" else "takes no such file"
+            raise UsageError(
+                f"--{name} is for a table of your own, and recipe {recipe.name} {kind}", f"remove --{name}"
+            )
+    if "threshold" in overrides and "threshold" in declared and declared["threshold"].data:
+        parse_threshold(overrides["threshold"])
     try:
         return recipe.values(overrides)
     except UsageError as exc:
@@ -145,11 +158,28 @@ def prepare(
             listener.message(note)
         prepared = PreparedData(
             recipe=recipe,
-            values=values.on(rows_per_epoch(dataset, values)),
+            values=values_for(dataset, values),
             data=dataset,
             encoder=_encoder(recipe, dataset),
         )
+        if prepared.threshold_rule is not None and dataset.classes and len(dataset.classes) != 2:
+            raise UsageError(
+                f"threshold= is for two classes, and {dataset.name} has {len(dataset.classes)}", "remove it"
+            )
         return _with_input_shape(prepared)
+
+
+def with_data(prepared: PreparedData, data: Dataset) -> PreparedData:
+    """Return the same recipe and values with other rows: the encoder is made from them."""
+    recipe = prepared.recipe
+    return _with_input_shape(
+        dataclasses.replace(
+            prepared,
+            data=data,
+            values=values_for(data, prepared.values),
+            encoder=None if prepared.encoder is None else _encoder(recipe, data),
+        )
+    )
 
 
 def with_class_weight(recipe: Recipe, data: Dataset, values: Values) -> Dataset:
@@ -163,7 +193,12 @@ def with_class_weight(recipe: Recipe, data: Dataset, values: Values) -> Dataset:
         return dataclasses.replace(data, class_weight=class_weights(given, data))
 
 
-def rows_per_epoch(data: Dataset, values: Values) -> int:
+def values_for(data: Dataset, values: Values) -> Values:
+    """Return the values for this data: with its defaults, and its number of steps in an epoch."""
+    return values.on(_rows_per_epoch(data, values), data.defaults)
+
+
+def _rows_per_epoch(data: Dataset, values: Values) -> int:
     """Return the rows that make the number of steps of an epoch: batches of a stream have a size of their own."""
     stream = data.train.inputs
     if not data.train.is_stream or stream.holds_rows or stream.steps is None:

@@ -10,7 +10,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.services.reports import plots
 from mlctl.services.reports.run_sections import MAX_CURVES
-from mlctl.services.reports.texts import difference_table, moment, number
+from mlctl.services.reports.texts import difference_table, moment, number, with_interval
 from mlctl.services.runs.compare import diff_runs
 from mlctl.services.runs.metrics import (
     epoch_metrics,
@@ -73,7 +73,8 @@ def _scores_table(runs: Sequence[Run]) -> ReportTable:
 
     def cell(run: Run, name: str) -> str:
         value = run.metrics.get(name)
-        return f"{number(value)} ★" if value is not None and value == best.get(name) else number(value)
+        text = with_interval(value, run.intervals.get(name))
+        return f"{text} ★" if value is not None and value == best.get(name) else text
 
     if len(runs) <= MAX_PARAM_RUNS:
         return ReportTable(

@@ -25,7 +25,7 @@ from mlctl.domain.tune import rank_trials
 from mlctl.services.reports import plots
 from mlctl.services.reports.answer_sections import answer_sections
 from mlctl.services.reports.files import RunFiles
-from mlctl.services.reports.texts import facts_table, moment, number
+from mlctl.services.reports.texts import facts_table, moment, number, with_interval
 from mlctl.services.runs.listing import show_run
 from mlctl.services.runs.metrics import objective_of, score_of
 from mlctl.services.runs.search_snapshot import read_search
@@ -95,7 +95,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
         name = score.name.replace("_", " ")
         found += [(name, number(score.value))]
         found += (
-            [(score.test_metric.replace("_", " "), number(score.test_value))] if score.test_metric else []
+            [
+                (
+                    score.test_metric.replace("_", " "),
+                    with_interval(score.test_value, run.intervals.get(score.test_metric)),
+                )
+            ]
+            if score.test_metric
+            else []
         )
     found += [
         ("data", f"{run.data.name}, {run.data.rows:,} rows" if run.data and run.data.rows else ""),
@@ -116,12 +123,17 @@ def _summary(run: Run, files: RunFiles) -> ReportSection:
         )
         if any(prefix + name in run.metrics for name in names)
     }
+    intervals = run.intervals
     scores = ReportTable(
+        title="In brackets: the 95 % confidence interval" if intervals else "",
         columns=("score", *prefixes),
         rows=[
             (
                 name.replace("_", " "),
-                *(number(run.metrics.get(prefix + name)) for prefix in prefixes.values()),
+                *(
+                    with_interval(run.metrics.get(prefix + name), intervals.get(prefix + name))
+                    for prefix in prefixes.values()
+                ),
             )
             for name in names
         ],

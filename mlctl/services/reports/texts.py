@@ -23,6 +23,13 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
+def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    """Return a number with its 95 % confidence interval: 0.83 (0.812 to 0.846)."""
+    if interval is None or value is None:
+        return number(value)
+    return f"{number(value)} ({' to '.join(number(float(f'{bound:.3g}')) for bound in interval)})"
+
+
 def moment(time: datetime | None) -> str:
     """Return a time in the local zone; "" for None."""
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S %Z}" if time else ""

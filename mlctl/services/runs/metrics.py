@@ -12,7 +12,7 @@ from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run, RunScore
 from mlctl.domain.tags import OBJECTIVE_TAG
 
-MODEL_METRIC_PREFIXES = ("best_", "test_")
+MODEL_METRIC_PREFIXES = ("best_", "test_", "folds_")
 
 
 def is_model_metric(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -13,7 +14,7 @@ from mlctl.domain.server import Bucket, ExportedFiles
 from mlctl.errors import UsageError
 from mlctl.services.server.up import check_static_prefix
 
-# the packages that a server's commands import, and those of the extras auth and postgres
+# the packages that a server's commands import, and those of the extras auth, mysql and postgres
 PACKAGES = (
     "boto3",
     "filelock",
@@ -26,6 +27,7 @@ PACKAGES = (
     "prometheus-client",
     "psutil",
     "psycopg2-binary",
+    "pymysql",
     "pyyaml",
     "rich",
     "typer",
@@ -55,7 +57,7 @@ def render_files(
     image: str,
     bucket: Bucket,
     database_port: int,
-    upstream: str,
+    upstreams: Sequence[str],
     static_prefix: str = "",
 ) -> ExportedFiles:
     """Return the files for one kind of deployment, with their content; `write_files` writes them into `folder`.
@@ -65,16 +67,16 @@ def render_files(
     if kind not in KINDS:
         raise UsageError(f"unknown value {kind!r} for --to", f"choose one of: {', '.join(KINDS)}")
     static_prefix = check_static_prefix(static_prefix)
-    typed = {
-        "--host": host,
-        "--image": image,
-        "--upstream": upstream,
-        "--bucket": bucket.name,
-        "--prefix": bucket.prefix,
-        "--endpoint-url": bucket.endpoint_url,
-        "--region": bucket.region,
-    }
-    for option, value in typed.items():
+    typed = [
+        ("--host", host),
+        ("--image", image),
+        *(("--upstream", upstream) for upstream in upstreams),
+        ("--bucket", bucket.name),
+        ("--prefix", bucket.prefix),
+        ("--endpoint-url", bucket.endpoint_url),
+        ("--region", bucket.region),
+    ]
+    for option, value in typed:
         pattern, example = VALUE_FORMATS[option]
         if not re.fullmatch(pattern, value or ""):
             raise UsageError(f"invalid value {value!r} for {option}", f"example: {option} {example}")
@@ -82,7 +84,7 @@ def render_files(
         "host": host,
         "image": image,
         "wheel": packaging.wheel_name(),
-        "upstream": upstream,
+        "upstreams": "\n".join(f"  server {upstream} max_fails=1 fail_timeout=2s;" for upstream in upstreams),
         "static_prefix": static_prefix,
         "path": static_prefix or "/",
         "database_port": str(database_port),

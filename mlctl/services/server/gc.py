@@ -8,6 +8,7 @@ the report names it.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -19,17 +20,23 @@ from mlctl.errors import NotFoundError
 from mlctl.services.server import artifact_uri
 
 
-def collect_garbage(location: ServerLocation, *, delete: bool) -> GcReport:
+def collect_garbage(location: ServerLocation, *, delete: bool, older_than_s: float = 0) -> GcReport:
     """Report what can be freed; free it if `delete`.
 
     Artifacts are deleted first and rows last, so that the user can repeat a command that was interrupted.
+
+    Args:
+        location: The server's location.
+        delete: Free it.
+        older_than_s: Leave what was deleted in the last so many seconds.
     """
     if (file := location.backend.sqlite_file) and not file.exists():
         raise NotFoundError(
             f"there is no database at {file}", "check --root, or name the database: --backend"
         )
     connection.check_database(location.backend, upgrade=False)
-    found = deleted_items.find_deleted_items(location.backend)
+    limit_ms = round((time.time() - older_than_s) * 1000) if older_than_s else None
+    found = deleted_items.find_deleted_items(location.backend, deleted_before_ms=limit_ms)
     used_paths = _used_paths(found.kept_locations, location)
     server_store, base = open_artifact_store(location), artifact_uri.base(location)
     objects, size_bytes = 0, 0
@@ -71,6 +78,8 @@ def collect_garbage(location: ServerLocation, *, delete: bool) -> GcReport:
         objects=objects,
         size_bytes=size_bytes,
         done=delete,
+        older_than_s=older_than_s,
+        recent=found.recent,
     )
 
 

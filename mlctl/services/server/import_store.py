@@ -22,10 +22,10 @@ from mlctl.domain.importing import (
     SourceRun,
 )
 from mlctl.errors import NotFoundError, UsageError
-from mlctl.settings import mask_passwords
+from mlctl.settings import mask_passwords, with_installed_driver
 
 BATCH = 100  # runs per transaction
-DATABASE_SCHEMES = ("sqlite:", "postgresql:", "postgresql+")
+DATABASE_SCHEMES = ("sqlite:", "postgresql:", "postgresql+", "mysql:", "mysql+", "mariadb:")
 
 
 class ImportProgress(Protocol):
@@ -83,7 +83,7 @@ def open_source(source: str) -> Source:
 
         return ServerSource(source)
     if source.startswith(DATABASE_SCHEMES):
-        return DatabaseSource(source)
+        return DatabaseSource(with_installed_driver(source))
     path = Path(source.removeprefix("file://")).expanduser()
     if path.is_file():
         return DatabaseSource(f"sqlite:///{path.resolve()}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from mlctl.adapters.database import connection
 from mlctl.adapters.database import schema as schema_files
+from mlctl.adapters.database.connection import give_password
 from mlctl.domain.server import MigratedDatabase, ServerLocation
 from mlctl.errors import ChildFailedError
 from mlctl.tracking_server import schema
@@ -15,8 +14,7 @@ from mlctl.tracking_server.server_config import ServerConfig
 def migrate_schema(location: ServerLocation) -> MigratedDatabase:
     """Create or migrate the schema, under the lock that all servers share; return its revision."""
     connection.check_database(location.backend, upgrade=True)
-    if location.backend.password:
-        os.environ["PGPASSWORD"] = location.backend.password  # libpq reads it; MLflow accepts only a URI
+    give_password(location.backend)
     config = ServerConfig(
         name="migrate",
         instance="",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
+from mlctl import mysql
 from mlctl.adapters.system import local_servers
 from mlctl.domain.server import Backend, Bucket, ServerLocation
 from mlctl.errors import BadDataError, UsageError
@@ -14,7 +15,13 @@ from mlctl.files import read_secret
 from mlctl.settings import SECRET_QUERY_KEYS, Settings
 
 SECRET_KEYS = {*SECRET_QUERY_KEYS, "passfile"}  # libpq reads these from a URI's query
-DRIVER = "postgresql+psycopg2"  # without it, SQLAlchemy looks for another driver of that name
+DRIVERS = {  # without them, SQLAlchemy looks for other drivers
+    "postgresql": "postgresql+psycopg2",
+    "postgres": "postgresql+psycopg2",
+    "mysql": mysql.SCHEME,
+    "mariadb": mysql.SCHEME,
+}
+URI_HINT = "write postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE"
 
 
 def build_location(
@@ -111,22 +118,24 @@ def _parse_backend(uri: str, password_allowed: bool) -> Backend:
         parts = urlsplit(uri)
         password = unquote(parts.password) if parts.password is not None else None
     except ValueError as exc:
-        raise UsageError("invalid database URI", "write postgresql://USER@HOST/DATABASE") from exc
+        raise UsageError("invalid database URI", URI_HINT) from exc
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         return Backend(f"sqlite:///{Path(uri.partition(':///')[2]).expanduser().resolve()}")
-    if scheme not in {"postgresql", "postgres"}:
+    if scheme not in DRIVERS:
         shown = f"{parts.scheme}://" if parts.scheme else repr(uri)
         raise UsageError(
             f"a server cannot use the database --backend {shown}…",
-            "write postgresql://USER@HOST/DATABASE or sqlite:///FILE",
+            "write postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:///FILE",
         )
     query = parse_qsl(parts.query, keep_blank_values=True)
     secrets = {key.lower(): value for key, value in query if key.lower() in SECRET_KEYS}
     if not password_allowed and (password is not None or secrets):
         raise UsageError(
             "--backend holds a password, which every user of this machine can read in the process list",
-            "put it into PGPASSWORD, ~/.pgpass or the file of --backend-file; name a passfile in PGPASSFILE",
+            "put it into MYSQL_PWD or the file of --backend-file"
+            if DRIVERS[scheme] == mysql.SCHEME
+            else "put it into PGPASSWORD, ~/.pgpass or the file of --backend-file; name a passfile in PGPASSFILE",
         )
     if "sslpassword" in secrets:
         raise UsageError(
@@ -134,14 +143,16 @@ def _parse_backend(uri: str, password_allowed: bool) -> Backend:
             "use a key that has no password of its own: sslkey=FILE",
         )
     if not parts.path.strip("/"):
-        raise UsageError("--backend names no database", "write postgresql://USER@HOST/DATABASE")
+        raise UsageError("--backend names no database", URI_HINT)
     user, at, host = parts.netloc.rpartition("@")
     public_query = parts.query
     if "password" in secrets:
         public_query = urlencode(
             [(key, value) for key, value in query if key.lower() != "password"], quote_via=quote, safe="/,:"
         )
-    public_uri = urlunsplit((DRIVER, f"{user.partition(':')[0]}{at}{host}", parts.path, public_query, ""))
+    public_uri = urlunsplit(
+        (DRIVERS[scheme], f"{user.partition(':')[0]}{at}{host}", parts.path, public_query, "")
+    )
     return Backend(public_uri, secrets.get("password", password))
 
 

@@ -33,6 +33,7 @@ START_TIMEOUT_S = 120.0
 STATIC_PREFIX = r"(/[A-Za-z0-9._~-]+)+/?"
 SECRETS = (
     "PGPASSWORD",
+    "MYSQL_PWD",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -49,6 +50,7 @@ NOT_INHERITED = (
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_AUTH_ADMIN_PASSWORD",
     "MLFLOW_RUN_ID",
+    "MLFLOW_WORKSPACE",
     SECRET_VARIABLE,
 )
 
@@ -64,6 +66,7 @@ class ServerOptions:
         notify: Who is told when the server goes down.
         static_prefix: Path below which the server is reached, such as /mlflow.
         artifacts_only: Answer requests about artifacts, and refuse all others.
+        workspaces: Keep experiments and models in MLflow's workspaces.
     """
 
     name: str = "main"
@@ -79,6 +82,7 @@ class ServerOptions:
     notify: NotifyTarget | None = None
     static_prefix: str = ""
     artifacts_only: bool = False
+    workspaces: bool = False
 
 
 def start_server(
@@ -112,6 +116,12 @@ def start_server(
         sock = run_preflight(
             location, access, create_bucket=options.create_bucket, upgrade_db=options.upgrade_db
         )
+        if not options.workspaces and (names := connection.list_workspaces_in_use(location.backend)):
+            sock.close()
+            raise RefusedError(
+                f"the database has experiments in the workspace {names[0]}, which a server without workspaces refuses",
+                "add --workspaces",
+            )
         files.delete(options.name)  # its process is gone, or its pid belongs to another program
         basic_auth = auth.prepare_basic_auth(
             location,
@@ -170,6 +180,7 @@ def _server_config(
     settings = {"MLFLOW_SERVER_ALLOWED_HOSTS": auth.allowed_hosts(access)}
     if options.artifacts_only:
         settings["_MLFLOW_SERVER_ARTIFACTS_ONLY"] = "true"
+    settings["MLFLOW_ENABLE_WORKSPACES"] = "true" if options.workspaces else "false"
     if access.cors_origins:
         settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(access.cors_origins)
     if location.bucket and location.bucket.endpoint_url:
@@ -178,7 +189,7 @@ def _server_config(
         settings["AWS_DEFAULT_REGION"] = location.bucket.region
     secrets = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
     if location.backend.password:
-        secrets["PGPASSWORD"] = location.backend.password
+        secrets[location.backend.password_variable] = location.backend.password
     if "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY" not in secrets:
         secrets["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = _webhook_key(state_file.with_suffix(".webhook-key"))
     metrics_dir = None
@@ -204,6 +215,7 @@ def _server_config(
         trusted_proxies=access.trusted_proxies,
         user_header=access.user_header,
         audit_log=str(state_file.with_suffix(audit.SUFFIX)),
+        audit_to_stdout=options.foreground,
         supervise=options.supervise,
         upgrade=options.upgrade_db,
         state_file=str(state_file),

@@ -1,31 +1,51 @@
-"""Write the files that serve a model on another platform."""
+"""Write the files that serve a model on another platform, or that another runtime reads."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.server import ExportedFiles
+from mlctl.domain.exports import PROOF_FILE, PROOF_FOLDER, ExportedModel, ExportProof
+from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.errors import RefusedError, UsageError, did_you_mean
-from mlctl.services.models.fetch import fetch_model
+from mlctl.services.models.fetch import fetch_reference
+from mlctl.services.models.select import resolve_model
 from mlctl.services.serving.exports import TARGETS
 from mlctl.services.serving.exports.base import ExportOptions, ModelToExport
+from mlctl.services.serving.exports.formats import check_quantize
 from mlctl.settings import Settings
 
 
 def export_model(
-    settings: Settings, model: str, *, target: str, folder: Path, options: ExportOptions | None = None
-) -> ExportedFiles:
+    settings: Settings,
+    model: str,
+    *,
+    target: str,
+    folder: Path,
+    options: ExportOptions | None = None,
+    replace: bool = False,
+    listener: ProgressListener | None = None,
+) -> ExportedModel:
     """Write the files of an export target into a folder that does not exist or is empty; return their names.
 
     The files are written into a temporary folder and moved when all are complete, so that a failure leaves nothing
-    behind.
+    behind. The proof of a format is logged to the model's run.
+
+    Args:
+        settings: Settings in force.
+        model: MODEL, as the user typed it.
+        target: Name of the target.
+        folder: The folder to write.
+        options: Options of the target.
+        replace: Replace an earlier export in the folder.
+        listener: Receives progress messages.
 
     Raises:
         UsageError: The target is unknown, or a value would break a manifest.
-        RefusedError: The folder exists and is not empty.
+        RefusedError: The folder exists and is not empty, or the export's score falls by too much.
         MlctlError: The model cannot be found or fetched.
     """
     options = options or ExportOptions()
@@ -33,19 +53,60 @@ def export_model(
     if target not in TARGETS:
         hint = did_you_mean(target, TARGETS) or f"targets: {', '.join(TARGETS)}"
         raise UsageError(f"there is no export target {target!r}", hint)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_quantize(TARGETS[target], target, options.quantize)
+    if _is_taken(folder) and not (replace and is_export(folder)):
         raise RefusedError(f"{folder} exists and is not empty", "choose another folder, or empty it")
     folder = folder.absolute()
     existing_folder = next(path for path in (folder, *folder.parents) if path.is_dir())
+    store = TrackingStore(settings.tracking_uri)
     with (
         tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch,
-        tempfile.TemporaryDirectory(prefix=".mlctl-export-", dir=existing_folder) as staging,
+        tempfile.TemporaryDirectory(
+            prefix=".mlctl-export-", dir=folder.parent if _is_taken(folder) else existing_folder
+        ) as staging,
     ):
-        served = fetch_model(TrackingStore(settings.tracking_uri), model, Path(scratch))
+        reference = resolve_model(store, model)
+        to_export = ModelToExport(
+            served=fetch_reference(store, reference, model, Path(scratch)),
+            options=options,
+            target=target,
+            settings=settings,
+            store=store,
+            reference=reference,
+            listener=listener or NullProgress(),
+        )
         part = Path(staging)
-        TARGETS[target].write(ModelToExport(served, options), part)
+        notes = TARGETS[target].write(to_export, part)
         names = sorted(file.relative_to(part).as_posix() for file in part.rglob("*") if file.is_file())
+        proof = _read_proof(part)
+        if proof is not None:
+            notes = (*notes, *_log_proof(store, reference.run_id, part / PROOF_FILE, proof))
         folder.mkdir(parents=True, exist_ok=True)
+        for entry in list(folder.iterdir()) if is_export(folder) else ():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         for entry in part.iterdir():
             shutil.move(entry, folder)
-    return ExportedFiles(target, str(folder), dict.fromkeys(names, ""))
+    return ExportedModel(kind=target, folder=str(folder), files=tuple(names), proof=proof, notes=notes)
+
+
+def is_export(folder: Path) -> bool:
+    """Return whether a folder holds an earlier export with its proof, which may be replaced."""
+    return (folder / PROOF_FILE).is_file() and (folder / "model.json").is_file()
+
+
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _read_proof(folder: Path) -> ExportProof | None:
+    file = folder / PROOF_FILE
+    return ExportProof.from_json(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def _log_proof(store: TrackingStore, run_id: str | None, file: Path, proof: ExportProof) -> tuple[str, ...]:
+    """Log a proof to the model's run; return notes."""
+    if not run_id:
+        return ("the model has no run, so the proof is in the folder only",)
+    with store.translate_errors():
+        store.mlflow_client.log_artifact(run_id, str(file), f"{PROOF_FOLDER}/{proof.title}")
+    return ()

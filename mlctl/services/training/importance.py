@@ -94,7 +94,7 @@ def measure(prepared: PreparedData, model: Model, split: Split, outputs: Outputs
 
     def score(answers: Array) -> float:
         if outputs[0].kind == "classes":
-            return float(np.mean(predicted_labels(answers) == targets))
+            return float(np.mean(predicted_labels(answers, outputs[0].threshold) == targets))
         return -float(np.abs(targets - answers.reshape(targets.shape).astype(np.float64)).mean())
 
     unshuffled, ranking = score(shuffled.unshuffled), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,25 @@ from mlctl.adapters.models.served_model import inputs_for, outputs_for, to_array
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.batches import join_batches
 from mlctl.data.class_numbers import IGNORED
-from mlctl.data.dataset import Dataset, Split
+from mlctl.data.dataset import HELD_OUT_ANSWERS, Dataset, Split
+from mlctl.data.join_splits import can_join, join
+from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, task_of
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tags import RUNTIME_REASON_TAG, RUNTIME_TAG
 from mlctl.errors import BadDataError
 from mlctl.recipes import Recipe
 from mlctl.scores import score_split
+from mlctl.services.evaluation.intervals import score_intervals
 from mlctl.services.evaluation.split_answers import raw_batches
+from mlctl.services.evaluation.threshold import ChosenThreshold, choose_threshold
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors
 from mlctl.services.recipes.user_code import own_errors
 from mlctl.services.training.profile import RowSample, store_profile
+from mlctl.serving.readings import write_readings
 from mlctl.serving.traffic.profile import as_columns
 
+READINGS = "readings"  # in a data set's `extra`: the `ColumnReading` of each column
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # of the loaded model; relative to the value or its scale
 SAMPLE_ROWS = 64
 MAX_CHECK_BYTES = 32 << 20  # of raw rows that both models answer together: they are held encoded, too
@@ -53,6 +59,8 @@ class LoggedModel:
         targets: The split's targets as `load` returned them, in the order of the answers.
         weights: The same for weights.
         scores: Scores of the answers; none if the model answers something else than the targets.
+        intervals: 95 % confidence intervals of scores.
+        threshold: The threshold that was chosen for two classes; None if it is the usual one.
     """
 
     saved: SavedModel
@@ -61,6 +69,8 @@ class LoggedModel:
     targets: Any
     weights: Any
     scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    threshold: ChosenThreshold | None = None
 
 
 def log_keras_model(
@@ -103,6 +113,8 @@ def log_keras_model(
             _check_agreement(
                 _scores(recipe, candidate, found, found.expected), scores, found.expected, found.answers
             )
+        if candidate.takes_data:
+            store_readings(folder, prepared.data)
         if problem := _store_profile(folder, candidate, found, loaded.metadata.signature):
             listener.message(f"the model has no profile for mlctl endpoints drift: {problem}")
     listener.message(f"served by {saved.served_by}")
@@ -114,6 +126,8 @@ def log_keras_model(
         targets=found.targets,
         weights=found.weights,
         scores=scores,
+        intervals=_intervals(candidate, found, scores) if split is not None else {},
+        threshold=candidate.threshold,
     )
 
 
@@ -181,9 +195,19 @@ def metadata(recipe: Recipe, data: Dataset, outputs: Outputs = ()) -> dict[str, 
 
 
 def columns_with_gaps(data: Dataset) -> tuple[str, ...]:
-    """Return a table's columns that have gaps in training, and may have them in a request."""
-    rows = data.train.inputs
-    return tuple(rows.columns[rows.isna().any()]) if data.is_table else ()
+    """Return a table's columns that have gaps in any split: a request may leave them out, even if it is strict."""
+    if not data.is_table:
+        return ()
+    tables = [split.inputs for split in (data.train, data.validation, data.test) if split is not None]
+    has_gaps = [rows.columns[rows.isna().any()] for rows in tables if hasattr(rows, "iloc")]
+    found = {name for names in has_gaps for name in names}
+    return tuple(name for name in data.train.inputs if name in found)
+
+
+def store_readings(folder: Path, data: Dataset) -> None:
+    """Write how the table's cells were read to the model's folder."""
+    if readings := data.extra.get(READINGS):
+        write_readings(readings, folder)
 
 
 def difference(answers: Any, expected: Any) -> float:
@@ -218,6 +242,7 @@ class _Candidate:
     Attributes:
         takes_data: Whether it takes the recipe's inputs; a decoder, for one, does not.
         is_trained: Whether it is the trained model, whose answers the recipe's `scores` takes.
+        threshold: The threshold that was chosen for its only output; None if it is the usual one.
     """
 
     prepared: PreparedData
@@ -227,6 +252,7 @@ class _Candidate:
     encoded: Any
     takes_data: bool
     is_trained: bool
+    threshold: ChosenThreshold | None = None
 
     @property
     def encoder(self) -> Any:
@@ -267,6 +293,7 @@ def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate
     sample = sample_rows(split, fixed_batch_size(model))
     encoded = to_arrays(prepared.encoded(sample))
     outputs = infer_outputs(model, data, encoded)
+    threshold = _choose_threshold(prepared, model, outputs)
     with recipe_errors(recipe, "choosing the model to serve"):
         served = recipe.serving(model, data)
     raw, takes_data = _raw_inputs(prepared, sample.inputs), True
@@ -274,6 +301,8 @@ def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate
         inputs, takes_data = inputs_for(served, encoded)
         outputs = outputs_for(served, inputs, outputs)
         encoded, raw = inputs, raw if takes_data else inputs
+    if threshold is not None and len(outputs) == 1:
+        outputs = (replace(outputs[0], threshold=threshold.value),)
     return _Candidate(
         prepared=prepared,
         model=served,
@@ -282,7 +311,37 @@ def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate
         encoded=encoded,
         takes_data=takes_data,
         is_trained=served is model,
+        threshold=threshold,
     )
+
+
+def _choose_threshold(prepared: PreparedData, model: Model, outputs: Outputs) -> ChosenThreshold | None:
+    """Return the threshold that the user has asked for, chosen on the validation rows; None for the usual one.
+
+    A model that itself leaves rows out of training answers all of them without what it has learned from them.
+    """
+    rule = prepared.threshold_rule
+    if rule is None or len(outputs) != 1 or len(outputs[0].classes) != 2:
+        return None
+    if (known := prepared.data.extra.get(HELD_OUT_ANSWERS)) is not None:
+        targets, answers = known
+    else:
+        train, validation = prepared.data.train, prepared.data.validation
+        split = train if validation is None else validation
+        if validation is not None and getattr(model, "leaves_rows_out", False) and can_join(train, validation):
+            split = join(train, validation)
+        answers = Predictor(model, outputs).predict(prepared.encoded(split))
+        targets = scoring_targets(outputs, split.targets)
+    return choose_threshold(rule, targets, np.asarray(answers), outputs[0].classes[1])
+
+
+def _intervals(
+    candidate: _Candidate, found: _BothAnswers, scores: Mapping[str, float]
+) -> Mapping[str, tuple[float, float]]:
+    if not scores or found.targets is None:
+        return {}
+    targets = scoring_targets(candidate.outputs, found.targets)
+    return score_intervals(candidate.outputs, targets, found.answers, scores)
 
 
 def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnswers:

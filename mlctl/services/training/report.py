@@ -28,6 +28,8 @@ from mlctl.domain.tags import (
     DATA_SIZE_TAG,
     DATA_SPLITS_TAG,
     DATA_TAG,
+    FOLDS_TAG,
+    INTERVALS_TAG,
     RECIPE_TAG,
 )
 from mlctl.scores import report_answers
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mlctl.adapters.keras.fit import Model
     from mlctl.adapters.keras.training_loop import TrainingProgress
     from mlctl.adapters.runlog.recorder import Recorder
+    from mlctl.services.training.folds import FoldScores
     from mlctl.services.training.logged_model import LoggedModel
 
 Array = np.ndarray[Any, Any]
@@ -147,6 +150,27 @@ def write_curves(
             unit=unit,
             caption=caption_of(recorder, "", synthetic),
         )
+
+
+def record_intervals(recorder: Recorder, intervals: Mapping[str, tuple[float, float]]) -> None:
+    """Record the confidence intervals of metrics."""
+    if intervals:
+        rounded = {
+            name: [float(f"{bound:.5g}") for bound in bounds] for name, bounds in intervals.items()
+        }
+        recorder.set_tags({INTERVALS_TAG: as_json(rounded)})
+
+
+def record_folds(recorder: Recorder, scores: FoldScores) -> None:
+    """Record the scores of each fold, as a tag that answers show, and as a file."""
+    rounded = {name: [float(f"{value:.5g}") for value in values] for name, values in scores.by_fold.items()}
+    recorder.set_tags({FOLDS_TAG: as_json(rounded)})
+    with recorder.artifact_path("folds.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["fold", *scores.by_fold, "epoch"])
+        for number, epoch in enumerate(scores.best_epochs):
+            writer.writerow([number + 1, *(values[number] for values in scores.by_fold.values()), epoch])
+    recorder.log_artifact("folds.csv")
 
 
 def write_evaluation(

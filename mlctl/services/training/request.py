@@ -14,7 +14,8 @@ class TrainRequest:
     `overrides` holds hyperparameters and data options by name, as typed or as values. `precision` is auto,
     float32 or mixed_bfloat16. `patience` None trains all epochs. `data` None lets the recipe find its own
     data. `offline` keeps the run on this machine until `mlctl sync`. The store gets a copy of the checkpoint
-    at most every `checkpoint_every_s` seconds.
+    at most every `checkpoint_every_s` seconds. With `folds`, cross-validation scores the training, and the logged
+    model is trained on all rows.
     """
 
     source: str
@@ -30,6 +31,7 @@ class TrainRequest:
     parent: str | None = None
     offline: bool = False
     checkpoint_every_s: float = 60.0
+    folds: int | None = None
 
     def to_tag(self) -> dict[str, Any]:
         """Return the request as the run's tag mlctl.request stores it."""

@@ -71,6 +71,8 @@ class RunSetup:
             "seed": self.request.seed,
             "precision": self.precision,
         }
+        if self.request.folds:
+            params["folds"] = self.request.folds
         if self.request.patience and "patience" not in self.prepared.values:
             params["patience"] = self.request.patience
         return params

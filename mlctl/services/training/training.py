@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
+from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.phases import OnEpochEnd, TrainingPhase, run_phases
 from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Split
-from mlctl.domain.progress import Epoch, ProgressListener
+from mlctl.domain.outputs import Outputs
+from mlctl.domain.progress import Epoch, NullProgress, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.selection import describe_near_tie
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
 from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
-from mlctl.services.recipes.prepare import recipe_errors
-from mlctl.services.training import importance, report
+from mlctl.recipes.declare import with_epochs
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors, with_data
+from mlctl.services.training import folds, importance, report
 from mlctl.services.training.check_model import check_model
-from mlctl.services.training.logged_model import log_keras_model
-from mlctl.services.training.phases import in_phases, recipe_phases
+from mlctl.services.training.folds import FoldScores
+from mlctl.services.training.logged_model import LoggedModel, log_keras_model
+from mlctl.services.training.phases import first_epochs, in_phases, recipe_phases
 from mlctl.services.training.resume_point import ResumePoint
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
@@ -57,6 +63,8 @@ class Training:
         self.resume_point = resume_point
         self.progress = TrainingProgress(setup.objective, keep_last=self.data.validation is None)
         self.started = time.monotonic()
+        self.is_cross_validating = False
+        self.fold_scores: FoldScores | None = None  # of a model that is trained on all rows
 
     def run(self) -> Run:
         """Train, log and check; return the run as the store has it, or as its record does if the store is away."""
@@ -83,6 +91,10 @@ class Training:
             recorder.log_params(self.setup.params)
         if self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE:
             runtime.use_one_thread()
+        final = self._cross_validate(recorder) if self.request.folds else self
+        final._train_from(recorder, checkpoint)
+
+    def _train_from(self, recorder: Recorder, checkpoint: checkpoints.Checkpoint | None) -> None:
         runtime.start_session(self.request.seed, self.setup.precision)
         model = self._build()
         try:
@@ -100,7 +112,52 @@ class Training:
                 f"free some space, then: mlctl resume {recorder.run_id[:8]}",
             ) from exc
 
+    def _cross_validate(self, recorder: Recorder) -> Training:
+        """Train the models of all folds; return the training on all rows."""
+        assert self.request.folds
+        self.is_cross_validating = True
+        found = folds.split_folds(self.data, self.request.folds)
+        scores = folds.cross_validate(
+            self.prepared,
+            found,
+            self._answer_test_split,
+            folder=recorder.journal.folder / "folds",
+            report=self.listener.message,
+        )
+        self.is_cross_validating = False
+        prepared = with_data(self.prepared, folds.final_data(self.data, found, scores))
+        epochs = scores.epochs
+        prepared = dataclasses.replace(prepared, values=with_epochs(prepared.values, epochs))
+        phases = first_epochs(self.phases, epochs)
+        self.listener.message(
+            f"training on all {len(prepared.data.train):,} rows for {epochs} epochs, the median of the folds"
+        )
+        final = Training(
+            dataclasses.replace(self.setup, prepared=prepared), self.listener, self.resume_point, phases
+        )
+        final.started, final.fold_scores = self.started, scores
+        self.progress = final.progress
+        return final
+
+    def _answer_test_split(self, prepared: PreparedData) -> tuple[Outputs, Any, int]:
+        """Train on other data; return the outputs, the answers to its test split, and the kept epoch."""
+        setup = dataclasses.replace(self.setup, prepared=prepared)
+        fold = Training(setup, NullProgress())
+        runtime.start_session(self.request.seed, self.setup.precision)
+        model = fold._build()
+        with recipe_errors(self.recipe, "training its model"):
+            fold._run_phases(model, lambda epoch, loop: None)
+        model = fold._best_model(model)
+        served = self.recipe.serving(model, prepared.data)
+        assert prepared.data.test is not None
+        assert fold.progress.best is not None
+        test = prepared.encoded(prepared.data.test)
+        outputs = infer_outputs(served, prepared.data, test)
+        return outputs, Predictor(served, outputs).predict(test), fold.progress.best.number
+
     def _interruption(self) -> str:
+        if self.is_cross_validating:
+            return "stopped during cross-validation; completed folds are kept"
         done, total = len(self.progress.epochs), self.prepared.values.epochs
         return f"stopped after epoch {done} of {total}; completed epochs are kept"
 
@@ -245,10 +302,16 @@ class Training:
         logged = log_keras_model(recorder, self.prepared, model, split, listener=self.listener)
         self._record_training(recorder)
         recorder.log_model(self.setup.params, step=progress.best.number)
-        recorder.log_results(self._summary(progress.best, split_name, logged.scores))
+        recorder.log_results(self._summary(progress.best, split_name, logged))
+        if self.fold_scores is not None:
+            report.record_folds(recorder, self.fold_scores)
+        intervals = {f"{'test' if split_name == 'test' else 'best_val'}_{name}": bounds for name, bounds in logged.intervals.items()}
+        if self.fold_scores is not None:
+            intervals |= {f"best_val_{name}": bounds for name, bounds in self.fold_scores.intervals.items()}
+        report.record_intervals(recorder, intervals)
         report.write(
             recorder,
-            None if split is None else report.answers_to(split_name, split, logged, data.raw),
+            self._tested(split_name, split, logged),
             data=data,
             model=model,
             progress=progress,
@@ -271,13 +334,38 @@ class Training:
         if (recorder.journal.files / CHECKPOINT_FOLDER).exists():
             recorder.delete_artifacts(CHECKPOINT_FOLDER)
 
-    def _summary(self, best: Epoch, split_name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    def _tested(
+        self, split_name: str, split: Split | None, logged: LoggedModel
+    ) -> report.SplitAnswers | None:
+        """Return the answers that plots and report show: those to the test split, else those of the folds."""
+        if split is not None:
+            return report.answers_to(split_name, split, logged, self.data.raw)
+        scores = self.fold_scores
+        if scores is None:
+            return None
+        return report.SplitAnswers(
+            name=f"{self.request.folds} folds",
+            rows=len(scores.answers),
+            outputs=logged.outputs,
+            targets=scores.targets,
+            answers=scores.answers,
+            metrics=scores.means,
+        )
+
+    def _summary(self, best: Epoch, split_name: str, logged: LoggedModel) -> dict[str, float]:
         """Return what the kept model reached, under the names that lists and gates use."""
         summary: dict[str, float] = {"best_epoch": best.number}
         summary.update(
             {f"best_{name}": value for name, value in best.metrics.items() if name.startswith("val_")}
         )
+        if self.fold_scores is not None:
+            summary.update({f"best_val_{name}": value for name, value in self.fold_scores.means.items()})
+            summary.update(self.fold_scores.metrics)
+        if logged.threshold is not None:
+            self.listener.message(logged.threshold.note)
+            summary["best_threshold"] = logged.threshold.value
+            summary.update({f"best_val_{name}": value for name, value in logged.threshold.scores.items()})
         # without a test split, the logged model is scored on validation
         prefix = "test" if split_name == "test" else "best_val"
-        summary.update({f"{prefix}_{name}": value for name, value in metrics.items()})
+        summary.update({f"{prefix}_{name}": value for name, value in logged.scores.items()})
         return summary

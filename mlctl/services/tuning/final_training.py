@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import cached_property
 
 from mlctl.adapters.keras.checkpoints import Checkpoint
@@ -11,15 +10,16 @@ from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.dataset import Split
+from mlctl.data.join_splits import join
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.recipes.declare import with_epochs
-from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
+from mlctl.services.recipes.prepare import recipe_errors, values_for, with_class_weight
+from mlctl.services.training.logged_model import LoggedModel
 from mlctl.services.training.phases import recipe_phases
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.training import Training
 from mlctl.services.tuning.finalists import FinalValues
-from mlctl.services.tuning.join_splits import join
 
 
 class FinalTraining(Training):
@@ -29,7 +29,7 @@ class FinalTraining(Training):
         prepared, data = setup.prepared, setup.prepared.data
         values = prepared.recipe.values(final.values)
         data = with_class_weight(prepared.recipe, data, values)
-        phases = recipe_phases(prepared.recipe, values.on(rows_per_epoch(data, values)), data)
+        phases = recipe_phases(prepared.recipe, values_for(data, values), data)
         if final.epochs:
             values = with_epochs(values, final.epochs)
             phases = tuple(
@@ -37,7 +37,7 @@ class FinalTraining(Training):
                 for phase, epochs in zip(phases, final.phase_epochs or (final.epochs,), strict=False)
             )
             data = dataclasses.replace(data, train=join(data.train, data.validation))
-        prepared = dataclasses.replace(prepared, values=values.on(rows_per_epoch(data, values)), data=data)
+        prepared = dataclasses.replace(prepared, values=values_for(data, values), data=data)
         super().__init__(dataclasses.replace(setup, prepared=prepared), listener, phases=phases)
         self.final = final
 
@@ -62,9 +62,9 @@ class FinalTraining(Training):
         for epoch in self.progress.epochs:
             recorder.log_metrics(epoch.metrics, step=epoch.number)
 
-    def _summary(self, best: Epoch, split_name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    def _summary(self, best: Epoch, split_name: str, logged: LoggedModel) -> dict[str, float]:
         """Return what the model reached; validation metrics are those from before it was trained on these rows."""
         validation = {
             f"best_{name}": value for name, value in self.final.validation.items() if name.startswith("val_")
         }
-        return {**super()._summary(best, split_name, metrics), **validation}
+        return {**super()._summary(best, split_name, logged), **validation}

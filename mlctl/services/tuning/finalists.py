@@ -22,7 +22,7 @@ from mlctl.domain.tags import ERROR_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.tuning.join_splits import can_join
+from mlctl.data.join_splits import can_join
 from mlctl.services.tuning.request import RecipeJob
 from mlctl.services.tuning.search_history import TrialTracker
 from mlctl.services.tuning.search_loop import MAX_LOSSES, TIME_IS_UP

@@ -28,7 +28,7 @@ from mlctl.domain.progress import Epoch, NullProgress
 from mlctl.errors import MlctlError
 from mlctl.recipes.declare import complete
 from mlctl.recipes.reads import unread_names
-from mlctl.services.recipes.prepare import recipe_errors, rows_per_epoch, with_class_weight
+from mlctl.services.recipes.prepare import recipe_errors, values_for, with_class_weight
 from mlctl.services.training.phases import phase_values, recipe_phases
 from mlctl.services.tuning.trial_data import training_split, validation_split, with_data
 
@@ -71,7 +71,7 @@ def _train_execution(setup: SearchSetup, job: TrialJob, execution: int, report_e
     assert data is not None
     values = complete(recipe.declared(), job.values, unread_names(type(recipe)))
     data = with_class_weight(recipe, data, values)
-    values = values.on(rows_per_epoch(data, values))
+    values = values_for(data, values)
     phases = recipe_phases(recipe, values, data)
     values = phase_values(values, phases)
     seed = job.seed + execution - 1

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlctl.domain.outputs import Output, Outputs
+from mlctl.domain.outputs import DEFAULT_THRESHOLD, Output, Outputs
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.http_messages import Request
 from mlctl.serving.invocations import Encode
@@ -25,7 +25,7 @@ from mlctl.serving.payloads.answers import to_json_types
 from mlctl.serving.payloads.request_error import bad_request, quote
 
 PARAMETER = "details"
-THRESHOLD = 0.5  # a label applies if its probability is higher; so does the second of two classes
+THRESHOLD = 0.5  # a label applies if its probability is higher
 
 Array = np.ndarray[Any, Any]
 Details = list[dict[str, Any]]
@@ -39,6 +39,7 @@ class DetailedAnswers:
         self._outputs = outputs
         self._described = [
             {"name": output.name, "kind": output.kind, "classes": output.classes, "unit": output.unit}
+            | ({} if output.threshold == DEFAULT_THRESHOLD else {"threshold": output.threshold})
             for output in outputs
         ]
 
@@ -102,8 +103,17 @@ def _classes(answers: Array, output: Output) -> Details:
     rows = probabilities.tolist()
     return [
         {"label": names[best], "probability": row[best], "probabilities": dict(zip(names, row, strict=True))}
-        for row, best in zip(rows, probabilities.argmax(axis=1).tolist(), strict=True)
+        for row, best in zip(rows, _best(probabilities, output), strict=True)
     ]
+
+
+def _best(probabilities: Array, output: Output) -> list[int]:
+    """Return the class number of each row; of two classes, the output's threshold decides."""
+    if probabilities.shape[1] == 2:
+        numbers: list[int] = (probabilities[:, 1] > output.threshold).astype(int).tolist()
+        return numbers
+    numbers = probabilities.argmax(axis=1).tolist()
+    return numbers
 
 
 def _labels(answers: Array, output: Output) -> Details:

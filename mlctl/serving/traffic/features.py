@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.outputs import DEFAULT_THRESHOLD
+
 Array = np.ndarray[Any, Any]
 # values by feature: float64 with NaN for a missing value, or objects with None
 Features = dict[str, Array]
@@ -180,10 +182,10 @@ def _measure_array(values: Any, given: Mapping[str, Any]) -> Features:
 def _measure_label(values: Any, given: Mapping[str, Any]) -> Features:
     answers = np.asarray(values, np.float64)
     answers = answers.reshape(len(answers), -1)
-    if answers.shape[1] == 1:
-        positive = answers[:, 0]
-        numbers, probabilities = (positive > 0.5).astype(int), np.maximum(positive, 1 - positive)
-        count = 2
+    if answers.shape[1] <= 2:
+        positive = answers[:, -1]
+        numbers = (positive > given.get("threshold", DEFAULT_THRESHOLD)).astype(int)
+        probabilities, count = np.where(numbers, positive, 1 - positive), 2
     else:
         numbers, probabilities, count = answers.argmax(axis=1), answers.max(axis=1), answers.shape[1]
     names = np.array(class_names(given, count), dtype=object)

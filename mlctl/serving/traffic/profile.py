@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.domain.outputs import Output, Outputs
+from mlctl.domain.outputs import DEFAULT_THRESHOLD, Output, Outputs
 from mlctl.serving.traffic.features import (
     Array,
     Features,
@@ -188,12 +188,14 @@ def _profile_answers(output: Output, values: Array) -> dict[str, Any] | None:
     """Return the profile of an output's answers; None if they have a form that only their user knows."""
     try:
         kind = ANSWER_KINDS.get(output.kind) or kind_of(values.reshape(-1) if _is_flat(values) else values)
-        found = measure(kind, values, {"classes": list(output.classes)})
+        found = measure(kind, values, {"classes": list(output.classes), "threshold": output.threshold})
     except (ValueError, TypeError, IndexError):
         return None
     entry: dict[str, Any] = {"name": output.name, "kind": kind, "features": _summaries(found, QUANTILES)}
     if output.classes:
         entry["classes"] = list(output.classes)
+        if output.threshold != DEFAULT_THRESHOLD:
+            entry["threshold"] = output.threshold
     if output.unit:
         entry["unit"] = output.unit
     return entry

@@ -15,15 +15,13 @@ WORKSPACES = ("MLFLOW_ENABLE_WORKSPACES", "MLFLOW_WORKSPACE")
 
 def make_client(tracking_uri: str, make_mlflow_client: Callable[[], Any]) -> Any:
     """Return a client of a store that answers; `make_mlflow_client` makes MLflow's own, which takes seconds."""
-    if any(os.environ.get(name) for name in WORKSPACES):
-        return make_mlflow_client()
     if tracking_uri.startswith(("http://", "https://")):
         if any(os.environ.get(name) for name in REST_EXTRAS):
             return make_mlflow_client()
         from mlctl.adapters.tracking.clients.rest_client import RestClient
 
         return RestClient(tracking_uri, make_mlflow_client)
-    if can_open(tracking_uri):
+    if can_open(tracking_uri) and not any(os.environ.get(name) for name in WORKSPACES):
         from mlctl.adapters.tracking.clients.database_client import DatabaseClient
 
         database = Database(tracking_uri)

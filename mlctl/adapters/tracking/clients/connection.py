@@ -1,9 +1,10 @@
-"""Open a tracking database without SQLAlchemy: a SQLite file, or PostgreSQL through psycopg2."""
+"""Open a tracking database without MLflow: a SQLite file, PostgreSQL through psycopg2, or MySQL through PyMySQL."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import sys
 import threading
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from mlctl import mysql
 from mlctl.adapters.tracking.clients.database_uri import POSTGRES_SCHEMES, postgres_arguments, sqlite_path
 from mlctl.adapters.tracking.clients.entities import StoreError
 
@@ -24,12 +26,13 @@ KEYS_PER_QUERY = 500  # a statement of SQLite may have a thousand values
 class Database:
     """A connection for each thread and process; statements have `?` for their values.
 
-    Each statement of `read` sees the newest state. A connection that PostgreSQL has closed is opened again.
+    Each statement of `read` sees the newest state. A connection that the server has closed is opened again.
     """
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
         self.is_sqlite = tracking_uri.startswith("sqlite:")
+        self.is_mysql = mysql.is_mysql(tracking_uri)
         self._local = threading.local()
         self._connect()
 
@@ -85,6 +88,11 @@ class Database:
             return
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"  # names are ours
         connection = self._connect()
+        if self.is_mysql:
+            unchanged = f"ON DUPLICATE KEY UPDATE {columns[0]} = {columns[0]}"
+            statement = _to_mysql(f"{insert} ({marks(columns)}) {unchanged}")
+            connection.cursor().executemany(statement, rows)
+            return
         if self.is_sqlite:
             connection.executemany(f"{insert} ({marks(columns)}) ON CONFLICT DO NOTHING", rows)
             return
@@ -109,9 +117,10 @@ class Database:
             local.inherited = getattr(
                 local, "connection", None
             )  # closed here, it would be closed for the parent, too
-        elif self.is_sqlite or local.is_writing or not local.connection.closed:
+        elif self.is_sqlite or local.is_writing or not _is_closed(local.connection):
             return local.connection
-        local.connection = (_open_sqlite if self.is_sqlite else _open_postgres)(self.tracking_uri)
+        open_database = _open_mysql if self.is_mysql else _open_sqlite if self.is_sqlite else _open_postgres
+        local.connection = open_database(self.tracking_uri)
         local.process, local.is_writing = os.getpid(), False
         return local.connection
 
@@ -120,12 +129,13 @@ class Database:
         try:
             if self.is_sqlite:
                 return connection.execute(sql, values)
+            execute = _execute_mysql if self.is_mysql else _execute_postgres
             try:
-                return _execute_postgres(connection, sql, values)
+                return execute(connection, sql, values)
             except database_errors():
-                if self._local.is_writing or not connection.closed:
+                if self._local.is_writing or not _is_closed(connection):
                     raise
-            return _execute_postgres(self._connect(), sql, values)  # it was closed since the last statement
+            return execute(self._connect(), sql, values)  # it was closed since the last statement
         except (ValueError, OverflowError) as exc:
             raise StoreError(
                 f"the database cannot store this value: {exc}", "INVALID_PARAMETER_VALUE"
@@ -154,8 +164,8 @@ def now_ms() -> int:
 
 def database_errors() -> tuple[type[Exception], ...]:
     """Return the classes of the drivers' errors, of those drivers that are loaded."""
-    postgres = sys.modules.get("psycopg2")
-    return (sqlite3.Error, postgres.Error) if postgres else (sqlite3.Error,)
+    loaded = [sys.modules[name] for name in ("psycopg2", "pymysql") if name in sys.modules]
+    return (sqlite3.Error, *(driver.Error for driver in loaded))
 
 
 def _open_sqlite(tracking_uri: str) -> sqlite3.Connection:
@@ -183,3 +193,22 @@ def _execute_postgres(connection: Any, sql: str, values: Sequence[Any]) -> Any:
     cursor = connection.cursor()
     cursor.execute(sql.replace("?", "%s"), values)
     return cursor
+
+
+def _open_mysql(tracking_uri: str) -> Any:
+    return mysql.connect(tracking_uri, timeout_s=CONNECT_TIMEOUT_S, autocommit=True)
+
+
+def _execute_mysql(connection: Any, sql: str, values: Sequence[Any]) -> Any:
+    cursor = connection.cursor()
+    cursor.execute(_to_mysql(sql), values)
+    return cursor
+
+
+def _to_mysql(sql: str) -> str:
+    """Return a statement with MySQL's marks for values, and without `key` as a bare name, which is reserved there."""
+    return re.sub(r"\bkey\b", "`key`", sql.replace("?", "%s"))
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.closed) if hasattr(connection, "closed") else not connection.open

@@ -3,6 +3,7 @@
 from mlctl.services.serving.exports.azureml import AzureMl
 from mlctl.services.serving.exports.base import ExportTarget
 from mlctl.services.serving.exports.docker import Docker
+from mlctl.services.serving.exports.formats import KerasFile, LiteRt, Onnx, Python, SavedModel
 from mlctl.services.serving.exports.kserve import KServe
 from mlctl.services.serving.exports.kubernetes import Kubernetes
 
@@ -11,4 +12,9 @@ TARGETS: dict[str, ExportTarget] = {
     "kubernetes": Kubernetes(),
     "kserve": KServe(),
     "azureml": AzureMl(),
+    "onnx": Onnx(),
+    "savedmodel": SavedModel(),
+    "keras": KerasFile(),
+    "litert": LiteRt(),
+    "python": Python(),
 }

@@ -13,7 +13,7 @@ from mlctl.services.serving.exports.requirements import pinned_requirements
 class AzureMl(ExportTarget):
     """A model, its scoring script with the code that the script imports, and the YAML files of a deployment."""
 
-    def write(self, model: ModelToExport, folder: Path) -> None:
+    def write(self, model: ModelToExport, folder: Path) -> tuple[str, ...]:
         """Write the model, the code folder and the YAML files."""
         model.copy_to(folder / "model")
         for name, file in packaging.serving_files():
@@ -23,3 +23,4 @@ class AzureMl(ExportTarget):
         pins = pinned_requirements(model.folder)
         pin_lines = "\n".join(f"      - {name}=={version}" for name, version in pins.items())
         self.render_templates("azureml", folder, {**model.template_values, "pins": pin_lines})
+        return ()

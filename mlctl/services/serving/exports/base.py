@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.progress import ProgressListener
+from mlctl.domain.registry import ModelReference
 from mlctl.errors import UsageError
 from mlctl.serving.endpoint_spec import ServedVersion
+from mlctl.settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_SLUG_LENGTH = 40
@@ -30,12 +34,20 @@ class ExportOptions:
         host: Host name under which clients send requests.
         cpu: CPU request of a pod.
         memory: Memory request of a pod.
+        quantize: "float16", "int8" or "dynamic"; "" keeps float32.
+        max_loss: Points that the score may fall by.
+        proof_data: Data of which the export is asked; None: the test split of the model's training.
+        force: Write the export even if the score falls by more.
     """
 
     image: str | None = None
     host: str = "model.example.com"
     cpu: str = "1"
     memory: str = "1Gi"
+    quantize: str = ""
+    max_loss: float = 0.5
+    proof_data: str | None = None
+    force: bool = False
 
     def check(self) -> None:
         """Raise UsageError if a value would break a manifest."""
@@ -49,12 +61,27 @@ class ExportOptions:
                 raise UsageError(f"invalid value {value!r} for {option}", f"example: {option} {example}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelToExport:
-    """A model with its files on this machine, and the options of its export."""
+    """A model with its files on this machine, and what its export needs.
+
+    Attributes:
+        served: The model.
+        options: The options of the export.
+        target: Name of the target.
+        settings: Settings in force.
+        store: The tracking store.
+        reference: The model in the store.
+        listener: Receives progress messages.
+    """
 
     served: ServedVersion
     options: ExportOptions
+    target: str
+    settings: Settings
+    store: TrackingStore
+    reference: ModelReference
+    listener: ProgressListener
 
     @property
     def folder(self) -> Path:
@@ -88,8 +115,8 @@ class ExportTarget(ABC):
     """
 
     @abstractmethod
-    def write(self, model: ModelToExport, folder: Path) -> None:
-        """Write all files of the export into an empty folder."""
+    def write(self, model: ModelToExport, folder: Path) -> tuple[str, ...]:
+        """Write all files of the export into an empty folder; return notes for the user."""
 
     def render_templates(self, name: str, folder: Path, values: Mapping[str, str]) -> None:
         """Write the templates of the folder templates/NAME with these values."""

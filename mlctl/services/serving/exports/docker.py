@@ -13,7 +13,7 @@ from mlctl.services.serving.exports.requirements import pinned_requirements
 class Docker(ExportTarget):
     """A folder from which `docker build` makes an image."""
 
-    def write(self, model: ModelToExport, folder: Path) -> None:
+    def write(self, model: ModelToExport, folder: Path) -> tuple[str, ...]:
         """Write the model, mlctl as a wheel, the pinned requirements and a Dockerfile."""
         model.copy_to(folder / "model")
         pins = pinned_requirements(model.folder)
@@ -25,6 +25,7 @@ class Docker(ExportTarget):
             "sizes": _size_list(folder / "model", pins),
         }
         self.render_templates("docker", folder, values)
+        return ()
 
 
 def _size_list(model_folder: Path, pins: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Joining the rows of two splits: a final model is trained on training and validation rows together."""
+"""Joining the rows of two splits, to train on training and validation rows together."""
 
 from __future__ import annotations
 

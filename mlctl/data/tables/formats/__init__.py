@@ -1,0 +1,1 @@
+"""Formats of tables: one module for each, and the registry of all."""

@@ -1,0 +1,254 @@
+"""Text tables: with delimiters, blanks or fixed widths between columns."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlctl.data.tables import compression
+from mlctl.data.tables.dialect import (
+    BLANKS,
+    FIXED,
+    SAMPLE_ROWS,
+    UNNAMED,
+    Dialect,
+    column_starts,
+    cut,
+    detect_dialect,
+)
+from mlctl.data.tables.encodings import PLAIN
+from mlctl.data.tables.formats.content import ReadOptions, TableContent
+from mlctl.data.tables.written_cells import strip, to_frame
+from mlctl.errors import BadDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow
+
+_RULE = re.compile(r"\s*[-=:+]*\s*")
+_QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
+
+
+def read_delimited(path: Path, options: ReadOptions) -> TableContent:
+    """Return a text table. Raises BadDataError if it is not complete."""
+    dialect = detect_dialect(path, header=options.header, known_names=options.known_names)
+    table = None if options.rows else _arrow_table(path, dialect)
+    if table is None:
+        table = _pandas_table(path, dialect, rows=options.rows)
+    table, notes = _without_other_lines(table, dialect)
+    frame = to_frame(table.columns, table.column_names)
+    return TableContent(
+        frame=_without_unnamed(frame), description=str(dialect), notes=(*dialect.notes, *notes)
+    )
+
+
+def read_delimited_batches(
+    path: Path, rows: int, *, known_names: Collection[str], text_columns: Collection[str]
+) -> Iterator[pd.DataFrame]:
+    """Yield a text table in batches; raises BadDataError, also in its middle."""
+    dialect = detect_dialect(path, known_names=known_names)
+    if (table := _arrow_table(path, dialect)) is not None:
+        table, _ = _without_other_lines(table, dialect)
+        for start in range(0, table.num_rows, rows):
+            part = table.slice(start, rows)
+            yield to_frame(part.columns, part.column_names, text_columns=text_columns)
+        return
+    if dialect.delimiter == FIXED:
+        table = _fixed_table(path, dialect, None)
+        for start in range(0, table.num_rows, rows):
+            part = table.slice(start, rows)
+            yield to_frame(part.columns, part.column_names, text_columns=text_columns)
+        return
+    with _pandas_errors(path), _pandas_reader(path, dialect, chunksize=rows) as batches:
+        for batch in batches:
+            table, _ = _without_other_lines(_to_arrow(batch, dialect), dialect)
+            if table.num_rows:
+                yield to_frame(table.columns, table.column_names, text_columns=text_columns)
+
+
+def read_as_written(path: Path, options: ReadOptions) -> pd.DataFrame:
+    """Return all cells of a text table as they are written, such as "NA" and ""."""
+    dialect = detect_dialect(path, header=options.header, known_names=options.known_names)
+    table, _ = _without_other_lines(_pandas_table(path, dialect, rows=None), dialect)
+    return table.to_pandas().astype(object)
+
+
+def _arrow_table(path: Path, dialect: Dialect) -> pyarrow.Table | None:
+    """Return the texts of a file as Arrow reads them, many times faster; None if pandas must read it."""
+    import pyarrow
+    from pyarrow import csv
+
+    if dialect.delimiter in (BLANKS, FIXED) or len(dialect.names) < 2:
+        return None
+    content, skipped = _utf_8(path, dialect)
+    if dialect.has_quotes and _QUOTE_AFTER_SPACES.search(content):
+        return None  # to pandas, the quote starts a cell
+    names = [name or str(place) for place, name in enumerate(dialect.names)]
+    try:
+        table = csv.read_csv(
+            pyarrow.BufferReader(content),
+            csv.ReadOptions(column_names=names, skip_rows=skipped),
+            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=dialect.has_quotes),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pyarrow.large_string()), strings_can_be_null=False
+            ),
+        )
+    except (ValueError, OSError, KeyError, pyarrow.ArrowException):
+        return None
+    if not table.num_rows:
+        return None
+    return table.select(names[1:]) if dialect.row_names else table
+
+
+def _utf_8(path: Path, dialect: Dialect) -> tuple[bytes, int]:
+    """Return a file's rows as UTF-8, and the number of lines above them."""
+    content = compression.read_bytes(path)
+    skipped = dialect.first_line + dialect.header_lines
+    if dialect.encoding in PLAIN and not dialect.bad_bytes and not dialect.last_lines and skipped <= 1:
+        return content, skipped
+    return _row_lines(content, dialect).encode(errors="replace"), 0
+
+
+def _row_lines(content: bytes, dialect: Dialect) -> str:
+    """Return the lines that are rows."""
+    text = content.decode(dialect.encoding, errors="replace")
+    skipped = dialect.first_line + dialect.header_lines
+    if not skipped and not dialect.last_lines:
+        return text
+    lines = list(io.StringIO(text, newline=""))
+    return "".join(lines[skipped : len(lines) - dialect.last_lines])
+
+
+def _pandas_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Table:
+    if dialect.delimiter == FIXED:
+        return _fixed_table(path, dialect, rows)
+    with _pandas_errors(path):
+        frame = _pandas_reader(path, dialect, nrows=rows)
+    return _to_arrow(frame, dialect)
+
+
+def _fixed_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Table:
+    import pyarrow
+
+    text = compression.read_bytes(path).decode(dialect.encoding, errors="replace")
+    lines = text.splitlines()
+    body = lines[dialect.first_line + dialect.header_lines :]
+    # with the header, as the dialect sees it
+    starts = column_starts([line for line in lines[dialect.first_line : SAMPLE_ROWS] if line.strip()])
+    cells = [cut(line, starts) for line in body if line.strip()][:rows]
+    columns = [[row[place] for row in cells] for place in range(len(starts))]
+    return pyarrow.table(
+        [pyarrow.array(column, pyarrow.large_string()) for column in columns], names=list(dialect.names)
+    )
+
+
+_AS_WRITTEN: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False}
+
+
+def _pandas_reader(path: Path, dialect: Dialect, **arguments: Any) -> Any:
+    import pandas as pd
+
+    source, more = _source(path, dialect)
+    return pd.read_csv(
+        source,
+        sep=r"\s+" if dialect.delimiter == BLANKS else dialect.delimiter,
+        header=None,
+        names=list(range(len(dialect.names))),
+        skipinitialspace=True,
+        low_memory=False,
+        index_col=False,
+        **_AS_WRITTEN,
+        **more,
+        **arguments,
+    )
+
+
+def _source(path: Path, dialect: Dialect) -> tuple[Any, dict[str, Any]]:
+    """Return what pandas reads, and how: the file itself, or the lines of it that are rows."""
+    if not dialect.first_line and not dialect.last_lines and dialect.header_lines <= 1:
+        reading = {
+            "encoding": dialect.encoding,
+            "encoding_errors": "replace",
+            "skiprows": dialect.header_lines,
+        }
+        if not compression.is_compressed(path):
+            return path, reading
+        return io.BytesIO(compression.read_bytes(path)), reading
+    return io.StringIO(_row_lines(compression.read_bytes(path), dialect), newline=None), {}
+
+
+def _to_arrow(frame: pd.DataFrame, dialect: Dialect) -> pyarrow.Table:
+    import pyarrow
+
+    columns = [
+        pyarrow.chunked_array([pyarrow.array(frame[name], pyarrow.large_string(), from_pandas=True)])
+        for name in frame
+    ]
+    names = list(dialect.names)
+    if dialect.row_names:
+        columns, names = columns[1:], names[1:]
+    return pyarrow.table(columns, names=names)
+
+
+def _without_other_lines(table: pyarrow.Table, dialect: Dialect) -> tuple[pyarrow.Table, list[str]]:
+    """Return the rows without empty ones and without repetitions of the header, and a note for each."""
+    import pyarrow
+    from pyarrow import compute
+
+    notes: list[str] = []
+    if dialect.header and len(table.column_names) > 1:
+        if table.num_rows and all(_RULE.fullmatch(column[0].as_py() or "") for column in table.columns):
+            table = table.slice(1)  # the line below the header of a table in Markdown
+        is_header = compute.equal(table.column(0), table.column_names[0])
+        if compute.any(is_header).as_py():
+            for name in table.column_names[1:]:
+                if not name.startswith(UNNAMED):
+                    is_header = compute.and_(
+                        is_header, compute.equal(compute.utf8_trim_whitespace(table[name]), name)
+                    )
+            if count := compute.sum(is_header).as_py():
+                table = table.filter(compute.invert(is_header))
+                notes.append(f"the header is repeated in {count:,} {'row' if count == 1 else 'rows'}: left out")
+    if len(table.column_names) > 1 and table.num_rows:
+        is_empty = compute.is_null(strip(table.column(0)))
+        for column in table.columns[1:]:
+            if not compute.any(is_empty).as_py():
+                return table, notes
+            is_empty = compute.and_(is_empty, compute.is_null(strip(column)))
+        if count := compute.sum(is_empty).as_py():
+            table = table.filter(compute.invert(is_empty))
+            notes.append(f"{count:,} {'row is' if count == 1 else 'rows are'} empty: left out")
+    assert isinstance(table, pyarrow.Table)
+    return table, notes
+
+
+def _without_unnamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without empty columns that have no name, as delimiters at the end of each row make them."""
+    empty = [name for name in frame if str(name).startswith(UNNAMED) and frame[name].isna().all()]
+    return frame.drop(columns=empty) if empty else frame
+
+
+@contextmanager
+def _pandas_errors(path: Path) -> Iterator[None]:
+    """Raise BadDataError for whatever pandas cannot read."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            # pandas drops cells of columns without a name
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except pd.errors.ParserWarning as exc:
+        raise BadDataError(
+            f"{path}: the rows have more cells than the header", "give every column a name in the first row"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise BadDataError(f"{path} is not the text that it seems to be", "save it as UTF-8") from exc
+    except (ValueError, OSError, EOFError) as exc:  # pandas.errors.ParserError is a ValueError
+        reason = " ".join(str(exc).split())[:200]
+        raise BadDataError(f"{path} is not a complete table: {reason}", "correct that line") from exc

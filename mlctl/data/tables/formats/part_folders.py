@@ -1,0 +1,95 @@
+"""A folder of part files, as Spark, Dask and Hive write them, read as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from mlctl.data.tables import compression
+from mlctl.data.tables.formats.content import Reader, ReadOptions, TableContent
+from mlctl.errors import BadDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HIDDEN = (".", "_")  # first characters of names such as _SUCCESS and .part-0.crc
+
+
+def list_parts(folder: Path, is_part: Callable[[str], bool]) -> list[Path]:
+    """Return the files of a folder that are parts of one table, by name; [] if its files are of several kinds."""
+    parts = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(name.startswith(HIDDEN) for name in path.relative_to(folder).parts)
+    ]
+    suffixes = {compression.inner_name(path.name).rpartition(".")[2] for path in parts}
+    return parts if len(suffixes) == 1 and all(is_part(path.name) for path in parts) else []
+
+
+def read_parts(
+    folder: Path, parts: list[Path], options: ReadOptions, read: Callable[[Path], Reader]
+) -> TableContent:
+    """Return the rows of all parts, in the order of their names.
+
+    A folder such as year=2020 is a column of its parts. Raises BadDataError if a part has other columns than the
+    first one.
+    """
+    import pandas as pd
+
+    contents = list(_read_each(folder, parts, options, read))
+    first = contents[0]
+    frames = [content.frame for content in contents]
+    for part, frame in zip(parts, frames, strict=True):
+        if set(frame.columns) != set(frames[0].columns):
+            odd = sorted(map(str, set(frame.columns) ^ set(frames[0].columns)))
+            raise BadDataError(
+                f"{part} has other columns than {parts[0].name}: {', '.join(odd[:6])}",
+                "the files of a folder must be parts of one table",
+            )
+    frame = pd.concat([_as_common_types(frame, frames) for frame in frames], ignore_index=True)
+    notes = dict.fromkeys(note for content in contents for note in content.notes)
+    count = f"{len(parts):,} files" if len(parts) > 1 else "1 file"
+    return TableContent(
+        frame=frame[list(frames[0].columns)],
+        description=f"{count}, {first.description}",
+        notes=tuple(notes)[:8],
+    )
+
+
+def _read_each(
+    folder: Path, parts: list[Path], options: ReadOptions, read: Callable[[Path], Reader]
+) -> Iterator[TableContent]:
+    """Yield the contents of the parts; what the first one has for a header, the others have, too."""
+    found = 0
+    for part in parts:
+        if not part.stat().st_size:
+            continue  # Spark writes a part without rows
+        content = read(part)(part, options)
+        if "without a header" in content.description:
+            options = replace(options, header=False)
+        else:
+            options = replace(options, known_names=frozenset(map(str, content.frame)))
+        levels = dict(name.split("=", 1) for name in part.relative_to(folder).parts[:-1] if "=" in name)
+        frame = content.frame.assign(**{name: _level(value) for name, value in levels.items()})
+        found += 1
+        yield replace(content, frame=frame)
+    if not found:
+        raise BadDataError(f"{folder} has no rows", "its files are empty")
+
+
+def _level(value: str) -> str | int:
+    value = unquote(value)
+    return int(value) if value.isdigit() and not value.startswith("0") else value
+
+
+def _as_common_types(frame: pd.DataFrame, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return a part in which columns that hold texts in another part are texts, too."""
+    texts = {
+        name: frame[name].map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else str(cell), na_action="ignore").astype("str")
+        for name in frame
+        if frame[name].dtype.kind in "iufb" and any(other[name].dtype.kind not in "iufb" for other in frames if other[name].notna().any())
+    }
+    return frame.assign(**texts)

@@ -1,0 +1,334 @@
+"""Columns of numbers, however people write them: how to read them is decided over the whole column and table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlctl.domain.column_reading import NUMBER, ColumnReading
+from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
+from mlctl.domain.written_numbers import (
+    WrittenNumber,
+    ambiguous_sign,
+    evidence,
+    find_units,
+    is_known_unit,
+    is_sign,
+    split_number,
+    to_float,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE = 5000  # different cells that decide on signs and units; each other cell is read with what they say
+PROBES = 200
+MIN_SHARE = 0.97  # of the filled cells must be numbers; the others count as missing
+MIN_SHARE_WITH_WORDS, MAX_WORDS = 0.8, 3  # a column of numbers may hold a few different words, more often
+MIN_NUMBERS_BESIDE_WORDS, MIN_NUMBERS_WITH_UNIT = 20, 3
+MAX_BOUNDS = 0.5  # more bounds than that are categories, such as "<=50K" and ">50K"
+RARE_UNIT = 0.03
+MIN_SENTINELS, MIN_SENTINEL_SHARE = 3, 0.002
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberColumn:
+    """A column of texts that holds numbers.
+
+    Attributes:
+        reading: How its cells are read.
+        values: The numbers, (n,) float64 with NaN.
+        share: Share of numbers among the cells that are filled and no gap words.
+        units: The units beside its numbers with their number of cells.
+        bounds: Number of cells with a bound such as "<0.5".
+        bound: One of these cells.
+        gaps: Words for a missing value with their number of cells, without those that every table has.
+        words: Other words with their number of cells; they count as missing, too.
+        mixed: Units that cannot be converted into each other; then `values` are NaN.
+        is_ambiguous: No cell says whether a comma or a point stands before decimals or between thousands.
+    """
+
+    reading: ColumnReading
+    values: Array
+    share: float
+    units: Mapping[str, int] = field(default_factory=dict)
+    bounds: int = 0
+    bound: str = ""
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, int] = field(default_factory=dict)
+    mixed: tuple[str, ...] = ()
+    is_ambiguous: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether so many cells are numbers that the column is one of numbers."""
+        if self.mixed or not np.isfinite(self.values).any():
+            return False
+        if self.share >= MIN_SHARE:
+            return True
+        distinct = len(np.unique(self.values[np.isfinite(self.values)]))
+        has_few_words = len(self.words) <= MAX_WORDS and distinct >= MIN_NUMBERS_BESIDE_WORDS
+        return self.share >= MIN_SHARE_WITH_WORDS and has_few_words
+
+
+@dataclass(kw_only=True)
+class WrittenColumn:
+    """The different cells of a column, and what they say about its numbers.
+
+    Attributes:
+        codes: The place of each row's cell in `cells`, (n,) int; -1 for a missing one.
+        cells: The different cells.
+        counts: How often each occurs, (cells,) int.
+    """
+
+    codes: Array
+    cells: list[str]
+    counts: Array
+    _numbers: dict[str, WrittenNumber] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: pd.Series[Any]) -> WrittenColumn:
+        """Return the different cells of a column of stripped texts with None."""
+        import pandas as pd
+
+        codes, cells = pd.factorize(values)
+        counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+        return cls(codes=codes, cells=list(cells), counts=counts)
+
+    def may_be_numbers(self) -> bool:
+        """Whether a quick look at some cells finds numbers."""
+        probes = self.cells[:: max(1, len(self.cells) // PROBES)]
+        words = [cell for cell in probes if not is_number_gap(cell)]
+        numbers = sum(split_number(cell) is not None for cell in words)
+        return bool(words) and numbers >= 0.4 * len(words)
+
+    def look(self) -> tuple[Counter[str], Counter[str]]:
+        """Return what the numbers say about the sign before decimals and that between thousands, by rows.
+
+        Signs that may be either are counted under "?," and "?." of the first.
+        """
+        decimals: Counter[str] = Counter()
+        groups: Counter[str] = Counter()
+        for place in self._sample():
+            cell, count = self.cells[place], int(self.counts[place])
+            written = split_number(cell)
+            if written is None or to_float(written.body, ".", ",.") is None:
+                continue
+            self._numbers[cell] = written
+            decimal, group = evidence(written.body)
+            decimals[decimal] += count
+            groups[group] += count
+            if sign := ambiguous_sign(written.body):
+                decimals[f"?{sign}"] += count
+        return decimals, groups
+
+    def _sample(self) -> Iterable[int]:
+        """Return the places of cells that decide: all with a comma, or else some over the whole column."""
+        if len(self.cells) <= SAMPLE:
+            return range(len(self.cells))
+        step = len(self.cells) // SAMPLE
+        with_comma = [place for place, cell in enumerate(self.cells) if "," in cell]
+        return sorted({*range(0, len(self.cells), step), *with_comma[:: max(1, len(with_comma) // SAMPLE)]})
+
+    def read(
+        self, decimal: str, thousands: str, *, is_ambiguous: bool, ignores_units: bool = False
+    ) -> NumberColumn:
+        """Return the numbers, read with this decimal sign and this sign between thousands.
+
+        Without `ignores_units`, a column has no numbers if their units cannot be converted into each other.
+        """
+        usual = ColumnReading(kind=NUMBER, decimal=decimal, thousands=thousands)
+        units: Counter[str] = Counter()
+        for cell, written in self._numbers.items():
+            units[written.unit] += int(self.counts[self._places[cell]])
+        total = sum(units.values())
+        common = {unit: count for unit, count in units.items() if count >= RARE_UNIT * total or not unit}
+        if ignores_units:
+            reading = replace(usual, factors=dict.fromkeys(("", *units), 1.0))
+            return self._values(reading, units=units, is_ambiguous=is_ambiguous)
+        found = find_units(common)
+        factors: Mapping[str, float] = {"": 1.0}
+        if found is None or not self._are_units(common):
+            named = [unit for unit in sorted(common, key=lambda unit: -common[unit]) if unit]
+            mixed = tuple(named) if found is None and all(map(is_known_unit, named)) else ()
+            return NumberColumn(
+                reading=usual, values=np.full(len(self.codes), np.nan), share=0.0, mixed=mixed
+            )
+        factors, unit = found.factors, found.base
+        takes_factors = {name: factor for name, factor in factors.items() if name}
+        reading = replace(usual, factors=factors if takes_factors else {}, unit=unit)
+        return self._values(reading, units=units, is_ambiguous=is_ambiguous)
+
+    def _are_units(self, units: Mapping[str, int]) -> bool:
+        """Whether what stands beside the numbers are units: they are known, or one word beside several numbers."""
+        unknown = [unit for unit in units if unit and not is_known_unit(unit)]
+        if not unknown:
+            return True
+        needed = MIN_NUMBERS_WITH_UNIT if all(len(unit) > 1 for unit in unknown) else MIN_NUMBERS_BESIDE_WORDS
+        bodies = {written.body for written in self._numbers.values() if written.unit in unknown}
+        return len(bodies) >= needed
+
+    def _values(self, reading: ColumnReading, *, units: Counter[str], is_ambiguous: bool) -> NumberColumn:
+        by_cell = np.full(len(self.cells) + 1, np.nan)  # the last one is for missing cells
+        gaps: dict[str, int] = {}
+        words: dict[str, int] = {}
+        bounds, bound, bound_cells = 0, "", 0
+        needs_texts = bool(reading.factors or reading.thousands or reading.decimal != ".")
+        counts = self.counts.tolist()
+        for place, cell in enumerate(self.cells):
+            number = reading.read_number(cell)
+            if number is None:
+                kind = gaps if is_number_gap(cell) else words
+                kind[cell] = counts[place]
+                continue
+            by_cell[place] = number
+            if cell[0] in _BOUND_STARTS or "+" in cell:
+                written = split_number(cell)
+                if written is not None and written.is_bound:
+                    bound_cells += 0 if "+" in cell else counts[place]
+                    bounds, bound = bounds + counts[place], bound or cell
+                    needs_texts = True
+            needs_texts = needs_texts or _needs_text(cell)
+        numbers = int(self.counts[np.isfinite(by_cell[:-1])].sum())
+        others = sum(words.values())
+        share = numbers / max(1, numbers + others)
+        if bound_cells > MAX_BOUNDS * max(1, numbers):
+            share = 0.0
+        values: Array = by_cell[self.codes]
+        own_gaps = {word: count for word, count in gaps.items() if word not in _EVERYWHERE}
+        return NumberColumn(
+            reading=with_range(replace(reading, takes_texts=needs_texts or bool(own_gaps)), values),
+            values=values,
+            share=share,
+            units={unit: count for unit, count in units.items() if unit},
+            bounds=bounds,
+            bound=bound,
+            gaps=own_gaps,
+            words=words,
+            is_ambiguous=is_ambiguous,
+        )
+
+    @property
+    def _places(self) -> Mapping[str, int]:
+        if len(self._by_cell) != len(self.cells):
+            self._by_cell.update({cell: place for place, cell in enumerate(self.cells)})
+        return self._by_cell
+
+    _by_cell: dict[str, int] = field(default_factory=dict)
+
+
+_EVERYWHERE = frozenset({"", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "None", "<NA>", "na", "Na", "?", "-"})
+
+
+_BOUND_STARTS = frozenset("<>≤≥~≈±=cCaA")
+
+
+def _needs_text(cell: str) -> bool:
+    """Whether JSON has no number of this form."""
+    return any(sign in cell for sign in "() '’,") or not (cell[-1].isdigit() or cell[-1] == ".")
+
+
+def with_range(reading: ColumnReading, values: Array) -> ColumnReading:
+    """Return a reading with the range of its column's numbers."""
+    if not len(values) or not np.isfinite(values).any():
+        return reading
+    size = np.abs(values)
+    return replace(reading, low=float(np.nanmin(size)), high=float(np.nanmax(size)))
+
+
+def decide_signs(
+    looks: Mapping[str, tuple[Counter[str], Counter[str]]],
+) -> dict[str, tuple[str, str, bool]]:
+    """Return the sign before decimals, that between thousands, and whether this is a guess, for each column.
+
+    A column whose cells do not say it, such as one of "1,234" alone, follows the others of the table.
+    """
+    clear: dict[str, str] = {}
+    for name, (decimals, groups) in looks.items():
+        comma = decimals[","] + groups["."]
+        point = decimals["."] + groups[","]
+        if comma != point:
+            clear[name] = "," if comma > point else "."
+    votes = Counter(clear.values())
+    usual = "," if votes[","] > votes["."] else "."
+    decided = {}
+    for name, (decimals, groups) in looks.items():
+        decimal = clear.get(name, usual)
+        other = "." if decimal == "," else ","
+        has_groups = groups[other] or decimals[f"?{other}"]
+        is_guess = name not in clear and not votes and bool(decimals["?,"])
+        decided[name] = decimal, other if has_groups else "", is_guess
+    return decided
+
+
+def table_decimal(decided: Mapping[str, tuple[str, str, bool]]) -> str:
+    """Return the decimal sign of most columns of texts; "." if there are none."""
+    votes = Counter(decimal for decimal, _, _ in decided.values())
+    return "," if votes[","] > votes["."] else "."
+
+
+def find_sentinels(columns: Mapping[str, Array]) -> dict[str, float]:
+    """Return the number that stands for a missing value in each column that has one.
+
+    It is a number such as -999 or 9999 that stands far outside all others and repeats. A negative one that is found
+    in one column also counts in others that are never negative otherwise.
+    """
+    found: dict[str, float] = {}
+    maybe: dict[str, float] = {}
+    for name, values in columns.items():
+        if not len(values):
+            continue
+        low, high = _extremes(values)
+        for candidate in (low, high):
+            if not _is_typical(candidate) or name in found:
+                continue
+            verdict = _judge(values, candidate)
+            if verdict == "sure":
+                found[name] = candidate
+            elif verdict == "maybe":
+                maybe.setdefault(name, candidate)
+    known = set(found.values())
+    return found | {
+        name: value for name, value in maybe.items() if name not in found and value in known and value < 0
+    }
+
+
+def _extremes(values: Array) -> tuple[float, float]:
+    with np.errstate(invalid="ignore"):
+        low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    return low, high
+
+
+def _is_typical(number: float) -> bool:
+    """Whether people write this number for a missing value: 99, 999, -999, -9999, -200 and the like."""
+    if not np.isfinite(number) or number % 1:
+        return str(abs(number)).replace(".", "").strip("9") == "" and abs(number) > 90
+    digits = str(int(abs(number)))
+    if set(digits) == {"9"} and len(digits) >= 2:
+        return True
+    if number < 0:
+        return abs(number) >= 100 and set(digits[1:]) == {"0"} or digits in ("32768", "2147483648")
+    return digits in ("32767", "2147483647", "8888", "88888", "7777")
+
+
+def _judge(values: Array, candidate: float) -> str:
+    """Return "sure", "maybe" or "" for whether a number stands for a missing value in a column."""
+    filled = values[np.isfinite(values)]
+    is_candidate = filled == candidate
+    count, others = int(is_candidate.sum()), filled[~is_candidate]
+    if count < max(MIN_SENTINELS, MIN_SENTINEL_SHARE * len(filled)) or len(others) < MIN_SENTINELS:
+        return ""
+    low, high = float(others.min()), float(others.max())
+    spread = high - low
+    if spread <= 0 or (len(others) < 1000 and len(np.unique(others)) < MIN_SENTINELS):
+        return ""
+    distance = low - candidate if candidate < low else candidate - high
+    if distance > spread or (candidate < 0 <= low and distance > 0.5 * spread):
+        return "sure"
+    return "maybe" if candidate < 0 <= low else ""

@@ -1,0 +1,167 @@
+"""A network of members: many small networks in one, each trained on its own, whose average is the answer.
+
+The members share most weights, as in TabM (Gorishniy and others, arXiv 2410.24210), so that 16 of them cost little
+more than one. They can be in several bags: each bag has weights of its own, and leaves one part of the rows out of
+its training. A row is validated by the bag that leaves it out, so that all rows are both trained on and validated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
+
+Array = np.ndarray[Any, Any]
+
+
+class MemberNetwork(keras.Model):
+    """Trains the members of a network each on its own; its answer is their average.
+
+    Its inputs are encoded rows (n, features), or a pair of them and of the bags (n,) that leave each row out: such rows
+    are answered by the members of this bag. `averaged` returns the plain network in which all members answer.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        members: Any,
+        answers: Any,
+        *,
+        encode: Callable[[Any], Any],
+        loss: Callable[[Any, Any], Any],
+        bags: int = 1,
+        loss_scale: float = 1.0,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        """Take symbolic tensors.
+
+        Args:
+            inputs: encoded rows (n, features).
+            members: what each member is trained on: (n, members, outputs).
+            answers: what each member answers, in the target's unit: (n, members, outputs).
+            encode: turns targets into those that the members are trained on.
+            loss: returns the loss of each row (n,) for such targets and what a member is trained on (n, outputs).
+            bags: number of bags; the members of a bag are beside each other.
+            loss_scale: factor from the members' loss to that of the answers.
+            metrics: names of the metrics of `averaged`.
+        """
+        super().__init__(inputs, layers.GlobalAveragePooling1D(name="average")(answers))
+        # not an attribute that Keras tracks: the layers are those of this model
+        object.__setattr__(self, "_members", keras.Model(inputs, [members, answers]))
+        self.bags = bags
+        self.answer_metrics = tuple(metrics)
+        self._encode = encode
+        self._member_loss = loss
+        self._loss_scale = loss_scale
+
+    @property
+    def input_spec(self) -> None:
+        """Nothing: the model takes rows with and without bags."""
+        return None
+
+    def deal_rows(self, rows: int, classes: Array | None, seed: int) -> Array:
+        """Return the bag that leaves out each row: int32 (rows,), at random, and evenly within each class."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(rows)
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        bags = np.empty(rows, np.int32)
+        bags[order] = np.arange(rows) % self.bags
+        return bags
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the average answer of all members; of rows with bags, that of the members that leave them out."""
+        if not isinstance(inputs, (tuple, list)) or len(inputs) == 1:
+            return super().call(inputs, training=training)
+        rows, bags = inputs
+        _, answers = self._members(rows, training=training)
+        weights = 1.0 - self._trains(bags, answers.shape[1])
+        total = tf.reduce_sum(answers * weights[..., tf.newaxis], axis=1)
+        return total / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+    def train_step(self, data: Any) -> Any:
+        """Train all members on a batch; a row counts in the loss of the members that do not leave it out."""
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        rows, bags = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+        with tf.GradientTape() as tape:
+            members, answers = self._members(rows, training=True)
+            count, width = members.shape[1:]
+            each = tf.ones([tf.shape(members)[0], count], members.dtype)
+            if bags is not None and self.bags > 1:
+                each *= self._trains(bags, count) * (self.bags / (self.bags - 1))
+            if weights is not None:
+                each *= tf.reshape(tf.cast(weights, each.dtype), [-1, 1])
+            losses = self._member_loss(
+                tf.repeat(self._encode(targets), count, axis=0), tf.reshape(members, [-1, width])
+            )
+            loss = tf.reduce_mean(tf.cast(losses, tf.float32) * tf.reshape(each, [-1]))
+            scaled = self.optimizer.scale_loss(loss)
+        self._loss_tracker.update_state(loss * self._loss_scale, sample_weight=tf.shape(members)[0])
+        variables = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        return self.compute_metrics(rows, targets, tf.reduce_mean(answers, axis=1), sample_weight=weights)
+
+    def averaged(self) -> keras.Model:
+        """Return the network in which all members answer: a plain Keras model, to train on as a whole."""
+        model = keras.Model(self.inputs[0], self.outputs[0], name="members")
+        optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+        model.compile(optimizer, loss=self.loss, metrics=list(self.answer_metrics))
+        return model
+
+    def _trains(self, bags: Any, count: int) -> Any:
+        """Return 1 for each row and member that trains on it: (n, members)."""
+        own = tf.range(count) // (count // self.bags)
+        return tf.cast(tf.reshape(bags, [-1, 1]) != own[tf.newaxis], tf.float32)
+
+
+def member_values(
+    features: Any, *, units: int, depth: int, dropout: float, members: int, bags: int, outputs: int
+) -> Any:
+    """Return the last layer's values of each member (n, bags * members, outputs), for features (n, width).
+
+    The members of a bag share its weights, and each has its own scales and offsets of the first layer, offsets of the
+    others, and last layer.
+    """
+    hidden = layers.Dense(bags * units, use_bias=False)(features)
+    hidden = layers.Reshape((bags, units))(hidden)
+    scale = layers.EinsumDense("ngh,gmh->ngmh", (bags, members, units), bias_axes="gmh", name="scale")
+    hidden = scale(hidden)
+    scale.kernel.assign(np.random.default_rng(SIGN_SEED).choice([-1.0, 1.0], (bags, members, units)))
+    for number in range(depth):
+        if number:
+            hidden = layers.EinsumDense(
+                "ngmh,ghk->ngmk", (bags, members, units), bias_axes="gmk", kernel_initializer=_uniform(units)
+            )(hidden)
+        hidden = layers.Activation("relu")(hidden)
+        hidden = layers.Dropout(dropout)(hidden)
+    last = layers.EinsumDense(
+        "ngmh,gmhk->ngmk",
+        (bags, members, outputs),
+        bias_axes="gmk",
+        kernel_initializer=_uniform(units),
+        dtype="float32",
+    )
+    return layers.Reshape((bags * members, outputs))(last(hidden))
+
+
+def smoothed(targets: Any, *, classes: int, smoothing: float) -> Any:
+    """Return class numbers (n,) or (n, 1) as probabilities: (n, classes), of two classes that of the second one (n, 1).
+
+    `smoothing` is the share that is spread over all classes.
+    """
+    if classes == 2:
+        return tf.reshape(tf.cast(targets, tf.float32), [-1, 1]) * (1 - smoothing) + smoothing / 2
+    one_hot = tf.one_hot(tf.cast(tf.reshape(targets, [-1]), tf.int32), classes)
+    return one_hot * (1 - smoothing) + smoothing / classes
+
+
+def _uniform(fan_in: int) -> keras.initializers.Initializer:
+    """Return the initializer of a kernel whose shape does not show how many values are summed."""
+    limit = float(np.sqrt(3.0 / fan_in))
+    return keras.initializers.RandomUniform(-limit, limit)

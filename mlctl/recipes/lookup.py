@@ -28,6 +28,7 @@ BUILTIN = {
     "images": "mlctl.recipes.images:Images",
     "imdb": "mlctl.recipes.imdb:Imdb",
     "mnist": "mlctl.recipes.mnist:Mnist",
+    "mnist-cnn": "mlctl.recipes.mnist_cnn:MnistCnn",
     "mnist-mlp": "mlctl.recipes.mnist_mlp:MnistMlp",
     "tabular": "mlctl.recipes.tabular:Tabular",
     "texts": "mlctl.recipes.texts:Texts",

@@ -1,4 +1,4 @@
-"""The 70,000 handwritten digits of MNIST, and the CNN of the Keras tutorials."""
+"""The 70,000 handwritten digits of MNIST, and a small CNN that sees them slightly shifted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
+SHIFT = 0.08  # of the height and width: up to two pixels
+
 
 class Mnist(Recipe):
-    """CNN of 1,199,882 parameters on 70,000 handwritten digits of 28x28 pixels"""
+    """CNN of 188,234 parameters on 70,000 handwritten digits of 28x28 pixels"""
 
     name = "mnist"
     objective = maximize("val_accuracy")
-    # Tutorials use 0.01, which is too low for Adadelta: .908 in 15 epochs. On validation, 3.0 beats the default 1.0.
-    epochs, batch_size, learning_rate, schedule = 18, 1024, 3.0, "cosine"
+    epochs, batch_size, learning_rate, schedule = 24, 256, 1.5e-3, "cosine"
     bfloat16 = True
     units = hyperparameter(128, low=32, high=512, step=32, help="width of the hidden layer")
     split_seed = option(7, low=0, help="seed of the split of the 60,000 rows into training and validation")
@@ -44,17 +45,22 @@ class Mnist(Recipe):
         model = keras.Sequential(
             [
                 keras.Input((28, 28, 1)),
+                layers.RandomTranslation(SHIFT, SHIFT, fill_mode="constant", interpolation="nearest"),
                 layers.Conv2D(32, 3, activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Conv2D(64, 3, activation="relu"),
                 layers.Conv2D(64, 3, activation="relu"),
                 layers.MaxPooling2D(2),
-                layers.Dropout(0.25),
+                layers.Dropout(0.3),
                 layers.Flatten(),
                 layers.Dense(hp.units, activation="relu"),
-                layers.Dropout(0.5),
+                layers.Dropout(0.4),
                 layers.Dense(len(data.classes), activation="softmax", dtype="float32"),
             ]
         )
         model.compile(
-            keras.optimizers.Adadelta(hp.rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+            keras.optimizers.AdamW(hp.rate, weight_decay=1e-4),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
         )
         return model

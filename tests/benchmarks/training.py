@@ -51,13 +51,13 @@ BENCHMARKS = {
         ["imdb.py"],
         "data and training >= 8x, whole >= 5x, memory >= 10x",
     ),
-    "mnist": Benchmark(
-        ["mnist", "--epochs", "3"],
+    "mnist-cnn": Benchmark(
+        ["mnist-cnn", "--epochs", "3"],
         ["mnist.py", "3"],
         "an epoch >= 1.8x if the CPU has bfloat16",
     ),
-    "mnist-float32": Benchmark(
-        ["mnist", "--epochs", "3", "--precision", "float32"],
+    "mnist-cnn-float32": Benchmark(
+        ["mnist-cnn", "--epochs", "3", "--precision", "float32"],
         ["mnist.py", "3"],
         "an epoch >= 1x",
     ),

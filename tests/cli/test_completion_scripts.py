@@ -180,7 +180,7 @@ def test_fixed_words_do_not_start_mlctl(complete: Complete, folder: Path, tmp_pa
     assert complete("mlctl train -o js") == ["json"]
     assert sorted(complete("mlctl train digits --output ")) == sorted(FORMATS)
     assert "--tracking-uri" in {word.rstrip("=") for word in complete("mlctl runs show --tr")}
-    assert complete("mlctl train mnist-")[-1:] == ["mnist-mlp"]
+    assert complete("mlctl train mnist-m")[-1:] == ["mnist-mlp"]
     assert "mine.py" in complete("mlctl train mi")
     assert "housing" in complete("mlctl train -o json hou")
     assert [word.rpartition("=")[2] for word in complete("mlctl train --output=js")] == ["json"]

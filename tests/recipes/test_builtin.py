@@ -12,7 +12,11 @@ from mlctl.recipes import find
 
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "parameters"),
-    [("imdb", (30_000,), 2, 1_505_201), ("mnist", (28, 28, 1), 10, 1_199_882)],
+    [
+        ("imdb", (30_000,), 2, 1_505_201),
+        ("mnist-cnn", (28, 28, 1), 10, 1_199_882),
+        ("mnist", (28, 28, 1), 10, 188_234),
+    ],
 )
 def test_models_have_the_published_number_of_parameters(
     name: str, shape: tuple[int, ...], classes: int, parameters: int
@@ -27,7 +31,7 @@ def test_models_have_the_published_number_of_parameters(
 
 @pytest.mark.unit
 def test_the_published_defaults() -> None:
-    imdb, mnist = find("imdb").values({}), find("mnist").values({"learning_rate": "0.01"})
+    imdb, mnist = find("imdb").values({}), find("mnist-cnn").values({"learning_rate": "0.01"})
     assert (imdb.learning_rate, imdb.batch_size, imdb.epochs) == (0.01, 500, 10)
     assert str(find("imdb").objective) == "max:val_f1"
     assert (mnist.learning_rate, mnist.batch_size) == (0.01, 1024)

@@ -32,7 +32,7 @@ def test_every_file_with_a_builtin_recipe_is_listed() -> None:
     folder = Path(lookup.__file__).parent
     declaring = {
         file.stem for file in folder.glob("*.py") if "(Recipe):" in file.read_text() and file.stem != "recipe"
-    } | {"mnist_mlp"}
+    } | {"mnist_cnn", "mnist_mlp"}
     assert {value.partition(":")[0].rpartition(".")[2] for value in lookup.BUILTIN.values()} == declaring
     for name in lookup.BUILTIN:
         assert find(name).name == name

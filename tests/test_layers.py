@@ -24,6 +24,7 @@ GROUND = {
     "errors",
     "files",
     "machine",
+    "mysql",
     "notifications",
     "pictures",
     "s3",
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "recipes": {"data", "serving"} | GROUND,  # one encoder code for training and for the logged model
     "data": (GROUND | {"serving"}) - {"scores"},  # one parser of dates for training and for the logged model
     "serving": {"domain", "errors", "files", "machine", "notifications", "pictures", "units"},
-    "tracking_server": {"files", "machine", "notifications", "s3", "domain", "errors"},  # it runs alone
+    "tracking_server": {"files", "machine", "mysql", "notifications", "s3", "domain", "errors"},  # it runs alone
     "__main__": {"cli", "errors"},
     "__init__": set(),
     "keras": {"services", "run_recorder"},  # what scripts and notebooks import
@@ -49,11 +50,12 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "machine": set(),
+    "mysql": set(),
     "notifications": {"errors"},
     "pictures": set(),
     "s3": {"domain", "errors"},
     "scores": {"data", "domain", "errors"},
-    "settings": {"errors", "files", "notifications", "units", "credentials"},
+    "settings": {"errors", "files", "mysql", "notifications", "units", "credentials"},
     "units": {"errors"},
 }
 # the rooms of services, from the top down: a room imports only rooms of lower groups

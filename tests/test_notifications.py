@@ -18,9 +18,10 @@ from mlctl import settings as configuration
 from mlctl.domain.drift import DriftReport, FeatureDrift
 from mlctl.domain.registry import GateCheck, Promotion
 from mlctl.domain.run import Run
-from mlctl.errors import ConfigurationError
+from mlctl.errors import ConfigurationError, UnreachableError
 from mlctl.notifications import EVENTS, SECRET_VARIABLE, NotifyTarget, notify
 from mlctl.notifications.sender import deliver, signature
+from mlctl.services.project.notify import try_receivers
 from mlctl.services.registry import promote
 from mlctl.services.runs.tell import tell_about_run
 from mlctl.serving.traffic import drift_watch
@@ -338,3 +339,20 @@ def test_a_server_tells_that_it_is_down(told: list[dict[str, Any]]) -> None:
     )
     ServerConfig.from_json(config.to_json()).tell_down("it ended with SIGKILL")
     assert told[0]["text"] == "the tracking server main on port 5000 is down: it ended with SIGKILL"
+
+
+def test_an_example_is_sent_and_waited_for(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, "a key")
+    settings = load(tmp_path, f'[notify]\nurl = "{receiver.url}"\nevents = ["promotion"]')
+    answer = try_receivers(settings)
+    assert answer.is_signed
+    assert answer.receivers == (f"http://127.0.0.1:{receiver.server_port}/***",)
+    headers, body = receiver.got[0]
+    assert (headers["X-Mlctl-Event"], json.loads(body)["event"]) == ("test", "test")
+    receiver.statuses = [500]
+    with pytest.raises(UnreachableError, match=r"not delivered: .*/\*\*\*: status 500"):
+        try_receivers(settings)
+    with pytest.raises(ConfigurationError, match="name nobody to tell"):
+        try_receivers(load(tmp_path, ""))

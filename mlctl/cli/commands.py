@@ -113,6 +113,7 @@ COMMANDS: dict[str, CommandEntry] = {
             "show": "models:show",
             "diff": "models:diff",
             "history": "models:history",
+            "card": "models:card",
             "reconcile": "models:reconcile",
             "copy": "models_copy:copy",
             "set": "models:set_",
@@ -217,6 +218,7 @@ COMMANDS: dict[str, CommandEntry] = {
         },
     ),
     "init": CommandEntry(OTHER, "Write the mlctl.toml and the MLproject file of a project.", "init:init"),
+    "notify": CommandEntry(OTHER, "Try the receivers of notifications.", {"test": "notify:test"}),
     "doctor": CommandEntry(
         OTHER, "Check versions, settings, servers, disk and memory, and suggest fixes.", "doctor:doctor"
     ),

@@ -14,6 +14,7 @@ from mlctl.cli.options import DryRunOption, ModelArgument, NameArgument, TagOpti
 from mlctl.cli.parsing import parse_pairs
 from mlctl.cli.register import DescriptionOption
 from mlctl.errors import UsageError
+from mlctl.output.progress import TrainingProgress
 from mlctl.units import count
 
 VersionArgument = Annotated[
@@ -37,6 +38,24 @@ AtOption = Annotated[
         help="Show the state at this time, such as 2026-11-01T12:00. A time without a zone is local; a date "
         "without a time means the end of that day (default: now).",
     ),
+]
+
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the card as one HTML file, too.")
+]
+SliceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        metavar="COLUMN",
+        help="Score the test rows by the values of this input column. Can be given several times.",
+    ),
+]
+SaveOption = Annotated[
+    bool, typer.Option("--save", help="Write the card as the version's description in MLflow.")
+]
+CardForceOption = Annotated[
+    bool, typer.Option("--force", help="With --save, replace a description that a person has written.")
 ]
 
 AcceptOption = Annotated[
@@ -187,6 +206,39 @@ def download(session: Session, model: ModelArgument, folder: FolderArgument) -> 
     from mlctl.services.registry import models
 
     session.show(models.download_model(session.settings, model, folder), f"next: mlctl serve {folder}")
+
+
+def card(
+    session: Session,
+    model: ModelArgument,
+    html: HtmlOption = None,
+    slice_: SliceOption = None,
+    save: SaveOption = False,
+    force: CardForceOption = False,
+) -> None:
+    """Write a model card of a registered version: its data, scores, limits, history and exports, as Markdown.
+
+    \b
+    mlctl models card Digits/3
+    mlctl models card Digits/3 --html digits.html
+    mlctl models card Churn --slice region --save
+
+    With --slice, mlctl loads the model and its data, and scores the test rows by the values of a column.
+    """
+    from mlctl.services.reports import model_card
+
+    with TrainingProgress() as listener:
+        answer = model_card.make_card(session.settings, model, slices=slice_ or (), listener=listener)
+    if html is not None:
+        model_card.write_page(answer, html)
+    if save:
+        model_card.save_card(session.settings, answer, force=force)
+    session.show(
+        answer,
+        f"next: open {html}"
+        if html
+        else f"next: mlctl models card {answer.name}/{answer.version} --html card.html",
+    )
 
 
 def _warn_of_disagreements(name: str, disagreements: Sequence[str]) -> None:

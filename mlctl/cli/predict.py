@@ -102,7 +102,12 @@ def predict(
             "--sample and --out cannot be combined", "omit --out, or name an INPUT instead of --sample"
         )
     if cluster:
-        given = {"--sample": sample, "--like": like, "--api-key-file": api_key_file, "--batch-size": batch_size}
+        given = {
+            "--sample": sample,
+            "--like": like,
+            "--api-key-file": api_key_file,
+            "--batch-size": batch_size,
+        }
         if unused := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"--cluster and {unused[0]} cannot be combined", f"omit {unused[0]}")
         _predict_on_cluster(session, model, inputs, out=out, address=cluster)
@@ -110,7 +115,9 @@ def predict(
     if out and out.startswith("s3://"):
         raise UsageError("--out s3://… needs --cluster", "write to this machine, or add --cluster ADDRESS")
     if like and (sample or len(inputs) != 1):
-        raise UsageError("--like needs one table as INPUT", "example: mlctl predict MODEL test.csv --like SAMPLE")
+        raise UsageError(
+            "--like needs one table as INPUT", "example: mlctl predict MODEL test.csv --like SAMPLE"
+        )
     with TrainingProgress() as listener:
         if like:
             from mlctl.services.evaluation.submission import DEFAULT_FILE, predict_like

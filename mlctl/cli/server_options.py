@@ -42,6 +42,16 @@ BackendFileOption = Annotated[
         rich_help_panel=STORAGE,
     ),
 ]
+ArtifactsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts",
+        metavar="URI",
+        help="Address of artifacts: gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX or "
+        "s3://BUCKET/PREFIX.",
+        rich_help_panel=STORAGE,
+    ),
+]
 BucketOption = Annotated[
     str | None,
     typer.Option(
@@ -76,6 +86,7 @@ LOCATION_OPTIONS = (
     ("root", RootOption, None),
     ("backend", BackendOption, None),
     ("backend_file", BackendFileOption, None),
+    ("artifacts", ArtifactsOption, None),
     ("bucket", BucketOption, None),
     ("prefix", PrefixOption, ""),
     ("endpoint_url", EndpointUrlOption, None),

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from mlctl.data.dataset import Split
-from mlctl.data.files.images import ImageFiles
 from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.trees import leaves, map_tree
 
@@ -59,7 +58,7 @@ def _weights_like(split: Split, other: Split) -> Any:
 def _join(first: Any, second: Any) -> Any:
     if isinstance(first, SparseBags):
         return SparseBags.concatenate(first, second)
-    if isinstance(first, ImageFiles):
+    if hasattr(first, "files"):  # images on disk
         return dataclasses.replace(first, files=first.files + second.files)
     if isinstance(first, (pd.DataFrame, pd.Series)):
         return pd.concat([first, second], ignore_index=True)

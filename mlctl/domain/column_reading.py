@@ -16,6 +16,8 @@ from mlctl.domain.written_numbers import Units, split_number, to_float
 
 NUMBER, CATEGORY, BOOLEAN, DATE, TEXT = "number", "category", "boolean", "date", "text"
 
+_NUMERIC_DATES = ("%Y%m%d", "%Y%m", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "epoch", "epoch_ms")
+
 Array = np.ndarray[Any, Any]
 
 
@@ -35,6 +37,7 @@ class ColumnReading:
         date_format: The format of dates.
         true_words, false_words: Words of a flag, which becomes true or false; in lower case.
         blank_is_false: An empty cell is false.
+        categories: The categories that training had, if there are not too many; else ().
         takes_texts: Numbers may come as texts in JSON, because they do not have the form of JSON's numbers.
     """
 
@@ -50,6 +53,7 @@ class ColumnReading:
     true_words: tuple[str, ...] = ()
     false_words: tuple[str, ...] = ()
     blank_is_false: bool = False
+    categories: tuple[str, ...] = ()
     takes_texts: bool = False
 
     @classmethod
@@ -57,7 +61,8 @@ class ColumnReading:
         """Return the reading of a stored state; keys of later versions are ignored."""
         known = {entry.name for entry in fields(cls)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        arguments: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+        return cls(**arguments)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state from which `from_json` restores this reading: what differs from the defaults."""
@@ -85,7 +90,10 @@ class ColumnReading:
 
         A cell without a value of this kind counts as a missing value.
         """
-        values = [self.read_cell(cell) for cell in cells]
+        return self.to_array([self.read_cell(cell) for cell in cells])
+
+    def to_array(self, values: Sequence[Any]) -> Array:
+        """Return read values as an array: float64 with NaN for numbers, else objects."""
         if self.kind == NUMBER:
             return np.array(values, np.float64)
         result = np.empty(len(values), object)
@@ -124,6 +132,35 @@ class ColumnReading:
             return None
         return -number if written.is_negative else number
 
+    @cached_property
+    def changes_json(self) -> bool:
+        """Whether values of a JSON document, which are numbers or texts already, may have to be read."""
+        return self.takes_texts or bool(self.sentinels) or self.is_flag or self._has_digits_only
+
+    @property
+    def _has_digits_only(self) -> bool:
+        """Whether dates are written as whole numbers."""
+        return self.kind == DATE and self.date_format in _NUMERIC_DATES
+
+    def read_json(self, cell: Any) -> Any:
+        """Return a value of a JSON document as training read it; the value itself if training could not read it."""
+        if self.kind == NUMBER:
+            if isinstance(cell, str):
+                value = self.read_cell(cell) if self.takes_texts else cell
+                return cell if value is None and self.takes_texts and not self.is_gap(cell) else value
+            return None if cell in self.sentinels else cell
+        if self.is_flag and (isinstance(cell, str) or cell is None):
+            value = self._read_flag(cell)
+            return cell if value is None else value
+        if self._has_digits_only and isinstance(cell, (int, float)) and not isinstance(cell, bool):
+            return as_text(cell)
+        return cell
+
+    def read_csv(self, text: str) -> Any:
+        """Return the value of a CSV's cell as training read it; the text itself if training could not read it."""
+        value = self.read_cell(text)
+        return text if value is None and not self.is_gap(text) else value
+
     def is_gap(self, cell: Any) -> bool:
         """Whether a cell says that a value is missing, and is not just another kind of value."""
         if cell is None or cell != cell:
@@ -135,7 +172,9 @@ class ColumnReading:
             return True
         if self.kind != NUMBER:
             return False
-        return is_number_gap(text) or (number := self.read_number(text)) is not None and number in self.sentinels
+        return (
+            is_number_gap(text) or ((number := self.read_number(text)) is not None and number in self.sentinels)
+        )
 
     def _read_flag(self, cell: Any) -> bool | None:
         if isinstance(cell, (bool, np.bool_)):
@@ -143,7 +182,9 @@ class ColumnReading:
         word = "" if cell is None or cell != cell else as_text(cell).lower()
         if word in self.true_words:
             return True
-        if word in self.false_words or (self.blank_is_false and word in ("", "na", "nan", "null", "none", "-")):
+        if word in self.false_words or (
+            self.blank_is_false and word in ("", "na", "nan", "null", "none", "-")
+        ):
             return False
         return None
 
@@ -175,7 +216,11 @@ class ColumnReading:
         """Numbers as most cells of the column have them: this is several times faster than `split_number`."""
         group = re.escape(self.thousands)
         whole = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]+" if group else r"[0-9]+"
-        units = [re.escape(unit) for unit in sorted(self.factors, key=len, reverse=True) if unit and " " not in unit]
+        units = [
+            re.escape(unit)
+            for unit in sorted(self.factors, key=len, reverse=True)
+            if unit and " " not in unit
+        ]
         before = rf"(?:({'|'.join(units)})\s*)?" if units else "()"
         after = rf"(?:\s*({'|'.join(units)}))?" if units else "()"
         return re.compile(

@@ -9,8 +9,9 @@ PANDAS_WORDS = frozenset({
 EXTRA_WORDS = ("?", "-", "missing", "Missing", "none", "NONE", "na", "Na")
 # these are hardly ever a category: they count in every column
 CLEAR_WORDS = (
-    ".", "--", "---", "----", "..", "...", "…", "–", "—", "??", "???", ":", "*", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?",
+    ".", "--", "---", "----", "..", "...", "…", "–", "—", "??", "???", ":", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?",
     "#NUM!", "#NULL!", "n.a.", "N.A.", "n.a", "k.A.", "k. A.", "NaT", "(null)", "(blank)", "\\N", "N/a",
+    "0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000",
 )  # fmt: skip
 MISSING_WORDS = PANDAS_WORDS | frozenset(EXTRA_WORDS) | frozenset(CLEAR_WORDS)
 # among numbers, these say that there is none; as a category they may mean something
@@ -20,8 +21,8 @@ _NUMBER_WORDS = frozenset({
     "tbd", "tba", "tbc", "invalid", "error", "err", "err.", "fehlt", "keine angabe", "unbekannt", "leer", "inconnu",
     "nc", "n.c.", "nr", "n.r.", "n/r", "ns", "n.s.", "s/d", "s.d.", "desconocido", "нет данных", "н/д", "無", "无",
     "未知", "varies with device", "varies", "trace", "bdl", "bql", "blq", "lod", "<lod", "< lod", "bd", "x", "xx", "xxx",
-    "inf", "-inf", "infinity", "-infinity", "ø", "♦", "c", "z", "not specified", "unspecified", "not given", "refused",
-    "no answer", "don't know", "dk", "k.a", "ka", "m", "b", "s", "d", "u", "e", "p", "r", "f",
+    "inf", "-inf", "infinity", "-infinity", "ø", "not specified", "unspecified", "not given", "refused",
+    "no answer", "don't know", "dk", "k.a", "ka",
 })  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlctl.domain.metric_names import recordable_name
 from mlctl.errors import UsageError
@@ -11,10 +11,14 @@ from mlctl.errors import UsageError
 
 @dataclass(frozen=True)
 class Objective:
-    """The name of a metric as a run records it (see `metric_names`), and whether to maximize or minimize it."""
+    """The name of a metric as a run records it (see `metric_names`), and whether to maximize or minimize it.
+
+    `tolerance` is the number of standard errors within which the validation loss decides; see `selection`.
+    """
 
     metric: str
     maximize: bool
+    tolerance: float = field(default=1.0, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", recordable_name(self.metric))

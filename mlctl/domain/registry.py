@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mlctl.domain.exports import ExportProof
 from mlctl.domain.run import DataReference, RunScore
 
 
@@ -94,6 +95,8 @@ class Lineage:
         outputs: Description of each output.
         flavors: MLflow flavors with the version of their library.
         size_bytes: Size of the model; None if its files cannot be listed.
+        origin: Name, SHA-256 and libraries of the file that was registered; empty for a model of a run.
+        proofs: What exports of the model answered.
     """
 
     run_name: str | None
@@ -104,6 +107,8 @@ class Lineage:
     flavors: Mapping[str, str]
     size_bytes: int | None
     notes: tuple[str, ...] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
+    proofs: tuple[ExportProof, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

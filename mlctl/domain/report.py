@@ -89,3 +89,13 @@ class WrittenReport:
     size_bytes: int
     title: str
     left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The card of a registered version, as a document and as Markdown."""
+
+    name: str
+    version: str
+    report: Report
+    markdown: str

@@ -72,15 +72,16 @@ def is_proportion(metric: str) -> bool:
 def choose(candidates: Sequence[Scored], objective: Objective, top: float = math.nan) -> int:
     """Return the position of the best candidate.
 
-    Of those whose score is within one standard error of the best score, the one with the lowest validation loss is
-    the best. If losses are equal or unknown, the score decides, and then the order. `top` is a score that a candidate
+    Of those whose score is within one standard error of the best score (`Objective.tolerance` of them), the one with
+    the lowest validation loss is the best. If losses are equal or unknown, the score decides, and then the order. `top` is a score that a candidate
     reached that is no longer available.
     """
     for candidate in candidates:
         if objective.is_better(candidate.score, top):
             top = candidate.score
     all_rows = [candidate.rows for candidate in candidates]
-    tolerance = standard_error(objective.metric, top, max(all_rows) if all(all_rows) else 0)
+    error = standard_error(objective.metric, top, max(all_rows) if all(all_rows) else 0)
+    tolerance = objective.tolerance * error
 
     def rank(position: int) -> tuple[bool, float, float]:
         candidate = candidates[position]
@@ -133,7 +134,8 @@ def describe_near_tie(epochs: Sequence[Epoch], kept: Epoch, objective: Objective
     if top is kept:
         return ""
     error = standard_error(metric, top.metrics[metric], kept.validation_rows)
+    errors = "one standard error" if objective.tolerance == 1 else f"{objective.tolerance:g} standard errors"
     return (
         f"epoch {kept.number} is kept for its val_loss: epoch {top.number} has {metric} {top.metrics[metric]:.4g}, "
-        f"which is within one standard error ({error:.2g} for {kept.validation_rows:,} rows)"
+        f"which is within {errors} ({error:.2g} for {kept.validation_rows:,} rows)"
     )

@@ -65,13 +65,15 @@ class Backend:
 class ServerLocation:
     """Where one server keeps its data: a database, and a folder or a bucket for artifacts.
 
-    `direct` says that clients read and write artifacts themselves instead of through the server.
+    `direct` says that clients read and write artifacts themselves instead of through the server. `cloud` is the address
+    of artifacts on Google Cloud Storage (gs://) or Azure Blob Storage (wasbs://), without a slash at its end.
     """
 
     root: Path
     backend: Backend
     bucket: Bucket | None = None
     direct: bool = False
+    cloud: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -81,7 +83,12 @@ class ServerLocation:
     @property
     def destination(self) -> str:
         """The bucket or folder in which artifacts are stored."""
-        return self.bucket.uri if self.bucket else str(self.folder)
+        return self.remote_uri or str(self.folder)
+
+    @property
+    def remote_uri(self) -> str | None:
+        """The address of the bucket or container of the artifacts; None for a folder."""
+        return self.bucket.uri if self.bucket else self.cloud
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,11 @@ STOP_TRIAL_PREFIX = "mlctl.stop."  # of a search: the same, followed by the name
 
 COPIED_FROM_TAG = "mlctl.copied_from"  # of a copy: the run or version that was copied
 
+# of a registered version: a file that was trained elsewhere
+FILE_TAG = "mlctl.file"  # its name
+FILE_SHA256_TAG = "mlctl.file.sha256"
+FILE_LIBRARIES_TAG = "mlctl.file.libraries"  # with their versions, as far as the file says
+
 # the plan of a search
 SEARCH_TRIALS_TAG = "mlctl.search.trials"
 SEARCH_EPOCHS_TAG = "mlctl.search.epochs"

@@ -114,7 +114,7 @@ def split_number(text: str) -> WrittenNumber | None:
     if _PLAIN.fullmatch(text):
         return WrittenNumber(text.lstrip("+-"), is_negative=text[0] == "-")
     match = _CELL.fullmatch(text)
-    if match is None or not match["body"].isascii() and not _SPACE.search(match["body"]):
+    if match is None or (not match["body"].isascii() and not _SPACE.search(match["body"])):
         return None
     parts = match.groupdict()
     opened, closed = bool(parts["open"] or parts["late_open"]), bool(parts["close"] or parts["close_early"])

@@ -36,6 +36,7 @@ EVENTS = (
     DRIFT_FOUND,
     SERVER_DOWN,
 )
+TEST = "test"  # of `mlctl notify test`; nobody can choose it
 SECRET_VARIABLE = "MLCTL_NOTIFY_SECRET"  # noqa: S105 - a name
 LOG = "notify.log"
 SENDER = Path(__file__).with_name("sender.py")
@@ -99,6 +100,25 @@ def notify(target: NotifyTarget | None, event: str, text: str, details: Mapping[
     """
     if target is None or event not in target.events:
         return
+    try:
+        _send(json.dumps(_order(target, event, text, details)).encode())
+    except OSError as error:
+        log.info("nobody was told about %s: %s", event, error)
+
+
+def try_target(target: NotifyTarget) -> list[str]:
+    """Send an example, wait for it, and return why it was not delivered: one line for each receiver that failed."""
+    from mlctl.notifications.sender import deliver
+
+    try:
+        order = _order(target, TEST, "a test of mlctl notify test", {})
+    except OSError as error:
+        return [f"the key of notify.secret_file cannot be read: {error}"]
+    return [failure.removeprefix(f"{TEST}: ") for failure in deliver(order, pauses_s=(0.0,))]
+
+
+def _order(target: NotifyTarget, event: str, text: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sender needs. Raises OSError if the key cannot be read."""
     import socket  # most commands have nothing to tell
 
     message = {
@@ -108,17 +128,13 @@ def notify(target: NotifyTarget | None, event: str, text: str, details: Mapping[
         "host": socket.gethostname(),
         **details,
     }
-    try:
-        order = {
-            "url": target.url,
-            "command": list(target.command),
-            "secret": target.read_secret(),
-            "log": target.log,
-            "body": json.dumps(message, ensure_ascii=False, default=str),
-        }
-        _send(json.dumps(order).encode())
-    except OSError as error:
-        log.info("nobody was told about %s: %s", event, error)
+    return {
+        "url": target.url,
+        "command": list(target.command),
+        "secret": target.read_secret(),
+        "log": target.log,
+        "body": json.dumps(message, ensure_ascii=False, default=str),
+    }
 
 
 def _send(order: bytes) -> None:

@@ -17,6 +17,9 @@ def show(answer: object, output_format: str = "table") -> None:
         document = without_nan(views.document(answer))
         print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
         return
+    if output_format != "csv" and (text := views.text(answer)):
+        print(text, end="")
+        return
     tables = views.tables(answer)
     if output_format == "csv":
         write_csv(tables[0])

@@ -154,9 +154,12 @@ def option(default: Any, **bounds: Any) -> Any:
     return Hyperparameter(default, data=True, **bounds)
 
 
-def maximize(metric: str) -> Objective:
-    """Name the validation metric to maximize: it selects the best epoch, the best run and the best trial."""
-    return Objective(metric, maximize=True)
+def maximize(metric: str, *, tolerance: float = 1.0) -> Objective:
+    """Name the validation metric to maximize: it selects the best epoch, the best run and the best trial.
+
+    Of proportions within `tolerance` standard errors of the best one, the validation loss selects.
+    """
+    return Objective(metric, maximize=True, tolerance=tolerance)
 
 
 def minimize(metric: str) -> Objective:

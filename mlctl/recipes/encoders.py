@@ -20,9 +20,7 @@ from mlctl.serving.scoring import (
 )
 
 Step = Mapping[str, Any]
-LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
 MOST_CHARACTERS = 4_000_000  # n-grams of characters are chosen from a part of more text than this
-UNSPACED = 0.2  # share of characters of scripts without blanks between words from which characters count first
 
 
 def pixels(shape: Sequence[int], high: float) -> PixelEncoder:
@@ -44,22 +42,17 @@ def ngrams(
     of scripts without blanks between words, such as Chinese. They come from `texts`, the training texts, whose class
     indices are `labels`: at most `most`, each in at least `least` texts.
     """
-    texts = [scoring.plain_text(text) for text in texts]
-    characters = sum(map(len, texts))
-    if scoring.share_unspaced(texts) >= UNSPACED:
-        parts = {scoring.CHARACTERS: (1, 2, 3), scoring.WORDS: (1, 2)}
-    elif characters <= LONG_TEXT * len(texts):
-        parts = {scoring.WORDS: (1, 2), scoring.CHARACTERS: (2, 3, 4, 5)}
-    else:
-        parts = {scoring.WORDS: (1, 2, 3)}
-    labels = np.asarray(labels)
-    counted = slice(None, None, max(1, -(-characters // MOST_CHARACTERS)) if len(parts) > 1 else 1)
-    states = [
-        scoring.fit_ngrams(
-            of, texts[counted], labels[counted], lengths=lengths, most=most // len(parts), least=least
+    texts, labels = [scoring.plain_text(text) for text in texts], np.asarray(labels)
+    kinds = scoring.ngram_kinds(texts)
+    states = []
+    for of, lengths in kinds.items():
+        every = -(-sum(map(len, texts)) // MOST_CHARACTERS) if of == scoring.CHARACTERS else 1
+        counted = slice(None, None, max(1, every))
+        states.append(
+            scoring.fit_ngrams(
+                of, texts[counted], labels[counted], lengths=lengths, most=most // len(kinds), least=least
+            )
         )
-        for of, lengths in parts.items()
-    ]
     encoder = NgramEncoder(states, column)
     if not encoder.width:
         raise BadDataError(
@@ -172,6 +165,11 @@ def text(*names: str, most: int) -> list[Step]:
     return [{"make": "text", "of": name, "most": most} for name in names]
 
 
+def text_ngrams(*names: str, most: int) -> list[Step]:
+    """Add the `most` frequent n-grams of words and characters of a text, weighted by how rare they are."""
+    return [{"make": "ngrams", "of": name, "most": most, "scaled": False} for name in names]
+
+
 def date(name: str, format: str, sure: bool = False) -> list[Step]:
     """Add a date's year, season, weekday and hour; `format` is pandas's, or ISO8601.
 
@@ -183,6 +181,11 @@ def date(name: str, format: str, sure: bool = False) -> list[Step]:
 def calendar(name: str, format: str, sure: bool = False) -> list[Step]:
     """Add a date's year, month, day, weekday and hour as numbers, as trees take them; see `date`."""
     return [{"make": "calendar", "of": name, "format": format, "sure": sure}]
+
+
+def calendar_flags(name: str, format: str, sure: bool = False) -> list[Step]:
+    """Add one feature for each month, weekday and hour of a date, as networks take them; see `date`."""
+    return [{"make": "calendar_flags", "of": name, "format": format, "sure": sure, "scaled": False}]
 
 
 def lookup(name: str, values: Mapping[str, Sequence[float]], other: Sequence[float]) -> list[Step]:

@@ -8,7 +8,9 @@ from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
 from mlctl.data.tables.formats import numpy_arrays
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
+from mlctl.serving.scoring import share_unspaced
 
+CHARACTERS_PER_WORD = 2  # of Chinese, and about that of other scripts without blanks between words
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
 
 
@@ -21,7 +23,7 @@ def recipe_for(source: str) -> str | None:
     path = Path(source).expanduser()
     is_remote = "://" in source
     if reader.is_part_of_file(source):
-        return "tabular"
+        return _recipe_for_table(path)
     if path.is_dir():
         return "tabular" if reader.parts_of(path) else _recipe_for_folder(path)
     if not is_remote and not path.exists() and (path.suffix or "/" in source):
@@ -32,7 +34,7 @@ def recipe_for(source: str) -> str | None:
     if not is_remote and source.lower().endswith(".npz") and numpy_arrays.holds_pictures(path):
         return "images"
     if reader.is_table(source):
-        return "tabular" if is_remote or source.endswith(reader.PARQUET_SUFFIXES) else _recipe_for_table(path)
+        return "tabular" if is_remote else _recipe_for_table(path)
     if path.is_file():
         raise BadDataError(
             f"{source} is no data that mlctl can train on",
@@ -51,6 +53,14 @@ def as_table_hint(recipe: str, own_data: str | None, target: str = "") -> str:
     if own_data is None or recipe == "tabular" or not reader.is_table(own_data):
         return ""
     return label_column.tabular_hint(own_data, target)
+
+
+def count_words(texts: list[str]) -> float:
+    """Return how many words texts have on average."""
+    unspaced = share_unspaced(texts)
+    spaced_words = sum(len(text.split()) for text in texts)
+    unspaced_words = unspaced * sum(map(len, texts)) / CHARACTERS_PER_WORD
+    return max(spaced_words, unspaced_words) / max(len(texts), 1)
 
 
 def _recipe_for_folder(folder: Path) -> str:
@@ -93,7 +103,7 @@ def _recipe_for_table(path: Path) -> str:
         for column in types:
             if (
                 column.type == column_types.TEXT
-                and columns[column.name].dropna().str.split().str.len().mean() >= LONG_TEXT
+                and count_words(columns[column.name].dropna().tolist()) >= LONG_TEXT
             ):
                 label = next(name for name in frame if name != column.name)
                 return "tabular" if label_column.is_continuous(frame[label]) else "texts"

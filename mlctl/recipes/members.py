@@ -20,7 +20,7 @@ SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
 Array = np.ndarray[Any, Any]
 
 
-class MemberNetwork(keras.Model):
+class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
     """Trains the members of a network each on its own; its answer is their average.
 
     Its inputs are encoded rows (n, features), or a pair of them and of the bags (n,) that leave each row out: such rows

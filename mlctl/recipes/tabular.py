@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 SHOWN_COLUMNS = 20  # in a hint
 BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
-MOST_CATEGORIES, MOST_ONE_HOTS, MOST_WORDS = 1000, 4000, 200  # of a column; of all columns together; of a text
+MOST_CATEGORIES, MOST_ONE_HOTS = 1000, 4000  # of a column; of all columns together
+MOST_NGRAMS, FEWEST_NGRAMS = 4000, 400  # of all texts of a row
+MOST_NGRAM_CELLS = 40_000_000  # of all rows: 160 MB
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 BATCHES_PER_EPOCH, BATCH_SIZES = 20, (32, 256)
@@ -29,6 +31,9 @@ BAGS, MEMBERS_OF_BAG, MOST_BAGGED_ROWS = 5, 4, 12_000
 MEMBERS, MEMBERS_OF_MANY_ROWS = 16, 8
 AVERAGED_STEPS = 10, 100  # fewest and most steps whose weights are averaged
 PATIENCE = 16  # epochs without a better one that end a training
+# standard errors: F1 depends on the few rows of a rare class; and the accuracies of two epochs on the same rows differ
+# by less than those on other rows
+TOLERANCE_OF_F1, TOLERANCE_OF_ACCURACY = 4.0, 0.25
 SKEWED = 1.0  # skewness from which the logarithm of a target may be easier to learn
 
 
@@ -43,6 +48,13 @@ def date_step(data: Dataset, name: str) -> list[Any]:
     return list(encoders.date(name, format, is_sure))
 
 
+def ngrams_per_text(data: Dataset) -> int:
+    """Return the most n-grams of each column of texts: fewer if there are many rows or several such columns."""
+    rows = sum(data.splits.values())
+    most = max(FEWEST_NGRAMS, min(MOST_NGRAMS, MOST_NGRAM_CELLS // max(rows, 1)))
+    return most // max(list(data.extra["columns"].values()).count("text"), 1)
+
+
 class Tabular(Recipe):
     """Network on your own table (.csv, .parquet): predicts classes or numbers from columns of any type"""
 
@@ -55,7 +67,7 @@ class Tabular(Recipe):
     dropout = hyperparameter(0.1, low=0.0, high=0.6, help="share of values dropped in training")
     weight_decay = hyperparameter(3e-4, low=1e-6, high=0.1, log=True, help="strength of the weight decay")
     label_smoothing = hyperparameter(
-        0.1, low=0.0, high=0.4, help="share of a class's probability that training leaves to the others"
+        0.15, low=0.0, high=0.4, help="share of the probability that is spread over more than two classes"
     )
     members = choice(0, 1, 4, 8, 16, 32, help="networks that are averaged, in each bag; 0: by the number of rows")
     bags = option(
@@ -126,14 +138,16 @@ class Tabular(Recipe):
             test=test,
         )
         share = data.extra["share"]
-        data = replace(data, defaults=_defaults(data, source.options))
+        data = _with_defaults(data, source.options)
         if not data.classes:
             return replace(data, objective=minimize("val_rmse"))
         if source.options.balance:
             note = "balance=true is now class_weight=balanced"
             data = replace(data, class_weight="balanced", notes=(*data.notes, note))
         if findings.is_imbalanced(share):
-            return replace(data, objective=maximize("val_f1"))
+            return replace(data, objective=maximize("val_f1", tolerance=TOLERANCE_OF_F1))
+        if len(data.classes) > 2:
+            return replace(data, objective=maximize("val_accuracy", tolerance=TOLERANCE_OF_ACCURACY))
         return data
 
     def encoder(self, data: Dataset) -> Any:
@@ -155,9 +169,10 @@ class Tabular(Recipe):
             elif type_ == "boolean":
                 steps += encoders.unscaled(encoders.boolean(name))
             elif type_ == "text":
-                steps += encoders.text(name, most=MOST_WORDS)
+                steps += encoders.text_ngrams(name, most=ngrams_per_text(data))
             elif type_ == "date":
-                steps += date_step(data, name)
+                (step,) = date_step(data, name)
+                steps += [step, *encoders.calendar_flags(name, step["format"], step["sure"])]
         north, east = (next((column for column in types if column.lower() in names), "") for names in PLACES)
         if types.get(north) == types.get(east) == "number":
             spread = max(float(rows[north].std()), float(rows[east].std())) or 1.0
@@ -190,7 +205,7 @@ class Tabular(Recipe):
                 features,
                 answers,
                 answers,
-                encode=partial(smoothed, classes=classes, smoothing=hp.label_smoothing),
+                encode=partial(smoothed, classes=classes, smoothing=hp.label_smoothing if classes > 2 else 0.0),
                 loss=keras.losses.categorical_crossentropy if classes > 2 else keras.losses.binary_crossentropy,
                 bags=hp.bags,
                 metrics=metrics,
@@ -225,7 +240,7 @@ class Tabular(Recipe):
         """Stop when the objective has not become better for some epochs."""
         import keras
 
-        if data.validation is None or data.objective is None and not data.classes:
+        if data.validation is None:
             return []
         objective = data.objective or self.objective
         return [
@@ -239,19 +254,30 @@ class Tabular(Recipe):
         return model.averaged() if hasattr(model, "averaged") else model
 
 
-def _defaults(data: Dataset, options: Mapping[str, Any]) -> dict[str, int]:
-    """Return the hyperparameters that fit the number of rows.
+def _with_defaults(data: Dataset, options: Mapping[str, Any]) -> Dataset:
+    """Return the data with the hyperparameters that fit its number of rows, and a note of what they mean.
 
     Bags need rows that are split at random: rows of a group, or of a time, that are left out are not new to a bag.
+    Raises UsageError if the user wants bags of other rows.
     """
     rows = len(data.train) + len(data.validation)
     low, high = BATCH_SIZES
     batch_size = min(high, max(low, 1 << round(math.log2(rows / BATCHES_PER_EPOCH))))
-    is_random = not any(options.get(name) for name in ("group", "time", "split", "validation"))
-    if is_random and rows <= MOST_BAGGED_ROWS:
-        return {"batch_size": batch_size, "bags": BAGS, "members": MEMBERS_OF_BAG}
+    chosen = next((name for name in ("group", "time", "split", "validation") if options.get(name)), "")
+    bags = int(options.get("bags") or 0)
+    if chosen and bags > 1:
+        raise UsageError(
+            f"bags={bags} leaves rows out at random, and {chosen}= chooses the validation rows",
+            "leave one of them out",
+        )
+    bags = bags or (BAGS if not chosen and rows <= MOST_BAGGED_ROWS else 1)
     members = MEMBERS if rows <= MOST_BAGGED_ROWS else MEMBERS_OF_MANY_ROWS
-    return {"batch_size": batch_size, "bags": 1, "members": members}
+    defaults = {"batch_size": batch_size, "bags": bags, "members": MEMBERS_OF_BAG if bags > 1 else members}
+    note = (
+        f"the network trains on training and validation rows: {bags} groups of its members leave out 1/{bags} each,"
+        " and validate it"
+    )
+    return replace(data, defaults=defaults, notes=(*data.notes, *([note] if bags > 1 else [])))
 
 
 def _rows_to_fit(data: Dataset) -> Any:

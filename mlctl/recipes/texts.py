@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlctl.domain.threshold import HELP as THRESHOLD_HELP
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from mlctl.data.sources.locate import Source
 
 PATIENCE = 4  # epochs
+STEPS_PER_EPOCH, BATCH_SIZES = 60, (8, 64)
 
 
 class Texts(Recipe):
@@ -22,7 +25,8 @@ class Texts(Recipe):
 
     name = "texts"
     objective = minimize("val_loss")
-    epochs, batch_size, learning_rate = 30, 64, 0.01
+    epochs, learning_rate = 30, 0.01
+    batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of texts")
     layers = hyperparameter(0, low=0, high=2, help="number of hidden layers; 0 is a linear model")
     units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer", when="layers>=1")
     dropout = hyperparameter(
@@ -52,7 +56,7 @@ class Texts(Recipe):
         def fit(training_texts: list[str], labels: Any, column: str) -> Any:
             return encoders.ngrams(training_texts, labels, most=options.vocabulary, column=column)
 
-        return texts.load_texts(
+        data = texts.load_texts(
             local_path(source),
             fit,
             seed=options.split_seed,
@@ -60,6 +64,9 @@ class Texts(Recipe):
             text_column=options.text,
             source=source.location,
         )
+        low, high = BATCH_SIZES
+        batch_size = min(high, max(low, 1 << round(math.log2(len(data.train) / STEPS_PER_EPOCH))))
+        return replace(data, defaults={"batch_size": batch_size})
 
     def encoder(self, data: Dataset) -> Any:
         """Look up n-grams."""

@@ -231,6 +231,7 @@ class RequestParser:
             gap_hint=NO_GAPS_IN_TRAINING if self._model.takes_gaps else "the model takes no missing values",
             fills_absent=by_mlctl,
             is_exact=is_exact,
+            readings=self._model.readings,
         )
 
     def tensor_rules(self, *, is_exact: bool = True) -> TensorRules:

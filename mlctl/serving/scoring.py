@@ -50,12 +50,9 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
 _UNSPACED = re.compile(
     "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-TRUE_WORDS = frozenset(
-    "true yes y t on 1 ja j wahr oui vrai sí si verdadero verdadeiro sim vero tak да истина evet 是 はい ✓ ✔ +".split()
-)
-FALSE_WORDS = frozenset(
-    "false no n f off 0 nein falsch non faux falso não nao nie nee nej нет ложь hayır 否 いいえ ✗ ✘ -".split()
-)
+_TRUE = "true yes y t on 1 ja j wahr oui vrai sí si verdadero verdadeiro sim vero tak да истина evet 是 はい ✓ ✔ +"
+_FALSE = "false no n f off 0 nein falsch non faux falso não nao nie nee nej нет ложь hayır 否 いいえ ✗ ✘ -"
+TRUE_WORDS, FALSE_WORDS = frozenset(_TRUE.split()), frozenset(_FALSE.split())
 _SIGNS = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, -1.0)}
 _BATCH_ROWS = 256  # limits memory: a row of a 30,000-word vocabulary takes 120 kB
 _BATCH_BYTES = 1 << 20  # of raw input, for models that do not say what memory a row takes
@@ -181,6 +178,19 @@ def share_unspaced(texts: Sequence[str]) -> float:
 
 
 WORDS, CHARACTERS = "words", "characters"
+_LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
+_UNSPACED_SHARE = 0.2  # share of characters of scripts without blanks from which characters matter most
+
+
+def ngram_kinds(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the lengths of n-grams of words and characters that suit plain texts."""
+    if share_unspaced(texts) >= _UNSPACED_SHARE:
+        return {CHARACTERS: (1, 2, 3), WORDS: (1, 2)}
+    if sum(map(len, texts)) <= _LONG_TEXT * len(texts):
+        return {WORDS: (1, 2), CHARACTERS: (2, 3, 4, 5)}
+    return {WORDS: (1, 2, 3)}
+
+
 _HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio spreads keys evenly
 _HASH_BITS = 22
 _CHUNK_TEXTS = 1000  # whose n-grams are looked up together, which limits memory
@@ -299,17 +309,18 @@ class _NgramPart:
 
 
 def fit_ngrams(
-    of: str, texts: Sequence[str], labels: Array, *, lengths: Sequence[int], most: int, least: int = 2
+    of: str, texts: Sequence[str], labels: Array | None, *, lengths: Sequence[int], most: int, least: int = 2
 ) -> State:
-    """Return the state of the n-grams that tell the classes of plain texts apart.
+    """Return the state of the n-grams that tell the classes of plain texts apart, or of the most frequent ones.
 
     The scale of an n-gram is the largest logarithm, over the classes, of how much more or less frequent it is in texts
-    of the class than in all others. Source: Wang and Manning, Baselines and Bigrams (2012).
+    of the class than in all others. Source: Wang and Manning, Baselines and Bigrams (2012). Without labels, it is the
+    inverse document frequency.
 
     Args:
         of: WORDS or CHARACTERS.
         texts: training texts, as `plain_text` returns them.
-        labels: class index of each text.
+        labels: class index of each text; None: the classes are not used.
         lengths: number of symbols in an n-gram; long ones are left out if a key would not fit into 63 bits.
         most: maximum number of n-grams.
         least: number of texts that an n-gram must be in.
@@ -318,14 +329,16 @@ def fit_ngrams(
     lengths = [length for length in lengths if (len(symbols) + 1) ** length < 1 << 62]
     ids, rows = _Numbering(of, symbols)(texts)
     blank = symbols.index(" ") + 1 if of == CHARACTERS else -1
+    classes = np.zeros(len(texts), np.int64) if labels is None else labels
     found = [
-        _count_ngrams(ids, rows, labels, length=length, base=len(symbols) + 1, blank=blank, least=least)
+        _count_ngrams(ids, rows, classes, length=length, base=len(symbols) + 1, blank=blank, least=least)
         for length in lengths
     ]
     keys, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    scales = _class_ratios(counts)
+    totals = counts.sum(axis=1)
+    scales = np.log((1 + len(texts)) / (1 + totals)) + 1 if labels is None else _class_ratios(counts)
     if len(keys) > most:
-        weights = scales * np.sqrt(counts.sum(axis=1))
+        weights = totals if labels is None else scales * np.sqrt(totals)
         kept = np.sort(np.argpartition(-weights, most)[:most])
         keys, scales = keys[kept], scales[kept]
     return {
@@ -482,7 +495,7 @@ class TableEncoder:
     - a number, with missing values replaced by the median; its logarithm; the ratio of two numbers
     - how far a number fills each of several bins
     - whether a value is missing
-    - a category as one-hot columns, true or false, the words of a text, the parts of a date
+    - a category as one-hot columns, true or false, the words or n-grams of a text, the parts of a date
     - the distance from a point, or a position as waves of several directions and frequencies, so that a network can
       tell regions apart
 
@@ -822,6 +835,25 @@ class _TextSteps(_StepGroup):
         return np.concatenate(parts)
 
 
+class _NgramSteps(_StepGroup):
+    """The n-grams of words and characters of a text, weighted by how rare they are."""
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._encoders = [NgramEncoder(step["parts"]) for step in steps]
+
+    @staticmethod
+    def width(step: State) -> int:
+        return int(sum(step["sizes"]))
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        parts = [
+            encoder(np.array(rows.lower_texts(step["of"]), dtype=object)).T
+            for step, encoder in zip(self.steps, self._encoders, strict=True)
+        ]
+        return _ROW_LENGTH * np.concatenate(parts)
+
+
 class _DateSteps(_StepGroup):
     """A date's years since 2000, waves of its season, weekday and hour, and whether it is missing."""
 
@@ -898,11 +930,12 @@ MONTHS = {
     ), 1)
     for name in names.split()
 }  # fmt: skip
-WEEKDAYS = frozenset(
+_WEEKDAYS = (
     "mon tue tues wed thu thur thurs fri sat sun monday tuesday wednesday thursday friday saturday sunday mo di mi do"
     " fr sa so montag dienstag mittwoch donnerstag freitag samstag sonntag lun mar mer jeu ven sam dim lundi mardi"
-    " mercredi jeudi vendredi samedi dimanche".split()
+    " mercredi jeudi vendredi samedi dimanche"
 )
+WEEKDAYS = frozenset(_WEEKDAYS.split())
 _ZONES = {
     "Z": 0, "UTC": 0, "GMT": 0, "UT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2,
     "EET": 2, "EEST": 3, "MSK": 3, "IST": 5.5, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "EST": -5, "EDT": -4,
@@ -1085,6 +1118,20 @@ class _CalendarSteps(_DateSteps):
         return features
 
 
+class _CalendarFlagSteps(_CalendarSteps):
+    """1 for a date's month, weekday and hour, 0 for all others; all 0 if it is missing."""
+
+    @staticmethod
+    def width(step: State) -> int:
+        return 12 + 7 + 24
+
+    @classmethod
+    def _features(cls, cells: Array, step: State, parser: DateParser) -> Array:
+        _, months, _, weekdays, hours = super()._features(cells, step, parser)
+        numbers = (np.arange(1, 13), months), (np.arange(7), weekdays), (np.arange(24), np.floor(hours))
+        return np.concatenate([(each[:, np.newaxis] == found).astype(np.float64) for each, found in numbers])
+
+
 class _LookupSteps(_StepGroup):
     """The numbers that training has found for a category, such as the mean target; `other` for unknown ones."""
 
@@ -1143,6 +1190,7 @@ class _WaveSteps(_StepGroup):
         return features[0] if len(features) == 1 else np.concatenate(features)
 
 
+_ROW_LENGTH = 4.0  # of a text's n-grams: their values are then about as large as other features
 _NUMBER_STEPS = ("number", "robust", "log", "ratio", "missing", "bins", "distance", "waves")
 _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "number": _NumberSteps,
@@ -1154,8 +1202,10 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "bins": _BinSteps,
     "boolean": _BooleanSteps,
     "text": _TextSteps,
+    "ngrams": _NgramSteps,
     "date": _DateSteps,
     "calendar": _CalendarSteps,
+    "calendar_flags": _CalendarFlagSteps,
     "lookup": _LookupSteps,
     "distance": _DistanceSteps,
     "waves": _WaveSteps,
@@ -1180,6 +1230,14 @@ def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
         if not len(values):
             return {"edges": []}
         return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
+    if make == "ngrams":
+        texts = [plain_text(text) for text in rows[step["of"]].dropna().astype(str)]
+        parts = [
+            fit_ngrams(of, texts, None, lengths=lengths, most=most // len(kinds))
+            for kinds in [ngram_kinds(texts)]
+            for of, lengths in kinds.items()
+        ]
+        return {"parts": parts, "sizes": NgramEncoder(parts).sizes}
     if make == "robust":
         values = rows[step["of"]].dropna().to_numpy(np.float64)
         low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)
@@ -1617,18 +1675,22 @@ class Scorer:
         """Return the function that answers encoded input."""
         outputs = saved.get("outputs") or [{"name": "", "activation": ""}]
         names = [output["name"] for output in outputs]
-        if os.path.exists(path := os.path.join(folder, "model.onnx")):
-            return onnx_runner(path, names)
-        if os.path.exists(path := os.path.join(folder, "model.tflite")):
-            return litert_runner(path, names)
-        if os.path.exists(path := os.path.join(folder, self.SAVED_MODEL)):
-            return saved_model_runner(path, names)
-        objects = code.objects() if code else {}
-        path = os.path.join(folder, "model.keras")
-        run = keras_runner(path, structure=self._structure, outputs=outputs, objects=objects)
+        onnx, litert, saved_model, keras = (
+            os.path.join(folder, name)
+            for name in ("model.onnx", "model.tflite", self.SAVED_MODEL, "model.keras")
+        )
+        if os.path.exists(onnx):
+            run = onnx_runner(onnx, names)
+        elif os.path.exists(litert):
+            run = litert_runner(litert, names)
+        elif os.path.exists(saved_model):
+            run = saved_model_runner(saved_model, names)
+        else:
+            objects = code.objects() if code else {}
+            run = keras_runner(keras, structure=self._structure, outputs=outputs, objects=objects)
         if fixed := saved.get("fixed_rows"):
             self._least_rows = fixed
-            return fixed_rows_runner(run, fixed)
+            run = fixed_rows_runner(run, fixed)
         return run
 
     def _predict(self, raw: Any) -> Any:
@@ -1740,17 +1802,19 @@ def onnx_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any
     return run
 
 
-def litert_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any], Any]:
-    """Return a function that answers encoded input with a LiteRT file, as `onnx_runner` does.
-
-    The package ai-edge-litert is enough; TensorFlow's own interpreter takes its place.
-    """
+def litert_interpreter(path: str) -> Any:
+    """Open a LiteRT file with the package ai-edge-litert, or with TensorFlow if that is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         from tensorflow.lite import Interpreter
 
-    interpreter = Interpreter(model_path=path, num_threads=1)
+    return Interpreter(model_path=path, num_threads=1)
+
+
+def litert_runner(path: str, output_names: Sequence[str] = ("",)) -> Callable[[Any], Any]:
+    """Return a function that answers encoded input with a LiteRT file, as `onnx_runner` does."""
+    interpreter = litert_interpreter(path)
     lock = threading.Lock()  # an interpreter answers one call at a time
     details = interpreter.get_input_details()
     short_names = _tensor_names([entry["name"] for entry in details])

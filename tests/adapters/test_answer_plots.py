@@ -22,12 +22,12 @@ MASKS = RNG.integers(0, 3, (5, 8, 8))
 @pytest.mark.parametrize(
     ("output", "targets", "answers", "names"),
     [
-        (classes("a", "b"), RNG.integers(0, 2, 20), RNG.random((20, 1)), ["confusion_matrix.png"]),
+        (classes("a", "b"), RNG.integers(0, 2, 20), RNG.random((20, 1)), ["confusion_matrix.png", "precision_recall.png"]),
         (
             classes("a", "b", name="kind"),
             RNG.integers(0, 2, 20),
             RNG.random((20, 2)),
-            ["kind_confusion_matrix.png"],
+            ["kind_confusion_matrix.png", "kind_precision_recall.png"],
         ),
         (values("m"), RNG.random(20), RNG.random((20, 1)), ["predicted_vs_actual.png"]),
         (values(), RNG.random((20, 5)), RNG.random((20, 5)), ["predicted_vs_actual.png"]),

@@ -31,6 +31,7 @@ from mlctl.data.dataset import Split  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.outputs import Output  # noqa: E402
 from mlctl.errors import RefusedError  # noqa: E402
+from mlctl.recipes.members import MemberNetwork, member_values  # noqa: E402
 from tests.recording_listener import RecordingListener  # noqa: E402
 
 Array = np.ndarray[Any, Any]
@@ -221,6 +222,19 @@ def two_optimizers() -> keras.Model:
     return model
 
 
+def members() -> keras.Model:
+    inputs = keras.Input((6,))
+    values = member_values(inputs, units=8, depth=2, dropout=0.2, members=2, bags=3, outputs=1)
+    encode = partial(keras.ops.reshape, newshape=(-1, 1))
+    model = MemberNetwork(
+        inputs, values, values, encode=encode, loss=keras.losses.mean_absolute_error, bags=3, metrics=["mae"]
+    )
+    model.compile(
+        keras.optimizers.AdamW(0.01, clipnorm=1.0, use_ema=True, ema_momentum=0.9), "mae", metrics=["mae"]
+    )
+    return model
+
+
 PROGRAMS: dict[str, Program] = {
     "layers of Keras": Program(
         lambda: compiled(
@@ -239,6 +253,7 @@ PROGRAMS: dict[str, Program] = {
         lambda: compiled(keras.optimizers.SGD(0.01, use_ema=True, ema_momentum=0.9)),
         lambda: [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
     ),
+    "members in bags": Program(members, lambda: [keras.callbacks.EarlyStopping("val_mae", patience=4)]),
     "gradient accumulation": Program(
         lambda: compiled(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3))
     ),

@@ -106,7 +106,7 @@ def test_a_text_table_is_read_as_pandas_reads_it(
 @pytest.mark.parametrize(
     "content",
     [
-        'size,town\n1, "a, b"\n', "size;town\n1,5;a\n2,5;b\n", "size,town\n1,caf\xe9\n", "size\n1\n\n2\n", "1,a\n2,b\n",
+        'size,town\n1, "a, b"\n', "size,town\n1,caf\xe9\n", "size\n1\n\n2\n", "1,a\n2,b\n",
     ],
 )  # fmt: skip
 def test_tables_that_only_pandas_reads(content: str, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_columns_have_the_declared_order(tmp_path: Path) -> None:
         ("a,b,c\n", "a header but no rows"),
         ("a,b\n1,2\n", "has no column c"),
         ("a,b,c,d\n1,2,x,4\n", "has the unknown column d"),
-        ("a,b,c,c\n1,2,x,4\n", "columns 3 and 4 are both named 'c'"),
+        ("a,b,c,c\n1,2,x,4\n", "has the unknown column c_2"),
         ("a,b,c\n1,2,x\nseven,2,x\n", "row 2, column a: found 'seven', expected a number"),
         ("a,b,c\n1,2,x\n1,?,x\n", r"row 2, column b: found '\?', expected a number"),
         ("a,b,c\n1,2,x\n,2,x\n", "row 2, column a: found '', expected a number"),

@@ -34,6 +34,7 @@ def echo(dtype: str) -> OpenInferenceRoutes:
         info=SimpleNamespace(by_mlctl=True, outputs=()),
         full_scale=None,
         takes_gaps=False,
+        readings={},
         predict_tensors=lambda array: array,
     )
     served = ServedVersion(name="echo", version="", uri="", folder="")

@@ -42,7 +42,8 @@ def fit_lightgbm(
         values = np.log(validation_targets) if spec.loss == LOG else validation_targets
         validation_targets = (values - transform.mean) / transform.scale
         options["objective"] = "regression" if spec.loss == L2 else "regression_l1"
-        options["metric"] = "l1" if table.objective.metric == "val_mae" else "l2"
+        stops_by_l2 = spec.loss == L2 and table.objective.metric != "val_mae"
+        options["metric"] = "l2" if stops_by_l2 else "l1"
     train = lightgbm.Dataset(
         table.select_columns(table.train), targets, weight=table.train_weights, free_raw_data=False
     )

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.objective import Objective
 from mlctl.recipes import Recipe
-from mlctl.serving.scoring import TableEncoder
+from mlctl.serving.scoring import NgramEncoder, TableEncoder
 
 # of the targets, relative to their mean; below it, float32 predictions lose too much of the deviation
 MIN_RELATIVE_DEVIATION = 0.05
@@ -33,7 +34,7 @@ class FeatureSet:
         ratios: names of the ratios of columns that were added.
     """
 
-    encoder: TableEncoder
+    encoder: TableEncoder | NgramEncoder
     network: tuple[int, ...]
     trees: tuple[int, ...]
     linear: tuple[int, ...]
@@ -43,12 +44,12 @@ class FeatureSet:
     @property
     def width(self) -> int:
         """Number of features."""
-        return len(self.encoder.mean)
+        return self.encoder.width if isinstance(self.encoder, NgramEncoder) else len(self.encoder.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedTable:
-    """Rows encoded once for all models.
+    """Rows encoded once for all models: as a dense matrix, or of texts as a sparse one.
 
     Attributes:
         recipe: builds the network.
@@ -79,6 +80,11 @@ class EncodedTable:
     def classes(self) -> int:
         """Number of classes; 0 for a regression."""
         return len(self.data.classes)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the rows are bags of n-grams, which take too much memory as a dense matrix."""
+        return bool(scipy.sparse.issparse(self.train))
 
     @property
     def outputs(self) -> int:
@@ -158,8 +164,9 @@ class EncodedTable:
             train=replace(self.data.train, targets=targets, weights=weights),
             validation=self.data.validation.take(np.zeros(0, np.int64)),
         )
-        train = np.concatenate((self.train, self.validation))
-        return replace(self, data=data, train=train, validation=self.validation[:0], folds=0)
+        stack = scipy.sparse.vstack if self.is_sparse else np.concatenate
+        train = stack((self.train, self.validation))
+        return replace(self, data=data, train=train, validation=train[:0], folds=0)
 
     def select_columns(self, rows: Array) -> Array:
         """Return the features (n, k) that trees take of encoded rows (n, width)."""

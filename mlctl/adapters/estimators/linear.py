@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
 from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.estimators.targets import class_transform, standardize_targets
 from mlctl.adapters.models import onnx_graphs
+
+MAX_NEWTON_WEIGHTS = 600  # with more, Newton's method takes longer than a few hundred steps of L-BFGS
+MAX_ITERATIONS = 300
 
 Array = np.ndarray[Any, Any]
 
@@ -26,13 +31,17 @@ def fit_linear(
 
     features = table.features
     places = features.bent if spec.params.get("bent") and features.bent else features.linear
-    columns, strength = table.train[:, list(places)], float(spec.params["strength"])
+    strength = float(spec.params["strength"])
+    columns = table.train if table.is_sparse else table.train[:, list(places)]
     targets: Array = table.data.train.targets
     if table.classes:
         transform = class_transform(table)
-        model: Any = LogisticRegression(C=1 / strength, max_iter=500).fit(
-            columns, targets, table.train_weights
-        )
+        is_small = columns.shape[1] * table.outputs <= MAX_NEWTON_WEIGHTS
+        solver = "newton-cholesky" if is_small else "lbfgs"
+        model: Any = LogisticRegression(C=1 / strength, max_iter=MAX_ITERATIONS, tol=1e-3, solver=solver)
+        with threadpool_limits(1), warnings.catch_warnings():  # a fit that has not converged is good enough
+            warnings.simplefilter("ignore")
+            model.fit(columns, targets, table.train_weights)
     else:
         transform, targets = standardize_targets(spec, targets)
         model = Ridge(alpha=strength).fit(columns, targets, table.train_weights)
@@ -40,9 +49,10 @@ def fit_linear(
     bias = np.atleast_1d(model.intercept_)
 
     def export() -> bytes:
-        return onnx_graphs.from_linear(weights, bias, features.width, places, transform)
+        columns_of_graph = range(features.width) if table.is_sparse else places
+        return onnx_graphs.from_linear(weights, bias, features.width, columns_of_graph, transform)
 
     def predict(rows: Array) -> Array:
-        return transform(rows[:, list(places)] @ weights + bias)
+        return transform(np.asarray((rows if table.is_sparse else rows[:, list(places)]) @ weights) + bias)
 
     return FittedEstimator(predict, export, 1)

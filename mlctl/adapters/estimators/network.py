@@ -23,12 +23,14 @@ from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.models import onnx_graphs
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.data.dataset import Split
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, NullProgress
 from mlctl.errors import ChildFailedError
 
 PATIENCE = 16  # epochs without a better one that end a training
-BATCH_ROWS = 4096  # that a model answers together
+BATCH_ROWS, SPARSE_BATCH_ROWS = 4096, 256  # that a model answers together
+CHECKED_ROWS = 64  # that check an exported model
 REFIT_EPOCHS_FACTOR = 1.2  # a fit to more rows takes more epochs than the best epoch of the first fit
 
 Array = np.ndarray[Any, Any]
@@ -73,13 +75,16 @@ def fit_network(
     """
     seed = table.seed + int(spec.params.get("seed", 0))
     columns = list(table.features.network)
-    inputs, validation = (np.ascontiguousarray(rows[:, columns]) for rows in (table.train, table.validation))
+
+    def inputs_of(rows: Any) -> Any:
+        return _as_bags(rows) if table.is_sparse else np.ascontiguousarray(rows[:, columns])
+
+    inputs, validation = inputs_of(table.train), inputs_of(table.validation)
     data = dataclasses.replace(table.data, input_shape=(len(columns),))
     values = _values(spec, table)
     epochs = rounds or values.epochs
     runtime.start_session(seed, runtime.FLOAT32)
     model = table.recipe.build(values, data)
-    is_bagged = bool(getattr(model, "leaves_rows_out", False))
     objective = _stopping_objective(table)
     progress = TrainingProgress(Objective("loss", maximize=False) if rounds else objective)
     loop = make_training_loop(
@@ -106,22 +111,21 @@ def fit_network(
     if not rounds:
         model.set_weights(progress.best_weights)
     held_out = None
-    if is_bagged and not rounds:
-        known = np.concatenate((inputs, validation))
-        held_out = _answers(model, known)
+    if leaves_rows_out(spec, table) and not rounds:  # the loop validates all rows, each by those that leave it out
+        held_out = loop.predictor.predict(loop.validation.inputs)
     served = table.recipe.serving(model, data)
 
     def export() -> bytes:
         with tempfile.TemporaryDirectory(prefix="mlctl-network-") as folder:
             path = Path(folder) / "model.onnx"
-            if reason := export_keras(served, inputs[:64], path):
+            if reason := export_keras(served, _dense(inputs_of(table.train[:CHECKED_ROWS])), path):
                 raise ChildFailedError(
                     f"the network cannot be exported to ONNX: {reason}", "leave it out of --families"
                 )
             return onnx_graphs.from_keras_export(path, table.features.width, columns)
 
     def predict(rows: Array) -> Array:
-        return _answers(served, np.ascontiguousarray(rows[:, columns]))
+        return _answers(served, inputs_of(rows))
 
     # a cosine schedule spans all epochs and is best at its end
     cosine = values["schedule"] == "cosine"
@@ -137,10 +141,22 @@ def _stopping_objective(table: EncodedTable) -> Objective:
     return Objective(f"val_{name}" if name in {"mae", "rmse"} else "val_rmse", maximize=False)
 
 
-def _answers(model: Any, rows: Array) -> Array:
+def _answers(model: Any, rows: Any) -> Array:
     """Return a model's answers to encoded rows (n, k), in batches that bound the memory."""
-    parts = [
-        np.asarray(model(rows[start : start + BATCH_ROWS], training=False))
-        for start in range(0, len(rows), BATCH_ROWS)
-    ]
+    size = SPARSE_BATCH_ROWS if isinstance(rows, SparseBags) else BATCH_ROWS
+    batches = (np.arange(start, min(start + size, len(rows))) for start in range(0, len(rows), size))
+    parts = [np.asarray(model(_dense(rows, batch), training=False)) for batch in batches]
     return np.concatenate(parts) if parts else np.zeros((0, 1))
+
+
+def _as_bags(rows: Any) -> SparseBags:
+    """Return a sparse matrix as the rows that the training loop takes."""
+    ids = rows.indices.astype(np.uint16 if rows.shape[1] <= 1 << 16 else np.uint32)
+    return SparseBags(ids, rows.indptr.astype(np.int64), rows.shape[1], rows.data.astype(np.float32))
+
+
+def _dense(rows: Any, batch: Array | None = None) -> Array:
+    """Return rows as a dense matrix: all of them, or those of a batch."""
+    if isinstance(rows, SparseBags):
+        return (rows if batch is None else rows.take(batch)).dense()
+    return np.asarray(rows if batch is None else rows[batch])

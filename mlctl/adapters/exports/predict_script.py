@@ -95,7 +95,7 @@ def keras_file_runner(path: str, output_names: Sequence[str] = ("",)) -> Callabl
 # the function that runs each file, and the functions that it calls
 RUNNERS: dict[str, tuple[str, ...]] = {
     "model.onnx": ("onnx_runner",),
-    "model.tflite": ("litert_runner", "_tensor_names", "_quantized", "_as_floats"),
+    "model.tflite": ("litert_runner", "litert_interpreter", "_tensor_names", "_quantized", "_as_floats"),
     "1": ("saved_model_runner", "_tensor"),
     "model.keras": ("keras_file_runner",),
 }
@@ -129,6 +129,7 @@ def write_script(
                 "kind": output.kind,
                 "classes": list(output.classes),
                 "unit": output.unit,
+                "threshold": output.threshold,
             }
             for output, tensor in zip(outputs, parts.output_names, strict=True)
         ],

@@ -63,7 +63,7 @@ def make_training_loop(
         )
 
     if validation is not None and getattr(model, "bags", 1) > 1:
-        train = validation = _in_bags(model, train, validation, outputs)
+        train = validation = deal_into_bags(model, train, validation, outputs)
     program = programs.make_program(
         model,
         train,
@@ -87,10 +87,10 @@ def make_training_loop(
     )
 
 
-def _in_bags(model: Any, train: Split, validation: Split, outputs: Outputs) -> Split:
-    """Return all rows, with the bag that leaves each of them out as a second input.
+def deal_into_bags(model: Any, train: Split, validation: Split, outputs: Outputs) -> Split:
+    """Return encoded training and validation rows, with the bag that leaves each of them out as a second input.
 
-    The bags are the same in every run, as the splits are.
+    A model with bags answers such rows without what it has learned from them. The same rows get the same bags.
     """
     from mlctl.data.join_splits import join  # imports pandas, which most models do not need
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlctl.adapters.models import light_fetch
+from mlctl.adapters.models.model_files import file_kind
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
@@ -83,6 +84,10 @@ def fetch_files(store: TrackingStore, uri: str, folder: Path) -> Path:
     """Return a local path with the model's files: its own folder if it is on this disk, else a copy in `folder`."""
     if (Path(uri) / "MLmodel").is_file():
         return Path(uri)
+    if file_kind(Path(uri)):
+        from mlctl.adapters.models.imported_file import import_file  # it imports the file's runtime
+
+        return import_file(Path(uri), folder)
     with store.translate_errors():
         found = light_fetch.fetch(store, uri, folder)
     if found is not None:
@@ -136,6 +141,14 @@ def load_model(folder: Path | str) -> Any:
     for compiled in Path(folder).rglob("__pycache__"):  # loading compiles the model's scoring.py
         shutil.rmtree(compiled, ignore_errors=True)
     return loaded
+
+
+def read_example(folder: Path) -> Any:
+    """Return the input example of a saved model, or None."""
+    from mlflow.models import Model
+
+    with suppress_output():
+        return Model.load(str(folder)).load_input_example(str(folder))
 
 
 def predict_raw(model: Any, raw: Any) -> Any:

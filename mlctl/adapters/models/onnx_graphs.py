@@ -26,6 +26,7 @@ OPSET, ML_OPSET, IR_VERSION = 18, 3, 10
 INPUT, OUTPUT = "encoded", "answer"  # saved models contain these names
 TOLERANCE = 1e-4
 MAX_CHECKED_ROWS = 512
+MAX_ENCODED_VALUES = 1 << 25
 MIN_PROBABILITY = 1e-6  # float32 tells 1 - 1e-6 from 1
 
 Array = np.ndarray[Any, Any]
@@ -188,6 +189,18 @@ def run_graph(graph: bytes, encoded: Array) -> Array:
         file.flush()
         run = scoring.onnx_runner(file.name)
     return np.asarray(run(np.ascontiguousarray(encoded, np.float32)))
+
+
+def run_encoded(graph: bytes, encoder: Any, raw: Any) -> Array:
+    """Return what a graph predicts for raw rows (a DataFrame), which are encoded in batches that bound the memory."""
+    size = max(1, MAX_ENCODED_VALUES // encoder_width(encoder))
+    parts = [run_graph(graph, encoder(raw.iloc[start : start + size])) for start in range(0, len(raw), size)]
+    return np.concatenate(parts)
+
+
+def encoder_width(encoder: Any) -> int:
+    """Return the number of features that an encoder makes of a row."""
+    return int(encoder.width) if hasattr(encoder, "width") else len(encoder.mean)
 
 
 def check_graph(graph: bytes, encoded: Array, expected: Array, target_deviation: float) -> None:

@@ -174,9 +174,30 @@ def save_onnx_model(
         )
 
 
-def pip_requirements(runtime: str, with_keras: bool = True) -> list[str]:
+def save_parts(
+    folder: Path,
+    parts: Path,
+    *,
+    raw: Any,
+    predictions: Any,
+    input_shapes: Any,
+    metadata: Mapping[str, Any],
+    requirements: Sequence[str],
+) -> None:
+    """Write a model of another program to an empty folder; `parts` has its file and encoder.json."""
+    _save_flavors(
+        folder,
+        parts,
+        raw=raw,
+        signature=make_signature(raw, predictions, input_shapes=input_shapes),
+        metadata=metadata,
+        requirements=requirements,
+    )
+
+
+def pip_requirements(runtime: str, with_keras: bool = True, others: Sequence[str] = ()) -> list[str]:
     """Return what scoring.py and the Keras flavor need, pinned to the installed versions."""
-    names = ["mlflow", "numpy", "pandas", *(["keras", "tensorflow"] if with_keras else [])]
+    names = ["mlflow", "numpy", "pandas", *(["keras", "tensorflow"] if with_keras else []), *others]
     names += ["onnxruntime"] if runtime == "onnxruntime" else []
     return [f"{name}=={version(name)}" for name in names]
 

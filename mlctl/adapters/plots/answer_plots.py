@@ -56,6 +56,10 @@ def plot_answers(
         plots["confusion_matrix.png"] = lambda path: plot_confusions(
             path, counts, classes=output.classes, caption=caption
         )
+    if output.kind == "classes" and len(output.classes) == 2 and _has_curve(targets, answers):
+        plots["precision_recall.png"] = lambda path: _plot_positive_class(
+            path, output, targets == 1, answers.reshape(len(answers), -1)[:, -1], caption
+        )
     if output.kind == "pixels" and targets.ndim == 3:
         plots["masks.png"] = lambda path: _plot_masks(path, output, targets, answers, pictures, caption)
     if output.kind == "values":
@@ -139,6 +143,43 @@ def _plot_label_f1(path: Path, output: Output, targets: Array, answers: Array, c
         style.format_axis(axes.xaxis, "f1", [0, 1])
         axes.set_xlabel("F1")
         axes.grid(axis="x")
+
+
+def _has_curve(targets: Array, answers: Array) -> bool:
+    """Return whether there are rows of both classes, and probabilities."""
+    return bool(targets.size and targets.min() == 0 and targets.max() == 1 and np.isfinite(answers).all())
+
+
+def _plot_positive_class(
+    path: Path, output: Output, is_positive: Array, probabilities: Array, caption: Caption
+) -> None:
+    """Plot precision over recall of the positive class for each threshold, and the point of the output's own."""
+    from sklearn import metrics
+
+    name, share = shorten(output.classes[1]), float(is_positive.mean())
+    precision, recall, _ = metrics.precision_recall_curve(is_positive, probabilities)
+    average = metrics.average_precision_score(is_positive, probabilities)
+    answered = probabilities > output.threshold
+    with drawing(
+        path, size=(6.4, 4.6), title=f"{name}: average precision {average:.3f}", caption=caption
+    ) as figure:
+        axes = figure.subplots()
+        axes.plot(*_thinned(recall, precision), lw=2.2, color=TRAINING, label=name)
+        axes.axhline(share, lw=1, ls=":", color=style.MUTED, label=f"at random ({share:.1%} of the rows)")
+        if answered.any():
+            found = (is_positive & answered).sum()
+            axes.plot(
+                found / is_positive.sum(),
+                found / answered.sum(),
+                "o",
+                color=INK,
+                label=f"answered above {output.threshold:.3g}",
+            )
+        axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+        for axis in (axes.xaxis, axes.yaxis):
+            style.format_axis(axis, "recall", [0, 1])
+        axes.grid()
+        style.put_legend(axes, 3)
 
 
 def _plot_precision_recall(

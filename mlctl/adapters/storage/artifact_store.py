@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from mlctl.adapters.storage.cloud_artifacts import CloudArtifacts
 from mlctl.domain.server import Bucket, ServerLocation
 from mlctl.errors import BadDataError, NotFoundError, RefusedError
 from mlctl.files import atomic_writer
@@ -108,6 +109,8 @@ class ArtifactFolder:
 
 def open_artifact_store(location: ServerLocation) -> ArtifactStore:
     """Return the artifacts of a server."""
+    if location.cloud:
+        return CloudArtifacts(location.cloud)
     return open_artifact_bucket(location.bucket) if location.bucket else ArtifactFolder(location.folder)
 
 

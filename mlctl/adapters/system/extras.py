@@ -16,11 +16,18 @@ def require_extra(module: str, extra: str, feature: str) -> None:
 
     The hint names the packages, because pip can install an extra by name only from mlctl's checkout or wheel.
     """
-    if find_spec(module) is None:
+    if not _is_installed(module):
         raise ConfigurationError(
             f"{feature} needs {module}, which is not installed",
             f"run: pip install {' '.join(_packages_of(extra))}",
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that it is in
+        return False
 
 
 def _packages_of(extra: str) -> list[str]:

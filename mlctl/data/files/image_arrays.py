@@ -88,7 +88,8 @@ def to_rgb(images: Array, size: tuple[int, int] | None = None) -> Array:
         images = np.moveaxis(images, 1, -1)
     if images.shape[-1] not in (1, 3, 4):
         raise BadDataError(
-            f"images of shape {images.shape[1:]} have no 1, 3 or 4 channels", "save them as (n, height, width, 3)"
+            f"images of shape {images.shape[1:]} have no 1, 3 or 4 channels",
+            "save them as (n, height, width, 3)",
         )
     if images.dtype != np.uint8:
         highest = float(images.max(initial=0))
@@ -100,5 +101,7 @@ def to_rgb(images: Array, size: tuple[int, int] | None = None) -> Array:
     if size is None or size == images.shape[1:3]:
         return np.ascontiguousarray(images)
     height, width = size
-    fitted = [ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BILINEAR) for image in images]
+    fitted = [
+        ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BILINEAR) for image in images
+    ]
     return np.stack([np.asarray(image) for image in fitted])

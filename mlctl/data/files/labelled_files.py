@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import splits
+from mlctl.data.class_order import describe_positive, order_classes
 from mlctl.data.splits import MIN_ROWS_PER_CLASS, TEST, TRAIN, VALIDATION
 from mlctl.data.tables import label_column, reader
 from mlctl.errors import BadDataError, NotFoundError, UsageError
@@ -178,6 +179,7 @@ def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
             f"{folder} has {len(classes)} folders with {', '.join(suffixes[:3])} files in them, and 2 are needed",
             "put the files of each class into a folder of its own",
         )
+    classes, reason = _in_order(classes, class_folders[TRAIN], suffixes)
     rows = [
         (path, label, split)
         for split, folders in enumerate(class_folders)
@@ -193,8 +195,24 @@ def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
         labels=np.array(labels, np.int64),
         classes=classes,
         split=np.array(split, np.int64),
-        notes=(*_split_notes(split_folders, missing), *_left_out_notes(folder, suffixes, set(files))),
+        notes=(
+            *([describe_positive(classes, reason)] if reason else []),
+            *_split_notes(split_folders, missing),
+            *_left_out_notes(folder, suffixes, set(files)),
+        ),
     )
+
+
+def _in_order(
+    classes: Sequence[str], folders: Mapping[str, Path], suffixes: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
+    """Return the classes in order, of two the positive one last, and why it is the positive one."""
+    if len(classes) != 2:
+        return tuple(classes), ""
+    ordered, reason = order_classes(
+        {name: sum(1 for _ in _walk_files(folders[name], suffixes)) for name in classes}
+    )
+    return tuple(ordered), reason
 
 
 def _split_notes(split_folders: Sequence[Path | None], missing: Sequence[Sequence[str]]) -> Iterator[str]:

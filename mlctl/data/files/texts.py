@@ -13,7 +13,6 @@ import numpy as np
 from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files.labelled_files import TEXT_SUFFIXES, count_by_class, digest, find_labelled_files
-from mlctl.data.sources import locate
 from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.tables import column_types, label_column, reader
 from mlctl.errors import BadDataError, UsageError
@@ -65,7 +64,7 @@ def load_texts(
         text_column: The table's column of texts, if there are several candidates.
         source: Where the texts come from, if not from `path`.
     """
-    if path.is_file() and reader.is_table(path.name):
+    if not path.is_dir() and reader.is_table(path.name):
         data = _texts_of_table(path, target, text_column, seed)
     else:
         data = _texts_of_files(path, target, seed)
@@ -151,7 +150,9 @@ def _texts_of_files(path: Path, target: str, seed: int) -> LabelledTexts:
 
 
 def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> LabelledTexts:
-    frame, _ = reader.read_table(path)
+    content = reader.read(path)
+    sha256, size_bytes = reader.digest(path)
+    frame = content.frame
     if text_column and text_column not in frame:
         raise UsageError(
             f"text={text_column}: the table has no such column",
@@ -175,8 +176,8 @@ def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> Lab
         labels=labels,
         classes=classes,
         splits=splits.complete_splits(np.zeros(len(labels), np.int64), seed, labels),
-        sha256=locate.sha256([path]),
-        size_bytes=path.stat().st_size,
+        sha256=sha256,
+        size_bytes=size_bytes,
         column=text_column,
-        notes=(*notes, *found),
+        notes=(*content.notes, *notes, *found),
     )

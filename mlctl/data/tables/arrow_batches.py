@@ -16,6 +16,7 @@ from mlctl.errors import BadDataError
 if TYPE_CHECKING:
     import pyarrow
 
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".gz")  # of files that Arrow opens
 SCAN_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 19  # of a text table, as much as one batch
 _QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
@@ -32,7 +33,7 @@ def is_plain(path: Path, dialect: Dialect) -> bool:
     That is not so for other encodings than UTF-8, and for tables without a header, with other lines than the header
     and rows, with row names, with several columns of one name, or with one column.
     """
-    if not (dialect.is_simple and dialect.header) or path.suffix.lower() not in (".csv", ".tsv", ".txt", ".gz"):
+    if not (dialect.is_simple and dialect.header) or path.suffix.lower() not in SUFFIXES:
         return False
     return dialect.are_names_as_written and _is_plain_text(path)
 

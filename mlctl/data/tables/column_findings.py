@@ -21,7 +21,10 @@ def describe_readings(columns: Sequence[TableColumn]) -> list[Finding]:
         for remark, names in by_remark.items()
     ]
     asked = [column for column in columns if column.question]
-    return [*found, *(Finding(kind="question", columns=(column.name,), text=column.question) for column in asked)]
+    return [
+        *found,
+        *(Finding(kind="question", columns=(column.name,), text=column.question) for column in asked),
+    ]
 
 
 def _join(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from mlctl.data.tables import date_columns, number_columns
 from mlctl.data.tables.date_columns import DateFormat, detect_date_format
 from mlctl.data.tables.number_columns import NumberColumn, WrittenColumn
 from mlctl.domain.column_reading import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT, ColumnReading, as_text
-from mlctl.domain.missing_values import MISSING_WORDS
+from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
 from mlctl.domain.numbers import parse_number
 from mlctl.errors import UsageError, did_you_mean
 from mlctl.serving.scoring import FALSE_WORDS, ISO_DATE, TRUE_WORDS, DateParser, share_unspaced
@@ -22,6 +22,24 @@ from mlctl.serving.scoring import FALSE_WORDS, ISO_DATE, TRUE_WORDS, DateParser,
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "BOOLEAN",
+    "CATEGORY",
+    "DATE",
+    "DROP",
+    "NUMBER",
+    "TEXT",
+    "TYPES",
+    "ReadingOptions",
+    "TableColumn",
+    "cast_to_signature",
+    "convert_columns",
+    "normalize_cells",
+    "parse_dates",
+    "parse_numbers",
+    "read_numbers",
+    "suggest_column",
+]
 DROP = "drop"
 TYPES = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
 MIN_SHARE = number_columns.MIN_SHARE  # of the filled cells must have a type for mlctl to choose it
@@ -29,6 +47,7 @@ MIN_SHARE_OF_SET_TYPE = 0.5  # is enough if the user sets the type, or if no oth
 MIN_ROWS_OF_ID = 20
 MIN_FLAGS, MIN_SHARE_OF_FLAGS = 5, 0.005  # filled and empty cells of a flag that is empty or not
 MIN_CODES = 0.01  # share of whole numbers that begin with a zero, from which on a column holds codes
+MAX_KEPT_CATEGORIES = 1000  # of a column, to tell a new one
 ID_REASON = "an id: each row has its own"
 COUNTER_REASON = "a row counter"
 _ID_NAME = re.compile(
@@ -127,7 +146,9 @@ def _parse_sentinel(name: str, value: str) -> float | None:
         return None
     number = parse_number(value)
     if number is None:
-        raise UsageError(f"sentinel.{name}={value} is no number", f"example: --set sentinel.{name}=-999, or none")
+        raise UsageError(
+            f"sentinel.{name}={value} is no number", f"example: --set sentinel.{name}=-999, or none"
+        )
     return float(number)
 
 
@@ -155,7 +176,9 @@ def convert_columns(
     for name, draft in drafts.items():
         values, column = draft.finish()
         if column.type != DROP and not draft.is_set and (original := _find_same(name, frame, converted)):
-            column = TableColumn(name=name, type=DROP, reason=f"the same as {original}", missing=column.missing)
+            column = TableColumn(
+                name=name, type=DROP, reason=f"the same as {original}", missing=column.missing
+            )
         columns.append(column)
         if column.type != DROP:
             converted[name] = values
@@ -225,6 +248,10 @@ class _Draft:
         """Return the different texts without those that stand for a missing value."""
         return [cell for cell in self.written.cells if cell not in MISSING_WORDS] if self.written else []
 
+    def date_cells(self) -> list[str]:
+        """Return the different texts without those that say that there is no date, such as "unknown"."""
+        return [cell for cell in self.word_cells() if not is_number_gap(cell)]
+
     def finish(self) -> tuple[Any, TableColumn]:
         """Return the values and the column."""
         if self.set_type == DROP:
@@ -253,7 +280,12 @@ class _Draft:
 
     def _finish_texts(self) -> tuple[Any, TableColumn]:
         assert self.written is not None
-        if self.numbers is not None and self.numbers.is_number and not self.dates.format and not _are_codes(self.written):
+        if (
+            self.numbers is not None
+            and self.numbers.is_number
+            and not self.dates.format
+            and not _are_codes(self.written)
+        ):
             finite = self.numbers.values[np.isfinite(self.numbers.values)]
             if finite.min() == finite.max():
                 return self._finish_single(len(self.numbers.values) - len(finite), self._first_word())
@@ -271,7 +303,12 @@ class _Draft:
         if truths := _truth_words(words):
             return self._finish_truths(cells, *truths)
         type = _type_of_words(cells, words, self.written) if not self.is_lists else TEXT
-        if type == DROP and self.numbers is not None and self.numbers.share > MIN_SHARE_OF_SET_TYPE and not _are_codes(self.written):
+        if (
+            type == DROP
+            and self.numbers is not None
+            and self.numbers.share > MIN_SHARE_OF_SET_TYPE
+            and not _are_codes(self.written)
+        ):
             return self._finish_numbers(NUMBER)  # more useful than an id
         if type == DROP:
             loose = detect_date_format(words, MIN_SHARE_OF_SET_TYPE)
@@ -283,7 +320,7 @@ class _Draft:
             name=self.name,
             type=type,
             missing=missing,
-            reading=ColumnReading(kind=type),
+            reading=_reading_of_words(type, words),
             remarks=self._remarks_of_words(type),
             question=self._mixed_units(),
         )
@@ -327,7 +364,7 @@ class _Draft:
             name=self.name,
             type=set_type,
             missing=int(cells.isna().sum()),
-            reading=ColumnReading(kind=set_type),
+            reading=_reading_of_words(set_type, self.word_cells()),
             remarks=self._remarks_of_words(set_type),
         )
 
@@ -355,7 +392,9 @@ class _Draft:
             if not self.dates.format and all(re.fullmatch(r"[0-9]{6}", word) for word in words[:200]):
                 self.dates = DateFormat(format="%Y%m", example=words[0] if words else "")
         cells = self._word_values()
-        parsed = date_columns.are_dates(cells, self.dates.format) if self.dates.format else [False] * len(cells)
+        parsed = (
+            date_columns.are_dates(cells, self.dates.format) if self.dates.format else [False] * len(cells)
+        )
         option = f"date.{self.name}={self.set_format}" if self.set_format else ""
         self._require_type(DATE, np.array(parsed, bool), option=option)
         return self._finish_dates()
@@ -391,7 +430,10 @@ class _Draft:
                 number_columns.with_range(reading, values.to_numpy()), sentinels=(self.sentinel,)
             )
             shown = as_text(self.sentinel)
-            remarks = (*remarks, f"{shown} is read as missing (to keep it as a number: --set sentinels=false)")
+            remarks = (
+                *remarks,
+                f"{shown} is read as missing (to keep it as a number: --set sentinels=false)",
+            )
         return values, TableColumn(
             name=self.name,
             type=type,
@@ -419,7 +461,9 @@ class _Draft:
         other = self.dates.other
         question = ""
         if other:
-            orders = sorted((date_columns.describe_order(self.dates.format), date_columns.describe_order(other)))
+            orders = sorted(
+                (date_columns.describe_order(self.dates.format), date_columns.describe_order(other))
+            )
             because = f", because {self.dates.reason}" if self.dates.reason else ""
             question = (
                 f"{self.name} may be {orders[1]} or {orders[0]}: read as"
@@ -526,7 +570,8 @@ def _read_numbers(drafts: Mapping[str, _Draft], options: ReadingOptions) -> None
         for name, draft in drafts.items()
         if draft.written is not None and (draft.written.may_be_numbers() or draft.set_type == NUMBER)
     }
-    decided = number_columns.decide_signs(looked)
+    has_points = any(draft.is_number and _has_fractions(draft.values.to_numpy()) for draft in drafts.values())
+    decided = number_columns.decide_signs(looked, has_points=has_points)
     for name, (decimal, thousands, is_guess) in decided.items():
         draft = drafts[name]
         assert draft.written is not None
@@ -536,6 +581,11 @@ def _read_numbers(drafts: Mapping[str, _Draft], options: ReadingOptions) -> None
         draft.decimal = decimal
 
 
+def _has_fractions(values: Array) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool((values[:1000] % 1 > 0).any())
+
+
 def _read_dates(drafts: Mapping[str, _Draft]) -> None:
     """Find the formats of dates; columns that leave the order of day and month open follow the others."""
     for draft in drafts.values():
@@ -543,9 +593,13 @@ def _read_dates(drafts: Mapping[str, _Draft]) -> None:
             continue
         if draft.is_number:
             draft.dates = _dates_of_numbers(draft.values.to_numpy())
-        elif draft.written is not None and not (draft.numbers and draft.numbers.is_number and draft.numbers.units):
-            found = detect_date_format(draft.word_cells(), MIN_SHARE)
-            if not (draft.numbers and draft.numbers.is_number) or date_columns.is_sure_of_numbers(found.format):
+        elif draft.written is not None and not (
+            draft.numbers and draft.numbers.is_number and draft.numbers.units
+        ):
+            found = detect_date_format(draft.date_cells(), MIN_SHARE)
+            if not (draft.numbers and draft.numbers.is_number) or date_columns.is_sure_of_numbers(
+                found.format
+            ):
                 draft.dates = found
     orders = Counter(
         order
@@ -556,14 +610,14 @@ def _read_dates(drafts: Mapping[str, _Draft]) -> None:
     day_first = orders[True] > orders[False] if orders else True if has_commas else None
     for draft in drafts.values():
         if draft.dates.other and day_first is not None:
-            draft.dates = detect_date_format(draft.word_cells(), MIN_SHARE, day_first=day_first)
+            draft.dates = detect_date_format(draft.date_cells(), MIN_SHARE, day_first=day_first)
 
 
 def _dates_of_numbers(values: Array) -> DateFormat:
     """Return the format of whole numbers that are all dates, such as 20190131."""
     with np.errstate(invalid="ignore"):
         low, high = np.fmin.reduce(values) if len(values) else 0, np.fmax.reduce(values) if len(values) else 0
-        if not (19000101 <= low and high <= 21001231):
+        if not (low >= 19000101 and high <= 21001231):
             return DateFormat()
         filled = values[~np.isnan(values)]
         months, days = filled // 100 % 100, filled % 100
@@ -598,6 +652,11 @@ def _numbers_of(draft: _Draft) -> Array | None:
     return None
 
 
+def _reading_of_words(type: str, words: Sequence[str]) -> ColumnReading:
+    known = tuple(sorted(words)) if type == CATEGORY and len(words) <= MAX_KEPT_CATEGORIES else ()
+    return ColumnReading(kind=type, categories=known)
+
+
 def _read_any_number(written: WrittenColumn) -> NumberColumn:
     """Return the numbers of a column whatever units they have."""
     decimal, thousands, is_guess = number_columns.decide_signs({"": written.look()})[""]
@@ -620,9 +679,12 @@ def _number_remarks(numbers: NumberColumn) -> tuple[str, ...]:
         remarks.append(f"unit{'s' if len(units) > 1 else ''} {' and '.join(units[:4])} taken off")
     if numbers.reading.decimal == ",":
         remarks.append("decimal commas" + (", points between thousands" if numbers.reading.thousands else ""))
+    if numbers.is_spaced:
+        remarks.append("spaces or apostrophes between thousands taken off")
     if numbers.bounds:
         value = numbers.reading.read_number(numbers.bound)
-        remarks.append(f"bounds are read as their number: {numbers.bound} as {as_text(value)}")
+        cells = "1 cell" if numbers.bounds == 1 else f"{numbers.bounds:,} cells"
+        remarks.append(f"bounds are read as their number: {numbers.bound} as {as_text(value)} ({cells})")
     if numbers.gaps:
         listed = ", ".join(list(numbers.gaps)[:4])
         remarks.append(f"{listed} {'is' if len(numbers.gaps) == 1 else 'are'} read as missing")
@@ -663,10 +725,16 @@ def _without_lists(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return lists in cells as texts; `attrs["lists"]` says that there were some."""
     if values.dtype != object:
         return values
-    probe = next((cell for cell in values.iloc[:1000] if isinstance(cell, (list, tuple, np.ndarray, set, dict))), None)
+    probe = next(
+        (cell for cell in values.iloc[:1000] if isinstance(cell, (list, tuple, np.ndarray, set, dict))), None
+    )
     if probe is None:
         return values
-    texts = values.map(lambda cell: " ".join(map(str, cell)) if isinstance(cell, (list, tuple, np.ndarray, set, dict)) else cell)
+    texts = values.map(
+        lambda cell: (
+            " ".join(map(str, cell)) if isinstance(cell, (list, tuple, np.ndarray, set, dict)) else cell
+        )
+    )
     texts.attrs["lists"] = True
     return texts
 
@@ -758,8 +826,11 @@ def parse_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(np.array(numbers, np.float64), values.index, name=values.name)
 
 
-def read_numbers(values: pd.Series[Any]) -> NumberColumn | None:
-    """Return the numbers of a column on its own, such as a target; None if it has too few."""
+def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> NumberColumn | None:
+    """Return the numbers of one column, such as a target; None if it has too few.
+
+    The other columns of its `table` help to decide which sign stands before decimals.
+    """
     cells = normalize_cells(values)
     if cells.dtype.kind == "f":
         array = cells.to_numpy()
@@ -769,7 +840,18 @@ def read_numbers(values: pd.Series[Any]) -> NumberColumn | None:
     written = WrittenColumn.of(cells)
     if not written.may_be_numbers():
         return None
-    decimal, thousands, is_guess = number_columns.decide_signs({"": written.look()})[""]
+    looked = {str(values.name): written.look()}
+    has_points = False
+    for name in () if table is None else table:
+        if str(name) in looked:
+            continue
+        others = normalize_cells(table[name])
+        if others.dtype.kind == "f":
+            has_points = has_points or _has_fractions(others.to_numpy())
+        elif (other := WrittenColumn.of(others)).may_be_numbers():
+            looked[str(name)] = other.look()
+    decided = number_columns.decide_signs(looked, has_points=has_points)
+    decimal, thousands, is_guess = decided[str(values.name)]
     return written.read(decimal, thousands, is_ambiguous=is_guess)
 
 
@@ -777,7 +859,9 @@ def parse_dates(values: Iterable[Any], date_format: str) -> Array:
     """Return cells as days since 2000, with fractions for the time; NaN if they do not have this format."""
     parser = DateParser(date_format)
     moments = [None if cell is None or cell != cell else parser(cell) for cell in values]
-    return np.array([np.nan if moment is None else moment[0] + moment[1] / 24 for moment in moments], np.float64)
+    return np.array(
+        [np.nan if moment is None else moment[0] + moment[1] / 24 for moment in moments], np.float64
+    )
 
 
 def _are_codes(written: WrittenColumn) -> bool:
@@ -814,7 +898,9 @@ def _truth_words(words: Sequence[str]) -> tuple[list[str], list[str]] | None:
 
 def _split_truths(words: Sequence[str]) -> tuple[list[str], list[str]]:
     distinct = sorted({word.lower() for word in words})
-    return [word for word in distinct if word in TRUE_WORDS], [word for word in distinct if word in FALSE_WORDS]
+    return [word for word in distinct if word in TRUE_WORDS], [
+        word for word in distinct if word in FALSE_WORDS
+    ]
 
 
 def _type_of_words(cells: pd.Series[Any], words: Sequence[str], written: WrittenColumn) -> str:

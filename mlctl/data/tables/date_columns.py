@@ -44,7 +44,9 @@ class DateFormat:
     example: str = ""
 
 
-def detect_date_format(cells: Sequence[str], min_share: float, *, day_first: bool | None = None) -> DateFormat:
+def detect_date_format(
+    cells: Sequence[str], min_share: float, *, day_first: bool | None = None
+) -> DateFormat:
     """Return the format in which at least `min_share` of these cells are dates.
 
     Args:
@@ -78,7 +80,9 @@ def detect_date_format(cells: Sequence[str], min_share: float, *, day_first: boo
     if not _is_plausible(best, sample):
         return DateFormat()
     example = sample[int(taken[best].argmax())]
-    swapped = next((other for other in shares if _are_swapped(best, other) and shares[other] >= shares[best]), "")
+    swapped = next(
+        (other for other in shares if _are_swapped(best, other) and shares[other] >= shares[best]), ""
+    )
     if not swapped:
         return DateFormat(format=best, share=shares[best], example=example)
     return _choose(best, swapped, sample, shares[best], day_first)
@@ -105,7 +109,11 @@ def suggest_formats(cell: str) -> list[str]:
 def _orders(numbers: Sequence[str], words: Sequence[str]) -> list[list[str]]:
     """Return the directives that the numbers of a date may be, in their order."""
     widths = [len(number) for number in numbers]
-    known = [word for word in words if word not in WEEKDAYS and word not in {"st", "nd", "rd", "th", "t", "at", "um"}]
+    known = [
+        word
+        for word in words
+        if word not in WEEKDAYS and word not in {"st", "nd", "rd", "th", "t", "at", "um"}
+    ]
     has_month = any(word in MONTHS for word in known)
     if any(word not in MONTHS and word not in {"q", "w", "of"} for word in known) or len(known) > 2:
         return []
@@ -144,25 +152,25 @@ def _orders_beside_month(widths: Sequence[int]) -> list[list[str]]:
     return []
 
 
-def _build_format(tokens: Sequence[str], order: Sequence[str], time: re.Match[str] | None) -> str:
+def _build_format(pieces: Sequence[str], order: Sequence[str], time: re.Match[str] | None) -> str:
     directives = iter(order)
     parts = []
-    for place, token in enumerate(tokens):
-        lower = token.lower()
-        if token == "\0" and time is not None:
+    for place, piece in enumerate(pieces):
+        lower = piece.lower()
+        if piece == "\0" and time is not None:
             parts.append(_time_format(time))
-        elif token.isdigit():
+        elif piece.isdigit():
             parts.append(next(directives))
         elif lower in MONTHS:
-            parts.append("%B" if len(token) > 4 else "%b")
+            parts.append("%B" if len(piece) > 4 else "%b")
         elif lower in WEEKDAYS:
-            parts.append("%A" if len(token) > 4 else "%a")
+            parts.append("%A" if len(piece) > 4 else "%a")
         elif lower in {"st", "nd", "rd", "th"}:
             continue
-        elif token == "." and place and tokens[place - 1].isalpha():
+        elif piece == "." and place and pieces[place - 1].isalpha():
             continue  # of an abbreviation
         else:
-            parts.append(token.replace("%", "%%"))
+            parts.append(piece.replace("%", "%%"))
     return re.sub(r"\s+", " ", "".join(parts)).strip()
 
 
@@ -179,9 +187,7 @@ def _are_swapped(one: str, other: str) -> bool:
     return one.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m") == other
 
 
-def _choose(
-    one: str, other: str, sample: Sequence[str], share: float, day_first: bool | None
-) -> DateFormat:
+def _choose(one: str, other: str, sample: Sequence[str], share: float, day_first: bool | None) -> DateFormat:
     """Return the more plausible of two formats that both read all cells."""
     by_day = one.index("%d") < one.index("%m")
     day_format, month_format = (one, other) if by_day else (other, one)
@@ -215,7 +221,7 @@ def _count_days(format: str, sample: Sequence[str]) -> int:
     """Return how many different days a format with a short year reads: days vary more than years."""
     if "%y" not in format or "%m" not in format:
         return 0
-    place = [part for part in re.findall("%[ymd]", format)].index("%d")
+    place = re.findall("%[ymd]", format).index("%d")
     days = {found[place] for cell in sample if len(found := re.findall(r"\d+", cell)) > place}
     return len(days) if format.startswith("%y") or place == 0 else 0
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from mlctl.data.tables.encodings import PLAIN, TextScan, scan_file
@@ -257,7 +258,9 @@ def _bad_byte_notes(scan: TextScan) -> Iterator[str]:
 
 
 def _skipped_note(text: str, lines: int) -> str:
-    skipped = [line if _SEP_LINE.fullmatch(line) else line.strip(" ,;\t|") for line in text.splitlines()[:lines]]
+    skipped = [
+        line if _SEP_LINE.fullmatch(line) else line.strip(" ,;\t|") for line in text.splitlines()[:lines]
+    ]
     shown = next((line for line in skipped if line), "an empty line")[:60]
     what = "first line is" if lines == 1 else f"first {lines} lines are"
     return f"the {what} above the header, and left out: {shown!r}"
@@ -291,8 +294,10 @@ def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
     if share >= REGULAR and width > 1 and not has_blanks:
         return best
     blanks = _split_rows(text, BLANKS)
-    blank_share, blank_width = _regularity(blanks)
-    are_blanks = blank_width > 1 and len(blanks) > 1 and blank_share > (REGULAR if has_blanks else max(share, REGULAR))
+    blank_share, blank_width = _regularity(blanks[1:] or blanks)  # R names the rows, and not their column
+    are_blanks = (
+        blank_width > 1 and len(blanks) > 1 and blank_share > (REGULAR if has_blanks else max(share, REGULAR))
+    )
     if are_blanks and len(blanks[0].cells) == blank_width:
         return BLANKS, blanks
     if share < 0.5 and (fixed := _fixed_rows(text)) and (not are_blanks or all(fixed[0].cells)):
@@ -335,7 +340,29 @@ def column_starts(lines: Sequence[str]) -> list[int]:
     """Return where the columns of a table of fixed widths start: after a place that is blank in all lines."""
     length = max(map(len, lines), default=0)
     is_blank = [all(line[place : place + 1] in ("", " ") for line in lines) for place in range(length)]
-    return [place for place in range(length) if not is_blank[place] and (not place or is_blank[place - 1])]
+    starts = [place for place in range(length) if not is_blank[place] and (not place or is_blank[place - 1])]
+    ends = [
+        place + 1
+        for place in range(length)
+        if not is_blank[place] and is_blank[place + 1 : place + 2] != [False]
+    ]
+    # words of one cell may stand below each other, but only one of them has a name above it
+    columns = [
+        [start, end, bool(lines[0][start:end].strip())] for start, end in zip(starts, ends, strict=True)
+    ]
+    place = 0
+    while place < len(columns) and len(columns) > 1:
+        start, end, has_name = columns[place]
+        if has_name:
+            place += 1
+            continue
+        left = start - columns[place - 1][1] if place else length
+        right = columns[place + 1][0] - end if place + 1 < len(columns) else length
+        first = place - 1 if left <= right else place
+        one, other = columns[first : first + 2]
+        columns[first : first + 2] = [[one[0], other[1], one[2] or other[2]]]
+        place = first
+    return [start for start, _, _ in columns]
 
 
 def cut(line: str, starts: Sequence[int]) -> list[str]:
@@ -412,18 +439,18 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     if not body:
         return True
     words = [
-        name in column
-        for name, column, gap in zip(first, columns, is_gap, strict=True)
-        if column and not gap
+        name in column for name, column, gap in zip(first, columns, is_gap, strict=True) if column and not gap
     ]
     if not any(is_number):
         # words that all are cells, too, are no names
         return not (len(body) >= 10 and len(words) > 1 and all(words))
     counted = [int(name) for name, number in zip(first, is_number, strict=True) if number and name.isdigit()]
     if len(counted) > 2 and len(counted) == sum(is_number):
-        steps = {after - before for before, after in zip(counted, counted[1:], strict=False)}
+        steps = {after - before for before, after in pairwise(counted)}
         others = [word for word, number in zip(first, is_number, strict=True) if not number and word]
-        if steps == {1} and not any(word in column for word, column in zip(first, columns, strict=True) if word in others):
+        if steps == {1} and not any(
+            word in column for word, column in zip(first, columns, strict=True) if word in others
+        ):
             return True
     return False
 

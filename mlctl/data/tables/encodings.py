@@ -1,11 +1,14 @@
 """The encoding of a text file, decided from all of its bytes."""
 
+# ruff: noqa: RUF001  # the letters of many alphabets
+
 from __future__ import annotations
 
 import codecs
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from mlctl.data.tables import compression
@@ -43,7 +46,9 @@ _KOREAN = set(
     "이다는에의을가하고지로기사은한를인자도서시리대해나수정원그들부일아어전라보구제상주여장만스과동성게공신오면진무유"
     "소비마안경조생미국중관계선연년월김박최강남북울산광천세요할것적내등때까말용화교물생개각발통모데방위음됨좋별점평"
 )
-_JAPANESE_WORDS = set("日本東京大阪市区県都年月人名男女店料金円高中小上下新古車社会員事業学生地方性別価格前後")
+_JAPANESE_WORDS = set(
+    "日本東京大阪市区県都年月人名男女店料金円高中小上下新古車社会員事業学生地方性別価格前後"
+)
 _LETTERS = {  # of an alphabet, the most frequent ones first
     "cp1251": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфёъіїєґ",
     "koi8-r": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфёъ",
@@ -225,7 +230,7 @@ def guess_legacy(sample: bytes) -> str:
     east = max(((_east_asian(sample, name), name) for name in _EAST_ASIAN), default=(0.0, ""))
     if east[0] >= 0.5:
         return east[1]
-    neighbours = sum(a > 127 and b > 127 for a, b in zip(sample, sample[1:], strict=False))
+    neighbours = sum(a > 127 and b > 127 for a, b in pairwise(sample))
     candidates = _LETTERS if neighbours >= 0.45 * len(high) else _LATIN
     if candidates is _LETTERS:
         best = max(_LETTERS, key=lambda name: _alphabet(sample, name))

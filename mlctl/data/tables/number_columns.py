@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlctl.domain.column_reading import NUMBER, ColumnReading
-from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
+from mlctl.domain.missing_values import is_number_gap
 from mlctl.domain.written_numbers import (
     WrittenNumber,
     ambiguous_sign,
     evidence,
     find_units,
     is_known_unit,
-    is_sign,
     split_number,
     to_float,
 )
@@ -51,6 +51,7 @@ class NumberColumn:
         gaps: Words for a missing value with their number of cells, without those that every table has.
         words: Other words with their number of cells; they count as missing, too.
         mixed: Units that cannot be converted into each other; then `values` are NaN.
+        is_spaced: A number has spaces or apostrophes between thousands.
         is_ambiguous: No cell says whether a comma or a point stands before decimals or between thousands.
     """
 
@@ -63,6 +64,7 @@ class NumberColumn:
     gaps: Mapping[str, int] = field(default_factory=dict)
     words: Mapping[str, int] = field(default_factory=dict)
     mixed: tuple[str, ...] = ()
+    is_spaced: bool = False
     is_ambiguous: bool = False
 
     @property
@@ -85,11 +87,13 @@ class WrittenColumn:
         codes: The place of each row's cell in `cells`, (n,) int; -1 for a missing one.
         cells: The different cells.
         counts: How often each occurs, (cells,) int.
+        is_spaced: A number has spaces or apostrophes between thousands.
     """
 
     codes: Array
     cells: list[str]
     counts: Array
+    is_spaced: bool = False
     _numbers: dict[str, WrittenNumber] = field(default_factory=dict)
 
     @classmethod
@@ -111,7 +115,8 @@ class WrittenColumn:
     def look(self) -> tuple[Counter[str], Counter[str]]:
         """Return what the numbers say about the sign before decimals and that between thousands, by rows.
 
-        Signs that may be either are counted under "?," and "?." of the first.
+        Signs that may be either are counted under "?," and "?." of the first. Whole numbers without signs are counted
+        under "small" (up to 999) and "large" of the second.
         """
         decimals: Counter[str] = Counter()
         groups: Counter[str] = Counter()
@@ -121,11 +126,15 @@ class WrittenColumn:
             if written is None or to_float(written.body, ".", ",.") is None:
                 continue
             self._numbers[cell] = written
+            if not self.is_spaced and _SPACED.search(cell):
+                self.is_spaced = True
             decimal, group = evidence(written.body)
             decimals[decimal] += count
             groups[group] += count
             if sign := ambiguous_sign(written.body):
                 decimals[f"?{sign}"] += count
+            elif written.body.isdigit():
+                groups["large" if len(written.body) > 3 else "small"] += count
         return decimals, groups
 
     def _sample(self) -> Iterable[int]:
@@ -211,6 +220,7 @@ class WrittenColumn:
             bound=bound,
             gaps=own_gaps,
             words=words,
+            is_spaced=self.is_spaced,
             is_ambiguous=is_ambiguous,
         )
 
@@ -223,9 +233,12 @@ class WrittenColumn:
     _by_cell: dict[str, int] = field(default_factory=dict)
 
 
-_EVERYWHERE = frozenset({"", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "None", "<NA>", "na", "Na", "?", "-"})
+_EVERYWHERE = frozenset(
+    {"", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "None", "<NA>", "na", "Na", "?", "-"}
+)
 
 
+_SPACED = re.compile(r"[0-9][\s'’`´][0-9]")
 _BOUND_STARTS = frozenset("<>≤≥~≈±=cCaA")
 
 
@@ -243,11 +256,12 @@ def with_range(reading: ColumnReading, values: Array) -> ColumnReading:
 
 
 def decide_signs(
-    looks: Mapping[str, tuple[Counter[str], Counter[str]]],
+    looks: Mapping[str, tuple[Counter[str], Counter[str]]], *, has_points: bool = False
 ) -> dict[str, tuple[str, str, bool]]:
     """Return the sign before decimals, that between thousands, and whether this is a guess, for each column.
 
-    A column whose cells do not say it, such as one of "1,234" alone, follows the others of the table.
+    A column whose cells do not say it, such as one of "1,234" alone, follows the others of the table. `has_points`
+    says that these have numbers with a point before decimals, besides the columns here.
     """
     clear: dict[str, str] = {}
     for name, (decimals, groups) in looks.items():
@@ -256,15 +270,28 @@ def decide_signs(
         if comma != point:
             clear[name] = "," if comma > point else "."
     votes = Counter(clear.values())
+    votes["."] += has_points
     usual = "," if votes[","] > votes["."] else "."
     decided = {}
     for name, (decimals, groups) in looks.items():
         decimal = clear.get(name, usual)
+        if name not in clear and not votes["."] and _has_point_groups(decimals, groups):
+            decimal = ","
         other = "." if decimal == "," else ","
         has_groups = groups[other] or decimals[f"?{other}"]
-        is_guess = name not in clear and not votes and bool(decimals["?,"])
+        is_guess = name not in clear and not votes.total() and bool(decimals["?,"])
         decided[name] = decimal, other if has_groups else "", is_guess
     return decided
+
+
+def _has_point_groups(decimals: Counter[str], groups: Counter[str]) -> bool:
+    """Whether points stand between thousands: three digits follow each, and no larger number is without one."""
+    return (
+        decimals["?."] >= MIN_NUMBERS_WITH_UNIT
+        and groups["small"] > 0
+        and not groups["large"]
+        and not decimals["."]
+    )
 
 
 def table_decimal(decided: Mapping[str, tuple[str, str, bool]]) -> str:
@@ -313,7 +340,7 @@ def _is_typical(number: float) -> bool:
     if set(digits) == {"9"} and len(digits) >= 2:
         return True
     if number < 0:
-        return abs(number) >= 100 and set(digits[1:]) == {"0"} or digits in ("32768", "2147483648")
+        return (abs(number) >= 100 and set(digits[1:]) == {"0"}) or digits in ("32768", "2147483648")
     return digits in ("32767", "2147483647", "8888", "88888", "7777")
 
 

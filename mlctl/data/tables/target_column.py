@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mlctl.data.dataset import class_indices
 from mlctl.data.finding import Finding
 from mlctl.data.splits import MIN_ROWS_PER_CLASS
 from mlctl.data.tables import column_types
+from mlctl.domain.column_reading import ColumnReading
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.written_numbers import split_number
 from mlctl.errors import BadDataError, UsageError
@@ -42,6 +43,7 @@ class Target:
         classes: Names of the classes in order, of two the positive one last; () for a regression.
         is_rare: Which of these rows are of a class that is too rare for three splits, (n,) bool.
         findings: What was found in the column.
+        reading: How its numbers are read, of a regression.
     """
 
     name: str
@@ -50,10 +52,16 @@ class Target:
     classes: tuple[str, ...]
     is_rare: Array
     findings: tuple[Finding, ...]
+    reading: ColumnReading | None = None
 
 
 def parse_target(
-    cells: pd.Series[Any], *, task: str = "auto", rare: str = TRAIN_RARE, positive: str = ""
+    cells: pd.Series[Any],
+    *,
+    task: str = "auto",
+    rare: str = TRAIN_RARE,
+    positive: str = "",
+    table: pd.DataFrame | None = None,
 ) -> Target:
     """Return the targets of a column.
 
@@ -68,16 +76,17 @@ def parse_target(
         rare: What becomes of the rows of a class with fewer than `MIN_ROWS_PER_CLASS` rows: train (they are only
             trained on), other (they become one class), drop (they are left out).
         positive: The positive class of two; "" chooses it.
+        table: The table, whose other columns help to tell decimal commas from commas between thousands.
     """
     name = str(cells.name)
     filled, words = mark_missing(column_types.normalize_cells(cells))
     if not filled.notna().any():
         raise BadDataError(f"the target {name} is empty", "choose another column with --target")
-    numbers = read_numbers(filled)
+    numbers, reading = read_numbers(filled, table)
     if task == "regression" or (task == "auto" and _is_regression(filled, numbers)):
         words += sorted(set(filled[filled.isin(CLASS_WORDS)]))
         filled = filled.where(~filled.isin(CLASS_WORDS), None)
-        return _values(name, filled, numbers, words=words, positive=positive)
+        return replace(_values(name, filled, numbers, words=words, positive=positive), reading=reading)
     return _classes(name, filled, task=task, rare=rare, positive=positive, words=words)
 
 
@@ -98,15 +107,16 @@ def _is_regression(filled: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
     return is_numeric(filled, numbers) and not _are_classes(numbers.dropna())
 
 
-def read_numbers(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the cells of a target as numbers, NaN if they are none; how they are written is found in the column."""
+def read_numbers(
+    cells: pd.Series[Any], table: pd.DataFrame | None = None
+) -> tuple[pd.Series[Any], ColumnReading | None]:
+    """Return the cells of a target as numbers, NaN if they are none, and how they are read."""
     import pandas as pd
 
-    if cells.dtype.kind == "f":
-        return cells
-    found = column_types.read_numbers(cells)
-    values = np.full(len(cells), np.nan) if found is None else found.values
-    return pd.Series(values, cells.index, name=cells.name)
+    found = column_types.read_numbers(cells, table)
+    if found is None:
+        return pd.Series(np.nan, cells.index, name=cells.name), None
+    return pd.Series(found.values, cells.index, name=cells.name), found.reading
 
 
 def is_numeric(filled: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
@@ -221,13 +231,18 @@ def to_labels(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[Finding]]:
 
 def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
     """Return labels as texts; in a column of numbers, 1.0 becomes "1"."""
-    if cells.dtype.kind != "f" and (numbers := read_numbers(cells))[cells.notna()].notna().all():
+    if cells.dtype.kind != "f" and (numbers := read_numbers(cells)[0])[cells.notna()].notna().all():
         cells = numbers
     return cells.map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else cell, na_action="ignore")
 
 
 def read_labels(
-    cells: pd.Series[Any], *, classes: Sequence[str], model: str, rare: str = TRAIN_RARE
+    cells: pd.Series[Any],
+    *,
+    classes: Sequence[str],
+    model: str,
+    rare: str = TRAIN_RARE,
+    reading: ColumnReading | None = None,
 ) -> tuple[Array, Array]:
     """Return which rows have a label (bool), and these labels as a trained model has them.
 
@@ -243,10 +258,13 @@ def read_labels(
         model: What messages call the model.
         rare: What training did with rare classes: other puts unknown ones into the class of this name, drop leaves
             them out.
+        reading: How training read the numbers of this column; None finds it.
     """
     filled = column_types.normalize_cells(cells)
     if not classes:
-        numbers = read_numbers(filled)
+        numbers, _ = read_numbers(filled)
+        if reading is not None and filled.dtype.kind != "f":
+            numbers = numbers.mask(numbers.notna() | filled.notna(), reading.read(filled))
         _require_numbers(str(cells.name), filled, numbers)
         has_label = numbers.notna().to_numpy()
         values: Array = numbers[has_label].to_numpy(np.float64)

@@ -96,6 +96,7 @@ def load_table(
         task=str(options.get("task") or "auto"),
         rare=str(options.get("rare") or target_column.TRAIN_RARE),
         positive=str(options.get("positive") or ""),
+        table=table,
     )
     frame, published = table[parsed.has_target], published[parsed.has_target]
     if len(frame) < MIN_ROWS:
@@ -154,6 +155,7 @@ def load_table(
             "columns": {column.name: column.type for column in columns if column.type != DROP},
             "formats": {column.name: column.format for column in columns if column.type == DATE},
             "readings": {column.name: column.reading for column in columns if column.reading is not None},
+            "target_reading": parsed.reading,
             "share": tuple(float(share) for share in shares),
             "is_test_random": parts.is_test_random,
             "is_ordered": bool(time),

@@ -25,7 +25,7 @@ from mlctl.output.views import (
     users,
     webhooks,
 )
-from mlctl.output.views.base import document, tables
+from mlctl.output.views.base import document, tables, text
 
 __all__ = [
     "automl",
@@ -46,6 +46,7 @@ __all__ = [
     "server",
     "serving",
     "tables",
+    "text",
     "training",
     "tune",
     "users",

@@ -1,4 +1,4 @@
-"""The two functions that show an answer; the other modules of this package register implementations of them."""
+"""The functions that show an answer; the other modules of this package register implementations of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from mlctl.output.tables import AnswerTable
 def tables(answer: Any) -> list[AnswerTable]:
     """Return the tables of an answer for people; the first one is also its CSV."""
     raise TypeError(f"no tables for {type(answer).__name__}")
+
+
+@singledispatch
+def text(answer: Any) -> str:
+    """Return an answer that is a text, such as Markdown; "" for one that is tables."""
+    return ""
 
 
 @singledispatch

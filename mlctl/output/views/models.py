@@ -26,6 +26,7 @@ from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_age, format_time
 from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.compare import shorten
+from mlctl.output.views.exports import proof_table
 from mlctl.output.views.scores import score_cell, score_on_test_cell
 from mlctl.units import format_size
 
@@ -141,6 +142,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
         ("outputs", "; ".join(lineage.outputs)),
         ("flavors", ", ".join(f"{name} {library}".strip() for name, library in lineage.flavors.items())),
         ("size", format_size(lineage.size_bytes)),
+        *sorted(lineage.origin.items()),
         *[("note", Text(note, style="yellow")) for note in lineage.notes],
     ]
     names = [*_score_metrics([version]), *version.metrics]
@@ -150,6 +152,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
     return [
         pair_table([row for row in rows if row[1]]),
         *([pair_table(metrics, "Metrics of the logged model")] if metrics else []),
+        *([replace(proof_table(lineage.proofs), title="Exports")] if lineage.proofs else []),
         *([pair_table(params, "Parameters")] if params else []),
         *([pair_table(tags, "Tags")] if tags else []),
     ]

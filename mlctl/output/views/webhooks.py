@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mlctl.domain.notify import DeliveredExample
 from mlctl.domain.webhooks import DeletedWebhook, Webhook, WebhookList, WebhookTest
 from mlctl.output.tables import AnswerTable, TableColumn, pair_table
 from mlctl.output.views.base import document, tables
@@ -54,3 +55,10 @@ def _(answer: WebhookTest) -> list[AnswerTable]:
         ("status", answer.status or ""),
     ]
     return [pair_table([row for row in rows if row[1] != ""])]
+
+
+@tables.register
+def _(answer: DeliveredExample) -> list[AnswerTable]:
+    columns = (TableColumn("receiver"), TableColumn("example"))
+    taken = "taken, signed" if answer.is_signed else "taken"
+    return [AnswerTable(columns=columns, rows=[(receiver, taken) for receiver in answer.receivers])]

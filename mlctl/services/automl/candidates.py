@@ -80,6 +80,7 @@ def candidate_models(
     rows: int,
     families: Sequence[str],
     family_params: Mapping[str, Mapping[str, Any]],
+    texts: bool = False,
 ) -> list[ModelSpec]:
     """Return the models to fit before any search, the most promising first.
 
@@ -91,6 +92,7 @@ def candidate_models(
         rows: number of training rows.
         families: names of the families to try.
         family_params: parameters set by the user, by family.
+        texts: whether the rows are texts, for which trees are too slow, and no better.
     """
 
     def spec(name: str, family: str, loss: str = "", **params: Any) -> ModelSpec:
@@ -102,8 +104,13 @@ def candidate_models(
         small = {"num_leaves": 8, "min_data_in_leaf": max(2, min(20, rows // 50))}
     networks = [
         spec(f"network-{number}", NETWORK, seed=number, **_network_widths(recipe, number))
-        for number in (1, 2)
+        for number in (1, 2, 3)
     ]
+    if texts:
+        strengths = {"linear": 0.05, "linear-weak": 0.01, "linear-strong": 0.3}
+        specs = [spec(name, LINEAR, strength=strength) for name, strength in strengths.items()]
+        specs[1:1] = networks[:1]
+        return [spec for spec in specs if spec.family in families]
     shallow = {**small, "num_leaves": 4, "learning_rate": 0.1}
     deep = {**small, "num_leaves": 4 * small.get("num_leaves", 31), "feature_fraction": 0.5}
     if task == "regression":
@@ -122,6 +129,7 @@ def candidate_models(
             spec("linear-strong", LINEAR, L2, strength=100.0),
             spec("lightgbm-shallow", LIGHTGBM, first, **shallow),
             networks[1],
+            *([] if "members" in recipe.declared() else networks[2:]),
             spec("histgradient", HISTOGRAM, L2),
         ]
     else:
@@ -141,11 +149,16 @@ def candidate_models(
 
 
 def _network_widths(recipe: Recipe, number: int) -> dict[str, Any]:
-    """Return twice the recipe's layer widths for the second network, nothing for the first."""
+    """Return other layer widths than the recipe's for the second and third network, nothing for the first.
+
+    They are twice as wide, or half as wide in a network of members, which takes long already.
+    """
     declared = recipe.declared()
     widths = [name for name in ("units", "units2") if name in declared]
     if number == 1 or not widths:
         return {}
+    if "members" in declared:
+        return {name: max(declared[name].default // 2, int(declared[name].low or 1)) for name in widths}
     return {name: min(2 * declared[name].default, int(declared[name].high or 1e9)) for name in widths}
 
 

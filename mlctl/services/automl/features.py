@@ -20,10 +20,10 @@ from mlctl.adapters.estimators.feature_search import cluster_centres, feature_ga
 from mlctl.data.dataset import Dataset
 from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.recipes import encoders
-from mlctl.recipes.tabular import PLACES, date_step
+from mlctl.recipes.tabular import PLACES, date_step, ngrams_per_text
 from mlctl.serving.scoring import TableEncoder
 
-MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES, MAX_WORDS = 8, 6, 64, 200
+MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES = 8, 6, 64
 MIN_LOOKUP_CATEGORIES = 6  # with fewer, one column for each category says as much as their mean targets
 MAX_TREE_CATEGORIES = 16  # with more, trees take the mean targets alone
 MAX_CENTRES, ROWS_PER_CENTRE = 12, 100
@@ -75,7 +75,7 @@ def plain_steps(data: Dataset) -> list[Step]:
         elif column_type == BOOLEAN:
             steps += encoders.boolean(name)
         elif column_type == TEXT:
-            steps += encoders.text(name, most=MAX_WORDS)
+            steps += encoders.text_ngrams(name, most=ngrams_per_text(data))
         elif column_type == DATE:
             dates = date_step(data, name)
             steps += [*dates, *({**step, "make": "calendar"} for step in dates)]
@@ -133,7 +133,7 @@ def _ratio_steps(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
     if not ratios:
         return []
     sample = np.random.default_rng(seed).permutation(len(rows))[:MAX_SAMPLED_ROWS]
-    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "lookup"}), *ratios]
+    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "ngrams", "lookup"}), *ratios]
     encoded = TableEncoder.fitted(rows.iloc[sample], steps)(rows.iloc[sample])
     gains = feature_gains(encoded, data.train.targets[sample], classes=len(data.classes), seed=seed)
     ratio_gains = gains[-len(ratios) :]

@@ -6,7 +6,8 @@ import contextlib
 import csv
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.spec import LIGHTGBM
 from mlctl.adapters.models import onnx_graphs, save
-from mlctl.adapters.models.load import predict_raw
+from mlctl.adapters.models.load import predict_raw, to_client_input
 from mlctl.adapters.plots.answer_plots import plot_answers
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.runlog.search_journal import NAME as JOURNAL
@@ -22,14 +23,17 @@ from mlctl.adapters.system import provenance
 from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.automl import LeaderboardEntry
 from mlctl.domain.objective import Objective
-from mlctl.domain.outputs import outputs_of
+from mlctl.domain.outputs import Output, outputs_of
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.tags import DURATION_TAG, ENDED_TAG, PEAK_MEMORY_TAG
+from mlctl.scores import compute_scores
 from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.fitting import REFIT_ROUNDS_FACTOR, REFIT_TIME_FACTOR, FittedModel
 from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
+from mlctl.services.evaluation.intervals import score_intervals
+from mlctl.services.evaluation.threshold import ChosenThreshold
 from mlctl.services.training import logged_model, report
 from mlctl.services.training.profile import store_profile
 
@@ -51,6 +55,7 @@ class Finalizer:
         budget: the time that is left.
         session: number of earlier sessions of this run, used as the step of its model.
         guard: records an interrupt.
+        threshold: what the user wants of two classes; None for the usual threshold.
     """
 
     job: AutomlJob
@@ -61,6 +66,13 @@ class Finalizer:
     budget: TimeBudget
     session: int
     guard: InterruptGuard
+    threshold: ChosenThreshold | None = None
+
+    @property
+    def output(self) -> Output:
+        """What the model answers."""
+        output = outputs_of({"classes": self.data.classes, "unit": self.data.unit})[0]
+        return output if self.threshold is None else replace(output, threshold=self.threshold.value)
 
     def log_blend(
         self,
@@ -95,11 +107,20 @@ class Finalizer:
         recorder.log_model(params, step=self.session)
         summary = {f"best_{metric}": value for metric, value in validation_metrics.items()}
         summary["models"] = sum(entry.score is not None for entry in leaderboard) - 1  # without the blend
+        if self.threshold is not None:
+            summary |= {f"best_val_{metric}": value for metric, value in self.threshold.scores.items()}
+            summary["best_threshold"] = self.threshold.value
         if split_name == "test":
             values = metrics.measure(
                 split.targets, predictions, len(self.data.classes), self.table.target_range
             )
+            if self.threshold is not None:
+                values |= compute_scores(split.targets, predictions, 2, self.threshold.value)
             summary |= {f"test_{metric}": value for metric, value in values.items()}
+            intervals = score_intervals((self.output,), split.targets, predictions, values)
+            report.record_intervals(
+                recorder, {f"test_{metric}": bounds for metric, bounds in intervals.items()}
+            )
         recorder.log_results(summary)
         self._keep_files(recorder, leaderboard)
         self._keep_answers(recorder, split_name, split, predictions)
@@ -156,19 +177,22 @@ class Finalizer:
         Raises BadDataError if they differ from those of the graph.
         """
         data, encoder = self.data, self.table.features.encoder
-        expected = onnx_graphs.run_graph(graph, encoder(split.inputs))
+        raw = to_client_input(data.raw(split.inputs), encoder)
+        expected = onnx_graphs.run_encoded(graph, encoder, raw)
         return logged_model.save_and_check(
             recorder,
             save=lambda folder: save.save_onnx_model(
                 folder,
                 graph=graph,
                 encoder=encoder,
-                raw=logged_model.sample_rows(split).inputs,
+                raw=to_client_input(data.raw(logged_model.sample_rows(split).inputs), encoder),
                 predictions=expected,
-                metadata=logged_model.metadata(self.job.recipe, data),
+                metadata=logged_model.metadata(
+                    self.job.recipe, data, (self.output,) if self.threshold is not None else ()
+                ),
                 optional_columns=logged_model.columns_with_gaps(data),
             ),
-            predict=lambda loaded: predict_raw(loaded, split.inputs),
+            predict=lambda loaded: predict_raw(loaded, raw),
             expected=expected,
             score=lambda predictions: metrics.measure(split.targets, predictions, len(data.classes), 1.0),
             finish=lambda folder, answers: self._finish_folder(folder, answers, split),
@@ -182,7 +206,7 @@ class Finalizer:
             data,
             raw=data.raw,
             held_out=None,
-            outputs=outputs_of({"classes": data.classes, "unit": data.unit}),
+            outputs=(self.output,),
             answers=answers,
             targets=split.targets,
         )
@@ -229,7 +253,7 @@ class Finalizer:
 
     def _keep_answers(self, recorder: Recorder, split_name: str, split: Split, predictions: Array) -> None:
         """Keep plots and a summary of the predictions with the run."""
-        output = outputs_of({"classes": self.data.classes, "unit": self.data.unit})[0]
+        output = self.output
         synthetic = self.data.synthetic
         names = plot_answers(
             lambda name: recorder.artifact_path(f"plots/{name}"),

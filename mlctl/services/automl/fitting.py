@@ -28,6 +28,7 @@ from mlctl.adapters.models import onnx_graphs
 from mlctl.errors import ChildFailedError
 
 REFIT_ROUNDS_FACTOR = 1.1  # a fit to more rows takes a few more rounds
+SPARSE_CHECKED_ROWS = 64  # as a dense matrix, more rows of texts take much memory
 MAX_BAG_NODES = 150_000  # of all trees of all folds; with more, one model on all rows is faster to serve
 REFIT_TIME_FACTOR = 1.25  # a fit to training and validation rows takes longer than one to training rows
 
@@ -113,10 +114,9 @@ def _fit_bags(
     if estimator.held_out is None:
         raise ChildFailedError("the network left no rows out", f"leave {NETWORK} out of --families")
     graph = estimator.export()
-    rows = _rows_to_check(table)
-    onnx_graphs.check_graph(graph, rows, _predict(estimator, rows), table.target_deviation)
+    _check(graph, table, _predict(estimator, _rows_to_check(table)))
     held_out = np.asarray(estimator.held_out, np.float64)
-    return held_out if table.folds else held_out[len(table.train) :], graph, estimator.rounds
+    return held_out if table.folds else held_out[table.train.shape[0] :], graph, estimator.rounds
 
 
 def _fit_once(
@@ -126,7 +126,7 @@ def _fit_once(
     estimator = fit(spec, table, deadline=deadline, on_round=on_round, rounds=rounds)
     predictions = _predict(estimator, _rows_to_check(table))
     graph = estimator.export()
-    onnx_graphs.check_graph(graph, _rows_to_check(table), predictions, table.target_deviation)
+    _check(graph, table, predictions)
     return predictions, graph, estimator.rounds
 
 
@@ -150,8 +150,7 @@ def _fit_folds(
         [(1 / len(estimators), estimator.export()) for _, estimator, _ in estimators]
     )
     rows = _rows_to_check(table)
-    mean = np.mean([_predict(estimator, rows) for _, estimator, _ in estimators], axis=0)
-    onnx_graphs.check_graph(graph, rows, mean, table.target_deviation)
+    _check(graph, table, np.mean([_predict(estimator, rows) for _, estimator, _ in estimators], axis=0))
     return predictions, graph, rounds
 
 
@@ -192,9 +191,17 @@ def _cross_validate(
             raise
 
 
-def _rows_to_check(table: EncodedTable) -> Array:
-    return table.validation if len(table.validation) else table.train[: onnx_graphs.MAX_CHECKED_ROWS]
+def _rows_to_check(table: EncodedTable) -> Any:
+    return table.validation if table.validation.shape[0] else table.train[: onnx_graphs.MAX_CHECKED_ROWS]
 
 
-def _predict(estimator: FittedEstimator, rows: Array) -> Array:
-    return np.asarray(estimator.predict(rows), np.float64).reshape(len(rows), -1)
+def _check(graph: bytes, table: EncodedTable, predictions: Array) -> None:
+    """Check that the graph predicts what the model predicts for the rows to check."""
+    rows = _rows_to_check(table)
+    if table.is_sparse:
+        rows, predictions = rows[:SPARSE_CHECKED_ROWS].toarray(), predictions[:SPARSE_CHECKED_ROWS]
+    onnx_graphs.check_graph(graph, rows, predictions, table.target_deviation)
+
+
+def _predict(estimator: FittedEstimator, rows: Any) -> Array:
+    return np.asarray(estimator.predict(rows), np.float64).reshape(rows.shape[0], -1)

@@ -27,7 +27,7 @@ from mlctl.domain.tags import KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.notifications import SEARCH_FINISHED
-from mlctl.services.automl import blend, candidates, features, fitting, metrics
+from mlctl.services.automl import blend, candidates, features, fitting, metrics, text_tables
 from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
 from mlctl.services.automl.interrupts import InterruptGuard
@@ -36,6 +36,7 @@ from mlctl.services.automl.metrics import BALANCED_ERROR
 from mlctl.services.automl.model_cache import ModelCache
 from mlctl.services.automl.request import AUTOML, AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
+from mlctl.services.evaluation.threshold import ChosenThreshold, choose_threshold
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.run_setup import RunSetup
@@ -189,6 +190,7 @@ class AutomlRun:
                     budget=self.budget,
                     session=sum(entry["kind"] == "sitting" for entry in self.journal_entries),
                     guard=guard,
+                    threshold=self._choose_threshold(board, weights, temperature),
                 )
                 finalizer.log_blend(
                     recorder,
@@ -226,6 +228,20 @@ class AutomlRun:
             self.listener.message(f"{single.model} alone is better than the blend, and is logged instead")
             return {single.model: 1.0}, 1.0, dict(single.metrics)
         return weights, temperature, blend_metrics
+
+    def _choose_threshold(
+        self, board: Leaderboard, weights: Mapping[str, float], temperature: float
+    ) -> ChosenThreshold | None:
+        """Return the threshold that the user has asked for, chosen on the rows that models are scored on."""
+        rule = self.prepared.threshold_rule
+        if rule is None or board.table.classes != 2:
+            return None
+        blended = np.sum([weight * board.fitted[name].predictions for name, weight in weights.items()], axis=0)
+        if temperature != 1.0:
+            blended = apply_temperature(blended, temperature)
+        chosen = choose_threshold(rule, board.table.scored_targets, blended, self.data.classes[1])
+        self.listener.message(chosen.note)
+        return chosen
 
     def _balances_errors(self, metric: str) -> bool:
         """Whether absolute and squared errors count alike: nobody has chosen one of them."""
@@ -295,7 +311,12 @@ class AutomlRun:
 
     @property
     def _searches_lightgbm(self) -> bool:
-        return LIGHTGBM in self.job.families
+        return LIGHTGBM in self.job.families and not self.has_texts
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the data are texts with labels, as bags of n-grams, and not a table of columns."""
+        return text_tables.is_of_texts(self.prepared)
 
     def _has_time(self, board: Leaderboard, spec: ModelSpec) -> bool:
         """Return whether there is time for a model, and for refitting the blend afterwards."""
@@ -336,6 +357,17 @@ class AutomlRun:
 
     def _encode_table(self) -> EncodedTable:
         data, seed = self.centered, self.request.seed
+        if self.has_texts:
+            train, validation = (text_tables.as_matrix(split.inputs) for split in (data.train, data.validation))
+            return EncodedTable(
+                recipe=self.job.recipe,
+                data=data,
+                features=text_tables.text_features(self.prepared.encoder),
+                train=train,
+                validation=validation,
+                seed=seed,
+                objective=self.objective,
+            )
         if self.request.featurize:
             feature_set = features.search_features(data, self.prepared.encoder, seed)
         else:
@@ -368,7 +400,9 @@ class AutomlRun:
     def _folds(self) -> int:
         """Number of folds; 0 if there are many rows, or if rows are grouped or ordered in time."""
         rows = len(self.data.train) + len(self.data.validation)
-        dependent = any(self.job.values.get(name) for name in ("group", "time"))
+        if self.has_texts:  # the n-grams were chosen by the labels of all training rows
+            return 0
+        dependent = any(self.job.values.get(name) for name in ("group", "time", "split", "validation"))
         return FOLDS if rows < MIN_ROWS_WITHOUT_FOLDS and not dependent else 0
 
     def _candidate_models(self) -> list[ModelSpec]:
@@ -382,6 +416,7 @@ class AutomlRun:
             rows=len(targets),
             families=job.families,
             family_params=job.family_params,
+            texts=self.has_texts,
         )
         declared = job.recipe.declared()
         network_params = {  # hyperparameters set on the recipe are its network's

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 FINISH_S = 4.0  # blending, saving, loading back, scoring and uploading, on an idle machine
 MAX_FINISH_FACTOR = 4.0  # on a busy machine, finishing takes up to so much longer
-MAX_FIT_SHARE = 0.25  # of the time, for one model
+MAX_FIT_SHARE = 0.3  # of the time, for one model
 MAX_REFIT_SHARE = 0.35  # of the time, for refitting the blend's models on all rows
 OVERRUN_SHARE = 0.03  # of the time: models stop a little after their deadline
 

@@ -187,6 +187,11 @@ def load_evaluation_set(
     values = recipe.values({**_data_options(recipe, runs), **overrides})
     prepared = prepare.prepare(settings, resolved, values, data=data, rows=rows, listener=listener)
     dataset = prepared.data
+    if any(run.params.get("folds") for run in runs) and dataset.extra.get("is_test_random"):
+        listener.message(
+            "the model was trained on all of these rows (--folds), so these scores are too good:"
+            " those of its folds are honest"
+        )
     if dataset.test:
         return SplitSet(prepared=prepared, split="test", rows=dataset.test)
     return SplitSet(prepared=prepared, split="validation", rows=dataset.validation)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES
 from mlctl.data.files.image_arrays import to_rgb
+from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES
 from mlctl.data.files.texts import read_text_file
 from mlctl.data.tables import reader
 from mlctl.data.tables.formats.numpy_arrays import input_array
@@ -455,7 +455,8 @@ def _from_bytes(info: PredictorInfo, body: bytes, listener: ProgressListener) ->
     if info.signature.tensors:
         return _named_tensors(info.signature, key, value)
     if info.signature.columns:
-        return tables.columns_from_json(key, value, info.signature)
+        rules = replace(tables.LENIENT, readings=info.readings)
+        return tables.columns_from_json(key, value, info.signature, rules)
     if (tensor := info.signature.tensor) is not None:
         if isinstance(value, str) or (isinstance(value, list) and _depth(value) == len(tensor.shape) - 1):
             value = [value]

@@ -66,7 +66,7 @@ def wilson_interval(share: float, rows: int) -> tuple[float, float]:
     """Return the interval of a share of independent rows."""
     middle = (share + Z * Z / (2 * rows)) / (1 + Z * Z / rows)
     half = Z / (1 + Z * Z / rows) * math.sqrt(share * (1 - share) / rows + Z * Z / (4 * rows * rows))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (middle - half if share > 0 else 0.0), (middle + half if share < 1 else 1.0)
 
 
 def _intervals(output: Output, targets: Any, answers: Array, scores: Mapping[str, float]) -> Intervals:

@@ -39,7 +39,7 @@ class LabelledData(Protocol):
 
 def open_labelled_data(recipe: str, path: Path, values: Values) -> LabelledData:
     """Return the data at a path as this recipe reads it; raises what reading it raises."""
-    if recipe == "tabular" or (recipe == "texts" and path.is_file()):
+    if recipe == "tabular" or (recipe == "texts" and not path.is_dir()):
         return TableData(path, values)
     # a folder has no label column, even if the model was trained on a table of paths
     target = values.target if path.is_file() else ""
@@ -79,7 +79,11 @@ class TableData:
         label = label_column.find_label_column(self.path, table, text, self.target)
         try:
             return target_column.read_labels(
-                table[label], classes=info.classes, model=info.title, rare=self.rare
+                table[label],
+                classes=info.classes,
+                model=info.title,
+                rare=self.rare,
+                reading=info.target_reading,
             )
         except BadDataError as exc:
             raise BadDataError(f"{self.path}: {exc.message}", exc.hint) from exc

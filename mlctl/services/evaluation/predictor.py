@@ -23,6 +23,7 @@ from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads.answers import to_json_types
 from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature, TensorSpec
+from mlctl.serving.readings import read_target_reading
 
 Array = np.ndarray[Any, Any]
 Rows = Array | dict[str, Any]  # a tensor, named tensors, or a table's columns
@@ -46,6 +47,7 @@ class PredictorInfo:
         full_scale: Value of a fully lit pixel if the model takes images.
         signature: The input that the model takes.
         readings: How the cells of each column of a table are read; {} if it is not known.
+        target_reading: How the numbers of the target were read in training, if they were.
         takes_gaps: The model answers rows with missing values, also where training had none.
     """
 
@@ -60,6 +62,7 @@ class PredictorInfo:
     full_scale: float | None = None
     signature: ModelSignature = field(default_factory=ModelSignature)
     readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    target_reading: ColumnReading | None = None
     takes_gaps: bool = False
 
     @property
@@ -154,6 +157,7 @@ class LocalModel:
             full_scale=self._model.full_scale,
             signature=metadata.signature,
             readings=self._model.readings,
+            target_reading=read_target_reading(Path(served.folder)),
             takes_gaps=self._model.takes_gaps and metadata.by_mlctl,
         )
 

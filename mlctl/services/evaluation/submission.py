@@ -61,10 +61,13 @@ def predict_like(
             raise UsageError("--like needs a model with one output: a class or a number", "use --out instead")
         count = len(outputs[0][1])
         if count != len(rows):
-            raise BadDataError(f"{table} has {len(rows):,} rows, and {count:,} were predicted", "use --out instead")
+            raise BadDataError(
+                f"{table} has {len(rows):,} rows, and {count:,} were predicted", "use --out instead"
+            )
         labels = {name: np.asarray(cells) for name, cells in answer_columns(info, answers).items()}
         columns = {
-            name: _answers_for(name, shape[name], wanted, outputs[0][0], outputs[0][1], labels) for name in wanted
+            name: _answers_for(name, shape[name], wanted, outputs[0][0], outputs[0][1], labels)
+            for name in wanted
         }
     order = _order(table, ids, shape, rows)
     id_cells = {name: _written(shape[name] if name not in rows else rows[name].iloc[order]) for name in ids}
@@ -77,9 +80,7 @@ def predict_like(
     return PredictionFile(file=str(out), rows=len(order), resumed=0, model=info.name, version=info.version)
 
 
-def _predict(
-    predictor: Predictor, table: str, batch_size: int | None, listener: ProgressListener
-) -> Answers:
+def _predict(predictor: Predictor, table: str, batch_size: int | None, listener: ProgressListener) -> Answers:
     """Return the model's answers to all rows."""
     parts: list[Answers] = []
     for batch in read_batches(
@@ -89,15 +90,15 @@ def _predict(
     if not parts:
         raise BadDataError(f"{table} has no rows", "check the file")
     if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}  # type: ignore[index]
-    return np.concatenate(parts)  # type: ignore[arg-type]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
 
 
 def _split_columns(sample: Path, names: Sequence[str], table: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the sample's columns of ids and of answers."""
     ids = [name for name in names if name in table]
     if not ids:
-        ids = names[:1] if len(names) > 1 else []
+        ids = list(names[:1]) if len(names) > 1 else []
     wanted = [name for name in names if name not in ids]
     if not wanted:
         raise BadDataError(

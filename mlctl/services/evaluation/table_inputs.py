@@ -7,21 +7,26 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.data.tables import arrow_batches, arrow_cells, column_types, reader
+import numpy as np
+
+from mlctl.data.tables import arrow_batches, arrow_cells, column_types, read_cells, reader
 from mlctl.data.tables.dialect import detect_dialect
+from mlctl.domain.column_reading import NUMBER
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError
+from mlctl.services.evaluation.cell_report import MISSING, NEW, UNREAD, CellReport
 from mlctl.services.evaluation.predictor import PredictorInfo, Rows
 from mlctl.serving.payloads import tables
 from mlctl.serving.payloads.named_tensors import tensors_from_columns
-from mlctl.serving.payloads.signature import ModelSignature
+from mlctl.serving.payloads.signature import SIMPLE_TYPES, ModelSignature
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
-# a file is corrected more easily than a client: a gap that training did not have is an error
+# a model that cannot take missing values
 FILE_RULES = tables.TableRules(extra=False, gaps=frozenset())
+RULES_WITH_GAPS = tables.TableRules(extra=False, gaps=frozenset(SIMPLE_TYPES))
 Report = Callable[[tuple[str, ...]], None]  # of the columns of a file
 TableBatch = tuple[
     int, Callable[[], Rows]
@@ -31,10 +36,10 @@ TableBatch = tuple[
 def read_table(
     info: PredictorInfo, file: Path, *, size: int, listener: ProgressListener
 ) -> Iterator[TableBatch]:
-    """Yield a table in batches of at most `size` rows.
+    """Yield a table in batches of at most `size` rows, read as training read its own.
 
-    The listener gets a message about columns that the model does not take. Raises BadDataError and, also when a batch
-    is read, RequestError.
+    The listener gets a message about columns that the model does not take, and about cells that were no such values as
+    in training. Raises BadDataError and, also when a batch is read, RequestError.
     """
     signature = info.signature.as_table or info.signature
     if signature.tensors:
@@ -42,30 +47,104 @@ def read_table(
             f"{file}: a row of this model's inputs is more than a table can hold",
             "pass an .npz file with an array for each input, or JSON",
         )
-    report = cache(partial(_report_unused, signature, file, listener))
+    cells = CellReport(file.name, signature.names, listener)
+    reading = _FileReading(info, signature, cells)
+    report = cache(partial(_report_names, signature, file, listener, cells))
     done = 0
     try:
-        for count, load in _arrow_table(signature, file, size=size, report=report):
+        for count, load in _arrow_table(reading, file, size=size, report=report):
             yield count, _as_model_input(info, load)
             done += count
     except arrow_batches.OnlyPandasError:
-        for count, load in _pandas_table(signature, file, size=size, skip=done, report=report):
+        for count, load in _pandas_table(reading, file, size=size, skip=done, report=report):
             yield count, _as_model_input(info, load)
+    cells.end_batch()
 
 
-def columns_from_frame(
-    signature: ModelSignature, frame: pd.DataFrame, *, first_row: int = 0
-) -> tables.Columns:
-    """Return the rows of a file from `first_row` on as checked columns."""
-    kinds = {column.name: column for column in signature.columns}
-    columns = {
-        str(name): column_types.cast_to_signature(
-            frame[name], kinds[str(name)].kind, required=kinds[str(name)].required
-        )
-        for name in frame
-        if str(name) in kinds
-    }
-    return tables.check_columns(to_lists(columns), signature, first_row, FILE_RULES)
+class _FileReading:
+    """How the columns of a file become those of a model."""
+
+    def __init__(self, info: PredictorInfo, signature: ModelSignature, report: CellReport) -> None:
+        self.signature = signature
+        self.readings = {name: info.readings[name] for name in signature.names if name in info.readings}
+        self._rules = RULES_WITH_GAPS if info.takes_gaps else FILE_RULES
+        self._specs = {column.name: column for column in signature.columns}
+        self._report = report
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns whose cells must come as they are written."""
+        return [
+            column.name
+            for column in self.signature.columns
+            if (
+                column.kind == "string"
+                if column.name not in self.readings
+                else self._needs_texts(column.name)
+            )
+        ]
+
+    def _needs_texts(self, name: str) -> bool:
+        reading = self.readings[name]
+        return reading.kind != NUMBER or reading.decimal != "."
+
+    def from_arrow(
+        self, names: Sequence[str], batch: pyarrow.RecordBatch, *, first_row: int, from_text: bool
+    ) -> Callable[[], tables.Columns]:
+        """Return what reads the columns of an Arrow batch."""
+
+        def read(name: str, column: pyarrow.Array) -> Any:
+            if (reading := self.readings.get(name)) is not None:
+                return self._noted(name, read_cells.read_arrow(column, reading), first_row)
+            spec = self._specs[name]
+            return arrow_cells.to_cells(column, spec.kind, required=spec.required, from_text=from_text)
+
+        def load() -> dict[str, Any]:
+            return {name: read(name, column) for name, column in zip(names, batch.columns, strict=True)}
+
+        return self._checked(load, first_row)
+
+    def from_frame(self, frame: pd.DataFrame, *, first_row: int) -> Callable[[], tables.Columns]:
+        """Return what reads the columns of a DataFrame."""
+
+        def read(name: str) -> Any:
+            if (reading := self.readings.get(name)) is not None:
+                return self._noted(name, read_cells.read_series(frame[name], reading), first_row)
+            spec = self._specs[name]
+            values = column_types.cast_to_signature(frame[name], spec.kind, required=spec.required)
+            return to_lists({name: values})[name]
+
+        def load() -> dict[str, Any]:
+            return {name: read(name) for name in map(str, frame) if name in self._specs}
+
+        return self._checked(load, first_row)
+
+    def _noted(self, name: str, column: read_cells.ReadColumn, first_row: int) -> Any:
+        """Note cells that are no values as in training, and return the values."""
+        if column.is_unread is not None:
+            self._report.add(UNREAD, name, column.is_unread, first_row, column.cells)
+        if column.is_new is not None:
+            self._report.add(NEW, name, column.is_new, first_row, column.cells)
+        if self._specs[name].required and self._rules is RULES_WITH_GAPS:
+            is_gap = (
+                np.isnan(column.values)
+                if column.values.dtype.kind == "f"
+                else column.values == np.array(None)
+            )
+            is_gap = is_gap if column.is_unread is None else is_gap & ~column.is_unread
+            if is_gap.any():
+                self._report.add(MISSING, name, is_gap, first_row)
+        return column.values
+
+    def _checked(self, load: Callable[[], dict[str, Any]], first_row: int) -> Callable[[], tables.Columns]:
+        self._report.start_batch()
+
+        def load_checked() -> tables.Columns:
+            columns = tables.check_columns(load(), self.signature, first_row, self._rules)
+            self._report.end_batch()
+            return columns
+
+        return load_checked
 
 
 def to_lists(table: Mapping[str, pd.Series[Any]] | pd.DataFrame) -> dict[str, list[Any]]:
@@ -83,9 +162,10 @@ def _as_model_input(info: PredictorInfo, load: Callable[[], tables.Columns]) -> 
 
 
 def _arrow_table(
-    signature: ModelSignature, file: Path, *, size: int, report: Report
+    reading: _FileReading, file: Path, *, size: int, report: Report
 ) -> Iterator[tuple[int, Callable[[], tables.Columns]]]:
     """Yield a table that Arrow reads; raise OnlyPandasError for any other, or in the middle of one."""
+    signature = reading.signature
     if not signature.columns:
         raise arrow_batches.OnlyPandasError
     is_text = reader.is_delimited(file)
@@ -110,37 +190,18 @@ def _arrow_table(
         batches = arrow_batches.parquet_batches(file, names=wanted, rows=size)
     row = 0
     for batch in batches:
-        yield batch.num_rows, _arrow_loader(signature, names, batch, first_row=row, from_text=is_text)
+        yield batch.num_rows, reading.from_arrow(names, batch, first_row=row, from_text=is_text)
         row += batch.num_rows
 
 
-def _arrow_loader(
-    signature: ModelSignature,
-    names: Sequence[str],
-    batch: pyarrow.RecordBatch,
-    *,
-    first_row: int,
-    from_text: bool,
-) -> Callable[[], tables.Columns]:
-    def load() -> tables.Columns:
-        specs = {column.name: column for column in signature.columns}
-        cells = {
-            name: arrow_cells.to_cells(
-                column, specs[name].kind, required=specs[name].required, from_text=from_text
-            )
-            for name, column in zip(names, batch.columns, strict=True)
-        }
-        return tables.check_columns(cells, signature, first_row, FILE_RULES)
-
-    return load
-
-
 def _pandas_table(
-    signature: ModelSignature, file: Path, *, size: int, skip: int, report: Report
+    reading: _FileReading, file: Path, *, size: int, skip: int, report: Report
 ) -> Iterator[tuple[int, Callable[[], tables.Columns]]]:
-    texts = [column.name for column in signature.columns if column.kind == "string"]
+    signature = reading.signature
     row = 0
-    for frame in reader.read_batches(file, size, known_names=signature.names, text_columns=texts):
+    for frame in reader.read_batches(
+        file, size, known_names=signature.names, text_columns=reading.text_columns
+    ):
         if not row and signature.columns:
             report(tuple(map(str, frame)))
         first_row, row = row, row + len(frame)
@@ -148,24 +209,24 @@ def _pandas_table(
             continue
         kept = frame.iloc[max(0, skip - first_row) :]
         first_row = max(skip, first_row)
-        yield len(kept), _pandas_loader(signature, kept, first_row)
+        if signature.columns:
+            yield len(kept), reading.from_frame(kept, first_row=first_row)
+        else:  # of an endpoint that does not describe its input
+            yield len(kept), partial(to_lists, kept)  # type: ignore[misc]
 
 
-def _pandas_loader(
-    signature: ModelSignature, frame: pd.DataFrame, first_row: int
-) -> Callable[[], tables.Columns]:
-    if not signature.columns:
-        return lambda: to_lists(frame)  # type: ignore[return-value]  # of an endpoint that does not describe its input
-    return lambda: columns_from_frame(signature, frame, first_row=first_row)
-
-
-def _report_unused(
-    signature: ModelSignature, file: Path, listener: ProgressListener, names: tuple[str, ...]
+def _report_names(
+    signature: ModelSignature,
+    file: Path,
+    listener: ProgressListener,
+    cells: CellReport,
+    names: tuple[str, ...],
 ) -> None:
     """Tell the listener which columns the model does not take; raise RequestError if it takes none of them."""
     unused = [name for name in names if name not in signature.names]
     if len(unused) == len(names):  # it is another table
         tables.check_names(names, signature, FILE_RULES)
+    cells.lacks([column.name for column in signature.columns if column.name not in names])
     if unused:
         listener.message(
             f"{file.name}: left out, because the model does not take them: {', '.join(unused[:12])}"

@@ -120,14 +120,20 @@ def read_all_states(registry: Registry) -> tuple[RegistryState, ...]:
 
 
 def record_move(
-    registry: Registry, state: RegistryState, record: MoveRecord, own_stages: Sequence[str]
+    registry: Registry,
+    state: RegistryState,
+    record: MoveRecord,
+    own_stages: Sequence[str],
+    check: Callable[[RegistryState], None] = lambda _state: None,
 ) -> RegistryState:
     """Write a record and make its move; return the resulting state, with `new_key` set.
 
-    Foreign moves are recorded before it. Raises NotFoundError if the version was deleted meanwhile.
+    Foreign moves are recorded before it. Raises NotFoundError if the version was deleted meanwhile, and what `check`
+    raises, which gets the state as it is while nobody else can move a stage.
     """
     with model_lock(registry, state.name) as lock:
         state = _finish_abandoned(registry, state.name, lock)
+        check(state)
         foreign = [move.record for move in state.foreign]
         key = _write_records(registry, state, [*foreign, record], own_stages, lock)
         state = _read(registry, state.name)

@@ -1,7 +1,7 @@
 """MODEL: from what the user types to one model that can be loaded.
 
-MODEL is NAME (its Production version), NAME@alias, NAME/3, NAME/Staging, a RUN, runs:/…, models:/…, a folder or
-s3://…. A registered model takes precedence over a run of the same name; ./NAME is always a folder.
+MODEL is NAME (its Production version), NAME@alias, NAME/3, NAME/Staging, a RUN, runs:/…, models:/…, a folder, s3://…,
+or a file that was trained elsewhere (.keras, .onnx, .tflite, or the folder of a SavedModel). A registered model takes precedence over a run of the same name; ./NAME is always a folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mlctl.adapters.models.model_files import file_kind
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.registry import ModelReference, RegisteredVersion
@@ -42,7 +43,7 @@ def resolve_model(store: TrackingStore, text: str) -> ModelReference:
         return version_reference(_select_version(registry, name, separator, selector))
     if not separator and registry.find_model(typed):
         return version_reference(_select_version(registry, typed, "/", PRODUCTION))
-    if (Path(typed) / "MLmodel").is_file():
+    if (Path(typed) / "MLmodel").is_file() or file_kind(Path(typed)):
         return _from_folder(Path(typed))
     if separator:
         registry.get_model(name)  # raises NotFoundError
@@ -149,6 +150,8 @@ def _select_version(registry: Registry, name: str, separator: str, selector: str
 
 
 def _from_folder(path: Path) -> ModelReference:
+    if file_kind(path):
+        return ModelReference(uri=str(path.resolve()))
     if not (path / "MLmodel").is_file():
         raise NotFoundError(
             f"{path} is not the folder of a model" if path.is_dir() else f"there is no folder {path}",

@@ -24,6 +24,7 @@ from mlctl.domain.registry import (
     RemovedModel,
 )
 from mlctl.domain.run import Run
+from mlctl.domain.tags import FILE_LIBRARIES_TAG, FILE_SHA256_TAG, FILE_TAG
 from mlctl.errors import MlctlError, RefusedError, UsageError
 from mlctl.services.models.history import replay
 from mlctl.services.models.registry_state import RegistryState, read_all_states, read_state
@@ -31,9 +32,12 @@ from mlctl.services.models.rollout_records import merge, read_rollouts
 from mlctl.services.models.select import resolve_model
 from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
 from mlctl.services.registry.gates import model_metrics, run_of_version
+from mlctl.services.registry.proofs import read_proofs
 from mlctl.services.runs.compare import differences
 from mlctl.services.runs.metrics import score_of
 from mlctl.settings import Settings
+
+FILE_TAGS = (FILE_TAG, FILE_SHA256_TAG, FILE_LIBRARIES_TAG)
 
 
 def list_models(settings: Settings) -> ModelList:
@@ -197,6 +201,10 @@ def _lineage(store: TrackingStore, version: RegisteredVersion, run: Run | None) 
         flavors=metadata.flavors if metadata else {},
         size_bytes=metadata.size_bytes if metadata else None,
         notes=tuple(notes),
+        origin={
+            name.removeprefix("mlctl."): value for name, value in version.tags.items() if name in FILE_TAGS
+        },
+        proofs=read_proofs(store, run),
     )
 
 

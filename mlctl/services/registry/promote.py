@@ -100,7 +100,7 @@ def promote(
     if request.dry_run:
         return replace(answer, changed=_would_change(state, chosen, stage))
     _confirm_release(answer, confirm)
-    return _move(settings, registry, candidate, answer, request.reason)
+    return _move(settings, registry, candidate, answer, request.reason, gates=gates)
 
 
 def rollback(
@@ -167,7 +167,13 @@ def require_passed(answer: Promotion) -> None:
 
 
 def _move(
-    settings: Settings, registry: Registry, candidate: PromotionCandidate, answer: Promotion, reason: str
+    settings: Settings,
+    registry: Registry,
+    candidate: PromotionCandidate,
+    answer: Promotion,
+    reason: str,
+    *,
+    gates: Gates | None = None,
 ) -> Promotion:
     run: Run | None = candidate.run
     record = MoveRecord(
@@ -182,7 +188,12 @@ def _move(
         run_id=candidate.version.run_id,
         data_sha256=run.data.sha256 if run and run.data else None,
     )
-    state = record_move(registry, candidate.state, record, settings.stages)
+
+    def require_unchanged(state: RegistryState) -> None:
+        if gates is not None:
+            _require_checked(state, candidate, answer, gates)
+
+    state = record_move(registry, candidate.state, record, settings.stages, require_unchanged)
     entry = state.history.entries[state.history.keys.index(state.new_key)]
     holder = state.history.holders.get(answer.stage, answer.version)
     notes = answer.notes
@@ -192,6 +203,25 @@ def _move(
     moved = replace(answer, replaced=entry.replaced, changed=changed, released=entry.released, notes=notes)
     _tell(settings, moved, reason)
     return moved
+
+
+def _require_checked(
+    state: RegistryState, candidate: PromotionCandidate, answer: Promotion, gates: Gates
+) -> None:
+    """Raise RefusedError if another promotion has moved, while the gates ran, what they compared with."""
+    holder = _holder(state, answer.stage)
+    compared, current = (found.version if found else None for found in (candidate.holder, holder))
+    if (gates.no_regress or gates.evaluate) and compared != current:
+        raise RefusedError(
+            f"version {current} was moved to {answer.stage} meanwhile, and the gates compared with "
+            f"{f'version {compared}' if compared else 'no version'}",
+            "run the command again",
+        )
+    if gates.from_stage and state.version(answer.version).stage != candidate.version.stage:
+        raise RefusedError(
+            f"version {answer.version} was moved to {state.version(answer.version).stage} meanwhile",
+            "run the command again",
+        )
 
 
 def _tell(settings: Settings, answer: Promotion, reason: str) -> None:

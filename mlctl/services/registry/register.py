@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from mlctl.adapters.models import load
+from mlctl.adapters.models.model_files import file_kind
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.note import generated_note
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.registry import ModelReference, Registration
 from mlctl.domain.run import Run
-from mlctl.domain.tags import DATA_SHA256_TAG
+from mlctl.domain.tags import DATA_SHA256_TAG, FILE_LIBRARIES_TAG, FILE_SHA256_TAG, FILE_TAG, STOP_TAG
 from mlctl.errors import RefusedError, UsageError
 from mlctl.services.models.names import check_name, check_tags
 from mlctl.services.models.select import resolve_model
@@ -36,7 +39,8 @@ def register_model(
     """Register the model that MODEL names; see `register_in_store`."""
     check_name(name)
     check_tags(tags or {})
-    store = TrackingStore(settings.tracking_uri)
+    is_file = bool(file_kind(Path(model).expanduser()))
+    store = TrackingStore(settings.tracking_uri, create=is_file)
     return register_in_store(
         store, model, name, description=description, tags=tags, force=force, listener=listener
     )
@@ -62,7 +66,7 @@ def register_in_store(
         name: Name of the registered model.
         description: Description of the version; None: what the run was made from, and its score.
         tags: Tags of the version.
-        force: Register the same model again, and the model of a run that has not finished.
+        force: Register the same model again, and the model of a run that neither finished nor was stopped.
         listener: Receives progress messages.
 
     Raises:
@@ -72,8 +76,12 @@ def register_in_store(
     """
     registry = Registry(store)
     reference = resolve_model(store, model)
+    if file_kind(Path(reference.uri)):
+        return _register_file(
+            registry, Path(reference.uri), name, description=description, tags=tags or {}, force=force
+        )
     run = store.get_run(reference.run_id) if reference.run_id else None
-    if run and run.status != "FINISHED" and not force:
+    if run and run.status != "FINISHED" and not _was_stopped(run) and not force:
         raise RefusedError(
             f"run {run.run_name} is {run.status}, so its model may be incomplete",
             "wait until it has finished, or add --force",
@@ -90,6 +98,57 @@ def register_in_store(
     if description is None and run is not None:
         description = generated_note(describe_version(run))
     version = _create_version(registry, registration, run, description, tags or {})
+    return replace(registration, version=version)
+
+
+def _was_stopped(run: Run) -> bool:
+    """Return whether `mlctl runs stop` ended a run, which logs its best model so far."""
+    return run.status in {"KILLED", "STOPPED"} and STOP_TAG in run.tags
+
+
+def _register_file(
+    registry: Registry,
+    path: Path,
+    name: str,
+    *,
+    description: str | None,
+    tags: Mapping[str, str],
+    force: bool,
+) -> Registration:
+    """Log a file that was trained elsewhere to a run of its own, and register that run's model."""
+    from mlctl.adapters.models.copy_model import log_copy  # they import MLflow and the file's runtime
+    from mlctl.adapters.models.imported_file import describe_file, import_file
+
+    origin = describe_file(path)
+    digest = origin["sha256"]
+    file_tags = {FILE_TAG: origin["file"], FILE_SHA256_TAG: digest}
+    libraries = [f"{library} {version}" for library, version in origin["libraries"].items()]
+    if libraries:
+        file_tags[FILE_LIBRARIES_TAG] = ", ".join(libraries)
+    known = [] if force or registry.find_model(name) is None else registry.list_versions(name)
+    existing = next((one for one in known if one.tags.get(FILE_SHA256_TAG) == digest), None)
+    if existing is not None:
+        _annotate(registry, name, existing.version, description, tags)
+        return Registration(
+            name=name,
+            version=existing.version,
+            source=existing.source,
+            run_id=existing.run_id,
+            metrics={},
+            created=False,
+        )
+    with tempfile.TemporaryDirectory(prefix="mlctl-file-") as scratch:
+        folder = import_file(path, Path(scratch))
+        answer_example(registry.store, str(folder))
+        load.set_default_store(registry.store)
+        run_id, model_id = log_copy(registry.store, folder, name, None, f"file {origin['file']}")
+    registration = Registration(
+        name=name, version="", source=f"models:/{model_id}", run_id=run_id, metrics={}
+    )
+    if description is None:
+        made_with = f", written by {', '.join(libraries)}" if libraries else ""
+        description = generated_note(f"The file {origin['file']}, SHA-256 `{digest[:12]}`{made_with}")
+    version = _create_version(registry, registration, None, description, {**file_tags, **tags})
     return replace(registration, version=version)
 
 

@@ -31,10 +31,11 @@ def model_sections(model: RegisteredModel, history: History) -> Iterator[ReportS
     about: list[ReportBlock] = [ReportText(text=model.description)] if model.description else []
     tags = [facts_table(sorted(model.tags.items()), "Tags")] if model.tags else []
     yield ReportSection(title="Versions", blocks=[*about, table, *tags])
-    yield _history(history)
+    yield history_section(history)
 
 
-def _history(history: History) -> ReportSection:
+def history_section(history: History) -> ReportSection:
+    """Return the moves of a model's versions, with the gates that were checked."""
     moves = ReportTable(
         columns=("time", "by", "action", "version", "stage", "replaced", "reason"),
         rows=[

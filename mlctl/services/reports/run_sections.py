@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.report import (
@@ -112,7 +113,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _summary(run: Run, files: RunFiles) -> ReportSection:
-    names = sorted({_plain(name) for name in run.metrics} - {"epoch", "learning_rate", "best_epoch"})
+    names = sorted(
+        {_plain(name) for name in run.metrics if not name.startswith("folds_")}
+        - {"epoch", "learning_rate", "best_epoch"}
+    )
     prefixes = {
         title: prefix
         for title, prefix in (
@@ -165,10 +169,24 @@ def _summary(run: Run, files: RunFiles) -> ReportSection:
             ),
         ]
     )
-    blocks: list[ReportBlock] = [*([scores] if scores.rows else []), about]
+    folds = [_folds(run)] if run.folds else []
+    blocks: list[ReportBlock] = [*([scores] if scores.rows else []), *folds, about]
     if text := files.text("report.txt"):
         blocks.append(ReportText(title="report.txt", text=text, folded=True))
     return ReportSection(title="Summary", blocks=blocks)
+
+
+def _folds(run: Run) -> ReportTable:
+    """Return each score of cross-validation: mean, deviation, and the value of each fold."""
+    count = max(map(len, run.folds.values()))
+    return ReportTable(
+        title=f"{count} folds: rows that the model has not seen",
+        columns=("score", "mean", "deviation", *(f"fold {place + 1}" for place in range(count))),
+        rows=[
+            (name.replace("_", " "), number(mean(values)), number(stdev(values)), *map(number, values))
+            for name, values in sorted(run.folds.items())
+        ],
+    )
 
 
 def _curves(run: Run, histories: Mapping[str, Sequence[float]], unit: str) -> ReportSection:

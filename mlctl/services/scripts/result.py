@@ -308,6 +308,14 @@ class ScriptResult:
             prefix = "test" if name == TEST else "best_val"
             for metric, value in logged.scores.items():
                 summary.setdefault(f"{prefix}_{metric}", value)
+            report.record_intervals(
+                recorder,
+                {
+                    f"{prefix}_{metric}": bounds
+                    for metric, bounds in logged.intervals.items()
+                    if summary[f"{prefix}_{metric}"] == logged.scores[metric]  # evaluate() may say another
+                },
+            )
         if scored is None or logged.answers is None:
             return True
         try:

@@ -11,7 +11,7 @@ from mlctl.domain.server import ServerLocation
 
 def base(location: ServerLocation) -> PurePosixPath:
     """Return the path under which a server stores its artifacts, in the form of `normalize`."""
-    return PurePosixPath(location.bucket.uri if location.bucket else os.path.realpath(location.folder))
+    return PurePosixPath(location.remote_uri or os.path.realpath(location.folder))
 
 
 def normalize(uri: str, location: ServerLocation) -> PurePosixPath:

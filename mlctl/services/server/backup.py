@@ -56,7 +56,7 @@ def write_backup(location: ServerLocation, file: Path, *, with_artifacts: bool) 
         "mlflow": version("mlflow"),
         "with_artifacts": with_artifacts,
         "backend": location.backend.display_uri,
-        "bucket": location.bucket.uri if location.bucket else None,
+        "bucket": location.remote_uri,
         "tables": {},
         "artifacts": {},
         "vanished": 0,

@@ -12,6 +12,7 @@ import ssl
 import uuid
 
 from mlctl.adapters.database import connection
+from mlctl.adapters.storage import cloud_artifacts
 from mlctl.adapters.storage.artifact_store import open_artifact_bucket
 from mlctl.adapters.system.listener import is_loopback, open_listener
 from mlctl.domain.server import ServerAccess, ServerLocation
@@ -41,6 +42,8 @@ def require_usable_bucket(location: ServerLocation, *, create: bool) -> None:
     """Raise unless artifacts can be stored in the location's bucket, if it has one; `create` a missing bucket."""
     if location.bucket:
         open_artifact_bucket(location.bucket, is_probe=True).verify(create=create)
+    elif location.cloud:
+        cloud_artifacts.verify(location.cloud)
 
 
 def sends_unencrypted_passwords(access: ServerAccess) -> bool:
@@ -111,7 +114,7 @@ def _listen(access: ServerAccess) -> socket.socket:
 
 def _check_writable(location: ServerLocation) -> None:
     folders = {location.backend.sqlite_file.parent} if location.backend.sqlite_file else set()
-    if not location.bucket:
+    if not location.remote_uri:
         folders.add(location.folder if location.folder.is_dir() else location.root)
     for folder in folders:
         probe = folder / f".mlctl-{uuid.uuid4().hex}"

@@ -112,7 +112,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
 
 def _moved_bucket(bucket: str | None, location: ServerLocation) -> tuple[str, str] | None:
     """Return the old and the new URI of a bucket to which clients wrote directly; None if it is the same."""
-    destination = location.bucket.uri if location.bucket else "mlflow-artifacts:"
+    destination = location.remote_uri or "mlflow-artifacts:"
     return (bucket, destination) if bucket and bucket != destination else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ DRIVERS = {  # without them, SQLAlchemy looks for other drivers
     "mysql": mysql.SCHEME,
     "mariadb": mysql.SCHEME,
 }
+CLOUD_ADDRESS = (
+    r"(gs://[a-z0-9][a-z0-9._-]+|wasbs://[a-z0-9$-]+@[a-z0-9]+\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net))"
+    r"(/[^?#]*)?"
+)
 URI_HINT = "write postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE"
 
 
@@ -29,6 +34,7 @@ def build_location(
     *,
     backend: str | None = None,
     backend_file: str | None = None,
+    artifacts: str | None = None,
     bucket: str | None = None,
     prefix: str = "",
     endpoint_url: str | None = None,
@@ -41,6 +47,8 @@ def build_location(
         root: The folder of an embedded database and of artifacts; by default the current folder.
         backend: The database's URI, without a password; by default a SQLite file in `root`.
         backend_file: A file whose first line is the database's URI, which may hold a password; "-" is stdin.
+        artifacts: The address of artifacts, gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX
+            or s3://BUCKET/PREFIX.
         bucket: The S3 bucket for artifacts; by default they are in a folder in `root`.
         prefix: A prefix in the bucket.
         endpoint_url: The address of an S3-compatible service.
@@ -52,9 +60,21 @@ def build_location(
     root = (root or Path()).expanduser().resolve()
     if backend and backend_file:
         raise UsageError("--backend and --backend-file both name a database", "use only one of them")
-    if not bucket and (prefix or endpoint_url or region or direct):
+    if artifacts and bucket:
+        raise UsageError("--artifacts and --bucket both say where artifacts are", "use only one of them")
+    if artifacts and artifacts.startswith("s3://"):
+        bucket, _, prefix = artifacts.removeprefix("s3://").strip("/").partition("/")
+        artifacts = None
+    if artifacts:
+        _check_cloud(artifacts)
+        if prefix or endpoint_url or region:
+            raise UsageError(
+                "--prefix, --endpoint-url and --region are for S3", "write the prefix in --artifacts"
+            )
+    if not bucket and not artifacts and (prefix or endpoint_url or region or direct):
         raise UsageError(
-            "--prefix, --endpoint-url, --region and --direct-artifacts need --bucket", "add --bucket"
+            "--prefix, --endpoint-url, --region and --direct-artifacts need --bucket or --artifacts",
+            "add --bucket",
         )
     if backend_file:
         database = _parse_backend(_read_uri(backend_file), password_allowed=True)
@@ -63,7 +83,8 @@ def build_location(
     else:
         database = Backend(f"sqlite:///{root / 'mlflow.db'}")
     if not bucket:
-        return ServerLocation(root=root, backend=database, bucket=None, direct=direct)
+        cloud = artifacts.rstrip("/") if artifacts else None
+        return ServerLocation(root=root, backend=database, direct=direct, cloud=cloud)
     name = bucket.removeprefix("s3://").strip("/")
     if "/" in name:
         raise UsageError(f"--bucket {bucket} holds a folder too", "name the folder with --prefix")
@@ -81,7 +102,8 @@ def location_of_server(name: str, settings: Settings, **options: Any) -> ServerL
 
 def location_from_options(settings: Settings, **options: Any) -> ServerLocation:
     """Return the location that the options name; the bucket is mlctl.toml's if no option names one."""
-    return build_location(**{**options, "bucket": options["bucket"] or settings.bucket})
+    default = None if options["artifacts"] else settings.bucket
+    return build_location(**{**options, "bucket": options["bucket"] or default})
 
 
 def typed_location_keys(options: Mapping[str, Any]) -> frozenset[str]:
@@ -90,6 +112,7 @@ def typed_location_keys(options: Mapping[str, Any]) -> frozenset[str]:
         "root": options["root"] is not None,
         "backend": options["backend"] or options["backend_file"],
         "bucket": options["bucket"],
+        "artifacts": options["artifacts"],
     }
     return frozenset(key for key, is_typed in typed.items() if is_typed)
 
@@ -100,6 +123,7 @@ def location_to_state(location: ServerLocation) -> dict[str, Any]:
     return {
         "root": str(location.root),
         "backend": location.backend.display_uri,
+        "artifacts": location.cloud,
         "bucket": bucket.name if bucket else None,
         "prefix": bucket.prefix if bucket else "",
         "endpoint_url": bucket.endpoint_url if bucket else None,
@@ -111,6 +135,14 @@ def location_to_state(location: ServerLocation) -> dict[str, Any]:
 def location_from_state(values: Mapping[str, Any]) -> ServerLocation:
     """Return the location that `location_to_state` wrote."""
     return build_location(**{**values, "root": Path(values["root"])})
+
+
+def _check_cloud(uri: str) -> None:
+    if not re.fullmatch(CLOUD_ADDRESS, uri):
+        raise UsageError(
+            f"invalid value {uri!r} for --artifacts",
+            "write gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX or s3://BUCKET/PREFIX",
+        )
 
 
 def _parse_backend(uri: str, password_allowed: bool) -> Backend:

@@ -37,6 +37,8 @@ SECRETS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
     "MLFLOW_FLASK_SERVER_SECRET_KEY",
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY",
 )
@@ -147,9 +149,9 @@ def _running_server(
     """Return the server that already runs under this name, if it agrees with these keys of the location."""
     running, wanted = state["place"], location_to_state(location)
     differences = [
-        f"{key} {running[key] or 'none'}, not {wanted[key] or 'none'}"
-        for key in ("root", "backend", "bucket")
-        if key in keys and running[key] != wanted[key]
+        f"{key} {running.get(key) or 'none'}, not {wanted[key] or 'none'}"
+        for key in ("root", "backend", "bucket", "artifacts")
+        if key in keys and running.get(key) != wanted[key]
     ]
     if access.auth and not state["auth"]:
         differences.append("no authentication, not --auth")

@@ -7,6 +7,7 @@ final model is, which is trained on all rows.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from mlctl.errors import UsageError
 from mlctl.files import write_atomically
 from mlctl.scores import score_split
 from mlctl.services.evaluation.intervals import score_intervals
+from mlctl.services.evaluation.threshold import choose_threshold
 from mlctl.services.recipes.prepare import PreparedData, with_data
 
 SEED = 11  # of the parts: every training with as many folds has the same ones
@@ -136,6 +138,8 @@ def _parts(
         return splits.split_rows(len(rows), SEED, shares), none
     is_rare = np.bincount(targets)[targets] < max(MIN_ROWS_PER_CLASS, count)
     frequent = np.flatnonzero(~is_rare)
+    if not len(frequent):
+        return (frequent,) * count, np.flatnonzero(is_rare)
     parts = splits.split_rows_by_class(targets[frequent], SEED, shares)
     return tuple(frequent[part] for part in parts), np.flatnonzero(is_rare)
 
@@ -192,43 +196,58 @@ def cross_validate(
         report: Receives a line about each fold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[Outputs, Array, int]] = []
-    scores: list[Mapping[str, float]] = []
+    count = len(folds.parts)
+    found: list[_FoldAnswers] = []
     for number, part in enumerate(folds.parts):
-        file = folder / f"fold-{number}-of-{len(folds.parts)}.npz"
-        kept = _read(file, rows=len(part))
         data = fold_data(prepared.data, folds, number)
-        if kept is None:
-            outputs, answers, epoch = answer(with_data(prepared, data))
-            answers = np.asarray(answers)
-            _write(file, outputs, answers, epoch)
-        else:
-            outputs, answers, epoch = kept
-        assert data.test is not None
-        metrics = score_split(
-            outputs, data.test.targets, answers, weights=data.test.weights, own=prepared.recipe.scores
-        )
-        found.append((outputs, answers, epoch))
-        scores.append(metrics)
-        metric = prepared.objective.metric.removeprefix("val_")
-        metric = metric if metric in metrics else next(iter(metrics))
-        report(f"fold {number + 1} of {len(folds.parts)}: {metric} {metrics[metric]:.4g}, epoch {epoch}")
-    return _collect(folds, found, scores)
+        file = folder / f"fold-{number}-of-{count}.npz"
+        fold = _read(file, rows=len(part))
+        if fold is None:
+            fold = _FoldAnswers(*answer(with_data(prepared, data)))
+            _write(file, fold)
+        found.append(fold)
+        scores = _score(prepared, fold.outputs, data, fold.answers)
+        wanted = prepared.objective.metric.removeprefix("val_")
+        metric = wanted if wanted in scores else next(iter(scores))
+        report(f"fold {number + 1} of {count}: {metric} {scores[metric]:.4g}, epoch {fold.epoch}")
+    return _collect(prepared, folds, found)
 
 
-def _collect(
-    folds: Folds, found: Sequence[tuple[Outputs, Array, int]], scores: Sequence[Mapping[str, float]]
-) -> FoldScores:
-    outputs = found[0][0]
-    order = np.concatenate(folds.parts)
-    answers = np.concatenate([answers for _, answers, _ in found])
-    targets = scoring_targets(outputs, folds.rows.take(order).targets)
+@dataclass(frozen=True)
+class _FoldAnswers:
+    """A fold's answers to the rows that its model has not seen."""
+
+    outputs: Outputs
+    answers: Any
+    epoch: int
+
+
+def _score(prepared: PreparedData, outputs: Outputs, data: Dataset, answers: Array) -> Mapping[str, float]:
+    assert data.test is not None
+    return score_split(
+        outputs, data.test.targets, answers, weights=data.test.weights, own=prepared.recipe.scores
+    )
+
+
+def _collect(prepared: PreparedData, folds: Folds, found: Sequence[_FoldAnswers]) -> FoldScores:
+    """Return the scores of all folds; if a threshold is wanted, with the one that suits all of their answers."""
+    outputs = found[0].outputs
+    answers = np.concatenate([fold.answers for fold in found])
+    targets = scoring_targets(outputs, folds.rows.take(np.concatenate(folds.parts)).targets)
+    rule = prepared.threshold_rule
+    if rule is not None and len(outputs) == 1 and len(outputs[0].classes) == 2:
+        chosen = choose_threshold(rule, targets, answers, outputs[0].classes[1])
+        outputs = (dataclasses.replace(outputs[0], threshold=chosen.value),)
+    scores = [
+        _score(prepared, outputs, fold_data(prepared.data, folds, number), fold.answers)
+        for number, fold in enumerate(found)
+    ]
     names = [name for name in scores[0] if all(name in metrics for metrics in scores)]
     by_fold = {name: tuple(metrics[name] for metrics in scores) for name in names}
     means = {name: float(np.mean(values)) for name, values in by_fold.items()}
     return FoldScores(
         by_fold=by_fold,
-        best_epochs=tuple(epoch for _, _, epoch in found),
+        best_epochs=tuple(fold.epoch for fold in found),
         outputs=outputs,
         targets=targets,
         answers=answers,
@@ -236,16 +255,14 @@ def _collect(
     )
 
 
-def _write(file: Path, outputs: Outputs, answers: Array, epoch: int) -> None:
-    import io
-
-    described = json.dumps({"epoch": epoch, "outputs": [output.to_json() for output in outputs]})
+def _write(file: Path, fold: _FoldAnswers) -> None:
+    described = json.dumps({"epoch": fold.epoch, "outputs": [output.to_json() for output in fold.outputs]})
     buffer = io.BytesIO()
-    np.savez(buffer, answers=answers, described=np.array(described))
+    np.savez(buffer, answers=np.asarray(fold.answers), described=np.array(described))
     write_atomically(file, buffer.getvalue())
 
 
-def _read(file: Path, rows: int) -> tuple[Outputs, Array, int] | None:
+def _read(file: Path, rows: int) -> _FoldAnswers | None:
     """Return what an earlier process has kept of a fold; None if it has kept nothing that is complete."""
     try:
         with np.load(file) as content:
@@ -254,4 +271,5 @@ def _read(file: Path, rows: int) -> tuple[Outputs, Array, int] | None:
         return None
     if len(answers) != rows:
         return None
-    return tuple(map(Output.from_json, described["outputs"])), answers, int(described["epoch"])
+    outputs = tuple(map(Output.from_json, described["outputs"]))
+    return _FoldAnswers(outputs, answers, int(described["epoch"]))

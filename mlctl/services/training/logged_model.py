@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.keras.fit import Model
+from mlctl.adapters.keras.fit import Model, deal_into_bags
 from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.train_step import fixed_batch_size
@@ -23,7 +23,6 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.batches import join_batches
 from mlctl.data.class_numbers import IGNORED
 from mlctl.data.dataset import HELD_OUT_ANSWERS, Dataset, Split
-from mlctl.data.join_splits import can_join, join
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, task_of
 from mlctl.domain.progress import ProgressListener
@@ -207,7 +206,7 @@ def columns_with_gaps(data: Dataset) -> tuple[str, ...]:
 def store_readings(folder: Path, data: Dataset) -> None:
     """Write how the table's cells were read to the model's folder."""
     if readings := data.extra.get(READINGS):
-        write_readings(readings, folder)
+        write_readings(readings, folder, target=data.extra.get("target_reading"))
 
 
 def difference(answers: Any, expected: Any) -> float:
@@ -327,10 +326,10 @@ def _choose_threshold(prepared: PreparedData, model: Model, outputs: Outputs) ->
         targets, answers = known
     else:
         train, validation = prepared.data.train, prepared.data.validation
-        split = train if validation is None else validation
-        if validation is not None and getattr(model, "leaves_rows_out", False) and can_join(train, validation):
-            split = join(train, validation)
-        answers = Predictor(model, outputs).predict(prepared.encoded(split))
+        split = prepared.encoded_split(train if validation is None else validation)
+        if validation is not None and getattr(model, "bags", 1) > 1:
+            split = deal_into_bags(model, prepared.encoded_split(train), split, outputs)
+        answers = Predictor(model, outputs).predict(split.inputs)
         targets = scoring_targets(outputs, split.targets)
     return choose_threshold(rule, targets, np.asarray(answers), outputs[0].classes[1])
 

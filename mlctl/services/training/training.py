@@ -136,6 +136,7 @@ class Training:
             dataclasses.replace(self.setup, prepared=prepared), self.listener, self.resume_point, phases
         )
         final.started, final.fold_scores = self.started, scores
+        recorder.set_tags(report.data_tags(prepared.reference))
         self.progress = final.progress
         return final
 
@@ -305,7 +306,8 @@ class Training:
         recorder.log_results(self._summary(progress.best, split_name, logged))
         if self.fold_scores is not None:
             report.record_folds(recorder, self.fold_scores)
-        intervals = {f"{'test' if split_name == 'test' else 'best_val'}_{name}": bounds for name, bounds in logged.intervals.items()}
+        prefix = "test" if split_name == "test" else "best_val"
+        intervals = {f"{prefix}_{name}": bounds for name, bounds in logged.intervals.items()}
         if self.fold_scores is not None:
             intervals |= {f"best_val_{name}": bounds for name, bounds in self.fold_scores.intervals.items()}
         report.record_intervals(recorder, intervals)
@@ -358,13 +360,13 @@ class Training:
         summary.update(
             {f"best_{name}": value for name, value in best.metrics.items() if name.startswith("val_")}
         )
-        if self.fold_scores is not None:
-            summary.update({f"best_val_{name}": value for name, value in self.fold_scores.means.items()})
-            summary.update(self.fold_scores.metrics)
         if logged.threshold is not None:
             self.listener.message(logged.threshold.note)
             summary["best_threshold"] = logged.threshold.value
             summary.update({f"best_val_{name}": value for name, value in logged.threshold.scores.items()})
+        if self.fold_scores is not None:
+            summary.update({f"best_val_{name}": value for name, value in self.fold_scores.means.items()})
+            summary.update(self.fold_scores.metrics)
         # without a test split, the logged model is scored on validation
         prefix = "test" if split_name == "test" else "best_val"
         summary.update({f"{prefix}_{name}": value for name, value in logged.scores.items()})

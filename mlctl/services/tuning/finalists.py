@@ -15,6 +15,7 @@ from typing import Any
 
 from mlctl.adapters.runlog.recorder import now_ms
 from mlctl.adapters.search.messages import EpochEnded, Executor, TrialEnded, TrialFailed, TrialJob, WorkerLost
+from mlctl.data.join_splits import can_join
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, ProgressListener
 from mlctl.domain.selection import Scored, choose
@@ -22,7 +23,6 @@ from mlctl.domain.tags import ERROR_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED
 from mlctl.errors import ChildFailedError
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.data.join_splits import can_join
 from mlctl.services.tuning.request import RecipeJob
 from mlctl.services.tuning.search_history import TrialTracker
 from mlctl.services.tuning.search_loop import MAX_LOSSES, TIME_IS_UP

@@ -18,7 +18,7 @@ from mlctl.domain.tune import SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.recipes import resolve as resolve_recipe
-from mlctl.services.automl import candidates, metrics
+from mlctl.services.automl import candidates, metrics, text_tables
 from mlctl.services.automl.request import AUTOML, AutomlJob, AutomlRequest, validate
 from mlctl.services.recipes.defaults import with_defaults
 from mlctl.services.recipes.prepare import prepare
@@ -82,6 +82,7 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
         rows=100_000,
         families=job.families,
         family_params=job.family_params,
+        texts=recipe.name == text_tables.RECIPE,
     )
     objective = Objective(f"val_{metric}", not lower_is_better(metric)) if request.metric else None
     models = tuple(
@@ -130,9 +131,9 @@ def _run(
     prepared = prepare(
         settings, job.resolved, job.values, data=request.data, rows=request.rows, listener=listener
     )
-    if not prepared.data.is_table:
+    if not (prepared.data.is_table or text_tables.is_of_texts(prepared)):
         raise UsageError(
-            f"automl is for tables, and {job.recipe.name} has none",
+            f"automl is for tables and texts of your own, and {job.recipe.name} has neither",
             f"mlctl tune {request.source} searches its network",
         )
     if run and run.data and run.data.sha256 != prepared.data.sha256:

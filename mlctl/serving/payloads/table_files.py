@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.domain import missing_values
+from mlctl.domain.column_reading import ColumnReading
 from mlctl.domain.numbers import parse_number
 from mlctl.serving.payloads.request_error import bad_request, body_too_large
 from mlctl.serving.payloads.signature import NUMBERS, ColumnSpec, ModelSignature
@@ -29,17 +30,18 @@ def columns_from_csv(
 ) -> Columns:
     """Return the checked columns of a CSV file with a header. Raises RequestError.
 
-    For a model that mlctl saved (`by_mlctl`), cells are trimmed, numbers may have a currency or percent sign and
-    thousands commas, and the same words mean a missing value as in training. For other models, cells are read as
-    MLflow reads them.
+    For a model that mlctl saved (`by_mlctl`), cells are read as in training; if it has no readings, cells are trimmed,
+    numbers may have a currency or percent sign and thousands commas, and the usual words mean a missing value. For
+    other models, cells are read as MLflow reads them.
     """
     header, rows = read_csv(body, signature, trims=by_mlctl)
     specs = {column.name: column for column in signature.columns}
+    readings = rules.readings
     header = [name if name in specs or not by_mlctl else name.strip() for name in header]
     check_names(header, signature, rules)
     check_lengths(header, rows)
     columns = {
-        name: [_parse_cell(row[index], specs[name], by_mlctl=by_mlctl) for row in rows]
+        name: [_parse_cell(row[index], specs[name], readings.get(name), by_mlctl=by_mlctl) for row in rows]
         for index, name in enumerate(header)
         if name in specs
     }
@@ -129,7 +131,9 @@ def _read_parquet(file: io.BytesIO, max_bytes: int) -> Any:
     return table
 
 
-def _parse_cell(text: str, column: ColumnSpec, *, by_mlctl: bool) -> Any:
+def _parse_cell(text: str, column: ColumnSpec, reading: ColumnReading | None, *, by_mlctl: bool) -> Any:
+    if reading is not None:
+        return reading.read_csv(text)
     word = text.strip()
     if column.kind == "string" and not by_mlctl:
         return None if text in missing_values.PANDAS_WORDS else text

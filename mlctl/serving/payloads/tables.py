@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from mlctl.domain.column_reading import ColumnReading
 from mlctl.serving.payloads.cells import NO_GAPS_IN_TRAINING, Cells, check_cells, gaps
 from mlctl.serving.payloads.request_error import bad_request, quote
 from mlctl.serving.payloads.signature import SIMPLE_TYPES, ColumnSpec, ModelSignature
@@ -28,6 +29,7 @@ class TableRules:
         gap_hint: What to say of a gap that is refused.
         fills_absent: A missing optional column becomes a column of gaps; otherwise it is left out.
         is_exact: Large whole numbers have all their digits; `check_cells` says what happens if not.
+        readings: How training read the cells of each column; {} for a model that was not trained on a user's table.
     """
 
     extra: bool = True
@@ -35,6 +37,7 @@ class TableRules:
     gap_hint: str = NO_GAPS_IN_TRAINING
     fills_absent: bool = True
     is_exact: bool = True
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
 
 
 LENIENT = TableRules()
@@ -92,21 +95,28 @@ def check_columns(
     if not rows:
         raise bad_request("the table has no rows", columns_hint(signature))
     checked = {
-        name: check_cells(
-            columns[name],
-            column,
-            takes_gaps=not column.required or column.kind in rules.gaps,
-            gap_hint=rules.gap_hint,
-            is_exact=rules.is_exact,
-            first_row=first_row,
-        )
-        for name, column in wanted.items()
+        name: _check_column(columns[name], column, rules, first_row) for name, column in wanted.items()
     }
     if rules.fills_absent and len(checked) < len(signature.columns):
         absent = (column for column in signature.columns if column.name not in checked)
         checked |= {column.name: gaps(rows, column.kind) for column in absent}
         return {name: checked[name] for name in signature.names}
     return checked
+
+
+def _check_column(cells: Cells, column: ColumnSpec, rules: TableRules, first_row: int) -> Array:
+    reading = rules.readings.get(column.name)
+    if reading is not None and reading.changes_json:
+        values = cells.tolist() if isinstance(cells, np.ndarray) else cells
+        cells = [reading.read_json(cell) for cell in values]
+    return check_cells(
+        cells,
+        column,
+        takes_gaps=not column.required or column.kind in rules.gaps,
+        gap_hint=rules.gap_hint,
+        is_exact=rules.is_exact,
+        first_row=first_row,
+    )
 
 
 def cells_from_json(key: str, value: Any) -> dict[str, list[Any]]:

@@ -89,7 +89,8 @@ def describe(answers: Any, outputs: Any) -> list[dict[str, Any]]:
             if output["kind"] == "classes":
                 shares = np.atleast_1d(answer)
                 shares = np.array([1 - shares[0], shares[0]]) if len(shares) == 1 else shares
-                best = int(shares.argmax())
+                is_second = len(shares) == 2 and shares[1] > output["threshold"]
+                best = int(is_second) if len(shares) == 2 else int(shares.argmax())
                 entry.update(label=output["classes"][best], probability=float(shares[best]))
             else:
                 entry["value"] = np.squeeze(answer).tolist()

@@ -11,18 +11,29 @@ from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.parquet
 
 
 def read_parquet(path: Path, options: ReadOptions) -> TableContent:
     """Return a Parquet file; a named index is a column, an unnamed one is not."""
-    import pandas as pd
-    import pyarrow
+    import pyarrow.parquet
 
     try:
-        frame = pd.read_parquet(path)
+        # pandas.read_parquet refuses several columns of one name
+        with pyarrow.parquet.ParquetFile(path) as file:
+            frame = _first_rows(file, options.rows) if options.rows else file.read().to_pandas()
     except (OSError, ValueError, ImportError, pyarrow.ArrowException) as exc:
         raise _unreadable(path, "Parquet", exc) from exc
     return _content(frame, "Parquet", options)
+
+
+def _first_rows(file: pyarrow.parquet.ParquetFile, rows: int) -> pd.DataFrame:
+    import pyarrow
+
+    batch = next(file.iter_batches(batch_size=rows), None)
+    if batch is None:
+        return file.read().to_pandas()
+    return pyarrow.Table.from_batches([batch]).to_pandas()
 
 
 def read_feather(path: Path, options: ReadOptions) -> TableContent:

@@ -213,7 +213,9 @@ def _without_other_lines(table: pyarrow.Table, dialect: Dialect) -> tuple[pyarro
                     )
             if count := compute.sum(is_header).as_py():
                 table = table.filter(compute.invert(is_header))
-                notes.append(f"the header is repeated in {count:,} {'row' if count == 1 else 'rows'}: left out")
+                notes.append(
+                    f"the header is repeated in {count:,} {'row' if count == 1 else 'rows'}: left out"
+                )
     if len(table.column_names) > 1 and table.num_rows:
         is_empty = compute.is_null(strip(table.column(0)))
         for column in table.columns[1:]:

@@ -81,9 +81,11 @@ def _records_of(document: Any, depth: int = 0) -> tuple[Any, str]:
             return [columns, *rows], "JSON, columns and data"
         return rows, "JSON, columns and data"
     values = list(document.values())
-    if all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
-        if not isinstance(values[0][0] if values[0] else None, Mapping):
-            return dict(document), "JSON, a list for each column"
+    are_columns = (
+        all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1
+    )
+    if are_columns and not isinstance(values[0][0] if values[0] else None, Mapping):
+        return dict(document), "JSON, a list for each column"
     if all(isinstance(value, Mapping) for value in values) and len(values) > 1:
         return _of_mappings(document)
     lists = {
@@ -105,7 +107,9 @@ def _of_mappings(document: Mapping[str, Any]) -> tuple[Any, str]:
     same = len(set.intersection(*inner)) == max(map(len, inner))
     by_column = same and all(key.isdigit() for key in inner[0]) and not all(key.isdigit() for key in document)
     if by_column:
-        return {name: list(cells.values()) for name, cells in document.items()}, "JSON, a list for each column"
+        return {
+            name: list(cells.values()) for name, cells in document.items()
+        }, "JSON, a list for each column"
     return list(document.values()), "JSON, an object for each row"
 
 
@@ -122,7 +126,8 @@ def _of_records(path: Path, records: Any, description: str, options: ReadOptions
         names += [f"c{number}" for number in range(len(names) + 1, width + 1)]
         rows = records[1:] if has_names else records
         columns = {
-            name: [row[place] if place < len(row) else None for row in rows] for place, name in enumerate(names)
+            name: [row[place] if place < len(row) else None for row in rows]
+            for place, name in enumerate(names)
         }
     elif all(isinstance(row, Mapping) for row in records):
         names = list(dict.fromkeys(key for row in records for key in row))

@@ -70,8 +70,14 @@ def input_array(arrays: dict[str, Array]) -> str:
 
 def target_array(arrays: dict[str, Array], main: str) -> str:
     """Return the name of the array of targets; "" if there is none."""
-    others = [name for name in arrays if name != main and arrays[name].ndim and len(arrays[name]) == len(arrays[main])]
-    return next((name for name in others if name.lower() in TARGET_NAMES), others[0] if len(others) == 1 else "")
+    others = [
+        name
+        for name in arrays
+        if name != main and arrays[name].ndim and len(arrays[name]) == len(arrays[main])
+    ]
+    return next(
+        (name for name in others if name.lower() in TARGET_NAMES), others[0] if len(others) == 1 else ""
+    )
 
 
 def holds_pictures(path: Path) -> bool:

@@ -39,6 +39,9 @@ def read_parts(
     """
     import pandas as pd
 
+    parts = [part for part in parts if part.stat().st_size]  # Spark writes parts without rows
+    if not parts:
+        raise BadDataError(f"{folder} has no rows", "its files are empty")
     contents = list(_read_each(folder, parts, options, read))
     first = contents[0]
     frames = [content.frame for content in contents]
@@ -63,10 +66,7 @@ def _read_each(
     folder: Path, parts: list[Path], options: ReadOptions, read: Callable[[Path], Reader]
 ) -> Iterator[TableContent]:
     """Yield the contents of the parts; what the first one has for a header, the others have, too."""
-    found = 0
     for part in parts:
-        if not part.stat().st_size:
-            continue  # Spark writes a part without rows
         content = read(part)(part, options)
         if "without a header" in content.description:
             options = replace(options, header=False)
@@ -74,10 +74,7 @@ def _read_each(
             options = replace(options, known_names=frozenset(map(str, content.frame)))
         levels = dict(name.split("=", 1) for name in part.relative_to(folder).parts[:-1] if "=" in name)
         frame = content.frame.assign(**{name: _level(value) for name, value in levels.items()})
-        found += 1
         yield replace(content, frame=frame)
-    if not found:
-        raise BadDataError(f"{folder} has no rows", "its files are empty")
 
 
 def _level(value: str) -> str | int:
@@ -88,8 +85,11 @@ def _level(value: str) -> str | int:
 def _as_common_types(frame: pd.DataFrame, frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Return a part in which columns that hold texts in another part are texts, too."""
     texts = {
-        name: frame[name].map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else str(cell), na_action="ignore").astype("str")
+        name: frame[name]
+        .map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else str(cell), na_action="ignore")
+        .astype("str")
         for name in frame
-        if frame[name].dtype.kind in "iufb" and any(other[name].dtype.kind not in "iufb" for other in frames if other[name].notna().any())
+        if frame[name].dtype.kind in "iufb"
+        and any(other[name].dtype.kind not in "iufb" for other in frames if other[name].notna().any())
     }
     return frame.assign(**texts)

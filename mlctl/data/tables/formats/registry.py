@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from mlctl.data.tables import compression
-from mlctl.data.tables.formats import sqlite
 from mlctl.data.tables.formats.arrow_files import read_feather, read_parquet
 from mlctl.data.tables.formats.content import Reader, ReadOptions, TableContent
 from mlctl.data.tables.formats.delimited import read_delimited
@@ -103,13 +102,16 @@ def parts_of(folder: Path) -> list[Path]:
     return list_parts(folder, lambda name: name.lower().endswith(_PART_SUFFIXES))
 
 
-_PART_SUFFIXES = tuple(suffix for suffix in SUFFIXES if not suffix.startswith((".txt", ".npz", *DATABASE_SUFFIXES)))
+_PART_SUFFIXES = tuple(
+    suffix for suffix in SUFFIXES if not suffix.startswith((".txt", ".npz", *DATABASE_SUFFIXES))
+)
 
 
 def _read_folder(path: Path, options: ReadOptions) -> TableContent:
     if not (parts := parts_of(path)):
         raise BadDataError(
-            f"{path} is no folder of the parts of one table", "its files must have the same suffix, such as .parquet"
+            f"{path} is no folder of the parts of one table",
+            "its files must have the same suffix, such as .parquet",
         )
     return read_parts(path, parts, options, reader_of)
 

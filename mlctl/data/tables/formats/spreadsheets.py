@@ -46,9 +46,7 @@ def read_spreadsheet(path: Path, options: ReadOptions) -> TableContent:
         listed = ", ".join(others[:6])
         notes = (f"sheet {name!r} is read, and not {listed}: --set sheet=NAME takes another one", *notes)
     header = "with a header" if place.header else "without a header (columns are c1, c2, …)"
-    return TableContent(
-        frame=frame, description=f"sheet {name!r}, {header}", notes=(*place.notes, *notes)
-    )
+    return TableContent(frame=frame, description=f"sheet {name!r}, {header}", notes=(*place.notes, *notes))
 
 
 def _choose_sheet(path: Path, book: Any, sheets: list[str], wanted: str) -> tuple[str, list[list[Any]]]:

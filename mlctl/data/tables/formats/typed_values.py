@@ -29,7 +29,9 @@ def typed_frame(columns: Sequence[tuple[str, pd.Series[Any]]]) -> tuple[pd.DataF
     notes: list[str] = []
     parts = [part for name, column in columns for part in _plain_columns(str(name), column, notes)]
     names, renamed = unique_names([name for name, _ in parts])
-    frame = pd.DataFrame(dict(zip(names, (column.reset_index(drop=True) for _, column in parts), strict=True)))
+    frame = pd.DataFrame(
+        dict(zip(names, (column.reset_index(drop=True) for _, column in parts), strict=True))
+    )
     return frame, (*notes, *renamed)
 
 
@@ -49,8 +51,9 @@ def _plain_columns(
         return [(name, column.astype(object).where(column.notna(), None))]
     if pd.api.types.is_numeric_dtype(column.dtype):
         if pd.api.types.is_extension_array_dtype(column.dtype):
-            whole = not column.isna().any()
-            column = pd.Series(column.to_numpy("int64" if whole and kind in "iu" else "float64", na_value=np.nan)) if not whole else column.astype(column.dtype.numpy_dtype)
+            has_gaps = bool(column.isna().any())
+            values = column.to_numpy(np.float64, na_value=np.nan) if has_gaps else column.to_numpy()
+            column = pd.Series(values, column.index)
         return [(name, column)]
     if kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         return [(name, column)]
@@ -78,7 +81,8 @@ def _object_columns(
                 found += _plain_columns(f"{name}.{key}", part.astype(object), notes, depth + 1)
             return found
     if filled.map(lambda cell: isinstance(cell, (bool, np.bool_))).all():
-        return [(name, column.where(column.notna(), None))]
+        has_gaps = len(filled) < len(column)
+        return [(name, column.where(column.notna(), None) if has_gaps else column.astype(bool))]
     if filled.map(_is_number).all():
         return [(name, _numbers(column, filled))]
     if filled.map(lambda cell: isinstance(cell, _TIMES)).all():
@@ -101,7 +105,9 @@ def _numbers(column: pd.Series[Any], filled: pd.Series[Any]) -> pd.Series[Any]:
             return column.astype(np.int64)
         except OverflowError:
             return column.map(str).astype("str")
-    numbers = np.array([np.nan if gap else float(cell) for cell, gap in zip(column, column.isna(), strict=True)])
+    numbers = np.array(
+        [np.nan if gap else float(cell) for cell, gap in zip(column, column.isna(), strict=True)]
+    )
     return pd.Series(numbers, column.index)
 
 
@@ -111,20 +117,24 @@ def _list_columns(
     """Return a column of lists as a column for each place if all have the same length, else as texts."""
     import pandas as pd
 
-    arrays = [np.asarray(cell, dtype=object).ravel() for cell in filled]
-    arrays = [np.concatenate([np.ravel(part) for part in array]) if len(array) and isinstance(array[0], _LISTS) else array for array in arrays]
+    arrays = [np.array(_flat(cell), dtype=object) for cell in filled]
     length = len(arrays[0])
-    if 0 < length <= MAX_PARTS and all(len(array) == length for array in arrays):
-        if all(_is_number(cell) or cell is None for cell in arrays[0]):
-            rows = np.full((len(column), length), np.nan)
-            rows[column.index.get_indexer(filled.index)] = np.array(arrays).astype(np.float64)
-            notes.append(f"column {name} holds lists of {length:,} numbers: columns {name}_1 to {name}_{length}")
-            return [(f"{name}_{place + 1}", pd.Series(rows[:, place], column.index)) for place in range(length)]
-    texts = column.map(
-        lambda cell: ", ".join(map(_text, np.asarray(cell, dtype=object).ravel())) if isinstance(cell, _LISTS) else None
-    )
+    is_even = 0 < length <= MAX_PARTS and all(len(array) == length for array in arrays)
+    if is_even and all(_is_number(cell) or cell is None for array in arrays for cell in array):
+        rows = np.full((len(column), length), np.nan)
+        rows[column.index.get_indexer(filled.index)] = np.array(arrays).astype(np.float64)
+        notes.append(f"column {name} holds lists of {length:,} numbers: columns {name}_1 to {name}_{length}")
+        return [(f"{name}_{place + 1}", pd.Series(rows[:, place], column.index)) for place in range(length)]
+    texts = column.map(lambda cell: ", ".join(map(_text, _flat(cell))) if isinstance(cell, _LISTS) else None)
     notes.append(f"column {name} holds lists: read as texts")
     return [(name, texts.where(texts.notna() & (texts != "")).astype("str"))]
+
+
+def _flat(cell: Any) -> list[Any]:
+    """Return the values of a list, also of one of lists."""
+    if not isinstance(cell, _LISTS):
+        return [cell]
+    return [value for part in cell for value in _flat(part)]
 
 
 def _text(cell: Any) -> str:

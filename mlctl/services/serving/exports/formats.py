@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlctl.errors import RefusedError
+from mlctl.recipes.keras_import import import_keras
 from mlctl.services.serving.exports.base import ExportTarget, ModelToExport
 
 if TYPE_CHECKING:  # the adapters import TensorFlow
@@ -40,6 +41,7 @@ class ModelFormat(ExportTarget):
 
     def write(self, model: ModelToExport, folder: Path) -> tuple[str, ...]:
         """Write the file with predict.py, and the proof that it answers as the model does."""
+        import_keras()
         from mlctl.services.serving.exports.proof import write_with_proof  # it imports TensorFlow
 
         return write_with_proof(self, model, folder)

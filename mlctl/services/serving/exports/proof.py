@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mlctl.adapters.exports.model_parts import ModelParts, count, take
 from mlctl.adapters.exports.predict_script import BESIDE, write_json, write_script
 from mlctl.adapters.exports.proof_process import MeasuredAnswers, ask
-from mlctl.adapters.exports.written_file import WrittenFile
+from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.domain.exports import PROOF_FILE, ExportProof, ProvenScore
 from mlctl.errors import BadDataError, RefusedError, UsageError
@@ -29,16 +29,29 @@ from mlctl.services.serving.exports.proof_rows import (
 )
 from mlctl.services.serving.exports.resampling import resample
 
-if TYPE_CHECKING:
-    from mlctl.services.serving.exports.formats import ModelFormat
-
 SAMPLES = 64
 ANSWER_ROWS = 256  # that the model answers at a time
 
 Array = np.ndarray[Any, Any]
 
 
-def write_with_proof(target: ModelFormat, model: ModelToExport, folder: Path) -> tuple[str, ...]:
+class FileFormat(Protocol):
+    """A format as `formats.ModelFormat` describes it."""
+
+    title: str
+    needs_tensorflow: bool
+    run_hint: str
+
+    def write_file(
+        self, parts: ModelParts, folder: Path, quantize: str, calibration: Calibration
+    ) -> WrittenFile:
+        """Write the model's file."""
+
+    def render_templates(self, name: str, folder: Path, values: Mapping[str, str]) -> None:
+        """Write the README."""
+
+
+def write_with_proof(target: FileFormat, model: ModelToExport, folder: Path) -> tuple[str, ...]:
     """Write a model's file, predict.py and proof.json into an empty folder; return notes.
 
     Raises:
@@ -51,7 +64,6 @@ def write_with_proof(target: ModelFormat, model: ModelToExport, folder: Path) ->
             f"{model.served.name} was saved by another program",
             "register its Keras or ONNX file first: mlctl register FILE NAME",
         )
-    quieten_tensorflow()
     with tempfile.TemporaryDirectory(prefix="mlctl-proof-") as scratch:
         rows = find_rows(
             model.settings,
@@ -87,7 +99,7 @@ def write_with_proof(target: ModelFormat, model: ModelToExport, folder: Path) ->
 
 
 def _write(
-    target: ModelFormat, parts: ModelParts, rows: ProofRows, model: ModelToExport, folder: Path
+    target: FileFormat, parts: ModelParts, rows: ProofRows, model: ModelToExport, folder: Path
 ) -> WrittenFile:
     @cache
     def calibration() -> Mapping[str, Any]:
@@ -192,7 +204,7 @@ def _equal_labels(parts: ModelParts, expected: Any, found: Any) -> float | None:
     equal: list[Array] = []
     for output, (one, other) in zip(parts.info.outputs, _pairs(expected, found), strict=False):
         if output.kind in ("classes", "pixels", "sequence"):
-            same = predicted_labels(one) == predicted_labels(other)
+            same = predicted_labels(one, output.threshold) == predicted_labels(other, output.threshold)
         elif output.kind == "labels":
             same = (one > 0.5) == (other > 0.5)
         else:
@@ -236,7 +248,7 @@ def _score(rows: ProofRows, expected: Any, found: Any) -> ProvenScore | None:
     )
 
 
-def _notes(proof: ExportProof, target: ModelFormat, model: ModelToExport) -> tuple[str, ...]:
+def _notes(proof: ExportProof, target: FileFormat, model: ModelToExport) -> tuple[str, ...]:
     notes = []
     if proof.encoder == BESIDE:
         notes.append(

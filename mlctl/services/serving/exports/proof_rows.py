@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.conversion.generated_rows import generate_rows
-from mlctl.adapters.models.load import to_client_input
+from mlctl.adapters.models.load import read_example, to_client_input
 from mlctl.adapters.models.signatures import client_input
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.trees import take_rows
@@ -193,9 +193,7 @@ def _of_example(folder: Path, info: PredictorInfo, reason: str) -> ProofRows:
 
 
 def _example(folder: Path, info: PredictorInfo) -> Raw | None:
-    from mlflow.models import Model
-
-    example = Model.load(str(folder)).load_input_example(str(folder))
+    example = read_example(folder)
     if example is None:
         return None
     rows = client_input(example, [spec.name for spec in info.signature.tensors])

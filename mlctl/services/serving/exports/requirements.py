@@ -10,7 +10,12 @@ from mlctl.serving.saved_model import read_saved_model
 
 SERVER = ("httptools", "numpy", "orjson", "prometheus-client", "psutil", "pyyaml", "uvicorn", "uvloop")
 CODE_FILE = "code.pkl"
-RUNTIMES = {"onnxruntime": ("onnxruntime",), "keras": ("keras", "tensorflow")}
+RUNTIMES = {
+    "onnxruntime": ("onnxruntime",),
+    "keras": ("keras", "tensorflow"),
+    "tensorflow": ("tensorflow",),
+    "litert": ("ai-edge-litert",),
+}
 
 
 def pinned_requirements(folder: Path) -> dict[str, str]:
@@ -20,7 +25,7 @@ def pinned_requirements(folder: Path) -> dict[str, str]:
     if not model.by_mlctl:
         names += ["mlflow", *_own_requirements(folder)]
     else:
-        names += RUNTIMES["onnxruntime" if model.runtime == "onnxruntime" else "keras"]
+        names += RUNTIMES.get(model.runtime, RUNTIMES["keras"])
         if (folder / "artifacts" / "model" / CODE_FILE).is_file():  # code of the user's own
             names += [name for name in _own_requirements(folder) if name != "mlflow"]
     tensor = model.signature.tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-DRAWS, MIN_DRAWS, MAX_SECONDS = 1000, 50, 10.0
+DRAWS, MIN_DRAWS = 1000, 50
 QUANTILES = (2.5, 97.5)
 
 Array = np.ndarray[Any, Any]
@@ -16,7 +16,10 @@ Interval = tuple[float, float]
 
 
 def resample(
-    score: Callable[[Array], tuple[float, float]], rows: int, loss: Callable[[float, float], float]
+    score: Callable[[Array], tuple[float, float]],
+    rows: int,
+    loss: Callable[[float, float], float],
+    seconds: float = 10.0,
 ) -> tuple[Interval, Interval, Interval]:
     """Return the intervals of two scores, and of the loss from the first to the second one.
 
@@ -24,13 +27,14 @@ def resample(
         score: Returns both scores of some rows; a row can occur several times.
         rows: Number of rows.
         loss: Returns the loss of two scores.
+        seconds: Time limit.
 
     There are up to 1,000 draws, and fewer if the score takes long to compute, but never fewer than 50.
     """
     generator = np.random.default_rng(0)
     pairs, started = [], time.perf_counter()
     for draw in range(DRAWS):
-        if draw >= MIN_DRAWS and time.perf_counter() - started > MAX_SECONDS:
+        if draw >= MIN_DRAWS and time.perf_counter() - started > seconds:
             break
         pairs.append(score(generator.integers(0, rows, rows)))
     before, after = (np.array(values) for values in zip(*pairs, strict=True))

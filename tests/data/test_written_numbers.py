@@ -1,0 +1,150 @@
+"""Numbers as people write them: their parts, signs and units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlctl.domain.column_reading import ColumnReading
+from mlctl.domain.written_numbers import evidence, find_units, split_number, to_float
+
+pytestmark = pytest.mark.unit
+
+NUMBERS: dict[str, tuple[float, str]] = {
+    "12,500 km": (12500, "km"), "1.4kg": (1.4, "kg"), "₹4,50,000": (450000, "₹"), "CHF 1'234.50": (1234.5, "CHF"),
+    "41\u202f654.5": (41654.5, ""), "1\u00a0234": (1234, ""), "1 234 567": (1234567, ""), "1’234": (1234, ""),
+    "(1,234.50)": (-1234.5, ""), "($5)": (-5, "$"), "$(5.00)": (-5, "$"), "-$5": (-5, "$"), "$-5": (-5, "$"),
+    "5-": (-5, ""), "−5": (-5, ""), "12.-": (12, ""), "EUR 12,-": (12, "EUR"), "+5": (5, ""), "$5": (5, "$"),
+    "<0.5": (0.5, ""), "> 100": (100, ""), "≤3": (3, ""), "~7": (7, ""), "10+ years": (10, "years"), "10,000+": (10000, ""),
+    "< 1 year": (1, "year"), "1e-3": (0.001, ""), "1.5E6 km": (1.5e6, "km"), "50%": (50, "%"), "5 %": (5, "%"),
+    "100 m²": (100, "m²"), "30 m3": (30, "m3"), "20 °C": (20, "°C"), "1st": (1, "st"), "1.234.567,8": (1234567.8, ""),
+    "23.59 kmpl": (23.59, "kmpl"), "US$5": (5, "US$"), "Rs. 500": (500, "Rs."), "1.5 km/h": (1.5, "km/h"), ".5": (0.5, ""),
+    "5.": (5, ""), "00012": (12, ""), "12,5": (12.5, ""), "1,234.5": (1234.5, ""),
+}  # fmt: skip
+NO_NUMBERS = (
+    "", "-", "--5", "ABC", "A12", "Room 12", "10-20", "5'11\"", "12 34", "1,2,3", "9:30", "2019-01-02", "inf", "1_000", "0x10",
+    "1e5.5", "192.168.0.1", "$ 5 - 10", "3 x 4", "5 (est)", "(5", "5)", "\u0663", "\uff11\uff12", "1,234.567.890", "(-5)",
+    "20.02.2019", "4x4", "true",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_numbers_are_split(text: str) -> None:
+    written = split_number(text)
+    assert written is not None
+    value = to_float(written.body, ".", ",")
+    assert value is not None
+    sign = -1 if written.is_negative else 1
+    assert (sign * value * float("1" + written.exponent), written.unit) == NUMBERS[text]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_other_cells_are_no_numbers(text: str) -> None:
+    written = split_number(text)
+    assert written is None or to_float(written.body, ".", ",") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "signs"),
+    [
+        ("1,234", ("", "")),
+        ("1.234", ("", "")),
+        ("12,5", (",", "")),
+        ("0,125", (",", "")),
+        ("1234,567", (",", "")),
+        ("1,234.5", (".", ",")),
+        ("1.234,5", (",", ".")),
+        ("1,234,567", (".", ",")),
+        ("1.234.567", (",", ".")),
+        ("1234", ("", "")),
+    ],
+)
+def test_what_a_number_says_about_signs(body: str, signs: tuple[str, str]) -> None:
+    assert evidence(body) == signs
+
+
+@pytest.mark.parametrize(
+    ("counts", "factors", "base"),
+    [
+        ({"km": 9, "m": 3}, {"km": 1, "m": 0.001}, "km"),
+        ({"kg": 5, "g": 4, "": 2}, {"kg": 1, "g": 0.001}, "kg"),
+        ({"years": 3, "year": 1}, {"years": 1, "year": 1}, "years"),
+        ({"GB": 4, "TB": 1}, {"GB": 1, "TB": 1024}, "GB"),
+        ({"M": 4, "k": 2}, {"M": 1e6, "k": 1e3}, ""),
+        ({"m": 4}, {"m": 1}, "m"),
+        ({"€ m": 4, "€ k": 2}, {"€ m": 1e6, "€ k": 1e3}, "€"),
+        ({"k€": 4}, {"k€": 1e3}, "€"),
+        ({"Mio. €": 4}, {"Mio. €": 1e6}, "€"),
+        ({"lakh": 4, "crore": 2}, {"lakh": 1e5, "crore": 1e7}, ""),
+        ({"$": 4, "USD": 2}, {"$": 1, "USD": 1}, "$"),
+        ({"st": 1, "nd": 1, "th": 5}, {"st": 1, "nd": 1, "th": 1}, "th"),
+        ({"%": 4, "": 5}, {"%": 1}, "%"),
+    ],
+)
+def test_units_are_converted(counts: dict[str, int], factors: dict[str, float], base: str) -> None:
+    found = find_units(counts)
+    assert found is not None
+    assert {unit: factor for unit, factor in found.factors.items() if unit} == factors
+    assert found.base == base
+
+
+@pytest.mark.parametrize(
+    "counts", [{"$": 4, "€": 3}, {"°C": 4, "°F": 1}, {"km": 3, "kg": 2}, {"A": 2, "B": 2}]
+)
+def test_other_units_are_not(counts: dict[str, int]) -> None:
+    assert find_units(counts) is None
+
+
+GERMAN = ColumnReading(kind="number", decimal=",", thousands=".", factors={"": 1.0, "km": 1.0}, unit="km")
+SMALL = ColumnReading(kind="number", low=0.5, high=9.0)
+MEASURED = ColumnReading(kind="number", sentinels=(-999.0,), takes_texts=True)
+
+
+@pytest.mark.parametrize(
+    ("reading", "cell", "value"),
+    [
+        (GERMAN, "1.234", 1234),
+        (GERMAN, "1.642,10", 1642.1),
+        (GERMAN, "12.5", 12.5),
+        (GERMAN, "500 m", 0.5),
+        (GERMAN, "-3,5 km", -3.5),
+        (GERMAN, "3 kg", None),
+        (GERMAN, 7, 7),
+        (SMALL, "1,234", 1.234),
+        (SMALL, "12,5", 12.5),
+        (SMALL, "5 km", None),
+        (SMALL, "$5", 5),
+        (SMALL, "10%", 10),
+        (SMALL, "1e400", None),
+        (ColumnReading(kind="number", low=100.0, high=9000.0), "1,234", 1234),
+        (MEASURED, "-999", None),
+        (MEASURED, "ND", None),
+        (MEASURED, "<3", 3),
+        (ColumnReading(kind="category"), "?", None),
+        (ColumnReading(kind="category"), " red ", "red"),
+        (ColumnReading(kind="category"), 5.0, "5"),
+        (ColumnReading(kind="boolean", true_words=("x",), blank_is_false=True), "X", True),
+        (ColumnReading(kind="boolean", true_words=("x",), blank_is_false=True), "", False),
+        (ColumnReading(kind="boolean", true_words=("x",), blank_is_false=True), None, False),
+        (ColumnReading(kind="boolean", true_words=("x",), blank_is_false=True), "z", None),
+    ],
+)
+def test_a_reading_reads_cells(reading: ColumnReading, cell: Any, value: Any) -> None:
+    assert reading.read_cell(cell) == value
+    assert ColumnReading.from_json(reading.to_json()) == reading
+
+
+def test_gaps_are_told_from_other_cells() -> None:
+    assert [MEASURED.is_gap(cell) for cell in (None, "", "n.a.", "ND", "-999", "soon", "5")] == [True] * 5 + [
+        False
+    ] * 2
+    assert [ColumnReading(kind="category").is_gap(cell) for cell in ("ND", ".", "?")] == [False, True, True]
+
+
+def test_json_values_are_read_as_in_training() -> None:
+    assert [MEASURED.read_json(cell) for cell in ("<3", -999, "ND", "soon", 5)] == [3, None, None, "soon", 5]
+    plain = ColumnReading(kind="number")
+    assert (plain.changes_json, plain.is_plain) == (False, True)
+    assert ColumnReading(kind="date", date_format="%Y%m%d").read_json(20190131) == "20190131"
+    assert ColumnReading(kind="date", date_format="ISO8601").read_json(5) == 5

@@ -5,20 +5,20 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune automl resume reproduce sync runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init doctor completion' \
+      commands='train tune automl resume reproduce sync runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init notify doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--target --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --model=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
+      options='--target --validation --test --folds --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --validation=f --test=f --folds=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --model=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f' '-*') ;;
     'tune')
       options='--target --data --algorithm --space --objective --epochs --set --seed --trials --timeout --stop --parallel -P --experiment -e --run-name --tag --register --no-report --report --dry-run -n --module -m --recipe --script --cluster --storage --cpu --gpu --memory --rows --precision --executions-per-trial --finalists --max-failures --threads --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --data=f --algorithm==random,grid,bayesian,hyperband --space=?SPACE --objective=?OBJECTIVE --epochs=- --set=?SETTING --seed=- --trials=- --timeout=- --stop=- --parallel=- -P=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --executions-per-trial=- --finalists=- --max-failures=- --threads=- --flag-style==space,equals,underscore --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f' '-*') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f' '-*') ;;
     'automl')
-      options='--target --data --metric -m --families --set --seed --timeout --experiment -e --run-name --tag --register --no-report --report --dry-run -n --rows --no-featurize --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --data=f --metric==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision -m==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision --families=- --set=?SETTING --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+      options='--target --validation --test --data --metric -m --families --set --seed --timeout --experiment -e --run-name --tag --register --no-report --report --dry-run -n --rows --no-featurize --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --validation=f --test=f --data=f --metric==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision -m==mae,rmse,normalized_root_mean_squared_error,r2,accuracy,precision,recall,f1,auc,log_loss,brier,average_precision --families=- --set=?SETTING --seed=- --timeout=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f') ;;
     'resume')
       options='--epochs --trials --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --epochs=- --trials=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -116,14 +116,14 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         arguments=('?MODEL;f' '?NAME') ;;
     'promote')
       options='--require --no-regress --evaluate --from --smoke --skip-gates --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --require=?METRIC --no-regress=?METRIC --evaluate==digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        taking=' --require=?METRIC --no-regress=?METRIC --evaluate==digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f --from=?STAGE --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?VERSION' '?STAGE') ;;
     'rollback')
       options='--to --reason --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --to=?VERSION --reason=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME' '?STAGE') ;;
     'models')
-      commands='list show diff history reconcile copy set delete download' \
+      commands='list show diff history card reconcile copy set delete download' \
         options='--help -h' ;;
     'models list')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
@@ -140,6 +140,10 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--stage --at --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --stage=?STAGE --at=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME') ;;
+    'models card')
+      options='--html --slice --save --force --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --html=f --slice=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('?MODEL;f') ;;
     'models reconcile')
       options='--accept --restore --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -183,13 +187,13 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --host=- --port=- --api-key-file=f --cors=- --timeout=- --batch=- --log-requests=- --redact=- --workers=- --name=?ENDPOINT --shadow=?MODEL;f --shadow-share=- --tls-cert=f --tls-key=f --allowed-host=- --max-body=- --max-queue=- --log-size=- --env-manager==local,virtualenv,uv --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'predict')
-      options='--sample --out --api-key-file --batch-size --cluster --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --sample=- --out=f --api-key-file=f --batch-size=- --cluster=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--sample --out --like --api-key-file --batch-size --cluster --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --sample=- --out=f --like=f --api-key-file=f --batch-size=- --cluster=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f*') ;;
     'evaluate')
       options='--target --data --against --log --experiment -e --rows --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --data=f --against=?MODEL;f --experiment=?EXPERIMENT -e=?EXPERIMENT --rows=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+        arguments=('?MODEL;f' '=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f') ;;
     'endpoints')
       commands='list show logs rollout drift stop' \
         options='--help -h' ;;
@@ -231,8 +235,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --api-key-file=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?OWNER') ;;
     'server-up')
-      options='--name --host --port --create-bucket --artifacts-only --workspaces --dry-run -n --auth --admin-password-file --default-permission --static-prefix --workers --metrics --no-metrics --root --backend --backend-file --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --trusted-proxy --user-header --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?SERVER --host=- --port=- --auth==basic,proxy --admin-password-file=f --default-permission==none,read,edit,manage --static-prefix=f --workers=- --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --trusted-proxy=- --user-header=?NAME --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--name --host --port --create-bucket --artifacts-only --workspaces --dry-run -n --auth --admin-password-file --default-permission --static-prefix --workers --metrics --no-metrics --root --backend --backend-file --artifacts --bucket --prefix --endpoint-url --upgrade-db --migrate-only --direct-artifacts --adopt-artifacts --trusted-proxy --user-header --insecure --tls-cert --tls-key --allowed-host --cors-origins --supervise --foreground --print-env --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --host=- --port=- --auth==basic,proxy --admin-password-file=f --default-permission==none,read,edit,manage --static-prefix=f --workers=- --root=f --backend=- --backend-file=f --artifacts=- --bucket=- --prefix=- --endpoint-url=- --trusted-proxy=- --user-header=?NAME --tls-cert=f --tls-key=f --allowed-host=- --cors-origins=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-status')
       options='--name --all --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
@@ -246,20 +250,20 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       options='--name --grace --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --name=?SERVER --grace=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'server-backup')
-      options='--no-artifacts --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--no-artifacts --name --root --backend --backend-file --artifacts --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --name=?SERVER --root=f --backend=- --backend-file=f --artifacts=- --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-restore')
-      options='--create-bucket --dry-run -n --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--create-bucket --dry-run -n --root --backend --backend-file --artifacts --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --root=f --backend=- --backend-file=f --artifacts=- --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'server-gc')
-      options='--older-than --dry-run -n --name --root --backend --backend-file --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --older-than=- --name=?SERVER --root=f --backend=- --backend-file=f --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+      options='--older-than --dry-run -n --name --root --backend --backend-file --artifacts --bucket --prefix --endpoint-url --region --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --older-than=- --name=?SERVER --root=f --backend=- --backend-file=f --artifacts=- --bucket=- --prefix=- --endpoint-url=- --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'import')
       options='--experiment -e --run --artifacts --no-artifacts --dry-run -n --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --experiment=?EXPERIMENT -e=?EXPERIMENT --run=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts;f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f') ;;
     'login')
       options='--username -u --password-file --ca-cert --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --username=- -u=- --password-file=f --ca-cert=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
@@ -312,8 +316,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --to=- --host=- --image=- --bucket=- --prefix=- --endpoint-url=- --database-port=- --upstream=- --static-prefix=f --region=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
     'export model')
-      options='--to --image --host --cpu --memory --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --to==docker,kubernetes,kserve,azureml --image=- --host=- --cpu=- --memory=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--to --image --host --cpu --memory --quantize --proof --max-loss --force --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --to==docker,kubernetes,kserve,azureml,onnx,savedmodel,keras,litert,python --image=- --host=- --cpu=- --memory=- --quantize==float16,int8,dynamic --proof==digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f --max-loss=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f' 'f') ;;
     'recipes')
       commands='list show copy check' \
@@ -324,19 +328,25 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'recipes show')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts') ;;
     'recipes copy')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts' 'f') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts' 'f') ;;
     'recipes check')
       options='--target --data --set --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --target=- --data=f --set=?SETTING --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
-        arguments=('=digits,housing,images,imdb,mnist,mnist-mlp,tabular,texts') ;;
+        arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts') ;;
     'init')
       options='--script --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --script=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('f') ;;
+    'notify')
+      commands='test' \
+        options='--help -h' ;;
+    'notify test')
+      options='--output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
     'doctor')
       options='--deep --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;

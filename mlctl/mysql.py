@@ -55,7 +55,7 @@ def connect(
         autocommit=autocommit,
         init_command="SET SESSION sql_mode = concat(@@sql_mode, ',PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO')",
     )
-    connection._read_timeout = None
+    connection._read_timeout = None  # type: ignore[attr-defined]
     return connection
 
 

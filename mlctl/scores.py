@@ -22,7 +22,12 @@ MAX_SCORED_CLASSES = 20  # the same of the classes of pixels
 MAX_REPORTED_CLASSES = 500
 CHUNK = 1 << 22  # numbers that are scored together
 MIN_PROBABILITY = 1e-7
-PROBABILITY_SCORES = ("log_loss", "brier", "auc", "average_precision")  # the last two are those of two classes
+PROBABILITY_SCORES = (
+    "log_loss",
+    "brier",
+    "auc",
+    "average_precision",
+)  # the last two are those of two classes
 
 
 def score_split(
@@ -244,7 +249,6 @@ def _from_zero(output: Output) -> Any:
 
 
 def _score_classes(output: Output, targets: Array, predictions: Array) -> Scores:
-    from sklearn import metrics
 
     count = len(output.classes)
     predictions = predictions[:, np.newaxis] if predictions.ndim == 1 else predictions

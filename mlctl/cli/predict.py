@@ -23,7 +23,8 @@ InputsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="INPUT",
-        help="Image, text, .npy, .npz, CSV, Parquet or JSON files, a folder or an s3:// prefix of them, a table of "
+        help="Images, texts, arrays, JSON, or tables of any format that train reads (.csv, .xlsx, .parquet, "
+        "FILE.db::TABLE, …), a folder or an s3:// prefix of them, a table of "
         "file names, a text, or - for stdin.",
     ),
 ]

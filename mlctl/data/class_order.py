@@ -8,18 +8,10 @@ from mlctl.data.splits import MIN_ROWS_PER_CLASS
 from mlctl.errors import UsageError, did_you_mean
 
 POSITIVE_WORDS = frozenset(
-    (
-        "1 yes y true t on + positive pos present ja wahr oui vrai si sí sì verdadero vero sim verdadeiro tak prawda "
-        "да истина evet doğru ano igen ναι kyllä da 是 真 有 はい 예 ใช่ có نعم हाँ "
-        "spam fraud fraudulent malignant sick disease diseased defect defective attack abnormal anomaly churned exited"
-    ).split()
+    ["1", "yes", "y", "true", "t", "on", "+", "positive", "pos", "present", "ja", "wahr", "oui", "vrai", "si", "sí", "sì", "verdadero", "vero", "sim", "verdadeiro", "tak", "prawda", "да", "истина", "evet", "doğru", "ano", "igen", "ναι", "kyllä", "da", "是", "真", "有", "はい", "예", "ใช่", "có", "نعم", "हाँ", "spam", "fraud", "fraudulent", "malignant", "sick", "disease", "diseased", "defect", "defective", "attack", "abnormal", "anomaly", "churned", "exited"]
 )
 NEGATIVE_WORDS = frozenset(
-    (
-        "0 -1 no n false f off - negative neg absent nein falsch non faux falso não nie fałsz нет ложь hayır yanlış "
-        "ne nem όχι ei nu 否 假 无 無 いいえ 아니요 ไม่ không لا नहीं "
-        "ham genuine legitimate benign healthy normal none ok stayed"
-    ).split()
+    ["0", "-1", "no", "n", "false", "f", "off", "-", "negative", "neg", "absent", "nein", "falsch", "non", "faux", "falso", "não", "nie", "fałsz", "нет", "ложь", "hayır", "yanlış", "ne", "nem", "όχι", "ei", "nu", "否", "假", "无", "無", "いいえ", "아니요", "ไม่", "không", "لا", "नहीं", "ham", "genuine", "legitimate", "benign", "healthy", "normal", "none", "ok", "stayed"]
 )
 MAX_LISTED = 4
 RARE = 0.4  # share below which a class is the rarer one: of about as many rows, new data must not change the order
@@ -67,7 +59,9 @@ def _choose(counts: Mapping[str, int]) -> tuple[str, str]:
     first, second = counts
     signs = [_sign(name) for name in counts]
     # alone, a letter or a digit means little: m and f, 1 and 2
-    is_clear = all(signs) or any(sign and len(name.strip("-")) > 1 for name, sign in zip(counts, signs, strict=True))
+    is_clear = all(signs) or any(
+        sign and len(name.strip("-")) > 1 for name, sign in zip(counts, signs, strict=True)
+    )
     if signs[0] != signs[1] and is_clear:
         return (first if signs[0] > signs[1] else second), BY_MEANING
     if min(counts.values()) < RARE * sum(counts.values()):

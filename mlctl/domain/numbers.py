@@ -13,6 +13,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,25}")
 DECORATED = re.compile(
     r"\s*[$€£]?\s*([-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[-+]?[0-9]+(?:\.[0-9]+)?)\s*[%$€£]?\s*"
 )
+# 1.234,50 or 12,5, unless the comma may stand between thousands
+_DECIMAL_COMMA = re.compile(r"\s*[$€£]?\s*([-+]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+),[0-9]+)\s*[%$€£]?\s*")
 
 
 def parse_number(text: str, *, decorated: bool = False) -> int | float | None:
@@ -23,11 +25,13 @@ def parse_number(text: str, *, decorated: bool = False) -> int | float | None:
 
     Args:
         text: A table's cell.
-        decorated: A currency sign, a percent sign and thousands commas are allowed, as in training.
+        decorated: A currency sign, a percent sign, thousands commas and a decimal comma are allowed.
     """
     text = text.strip() if decorated else text.strip(" \t\r\n")
     if decorated and (match := DECORATED.fullmatch(text)):
         text = match.group(1).replace(",", "")
+    elif decorated and (match := _DECIMAL_COMMA.fullmatch(text)):
+        text = match.group(1).replace(".", "").replace(",", ".")
     if _WHOLE.fullmatch(text):
         return int(text)
     return exact_number(text) if _PLAIN.fullmatch(text) else None

@@ -92,7 +92,9 @@ def parse_folds(text: str) -> dict[str, tuple[float, ...]]:
 def parse_intervals(text: str) -> dict[str, tuple[float, float]]:
     """Return the intervals by metric that a run's tag holds; none if anyone has changed it."""
     try:
-        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(text or "{}").items()}
+        return {
+            str(name): (float(low), float(high)) for name, (low, high) in json.loads(text or "{}").items()
+        }
     except (AttributeError, TypeError, ValueError):
         return {}
 

@@ -165,9 +165,12 @@ def text(*names: str, most: int) -> list[Step]:
     return [{"make": "text", "of": name, "most": most} for name in names]
 
 
-def text_ngrams(*names: str, most: int) -> list[Step]:
-    """Add the `most` frequent n-grams of words and characters of a text, weighted by how rare they are."""
-    return [{"make": "ngrams", "of": name, "most": most, "scaled": False} for name in names]
+def topics(*names: str, most: int, ngrams: int = 4000) -> list[Step]:
+    """Add up to `most` topics of a text: the directions in which its n-grams differ most between training texts.
+
+    These are the most frequent `ngrams` n-grams of words and characters, weighted by how rare they are.
+    """
+    return [{"make": "topics", "of": name, "topics": most, "most": ngrams} for name in names]
 
 
 def date(name: str, format: str, sure: bool = False) -> list[Step]:
@@ -190,7 +193,7 @@ def calendar_flags(name: str, format: str, sure: bool = False) -> list[Step]:
 
 def lookup(name: str, values: Mapping[str, Sequence[float]], other: Sequence[float]) -> list[Step]:
     """Add the numbers `values[CATEGORY]` of a category, or `other` if it is unknown; "" is a gap."""
-    numbers = {category: list(found) for category, found in values.items()}
+    numbers = {scoring.category_key(category): list(found) for category, found in values.items()}
     return [{"make": "lookup", "of": name, "values": numbers, "other": list(other)}]
 
 

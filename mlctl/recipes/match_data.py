@@ -8,9 +8,9 @@ from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
 from mlctl.data.tables.formats import numpy_arrays
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
-from mlctl.serving.scoring import share_unspaced
+from mlctl.serving.scoring import UNSPACED_SHARE, share_unspaced
 
-CHARACTERS_PER_WORD = 2  # of Chinese, and about that of other scripts without blanks between words
+CHARACTERS_PER_WORD = 1.5  # of Chinese; other scripts without blanks between words have more
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
 
 
@@ -38,7 +38,8 @@ def recipe_for(source: str) -> str | None:
     if path.is_file():
         raise BadDataError(
             f"{source} is no data that mlctl can train on",
-            f"give a table ({', '.join(reader.SUFFIXES)}), a folder of images or texts, or a recipe file",
+            "give a table (.csv, .xlsx, .json, .parquet, FILE.db::TABLE, …), a folder of images or texts, or a recipe"
+            " file",
         )
     if source.startswith("s3://"):
         raise UsageError(
@@ -57,10 +58,9 @@ def as_table_hint(recipe: str, own_data: str | None, target: str = "") -> str:
 
 def count_words(texts: list[str]) -> float:
     """Return how many words texts have on average."""
-    unspaced = share_unspaced(texts)
-    spaced_words = sum(len(text.split()) for text in texts)
-    unspaced_words = unspaced * sum(map(len, texts)) / CHARACTERS_PER_WORD
-    return max(spaced_words, unspaced_words) / max(len(texts), 1)
+    if share_unspaced(texts) >= UNSPACED_SHARE:
+        return sum(map(len, texts)) / CHARACTERS_PER_WORD / max(len(texts), 1)
+    return sum(len(text.split()) for text in texts) / max(len(texts), 1)
 
 
 def _recipe_for_folder(folder: Path) -> str:

@@ -51,6 +51,8 @@ class Recipe:
     class_weight: Any = None
     # --precision auto uses bfloat16 if the hardware supports it and the recipe opts in
     bfloat16: ClassVar[bool] = False
+    # a small table is trained in one thread, unless the steps of the recipe's network are long enough to share
+    long_steps: ClassVar[bool] = False
 
     def load(self, source: Source) -> Dataset:
         """Return the data by split: raw inputs, as a client would send them, and targets."""

@@ -22,8 +22,7 @@ SHOWN_COLUMNS = 20  # in a hint
 BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_ONE_HOTS = 1000, 4000  # of a column; of all columns together
-MOST_NGRAMS, FEWEST_NGRAMS = 4000, 400  # of all texts of a row
-MOST_NGRAM_CELLS = 40_000_000  # of all rows: 160 MB
+MOST_WORDS, MOST_TOPICS = 200, 100  # of a text
 WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
 PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
 BATCHES_PER_EPOCH, BATCH_SIZES = 20, (32, 256)
@@ -34,7 +33,7 @@ PATIENCE = 16  # epochs without a better one that end a training
 # standard errors: F1 depends on the few rows of a rare class; and the accuracies of two epochs on the same rows differ
 # by less than those on other rows
 TOLERANCE_OF_F1, TOLERANCE_OF_ACCURACY = 4.0, 0.25
-SKEWED = 1.0  # skewness from which the logarithm of a target may be easier to learn
+WIDE_LOG = 1.1  # standard deviation of a target's logarithm from which this is learned
 
 
 def date_step(data: Dataset, name: str) -> list[Any]:
@@ -48,18 +47,12 @@ def date_step(data: Dataset, name: str) -> list[Any]:
     return list(encoders.date(name, format, is_sure))
 
 
-def ngrams_per_text(data: Dataset) -> int:
-    """Return the most n-grams of each column of texts: fewer if there are many rows or several such columns."""
-    rows = sum(data.splits.values())
-    most = max(FEWEST_NGRAMS, min(MOST_NGRAMS, MOST_NGRAM_CELLS // max(rows, 1)))
-    return most // max(list(data.extra["columns"].values()).count("text"), 1)
-
-
 class Tabular(Recipe):
-    """Network on your own table (.csv, .parquet): predicts classes or numbers from columns of any type"""
+    """Network on your own table (.csv, .xlsx, .json, .parquet, …): predicts classes or numbers from columns of any type"""
 
     name = "tabular"
     objective = minimize("val_loss")  # `load` returns the one of the task
+    long_steps = True
     epochs, learning_rate, schedule = 100, 2e-3, "constant"
     batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of rows")
     units = hyperparameter(256, low=16, high=512, step=16, help="width of each hidden layer")
@@ -77,7 +70,7 @@ class Tabular(Recipe):
         help="parts of the rows that some members leave out and that validate them; 1: none, 0: by the data",
     )
     scale = option(
-        "auto", choices=("auto", "linear", "log"), help="scale on which numbers are learned; auto: by their skew"
+        "auto", choices=("auto", "linear", "log"), help="scale on which a regression learns; auto: by the spread"
     )
     target = option("", help="the column to predict (--target)")
     task = option(
@@ -169,7 +162,8 @@ class Tabular(Recipe):
             elif type_ == "boolean":
                 steps += encoders.unscaled(encoders.boolean(name))
             elif type_ == "text":
-                steps += encoders.text_ngrams(name, most=ngrams_per_text(data))
+                steps += encoders.unscaled(encoders.text(name, most=MOST_WORDS))
+                steps += encoders.topics(name, most=MOST_TOPICS)
             elif type_ == "date":
                 (step,) = date_step(data, name)
                 steps += [step, *encoders.calendar_flags(name, step["format"], step["sure"])]
@@ -212,7 +206,7 @@ class Tabular(Recipe):
             )
         else:
             loss, metrics = "mean_absolute_error", ["mae"]
-            is_log = hp.scale == "log" or (hp.scale == "auto" and _is_skewed(data.train.targets))
+            is_log = hp.scale == "log" or (hp.scale == "auto" and _spans_magnitudes(data.train.targets))
             scale = TargetScale.fitted(data.train.targets, is_log=is_log)
             model = MemberNetwork(
                 features,
@@ -289,17 +283,11 @@ def _rows_to_fit(data: Dataset) -> Any:
     return pd.concat([data.train.inputs, data.validation.inputs], ignore_index=True)
 
 
-def _is_skewed(targets: Any) -> bool:
-    """Return whether values above 0 have a long tail that their logarithm does not have."""
+def _spans_magnitudes(targets: Any) -> bool:
+    """Return whether values of at least 0 span orders of magnitude: then their logarithm is learned faster."""
     import numpy as np
 
-    if targets.min() < 0:
-        return False
-    skew, skew_of_log = (
-        float(np.mean(((values - values.mean()) / (values.std() or 1.0)) ** 3))
-        for values in (targets, np.log1p(targets))
-    )
-    return skew > SKEWED and abs(skew_of_log) < skew
+    return bool(targets.min() >= 0 and np.log1p(targets).std() > WIDE_LOG)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlctl.domain.threshold import HELP as THRESHOLD_HELP
@@ -52,13 +53,9 @@ class Texts(Recipe):
         if not source.location:
             raise UsageError("no texts were given", "name their folder or table instead of texts")
         options = source.options
-
-        def fit(training_texts: list[str], labels: Any, column: str) -> Any:
-            return encoders.ngrams(training_texts, labels, most=options.vocabulary, column=column)
-
         data = texts.load_texts(
             local_path(source),
-            fit,
+            partial(encoders.ngrams, most=options.vocabulary),
             seed=options.split_seed,
             target=options.target,
             text_column=options.text,

@@ -179,12 +179,12 @@ def share_unspaced(texts: Sequence[str]) -> float:
 
 WORDS, CHARACTERS = "words", "characters"
 _LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
-_UNSPACED_SHARE = 0.2  # share of characters of scripts without blanks from which characters matter most
+UNSPACED_SHARE = 0.2  # share of characters of scripts without blanks from which characters matter most
 
 
 def ngram_kinds(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Return the lengths of n-grams of words and characters that suit plain texts."""
-    if share_unspaced(texts) >= _UNSPACED_SHARE:
+    if share_unspaced(texts) >= UNSPACED_SHARE:
         return {CHARACTERS: (1, 2, 3), WORDS: (1, 2)}
     if sum(map(len, texts)) <= _LONG_TEXT * len(texts):
         return {WORDS: (1, 2), CHARACTERS: (2, 3, 4, 5)}
@@ -495,7 +495,7 @@ class TableEncoder:
     - a number, with missing values replaced by the median; its logarithm; the ratio of two numbers
     - how far a number fills each of several bins
     - whether a value is missing
-    - a category as one-hot columns, true or false, the words or n-grams of a text, the parts of a date
+    - a category as one-hot columns, true or false, the words or topics of a text, the parts of a date
     - the distance from a point, or a position as waves of several directions and frequencies, so that a network can
       tell regions apart
 
@@ -729,7 +729,8 @@ class _RobustSteps(_StepGroup):
     def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
         super().__init__(steps, index)
         self._center, self._range = (
-            np.array([step[name] for step in steps], np.float64)[:, np.newaxis] for name in ("center", "range")
+            np.array([step[name] for step in steps], np.float64)[:, np.newaxis]
+            for name in ("center", "range")
         )
 
     def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
@@ -835,23 +836,35 @@ class _TextSteps(_StepGroup):
         return np.concatenate(parts)
 
 
-class _NgramSteps(_StepGroup):
-    """The n-grams of words and characters of a text, weighted by how rare they are."""
+class _TopicSteps(_StepGroup):
+    """A text's n-grams of words and characters, projected on the directions in which texts differ most."""
 
     def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
         super().__init__(steps, index)
         self._encoders = [NgramEncoder(step["parts"]) for step in steps]
+        self._directions = [
+            _unpack(step["directions"], "<f2").astype(np.float32).reshape(encoder.width, step["width"])
+            for step, encoder in zip(steps, self._encoders, strict=True)
+        ]
 
     @staticmethod
     def width(step: State) -> int:
-        return int(sum(step["sizes"]))
+        return int(step["width"])
 
     def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
         parts = [
-            encoder(np.array(rows.lower_texts(step["of"]), dtype=object)).T
-            for step, encoder in zip(self.steps, self._encoders, strict=True)
+            self._project(encoder, directions, rows.lower_texts(step["of"]))
+            for step, encoder, directions in zip(self.steps, self._encoders, self._directions, strict=True)
         ]
-        return _ROW_LENGTH * np.concatenate(parts)
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _project(encoder: NgramEncoder, directions: Array, texts: list[str]) -> Array:
+        columns, starts, values = encoder.bags(texts)
+        features = np.zeros((directions.shape[1], len(texts)))
+        for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+            features[:, row] = values[start:stop] @ directions[columns[start:stop]]
+        return features
 
 
 class _DateSteps(_StepGroup):
@@ -1002,6 +1015,8 @@ def _date_pattern(format: str) -> re.Pattern[str] | float:
     if format == ISO_DATE:
         return re.compile(_ISO_PATTERN.replace(r"\d", "[0-9]"), re.IGNORECASE)
     pattern = ""
+    if weekday := re.match(r"%[aA][,.\s]+", format):  # it says nothing that the date does not say
+        pattern, format = rf"(?:{_DATE_PARTS['%a']}[,\s]*)?", format[weekday.end() :]
     for part in re.findall(r"%[A-Za-z%]|\s+|.", format):
         if part in _DATE_PARTS:
             pattern += _DATE_PARTS[part]
@@ -1132,6 +1147,15 @@ class _CalendarFlagSteps(_CalendarSteps):
         return np.concatenate([(each[:, np.newaxis] == found).astype(np.float64) for each, found in numbers])
 
 
+def category_key(cell: Any) -> str:
+    """Return the text that stands for a category in JSON, whose keys are texts; "" for a missing value."""
+    if isinstance(cell, str):
+        return cell
+    if _is_gap(cell):
+        return ""
+    return f"{cell:.15g}" if isinstance(cell, float) else str(cell)
+
+
 class _LookupSteps(_StepGroup):
     """The numbers that training has found for a category, such as the mean target; `other` for unknown ones."""
 
@@ -1144,7 +1168,7 @@ class _LookupSteps(_StepGroup):
         for step in self.steps:
             known, other = step["values"], step["other"]
             cells = rows.cells(step["of"]).tolist()
-            found = [known.get("" if _is_gap(cell) else cell, other) for cell in cells]
+            found = [known.get(category_key(cell), other) for cell in cells]
             parts.append(np.array(found, np.float64).reshape(len(cells), -1).T)
         return np.concatenate(parts)
 
@@ -1190,8 +1214,8 @@ class _WaveSteps(_StepGroup):
         return features[0] if len(features) == 1 else np.concatenate(features)
 
 
-_ROW_LENGTH = 4.0  # of a text's n-grams: their values are then about as large as other features
 _NUMBER_STEPS = ("number", "robust", "log", "ratio", "missing", "bins", "distance", "waves")
+_SPARE_DIRECTIONS, _POWER_ITERATIONS = 10, 2  # of a randomized decomposition
 _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "number": _NumberSteps,
     "robust": _RobustSteps,
@@ -1202,7 +1226,7 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "bins": _BinSteps,
     "boolean": _BooleanSteps,
     "text": _TextSteps,
-    "ngrams": _NgramSteps,
+    "topics": _TopicSteps,
     "date": _DateSteps,
     "calendar": _CalendarSteps,
     "calendar_flags": _CalendarFlagSteps,
@@ -1210,6 +1234,27 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "distance": _DistanceSteps,
     "waves": _WaveSteps,
 }
+
+
+def _main_directions(columns: Array, starts: Array, values: Array, width: int, count: int) -> Array:
+    """Return the directions (width, count or fewer) in which sparse rows differ most: latent semantic analysis.
+
+    Source: Halko and others (arXiv 0909.4061), a randomized singular value decomposition with power iterations.
+    """
+    from scipy import sparse  # for training only
+
+    rows = sparse.csr_matrix((values, columns, starts), (len(starts) - 1, width))
+    count = min(count, width, len(starts) - 1)
+    base = (
+        np.random.default_rng(0)
+        .normal(size=(width, min(count + _SPARE_DIRECTIONS, width)))
+        .astype(np.float32)
+    )
+    for _ in range(_POWER_ITERATIONS):
+        base = np.linalg.qr(rows.T @ np.linalg.qr(rows @ base)[0])[0]
+    turned = np.linalg.svd(rows @ base, full_matrices=False)[2]
+    directions: Array = (base @ turned.T)[:, :count]
+    return directions
 
 
 def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
@@ -1230,14 +1275,16 @@ def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
         if not len(values):
             return {"edges": []}
         return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
-    if make == "ngrams":
+    if make == "topics":
         texts = [plain_text(text) for text in rows[step["of"]].dropna().astype(str)]
         parts = [
-            fit_ngrams(of, texts, None, lengths=lengths, most=most // len(kinds))
+            fit_ngrams(of, texts, None, lengths=lengths, most=step["most"] // len(kinds))
             for kinds in [ngram_kinds(texts)]
             for of, lengths in kinds.items()
         ]
-        return {"parts": parts, "sizes": NgramEncoder(parts).sizes}
+        encoder = NgramEncoder(parts)
+        directions = _main_directions(*encoder.bags(texts), encoder.width, step["topics"])
+        return {"parts": parts, "directions": _pack(directions, "<f2"), "width": directions.shape[1]}
     if make == "robust":
         values = rows[step["of"]].dropna().to_numpy(np.float64)
         low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)
@@ -1669,9 +1716,7 @@ class Scorer:
             return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         return np.concatenate(batches)
 
-    def _open_runtime(
-        self, folder: str, saved: State, code: TravellingCode | None
-    ) -> Callable[[Any], Any]:
+    def _open_runtime(self, folder: str, saved: State, code: TravellingCode | None) -> Callable[[Any], Any]:
         """Return the function that answers encoded input."""
         outputs = saved.get("outputs") or [{"name": "", "activation": ""}]
         names = [output["name"] for output in outputs]

@@ -97,6 +97,29 @@ def test_pieces_of_an_epoch_equal_fit(optimizer: str, form: str, piece: int) -> 
     assert metrics["accuracy"] == pytest.approx(expected_metrics["accuracy"], abs=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd, momentum"])
+def test_an_epoch_on_bags_with_values_equals_fit(optimizer: str) -> None:
+    plain = bags()
+    values = np.random.default_rng(3).random(len(plain.ids)).astype(np.float32)
+    weighted = SparseBags(plain.ids, plain.starts, WIDTH, values)
+    reference, model = build_model(optimizer), build_model(optimizer)
+    reference.fit(weighted.dense(), targets(), BATCH_SIZE, epochs=EPOCHS, shuffle=False, verbose=0)
+    program = programs.make_program(model, Split(weighted, targets()), BATCH_SIZE)
+    assert isinstance(program, programs.SparseBagProgram)
+    for _ in range(EPOCHS):
+        program.begin_epoch(np.arange(ROWS))
+        program.train(0, program.steps)
+    for expected, weights in zip(reference.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, expected, atol=2e-6)
+    answers = programs.make_predictor(model).predict(weighted)
+    np.testing.assert_allclose(answers, model.predict(weighted.dense(), verbose=0), atol=1e-6)
+
+
+def test_empty_bags_at_the_end_are_predicted() -> None:
+    empty = SparseBags(np.array([3], np.uint16), np.array([0, 1, 1, 1]), WIDTH)
+    assert programs.make_predictor(build_model("adam")).predict(empty).shape == (3, 1)
+
+
 def test_fused_kernel_leaves_the_same_optimizer_state_as_keras() -> None:
     """A saved optimizer has the same meaning: iterations and both moments are Keras's."""
     reference, _ = train_by_fit("adam")

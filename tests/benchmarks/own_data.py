@@ -212,7 +212,8 @@ def main() -> None:
     if options.keep and options.keep.exists():
         for line in options.keep.read_text().splitlines():
             entry = json.loads(line)
-            kept[entry.pop("table"), entry.pop("program")] = Result(**entry)
+            key = entry.pop("table"), entry.pop("program")
+            kept[key] = Result(**entry)
     tables = folder_tables(options.folder) if options.folder else bundled_tables(options.peers_python)
     print(f"| table | rows | {' | '.join(PROGRAMS)} | automl/flaml |\n|{' --- |' * (len(PROGRAMS) + 3)}")
     rows: list[tuple[OwnTable, dict[str, Result]]] = []

@@ -29,7 +29,9 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     frame[:200].to_csv(folder / "claims.csv", index=False)
     frame[200:].to_csv(folder / "new.csv", index=False)
-    options = "--target verdict --test new.csv --folds 2 --epochs 4 --set bags=1 --set members=1 --set threshold=f1"
+    options = (
+        "--target verdict --test new.csv --folds 2 --epochs 4 --set bags=1 --set members=1 --set threshold=f1"
+    )
     return trained(folder, "claims.csv", *options.split())
 
 

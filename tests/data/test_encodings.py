@@ -37,7 +37,7 @@ TEXTS = {
     "big5": ["城市,價格\n臺北,100\n高雄,200\n", "這個產品很好,1\n我不喜歡,0\n"],
     "cp949": ["도시,가격\n서울,100\n부산,200\n", "정말 좋아요,1\n별로예요,0\n", "남,여\n", "이름,나이\n김철수,3\n"],
     "cp1250": [
-        "miasto,cena\nŁódź,1\nKraków,2\nPoznań,3\n", "město\nPříbram\nPlzeň\n", "Győr\nKőszeg\nSzékesfehérvár\n",
+        "city,x\nKöln,1\nŁódź,2\nMálaga,3\nKöln,4\n", "miasto,cena\nŁódź,1\nKraków,2\nPoznań,3\n", "město\nPříbram\nPlzeň\n", "Győr\nKőszeg\nSzékesfehérvár\n",
     ],
     "cp1253": ["πόλη,τιμή\nΑθήνα,1\nΘεσσαλονίκη,2\n"],
     "cp1254": ["şehir,fiyat\nİstanbul,1\nEskişehir,2\nMuğla,3\n"],

@@ -13,8 +13,8 @@ from mlctl.adapters.predict import image_input
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files import images, labelled_files, texts
 from mlctl.errors import BadDataError, UsageError
+from mlctl.recipes import encoders
 from mlctl.recipes.match_data import recipe_for
-from mlctl.serving.scoring import split_words
 from tests.data.test_labelled_files import no_progress
 
 pytestmark = pytest.mark.unit
@@ -117,7 +117,7 @@ def test_texts_have_the_same_layouts_as_images(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         for number in range(10):
             (tmp_path / name / f"{number}.txt").write_text(f"a film of {name}")
-    data = texts.load_texts(tmp_path, split_words, vocabulary_size=100, seed=7)
+    data = texts.load_texts(tmp_path, encoders.ngrams, seed=7)
     assert data.splits == {"train": 16, "validation": 20, "test": 4}
     assert "warning: left out: train/unsup (10 files)" in data.notes
 

@@ -28,7 +28,7 @@ def test_labels_become_class_indices_of_the_model(
 ) -> None:
     path = tmp_path / "new.csv"
     path.write_text("x,kind\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
-    frame, _ = reader.read_table(path)
+    frame = reader.read(path).frame
     has_label, labels = target_column.read_labels(frame["kind"], classes=classes, model="Abc 1")
     assert has_label.tolist() == [cell != "" for cell in cells]
     assert labels.tolist() == indices
@@ -39,7 +39,7 @@ def test_labels_become_class_indices_of_the_model(
 def test_a_text_in_a_column_of_values_is_named_with_its_row(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("x,price\n1,2.5\n2,\n3,cheap\n4,dear\n")
-    frame, _ = reader.read_table(path)
+    frame = reader.read(path).frame
     with pytest.raises(BadDataError, match="target price, row 3: found 'cheap', expected a number"):
         target_column.read_labels(frame["price"], classes=(), model="Abc 1")
     has_label, values = target_column.read_labels(frame["price"][:3], classes=(), model="Abc 1")

@@ -11,8 +11,8 @@ from PIL import Image
 
 from mlctl.data.files import images, texts
 from mlctl.errors import BadDataError, NotFoundError, UsageError
+from mlctl.recipes import encoders
 from mlctl.recipes.match_data import recipe_for
-from mlctl.serving.scoring import TextEncoder, split_words
 
 pytestmark = pytest.mark.unit
 
@@ -109,7 +109,7 @@ def reviews(tmp_path: Path) -> Callable[[bool], Path]:
 def test_a_published_test_split_stays_the_test_split(reviews: Callable[[bool], Path]) -> None:
     folder = reviews(True)
     assert recipe_for(str(folder)) == "texts"
-    data = texts.load_texts(folder, split_words, vocabulary_size=100, seed=7)
+    data = texts.load_texts(folder, encoders.ngrams, seed=7)
     assert data.classes == ("neg", "pos")
     assert data.splits == {"train": 16, "validation": 4, "test": 20}
     assert data.test is not None
@@ -117,17 +117,20 @@ def test_a_published_test_split_stays_the_test_split(reviews: Callable[[bool], P
 
 
 def test_the_vocabulary_comes_from_the_training_texts(reviews: Callable[[bool], Path]) -> None:
-    words = texts.load_texts(reviews(True), split_words, vocabulary_size=100, seed=7).extra["words"]
+    encoder = texts.load_texts(reviews(True), encoders.ngrams, seed=7).extra["encoder"]
+    words = encoder.parts[0]["symbols"]
     assert {"great", "dull", "film", "don't", "trainonly"} <= set(words)
     assert "testonly" not in words
     assert "unknown" not in words
 
 
-def test_bags_and_raw_texts_have_the_same_words(reviews: Callable[[bool], Path]) -> None:
-    data = texts.load_texts(reviews(False), split_words, vocabulary_size=100, seed=7)
+def test_bags_and_raw_texts_have_the_same_ngrams(reviews: Callable[[bool], Path]) -> None:
+    data = texts.load_texts(reviews(False), encoders.ngrams, seed=7)
     assert data.splits == {"train": 12, "validation": 4, "test": 4}
-    encoder = TextEncoder(data.extra["words"], data.extra["column"])
-    assert np.array_equal(encoder(data.raw(data.train.inputs)), data.train.inputs.dense())
+    few = data.train.take(np.array([7, 0])).inputs
+    raw = data.raw(few)
+    assert all(text.startswith("A ") for text in raw)
+    assert np.array_equal(data.extra["encoder"](raw), few.dense())
 
 
 def test_texts_in_a_table(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_texts_in_a_table(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("review,mood\n" + "\n".join(rows) + "\n")
     assert recipe_for(str(path)) == "texts"
-    data = texts.load_texts(path, split_words, vocabulary_size=50, seed=7)
+    data = texts.load_texts(path, encoders.ngrams, seed=7)
     assert data.classes == ("bad", "good")
     assert data.extra["column"] == "review"
     assert sum(data.splits.values()) == 120

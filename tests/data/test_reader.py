@@ -28,7 +28,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_every_format_is_read(table: Path) -> None:
     assert reader.is_table(table.name)
-    frame, _ = reader.read_table(table)
+    frame = reader.read(table).frame
     pd.testing.assert_frame_equal(frame, FRAME, check_dtype=False)
     assert len(reader.read_head(table, rows=2)) == 2
 
@@ -48,6 +48,6 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(BadDataError, match="not a readable Parquet file"):
-        reader.read_table(path)
+        reader.read(path)
     with pytest.raises(BadDataError, match="not a readable Parquet file"):
         next(reader.read_batches(path, 2, known_names=[], text_columns=[]))

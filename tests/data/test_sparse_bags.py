@@ -84,3 +84,21 @@ def test_a_saved_file_is_loaded_unless_it_is_damaged(tmp_path: Path) -> None:
         assert loaded is None or (loaded[0].dense() == bags.dense()).all()
     path.write_bytes(content[: len(content) // 2])
     assert load_bags(path) is None
+
+
+def test_bags_with_values() -> None:
+    starts = np.array([0, 2, 2, 3])
+    sources = np.array(["a", "b", "c"], object)
+    bags = SparseBags(
+        np.array([1, 4, 0], np.uint16), starts, 5, np.array([0.5, 0.25, 2.0], np.float32), sources
+    )
+    dense = np.array([[0, 0.5, 0, 0, 0.25], [0] * 5, [2.0, 0, 0, 0, 0]], np.float32)
+    np.testing.assert_array_equal(bags.dense(), dense)
+    taken = bags.take(np.array([2, 0, 0, 1]))
+    np.testing.assert_array_equal(taken.dense(), dense[[2, 0, 0, 1]])
+    assert taken.sources is not None
+    assert taken.sources.tolist() == ["c", "a", "a", "b"]
+    joined = SparseBags.concatenate(bags, taken)
+    np.testing.assert_array_equal(joined.dense(), dense[[0, 1, 2, 2, 0, 0, 1]])
+    assert joined.sources is not None
+    assert joined.sources.tolist() == ["a", "b", "c", "c", "a", "a", "b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlctl.data.tables import reader
@@ -134,6 +135,7 @@ def test_arrow_and_pandas_read_the_same(tmp_path: Path, monkeypatch: pytest.Monk
         (b"", "is empty"),
         (HEADER.encode(), "has no rows"),
         (bytes(range(256)) * 10, "is not a text file"),
+        (np.random.default_rng(0).bytes(4096), "is not a text file"),
         ((HEADER + ROWS + "1,2,3,4,5,6\n").encode(), "is not a complete table"),
         (("a,b,c\n" + ROWS.replace("\n", ",1\n")).encode(), "the rows have more cells than the header"),
     ],
@@ -141,3 +143,11 @@ def test_arrow_and_pandas_read_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_has_no_meaning_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match=message):
         read(tmp_path, content)
+
+
+def test_a_model_of_a_table_without_a_header_reads_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("red,5,yes\n")
+    assert list(reader.read(path, known_names=["c1", "c3"]).frame) == ["c1", "c2", "c3"]
+    path.write_text("c1,c2,c3\nred,5,yes\n")
+    assert len(reader.read(path, known_names=["c1", "c3"]).frame) == 1

@@ -59,7 +59,10 @@ def test_a_column_of_other_words_is_refused(frame: pd.DataFrame, tmp_path: Path)
 
 
 def test_files_are_the_splits(frame: pd.DataFrame, tmp_path: Path) -> None:
-    files = [write(frame[start:stop], tmp_path / f"{start}.csv") for start, stop in ((0, 120), (120, 160), (160, 200))]
+    files = [
+        write(frame[start:stop], tmp_path / f"{start}.csv")
+        for start, stop in ((0, 120), (120, 160), (160, 200))
+    ]
     data = user_table.load_table(files[0], "y", {}, validation=files[1], test=files[2])
     assert tuple(data.splits.values()) == (120, 40, 40)
     assert data.test is not None

@@ -41,7 +41,9 @@ def lines(target: Target) -> str:
         (["b", "a"], ("a", "b"), "the last by name"),
     ],
 )
-def test_the_positive_class_is_the_second_one(cells: list[Any], classes: tuple[str, ...], positive: str) -> None:
+def test_the_positive_class_is_the_second_one(
+    cells: list[Any], classes: tuple[str, ...], positive: str
+) -> None:
     target = parse(cells * 20)
     assert target.classes == classes
     assert f"positive class: {classes[1]}, {positive} (to change: --set positive=" in lines(target)

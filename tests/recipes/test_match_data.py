@@ -15,7 +15,6 @@ from mlctl.errors import BadDataError, MlctlError, NotFoundError, UsageError
 from mlctl.recipes import encoders, resolve
 from mlctl.recipes.match_data import recipe_for
 from mlctl.services.recipes.prepare import check_values
-from mlctl.serving.scoring import split_words
 from tests.data.test_labelled_files import no_progress
 
 pytestmark = pytest.mark.unit
@@ -130,15 +129,15 @@ def test_rows_without_a_label_are_reported(tmp_path: Path) -> None:
     path = table(tmp_path / "reviews.csv", "text,mood", *rows, "a text without a label,")
     assert (
         "warning: 1 row lacks a text or mood: left out"
-        in texts.load_texts(path, split_words, vocabulary_size=99, seed=7).notes
+        in texts.load_texts(path, encoders.ngrams, seed=7).notes
     )
     rare = table(tmp_path / "rare.csv", "text,mood", *rows, "a text with a label of its own,odd")
-    data = texts.load_texts(rare, split_words, vocabulary_size=99, seed=7)
+    data = texts.load_texts(rare, encoders.ngrams, seed=7)
     assert data.classes == ("bad", "good", "odd")
     assert any("class odd has fewer than 5 texts: 1 texts put into training" in note for note in data.notes)
     few = table(tmp_path / "few.csv", "text,mood", *rows[:9])
     with pytest.raises(BadDataError, match="mood has 2 classes; the smallest has 4 texts") as caught:
-        texts.load_texts(few, split_words, vocabulary_size=99, seed=7)
+        texts.load_texts(few, encoders.ngrams, seed=7)
     assert table_hint(caught) == f"mlctl train tabular --data {few} --target mood"
 
 

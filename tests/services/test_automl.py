@@ -87,7 +87,7 @@ def test_columns_without_information_in_the_training_rows_make_no_features() -> 
     column_types = {"area": "number", "same": "number", "rare": "number", "note": "text", "kind": "category"}
     data = Dataset("made", *splits, extra={"columns": column_types})
     encoder = find("tabular").encoder(data)
-    assert {step["make"] for step in encoder.steps} >= {"bins", "text", "category"}
+    assert {step["make"] for step in encoder.steps} >= {"bins", "category"}
     for feature_set in (features.search_features(data, encoder, 0), features.plain_features(data)):
         assert len(feature_set.trees) <= feature_set.width < 60  # the bins of area are for the network only
         assert np.isfinite(feature_set.encoder(data.validation.inputs)).all()
@@ -231,9 +231,9 @@ def test_the_time_budget_reserves_time_for_refits() -> None:
     budget.end_phase("features")
     assert budget.phases["features"] < 10 <= budget.phases["starting"]
     assert budget.left < 50
-    assert budget.fit_deadline(0) - time.monotonic() <= 15.1
+    assert budget.fit_deadline(0) - time.monotonic() <= 18.1
     assert budget.fit_deadline(1000) - time.monotonic() < 0.1
-    assert budget.fit_deadline(1000, first=True) - time.monotonic() > 14
+    assert budget.fit_deadline(1000, first=True) - time.monotonic() > 17
     assert budget.reserve_for_refits([12, 20, 8]) == 20  # 12 and 8: there is no room for the 20 between
     assert budget.reserve_for_refits([22, 8]) == 0
 

@@ -80,7 +80,13 @@ def test_rows_without_an_interval() -> None:
 
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
-    [("f1", "f1", 0.5), ("balanced", "balanced", 0.5), ("0.3", "fixed", 0.3), ("10", "cost", 10), ("5:2", "cost", 2.5)],
+    [
+        ("f1", "f1", 0.5),
+        ("balanced", "balanced", 0.5),
+        ("0.3", "fixed", 0.3),
+        ("10", "cost", 10),
+        ("5:2", "cost", 2.5),
+    ],
 )
 def test_a_rule_is_read(text: str, kind: str, value: float) -> None:
     rule = parse_threshold(text)
@@ -100,11 +106,16 @@ def test_the_chosen_threshold_is_the_best_one() -> None:
     found = choose_threshold(parse_threshold("f1"), targets, probabilities, "yes")
     assert found.scores["f1"] == pytest.approx(best, abs=1e-3)
     assert metrics.f1_score(targets, probabilities > found.value) == found.scores["f1"]
-    cost = min(10 * ((probabilities <= cut) & (targets == 1)).sum() + ((probabilities > cut) & (targets == 0)).sum() for cut in cuts)
+    cost = min(
+        10 * ((probabilities <= cut) & (targets == 1)).sum() + ((probabilities > cut) & (targets == 0)).sum()
+        for cut in cuts
+    )
     chosen = choose_threshold(parse_threshold("10"), targets, probabilities, "yes").value
-    assert 10 * ((probabilities <= chosen) & (targets == 1)).sum() + (
-        (probabilities > chosen) & (targets == 0)
-    ).sum() <= cost
+    assert (
+        10 * ((probabilities <= chosen) & (targets == 1)).sum()
+        + ((probabilities > chosen) & (targets == 0)).sum()
+        <= cost
+    )
     assert choose_threshold(parse_threshold("0.3"), targets, probabilities, "yes").value == 0.3
 
 

@@ -198,7 +198,7 @@ def test_onnx_is_quantized(models: dict[str, Path], export: Export, quantize: st
     assert proof.max_difference < 0.1
 
 
-@pytest.mark.parametrize("target", ["savedmodel", "keras"])
+@pytest.mark.parametrize("target", ["savedmodel", pytest.param("keras", marks=pytest.mark.long)])
 def test_tensorflow_files_hold_the_encoder_of_a_table(
     models: dict[str, Path], export: Export, tmp_path: Path, target: str
 ) -> None:
@@ -220,11 +220,10 @@ def test_a_score_that_falls_too_far_is_refused(
     models: dict[str, Path], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proofs, "_equal_labels", lambda *_: 0.9)
-    before = sorted(tmp_path.iterdir())
     with pytest.raises(RefusedError, match="10.00 % of the rows get another label") as error:
         export(models["pictures"], "onnx")
     assert "--force" in error.value.hint
-    assert sorted(tmp_path.iterdir()) == before
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("xdg-")] == []
     forced = export(models["pictures"], "onnx", force=True)
     assert proof_of(forced).forced
     assert any("--force" in note for note in forced.notes)

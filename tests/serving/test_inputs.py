@@ -78,6 +78,8 @@ def info_of(data: Any) -> PredictorInfo:
                 for name in rows
             )
         ),
+        readings=data.extra["readings"],
+        takes_gaps=True,
     )
 
 

@@ -32,6 +32,7 @@ def _model(spec: TensorSpec, full_scale: float | None = 255.0, by_mlctl: bool = 
         signature=ModelSignature(tensor=spec),
         full_scale=full_scale,
         takes_gaps=False,
+        readings={},
         info=SimpleNamespace(by_mlctl=by_mlctl, is_keras=not by_mlctl),
     )
 

@@ -42,7 +42,7 @@ def parse(
 ) -> PredictionCall:
     info = SimpleNamespace(by_mlctl=by_mlctl, is_keras=is_keras)
     signature = read_signature({"inputs": json.dumps(schema)})
-    model: Any = SimpleNamespace(signature=signature, info=info, takes_gaps=not is_keras, full_scale=None)
+    model: Any = SimpleNamespace(signature=signature, info=info, takes_gaps=not is_keras, full_scale=None, readings={})
     sent = (
         body
         if isinstance(body, bytes)
@@ -324,6 +324,7 @@ def test_simple_columns_beside_others_are_checked_before_mlflow_reads_them() -> 
         signature=read_signature({"inputs": json.dumps(schema)}),
         info=SimpleNamespace(by_mlctl=False),
         takes_gaps=True,
+        readings={},
     )
     for good in ({"inputs": [row]}, {"instances": {"when": 1}}, {"dataframe_split": 5}, {"inputs": [[5]]}):
         assert parse_request(model, json.dumps(good).encode(), "") is None  # MLflow's own code answers
@@ -335,6 +336,7 @@ def test_params_reach_the_model_with_checked_columns() -> None:
         signature=signature,
         info=SimpleNamespace(by_mlctl=False),
         takes_gaps=True,
+        readings={},
         predict_with_params=lambda inputs, params: (inputs["integer"].tolist(), params),
         predict_table=lambda inputs: "without params",
     )

@@ -94,7 +94,9 @@ class Predictor:
         """Return predictions of encoded rows: an array (n, …), or a dict of arrays by output name."""
         _reset_states(self.model)
         parts = _ahead(self._batches(Split(inputs)))
-        return self._joined([self._numpy(self._predict(*args, tf.constant(count)), count) for args, _, count in parts])
+        return self._joined(
+            [self._numpy(self._predict(*args, tf.constant(count)), count) for args, _, count in parts]
+        )
 
     def evaluate(
         self, split: Split, *, predictions: bool = True, hooks: BatchHooks | None = None

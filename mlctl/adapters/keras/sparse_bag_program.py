@@ -192,7 +192,9 @@ def _weighted_product(
             terms = tf.gather(upstream, rows) * values[:, tf.newaxis]
             return tf.math.unsorted_segment_sum(terms, ids, kernel.shape[0])
 
-        return tf.math.unsorted_segment_sum(tf.gather(kernel, ids) * values[:, tf.newaxis], rows, count), gradient
+        return tf.math.unsorted_segment_sum(
+            tf.gather(kernel, ids) * values[:, tf.newaxis], rows, count
+        ), gradient
 
     return product(tf.convert_to_tensor(kernel))
 

@@ -76,8 +76,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         "file": path.name,
         "sha256": digest.hexdigest(),
         "size_bytes": sum(file.stat().st_size for file in files),
-        "libraries": _libraries(source),
+        "libraries": _libraries_of(source),
     }
+
+
+def _libraries_of(path: Path) -> dict[str, str]:
+    try:
+        return _libraries(path)
+    except Exception:  # a file that cannot be read is refused when it is imported
+        return {}
 
 
 def _libraries(path: Path) -> dict[str, str]:

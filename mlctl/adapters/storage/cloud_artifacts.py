@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -100,7 +101,7 @@ class CloudArtifacts:
         folders = [under.rstrip("/")]
         while folders:
             folder = folders.pop()
-            for found in self._call(lambda folder=folder: self._repository.list_artifacts(folder or None)):
+            for found in self._call(functools.partial(self._repository.list_artifacts, folder or None)):
                 if found.is_dir:
                     folders.append(found.path)
                 else:
@@ -130,7 +131,7 @@ class CloudArtifacts:
         """Delete files; return how many there were."""
         number = 0
         for number, key in enumerate(keys, start=1):  # noqa: B007
-            self._call(lambda key=key: self._repository.delete_artifacts(key))
+            self._call(functools.partial(self._repository.delete_artifacts, key))
         return number
 
     def _call(self, function: Callable[[], Any]) -> Any:

@@ -42,7 +42,9 @@ def log_evaluation_run(store: TrackingStore, experiment_name: str, evaluations: 
             RunTag(KIND_TAG, "evaluation"),
             RunTag(
                 INTERVALS_TAG,
-                json.dumps({f"test_{name}": list(bounds) for name, bounds in evaluations[0].intervals.items()}),
+                json.dumps(
+                    {f"test_{name}": list(bounds) for name, bounds in evaluations[0].intervals.items()}
+                ),
             ),
             RunTag(NOTE_TAG, generated_note(f"{recipe}: scores of {models} by `mlctl evaluate`")),
         ]

@@ -35,25 +35,11 @@ def load_image_arrays(
     """
     arrays, published = numpy_arrays.load_arrays(path)
     main = numpy_arrays.input_array(arrays)
-    if target and target not in arrays:
-        raise UsageError(f"--target {target}: {path} has no such array", f"it has {', '.join(arrays)}")
-    label = target or numpy_arrays.target_array(arrays, main)
-    if not label:
-        raise BadDataError(
-            f"{path} has no array of labels for {main}", "write it with numpy.savez(FILE, X=…, y=…)"
-        )
-    labels = np.squeeze(arrays[label])
-    if labels.ndim == 2:  # one-hot
-        labels = labels.argmax(axis=1)
-    if len(labels) != len(arrays[main]):
-        raise BadDataError(
-            f"{path}: {main} has {len(arrays[main]):,} rows, and {label} {len(labels):,}",
-            "write one label for each image",
-        )
+    labels = _labels_of(path, arrays, target)
     names, targets = np.unique(labels, return_inverse=True)
     classes = tuple(str(name) for name in names.tolist())
     if len(classes) < 2:
-        raise BadDataError(f"{path}: {label} has one class", "at least 2 are needed")
+        raise BadDataError(f"{path}: all labels are the same", "at least 2 classes are needed")
     pixels = to_rgb(arrays[main], size)
     targets = targets.astype(np.int64)
     split = np.zeros(len(targets), np.int64) if published is None else published
@@ -75,6 +61,32 @@ def load_image_arrays(
         ),
         extra={"params": {"image_height": height, "image_width": width}},
     )
+
+
+def read_labels(path: Path, target: str = "") -> Array:
+    """Return the labels in an .npz file of images. Raises what `load_image_arrays` raises."""
+    arrays, _ = numpy_arrays.load_arrays(path)
+    return _labels_of(path, arrays, target)
+
+
+def _labels_of(path: Path, arrays: dict[str, Array], target: str) -> Array:
+    main = numpy_arrays.input_array(arrays)
+    if target and target not in arrays:
+        raise UsageError(f"--target {target}: {path} has no such array", f"it has {', '.join(arrays)}")
+    label = target or numpy_arrays.target_array(arrays, main)
+    if not label:
+        raise BadDataError(
+            f"{path} has no array of labels for {main}", "write it with numpy.savez(FILE, X=…, y=…)"
+        )
+    labels = np.squeeze(arrays[label])
+    if labels.ndim == 2:  # one-hot
+        labels = labels.argmax(axis=1)
+    if len(labels) != len(arrays[main]):
+        raise BadDataError(
+            f"{path}: {main} has {len(arrays[main]):,} rows, and {label} {len(labels):,}",
+            "write one label for each image",
+        )
+    return labels
 
 
 def to_rgb(images: Array, size: tuple[int, int] | None = None) -> Array:

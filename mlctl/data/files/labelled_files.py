@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import splits
-from mlctl.data.class_order import describe_positive, order_classes
+from mlctl.data.class_order import BY_NAME, describe_positive, order_classes
 from mlctl.data.splits import MIN_ROWS_PER_CLASS, TEST, TRAIN, VALIDATION
 from mlctl.data.tables import label_column, reader
 from mlctl.errors import BadDataError, NotFoundError, UsageError
@@ -196,7 +196,7 @@ def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
         classes=classes,
         split=np.array(split, np.int64),
         notes=(
-            *([describe_positive(classes, reason)] if reason else []),
+            *([describe_positive(classes, reason)] if reason not in ("", BY_NAME) else []),
             *_split_notes(split_folders, missing),
             *_left_out_notes(folder, suffixes, set(files)),
         ),
@@ -243,7 +243,7 @@ def _left_out_notes(folder: Path, suffixes: Sequence[str], used: Collection[Path
 
 
 def _files_of_table(path: Path, suffixes: Sequence[str], target: str) -> LabelledFiles:
-    frame, _ = reader.read_table(path)
+    frame = reader.read(path).frame
     column = next((name for name in frame if name != target and are_file_names(frame[name], suffixes)), None)
     if column is None:
         raise BadDataError(

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,13 @@ from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.tables import column_types, label_column, reader
 from mlctl.errors import BadDataError, UsageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = np.ndarray[Any, Any]
-Fit = Callable[[list[str], Array, str], Any]
+Fit = Callable[..., Any]
 SAMPLED_TEXTS = 1000
+FEWEST_CHARACTERS = 20  # on average, of a column of texts
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -58,7 +62,7 @@ def load_texts(
 
     Args:
         path: Folder or table.
-        fit: Makes the encoder from training texts, their labels, and the name of the column.
+        fit: Makes the encoder from training texts, their labels, and `column`, the name of the column.
         seed: Seed of the random split.
         target: The table's column of labels, if there are several candidates.
         text_column: The table's column of texts, if there are several candidates.
@@ -70,7 +74,7 @@ def load_texts(
         data = _texts_of_files(path, target, seed)
     # only training texts count, so that words of the other splits stay unknown
     texts = read_texts(data.sources[data.splits[0]])
-    encoder = fit(texts, data.labels[data.splits[0]], data.column)
+    encoder = fit(texts, data.labels[data.splits[0]], column=data.column)
     train, validation, test = (
         Split(_as_bags(encoder, data.sources[rows], texts if not number else None), data.labels[rows])
         for number, rows in enumerate(data.splits)
@@ -149,6 +153,17 @@ def _texts_of_files(path: Path, target: str, seed: int) -> LabelledTexts:
     )
 
 
+def _longest(frame: pd.DataFrame, target: str) -> str:
+    """Return the column with the longest texts, for a table with too few rows to tell a text from a category; or ""."""
+    lengths = {
+        str(name): float(frame[name].dropna().astype(str).str.len().mean())
+        for name in frame
+        if name != target and frame[name].dtype.kind not in "iufb"
+    }
+    longest = max(lengths, key=lambda name: lengths[name], default="")
+    return longest if longest and lengths[longest] >= FEWEST_CHARACTERS else ""
+
+
 def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> LabelledTexts:
     content = reader.read(path)
     sha256, size_bytes = reader.digest(path)
@@ -161,7 +176,7 @@ def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> Lab
     if not text_column:
         _, columns = column_types.convert_columns(frame, {})
         candidates = [column.name for column in columns if column.type == column_types.TEXT]
-        text_column = next((name for name in candidates if name != target), "")
+        text_column = next((name for name in candidates if name != target), "") or _longest(frame, target)
     if not text_column:
         raise UsageError(
             f"{path}: cannot tell which column holds the texts; the columns are {', '.join(frame.columns)}",

@@ -20,6 +20,7 @@ SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".gz")  # of files that Arr
 SCAN_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 19  # of a text table, as much as one batch
 _QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
+_EMPTY_ROW = re.compile(rb"[\n\r][,;|\t ]+[\n\r]")
 _OVERLAP = 256  # bytes of a block that are searched again with the next one
 
 
@@ -88,16 +89,28 @@ def parquet_batches(path: Path, *, names: Sequence[str], rows: int) -> Iterator[
 
 
 def _is_plain_text(path: Path) -> bool:
-    """Whether a whole file is UTF-8, and no quote follows spaces: pandas takes it for the start of a quoted cell."""
+    """Whether a whole file is UTF-8, and each line below the header is a row with usual quotes.
+
+    If a quote follows spaces, pandas takes it for the start of a quoted cell. Lines of nothing but delimiters, and
+    repetitions of the header, are no rows.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    tail = b"\n"
+    tail = header = b""
     with _open(path) as file:
         try:
             while block := file.read(SCAN_BYTES):
                 decoder.decode(block)
-                if b' "' in tail + block and _QUOTE_AFTER_SPACES.search(tail + block):
+                if not header:
+                    header = b"\n" + block.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0]
+                    tail = b"\n"
+                searched = tail + block
+                if b' "' in searched and _QUOTE_AFTER_SPACES.search(searched):
+                    return False
+                if _EMPTY_ROW.search(searched) or header + b"\n" in searched[len(tail) + len(header) :]:
                     return False
                 tail = block[-_OVERLAP:]
+            if _EMPTY_ROW.search(tail + b"\n"):
+                return False
             decoder.decode(b"", final=True)
         except (UnicodeDecodeError, OSError, EOFError):
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ MIN_ROWS_OF_ID = 20
 MIN_FLAGS, MIN_SHARE_OF_FLAGS = 5, 0.005  # filled and empty cells of a flag that is empty or not
 MIN_CODES = 0.01  # share of whole numbers that begin with a zero, from which on a column holds codes
 MAX_KEPT_CATEGORIES = 1000  # of a column, to tell a new one
+FINGERPRINT_CELLS = 100
 ID_REASON = "an id: each row has its own"
 COUNTER_REASON = "a row counter"
 _ID_NAME = re.compile(
@@ -172,10 +174,10 @@ def convert_columns(
     _read_dates(drafts)
     _read_sentinels(drafts, options)
     converted: dict[str, Any] = {}
-    columns = []
+    columns, seen = [], _SeenColumns(frame)
     for name, draft in drafts.items():
         values, column = draft.finish()
-        if column.type != DROP and not draft.is_set and (original := _find_same(name, frame, converted)):
+        if column.type != DROP and not draft.is_set and (original := seen.same_as(name)):
             column = TableColumn(
                 name=name, type=DROP, reason=f"the same as {original}", missing=column.missing
             )
@@ -700,25 +702,29 @@ def _quoted(text: str) -> str:
     return f"'{text}'" if " " in text else text
 
 
-def _find_same(name: str, frame: pd.DataFrame, kept: Iterable[str]) -> str:
-    """Return the name of a kept column with the same cells, or ""."""
-    values = frame[name]
-    for other_name in kept:
-        other = frame[other_name]
-        if other.dtype != values.dtype:
-            continue
-        if not _same_cell(values.iloc[0], other.iloc[0]) or not _same_cell(values.iloc[-1], other.iloc[-1]):
-            continue
-        if values.equals(other):
-            return other_name
-    return ""
+class _SeenColumns:
+    """Columns that are kept, to find those with the same cells."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self._names: dict[Any, list[str]] = {}
+
+    def same_as(self, name: str) -> str:
+        """Return the name of a kept column with the same cells, or ""; then this one is kept, too."""
+        values = self._frame[name]
+        names = self._names.setdefault(_fingerprint(values), [])
+        same = next((other for other in names if values.equals(self._frame[other])), "")
+        if not same:
+            names.append(name)
+        return same
 
 
-def _same_cell(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other) or (one != one and other != other)
-    except (TypeError, ValueError):  # lists
-        return False
+def _fingerprint(values: pd.Series[Any]) -> Any:
+    """Return what two columns with the same cells have in common, and few others."""
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
+        return str(values.dtype), zlib.crc32(np.ascontiguousarray(values.to_numpy()).data)
+    step = max(1, len(values) // FINGERPRINT_CELLS)
+    return str(values.dtype), tuple(map(str, values.iloc[::step]))
 
 
 def _without_lists(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -767,9 +773,7 @@ def cast_to_signature(values: pd.Series[Any], mlflow_type: str, *, required: boo
     """
     if mlflow_type == "boolean":
         booleans = _as_booleans(values)
-        if booleans is None and normalize_cells(values).isin([0.0, 1.0]).eq(values.notna()).all():
-            booleans = values.map(bool, na_action="ignore").astype(object)
-        return values if booleans is None else booleans
+        return _truths(normalize_cells(values)) if booleans is None else booleans
     if mlflow_type in {"long", "integer"} and getattr(values.dtype, "kind", "O") in "iu":
         return values  # as floats, large ones would lose digits
     cells = normalize_cells(values)
@@ -781,6 +785,19 @@ def cast_to_signature(values: pd.Series[Any], mlflow_type: str, *, required: boo
         return cells
     numbers = parse_numbers(cells)
     return numbers.astype(object).where(numbers.notna() | cells.isna(), cells) if required else numbers
+
+
+def _truths(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Return numbers and texts as true, false and None; a text that is none of these stays, for the check to report."""
+    known = {0.0: False, 1.0: True, "true": True, "false": False, "1": True, "0": False}
+
+    def read(cell: Any) -> Any:
+        if isinstance(cell, str):
+            return None if cell in MISSING_WORDS else known.get(cell.lower(), cell)
+        return known.get(cell, cell)
+
+    truths = cells.map(read, na_action="ignore").astype(object)
+    return truths.where(truths.notna(), None)
 
 
 def normalize_cells(values: pd.Series[Any]) -> pd.Series[Any]:

@@ -33,6 +33,7 @@ REGULAR = 0.9  # share of rows with the usual number of cells, so that blanks ar
 GAPS = frozenset({"", "?", "-", "--", ".", ":", "na", "n/a", "n.a.", "nan", "null", "none", "nd", "#n/a"})
 UNNAMED = "Unnamed: "
 _NUMBER = re.compile(r"[-+]?[$€£]?\s?(\d[\d'  ]*([.,]\d*)*|[.,]\d+)([eE][-+]?\d+)?\s?[%$€£]?")
+_PLACE = re.compile(r"c[1-9]\d*")
 _SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 _COMMENTS = ("#", "%", "//", "!")
 _TOTAL = re.compile(
@@ -141,7 +142,7 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
     start = _first_row(rows, width, known_names)
     rows = rows[start:]
     if header is None:
-        header = bool(_known(rows[0].cells, known_names)) or _has_header([row.cells for row in rows])
+        header = _is_header([row.cells for row in rows], known_names)
     notes = [*_bad_byte_notes(scan)]
     if rows[0].line:
         notes.append(_skipped_note(text, rows[0].line))
@@ -207,7 +208,7 @@ def find_table(
     start = _first_row(sample, _usual_width(sample), known_names)
     rows = sample[start:]
     if header is None:
-        header = bool(_known(rows[0].cells, known_names)) or _has_header([row.cells for row in rows])
+        header = _is_header([row.cells for row in rows], known_names)
     notes = []
     if above := sample[:start]:
         shown = " ".join(above[0].filled)[:60]
@@ -414,6 +415,14 @@ def _is_title(rows: Sequence[_Row], place: int, width: int) -> bool:
     if len(row.cells) < width:
         return filled <= max(1, width // 2) and filled < width - 1
     return len(row.cells) == width and width > 2 and filled <= max(1, width // 3) < len(below.filled)
+
+
+def _is_header(rows: Sequence[Sequence[str]], known_names: Collection[str]) -> bool:
+    """Whether the first row names the columns; with names such as c1, a model knows a table without a header."""
+    if _known(rows[0], known_names):
+        return True
+    are_places = bool(known_names) and all(_PLACE.fullmatch(name) for name in known_names)
+    return not are_places and _has_header(rows)
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

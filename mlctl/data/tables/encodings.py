@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -68,9 +69,10 @@ _LATIN = {  # the letters of each language
     "mac-roman": _WESTERN,
     "cp850": _WESTERN,
 }
+_BEFORE_WORDS = set("–—‘“„«…\u00a0·¿¡µ©®™§")
 _SIGNS = set("€£$¥°²³µ±½¼§©®™–—‘’“”„«»…\u00a0·×¿¡")
 # encodings that are chosen only if they are clearly better than the usual ones of their script
-_PENALTY = {"mac-roman": 0.3, "cp850": 0.3, "cp1254": 0.15, "cp1250": 0.02, "cp866": 0.1, "koi8-r": 0.05}
+_PENALTY = {"mac-roman": 0.3, "cp850": 0.3, "cp1254": 0.15, "cp1250": 0.08, "cp866": 0.1, "koi8-r": 0.05}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +220,9 @@ def _utf_16(head: bytes) -> str:
     best = max(counts, key=lambda name: counts[name])
     if not counts[best] or counts[best] == min(counts.values()):
         return ""
-    text = head.decode(best, errors="replace")
-    return best if "\0" not in text else ""
+    text = head[: 1 << 14].decode(best, errors="replace")
+    odd = sum(unicodedata.category(sign)[0] == "C" for sign in text if sign not in "\t\r\n")
+    return best if odd + text.count("\ufffd") <= 0.01 * len(text) else ""
 
 
 def guess_legacy(sample: bytes) -> str:
@@ -234,7 +237,7 @@ def guess_legacy(sample: bytes) -> str:
     candidates = _LETTERS if neighbours >= 0.45 * len(high) else _LATIN
     if candidates is _LETTERS:
         best = max(_LETTERS, key=lambda name: _alphabet(sample, name))
-        if _alphabet(sample, best) > 0.5:
+        if _alphabet(sample, best) > 0.3:
             return best
     return max(_LATIN, key=lambda name: _latin(sample, name))
 
@@ -284,7 +287,7 @@ def _alphabet(sample: bytes, name: str) -> float:
     for sign in letters:
         place = order.find(sign.lower())
         if place >= 0:
-            points += 1 - 0.6 * place / len(order)
+            points += 1.2 * math.exp(-2.5 * place / len(order))
         elif sign not in _SIGNS:
             points -= 1
     switched = len(re.findall(r"[^\W\d_a-zA-Z]+", text)) and sum(
@@ -310,7 +313,9 @@ def _latin(sample: bytes, name: str) -> float:
             points += -0.5 if sign.isupper() and before.islower() else 1
             covered = [count + is_in for count, is_in in zip(covered, found, strict=True)]
         elif sign in _SIGNS:
-            is_in_word = before.isalpha() and after.isalpha() and sign not in "’‘\u00a0·"
+            is_in_word = after.isalpha() and (
+                sign not in "’‘\u00a0·" if before.isalpha() else sign not in _BEFORE_WORDS
+            )
             points += -0.5 if is_in_word else 0.8
             covered = [count + (not is_in_word) for count in covered]
         elif unicodedata.category(sign)[0] != "L":

@@ -74,9 +74,7 @@ def drop_incomplete_rows(
     return complete, [f"warning: {rows} a {noun} or {label}: left out"]
 
 
-def encode_classes(
-    path: Path, values: pd.Series[Any], noun: str
-) -> tuple[Array, tuple[str, ...], list[str]]:
+def encode_classes(path: Path, values: pd.Series[Any], noun: str) -> tuple[Array, tuple[str, ...], list[str]]:
     """Return the class index of each row, the names of the classes, and what was found about them.
 
     `values` come from `drop_incomplete_rows`. Raises BadDataError if fewer than two classes have enough rows.

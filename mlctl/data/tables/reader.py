@@ -38,6 +38,7 @@ __all__ = [
     "count_rows",
     "digest",
     "files_of",
+    "has_columns_in_names",
     "is_delimited",
     "is_only_table",
     "is_parquet",
@@ -48,7 +49,6 @@ __all__ = [
     "read_batches",
     "read_cells",
     "read_head",
-    "read_table",
 ]
 
 
@@ -95,14 +95,6 @@ def read(
     return content
 
 
-def read_table(
-    path: Path, *, header: bool | None = None, known_names: Collection[str] = ()
-) -> tuple[pd.DataFrame, str]:
-    """Return the rows of `read`, and the description of the format."""
-    content = read(path, header=header, known_names=known_names)
-    return content.frame, content.description
-
-
 def read_head(path: Path, rows: int = 200, *, sheet: str = "") -> pd.DataFrame:
     """Return the first rows; raises BadDataError if the file holds no table."""
     options = ReadOptions(rows=rows, sheet=sheet)
@@ -147,6 +139,11 @@ def count_rows(path: Path) -> int | None:
 
     rows: int = pyarrow.parquet.read_metadata(path).num_rows
     return rows
+
+
+def has_columns_in_names(folder: Path) -> bool:
+    """Whether a folder of part files has subfolders such as year=2024, whose names are a column."""
+    return any("=" in part.relative_to(folder).as_posix() for part in parts_of(folder))
 
 
 def is_delimited(path: Path) -> bool:

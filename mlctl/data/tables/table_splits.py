@@ -81,7 +81,9 @@ def split_table(
     if columns.time:
         order = np.argsort(_parse_times(frame[columns.time]), kind="stable")
         return TableSplits(
-            rows=splits.cut_rows(order), method=f"ordered by {columns.time}, newest last", is_test_random=False
+            rows=splits.cut_rows(order),
+            method=f"ordered by {columns.time}, newest last",
+            is_test_random=False,
         )
     if columns.group:
         return _split_groups(frame[columns.group], columns.group, seed)
@@ -95,8 +97,7 @@ def read_split_names(values: pd.Series[Any]) -> Array:
     """
     cells = column_types.normalize_cells(values)
     split_of = {name: split for split, names in enumerate(NAMES_OF_SPLITS) for name in names}
-    found = cells.map(lambda cell: split_of.get(str(cell).strip().lower(), -1))
-    found = found.where(cells.notna(), -1).to_numpy(np.int64)
+    found: Array = np.array([split_of.get(str(cell).strip().lower(), -1) for cell in cells], np.int64)
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
         raise BadDataError(
@@ -106,9 +107,7 @@ def read_split_names(values: pd.Series[Any]) -> Array:
     if not (found == TRAIN).any():
         raise BadDataError(f"split={values.name} has no training rows", "write train for some of them")
     if (found == TRAIN).all():
-        raise BadDataError(
-            f"split={values.name} has training rows only", "leave it out for a random split"
-        )
+        raise BadDataError(f"split={values.name} has training rows only", "leave it out for a random split")
     return found
 
 
@@ -118,9 +117,7 @@ def _split_published(target: Target, columns: SplitColumns, published: Array, se
         raise UsageError(f"{option} splits at random, but the splits are given", f"leave {option} out")
     rows = _split_within_classes(target, published, seed)
     random = [
-        name
-        for name, split in (("validation", VALIDATION), ("test", TEST))
-        if not (published == split).any()
+        name for name, split in (("validation", VALIDATION), ("test", TEST)) if not (published == split).any()
     ]
     method = f"as {columns.split} says" if columns.split else "as the files are"
     if random:

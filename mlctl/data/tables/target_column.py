@@ -71,7 +71,7 @@ def parse_target(
     Raises BadDataError if the column is empty or has one value, UsageError if an option does not fit it.
 
     Args:
-        cells: The column as `reader.read_table` returns it.
+        cells: The column as `reader.read` returns it.
         task: auto, regression, binary or multiclass.
         rare: What becomes of the rows of a class with fewer than `MIN_ROWS_PER_CLASS` rows: train (they are only
             trained on), other (they become one class), drop (they are left out).
@@ -187,7 +187,9 @@ def _classes(
         )
     if task == "binary" and len(counts) != 2:
         raise UsageError(f"task=binary, but {name} has {len(counts)} values", "use --set task=multiclass")
-    ordered = sorted(counts.index, key=float if filled.dtype.kind == "f" and OTHER not in counts.index else str)
+    ordered = sorted(
+        counts.index, key=float if filled.dtype.kind == "f" and OTHER not in counts.index else str
+    )
     classes, reason = order_classes({label: int(counts[label]) for label in ordered}, positive, name=name)
     if reason:
         text = describe_positive(classes, reason, "" if positive else f"--set positive={_quoted(classes[0])}")
@@ -253,7 +255,7 @@ def read_labels(
     Raises BadDataError for an unknown class, for texts instead of numbers, and if no row has a label.
 
     Args:
-        cells: The column as `reader.read_table` returns it.
+        cells: The column as `reader.read` returns it.
         classes: The model's classes; () for a regression.
         model: What messages call the model.
         rare: What training did with rare classes: other puts unknown ones into the class of this name, drop leaves
@@ -318,7 +320,9 @@ def _place_rare(
     listed = list_names(names)
     subject = f"class {listed}" if len(names) == 1 else f"{len(names)} classes ({listed})"
     rows = int(is_rare.sum())
-    has_few = f"{subject} of {name} {'has' if len(names) == 1 else 'have'} fewer than {MIN_ROWS_PER_CLASS} rows"
+    has_few = (
+        f"{subject} of {name} {'has' if len(names) == 1 else 'have'} fewer than {MIN_ROWS_PER_CLASS} rows"
+    )
     if rare == DROP_RARE:
         kept = has_target.copy()
         kept[np.flatnonzero(has_target)[is_rare]] = False

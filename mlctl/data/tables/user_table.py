@@ -132,7 +132,11 @@ def load_table(
         findings.describe_splits(parts.rows, parts.method),
         *findings.find_duplicates(frame.drop(columns=[split] if split else []), parts.rows),
         *findings.find_imbalance(target, classes, shares, balance=_is_balanced(options)),
-        *([Finding(kind="weights", columns=(weight,), text=f"weights of rows: column {weight}")] if weight else []),
+        *(
+            [Finding(kind="weights", columns=(weight,), text=f"weights of rows: column {weight}")]
+            if weight
+            else []
+        ),
         *leakage.find_leaks(by_split[0], classification=bool(classes)),
     ]
     train, validation_rows, test_rows = by_split
@@ -164,7 +168,9 @@ def load_table(
     )
 
 
-def _read(path: Path, header: bool | None, target: str, sheet: str = "") -> tuple[pd.DataFrame, list[Finding]]:
+def _read(
+    path: Path, header: bool | None, target: str, sheet: str = ""
+) -> tuple[pd.DataFrame, list[Finding]]:
     """Return a table, and what was found in its file."""
     content = reader.read(path, header=header, known_names=(target,), sheet=sheet)
     table, format = content.frame, content.description
@@ -236,7 +242,9 @@ def _require_all_classes(train_targets: Array, classes: Sequence[str], columns: 
         return
     counts = np.bincount(train_targets, minlength=len(classes))
     if not counts.all():
-        option = next((f"{name}={value}" for name, value in vars(columns).items() if value), "the training file")
+        option = next(
+            (f"{name}={value}" for name, value in vars(columns).items() if value), "the training file"
+        )
         raise BadDataError(
             f"{option} leaves no training row of class {classes[int(counts.argmin())]!r}",
             "choose other rows for training, or leave the option out for a random split",

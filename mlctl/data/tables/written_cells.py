@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PROBED = 1000  # cells that are tried before a whole column
 # a number that may also be a whole number with points between thousands
 _GROUPED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
-_LEADING_ZERO = r"^[+-]?0[0-9]"
+_LEADING_ZERO = r"^[+-]?0[0-9xX]"  # Arrow takes 0x10 for 16
 _TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
 

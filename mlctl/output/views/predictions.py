@@ -276,7 +276,9 @@ def _(answer: ModelComparison) -> list[AnswerTable]:
     ]
     rows: list[list[Any]] = [[name, *values] for name, values in answer.metrics.items()]
     if answer.intervals:
-        titles = [INTERVAL] if len(answer.models) == 1 else [f"{model}: {INTERVAL}" for model in answer.models]
+        titles = (
+            [INTERVAL] if len(answer.models) == 1 else [f"{model}: {INTERVAL}" for model in answer.models]
+        )
         columns += [TableColumn(title, keep=6) for title in titles]
         for row in rows:
             row += map(interval_cell, answer.intervals.get(row[0], (None,) * len(titles)))

@@ -167,9 +167,7 @@ def _data_rows(data: DataReference) -> list[tuple[str, Any]]:
 
 
 def _metrics_table(answer: RunDetail) -> AnswerTable:
-    metrics = {
-        name: value for name, value in answer.run.metrics.items() if not name.startswith("folds_")
-    }
+    metrics = {name: value for name, value in answer.run.metrics.items() if not name.startswith("folds_")}
     score = answer.score
     first = ["best_epoch", *([score.metric, score.test_metric, score.name] if score else [])]
 
@@ -187,7 +185,7 @@ def _metrics_table(answer: RunDetail) -> AnswerTable:
         comparable = [value for value in values if value == value]  # without NaN
         low, high = (min(comparable), max(comparable)) if len(comparable) > 1 else (None, None)
         rows.append([name, metric_cell(metrics.get(name)), "", low, high, sparkline(values)])
-    columns = (
+    columns: tuple[TableColumn, ...] = (
         TableColumn("metric"),
         TableColumn("value", right=True),
         TableColumn(INTERVAL, keep=6),

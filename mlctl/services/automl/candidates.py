@@ -102,6 +102,8 @@ def candidate_models(
     small: dict[str, Any] = {}
     if rows < SMALL_TABLE_ROWS:
         small = {"num_leaves": 8, "min_data_in_leaf": max(2, min(20, rows // 50))}
+    elif task == "regression":  # with a lower rate, many rows take thousands of trees
+        small = {"learning_rate": 0.1}
     networks = [
         spec(f"network-{number}", NETWORK, seed=number, **_network_widths(recipe, number))
         for number in (1, 2, 3)

@@ -9,7 +9,7 @@ regions if the table has latitudes and longitudes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,17 @@ from mlctl.adapters.estimators.feature_search import cluster_centres, feature_ga
 from mlctl.data.dataset import Dataset
 from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.recipes import encoders
-from mlctl.recipes.tabular import PLACES, date_step, ngrams_per_text
+from mlctl.recipes.tabular import MOST_TOPICS, MOST_WORDS, PLACES, date_step
 from mlctl.serving.scoring import TableEncoder
 
 MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES = 8, 6, 64
 MIN_LOOKUP_CATEGORIES = 6  # with fewer, one column for each category says as much as their mean targets
 MAX_TREE_CATEGORIES = 16  # with more, trees take the mean targets alone
 MAX_CENTRES, ROWS_PER_CENTRE = 12, 100
+MAX_TREE_NGRAMS, MAX_VARIED_ROWS = 300, 2000  # of each text, and rows that show which n-grams vary most
 MAX_SAMPLED_ROWS = 20_000  # for the quick models that propose features
-NETWORK_ONLY = ("bins", "robust")  # steps that trees do not need: they choose their own thresholds
+NETWORK_ONLY = ("bins", "robust", "calendar_flags")  # steps that trees do not need: they choose their own thresholds
+PLAIN = ("number", "log", "missing", "boolean", "category", "distance")  # what ratios compete with
 NOT_LINEAR = ("calendar", "bins", "robust")  # the hour of a day as one number is not linear: `date` has its waves
 
 Array = np.ndarray[Any, Any]
@@ -75,7 +77,7 @@ def plain_steps(data: Dataset) -> list[Step]:
         elif column_type == BOOLEAN:
             steps += encoders.boolean(name)
         elif column_type == TEXT:
-            steps += encoders.text_ngrams(name, most=ngrams_per_text(data))
+            steps += encoders.text(name, most=MOST_WORDS) + encoders.topics(name, most=MOST_TOPICS)
         elif column_type == DATE:
             dates = date_step(data, name)
             steps += [*dates, *({**step, "make": "calendar"} for step in dates)]
@@ -133,7 +135,7 @@ def _ratio_steps(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
     if not ratios:
         return []
     sample = np.random.default_rng(seed).permutation(len(rows))[:MAX_SAMPLED_ROWS]
-    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "ngrams", "lookup"}), *ratios]
+    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "topics", "lookup"}), *ratios]
     encoded = TableEncoder.fitted(rows.iloc[sample], steps)(rows.iloc[sample])
     gains = feature_gains(encoded, data.train.targets[sample], classes=len(data.classes), seed=seed)
     ratio_gains = gains[-len(ratios) :]
@@ -161,6 +163,14 @@ def _fit_encoder(
             for column in range(int(ends[number]), int(ends[number + 1]))
         )
 
+    def tree_columns() -> Iterator[int]:
+        for number, step in enumerate(encoder.steps):
+            columns = range(int(ends[number]), int(ends[number + 1]))
+            if step["make"] == "ngrams" and len(columns) > MAX_TREE_NGRAMS:
+                yield from _most_varied(encoder, rows, columns)
+            elif is_for_trees(step):
+                yield from columns
+
     has_lookup = {step["of"] for step in encoder.steps if step["make"] == "lookup"}
 
     def is_for_trees(step: Step) -> bool:
@@ -174,8 +184,15 @@ def _fit_encoder(
     return FeatureSet(
         encoder=encoder,
         network=network,
-        trees=columns_of(is_for_trees),
+        trees=tuple(tree_columns()),
         linear=columns_of(lambda step: step["make"] not in NOT_LINEAR),
         bent=(*network, *lookups) if has_bins else (),
         ratios=ratios,
     )
+
+
+def _most_varied(encoder: TableEncoder, rows: Any, columns: range) -> list[int]:
+    """Return the MAX_TREE_NGRAMS of these features that vary most between rows: trees take long for all of them."""
+    sample = encoder(rows.iloc[:MAX_VARIED_ROWS])[:, columns.start : columns.stop]
+    best = np.argsort(-sample.var(axis=0), kind="stable")[:MAX_TREE_NGRAMS]
+    return [columns[int(number)] for number in np.sort(best)]

@@ -45,7 +45,8 @@ from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
 FOLDS = 5
-MIN_ROWS_WITHOUT_FOLDS = 2500  # with fewer rows, the validation split is too small to rank models
+# with fewer rows, the validation split is too small to rank models; wide tables take too long to cross-validate
+MIN_ROWS_WITHOUT_FOLDS, MAX_CELLS_WITH_FOLDS = 6000, 1_000_000
 MIN_SHARE_TO_START = 0.15  # of the time must be left to start a model that early stopping hardly ever ends
 
 JournalEntries = Sequence[Mapping[str, Any]]
@@ -236,7 +237,9 @@ class AutomlRun:
         rule = self.prepared.threshold_rule
         if rule is None or board.table.classes != 2:
             return None
-        blended = np.sum([weight * board.fitted[name].predictions for name, weight in weights.items()], axis=0)
+        blended = np.sum(
+            [weight * board.fitted[name].predictions for name, weight in weights.items()], axis=0
+        )
         if temperature != 1.0:
             blended = apply_temperature(blended, temperature)
         chosen = choose_threshold(rule, board.table.scored_targets, blended, self.data.classes[1])
@@ -358,7 +361,9 @@ class AutomlRun:
     def _encode_table(self) -> EncodedTable:
         data, seed = self.centered, self.request.seed
         if self.has_texts:
-            train, validation = (text_tables.as_matrix(split.inputs) for split in (data.train, data.validation))
+            train, validation = (
+                text_tables.as_matrix(split.inputs) for split in (data.train, data.validation)
+            )
             return EncodedTable(
                 recipe=self.job.recipe,
                 data=data,
@@ -403,7 +408,9 @@ class AutomlRun:
         if self.has_texts:  # the n-grams were chosen by the labels of all training rows
             return 0
         dependent = any(self.job.values.get(name) for name in ("group", "time", "split", "validation"))
-        return FOLDS if rows < MIN_ROWS_WITHOUT_FOLDS and not dependent else 0
+        cells = rows * self.data.train.inputs.shape[1]
+        is_small = rows < MIN_ROWS_WITHOUT_FOLDS and cells <= MAX_CELLS_WITH_FOLDS
+        return FOLDS if is_small and not dependent else 0
 
     def _candidate_models(self) -> list[ModelSpec]:
         data, job = self.centered, self.job

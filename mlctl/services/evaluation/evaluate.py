@@ -126,8 +126,10 @@ class FullSet:
                 )
             has_label, targets = self.data.targets(info)
             predictions = np.concatenate([predictor.predict(rows) for rows in self.data.batches(info)])
-        described = info.outputs if len(info.outputs) == 1 else outputs_of(
-            {"classes": info.classes, "unit": info.unit}
+        described = (
+            info.outputs
+            if len(info.outputs) == 1
+            else outputs_of({"classes": info.classes, "unit": info.unit})
         )
         outputs = (replace(described[0], numbering="zero" if info.classes else ""),)
         _check_shapes(model.uri, self.recipe, outputs, predictions, rows=len(has_label))

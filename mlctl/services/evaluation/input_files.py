@@ -62,6 +62,8 @@ def find_files(info: PredictorInfo, text: str) -> list[InputFile] | None:
         return [_local_file(text, text, path)]
     if not _exists(path):
         return None
+    if path.is_dir() and info.signature.columns and reader.has_columns_in_names(path):
+        return [_local_file(text, text, path)]
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]
         found = [_local_file(text, file.relative_to(path).as_posix(), file) for file in files]
@@ -135,7 +137,7 @@ def _read_list(info: PredictorInfo, path: Path) -> list[str] | None:
     column = next((name for name in head if are_file_names(head[name], suffixes)), None)
     if column is None:
         return None
-    names = [str(name) for name in reader.read_table(path)[0][column].dropna()]
+    names = [str(name) for name in reader.read(path).frame[column].dropna()]
     absent = [name for name in names if not (path.parent / name).is_file()]
     if absent:
         raise NotFoundError(

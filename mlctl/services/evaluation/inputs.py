@@ -20,7 +20,7 @@ from mlctl.data.files.image_arrays import to_rgb
 from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES
 from mlctl.data.files.texts import read_text_file
 from mlctl.data.tables import reader
-from mlctl.data.tables.formats.numpy_arrays import input_array
+from mlctl.data.tables.formats.numpy_arrays import input_array, join_splits
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.services.evaluation.input_files import InputFile, find_files, is_small
@@ -313,7 +313,7 @@ def _from_file(
         yield from _from_arrays(info, file, size or ARRAY_ROWS, listener)
     elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
         raise wrong_kind_error(info, str(file))
-    elif reader.is_only_table(file.name) or suffix == ".npz" or _is_table_of_columns(info, file):
+    elif file.is_dir() or reader.is_only_table(file.name) or suffix == ".npz" or _is_table_of_columns(info, file):
         if takes_images(info):
             raise wrong_kind_error(info, str(file))
         yield from read_table(info, file, size=size or table_rows, listener=listener)
@@ -394,7 +394,10 @@ def _from_arrays(
 
 def _image_array(arrays: dict[str, Array], tensor: TensorSpec) -> Array:
     """Return the array of images; beside it, a file may hold their labels."""
-    array = arrays[input_array(arrays)] if len(arrays) > 1 else next(iter(arrays.values()))
+    if len(arrays) > 1:
+        arrays, _ = join_splits(arrays)
+        arrays = {"": arrays[input_array(arrays)]}
+    array = next(iter(arrays.values()))
     is_gray = array.ndim == 3 and array.shape[1:] == tensor.shape[1:3]
     is_float = array.ndim == 4 and array.shape[1:] == tensor.shape[1:] and array.dtype.kind == "f"
     # as the training on such a file does

@@ -92,7 +92,9 @@ def _intervals(output: Output, targets: Any, answers: Array, scores: Mapping[str
     return {name: found[name] for name in scores if name in found}
 
 
-def _share_intervals(output: Output, targets: Array, answers: Array, scores: Mapping[str, float]) -> Intervals:
+def _share_intervals(
+    output: Output, targets: Array, answers: Array, scores: Mapping[str, float]
+) -> Intervals:
     """Return the intervals of the scores that are shares of rows."""
     counts = {"accuracy": len(targets)}
     if len(output.classes) == 2:
@@ -141,7 +143,9 @@ def _value_scorer(targets: Array, answers: Array) -> Scorer:
     # float32 holds squares of large values badly
     scale, spread = float(np.abs(errors).max()) or 1.0, float(targets.std()) or 1.0
     centred = (targets - targets.mean()) / spread
-    columns = np.stack([np.abs(errors) / scale, np.square(errors / scale), centred, np.square(centred)], axis=1)
+    columns = np.stack(
+        [np.abs(errors) / scale, np.square(errors / scale), centred, np.square(centred)], axis=1
+    )
     columns = columns.astype(np.float32)
 
     def score(counts: Array) -> dict[str, Array]:

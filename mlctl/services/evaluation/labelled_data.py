@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from mlctl.data.dataset import class_indices
-from mlctl.data.files import images, labelled_files
+from mlctl.data.files import image_arrays, images, labelled_files
 from mlctl.data.files.texts import read_text_file
+from mlctl.data.sources import locate
 from mlctl.data.tables import label_column, reader, target_column
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
@@ -41,6 +42,8 @@ def open_labelled_data(recipe: str, path: Path, values: Values) -> LabelledData:
     """Return the data at a path as this recipe reads it; raises what reading it raises."""
     if recipe == "tabular" or (recipe == "texts" and not path.is_dir()):
         return TableData(path, values)
+    if recipe == "images" and path.suffix.lower() == ".npz":
+        return ArrayData(path, values.target)
     # a folder has no label column, even if the model was trained on a table of paths
     target = values.target if path.is_file() else ""
     suffixes = labelled_files.IMAGE_SUFFIXES if recipe == "images" else labelled_files.TEXT_SUFFIXES
@@ -132,6 +135,27 @@ class FileData:
         files = self._files
         indices = class_indices(files.classes, info.classes, info.title)
         return np.ones(len(files.files), bool), indices[files.labels]
+
+
+class ArrayData:
+    """Images and their labels in an .npz file."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        self.path, self.target = path, target
+
+    def digest(self) -> tuple[str, int]:
+        """Return the SHA-256 and the size in bytes."""
+        return locate.sha256([self.path]), self.path.stat().st_size
+
+    def batches(self, info: PredictorInfo) -> Iterator[Rows]:
+        """Yield all rows in batches."""
+        for batch in read_batches(info, [str(self.path)], size=ROWS_PER_BATCH, listener=NullProgress()):
+            yield batch.rows
+
+    def targets(self, info: PredictorInfo) -> tuple[Array, Array]:
+        """Return which rows have a label, and these labels as the model has them."""
+        labels = image_arrays.read_labels(self.path, self.target)
+        return np.ones(len(labels), bool), class_indices(map(str, labels.tolist()), info.classes, info.title)
 
 
 def _is_readable(file: Path) -> bool:

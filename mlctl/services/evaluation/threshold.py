@@ -30,7 +30,9 @@ class ChosenThreshold:
     note: str
 
 
-def choose_threshold(rule: ThresholdRule, targets: Array, predictions: Array, positive: str) -> ChosenThreshold:
+def choose_threshold(
+    rule: ThresholdRule, targets: Array, predictions: Array, positive: str
+) -> ChosenThreshold:
     """Return the threshold of a rule, for class numbers (n,) and predictions (n,), (n, 1) or (n, 2).
 
     Of thresholds that are equally good, it is the one in the middle of the widest gap between probabilities that holds

@@ -10,7 +10,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.services.reports import plots
 from mlctl.services.reports.run_sections import MAX_CURVES
-from mlctl.services.reports.texts import difference_table, moment, number, with_interval
+from mlctl.services.reports.texts import difference_table, moment, with_interval
 from mlctl.services.runs.compare import diff_runs
 from mlctl.services.runs.metrics import (
     epoch_metrics,

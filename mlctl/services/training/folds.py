@@ -34,7 +34,9 @@ SEED = 11  # of the parts: every training with as many folds has the same ones
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.2  # of the rows outside a fold
 
 Array = np.ndarray[Any, Any]
-Answer = Callable[[PreparedData], tuple[Outputs, Any, int]]  # outputs, answers to the test split, and the kept epoch
+Answer = Callable[
+    [PreparedData], tuple[Outputs, Any, int]
+]  # outputs, answers to the test split, and the kept epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,9 @@ def split_folds(data: Dataset, count: int) -> Folds:
     ):
         raise UsageError("--folds is for tables, arrays and images", "leave --folds out")
     if data.extra.get("is_ordered"):
-        raise UsageError("--folds trains on rows that are newer than those it is scored on", "leave time= out")
+        raise UsageError(
+            "--folds trains on rows that are newer than those it is scored on", "leave time= out"
+        )
     is_test_free = bool(data.extra.get("is_test_random"))
     parts = [data.train, data.validation, data.test if is_test_free else None]
     rows, groups = data.train, [np.asarray(part) for part in data.extra.get("groups", ())]
@@ -125,9 +129,7 @@ def split_folds(data: Dataset, count: int) -> Folds:
     )
 
 
-def _parts(
-    data: Dataset, rows: Split, groups: Array | None, count: int
-) -> tuple[tuple[Array, ...], Array]:
+def _parts(data: Dataset, rows: Split, groups: Array | None, count: int) -> tuple[tuple[Array, ...], Array]:
     shares, none = [1 / count] * count, np.zeros(0, np.int64)
     if groups is not None:
         codes = np.unique(groups, return_inverse=True)[1]

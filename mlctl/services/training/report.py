@@ -155,9 +155,7 @@ def write_curves(
 def record_intervals(recorder: Recorder, intervals: Mapping[str, tuple[float, float]]) -> None:
     """Record the confidence intervals of metrics."""
     if intervals:
-        rounded = {
-            name: [float(f"{bound:.5g}") for bound in bounds] for name, bounds in intervals.items()
-        }
+        rounded = {name: [float(f"{bound:.5g}") for bound in bounds] for name, bounds in intervals.items()}
         recorder.set_tags({INTERVALS_TAG: as_json(rounded)})
 
 

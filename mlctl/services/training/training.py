@@ -11,8 +11,8 @@ from typing import Any
 from mlctl.adapters.keras import checkpoints, multi_gpu, runtime
 from mlctl.adapters.keras.fit import Model, make_training_loop
 from mlctl.adapters.keras.outputs import infer_outputs
-from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.phases import OnEpochEnd, TrainingPhase, run_phases
+from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
@@ -25,8 +25,8 @@ from mlctl.domain.run_queries import CHECKPOINT_FOLDER
 from mlctl.domain.selection import describe_near_tie
 from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
-from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
 from mlctl.recipes.declare import with_epochs
+from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
 from mlctl.services.recipes.prepare import PreparedData, recipe_errors, with_data
 from mlctl.services.training import folds, importance, report
 from mlctl.services.training.check_model import check_model
@@ -89,7 +89,8 @@ class Training:
         if checkpoint is None:
             self.setup.describe(recorder)
             recorder.log_params(self.setup.params)
-        if self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE:
+        is_small = self.data.is_table and self.data.train.inputs.size <= SMALL_TABLE
+        if is_small and not self.recipe.long_steps:
             runtime.use_one_thread()
         final = self._cross_validate(recorder) if self.request.folds else self
         final._train_from(recorder, checkpoint)

@@ -109,10 +109,10 @@ def _classes(answers: Array, output: Output) -> Details:
 
 def _best(probabilities: Array, output: Output) -> list[int]:
     """Return the class number of each row; of two classes, the output's threshold decides."""
-    if probabilities.shape[1] == 2:
-        numbers: list[int] = (probabilities[:, 1] > output.threshold).astype(int).tolist()
-        return numbers
-    numbers = probabilities.argmax(axis=1).tolist()
+    is_binary = probabilities.shape[1] == 2
+    numbers: list[int] = (
+        (probabilities[:, 1] > output.threshold).astype(int) if is_binary else probabilities.argmax(axis=1)
+    ).tolist()
     return numbers
 
 

@@ -31,6 +31,11 @@ def load_arrays(path: Path) -> tuple[dict[str, Array], Array | None]:
         raise BadDataError(
             f"{path} is not a readable .npz file: {reason}", "write it with numpy.savez(FILE, X=…, y=…)"
         ) from exc
+    return join_splits(arrays)
+
+
+def join_splits(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array | None]:
+    """Return arrays such as x_train and x_test as one, and the split of each row if there are such arrays."""
     parts: dict[str, list[tuple[int, Array]]] = {}
     for name, array in sorted(arrays.items(), key=lambda item: _split_place(item[0])):
         base, split = _split_name(name)

@@ -142,6 +142,7 @@ def _reader_by_content(path: Path, reader: Reader) -> Reader:
         if reader is read_delimited and zipfile.is_zipfile(path):
             return read_spreadsheet
         return reader
-    if reader is read_spreadsheet and start and b"\0" not in start and not start.lstrip().startswith(b"<"):
-        return read_delimited  # text that is named .xls
+    is_text = bool(start) and b"\0" not in start and not start.lstrip().startswith(b"<")
+    if path.suffix.lower() == ".xls" and is_text:
+        return read_delimited  # as some programs export text
     return reader

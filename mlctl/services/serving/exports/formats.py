@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,11 @@ class LiteRt(ModelFormat):
 
     title, run_hint = "LiteRT", "numpy ai-edge-litert"
     quantizations = QUANTIZATIONS
+
+    @property
+    def needs_tensorflow(self) -> bool:  # type: ignore[override]  # the other formats know it beforehand
+        """Whether TensorFlow's interpreter asks the file, because the extra litert is not installed."""
+        return find_spec("ai_edge_litert") is None
 
     def write_file(
         self, parts: ModelParts, folder: Path, quantize: str, calibration: Calibration

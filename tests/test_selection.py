@@ -84,6 +84,15 @@ def test_other_objectives_decide_alone_unless_they_are_equal() -> None:
     assert _kept([Epoch(1, {"val_loss": 0.2}, 0.1, 9), Epoch(2, {"val_loss": 0.1999}, 0.1, 9)], loss) == 2
 
 
+@pytest.mark.parametrize(("tolerance", "chosen"), [(0.25, 0), (1.0, 1), (4.0, 2)])
+def test_an_objective_has_a_tolerance_of_its_own(tolerance: float, chosen: int) -> None:
+    objective = Objective("val_accuracy", maximize=True, tolerance=tolerance)
+    scores = (0.90, 0.5), (0.89, 0.4), (0.86, 0.3)  # the standard error of 400 rows is .015
+    candidates = [Scored(score=score, val_loss=loss, rows=400) for score, loss in scores]
+    assert choose(candidates, objective) == chosen
+    assert objective == ACCURACY  # the name of a run's objective has no tolerance
+
+
 def test_near_ties_do_not_add_up() -> None:
     """Each epoch is nearly as good as the one before it, and the last one is much worse than the first."""
     epochs = _epochs(*((0.99 - 0.004 * step, 0.1 - 0.01 * step) for step in range(8)))

@@ -103,7 +103,7 @@ class Dataset:
         findings: What was found in a table before training; `notes` holds their lines.
         notes: Lines to show before training.
         objective: Objective for this data; None for the recipe's own.
-        defaults: Hyperparameters that fit this data; they take the place of a value 0, which stands for "by the data".
+        defaults: Hyperparameters that fit this data, in place of those that nobody has set, and of a value 0.
     """
 
     name: str

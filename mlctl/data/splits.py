@@ -13,7 +13,6 @@ FRACTIONS = (0.64, 0.16, 0.20)  # of training, validation and test, if nothing e
 SPLIT_SEED = 7
 MIN_ROWS_PER_CLASS = 5  # a class with fewer rows is too rare for three splits
 TRAIN, VALIDATION, TEST = range(3)
-SPLIT_NAMES = ("training", "validation", "test")
 # by whether validation and test are published: fractions of the other rows for training, validation and test
 UNPUBLISHED_FRACTIONS = {
     (False, False): FRACTIONS,

@@ -68,6 +68,7 @@ class AutomlPlan:
 
     Attributes:
         featurize: Whether derived columns are added.
+        searches: Whether LightGBM's parameters are searched after the models.
         models: (model, family, parameters), in the order in which they would be fitted.
     """
 
@@ -75,5 +76,6 @@ class AutomlPlan:
     objective: Objective | None
     timeout_s: float
     featurize: bool
+    searches: bool
     models: tuple[tuple[str, str, Mapping[str, Any]], ...]
     notes: tuple[str, ...] = ()

@@ -172,8 +172,8 @@ class ColumnReading:
             return True
         if self.kind != NUMBER:
             return False
-        return (
-            is_number_gap(text) or ((number := self.read_number(text)) is not None and number in self.sentinels)
+        return is_number_gap(text) or (
+            (number := self.read_number(text)) is not None and number in self.sentinels
         )
 
     def _read_flag(self, cell: Any) -> bool | None:

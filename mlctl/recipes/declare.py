@@ -240,9 +240,16 @@ class Values(Mapping[str, Any]):
         return keras.optimizers.schedules.CosineDecay(rate, self.steps_per_epoch * epochs)
 
     def on(self, rows: int, defaults: Mapping[str, Any] | None = None) -> Values:
-        """Return the same values for this number of training rows; `defaults` take the place of a value 0."""
+        """Return the same values for this number of training rows.
+
+        `defaults` take the place of values that nobody has set, and of a value 0.
+        """
         values = copy.copy(self)
-        by_data = {name: value for name, value in (defaults or {}).items() if self._values[name] == 0}
+        by_data = {
+            name: value
+            for name, value in (defaults or {}).items()
+            if name not in self._chosen or self._values[name] == 0
+        }
         values._values = {**self._values, **by_data}
         values.steps_per_epoch = -(-rows // values._values["batch_size"])
         return values

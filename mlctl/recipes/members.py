@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+ROUNDED = 0.25  # error, in standard deviations of the target, below which its square counts
 SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
 
 Array = np.ndarray[Any, Any]
@@ -159,6 +160,11 @@ def smoothed(targets: Any, *, classes: int, smoothing: float) -> Any:
         return tf.reshape(tf.cast(targets, tf.float32), [-1, 1]) * (1 - smoothing) + smoothing / 2
     one_hot = tf.one_hot(tf.cast(tf.reshape(targets, [-1]), tf.int32), classes)
     return one_hot * (1 - smoothing) + smoothing / classes
+
+
+def nearly_absolute_error(targets: Any, values: Any) -> Any:
+    """Return the absolute error (n,) of values (n, 1), which becomes a square near 0: it serves MAE and RMSE alike."""
+    return keras.losses.huber(targets, values, delta=ROUNDED) / ROUNDED
 
 
 def _uniform(fan_in: int) -> keras.initializers.Initializer:

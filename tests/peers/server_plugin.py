@@ -153,7 +153,7 @@ def init_server(
 
 
 class _Process:
-    """What `_launch_server` of the suite for artifacts returns."""
+    """What `_launch_server` of the suite for artifacts returns, which has the methods of a process."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
@@ -165,6 +165,12 @@ class _Process:
 
     def wait(self, timeout: float | None = None) -> int:
         return 0
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
 
 
 def launch_server(

@@ -240,3 +240,15 @@ def test_what_has_no_effect_is_said_before_training(tmp_path: Path) -> None:
         "the recipe does not read spare: it has no effect (read it as hp.spare)",
         "extra=32 has no effect: it counts only if units>10",
     ]
+
+
+def test_defaults_of_the_data_replace_what_nobody_has_set(tmp_path: Path) -> None:
+    recipe = recipe_of(
+        tmp_path,
+        "    batch_size = hyperparameter(0, low=0)\n    spare = hyperparameter(1)\n",
+    )
+    defaults = {"batch_size": 50, "spare": 7, "epochs": 9}
+    values = recipe.values({}).on(100, defaults)
+    assert (values.batch_size, values.spare, values.epochs, values.steps_per_epoch) == (50, 7, 9, 2)
+    chosen = recipe.values({"batch_size": "0", "spare": "2", "epochs": "3"}).on(100, defaults)
+    assert (chosen.batch_size, chosen.spare, chosen.epochs) == (50, 2, 3)  # 0 is "by the data"

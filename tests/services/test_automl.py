@@ -13,22 +13,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlctl.adapters.estimators import category_targets
 from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
 from mlctl.adapters.estimators.spec import FOREST, HISTOGRAM, LIGHTGBM, LINEAR, NETWORK, ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.models import onnx_graphs
 from mlctl.data.dataset import Dataset, Split
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.domain.automl import NORMALIZED_RMSE, LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
 from mlctl.recipes import find, resolve
-from mlctl.services.automl import blend, candidates, features, metrics
+from mlctl.services.automl import blend, candidates, features, fitting, metrics, text_tables
 from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.request import AutomlRequest
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes import prepare
+from mlctl.serving.scoring import TableEncoder
 from mlctl.settings import load
 from tests.recording_listener import RecordingListener
 
@@ -58,7 +61,9 @@ def test_search_finds_the_ratio_that_the_target_depends_on_and_dense_regions() -
     data = make_data()
     feature_set = features.search_features(data, None, 0)
     assert feature_set.ratios[0] in {"rooms/people", "people/rooms"}  # the same for a tree
-    assert sum(step["make"] == "distance" for step in feature_set.encoder.steps) == 5  # one per 100 known rows
+    assert (
+        sum(step["make"] == "distance" for step in feature_set.encoder.steps) == 5
+    )  # one per 100 known rows
     encoded = feature_set.encoder(data.train.inputs)
     assert encoded.shape == (400, feature_set.width)
     assert np.isfinite(encoded).all()
@@ -89,15 +94,15 @@ def test_columns_without_information_in_the_training_rows_make_no_features() -> 
     encoder = find("tabular").encoder(data)
     assert {step["make"] for step in encoder.steps} >= {"bins", "category"}
     for feature_set in (features.search_features(data, encoder, 0), features.plain_features(data)):
-        assert len(feature_set.trees) <= feature_set.width < 60  # the bins of area are for the network only
+        assert len(feature_set.trees) <= feature_set.width < 200  # the bins of area are for the network only
         assert np.isfinite(feature_set.encoder(data.validation.inputs)).all()
-    notes_only = Dataset(
+    gaps_only = Dataset(
         "made",
-        *(Split(split.inputs[["note"]], split.targets) for split in (data.train, data.validation)),
-        extra={"columns": {"note": "text"}},
+        *(Split(split.inputs[["kind"]], split.targets) for split in (data.train, data.validation)),
+        extra={"columns": {"kind": "category"}},
     )
-    with pytest.raises(BadDataError, match="no feature of note differs"):
-        find("tabular").encoder(notes_only)
+    with pytest.raises(BadDataError, match="no feature of kind differs"):
+        find("tabular").encoder(gaps_only)
 
 
 def test_targets_far_from_0_and_close_together_are_centered() -> None:
@@ -343,3 +348,93 @@ def test_every_family_uses_the_weights_of_classes_and_rows(table: EncodedTable, 
     for fold, part in replace(by_row, folds=3).split_folds():
         assert list(part.data.validation.weights) == list(trained.weights[fold])
         assert len(part.data.train.weights) == len(part.train)
+
+
+def test_known_rows_get_the_mean_targets_of_other_rows_and_new_rows_those_of_all() -> None:
+    rng = np.random.default_rng(3)
+    shops = rng.choice([f"shop {number}" for number in range(40)], 400)
+    frame = pd.DataFrame({"shop": shops, "noise": rng.normal(size=400)})
+    targets = rng.normal(size=400)  # no relation: out of fold, means must not know their own row
+    steps = category_targets.lookup_steps("shop", frame["shop"], targets[:, np.newaxis])
+    encoder = TableEncoder.fitted(frame, steps)
+    encoded = encoder(frame)
+    in_fold = abs(np.corrcoef(encoded[:, 0], targets)[0, 1])
+    category_targets.out_of_fold(encoder, frame, targets[:, np.newaxis], encoded, 0)
+    assert in_fold > 0.2 > abs(np.corrcoef(encoded[:, 0], targets)[0, 1])
+    unknown = encoder(pd.DataFrame({"shop": ["shop 99", None], "noise": [0.0, 0.0]}))
+    assert unknown[0, 0] == pytest.approx(unknown[1, 0])  # a gap that training did not have is unknown, too
+    assert unknown[0, 0] == pytest.approx((targets.mean() - encoder.mean[0]) / encoder.scale[0])
+
+
+def test_mean_targets_are_those_of_classes_or_of_the_logarithm_of_skewed_numbers() -> None:
+    classes = category_targets.smoothed_targets(np.array([0, 1, 2, 1]), 3)
+    assert classes.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]]
+    assert category_targets.smoothed_targets(np.array([0, 1]), 2).shape == (2, 1)
+    skewed = np.exp(np.random.default_rng(0).normal(size=200) * 2)
+    assert np.allclose(category_targets.smoothed_targets(skewed, 0)[:, 0], np.log(skewed))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_temperature_calibrates_a_blend_and_is_part_of_its_graph(classes: int) -> None:
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(600, classes if classes > 2 else 1))
+    transform = onnx_graphs.OutputTransform("softmax" if classes > 2 else "sigmoid")
+    truth = transform(logits)
+    if classes == 2:
+        targets = (rng.random(600) < truth[:, 0]).astype(np.int64)
+    else:
+        targets = np.array([rng.choice(classes, p=row) for row in truth])
+    too_sure = transform(logits * 2)
+    temperature = blend.fit_temperature(too_sure, targets, classes)
+    assert 1.25 < temperature < 1.6  # between 1 and the right one, 2: there are few rows
+    assert blend.fit_temperature(truth, targets, classes) == pytest.approx(1.0, abs=0.25)
+    width = logits.shape[1]
+    part = onnx_graphs.from_linear(2 * np.eye(width), np.zeros(width), width, range(width), transform)
+    graph = onnx_graphs.blend_graphs([(0.5, part), (0.5, part)], temperature=temperature)
+    expected = onnx_graphs.apply_temperature(too_sure, temperature)
+    onnx_graphs.check_graph(graph, logits.astype(np.float32), expected, 1.0)
+
+
+def test_small_tables_are_blended_from_the_models_of_all_folds() -> None:
+    data = make_data(300)
+    feature_set = features.plain_features(data)
+    rows = features.known_rows(data)
+    encoded = feature_set.encoder(rows)
+    table = EncodedTable(
+        recipe=find("tabular"),
+        data=data,
+        features=feature_set,
+        train=encoded[: len(data.train)],
+        validation=encoded[len(data.train) :],
+        seed=0,
+        objective=Objective("val_mae", maximize=False),
+        folds=5,
+    )
+    params = {**candidates.DEFAULT_PARAMS[LIGHTGBM], "num_leaves": 4, "min_data_in_leaf": 5, "rounds": 20}
+    spec = ModelSpec(name="lightgbm", family=LIGHTGBM, loss="l1", params=params)
+    fitted = fitting.fit_model(spec, table, deadline=time.monotonic() + 60, on_round=lambda _: None)
+    assert fitted.fitted_to_all
+    assert fitted.predictions.shape == (300, 1)
+    again = fitting.fit_model(spec, table, deadline=time.monotonic() + 60, on_round=lambda _: None)
+    assert np.array_equal(fitted.predictions, again.predictions)  # whatever the order of the threads
+    # rows that a fold has not seen are harder than what all models together answer
+    answers = onnx_graphs.run_graph(fitted.graph, encoded)
+    errors = [np.abs(values[:, 0] - table.scored_targets).mean() for values in (answers, fitted.predictions)]
+    assert errors[0] < errors[1]
+
+
+def test_texts_have_linear_models_and_a_network_only() -> None:
+    recipe = find("texts")
+    specs = candidates.candidate_models(
+        recipe,
+        task="binary",
+        metric="log_loss",
+        positive=False,
+        rows=1000,
+        families=tuple(candidates.FAMILIES),
+        family_params={},
+        texts=True,
+    )
+    assert {spec.family for spec in specs} == {LINEAR, NETWORK}
+    bags = SparseBags(np.array([0, 2, 1], np.uint16), np.array([0, 2, 3]), 3, np.array([1, 2, 3], np.float32))
+    assert text_tables.as_matrix(bags).toarray().tolist() == [[1, 0, 2], [0, 3, 0]]

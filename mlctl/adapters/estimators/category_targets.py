@@ -32,7 +32,7 @@ def smoothed_targets(targets: Array, classes: int) -> Array:
     if classes == 2:
         return targets.astype(np.float64)[:, np.newaxis]
     frequent = np.argsort(-np.bincount(targets, minlength=classes), kind="stable")[:MAX_CLASSES]
-    return (targets[:, np.newaxis] == np.sort(frequent)).astype(np.float64)
+    return np.asarray(targets[:, np.newaxis] == np.sort(frequent), np.float64)
 
 
 def lookup_steps(name: str, cells: Any, targets: Array) -> list[Mapping[str, Any]]:

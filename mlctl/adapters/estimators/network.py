@@ -111,7 +111,8 @@ def fit_network(
     if not rounds:
         model.set_weights(progress.best_weights)
     held_out = None
-    if leaves_rows_out(spec, table) and not rounds:  # the loop validates all rows, each by those that leave it out
+    if leaves_rows_out(spec, table) and not rounds and loop.validation is not None:
+        # the loop validates all rows, each by the members that leave it out
         held_out = loop.predictor.predict(loop.validation.inputs)
     served = table.recipe.serving(model, data)
 

@@ -20,7 +20,7 @@ from mlctl.adapters.exports.encoder_layers import (
 )
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.adapters.models.keras_trace import ANSWER, call_model, pack
-from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.domain.outputs import Output
 from mlctl.serving import scoring
 from mlctl.serving.saved_model import read_saved_model

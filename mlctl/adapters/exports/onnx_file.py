@@ -17,7 +17,7 @@ from mlctl.adapters.exports.predict_script import BESIDE, INSIDE, NO_ENCODER
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.adapters.models.keras_export import export_keras
-from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.silence import suppress_output
 
 FILE = "model.onnx"
 ENCODER_ROWS = 64  # for which the encoder's graph is compared with its layers

@@ -20,7 +20,7 @@ from mlctl.adapters.exports.model_parts import HeldEncoder, ModelParts, as_tenso
 from mlctl.adapters.exports.predict_script import BESIDE, INSIDE, NO_ENCODER
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
-from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.serving import scoring
 
 VERSION_FOLDER = "1"  # TensorFlow Serving loads the folder with the largest number

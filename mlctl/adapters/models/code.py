@@ -24,7 +24,7 @@ from keras.src.utils import python_utils
 
 from mlctl.adapters.models import constructors
 from mlctl.adapters.models.code_pickling import PackedCode, is_user_file, one_line, pack
-from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.errors import BadDataError
 from mlctl.serving import scoring
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.models.load import suppress_output
 from mlctl.adapters.models.model_files import KERAS, LITERT, ONNX, file_kind, saved_model_folder
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.domain.outputs import Output, Outputs, task_of
 from mlctl.errors import BadDataError
 from mlctl.recipes.keras_import import import_keras, silent_stderr

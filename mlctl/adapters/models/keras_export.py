@@ -27,7 +27,7 @@ from mlctl.adapters.models.keras_trace import (
     pack,
     trace,
 )
-from mlctl.adapters.models.load import suppress_output
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.data.trees import leaves
 from mlctl.domain.outputs import Output
 

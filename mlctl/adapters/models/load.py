@@ -5,22 +5,18 @@ MLflow itself is imported in the functions that need it: many commands import th
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import shutil
-import sys
 import tempfile
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from mlctl.adapters.models import light_fetch
 from mlctl.adapters.models.model_files import file_kind
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.errors import BadDataError, MlctlError
 
@@ -179,41 +175,6 @@ def as_signed(signature: ModelSignature | None, raw: Any) -> Any:
     from mlctl.adapters.models.signatures import client_input
 
     return client_input(raw, [name for name in schema.input_names() if isinstance(name, str)])
-
-
-@contextlib.contextmanager
-def suppress_output() -> Any:
-    """Suppress warnings, and what this thread writes to stdout and stderr; other threads can still write."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(_MutedStream(sys.stdout)),
-        contextlib.redirect_stderr(_MutedStream(sys.stderr)),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-class _MutedStream(io.TextIOBase):
-    """A stream that discards what the thread that created it writes."""
-
-    def __init__(self, stream: TextIO) -> None:
-        # with a live view, the stream is a proxy that prints through the view's console. The console looks up
-        # sys.stderr, which is this object: the view would print its own frames without end
-        self._stream = getattr(stream, "rich_proxied_file", stream)
-        self._thread = threading.get_ident()
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute here
-        return self._stream.encoding
 
 
 def _describe(exc: Exception) -> str:

@@ -29,8 +29,8 @@ from mlctl.adapters.keras.train_step import fixed_batch_size
 from mlctl.adapters.models import code, code_pickling
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.adapters.models.keras_trace import InputSpec, input_specs
-from mlctl.adapters.models.load import suppress_output
 from mlctl.adapters.models.signatures import first_row, make_signature
+from mlctl.adapters.models.silence import suppress_output
 from mlctl.data.trees import is_nested, leaves, map_tree
 from mlctl.domain.outputs import Outputs
 from mlctl.serving import scoring

@@ -11,7 +11,7 @@ MAX_TRIALS = 30  # with a few hundred validation rows, more trials overfit them
 RANDOM_TRIALS = 6
 SPACE: Mapping[str, tuple[Any, Any, bool]] = {  # low, high, logarithmic
     "learning_rate": (0.02, 0.2, True),
-    "num_leaves": (7, 127, True),
+    "num_leaves": (4, 127, True),
     "min_data_in_leaf": (5, 100, True),
     "feature_fraction": (0.2, 0.9, False),
     "bagging_fraction": (0.5, 1.0, False),

@@ -15,7 +15,7 @@ from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files.labelled_files import TEXT_SUFFIXES, count_by_class, digest, find_labelled_files
 from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.tables import column_types, label_column, reader
-from mlctl.errors import BadDataError, UsageError
+from mlctl.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd

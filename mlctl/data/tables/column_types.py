@@ -859,14 +859,15 @@ def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> N
         return None
     looked = {str(values.name): written.look()}
     has_points = False
-    for name in () if table is None else table:
-        if str(name) in looked:
+    columns = {} if table is None else {str(name): table[name] for name in table}
+    for name, column in columns.items():
+        if name in looked:
             continue
-        others = normalize_cells(table[name])
+        others = normalize_cells(column)
         if others.dtype.kind == "f":
             has_points = has_points or _has_fractions(others.to_numpy())
         elif (other := WrittenColumn.of(others)).may_be_numbers():
-            looked[str(name)] = other.look()
+            looked[name] = other.look()
     decided = number_columns.decide_signs(looked, has_points=has_points)
     decimal, thousands, is_guess = decided[str(values.name)]
     return written.read(decimal, thousands, is_ambiguous=is_guess)
@@ -895,7 +896,7 @@ def _numeric_id_reason(name: str, filled: Array) -> str:
     """Return why a column of numbers is an id, or ""."""
     if len(filled) < MIN_ROWS_OF_ID or filled[0] == filled[1]:
         return ""
-    if (np.diff(filled) == 1).all():
+    if filled[0] % 1 == 0 and (np.diff(filled) == 1).all():
         return COUNTER_REASON
     if not (_ID_NAME.search(name) or _ID_SUFFIX.search(name)):
         return ""

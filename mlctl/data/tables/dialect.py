@@ -414,7 +414,15 @@ def _is_title(rows: Sequence[_Row], place: int, width: int) -> bool:
         return len(row.cells) != width or below.cells[0].lstrip().startswith(_COMMENTS)
     if len(row.cells) < width:
         return filled <= max(1, width // 2) and filled < width - 1
-    return len(row.cells) == width and width > 2 and filled <= max(1, width // 3) < len(below.filled)
+    if len(row.cells) > width:  # a sentence with commas
+        is_sentence = any(len(cell.split()) > 2 for cell in row.filled)
+        has_names = len(below.filled) == width and not any(map(_NUMBER.fullmatch, below.filled))
+        return is_sentence and has_names
+    usual = sorted(len(other.filled) for other in rows)[len(rows) // 2]
+    if filled <= max(1, width // 3):
+        return width > 2 and (filled < len(below.filled) or filled < usual - 1)
+    # such as a name, an empty cell and a year
+    return width > 3 and filled <= width // 2 < usual == width
 
 
 def _is_header(rows: Sequence[Sequence[str]], known_names: Collection[str]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,12 @@ def read_cells(
 
 
 def read_batches(
-    path: Path, rows: int, *, known_names: Collection[str], text_columns: Collection[str]
+    path: Path,
+    rows: int,
+    *,
+    known_names: Collection[str],
+    text_columns: Collection[str],
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[pd.DataFrame]:
     """Yield a table in batches of at most `rows` rows, with its cells as they are written.
 
@@ -123,11 +128,17 @@ def read_batches(
         known_names: Possible column names; a first row with one of them is the header.
         text_columns: Columns of a text file whose cells stay texts; any other column becomes numbers in each batch
             that holds only numbers.
+        on_note: Called with each note of `read`.
     """
     if is_delimited(path):
-        yield from read_delimited_batches(path, rows, known_names=known_names, text_columns=text_columns)
+        yield from read_delimited_batches(
+            path, rows, known_names=known_names, text_columns=text_columns, on_note=on_note
+        )
         return
-    frame = read(path, known_names=known_names).frame
+    content = read(path, known_names=known_names)
+    for note in content.notes:
+        on_note(note)
+    frame = content.frame
     yield from (frame[start : start + rows] for start in range(0, len(frame), rows))
 
 

@@ -56,7 +56,7 @@ def _summary_table(metrics: Mapping[str, float], intervals: Intervals) -> Answer
     The interval is that of the first column, which is the test split if there is one.
     """
     metrics = {name: value for name, value in metrics.items() if not name.startswith("folds_")}
-    names = sorted({_without_prefix(name) for name in metrics} - {"epoch", "learning_rate"})
+    names = sorted({_without_prefix(name) for name in metrics} - {"epoch", "learning_rate", "threshold"})
     prefixes = {
         title: prefix
         for title, prefix in METRIC_PREFIXES.items()
@@ -74,7 +74,9 @@ def _summary_table(metrics: Mapping[str, float], intervals: Intervals) -> Answer
         columns.insert(2, TableColumn(INTERVAL, keep=6))
         for name, row in zip(names, rows, strict=True):
             row.insert(2, interval_cell(intervals.get(scored + name)))
-    caption = f"the best epoch is {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
+    facts = [f"the best epoch is {metrics['best_epoch']:.0f}"] if "best_epoch" in metrics else []
+    facts += [f"the threshold is {metrics['best_threshold']:.3g}"] if "best_threshold" in metrics else []
+    caption = ", ".join(facts)
     return AnswerTable(columns=columns, rows=rows, title="Metrics", caption=caption)
 
 

@@ -14,6 +14,7 @@ SELECTION_STEPS, MAX_MODELS = 40, 12
 MIN_WEIGHT = 0.04  # a smaller weight costs more serving time than it gains
 MIN_CALIBRATION_GAIN = 0.002  # of the log loss; a smaller one may be chance
 TEMPERATURES = np.geomspace(0.5, 2.0, 41)
+PRIOR_ROWS = 300  # so many rows say that the probabilities are right: few rows cannot tell
 
 Array = np.ndarray[Any, Any]
 
@@ -61,4 +62,5 @@ def fit_temperature(probabilities: Array, targets: Array, classes: int) -> float
     best = int(np.argmin(losses))
     before = quick_error("log_loss", targets, probabilities, classes)
     gains = losses[best] < before * (1 - MIN_CALIBRATION_GAIN)
-    return round(float(TEMPERATURES[best]), 4) if gains else 1.0
+    drawn = TEMPERATURES[best] ** (len(targets) / (len(targets) + PRIOR_ROWS))
+    return round(float(drawn), 4) if gains else 1.0

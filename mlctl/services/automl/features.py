@@ -9,7 +9,7 @@ regions if the table has latitudes and longitudes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,18 @@ MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES = 8, 6, 64
 MIN_LOOKUP_CATEGORIES = 6  # with fewer, one column for each category says as much as their mean targets
 MAX_TREE_CATEGORIES = 16  # with more, trees take the mean targets alone
 MAX_CENTRES, ROWS_PER_CENTRE = 12, 100
-MAX_TREE_NGRAMS, MAX_VARIED_ROWS = 300, 2000  # of each text, and rows that show which n-grams vary most
 MAX_SAMPLED_ROWS = 20_000  # for the quick models that propose features
-NETWORK_ONLY = ("bins", "robust", "calendar_flags")  # steps that trees do not need: they choose their own thresholds
+NETWORK_ONLY = (
+    "bins",
+    "robust",
+    "calendar_flags",
+)  # steps that trees do not need: they choose their own thresholds
 PLAIN = ("number", "log", "missing", "boolean", "category", "distance")  # what ratios compete with
-NOT_LINEAR = ("calendar", "bins", "robust")  # the hour of a day as one number is not linear: `date` has its waves
+NOT_LINEAR = (
+    "calendar",
+    "bins",
+    "robust",
+)  # the hour of a day as one number is not linear: `date` has its waves
 
 Array = np.ndarray[Any, Any]
 Step = Mapping[str, Any]
@@ -135,7 +142,7 @@ def _ratio_steps(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
     if not ratios:
         return []
     sample = np.random.default_rng(seed).permutation(len(rows))[:MAX_SAMPLED_ROWS]
-    steps = [*(step for step in known if step["make"] not in {*NETWORK_ONLY, "text", "topics", "lookup"}), *ratios]
+    steps = [*(step for step in known if step["make"] in PLAIN), *ratios]
     encoded = TableEncoder.fitted(rows.iloc[sample], steps)(rows.iloc[sample])
     gains = feature_gains(encoded, data.train.targets[sample], classes=len(data.classes), seed=seed)
     ratio_gains = gains[-len(ratios) :]
@@ -163,14 +170,6 @@ def _fit_encoder(
             for column in range(int(ends[number]), int(ends[number + 1]))
         )
 
-    def tree_columns() -> Iterator[int]:
-        for number, step in enumerate(encoder.steps):
-            columns = range(int(ends[number]), int(ends[number + 1]))
-            if step["make"] == "ngrams" and len(columns) > MAX_TREE_NGRAMS:
-                yield from _most_varied(encoder, rows, columns)
-            elif is_for_trees(step):
-                yield from columns
-
     has_lookup = {step["of"] for step in encoder.steps if step["make"] == "lookup"}
 
     def is_for_trees(step: Step) -> bool:
@@ -184,15 +183,8 @@ def _fit_encoder(
     return FeatureSet(
         encoder=encoder,
         network=network,
-        trees=tuple(tree_columns()),
+        trees=columns_of(is_for_trees),
         linear=columns_of(lambda step: step["make"] not in NOT_LINEAR),
         bent=(*network, *lookups) if has_bins else (),
         ratios=ratios,
     )
-
-
-def _most_varied(encoder: TableEncoder, rows: Any, columns: range) -> list[int]:
-    """Return the MAX_TREE_NGRAMS of these features that vary most between rows: trees take long for all of them."""
-    sample = encoder(rows.iloc[:MAX_VARIED_ROWS])[:, columns.start : columns.stop]
-    best = np.argsort(-sample.var(axis=0), kind="stable")[:MAX_TREE_NGRAMS]
-    return [columns[int(number)] for number in np.sort(best)]

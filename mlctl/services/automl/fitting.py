@@ -139,10 +139,12 @@ def _fit_folds(
     """
     estimators = _cross_validate(fit, spec, table, deadline, on_round)
     predictions = np.zeros((len(table.scored_targets), table.outputs))
-    for fold, estimator, held_out in estimators:
+    for fold, _, held_out in estimators:
         predictions[fold] = held_out
     rounds = max(1, round(float(np.median([estimator.rounds for _, estimator, _ in estimators]))))
-    nodes = table.outputs * sum(2 * spec.params.get("num_leaves", MAX_BAG_NODES) * e.rounds for _, e, _ in estimators)
+    nodes = table.outputs * sum(
+        2 * spec.params.get("num_leaves", MAX_BAG_NODES) * e.rounds for _, e, _ in estimators
+    )
     if spec.family != LIGHTGBM or nodes > MAX_BAG_NODES:
         _, graph, rounds = _fit_once(fit, spec, table.all_rows, deadline, on_round, rounds)
         return predictions, graph, rounds
@@ -171,9 +173,13 @@ def _cross_validate(
             on_round(rounds)
 
     def fit_fold(number: int, fold: Array, part: EncodedTable) -> tuple[Array, FittedEstimator, Array]:
-        if cancelled.is_set() or (number and time.monotonic() > deadline):
+        now = time.monotonic()
+        if cancelled.is_set() or (number and now > deadline):
             raise OutOfTime("time was up before all folds were fitted")
-        estimator = fit(spec, part, deadline=deadline, on_round=report)
+        # the folds after this one, and a fit to all rows, need time too
+        rounds_left = -(-(table.folds - number) // workers) + 1
+        part_deadline = now + max(0.0, deadline - now) / rounds_left
+        estimator = fit(spec, part, deadline=part_deadline, on_round=report)
         return fold, estimator, _predict(estimator, part.validation)
 
     parts = [

@@ -41,6 +41,7 @@ from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
+from mlctl.serving.scoring import TableEncoder
 from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
@@ -325,7 +326,7 @@ class AutomlRun:
         """Return whether there is time for a model, and for refitting the blend afterwards."""
         durations = [model.seconds for model in board.fitted.values() if model.spec.family == spec.family]
         needed = 0.6 * durations[-1] if durations else 0.0
-        if spec.family == HISTOGRAM or (spec.family == NETWORK and board.table.folds):
+        if spec.family in {HISTOGRAM, NETWORK}:
             needed = max(needed, MIN_SHARE_TO_START * self.budget.timeout_s)
         return self.budget.left - self._reserved_s(board) > needed or not board.fitted
 
@@ -333,7 +334,8 @@ class AutomlRun:
         """Return how many seconds are reserved for refitting the best models on all rows."""
         if board.table.folds:
             return 0.0
-        best = board.ranking[: blend.MAX_MODELS // 2]
+        to_refit = [entry for entry in board.ranking if not board.fitted[entry.model].fitted_to_all]
+        best = to_refit[: blend.MAX_MODELS // 2]
         return self.budget.reserve_for_refits(REFIT_TIME_FACTOR * entry.duration_s for entry in best)
 
     def _fit_model(self, board: Leaderboard, spec: ModelSpec) -> None:
@@ -382,8 +384,10 @@ class AutomlRun:
         rows = features.known_rows(data)
         encoded = feature_set.encoder(rows)
         targets = np.concatenate([data.train.targets, data.validation.targets])
+        encoder = feature_set.encoder
+        assert isinstance(encoder, TableEncoder)
         category_targets.out_of_fold(
-            feature_set.encoder,
+            encoder,
             rows,
             category_targets.smoothed_targets(targets, len(data.classes)),
             encoded,

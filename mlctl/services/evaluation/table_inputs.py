@@ -56,7 +56,9 @@ def read_table(
             yield count, _as_model_input(info, load)
             done += count
     except arrow_batches.OnlyPandasError:
-        for count, load in _pandas_table(reading, file, size=size, skip=done, report=report):
+        for count, load in _pandas_table(
+            reading, file, size=size, skip=done, report=report, listener=listener
+        ):
             yield count, _as_model_input(info, load)
     cells.end_batch()
 
@@ -195,12 +197,22 @@ def _arrow_table(
 
 
 def _pandas_table(
-    reading: _FileReading, file: Path, *, size: int, skip: int, report: Report
+    reading: _FileReading,
+    file: Path,
+    *,
+    size: int,
+    skip: int,
+    report: Report,
+    listener: ProgressListener,
 ) -> Iterator[tuple[int, Callable[[], tables.Columns]]]:
     signature = reading.signature
     row = 0
     for frame in reader.read_batches(
-        file, size, known_names=signature.names, text_columns=reading.text_columns
+        file,
+        size,
+        known_names=signature.names,
+        text_columns=reading.text_columns,
+        on_note=lambda note: listener.message(f"{file.name}: {note}"),
     ):
         if not row and signature.columns:
             report(tuple(map(str, frame)))

@@ -16,7 +16,10 @@ def read_proofs(store: TrackingStore, run: Run | None) -> tuple[ExportProof, ...
         return ()
     try:
         with store.translate_errors():
-            folders = [entry.path for entry in store.client.list_artifacts(run.run_id, PROOF_FOLDER)]
+            # without a path first: MLflow itself would be asked for a folder that is not there
+            top = [entry.path for entry in store.client.list_artifacts(run.run_id)]
+            entries = store.client.list_artifacts(run.run_id, PROOF_FOLDER) if PROOF_FOLDER in top else ()
+            folders = [entry.path for entry in entries]
         texts = [store.read_artifact(run, f"{folder}/{PROOF_FILE}") for folder in sorted(folders)]
     except MlctlError:
         return ()

@@ -115,7 +115,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def _summary(run: Run, files: RunFiles) -> ReportSection:
     names = sorted(
         {_plain(name) for name in run.metrics if not name.startswith("folds_")}
-        - {"epoch", "learning_rate", "best_epoch"}
+        - {"epoch", "learning_rate", "best_epoch", "threshold"}
     )
     prefixes = {
         title: prefix
@@ -155,6 +155,7 @@ def _summary(run: Run, files: RunFiles) -> ReportSection:
                 else "",
             ),
             ("kept epoch", number(run.metrics.get("best_epoch"))),
+            ("threshold of the positive class", number(run.metrics.get("best_threshold"))),
             ("weights", run.tags.get(MODEL_WEIGHTS_TAG)),
             ("model", run.model_uri),
             ("served by", run.tags.get(RUNTIME_TAG)),

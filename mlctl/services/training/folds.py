@@ -50,6 +50,7 @@ class FoldScores:
         targets: The targets of all rows, as `scoring_targets` returns them.
         answers: The answers to all rows, each by the model that has not seen it.
         intervals: 95 % confidence intervals of the scores of all rows.
+        rows: Positions of these rows in those that the final model trains on.
     """
 
     by_fold: Mapping[str, tuple[float, ...]]
@@ -58,6 +59,7 @@ class FoldScores:
     targets: Array
     answers: Array
     intervals: Mapping[str, tuple[float, float]]
+    rows: Array
 
     @property
     def epochs(self) -> int:
@@ -235,7 +237,8 @@ def _collect(prepared: PreparedData, folds: Folds, found: Sequence[_FoldAnswers]
     """Return the scores of all folds; if a threshold is wanted, with the one that suits all of their answers."""
     outputs = found[0].outputs
     answers = np.concatenate([fold.answers for fold in found])
-    targets = scoring_targets(outputs, folds.rows.take(np.concatenate(folds.parts)).targets)
+    rows = np.concatenate(folds.parts)
+    targets = scoring_targets(outputs, folds.rows.take(rows).targets)
     rule = prepared.threshold_rule
     if rule is not None and len(outputs) == 1 and len(outputs[0].classes) == 2:
         chosen = choose_threshold(rule, targets, answers, outputs[0].classes[1])
@@ -254,6 +257,7 @@ def _collect(prepared: PreparedData, folds: Folds, found: Sequence[_FoldAnswers]
         targets=targets,
         answers=answers,
         intervals=score_intervals(outputs, targets, answers, means),
+        rows=rows,
     )
 
 

@@ -35,7 +35,10 @@ class TrainRequest:
 
     def to_tag(self) -> dict[str, Any]:
         """Return the request as the run's tag mlctl.request stores it."""
-        return {"given" if name == "overrides" else name: value for name, value in asdict(self).items()}
+        fields = asdict(self)
+        if self.folds is None:  # earlier versions do not know it
+            del fields["folds"]
+        return {"given" if name == "overrides" else name: value for name, value in fields.items()}
 
     @classmethod
     def from_tag(cls, entry: Mapping[str, Any]) -> TrainRequest:

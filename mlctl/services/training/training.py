@@ -347,12 +347,13 @@ class Training:
         if scores is None:
             return None
         return report.SplitAnswers(
-            name=f"{self.request.folds} folds",
+            name="held-out",
             rows=len(scores.answers),
             outputs=logged.outputs,
             targets=scores.targets,
             answers=scores.answers,
             metrics=scores.means,
+            inputs_of=lambda rows: self.data.raw(self.data.train.take(scores.rows[rows]).inputs),
         )
 
     def _summary(self, best: Epoch, split_name: str, logged: LoggedModel) -> dict[str, float]:

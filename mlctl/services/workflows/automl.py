@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mlctl.adapters.estimators.spec import LIGHTGBM
 from mlctl.adapters.runlog import search_journal
 from mlctl.adapters.runlog.local_runs import record_folder
 from mlctl.adapters.tracking.health import check_reachable
@@ -74,6 +75,7 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
     if task == "auto":
         task = "regression" if metric in REGRESSION_METRICS else "classes"
         notes = ("mlctl decides between classes and numbers when it reads the table",)
+    has_texts = recipe.name == text_tables.RECIPE
     specs = candidates.candidate_models(
         recipe,
         task=task,
@@ -82,7 +84,7 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
         rows=100_000,
         families=job.families,
         family_params=job.family_params,
-        texts=recipe.name == text_tables.RECIPE,
+        texts=has_texts,
     )
     objective = Objective(f"val_{metric}", not lower_is_better(metric)) if request.metric else None
     models = tuple(
@@ -97,7 +99,8 @@ def plan(settings: Settings, request: AutomlRequest) -> AutomlPlan:
         recipe=recipe.name,
         objective=objective,
         timeout_s=request.timeout_s,
-        featurize=request.featurize,
+        featurize=request.featurize and not has_texts,
+        searches=not has_texts and LIGHTGBM in job.families,
         models=models,
         notes=notes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +48,21 @@ def read_delimited(path: Path, options: ReadOptions) -> TableContent:
 
 
 def read_delimited_batches(
-    path: Path, rows: int, *, known_names: Collection[str], text_columns: Collection[str]
+    path: Path,
+    rows: int,
+    *,
+    known_names: Collection[str],
+    text_columns: Collection[str],
+    on_note: Callable[[str], None],
 ) -> Iterator[pd.DataFrame]:
     """Yield a text table in batches; raises BadDataError, also in its middle."""
     dialect = detect_dialect(path, known_names=known_names)
+    for note in dialect.notes:
+        on_note(note)
     if (table := _arrow_table(path, dialect)) is not None:
-        table, _ = _without_other_lines(table, dialect)
+        table, notes = _without_other_lines(table, dialect)
+        for note in notes:
+            on_note(note)
         for start in range(0, table.num_rows, rows):
             part = table.slice(start, rows)
             yield to_frame(part.columns, part.column_names, text_columns=text_columns)

@@ -44,7 +44,7 @@ def read_spreadsheet(path: Path, options: ReadOptions) -> TableContent:
     others = [other for other in sheets if other != name]
     if others and not options.sheet:
         listed = ", ".join(others[:6])
-        notes = (f"sheet {name!r} is read, and not {listed}: --set sheet=NAME takes another one", *notes)
+        notes = (f"sheet {name!r} is read, and not {listed}; to read another one: {path.name}::NAME", *notes)
     header = "with a header" if place.header else "without a header (columns are c1, c2, …)"
     return TableContent(frame=frame, description=f"sheet {name!r}, {header}", notes=(*place.notes, *notes))
 

@@ -1,0 +1,1 @@
+"""Checks of data before training, beyond what reading a table finds."""

@@ -1,0 +1,179 @@
+"""The columns of a table: their values, distributions and outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlctl.data.dataset import Dataset, Split
+from mlctl.data.tables import column_types
+from mlctl.data.tables.column_types import BOOLEAN, DATE, DROP, NUMBER, TEXT, TableColumn
+from mlctl.domain.data_check import ColumnProfile
+from mlctl.domain.drift import DistributionBin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS, LISTED_CATEGORIES = 20, 10
+FAR = 10.0  # interquartile ranges from the quartiles, beyond which a value is an outlier
+MAX_OUTLIER_SHARE = 0.01  # more are a long tail
+FEWEST_VALUES = 20  # to tell an outlier
+DAYS_FROM_2000 = np.datetime64("2000-01-01")
+
+Array = np.ndarray[Any, Any]
+
+
+def profile_columns(data: Dataset) -> list[ColumnProfile]:
+    """Return a profile of each column of a table, those that are dropped last."""
+    described: Sequence[TableColumn] = data.extra.get("described", ())
+    known = {column.name: column for column in described}
+    rows = sum(data.splits.values())
+    used = [
+        _profile(data, str(name), data.extra.get("columns", {}).get(name, ""), known.get(str(name)))
+        for name in data.train.inputs
+    ]
+    dropped = [
+        ColumnProfile(
+            name=column.name, type=DROP, reading=column.reason, missing=min(1.0, column.missing / max(1, rows))
+        )
+        for column in described
+        if column.type == DROP
+    ]
+    return used + dropped
+
+
+def describe_values(values: Array) -> str:
+    """Return the range and median of numbers."""
+    return f"{values.min():.6g} to {values.max():.6g}, median {np.median(values):.6g}"
+
+
+def find_outliers(values: Array) -> Array:
+    """Return the few numbers that are far outside all others, also on a logarithmic scale; the farthest first."""
+    if len(np.unique(values)) < FEWEST_VALUES:
+        return values[:0]
+    far = _distance(values)
+    if values.min() > 0:
+        far = np.minimum(far, _distance(np.log(values)))
+    found = np.flatnonzero(far > FAR)
+    if not 0 < len(found) <= max(1, MAX_OUTLIER_SHARE * len(values)):
+        return values[:0]
+    return values[found[np.argsort(-far[found])]]
+
+
+def _distance(values: Array) -> Array:
+    """Return the distance of each value from the quartiles, in interquartile ranges."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    distance: Array = np.maximum(low - values, values - high) / ((high - low) or np.inf)
+    return distance
+
+
+def number_bins(train: Array, test: Array) -> list[DistributionBin]:
+    """Return the shares of numbers in bins of equal width; the outer bins hold the highest and lowest percent."""
+    low, high = np.quantile(train, [0.01, 0.99])
+    if low == high:
+        low, high = float(train.min()), float(train.max())
+    if low == high:
+        return [DistributionBin(name=f"{low:.4g}", trained=1.0, live=float((test == low).mean()) if len(test) else 0)]
+    edges = np.linspace(low, high, min(BINS, max(2, len(np.unique(train)))) + 1)
+    names = [f"{edge:.3g}" for edge in edges[:-1]]
+    return _bins(names, *(np.histogram(part.clip(low, high), edges)[0] for part in (train, test)))
+
+
+def category_bins(train: Sequence[str], test: Sequence[str]) -> list[DistributionBin]:
+    """Return the shares of the most frequent categories, and of all others together."""
+    from collections import Counter
+
+    counts, others = Counter(train), Counter(test)
+    names = [name for name, _ in counts.most_common(LISTED_CATEGORIES)]
+    parts = []
+    for counter in (counts, others):
+        listed = [counter[name] for name in names]
+        parts.append(np.array([*listed, sum(counter.values()) - sum(listed)]))
+    has_others = any(part[-1] for part in parts)
+    return _bins([*names, "others"], *parts)[: len(names) + has_others]
+
+
+def _bins(names: Sequence[str], train: Array, test: Array) -> list[DistributionBin]:
+    shares, test_shares = train / max(1, train.sum()), test / max(1, test.sum())
+    return [
+        DistributionBin(name=name, trained=float(share), live=float(live))
+        for name, share, live in zip(names, shares, test_shares, strict=True)
+    ]
+
+
+def as_numbers(values: pd.Series[Any], type: str, format: str = "") -> Array:
+    """Return the values of a number, date or boolean column as float64 with NaN."""
+    if type == DATE:
+        return column_types.parse_dates(values.tolist(), format)
+    numbers: Array = values.astype("float64").to_numpy()
+    return numbers
+
+
+def _profile(data: Dataset, name: str, type: str, column: TableColumn | None) -> ColumnProfile:
+    import pandas as pd
+
+    splits: list[Split] = [split for split in (data.train, data.validation, data.test) if split is not None]
+    train, *others = [split.inputs[name] for split in splits]
+    values = pd.concat([train, *others], ignore_index=True)
+    test = others[-1] if others else values[:0]
+    missing = float(values.isna().mean())
+    if not type:  # a recipe's own table
+        type = NUMBER if values.dtype.kind in "fiu" else BOOLEAN if values.dtype.kind == "b" else "category"
+    summary, bins, distinct, outliers = "", [], None, np.zeros(0)
+    if type in (NUMBER, DATE):
+        format = data.extra.get("formats", {}).get(name, "")
+        numbers, of_train, of_test = (as_numbers(part, type, format) for part in (values, train, test))
+        numbers, of_train, of_test = (part[np.isfinite(part)] for part in (numbers, of_train, of_test))
+        distinct = len(np.unique(numbers))
+        if len(numbers):
+            summary = describe_values(numbers) if type == NUMBER else _describe_dates(numbers)
+            outliers = find_outliers(numbers) if type == NUMBER else outliers
+        if len(of_train):
+            bins = number_bins(of_train, of_test)
+            if type == DATE:
+                bins = _with_dates(bins, of_train)
+    elif type == TEXT:
+        lengths = values.dropna().astype(str).str.split().str.len().to_numpy(float)
+        distinct = int(values.nunique())
+        if len(lengths):
+            summary = f"{np.median(lengths):.0f} words, {lengths.max():.0f} at most"
+            of_train = train.dropna().astype(str).str.split().str.len().to_numpy(float)
+            bins = number_bins(of_train, test.dropna().astype(str).str.split().str.len().to_numpy(float))
+    else:
+        words, of_train_words, of_test_words = (_as_words(part) for part in (values, train, test))
+        distinct = len(set(words))
+        bins = category_bins(of_train_words, of_test_words)
+        summary = ", ".join(f"{entry.name} {entry.trained:.0%}" for entry in bins[:3])
+    return ColumnProfile(
+        name=name,
+        type=type,
+        reading="; ".join(column.remarks) if column is not None else "",
+        missing=missing,
+        distinct=distinct,
+        summary=summary,
+        bins=bins,
+        outliers=tuple(float(value) for value in outliers),
+    )
+
+
+def _as_words(values: pd.Series[Any]) -> list[str]:
+    return [{True: "yes", False: "no"}.get(cell, str(cell)) if isinstance(cell, bool) else str(cell) for cell in values.dropna().tolist()]
+
+
+def _as_date(days: float) -> str:
+    return str(DAYS_FROM_2000 + np.timedelta64(round(float(days) * 24 * 60), "m"))[:10]
+
+
+def _describe_dates(days: Array) -> str:
+    return f"{_as_date(np.floor(days.min()))} to {_as_date(np.floor(days.max()))}"
+
+
+def _with_dates(bins: Sequence[DistributionBin], days: Array) -> list[DistributionBin]:
+    low, high = np.quantile(days, [0.01, 0.99])
+    edges = np.linspace(low, high, len(bins) + 1)
+    return [
+        DistributionBin(name=_as_date(edge), trained=entry.trained, live=entry.live)
+        for entry, edge in zip(bins, edges[:-1], strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""Rows that are there more than once: inside all rows, in two splits, and with two different targets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlctl.data.dataset import Dataset, Split
+
+MAX_FILES = 20_000  # images whose content is compared
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Numbers of rows.
+
+    Attributes:
+        repeated: Rows that have the inputs and the target of an earlier row.
+        contradicting: Rows of the same inputs with different targets.
+        shared: Rows of validation and test whose inputs are also in the training rows, by split.
+        examples: A few rows that contradict each other, as numbers among all rows: (row, row).
+    """
+
+    repeated: int
+    contradicting: int
+    shared: dict[str, int]
+    examples: tuple[tuple[int, int], ...] = ()
+
+
+def find_duplicates(data: Dataset) -> Duplicates | None:
+    """Return the duplicates; None if the inputs cannot be compared."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    hashes = {name: _hashes(data, split) for name, split in splits.items() if split is not None}
+    if any(found is None for found in hashes.values()):
+        return None
+    inputs = np.concatenate([found for found in hashes.values() if found is not None])
+    targets = np.concatenate([np.asarray(splits[name].targets) for name in hashes])
+    if targets.ndim != 1:
+        return None
+    _, group = np.unique(inputs, return_inverse=True)
+    pairs = np.unique(np.stack([group, np.unique(targets, return_inverse=True)[1]], axis=1), axis=0)
+    targets_of_group = np.bincount(pairs[:, 0], minlength=int(group.max()) + 1)
+    contradicting = np.flatnonzero(targets_of_group[group] > 1)
+    train = hashes["train"]
+    shared = {
+        name: int(np.isin(found, train).sum())
+        for name, found in hashes.items()
+        if name != "train" and found is not None
+    }
+    return Duplicates(
+        repeated=len(inputs) - len(pairs),
+        contradicting=len(contradicting),
+        shared=shared,
+        examples=tuple(_examples(group, targets, contradicting)),
+    )
+
+
+def _examples(group: Array, targets: Array, rows: Array) -> list[tuple[int, int]]:
+    found: dict[int, tuple[int, int]] = {}
+    first: dict[int, int] = {}
+    for row in rows.tolist():
+        key = int(group[row])
+        if key in first and targets[first[key]] != targets[row]:
+            found.setdefault(key, (first[key], row))
+        first.setdefault(key, row)
+        if len(found) == 3:
+            break
+    return list(found.values())
+
+
+def _hashes(data: Dataset, split: Split) -> Array | None:
+    """Return a hash of each row's inputs."""
+    inputs = split.inputs
+    if hasattr(inputs, "iloc"):
+        import pandas as pd
+
+        hashed: Array = pd.util.hash_pandas_object(inputs, index=False).to_numpy()
+        return hashed
+    if hasattr(inputs, "files"):
+        if len(inputs.files) > MAX_FILES:
+            return None
+        return _digests([file.read_bytes() for file in inputs.files])
+    if hasattr(inputs, "sources") and data.as_raw is not None:
+        return _digests([str(text).encode() for text in data.raw(inputs)])
+    if isinstance(inputs, np.ndarray) and inputs.dtype != object:
+        rows = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
+        return _digests([row.tobytes() for row in rows])
+    return None
+
+
+def _digests(contents: list[bytes]) -> Array:
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) for content in contents], np.uint64
+    )

@@ -5,7 +5,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
   commands= options= taking= arguments=()
   case $1 in
     '')
-      commands='train tune automl resume reproduce sync runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init notify doctor completion' \
+      commands='train tune automl resume reproduce sync data runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init notify doctor completion' \
         options='--version --help -h' ;;
     'train')
       options='--target --validation --test --folds --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -30,6 +30,13 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
     'sync')
       options='--output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' ;;
+    'data')
+      commands='check' \
+        options='--help -h' ;;
+    'data check')
+      options='--target --validation --test --data --set --html --strict --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --validation=f --test=f --data=f --set=?SETTING --html=f --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+        arguments=('f') ;;
     'runs')
       commands='list show diff plot report watch artifacts stop tag rename copy move delete restore' \
         options='--help -h' ;;

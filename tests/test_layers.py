@@ -40,7 +40,15 @@ MAY_IMPORT = {
     "recipes": {"data", "serving"} | GROUND,  # one encoder code for training and for the logged model
     "data": (GROUND | {"serving"}) - {"scores"},  # one parser of dates for training and for the logged model
     "serving": {"domain", "errors", "files", "machine", "notifications", "pictures", "units"},
-    "tracking_server": {"files", "machine", "mysql", "notifications", "s3", "domain", "errors"},  # it runs alone
+    "tracking_server": {
+        "files",
+        "machine",
+        "mysql",
+        "notifications",
+        "s3",
+        "domain",
+        "errors",
+    },  # it runs alone
     "__main__": {"cli", "errors"},
     "__init__": set(),
     "keras": {"services", "run_recorder"},  # what scripts and notebooks import

@@ -49,16 +49,33 @@ MemoryOption = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        max=64,
+        help="Train one model on N workers, each with its share of every batch (on JAX; default: 1).",
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 def parse_cluster(
-    address: str | None, *, storage: str | None, cpu: float | None, gpu: float | None, memory: str | None
+    address: str | None,
+    *,
+    storage: str | None,
+    cpu: float | None,
+    gpu: float | None,
+    memory: str | None,
+    workers: int | None = None,
 ) -> Cluster | None:
     """Return the cluster that the options describe, or None without --cluster.
 
     Raises UsageError if another option of a cluster is given without --cluster.
     """
-    options = {"--storage": storage, "--cpu": cpu, "--gpu": gpu, "--memory": memory}
+    options = {"--storage": storage, "--cpu": cpu, "--gpu": gpu, "--memory": memory, "--workers": workers}
     if address is None:
         if unused := [name for name, value in options.items() if value is not None]:
             raise UsageError(f"{unused[0]} needs --cluster", f"add --cluster ADDRESS, or omit {unused[0]}")
@@ -69,4 +86,5 @@ def parse_cluster(
         cpu=1.0 if cpu is None else cpu,
         gpu=gpu or 0.0,
         memory=None if memory is None else parse_size(memory),
+        workers=workers or 1,
     )

@@ -67,6 +67,11 @@ COMMANDS: dict[str, CommandEntry] = {
     "sync": CommandEntry(
         TRAIN, "Send runs that are recorded on this machine only to the tracking store.", "resume:sync"
     ),
+    "data": CommandEntry(
+        TRAIN,
+        "Check data before training.",
+        {"check": "data:check"},
+    ),
     "runs": CommandEntry(
         INSPECT,
         "List, show, compare, stop, change and delete runs.",

@@ -32,6 +32,7 @@ class Format(StrEnum):
 
 
 WAITING_FOR = {  # what the spinner says until the command itself says something
+    "data": "checking the data",
     "runs": "reading the runs",
     "experiments": "reading the experiments",
     "models": "reading the registry",

@@ -12,6 +12,7 @@ from mlctl.cli.cluster_options import (
     GpuOption,
     MemoryOption,
     StorageOption,
+    WorkersOption,
     parse_cluster,
 )
 from mlctl.cli.common_options import Session
@@ -163,6 +164,7 @@ def train(
     cpu: CpuOption = None,
     gpu: GpuOption = None,
     memory: MemoryOption = None,
+    workers: WorkersOption = None,
     module: ModuleOption = False,
     script: ScriptOption = None,
     objective: ObjectiveOption = None,
@@ -179,13 +181,14 @@ def train(
     mlctl train train.py -- --lr 1e-3
     mlctl train ./mine.py --data ./my-data --register Mine
     mlctl train imdb --cluster ray://head:10001 --storage s3://bucket/training
+    mlctl train digits --cluster local:2 --workers 2
     """
     from mlctl.recipes.declares import is_script
     from mlctl.services.training.request import TrainRequest
     from mlctl.services.workflows import train as service
     from mlctl.services.workflows.train_script import train_script
 
-    nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory)
+    nodes = parse_cluster(cluster, storage=storage, cpu=cpu, gpu=gpu, memory=memory, workers=workers)
     recording: dict[str, Any] = {
         "patience": patience,
         "run_name": run_name,
@@ -212,6 +215,7 @@ def train(
                     "--learning-rate": learning_rate,
                     "--set": set_,
                     "--precision": None if precision == Precision.auto else precision,
+                    "--workers": workers,
                 },
                 epochs=epochs,
                 batch_size=batch_size,

@@ -18,6 +18,7 @@ class Cluster:
         cpu: CPU cores of each task.
         gpu: GPUs of each task.
         memory: Memory of each task in bytes; None: no requirement.
+        workers: Number of tasks that train one model together; 1: the training is one task.
     """
 
     address: str
@@ -25,6 +26,7 @@ class Cluster:
     cpu: float = 1.0
     gpu: float = 0.0
     memory: int | None = None
+    workers: int = 1
 
     def __post_init__(self) -> None:
         """Raise UsageError if the address is invalid, or if an existing cluster has no shared storage."""

@@ -36,6 +36,11 @@ def backbone(name: str, input_shape: Sequence[int]) -> keras.Model:
     build = _from_keras if name in APPLICATIONS else _from_file
     model = build(name, input_shape)
     model.trainable = False
+    for layer in model._flatten_layers():
+        if isinstance(
+            layer, keras.layers.Dropout
+        ):  # Keras would use it in training, also with training=False
+            layer.rate = 0.0
     return model
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlctl.domain.threshold import HELP as THRESHOLD_HELP
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
-DEFAULT_SIZE = "128x128"
+SIZE_OF_PUBLISHED_WEIGHTS = (224, 224)  # of most of Keras's networks
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 
 
@@ -28,7 +31,10 @@ class Images(Recipe):
     filters = hyperparameter(32, low=8, high=128, step=8, help="filters of the first convolution")
     units = hyperparameter(128, low=16, high=1024, step=16, help="width of the hidden layer")
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
-    image_size = option(DEFAULT_SIZE, help="HEIGHTxWIDTH that every image is scaled to")
+    image_size = option(
+        "auto",
+        help="HEIGHTxWIDTH that every image is scaled to; auto: the images' own size, at most as many pixels as 128x128",
+    )
     augment = option(False, help="randomly flip, shift and zoom the training images")
     class_weight = option(
         "none",
@@ -50,15 +56,17 @@ class Images(Recipe):
 
         if not source.location:
             raise UsageError("no images were given", "name their folder or table instead of images")
-        size = images.parse_size(source.options.image_size)
         options = source.options
+        size = images.parse_size(options.image_size)
+        if size is None and options.backbone:
+            size = size_of_backbone(options.backbone)
         path = local_path(source)
         if path.suffix.lower() == ".npz":
             from mlctl.data.files.image_arrays import load_image_arrays
 
             return load_image_arrays(
                 path,
-                None if options.image_size == DEFAULT_SIZE else size,
+                size,
                 seed=options.split_seed,
                 source=source.location,
                 target=options.target,
@@ -116,3 +124,25 @@ class Images(Recipe):
         loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model
+
+
+def size_of_backbone(name: str) -> tuple[int, int] | None:
+    """Return the (height, width) that a backbone takes; None if it takes any, or its file cannot be read."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        return SIZE_OF_PUBLISHED_WEIGHTS
+    try:
+        with zipfile.ZipFile(path) as parts:
+            shape = _input_shape(json.loads(parts.read("config.json")))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None  # `build` says what is wrong
+    height, width = (*shape[1:3], None, None)[:2]
+    return (int(height), int(width)) if height and width else None
+
+
+def _input_shape(config: Any) -> list[Any]:
+    """Return the first shape of inputs in the configuration of a Keras model; [] if there is none."""
+    parts = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    if isinstance(config, dict) and isinstance(config.get("batch_shape"), list):
+        return list(config["batch_shape"])
+    return next((shape for part in parts if (shape := _input_shape(part))), [])

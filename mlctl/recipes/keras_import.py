@@ -1,4 +1,4 @@
-"""Fast, silent imports of Keras on TensorFlow."""
+"""Fast, silent imports of Keras, and the backend that it trains on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlctl.errors import ConfigurationError
+
+TENSORFLOW, JAX, TORCH = BACKENDS = "tensorflow", "jax", "torch"
+WORKER_VARIABLE = "MLCTL_KERAS_WORKER"  # set in processes that train on another backend
+_requested: dict[str, str] = {}
 
 
 @contextmanager
@@ -26,16 +30,45 @@ def fast_imports() -> Iterator[None]:
             gc.enable()
 
 
-def import_keras() -> None:
-    """Import Keras on TensorFlow without its messages; raise ConfigurationError if another backend is set."""
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
+def requested_backend() -> str:
+    """Return the Keras backend that the user wants to train on; raise ConfigurationError for an unknown one.
+
+    That is what KERAS_BACKEND says when this is called for the first time: `import_keras` changes it.
+    """
+    backend = _requested.setdefault("backend", os.environ.get("KERAS_BACKEND") or TENSORFLOW)
+    if backend not in BACKENDS:
         raise ConfigurationError(
-            f"KERAS_BACKEND is {backend}, but mlctl trains on TensorFlow", "unset KERAS_BACKEND"
+            f"KERAS_BACKEND is {backend}, and mlctl trains on {', '.join(BACKENDS)}", "unset KERAS_BACKEND"
         )
+    return backend
+
+
+def require_tensorflow(what: str) -> None:
+    """Raise ConfigurationError if the user wants another backend for what trains on TensorFlow only."""
+    if (backend := requested_backend()) != TENSORFLOW:
+        raise ConfigurationError(
+            f"KERAS_BACKEND is {backend}, but {what} on TensorFlow only",
+            "unset KERAS_BACKEND; mlctl train RECIPE takes it",
+        )
+
+
+def import_keras() -> None:
+    """Import Keras without its messages: on TensorFlow, except in a worker process of another backend.
+
+    Whatever KERAS_BACKEND says, mlctl's own process has the model on TensorFlow: it is saved, exported and checked
+    there. On another backend, a worker process trains it (see `mlctl.adapters.keras.worker`).
+    """
+    if os.environ.get(WORKER_VARIABLE):
+        with fast_imports():
+            import keras
+
+            keras.utils.disable_interactive_logging()
+        return
+    requested_backend()
+    os.environ["KERAS_BACKEND"] = TENSORFLOW  # also for the processes that this one starts
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's C++ code writes to stderr before it reads its log level
     with fast_imports(), silent_stderr():
+        # TensorFlow's C++ code writes to stderr before it reads its log level
         import keras
         import tensorflow as tf
 

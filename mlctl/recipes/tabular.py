@@ -158,6 +158,7 @@ class Tabular(Recipe):
     def encoder(self, data: Dataset) -> Any:
         """Turn every column into features by its type."""
         from mlctl.recipes import encoders
+        from mlctl.recipes.text_scores import text_score_steps
 
         types, rows = data.extra["columns"], _rows_to_fit(data)
         numbers = list(types.values()).count("number")
@@ -176,6 +177,7 @@ class Tabular(Recipe):
             elif type_ == "text":
                 steps += encoders.unscaled(encoders.text(name, most=MOST_WORDS))
                 steps += encoders.topics(name, most=MOST_TOPICS)
+                steps += text_score_steps(name, rows[name], _targets_to_fit(data), len(data.classes))
             elif type_ == "date":
                 (step,) = date_step(data, name)
                 steps += [step, *encoders.calendar_flags(name, step["format"], step["sure"])]
@@ -303,6 +305,15 @@ def _rows_to_fit(data: Dataset) -> Any:
     if data.defaults.get("bags", 1) == 1 or data.validation is None:
         return data.train.inputs
     return pd.concat([data.train.inputs, data.validation.inputs], ignore_index=True)
+
+
+def _targets_to_fit(data: Dataset) -> Any:
+    """Return the targets of `_rows_to_fit`."""
+    import numpy as np
+
+    if data.defaults.get("bags", 1) == 1 or data.validation is None:
+        return data.train.targets
+    return np.concatenate([data.train.targets, data.validation.targets])
 
 
 def _spans_magnitudes(targets: Any) -> bool:

@@ -345,8 +345,8 @@ def fit_ngrams(
         "of": of,
         "symbols": symbols if of == WORDS else "".join(symbols),
         "lengths": lengths,
-        "gaps": _pack(np.diff(keys, prepend=0), "<i8"),
-        "scales": _pack(scales, "<f4"),
+        "gaps": pack_numbers(np.diff(keys, prepend=0), "<i8"),
+        "scales": pack_numbers(scales, "<f4"),
     }
 
 
@@ -478,7 +478,7 @@ def _class_ratios(counts: Array) -> Array:
     return largest
 
 
-def _pack(numbers: Array, dtype: str) -> str:
+def pack_numbers(numbers: Array, dtype: str) -> str:
     """Return numbers as a text for JSON, compressed."""
     return base64.b64encode(zlib.compress(numbers.astype(dtype).tobytes())).decode()
 
@@ -495,7 +495,8 @@ class TableEncoder:
     - a number, with missing values replaced by the median; its logarithm; the ratio of two numbers
     - how far a number fills each of several bins
     - whether a value is missing
-    - a category as one-hot columns, true or false, the words or topics of a text, the parts of a date
+    - a category as one-hot columns, true or false, the parts of a date
+    - the words or topics of a text, or what linear models of its n-grams predict
     - the distance from a point, or a position as waves of several directions and frequencies, so that a network can
       tell regions apart
 
@@ -867,6 +868,47 @@ class _TopicSteps(_StepGroup):
         return features
 
 
+class _TextScoreSteps(_StepGroup):
+    """What linear models of a text's n-grams predict for the target.
+
+    There are several models. The hash of a text chooses the one that answers it, and this model was fitted without all
+    texts of this hash: a training row is answered like a new row, by a model that has not seen its target.
+    """
+
+    def __init__(self, steps: Sequence[State], index: Mapping[str, int]) -> None:
+        super().__init__(steps, index)
+        self._encoders = [NgramEncoder(step["parts"]) for step in steps]
+        self._weights = [
+            _unpack(step["weights"], "<f2")
+            .astype(np.float32)
+            .reshape(len(step["offsets"]), encoder.width, self.width(step))
+            for step, encoder in zip(steps, self._encoders, strict=True)
+        ]
+        self._offsets = [np.array(step["offsets"], np.float64) for step in steps]
+
+    @staticmethod
+    def width(step: State) -> int:
+        return len(step["offsets"][0])
+
+    def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
+        models = zip(self.steps, self._encoders, self._weights, self._offsets, strict=True)
+        return np.concatenate([self._scores(rows.lower_texts(step["of"]), *model) for step, *model in models])
+
+    @staticmethod
+    def _scores(texts: list[str], encoder: NgramEncoder, weights: Array, offsets: Array) -> Array:
+        columns, starts, values = encoder.bags(texts)
+        folds = [text_fold(text, len(offsets)) for text in texts]
+        features: Array = offsets[folds].T
+        for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+            features[:, row] += values[start:stop] @ weights[folds[row], columns[start:stop]]
+        return features
+
+
+def text_fold(text: str, folds: int) -> int:
+    """Return the part of the texts that a text belongs to: equal texts to the same one."""
+    return zlib.crc32(" ".join(plain_text(text).split()).encode("utf-8", "replace")) % folds
+
+
 class _DateSteps(_StepGroup):
     """A date's years since 2000, waves of its season, weekday and hour, and whether it is missing."""
 
@@ -1227,6 +1269,7 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "boolean": _BooleanSteps,
     "text": _TextSteps,
     "topics": _TopicSteps,
+    "text_scores": _TextScoreSteps,
     "date": _DateSteps,
     "calendar": _CalendarSteps,
     "calendar_flags": _CalendarFlagSteps,
@@ -1284,7 +1327,7 @@ def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
         ]
         encoder = NgramEncoder(parts)
         directions = _main_directions(*encoder.bags(texts), encoder.width, step["topics"])
-        return {"parts": parts, "directions": _pack(directions, "<f2"), "width": directions.shape[1]}
+        return {"parts": parts, "directions": pack_numbers(directions, "<f2"), "width": directions.shape[1]}
     if make == "robust":
         values = rows[step["of"]].dropna().to_numpy(np.float64)
         low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)
@@ -1904,11 +1947,12 @@ def _tensor_names(names: Sequence[str]) -> list[str]:
 
 def _quantized(values: Array, entry: State) -> Array:
     """Return values in the type of an input of a LiteRT file, which may be whole numbers for a range of floats."""
-    dtype = np.dtype(entry["dtype"])
+    dtype: Any = np.dtype(entry["dtype"])
     scale, zero = entry["quantization"]
     if scale and dtype.kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
-        return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
+        places: Array = np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
+        return places
     return np.ascontiguousarray(values, dtype)
 
 

@@ -220,7 +220,7 @@ def test_a_score_that_falls_too_far_is_refused(
     models: dict[str, Path], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proofs, "_equal_labels", lambda *_: 0.9)
-    with pytest.raises(RefusedError, match="10.00 % of the rows get another label") as error:
+    with pytest.raises(RefusedError, match=r"10\.00 % of the rows get another label") as error:
         export(models["pictures"], "onnx")
     assert "--force" in error.value.hint
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("xdg-")] == []
@@ -302,7 +302,8 @@ def test_a_proof_of_a_later_version_is_read() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("target", "model"), [("onnx", "table"), ("python", "texts"), ("litert", "pictures"), ("savedmodel", "table")]
+    ("target", "model"),
+    [("onnx", "table"), ("python", "texts"), ("litert", "pictures"), ("savedmodel", "table")],
 )
 def test_predict_py_runs_in_a_new_environment(
     models: dict[str, Path], export: Export, tmp_path: Path, target: str, model: str

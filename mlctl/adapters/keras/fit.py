@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from mlctl.adapters.keras import programs
+from mlctl.adapters.keras import frozen_features, programs
 from mlctl.adapters.keras.callbacks import TrainingCallbacks
 from mlctl.adapters.keras.predictors import Evaluation
 from mlctl.adapters.keras.training_loop import TrainingLoop
+from mlctl.adapters.keras.worker_group import WorkerGroup
 from mlctl.data.dataset import Split
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import ProgressListener
@@ -35,11 +36,13 @@ def make_training_loop(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     extra_scores: ScoreTargets | None = None,
     epochs: int = 1,
+    workers: WorkerGroup | None = None,
 ) -> TrainingLoop:
     """Return the loop that trains a model.
 
     A model with `bags`, each of which leaves rows out (see `mlctl.recipes.members`), trains on training and validation
-    rows, and is validated on all of them.
+    rows, and is validated on all of them. If a model begins with a frozen network, that runs once for each row, and the
+    loop trains the layers after it.
 
     Args:
         model: a compiled model.
@@ -53,6 +56,7 @@ def make_training_loop(
         callbacks: Keras callbacks.
         extra_scores: returns scores of the recipe's own for targets and predictions.
         epochs: the number of epochs, which callbacks can read.
+        workers: train in these processes of another backend.
     """
 
     def score(evaluation: Evaluation) -> Mapping[str, float]:
@@ -64,6 +68,14 @@ def make_training_loop(
 
     if validation is not None and getattr(model, "bags", 1) > 1:
         train = validation = deal_into_bags(model, train, validation, outputs)
+    whole = model
+    if not callbacks and (start := frozen_features.split_off(model, train)) is not None:
+        listener.message(
+            f"{start.features.name} is frozen: it runs once on each of the training and validation rows"
+        )
+        train = start.compute(train)
+        validation = start.compute(validation) if validation is not None else None
+        model = start.rest
     program = programs.make_program(
         model,
         train,
@@ -72,6 +84,7 @@ def make_training_loop(
         seed=seed,
         class_weight=class_weight,
         listener=listener,
+        workers=workers,
     )
     return TrainingLoop(
         model=model,
@@ -81,6 +94,7 @@ def make_training_loop(
         score=score,
         seed=seed,
         listener=listener,
+        whole=whole,
         callbacks=TrainingCallbacks(
             callbacks, model=model, epochs=epochs, steps=program.steps, listener=listener
         ),

@@ -20,6 +20,8 @@ from mlctl.adapters.keras.predictors import Evaluation, Predictor, make_predicto
 from mlctl.adapters.keras.prefetch import RowReader, StreamedProgram, StreamReader
 from mlctl.adapters.keras.sparse_bag_program import SparseBagProgram
 from mlctl.adapters.keras.train_step import TrainStep, current_metrics, fixed_batch_size
+from mlctl.adapters.keras.worker_group import WorkerGroup
+from mlctl.adapters.keras.worker_program import WorkerProgram
 from mlctl.data.dataset import Split
 from mlctl.data.files.images import ImageFiles
 from mlctl.data.sparse_bags import SparseBags
@@ -165,6 +167,7 @@ def make_program(
     seed: int = 0,
     class_weight: Mapping[Any, float] | None = None,
     listener: ProgressListener | None = None,
+    workers: WorkerGroup | None = None,
 ) -> EpochProgram:
     """Return the program that trains on this form of data.
 
@@ -176,6 +179,7 @@ def make_program(
         seed: seeds the random generators with which a stream makes its batches.
         class_weight: weight of each class in the loss, as `Model.fit` takes it.
         listener: is told what is left out, and whether a resumed training is exact.
+        workers: processes of another backend to train in; they take arrays only.
     """
     listener = listener or NullProgress()
     if isinstance(train.inputs, Stream):
@@ -190,6 +194,9 @@ def make_program(
     inputs = train.inputs
     targets = encode_targets(model, train.targets, outputs)
     weights = batches.class_weighted(train, class_weight, outputs)
+    if workers is not None:
+        parts = (map_tree(_to_dense_leaf, inputs), targets, weights)
+        return WorkerProgram(model, parts, batch_size, group=workers, listener=listener)
     batch_size, drop_last = _rows_of_batches(model, count_rows(inputs), batch_size, listener)
     if isinstance(inputs, SparseBags) and SparseBagProgram.supports(model):
         return SparseBagProgram(model, inputs, targets, batch_size, weights)

@@ -143,6 +143,7 @@ class TrainingLoop:
         seed: determines, with the epoch's number, the order of the rows.
         listener: is told about progress.
         callbacks: Keras callbacks, whose hooks are called as `Model.fit` calls them.
+        whole: the model whose weights are kept, if `model` has only those of its layers that are trained.
     """
 
     model: keras.Model
@@ -153,6 +154,7 @@ class TrainingLoop:
     seed: int
     listener: ProgressListener
     callbacks: TrainingCallbacks = NO_CALLBACKS
+    whole: keras.Model | None = None
     _piece: int = 1  # number of batches that are trained without a break
     _validated_rows: int | None = None  # that have one answer each
 
@@ -225,7 +227,8 @@ class TrainingLoop:
 
     def _weights_of(self, logs: Mapping[str, float], progress: TrainingProgress) -> Callable[[], list[Array]]:
         """Return a function for the validated weights; callbacks at the end of an epoch may change the model."""
-        get_weights = self._averages.get_weights if self._averages else self.model.get_weights
+        whole = self.whole or self.model
+        get_weights = self._averages.get_weights if self._averages else whole.get_weights
         if not self.callbacks.callbacks:
             return get_weights
         is_measured = progress.objective.metric in logs  # else a callback may add it to the logs

@@ -53,8 +53,10 @@ def connect(cluster: Cluster, listener: ProgressListener) -> RayConnection:
     local_cluster: LocalCluster | None = None
     if cluster.local_node_count:
         listener.stage(f"starting a Ray cluster of {cluster.local_node_count} nodes")
-        cpus = max(math.ceil(cluster.cpu), available_cores() // cluster.local_node_count)
-        local_cluster = LocalCluster(nodes=cluster.local_node_count, cpus=cpus, gpus=math.ceil(cluster.gpu))
+        nodes = cluster.local_node_count
+        workers = math.ceil(cluster.workers / nodes)  # of each node
+        cpus = max(math.ceil(cluster.cpu * workers), available_cores() // nodes)
+        local_cluster = LocalCluster(nodes=nodes, cpus=cpus, gpus=math.ceil(cluster.gpu * workers))
         os.environ.update(local_cluster.environment)
     else:
         listener.stage(f"connecting to {cluster.address}")

@@ -68,7 +68,9 @@ class RayConnection:
             "num_gpus": self.cluster.gpu,
             "max_retries": 0,
         }
-        if self.cluster.memory:
+        if self.cluster.workers > 1:  # the task waits while its workers compute
+            options |= {"num_cpus": 0, "num_gpus": 0}
+        elif self.cluster.memory:
             options["memory"] = self.cluster.memory
         return (
             ray.remote(run_task)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BINS, LISTED_CATEGORIES = 20, 10
 FAR = 10.0  # interquartile ranges from the quartiles, beyond which a value is an outlier
-MAX_OUTLIER_SHARE = 0.01  # more are a long tail
+MAX_OUTLIERS, MAX_OUTLIER_SHARE = 3, 0.01  # more are a long tail
 FEWEST_VALUES = 20  # to tell an outlier
 DAYS_FROM_2000 = np.datetime64("2000-01-01")
 
@@ -36,7 +36,10 @@ def profile_columns(data: Dataset) -> list[ColumnProfile]:
     ]
     dropped = [
         ColumnProfile(
-            name=column.name, type=DROP, reading=column.reason, missing=min(1.0, column.missing / max(1, rows))
+            name=column.name,
+            type=DROP,
+            reading=column.reason,
+            missing=min(1.0, column.missing / max(1, rows)),
         )
         for column in described
         if column.type == DROP
@@ -57,7 +60,7 @@ def find_outliers(values: Array) -> Array:
     if values.min() > 0:
         far = np.minimum(far, _distance(np.log(values)))
     found = np.flatnonzero(far > FAR)
-    if not 0 < len(found) <= max(1, MAX_OUTLIER_SHARE * len(values)):
+    if not 0 < len(found) <= max(MAX_OUTLIERS, MAX_OUTLIER_SHARE * len(values)):
         return values[:0]
     return values[found[np.argsort(-far[found])]]
 
@@ -75,10 +78,20 @@ def number_bins(train: Array, test: Array) -> list[DistributionBin]:
     if low == high:
         low, high = float(train.min()), float(train.max())
     if low == high:
-        return [DistributionBin(name=f"{low:.4g}", trained=1.0, live=float((test == low).mean()) if len(test) else 0)]
+        return [
+            DistributionBin(
+                name=f"{low:.4g}", trained=1.0, live=float((test == low).mean()) if len(test) else 0
+            )
+        ]
     edges = np.linspace(low, high, min(BINS, max(2, len(np.unique(train)))) + 1)
-    names = [f"{edge:.3g}" for edge in edges[:-1]]
+    names = [_short_number(edge) for edge in edges[:-1]]
     return _bins(names, *(np.histogram(part.clip(low, high), edges)[0] for part in (train, test)))
+
+
+def _short_number(value: float) -> str:
+    """Return a number with three digits, without an exponent unless it is very large or small."""
+    short = float(f"{value:.3g}")
+    return f"{short:,.0f}" if 1000 <= abs(short) < 1e9 else f"{short:.3g}"
 
 
 def category_bins(train: Sequence[str], test: Sequence[str]) -> list[DistributionBin]:
@@ -159,7 +172,10 @@ def _profile(data: Dataset, name: str, type: str, column: TableColumn | None) ->
 
 
 def _as_words(values: pd.Series[Any]) -> list[str]:
-    return [{True: "yes", False: "no"}.get(cell, str(cell)) if isinstance(cell, bool) else str(cell) for cell in values.dropna().tolist()]
+    return [
+        {True: "yes", False: "no"}.get(cell, str(cell)) if isinstance(cell, bool) else str(cell)
+        for cell in values.dropna().tolist()
+    ]
 
 
 def _as_date(days: float) -> str:

@@ -35,22 +35,23 @@ class Duplicates:
 def find_duplicates(data: Dataset) -> Duplicates | None:
     """Return the duplicates; None if the inputs cannot be compared."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    hashes = {name: _hashes(data, split) for name, split in splits.items() if split is not None}
-    if any(found is None for found in hashes.values()):
-        return None
-    inputs = np.concatenate([found for found in hashes.values() if found is not None])
-    targets = np.concatenate([np.asarray(splits[name].targets) for name in hashes])
+    hashes: dict[str, Array] = {}
+    for name, split in splits.items():
+        if split is not None:
+            hashed = _hashes(data, split)
+            if hashed is None:
+                return None
+            hashes[name] = hashed
+    inputs = np.concatenate(list(hashes.values()))
+    targets = np.concatenate([np.asarray(split.targets) for split in splits.values() if split is not None])
     if targets.ndim != 1:
         return None
     _, group = np.unique(inputs, return_inverse=True)
     pairs = np.unique(np.stack([group, np.unique(targets, return_inverse=True)[1]], axis=1), axis=0)
     targets_of_group = np.bincount(pairs[:, 0], minlength=int(group.max()) + 1)
     contradicting = np.flatnonzero(targets_of_group[group] > 1)
-    train = hashes["train"]
     shared = {
-        name: int(np.isin(found, train).sum())
-        for name, found in hashes.items()
-        if name != "train" and found is not None
+        name: int(np.isin(found, hashes["train"]).sum()) for name, found in hashes.items() if name != "train"
     }
     return Duplicates(
         repeated=len(inputs) - len(pairs),

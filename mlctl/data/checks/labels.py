@@ -68,8 +68,11 @@ def find_suspects(inputs: Any, targets: Array, data: Dataset) -> Suspects:
         chosen, targets = chosen[is_frequent], targets[is_frequent]
         if len(np.unique(targets)) < 2:
             return _skipped(nothing, "fewer than two classes have enough rows")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a linear model that has not converged is good enough here
+    from threadpoolctl import threadpool_limits
+
+    # small trees are slower with more threads; a linear model that has not converged is good enough here
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         if not is_table:
             return _suspects_of_texts([inputs[row] for row in chosen.tolist()], targets, chosen)
         trees, linear = _features(inputs.iloc[chosen], targets, data)
@@ -167,7 +170,10 @@ def _suspects_of_classes(trees: Array, linear: Array, targets: Array, chosen: Ar
 
     classes = len(np.unique(targets))
     boosted = HistGradientBoostingClassifier(
-        max_iter=max(10, 2 * TREES // max(2, classes)), max_leaf_nodes=15, early_stopping=False, random_state=0
+        max_iter=max(10, 2 * TREES // max(2, classes)),
+        max_leaf_nodes=15,
+        early_stopping=False,
+        random_state=0,
     )
     by_trees = _held_out(boosted, trees, targets)
     by_line = _held_out(LogisticRegression(C=1.0, max_iter=200), linear, targets)
@@ -180,7 +186,9 @@ def _suspects_of_texts(texts: Sequence[str], targets: Array, chosen: Array) -> S
     vectors = _vectorized(texts, 20_000)
     if vectors is None:
         return Suspects(rows=np.zeros(0, int), expected=np.zeros(0), skipped="no word is in two texts")
-    return _contradicted([_held_out(LogisticRegression(C=10.0, max_iter=200), vectors, targets)], targets, chosen)
+    return _contradicted(
+        [_held_out(LogisticRegression(C=10.0, max_iter=200), vectors, targets)], targets, chosen
+    )
 
 
 def _held_out(model: Any, features: Any, targets: Array) -> Array:

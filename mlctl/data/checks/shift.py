@@ -45,7 +45,9 @@ def find_shifts(data: Dataset, split: Split) -> list[Shift]:
             shift = Shift(column=name, moved=abs(gaps), words=words)
         elif type in (NUMBER, DATE):
             shift = _of_numbers(
-                name, *(as_numbers(part, type, formats.get(name, "")) for part in (train, other)), is_date=type == DATE
+                name,
+                *(as_numbers(part, type, formats.get(name, "")) for part in (train, other)),
+                is_date=type == DATE,
             )
         elif type in (CATEGORY, BOOLEAN):
             shift = _of_words(name, train.dropna().astype(str), other.dropna().astype(str))
@@ -65,7 +67,9 @@ def _of_numbers(name: str, train: Array, other: Array, *, is_date: bool) -> Shif
         return None
     if is_date:
         days = float(np.median(other) - np.median(train))
-        return Shift(column=name, moved=moved, words=f"{abs(days):,.0f} days {'later' if days > 0 else 'earlier'}")
+        return Shift(
+            column=name, moved=moved, words=f"{abs(days):,.0f} days {'later' if days > 0 else 'earlier'}"
+        )
     return Shift(
         column=name, moved=moved, words=f"median {np.median(other):.4g}, {np.median(train):.4g} in training"
     )
@@ -79,7 +83,9 @@ def _of_words(name: str, train: Any, other: Any) -> Shift | None:
     moved = float(differences.abs().sum() / 2)
     new = others[~others.index.isin(shares.index)]
     if float(new.sum()) >= NEW_CATEGORIES:
-        words = f"{new.sum():.0%} of the rows have a category that training does not have, such as {new.index[0]}"
+        words = (
+            f"{new.sum():.0%} of the rows have a category that training does not have, such as {new.index[0]}"
+        )
         return Shift(column=name, moved=max(moved, float(new.sum())), words=words)
     chance = math.sqrt(len(shares) / len(other))  # many categories differ without any drift
     if moved < MOVED + chance / 2:

@@ -1,4 +1,4 @@
-"""A user's own images, which are read from disk as needed, so that they do not have to fit into memory."""
+"""A user's own images. Many are read from disk as needed, so that they do not have to fit into memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mlctl import pictures
 from mlctl.data.dataset import Dataset, Split
@@ -22,6 +23,14 @@ from mlctl.pictures import MAX_PIXEL
 MAX_UNREADABLE_SHARE = 0.05  # of all files
 MAX_LISTED = 10
 MIN_SIDE, MAX_SIDE = 8, 4096
+AUTO = "auto"  # image_size that fits the images
+MAX_AUTO_PIXELS = 128 * 128  # larger images are scaled down to as many pixels
+SIDE_STEP = 8  # sides of images that are scaled down are multiples of this
+LIKE_A_SQUARE = 1.1  # largest ratio of the sides of images that are cropped to squares
+MAX_SAMPLED = 1000  # images whose size is read to find the typical one
+MAX_BYTES_IN_MEMORY = 64_000_000  # of pixels; more are read from disk in every epoch
+TURNED = (5, 6, 7, 8)  # values of EXIF's orientation with which height and width change places
+ORIENTATION = 274
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int | None], None]
@@ -29,11 +38,21 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The n image files of a split; each is (height, width, 3) once it is read. Only `pixels` and `dense` read."""
+    """The n image files of a split; each is (height, width, 3) once it is read. Only `pixels` and `dense` read.
+
+    Attributes:
+        files: The files.
+        height: Height to which images are scaled.
+        width: The same for the width.
+        cached: Pixels (m, height, width, 3) of few or small images; None: they are read from disk when needed.
+        places: Place of each file in `cached`.
+    """
 
     files: tuple[Path, ...]
     height: int
     width: int
+    cached: Array | None = field(default=None, repr=False, compare=False)
+    places: Array | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -45,13 +64,16 @@ class ImageFiles:
 
     def take(self, rows: Array) -> ImageFiles:
         """Return these files, in this order."""
-        return replace(self, files=tuple(self.files[row] for row in rows))
+        places = None if self.places is None else self.places[rows]
+        return replace(self, files=tuple(self.files[row] for row in rows), places=places)
 
     def pixels(self) -> Array:
         """Read all images: (n, height, width, 3) uint8, as a client sends them; take a few rows first.
 
         Raises BadDataError for a file that is not readable any more.
         """
+        if self.cached is not None:
+            return np.asarray(self.cached[self.places])
         read = partial(read_pixels, height=self.height, width=self.width)
         images = np.empty(self.shape, np.uint8)
         with _thread_pool() as pool:
@@ -75,8 +97,10 @@ def read_pixels(path: Path, height: int, width: int) -> Array:
         raise BadDataError(f"{path} cannot be read as an image: {exc}", "repair or remove the file") from exc
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of a size such as 180x120 or 180; raises UsageError."""
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Return (height, width) of a size such as 180x120 or 180; None for auto. Raises UsageError."""
+    if text.strip().lower() == AUTO:
+        return None
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower().replace(" ", ""))
     height, width = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (0, 0)
     if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
@@ -87,8 +111,43 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def choose_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the (height, width) that fits images: their median, or the same proportions in fewer pixels.
+
+    Files that cannot be read do not count.
+    """
+    sample = files[:: -(-len(files) // MAX_SAMPLED)] if files else ()
+    with _thread_pool() as pool:
+        sizes = [size for size in pool.map(_size_of, sample) if size is not None]
+    if not sizes:
+        return MIN_SIDE, MIN_SIDE
+    height, width = np.median(sizes, axis=0)
+    if max(height, width) < LIKE_A_SQUARE * min(height, width):
+        height = width = min(height, width)
+    scale = (MAX_AUTO_PIXELS / (height * width)) ** 0.5
+    if scale < 1:
+        height, width = (SIDE_STEP * round(side * scale / SIDE_STEP) for side in (height, width))
+    return max(MIN_SIDE, int(height)), max(MIN_SIDE, int(width))
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """Return (height, width) of an image as it is shown; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION) in TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return None
+
+
 def load_images(
-    path: Path, size: tuple[int, int], *, seed: int, progress: Progress, source: str = "", target: str = ""
+    path: Path,
+    size: tuple[int, int] | None,
+    *,
+    seed: int,
+    progress: Progress,
+    source: str = "",
+    target: str = "",
 ) -> Dataset:
     """Return the images of a folder or table by split, after reading each file once.
 
@@ -96,14 +155,16 @@ def load_images(
 
     Args:
         path: Folder or table.
-        size: (height, width) to which images are scaled.
+        size: (height, width) to which images are scaled; None: the size that fits them.
         seed: Seed of the random split.
         progress: Called with a description, the number of files checked so far, and their total.
         source: Where the images come from, if not from `path`.
         target: The table's column of labels, if there are several candidates.
     """
     files = find_labelled_files(path, IMAGE_SUFFIXES, target)
-    unreadable = _find_unreadable(files.files, size, progress)
+    chosen = size is None
+    size = size or choose_size(files.files)
+    unreadable, cached = _read_all(files.files, size, progress)
     if len(unreadable) > MAX_UNREADABLE_SHARE * len(files.files):
         raise BadDataError(
             f"{len(unreadable)} of {len(files.files)} images cannot be read:"
@@ -111,9 +172,10 @@ def load_images(
             f"repair or remove them; mlctl leaves out at most {MAX_UNREADABLE_SHARE:.0%}",
         )
     excluded = set(unreadable)
-    files = files.take(np.array([row for row, file in enumerate(files.files) if file not in excluded]))
+    readable = np.array([row for row, file in enumerate(files.files) if file not in excluded])
+    files = files.take(readable)
     sha256, size_bytes = digest(files.files, files.labels)
-    images = ImageFiles(files.files, *size)
+    images = ImageFiles(files.files, *size, cached, None if cached is None else readable)
     train, validation, test = (
         Split(images.take(rows), files.labels[rows]) for rows in files.split_rows(seed)
     )
@@ -121,6 +183,10 @@ def load_images(
         f"{path.name}: {len(files.files):,} images of {count_by_class(files.labels, files.classes)}",
         *files.notes,
     ]
+    if chosen:
+        notes.append(
+            f"images are scaled to {size[0]}x{size[1]} pixels; --set image_size=HEIGHTxWIDTH changes it"
+        )
     if unreadable:
         listed = ", ".join(map(str, unreadable[:MAX_LISTED]))
         more = f" and {len(unreadable) - MAX_LISTED} more" if len(unreadable) > MAX_LISTED else ""
@@ -141,26 +207,30 @@ def load_images(
     )
 
 
-def _find_unreadable(files: Sequence[Path], size: tuple[int, int], progress: Progress) -> list[Path]:
-    """Return the files that cannot be decoded, in order; images are not kept in memory."""
+def _read_all(
+    files: Sequence[Path], size: tuple[int, int], progress: Progress
+) -> tuple[list[Path], Array | None]:
+    """Return the files that cannot be decoded, and the pixels of all others if they need little memory."""
+    shape = (len(files), *size, 3)
+    kept = np.zeros(shape, np.uint8) if np.prod(shape) <= MAX_BYTES_IN_MEMORY else None
     unreadable = []
+
+    def read(row: int) -> bool:
+        try:
+            pixels = read_pixels(files[row], *size)
+        except BadDataError:
+            return False
+        if kept is not None:
+            kept[row] = pixels
+        return True
+
     with _thread_pool() as pool:
-        results = pool.map(partial(_is_readable, size=size), files)
-        for number, (path, readable) in enumerate(zip(files, results, strict=True), start=1):
+        for number, readable in enumerate(pool.map(read, range(len(files))), start=1):
             if not readable:
-                unreadable.append(path)
+                unreadable.append(files[number - 1])
             if number % 500 == 0:
                 progress("checking images", number, len(files))
-    return unreadable
-
-
-def _is_readable(path: Path, size: tuple[int, int]) -> bool:
-    """Whether a file can be decoded as an image; `size` is (height, width)."""
-    try:
-        read_pixels(path, *size)
-    except BadDataError:
-        return False
-    return True
+    return unreadable, kept
 
 
 def _thread_pool() -> ThreadPoolExecutor:

@@ -19,7 +19,8 @@ Options of the tabular recipe:
 In the Dataset, `inputs` are DataFrames as a client sends them (float64 with NaN, bool, str with None) without the
 dropped columns. `extra` holds "columns" (name -> type), "formats" (date column -> format), "readings" (name -> `ColumnReading`), "share" (share of each
 class in the training rows, 0 of one that is only trained on), "is_test_random", "is_ordered" (in time), and "groups" (the
-group of each row by split) if there are groups.
+group of each row by split) if there are groups. For `mlctl data check` it holds "described" (every `TableColumn`, also
+of dropped columns) and "row_numbers" (the number of each row in its file, from 1, by split).
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def load_table(
     table, published, more = _append_files(table, files, header, target)
     found += more
     names = list(table.columns)
+    numbers = _number_rows(published)
     split, group, time, weight = (
         find_column(names, f"{option}=", options[option]) if options.get(option) else ""
         for option in ("split", "group", "time", "weight")
@@ -99,6 +101,7 @@ def load_table(
         table=table,
     )
     frame, published = table[parsed.has_target], published[parsed.has_target]
+    numbers = numbers[parsed.has_target]
     if len(frame) < MIN_ROWS:
         raise BadDataError(f"{path} has {len(frame)} rows with a {target}", f"at least {MIN_ROWS} are needed")
     types = {
@@ -159,6 +162,8 @@ def load_table(
             "columns": {column.name: column.type for column in columns if column.type != DROP},
             "formats": {column.name: column.format for column in columns if column.type == DATE},
             "readings": {column.name: column.reading for column in columns if column.reading is not None},
+            "described": tuple(columns),
+            "row_numbers": tuple(numbers[rows] for rows in parts.rows),
             "target_reading": parsed.reading,
             "share": tuple(float(share) for share in shares),
             "is_test_random": parts.is_test_random,
@@ -205,6 +210,14 @@ def _append_files(
     if len(tables) == 1:
         return table, published[0], found
     return pd.concat(tables, ignore_index=True), np.concatenate(published), found
+
+
+def _number_rows(file_of_row: Array) -> Array:
+    """Return the number of each row in its file, from 1; the rows of a file follow each other."""
+    starts = np.flatnonzero(np.diff(file_of_row, prepend=-1))
+    sizes = np.diff(starts, append=len(file_of_row))
+    numbers: Array = np.arange(len(file_of_row)) - np.repeat(starts, sizes) + 1
+    return numbers
 
 
 def _shares_of_classes(target: target_column.Target, train: Array) -> Array:

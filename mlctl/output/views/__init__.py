@@ -6,6 +6,7 @@ Importing a module registers its views with `tables` and `document`.
 from mlctl.output.views import (
     automl,
     compare,
+    data_check,
     drift,
     endpoints,
     exports,
@@ -30,6 +31,7 @@ from mlctl.output.views.base import document, tables, text
 __all__ = [
     "automl",
     "compare",
+    "data_check",
     "document",
     "drift",
     "endpoints",

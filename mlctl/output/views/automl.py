@@ -89,9 +89,8 @@ def _(answer: AutomlPlan) -> list[AnswerTable]:
     ]
     objective = answer.objective or "of the recipe"
     features = "with derived columns" if answer.featurize else "without derived columns"
-    caption = (
-        f"{format_duration(answer.timeout_s)}, objective {objective}, {features}"
-        + ("; then mlctl searches LightGBM's parameters" if answer.searches else "")
+    caption = f"{format_duration(answer.timeout_s)}, objective {objective}, {features}" + (
+        "; then mlctl searches LightGBM's parameters" if answer.searches else ""
     )
     return [AnswerTable(columns=columns, rows=rows, caption=caption, notes=answer.notes)]
 

@@ -35,6 +35,7 @@ __all__ = [
     "PreparedData",
     "check_values",
     "data_source",
+    "load_data",
     "prepare",
     "recipe_errors",
     "values_for",
@@ -149,11 +150,9 @@ def prepare(
 ) -> PreparedData:
     """Load a recipe's data and make its encoder; raises what `Source.file` and the recipe's `load` raise."""
     recipe = resolved.recipe
-    source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
-    listener.stage(f"loading {recipe.name}")
-    mlflow_calls.begin(settings.tracking_uri)
+    loaded = load_data(settings, resolved, values, data=data, rows=rows, listener=listener)
     with own_errors(recipe, "reading its data"):  # its streams are read here and there
-        dataset = with_class_weight(recipe, _load(recipe, source, listener), values)
+        dataset = with_class_weight(recipe, loaded, values)
         for note in dataset.notes:
             listener.message(note)
         prepared = PreparedData(
@@ -167,6 +166,24 @@ def prepare(
                 f"threshold= is for two classes, and {dataset.name} has {len(dataset.classes)}", "remove it"
             )
         return _with_input_shape(prepared)
+
+
+def load_data(
+    settings: Settings,
+    resolved: ResolvedRecipe,
+    values: Values,
+    *,
+    data: str | None = None,
+    rows: int | None = None,
+    listener: ProgressListener,
+) -> Dataset:
+    """Return a recipe's data; raises what `Source.file` and the recipe's `load` raise."""
+    recipe = resolved.recipe
+    source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
+    listener.stage(f"loading {recipe.name}")
+    mlflow_calls.begin(settings.tracking_uri)
+    with own_errors(recipe, "reading its data"):
+        return _load(recipe, source, listener)
 
 
 def with_data(prepared: PreparedData, data: Dataset) -> PreparedData:

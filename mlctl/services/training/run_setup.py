@@ -28,6 +28,7 @@ from mlctl.domain.tags import (
     REQUEST_TAG,
 )
 from mlctl.recipes.declare import recorded_values
+from mlctl.recipes.keras_import import TENSORFLOW
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.runs import select
 from mlctl.services.runs.description import describe_new_run
@@ -71,6 +72,8 @@ class RunSetup:
             "seed": self.request.seed,
             "precision": self.precision,
         }
+        if self.request.backend != TENSORFLOW:
+            params["backend"] = self.request.backend
         if self.request.folds:
             params["folds"] = self.request.folds
         if self.request.patience and "patience" not in self.prepared.values:

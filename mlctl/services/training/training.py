@@ -14,6 +14,7 @@ from mlctl.adapters.keras.outputs import infer_outputs
 from mlctl.adapters.keras.phases import OnEpochEnd, TrainingPhase, run_phases
 from mlctl.adapters.keras.predictors import Predictor
 from mlctl.adapters.keras.training_loop import TrainingLoop, TrainingProgress
+from mlctl.adapters.keras.worker_group import WorkerGroup
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
@@ -50,8 +51,13 @@ class Training:
         listener: ProgressListener,
         resume_point: ResumePoint | None = None,
         phases: Sequence[TrainingPhase] = (),
+        workers: WorkerGroup | None = None,
     ) -> None:
-        """Take the phases of the recipe, unless others are given."""
+        """Take the phases of the recipe, unless others are given.
+
+        `workers` are processes of another backend, which have built the model and train it.
+        """
+        self.workers = workers
         prepared = setup.prepared
         self.phases = phases or recipe_phases(prepared.recipe, prepared.values, prepared.data)
         setup = in_phases(setup, self.phases)
@@ -255,6 +261,7 @@ class Training:
                 callbacks=callbacks,
                 extra_scores=self.recipe.scores,
                 epochs=values.epochs,
+                workers=self.workers,
             )
             if not announced:
                 listener.training_started(

@@ -12,10 +12,12 @@ from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
 from mlctl.errors import UsageError
 from mlctl.recipes import resolve
+from mlctl.recipes.keras_import import JAX, requested_backend
 from mlctl.services.models.names import check_name
 from mlctl.services.recipes.defaults import with_defaults
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import check_values, prepare
+from mlctl.services.training.backend import check_backend
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.workflows.run_training import run_training
 from mlctl.settings import Settings
@@ -34,7 +36,10 @@ def train(
         check_name(request.register)
     resolved = resolve(request.source)
     # the defaults become part of the request: a resumed run must not read another mlctl.toml
-    request = replace(request, overrides=with_defaults(settings, resolved.recipe, request.overrides))
+    backend = JAX if cluster and cluster.workers > 1 else requested_backend()
+    request = replace(
+        request, overrides=with_defaults(settings, resolved.recipe, request.overrides), backend=backend
+    )
     values = check_values(resolved, request.overrides)
     if cluster:
         check_cluster(settings, request, cluster)
@@ -42,6 +47,7 @@ def train(
         check_reachable(settings.tracking_uri)
     announce_notes(resolved.recipe, values, request.overrides, listener)
     prepared = prepare(settings, resolved, values, data=request.data, rows=request.rows, listener=listener)
+    check_backend(request, prepared, cluster.workers if cluster else 1)
     if not cluster:
         return run_training(settings, request, prepared, listener=listener)
     connection = cluster_access.connect(cluster, listener)

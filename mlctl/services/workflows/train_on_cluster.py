@@ -20,11 +20,13 @@ from typing import Any
 from mlctl.adapters.ray import remote_training
 from mlctl.adapters.ray.connection import RayConnection
 from mlctl.adapters.ray.task import TaskChannel, prepare_process, resolve_recipe, upload_recipe
+from mlctl.adapters.ray.worker_group import RayWorkers
 from mlctl.adapters.runlog import local_runs
 from mlctl.adapters.runlog.journal import Journal, read_header
 from mlctl.adapters.runlog.recorder import open_store
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Condition, RunField
@@ -44,7 +46,10 @@ LOCK_TIMEOUT_S = 60.0  # how long a process of a dead node may keep the record o
 
 @dataclass(frozen=True, kw_only=True)
 class NodeTask:
-    """What a node gets to train. `state_dir` holds the run's record; None: a folder of the node's own."""
+    """What a node gets to train. `state_dir` holds the run's record; None: a folder of the node's own.
+
+    With several workers in `cluster`, the node has the run, and the workers train its model.
+    """
 
     storage: SharedStorage
     source: str
@@ -55,6 +60,7 @@ class NodeTask:
     working_dir: Path
     argv: tuple[str, ...]
     threads: int
+    cluster: Cluster
 
 
 def train(
@@ -89,6 +95,7 @@ def train(
             working_dir=Path.cwd(),
             argv=tuple(sys.argv),
             threads=max(1, int(cluster.cpu)),
+            cluster=cluster,
         )
         return attempt_on_nodes(
             connection, train_on_node, task, name=f"train {prepared.recipe.name}", listener=listener
@@ -142,6 +149,7 @@ def train_on_node(channel: TaskChannel, task: NodeTask, is_retry: bool) -> None:
             listener=remote_training.RelayedProgress(channel),
             store=store,
             resume_point=lost_attempt(settings, store, task.task_id) if is_retry else None,
+            workers=RayWorkers(task.cluster, task.storage, task.source) if task.cluster.workers > 1 else None,
         )
     except MlctlError as error:
         remote_training.send_failure(channel, error)

@@ -1,0 +1,31 @@
+"""What a worker process gets to train, and which models it can train."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+JOB, PARTS = "worker-job", "worker-parts"  # storage keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """Values and data for the recipe's `build`, the seed, and the precision of the layers."""
+
+    values: Any
+    data: Any
+    seed: int
+    precision: str
+
+
+def overridden_step(model: Any) -> str | None:
+    """Return why this backend cannot train a model with a `train_step` of its own; None if it can."""
+    own = type(model).train_step
+    if own.__module__.startswith("keras."):
+        return None
+    import keras
+
+    if keras.backend.backend() == "jax" and len(inspect.signature(own).parameters) < 3:
+        return f"the train_step of {type(model).__name__} is not one for JAX, which takes a state and the data"
+    return None

@@ -1,0 +1,77 @@
+"""mlctl data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlctl.cli.common_options import Session
+from mlctl.cli.options import (
+    DataOption,
+    SetOption,
+    TargetOption,
+    TestOption,
+    ValidationOption,
+)
+from mlctl.cli.parsing import parse_overrides
+from mlctl.domain.data_check import Severity
+from mlctl.errors import RefusedError
+from mlctl.output.progress import TrainingProgress
+from mlctl.units import count
+
+CheckedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Your own data: a table, or a folder of images or texts. Also a recipe's name or file.",
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also write a page with pictures to this file, .html."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 4 if there is a warning or a problem.")
+]
+
+
+def check(
+    session: Session,
+    source: CheckedArgument,
+    target: TargetOption = None,
+    validation: ValidationOption = None,
+    test: TestOption = None,
+    data: DataOption = None,
+    set_: SetOption = None,
+    html: HtmlOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Check data before training: columns, gaps, outliers, leaks, duplicates and wrong labels.
+
+    \b
+    mlctl data check titanic.csv --target Survived
+    mlctl data check titanic.csv --target Survived --html titanic.html
+    mlctl data check january.csv --target left --test february.csv --strict
+
+    It reads what mlctl train reads, with the same options, and logs nothing.
+    """
+    from mlctl.services.reports import data_check as service
+
+    overrides = parse_overrides(set_, target=target, validation=validation, test=test)
+    if html is not None and html.exists():
+        session.confirm(f"{html} already exists. Overwrite it?")
+    with TrainingProgress() as listener:
+        answer = service.check_data(
+            session.settings, source, overrides=overrides, data=data, html=html, listener=listener
+        )
+    asked = f" --target {answer.target}" if answer.target else ""
+    session.show(
+        answer,
+        f"next: open {answer.file} in a browser" if answer.file else f"next: mlctl train {source}{asked}",
+    )
+    if strict and answer.severity in (Severity.warning, Severity.problem):
+        kinds = (Severity.problem, Severity.warning)
+        found = [count(number, kind) for kind in kinds if (number := answer.count(kind))]
+        raise RefusedError(f"{source} has {' and '.join(found)}", "mend the data, or leave --strict out")

@@ -8,8 +8,8 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
       commands='train tune automl resume reproduce sync data runs experiments register promote rollback models webhooks serve predict evaluate endpoints keys server-up server-status server-logs server-audit server-down server-backup server-restore server-gc import login users tokens export recipes init notify doctor completion' \
         options='--version --help -h' ;;
     'train')
-      options='--target --validation --test --folds --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
-        taking=' --target=- --validation=f --test=f --folds=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --model=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
+      options='--target --validation --test --folds --data --epochs --batch-size --learning-rate --set --seed --patience --experiment -e --run-name --tag --register --no-report --report --offline --no-notify --notify --objective --module -m --recipe --script --keep --model --cluster --storage --cpu --gpu --memory --workers --rows --precision --parent --checkpoint-every --output -o --tracking-uri --yes -y --debug --help -h' \
+        taking=' --target=- --validation=f --test=f --folds=- --data=f --epochs=- --batch-size=- --learning-rate=- --set=?SETTING --seed=- --patience=- --experiment=?EXPERIMENT -e=?EXPERIMENT --run-name=- --tag=- --register=?NAME --objective=?OBJECTIVE --keep==best,last --model=- --cluster=- --storage=f --cpu=- --gpu=- --memory=- --workers=- --rows=- --precision==auto,float32,mixed_bfloat16 --parent=?RUN --checkpoint-every=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('=digits,housing,images,imdb,mnist,mnist-cnn,mnist-mlp,tabular,texts;f' '-*') ;;
     'tune')
       options='--target --data --algorithm --space --objective --epochs --set --seed --trials --timeout --stop --parallel -P --experiment -e --run-name --tag --register --no-report --report --dry-run -n --module -m --recipe --script --cluster --storage --cpu --gpu --memory --rows --precision --executions-per-trial --finalists --max-failures --threads --flag-style --output -o --tracking-uri --yes -y --debug --help -h' \
@@ -148,7 +148,7 @@ _mlctl_at() {  # set commands, options, taking ( name=kind …) and arguments of
         taking=' --stage=?STAGE --at=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?NAME') ;;
     'models card')
-      options='--html --slice --save --force --output -o --tracking-uri --yes -y --debug --help -h' \
+      options='--html --slice --set-description --force --output -o --tracking-uri --yes -y --debug --help -h' \
         taking=' --html=f --slice=- --output==table,json,csv,md -o==table,json,csv,md --tracking-uri=- ' \
         arguments=('?MODEL;f') ;;
     'models reconcile')

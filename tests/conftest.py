@@ -61,6 +61,7 @@ PARTS = {
     "openssl": Part(_program("openssl"), "install openssl"),
     "browser": Part(_program("chromium", "google-chrome"), "install chromium"),
     "ray": Part(lambda: importlib.util.find_spec("ray") is not None, "install the ray extra"),
+    "jax": Part(lambda: importlib.util.find_spec("jax") is not None, "install the jax extra"),
     "s3": Part(lambda: s3_part.program() is not None, "install the test extra"),
 }
 

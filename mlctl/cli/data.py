@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import (
     DataOption,
+    HtmlOption,
     SetOption,
     TargetOption,
     TestOption,
@@ -27,10 +27,6 @@ CheckedArgument = Annotated[
         metavar="FILE",
         help="Your own data: a table, or a folder of images or texts. Also a recipe's name or file.",
     ),
-]
-HtmlOption = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", help="Also write a page with pictures to this file, .html."),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Exit with code 4 if there is a warning or a problem.")

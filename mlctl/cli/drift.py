@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.endpoints import EndpointArgument
+from mlctl.cli.options import HtmlOption
 from mlctl.units import parse_duration
 
 SinceOption = Annotated[
     str,
     typer.Option("--since", metavar="DURATION", help="Compare the requests of this time, such as 24h or 7d."),
-]
-HtmlOption = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", help="Also write a page with pictures to this file, .html."),
 ]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from mlctl import output
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import DryRunOption, ModelArgument, NameArgument, TagOption
+from mlctl.cli.options import DryRunOption, HtmlOption, ModelArgument, NameArgument, TagOption
 from mlctl.cli.parsing import parse_pairs
 from mlctl.cli.register import DescriptionOption
 from mlctl.errors import UsageError
@@ -40,9 +40,6 @@ AtOption = Annotated[
     ),
 ]
 
-HtmlOption = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write the card as one HTML file, too.")
-]
 SliceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,11 +48,12 @@ SliceOption = Annotated[
         help="Score the test rows by the values of this input column. Can be given several times.",
     ),
 ]
-SaveOption = Annotated[
-    bool, typer.Option("--save", help="Write the card as the version's description in MLflow.")
+SetDescriptionOption = Annotated[
+    bool, typer.Option("--set-description", help="Make the card the version's description in MLflow.")
 ]
 CardForceOption = Annotated[
-    bool, typer.Option("--force", help="With --save, replace a description that a person has written.")
+    bool,
+    typer.Option("--force", help="With --set-description, replace a description that a person has written."),
 ]
 
 AcceptOption = Annotated[
@@ -213,7 +211,7 @@ def card(
     model: ModelArgument,
     html: HtmlOption = None,
     slice_: SliceOption = None,
-    save: SaveOption = False,
+    set_description: SetDescriptionOption = False,
     force: CardForceOption = False,
 ) -> None:
     """Write a model card of a registered version: its data, scores, limits, history and exports, as Markdown.
@@ -221,7 +219,7 @@ def card(
     \b
     mlctl models card Digits/3
     mlctl models card Digits/3 --html digits.html
-    mlctl models card Churn --slice region --save
+    mlctl models card Churn --slice region --set-description
 
     With --slice, mlctl loads the model and its data, and scores the test rows by the values of a column.
     """
@@ -231,7 +229,7 @@ def card(
         answer = model_card.make_card(session.settings, model, slices=slice_ or (), listener=listener)
     if html is not None:
         model_card.write_page(answer, html)
-    if save:
+    if set_description:
         model_card.save_card(session.settings, answer, force=force)
     session.show(
         answer,

@@ -83,6 +83,9 @@ TargetOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to this file, .html.")
+]
 ValidationOption = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from mlctl.data.sources.locate import Source
 
 SIZE_OF_PUBLISHED_WEIGHTS = (224, 224)  # of most of Keras's networks
+AUTO = "auto"
+SHIFT = 0.1  # of height and width
+SMALL_SIDE = 64  # pixels up to which the first convolution keeps the size
+FEW_CELLS = 8  # of height and width, which end the convolutions
+EPOCHS = ((500, 60), (2_000, 40), (10_000, 25))  # for up to so many training images; 20 for more
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
 
 
@@ -32,10 +38,14 @@ class Images(Recipe):
     units = hyperparameter(128, low=16, high=1024, step=16, help="width of the hidden layer")
     dropout = hyperparameter(0.3, low=0.0, high=0.8, help="share of values dropped in training")
     image_size = option(
-        "auto",
+        AUTO,
         help="HEIGHTxWIDTH that every image is scaled to; auto: the images' own size, at most as many pixels as 128x128",
     )
-    augment = option(False, help="randomly flip, shift and zoom the training images")
+    augment = option(
+        AUTO,
+        choices=(AUTO, "shift", "flip", True, False),
+        help="change training images at random: shift them; flip: also mirror them; true: also zoom; auto: shift",
+    )
     class_weight = option(
         "none",
         choices=("none", "balanced"),
@@ -50,7 +60,7 @@ class Images(Recipe):
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
-        """Return the images by split; they stay on disk."""
+        """Return the images by split; many of them stay on disk."""
         from mlctl.data.files import images
         from mlctl.data.sources.locate import local_path
 
@@ -64,21 +74,21 @@ class Images(Recipe):
         if path.suffix.lower() == ".npz":
             from mlctl.data.files.image_arrays import load_image_arrays
 
-            return load_image_arrays(
+            data = load_image_arrays(
+                path, size, seed=options.split_seed, source=source.location, target=options.target
+            )
+        else:
+            data = images.load_images(
                 path,
                 size,
                 seed=options.split_seed,
+                progress=source.progress,
                 source=source.location,
                 target=options.target,
             )
-        return images.load_images(
-            path,
-            size,
-            seed=options.split_seed,
-            progress=source.progress,
-            source=source.location,
-            target=options.target,
-        )
+        rows = len(data.train)
+        epochs = next((epochs for limit, epochs in EPOCHS if rows <= limit), self.epochs)
+        return dataclasses.replace(data, defaults={"epochs": epochs})
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels from 0..255."""
@@ -94,13 +104,8 @@ class Images(Recipe):
 
         classes = len(data.classes)
         x = inputs = keras.Input(data.input_shape)
-        if hp.augment:
-            for layer in (
-                layers.RandomFlip("horizontal"),
-                layers.RandomTranslation(0.1, 0.1),
-                layers.RandomZoom(0.15),
-            ):
-                x = layer(x)
+        for layer in augmentation(hp.augment, has_backbone=bool(hp.backbone)):
+            x = layer(x)
         if hp.backbone:
             from mlctl.recipes.backbone import backbone, pixel_range
 
@@ -109,11 +114,7 @@ class Images(Recipe):
             if len(x.shape) == 4:
                 x = layers.GlobalAveragePooling2D()(x)
         else:
-            for index, factor in enumerate((1, 2, 4, 4)):
-                x = layers.Conv2D(hp.filters * factor, 3, 2 if index == 0 else 1, "same", use_bias=False)(x)
-                x = layers.GroupNormalization(8)(x)
-                x = layers.MaxPooling2D(2, padding="same")(layers.Activation("relu")(x))
-            x = layers.GlobalAveragePooling2D()(x)
+            x = convolutions(x, hp.filters)
         x = layers.Dropout(hp.dropout)(layers.Dense(hp.units, activation="relu")(x))
         last = (
             layers.Dense(1, "sigmoid", dtype="float32")
@@ -124,6 +125,46 @@ class Images(Recipe):
         loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
         model.compile(keras.optimizers.Adam(hp.rate), loss=loss, metrics=["accuracy"])
         return model
+
+
+def convolutions(x: Any, filters: int) -> Any:
+    """Return features (n, 8 * filters) of images (n, height, width, 3) with values in 0..1.
+
+    There are as many convolutions as it takes to get to cells of which an image has few. None is normalized: that
+    would take more time than the convolutions themselves.
+    """
+    from keras import layers
+
+    def convolution(x: Any, filters: int, stride: int = 1) -> Any:
+        layer = layers.Conv2D(filters, 3, stride, "same", activation="relu", kernel_initializer="he_normal")
+        return layer(x)
+
+    x = layers.Rescaling(4.0, -2.0)(x)  # about mean 0 and deviation 1
+    x = convolution(x, filters, 1 if max(x.shape[1:3]) <= SMALL_SIDE else 2)
+    for factor in (2, 4, 4, 4, 4, 4, 4):
+        x = convolution(layers.MaxPooling2D(2, padding="same")(x), filters * factor)
+        if factor == 4 and max(x.shape[1:3]) <= FEW_CELLS:
+            break
+    return layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+
+
+def augmentation(kind: Any, *, has_backbone: bool) -> list[Any]:
+    """Return the layers that change training images at random.
+
+    By default images are shifted, except in front of a backbone, whose features are then computed once.
+    """
+    from keras import layers
+
+    if kind is False or (kind == AUTO and has_backbone):
+        return []
+    if kind is True:
+        return [
+            layers.RandomFlip("horizontal"),
+            layers.RandomTranslation(SHIFT, SHIFT),
+            layers.RandomZoom(0.15),
+        ]
+    shift = layers.RandomTranslation(SHIFT, SHIFT, fill_mode="nearest", interpolation="nearest")
+    return [layers.RandomFlip("horizontal"), shift] if kind == "flip" else [shift]
 
 
 def size_of_backbone(name: str) -> tuple[int, int] | None:

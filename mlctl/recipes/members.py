@@ -17,6 +17,8 @@ from keras import layers
 
 ROUNDED = 0.25  # error, in standard deviations of the target, below which its square counts
 SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
+SHARPNESS = np.geomspace(0.25, 4.0, 81)  # factors of log odds that `calibrate` tries
+LEAST_PROBABILITY = 1e-7
 
 Array = np.ndarray[Any, Any]
 
@@ -57,6 +59,7 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         object.__setattr__(self, "_members", keras.Model(inputs, [members, answers]))
         self.bags = bags
         self.answer_metrics = tuple(metrics)
+        self.sharpness = 1.0
         self._encode = encode
         self._member_loss = loss
         self._loss_scale = loss_scale
@@ -108,9 +111,32 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
         return self.compute_metrics(rows, targets, tf.reduce_mean(answers, axis=1), sample_weight=weights)
 
+    def calibrate(self, targets: Array, answers: Array) -> Array:
+        """Choose the sharpness of `averaged` by rows that the members have not learned from; return their new answers.
+
+        The sharpness is a factor of the log odds, 1 / temperature. Labels do not change with it.
+
+        Args:
+            targets: Class number of each row (n,).
+            answers: What the members answer: probabilities (n, classes), or of two classes that of the second (n, 1).
+        """
+        logits = _log_odds(np.asarray(answers, np.float64).reshape(len(answers), -1), np)
+        self.sharpness = _best_sharpness(np.asarray(targets).reshape(-1).astype(int), logits)
+        shape, scaled = np.shape(answers), self.sharpness * logits
+        if scaled.shape[1] == 1:
+            return (1 / (1 + np.exp(-scaled))).astype("float32").reshape(shape)
+        return np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)).astype("float32")
+
     def averaged(self) -> keras.Model:
         """Return the network in which all members answer: a plain Keras model, to train on as a whole."""
-        model = keras.Model(self.inputs[0], self.outputs[0], name="members")
+        answers = self.outputs[0]
+        if self.sharpness != 1.0:
+            logits = layers.Rescaling(self.sharpness, dtype="float32", name="sharpness")(
+                _log_odds(answers, keras.ops)
+            )
+            activation = "softmax" if logits.shape[1] > 1 else "sigmoid"
+            answers = layers.Activation(activation, dtype="float32", name="calibrated")(logits)
+        model = keras.Model(self.inputs[0], answers, name="members")
         optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
         model.compile(optimizer, loss=self.loss, metrics=list(self.answer_metrics))
         return model
@@ -165,6 +191,24 @@ def smoothed(targets: Any, *, classes: int, smoothing: float) -> Any:
 def nearly_absolute_error(targets: Any, values: Any) -> Any:
     """Return the absolute error (n,) of values (n, 1), which becomes a square near 0: it serves MAE and RMSE alike."""
     return keras.losses.huber(targets, values, delta=ROUNDED) / ROUNDED
+
+
+def _log_odds(probabilities: Any, ops: Any) -> Any:
+    """Return the logarithms of probabilities (n, classes); of (n, 1), the log odds. `ops` is NumPy or keras.ops."""
+    found = ops.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return ops.log(found) if found.shape[1] > 1 else ops.log(found) - ops.log(1 - found)
+
+
+def _best_sharpness(targets: Array, logits: Array) -> float:
+    """Return the factor of logits (n, classes) or (n, 1) with the lowest log loss; few rows keep it near 1."""
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    own = logits[np.arange(len(targets)), targets]
+    losses = [
+        float((np.logaddexp.reduce(factor * logits, axis=1) - factor * own).sum()) + np.log(factor) ** 2
+        for factor in SHARPNESS
+    ]
+    return float(SHARPNESS[int(np.argmin(losses))])
 
 
 def _uniform(fan_in: int) -> keras.initializers.Initializer:

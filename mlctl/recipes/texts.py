@@ -62,7 +62,7 @@ class Texts(Recipe):
             source=source.location,
         )
         low, high = BATCH_SIZES
-        batch_size = min(high, max(low, 1 << round(math.log2(len(data.train) / STEPS_PER_EPOCH))))
+        batch_size = min(high, max(low, 2 ** round(math.log2(max(1, len(data.train) / STEPS_PER_EPOCH)))))
         return replace(data, defaults={"batch_size": batch_size})
 
     def encoder(self, data: Dataset) -> Any:

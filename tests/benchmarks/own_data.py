@@ -3,7 +3,7 @@
     python tests/benchmarks/own_data.py [--timeout 45] [--peers-python PYTHON] [--folder DIR] [--only NAME,…] [TABLE …]
 
 Each table is split once: 75 % of its rows to train, the others to score. `mlctl train` and `mlctl automl` run as
-commands with their defaults; the peers are scikit-learn's HistGradientBoosting with its defaults, ridge or logistic
+commands with their defaults, and `--test` names the rows to score; the peers are scikit-learn's HistGradientBoosting with its defaults, ridge or logistic
 regression (for texts: TF-IDF with logistic regression), and FLAML with the time of automl. FLAML runs if this Python
 or the one of --peers-python has it (pip install "flaml[automl]").
 
@@ -85,7 +85,9 @@ def run_mlctl(
 ) -> dict[str, float]:
     """Run mlctl train or mlctl automl, and score the model with mlctl evaluate."""
     mlctl = [sys.executable, "-m", "mlctl"]
-    target = ["--target", table.target, *(f"--set={value}" for value in table.settings)]
+    # the others have all rows to train, so that mlctl must not keep any of them as its own test rows
+    target = ["--target", table.target, "--test", str(files[1])]
+    target += [f"--set={value}" for value in table.settings]
     limit = ["--timeout", f"{timeout:g}s"] if command == AUTOML else []
     # one column of texts needs no other choice of recipe than the name of its table
     answer = json.loads(

@@ -52,9 +52,9 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
 }
 
 
-def build(folder: Path) -> Path:
-    """Make the store; return its file."""
-    file = folder / "queries.db"
+def build(folder: Path, runs: int = RUNS) -> Path:
+    """Make the store, unless the folder has it; return its file."""
+    file = folder / ("queries.db" if runs == RUNS else f"queries-{runs}.db")
     if file.exists():
         return file
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def build(folder: Path) -> Path:
             " last_update_time, workspace) VALUES (?, ?, ?, 'active', 1, 1, 'default')",
             [(n, f"experiment {n}", f"mlflow-artifacts:/{n}") for n in range(1, EXPERIMENTS + 1)],
         )
-        for number in range(RUNS):
+        for number in range(runs):
             run_id, start = uuid.UUID(int=draw.getrandbits(128)).hex, 1_700_000_000_000 + number * 1000
             experiment = number % EXPERIMENTS + 1
             database.execute(

@@ -22,6 +22,7 @@ GENERATED = generate.generated_files()
 # options that mean something different, or have another default, in some commands
 DIFFERENT_MEANINGS = {
     "--api-key-file",  # hashes of all keys, and one's own key
+    "--artifacts",  # where a server keeps them, and whether an import copies them
     "--batch-size",  # of a training and of a prediction
     "--bucket",  # of a server and of exported files
     "--cluster",  # the pieces of predict are files
@@ -41,6 +42,7 @@ DIFFERENT_MEANINGS = {
     "--port",  # of a server and of an endpoint
     "--since",  # of logged requests and of audit entries
     "--stage",  # of a history, and of a copy that is promoted
+    "--strict",  # of requests and of a check of data
     "--timeout",  # of a search and of a request
     "--to",
     "--trials",  # of a new and of a resumed search

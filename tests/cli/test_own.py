@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 from mlctl import settings
-from mlctl.errors import BadDataError
 from mlctl.recipes.lookup import resolve
 from mlctl.services.evaluation.predict import predict, predict_to_file
 from mlctl.serving.model import ServedModel
 from mlctl.serving.payloads.request_error import RequestError
 from tests.parts.s3 import S3
+from tests.recording_listener import RecordingListener
 from tests.trained import TINY, Trained, environment, mlctl, trained
 
 ROWS = 300
@@ -100,7 +100,7 @@ def test_model_of_a_table_accepts_raw_rows_with_missing_values(churn: Trained) -
     assert answers[0, 0] < 0.5 < answers[1, 0]
 
 
-def test_a_date_in_another_format_is_an_error_and_not_a_missing_value(churn: Trained, tmp_path: Path) -> None:
+def test_a_date_in_another_format_is_named_and_answered_as_missing(churn: Trained, tmp_path: Path) -> None:
     rows = pd.DataFrame({"age": [25.0, 78.0], "plan": ["pro", "free"], "since": ["2021-03-04", "31.12.2021"]})
     message = '"31.12.2021" in row 1, column "since" is not a date such as 2021-12-31'
     with pytest.raises(ValueError, match=message):  # for every MLflow client
@@ -108,18 +108,17 @@ def test_a_date_in_another_format_is_an_error_and_not_a_missing_value(churn: Tra
     columns = {str(name): values.tolist() for name, values in rows.items()}
     with pytest.raises(RequestError, match=message):
         ServedModel(churn.model).predict_table(columns)
-    pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(tmp_path / "new.csv", index=False)
-    user_settings, model, files = (
-        settings.load(folder=tmp_path),
-        str(churn.model),
-        [str(tmp_path / "new.csv")],
-    )
-    with pytest.raises(
-        BadDataError, match=r'"31.12.2021" in row 6'
-    ):  # the row number does not depend on the batch
-        predict(user_settings, model, files, batch_size=4)
-    with pytest.raises(BadDataError, match=r'"31.12.2021" in row 6'):
-        predict_to_file(user_settings, model, files, out=tmp_path / "out.csv", batch_size=4)
+    file = tmp_path / "new.csv"
+    pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(file, index=False)
+    user_settings, model = settings.load(folder=tmp_path), str(churn.model)
+    named = "cells of another kind than in training are answered as missing: since in row 7 ('31.12.2021')"
+    listener = RecordingListener()
+    answer = predict(user_settings, model, [str(file)], batch_size=4, listener=listener)
+    assert len(answer.predictions) == 7
+    out = tmp_path / "out.csv"
+    predict_to_file(user_settings, model, [str(file)], out=out, batch_size=4, listener=listener)
+    # twice, and with a row number that does not depend on the batch
+    assert [line.endswith(named) for line in listener.messages] == [True, True]
     older = shutil.copytree(churn.model, tmp_path / "older")  # a model of an earlier version
     state = (older / "artifacts" / "model" / "encoder.json").read_text()
     (older / "artifacts" / "model" / "encoder.json").write_text(state.replace(', "sure": true', ""))

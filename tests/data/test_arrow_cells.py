@@ -156,7 +156,7 @@ def test_the_first_wrong_cell_of_a_required_column_is_named_by_its_row(tmp_path:
     )
     info = PredictorInfo(name="m", version="1", signature=signature)
     batches = read_batches(info, [str(path)], size=8, listener=RecordingListener())
-    with pytest.raises(BadDataError, match='"odd" in row 30, column "size" is not a number'):
+    with pytest.raises(BadDataError, match='"odd" in row 31, column "size" is not a number'):
         list(map(attrgetter("rows"), batches))
 
 

@@ -80,6 +80,32 @@ def test_sizes_are_parsed(typed: str, size: tuple[int, int]) -> None:
     assert images.parse_size(typed) == size
 
 
+def test_images_keep_their_size_unless_they_are_large(album: Path, tmp_path: Path) -> None:
+    data = images.load_images(album, images.parse_size("auto"), seed=7, progress=no_progress)
+    assert data.train.inputs.shape[1:3] == (39, 50)  # the median height
+    assert any("scaled to 39x50 pixels" in note for note in data.notes)
+    photo = tmp_path / "photo.jpg"
+    upright = Image.Exif()
+    upright[images.ORIENTATION] = 6
+    Image.new("RGB", (640, 480)).save(photo)
+    assert images.choose_size([photo]) == (112, 144)
+    Image.new("RGB", (640, 480)).save(photo, exif=upright)
+    assert images.choose_size([photo]) == (144, 112)
+    Image.new("L", (30, 28)).save(photo)
+    assert images.choose_size([photo]) == (28, 28)
+
+
+def test_few_images_are_read_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (album / "red ones" / "cut.jpg").write_bytes(b"not an image")
+    kept = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
+    monkeypatch.setattr(images, "MAX_BYTES_IN_MEMORY", 0)
+    read = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
+    assert kept.cached is not None
+    assert read.cached is None
+    rows = np.array([5, 0, 9])
+    assert (kept.take(rows).pixels() == read.take(rows).pixels()).all()
+
+
 @pytest.mark.parametrize("typed", ["", "big", "4x4", "100x", "9999x9999"])
 def test_an_invalid_size_is_refused(typed: str) -> None:
     with pytest.raises(UsageError, match="invalid value"):

@@ -96,6 +96,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "t.tsv": lambda path: FRAME.to_csv(path, sep="\t", index=False),
     "t.txt": lambda path: FRAME.to_csv(path, sep="\t", index=False),
     "blanks.data": lambda path: path.write_text(FRAME.to_string(index=False)),
+    "colons.dat": lambda path: path.write_text(FRAME.to_csv(index=False, sep="|").replace("|", "::")),
     "text.xls": lambda path: FRAME.to_csv(path, sep="\t", index=False),
     "records.json": lambda path: FRAME.to_json(path, orient="records"),
     "columns.json": lambda path: FRAME.to_json(path),

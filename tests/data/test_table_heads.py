@@ -138,7 +138,8 @@ def test_arrow_and_pandas_read_the_same(tmp_path: Path, monkeypatch: pytest.Monk
         (HEADER.encode(), "has no rows"),
         (bytes(range(256)) * 10, "is not a text file"),
         (np.random.default_rng(0).bytes(4096), "is not a text file"),
-        ((HEADER + ROWS + "1,2,3,4,5,6\n").encode(), "is not a complete table"),
+        ((HEADER + ROWS + "1,2,3,4,5,6\n" * 10).encode(), "is not a complete table"),
+        ((HEADER + ROWS + "\0" * 100).encode(), "is not a text file"),
         (("a,b,c\n" + ROWS.replace("\n", ",1\n")).encode(), "the rows have more cells than the header"),
     ],
 )
@@ -153,3 +154,18 @@ def test_a_model_of_a_table_without_a_header_reads_one_row(tmp_path: Path) -> No
     assert list(reader.read(path, known_names=["c1", "c3"]).frame) == ["c1", "c2", "c3"]
     path.write_text("c1,c2,c3\nred,5,yes\n")
     assert len(reader.read(path, known_names=["c1", "c3"]).frame) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "note"),
+    [
+        (HEADER + ROWS.replace("\n7,red", "\n7,re\0d"), 30, "1 zero byte is left out"),
+        (HEADER + ROWS + "30,red,1.5,no,more\n", 30, "1 row has more cells than the header, and is left out: line 32"),
+        (HEADER + "30,red,1.5,no,more,\n" * 2 + ROWS, 30, "2 rows have more cells than the header, and are left out: lines 2, 3"),
+        (HEADER + ROWS + "30,red,1.5,no,,\n", 31, ""),
+    ],
+)  # fmt: skip
+def test_single_damaged_lines_do_not_refuse_a_file(tmp_path: Path, text: str, rows: int, note: str) -> None:
+    content = read(tmp_path, text)
+    assert len(content.frame) == rows
+    assert "\n".join(content.notes) == note

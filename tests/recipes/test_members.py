@@ -123,3 +123,28 @@ def test_values_are_learned_on_a_scale_and_answered_in_their_unit(is_log: bool) 
     assert encoded.mean() == pytest.approx(0, abs=1e-6)
     assert encoded.std() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(np.asarray(scale.answers(encoded))[:, 0], targets, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_calibrating_keeps_labels_and_lowers_the_log_loss(rows: Any, outputs: int) -> None:
+    model = network(outputs=outputs)
+    before = np.asarray(model(rows))
+    labels = np.argmax(before, axis=1) if outputs > 1 else (before[:, 0] > 0.5).astype(int)
+    answers = model.calibrate(labels, before)
+    assert model.sharpness > 1  # the labels are surer than the probabilities
+    averaged = model.averaged()
+    np.testing.assert_allclose(averaged(rows), answers, atol=1e-5)
+    after = np.argmax(answers, axis=1) if outputs > 1 else (answers[:, 0] > 0.5).astype(int)
+    np.testing.assert_array_equal(after, labels)
+    copied = keras.Model.from_config(averaged.get_config())
+    copied.set_weights(averaged.get_weights())
+    np.testing.assert_allclose(copied(rows), answers, atol=1e-5)
+
+
+def test_an_overconfident_network_becomes_less_sharp(rows: Any) -> None:
+    model = network()
+    answers = np.where(rows[:, :1] > 0, 0.999, 0.001).astype("float32")
+    labels = (rows[:, 0] > 0).astype(int)
+    labels[::5] = 1 - labels[::5]
+    assert np.abs(model.calibrate(labels, answers) - 0.5).max() < 0.49
+    assert model.sharpness < 1

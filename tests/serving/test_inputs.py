@@ -120,7 +120,7 @@ def test_a_word_among_numbers_is_an_error_or_a_gap_as_in_training(tmp_path: Path
     assert isinstance(batch.rows, dict)
     np.testing.assert_equal(batch.rows, {"gappy": [1.0, np.nan], "whole": [2.0, 3.0]})
     path.write_text("gappy,whole\n1,2\n3,odd\n")
-    with pytest.raises(BadDataError, match='"odd" in row 1, column "whole" is not a number'):
+    with pytest.raises(BadDataError, match='"odd" in row 2, column "whole" is not a number'):
         batches_of(path, *columns)
     path.write_text("other,names\n1,2\n")
     with pytest.raises(BadDataError, match="missing columns: whole"):

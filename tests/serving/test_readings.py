@@ -16,6 +16,7 @@ from mlctl.services.evaluation import inputs
 from mlctl.services.evaluation.predictor import PredictorInfo
 from mlctl.serving.payloads.request_error import RequestError
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature
+from mlctl.serving.payloads.tables import TableRules, check_columns
 from mlctl.serving.prediction import RequestParser
 from mlctl.serving.readings import read_readings, write_readings
 from tests.recording_listener import RecordingListener
@@ -53,9 +54,9 @@ EXPECTED = {
 }
 ROWS = "1.234 km;20.5;20-Feb-19;Bonn;X\n5,5;-999;soon;Paris;\nfar;;1-MAR-20;?;\n;3;;Rome;x\n"
 LINES = [
-    "missing values where training had none are answered as missing: km in row 3; day in row 3; town in row 2",
-    "cells of another kind than in training are answered as missing: km in row 2 ('far'); day in row 1 ('soon')",
-    "categories that training did not have: town in row 1 ('Paris')",
+    "missing values where training had none are answered as missing: km in row 4; day in row 4; town in row 3",
+    "cells of another kind than in training are answered as missing: km in row 3 ('far'); day in row 2 ('soon')",
+    "categories that training did not have: town in row 2 ('Paris')",
 ]
 
 
@@ -115,7 +116,7 @@ def test_a_model_that_takes_no_gaps_refuses_them(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "1;2;20-Feb-19;Bonn;X\n;2;20-Feb-19;Bonn;X\n")
     info = PredictorInfo(name="m", version="1", signature=SIGNATURE, readings=READINGS)
-    with pytest.raises(Exception, match='row 1, column "km"'):
+    with pytest.raises(Exception, match='row 2, column "km"'):
         read_file(path, info=info)
 
 
@@ -147,6 +148,13 @@ def test_json_texts_are_read_as_in_training() -> None:
     assert ask(rows) == {
         "km": [1234.0, 1.5, None], "temp": [None, 7.0, None], "day": [day] * 3, "town": [town] * 3, "blocked": [True, False, False],
     }  # fmt: skip
+
+
+def test_true_and_false_are_words_of_a_column_of_words() -> None:
+    signature = ModelSignature(columns=(ColumnSpec("accident", "string", True),))
+    rules = TableRules(readings={"accident": ColumnReading(kind="boolean")})
+    checked = check_columns({"accident": [True, "nein", False]}, signature, 0, rules)
+    assert checked["accident"].tolist() == ["true", "nein", "false"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,7 @@ def fit_linear(
         is_small = columns.shape[1] * table.outputs <= MAX_NEWTON_WEIGHTS
         solver = "newton-cholesky" if is_small else "lbfgs"
         model: Any = LogisticRegression(C=1 / strength, max_iter=MAX_ITERATIONS, tol=1e-3, solver=solver)
-        with threadpool_limits(1), warnings.catch_warnings():  # a fit that has not converged is good enough
-            warnings.simplefilter("ignore")
+        with threadpool_limits(1):
             model.fit(columns, targets, table.train_weights)
     else:
         transform, targets = standardize_targets(spec, targets)

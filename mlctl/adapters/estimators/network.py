@@ -15,6 +15,7 @@ import numpy as np
 
 from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
+from mlctl.adapters.estimators.network_values import leaves_rows_out, network_values
 from mlctl.adapters.estimators.spec import ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.fit import make_training_loop
@@ -53,17 +54,6 @@ class _DeadlineListener(NullProgress):
             raise _OutOfTime
 
 
-def leaves_rows_out(spec: ModelSpec, table: EncodedTable) -> bool:
-    """Whether the network itself leaves rows out of training, so that one fit answers all known rows unseen."""
-    return bool(_values(spec, table).get("bags", 1) > 1)
-
-
-def _values(spec: ModelSpec, table: EncodedTable) -> Any:
-    params = {name: value for name, value in spec.params.items() if name != "seed"}
-    data = table.data
-    return table.recipe.values(params).on(len(data.train.targets), data.defaults)
-
-
 def fit_network(
     spec: ModelSpec, table: EncodedTable, *, deadline: float, on_round: OnRound, rounds: int = 0
 ) -> FittedEstimator:
@@ -81,7 +71,7 @@ def fit_network(
 
     inputs, validation = inputs_of(table.train), inputs_of(table.validation)
     data = dataclasses.replace(table.data, input_shape=(len(columns),))
-    values = _values(spec, table)
+    values = network_values(spec, table)
     epochs = rounds or values.epochs
     runtime.start_session(seed, runtime.FLOAT32)
     model = table.recipe.build(values, data)

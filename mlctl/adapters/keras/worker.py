@@ -1,8 +1,8 @@
 """A process that trains a recipe's model on another backend than TensorFlow, alone or as one of several.
 
-    python -m mlctl.adapters.keras.worker FD
+    python -m mlctl.adapters.keras.worker FD PARENT
 
-It has the model, and the training data as arrays. What to do comes through the pipe FD, as (method of `Worker`,
+It ends with its parent. It has the model, and the training data as arrays. What to do comes through the pipe FD, as (method of `Worker`,
 arguments); the answer is ("ok", value) or ("error", text). Each epoch begins with a state that the caller sends and
 ends with one that the caller gets, so that the caller can start another worker if this one dies.
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from mlctl.adapters.keras.worker_job import JOB, PARTS, WorkerJob, overridden_step
 from mlctl.adapters.storage.shared_storage import SharedStorage
+from mlctl.machine import die_with_parent
 from mlctl.recipes import find
 from mlctl.recipes.keras_import import import_keras
 
@@ -76,7 +77,9 @@ class Worker:
         if not model.built:
             rows = np.arange(EXAMPLE_ROWS)
             with self._shared(False):
-                model.train_on_batch(*(tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts))
+                model.train_on_batch(
+                    *(tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts)
+                )
         elif not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -146,5 +149,6 @@ def serve(pipe: Connection) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent(int(sys.argv[2]))
     serve(Connection(int(sys.argv[1])))
     os._exit(0)  # JAX would wait for the other workers

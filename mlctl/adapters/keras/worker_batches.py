@@ -29,6 +29,7 @@ class WorkerBatches(keras.utils.PyDataset):  # type: ignore[misc]
         size = len(self._rows[index]) // workers
         rows = self._rows[index][rank * size : (rank + 1) * size]
         parts = (
-            None if part is None else keras.tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts
+            None if part is None else keras.tree.map_structure(lambda leaf: leaf[rows], part)
+            for part in self._parts
         )
         return keras.utils.pack_x_y_sample_weight(*parts)

@@ -62,7 +62,7 @@ class WorkerProcess:
         # its errors come through the pipe; JAX and TensorFlow write to stderr what is none
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlctl.adapters.keras.worker", str(theirs.fileno())],
+            [sys.executable, "-m", "mlctl.adapters.keras.worker", str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -27,5 +27,7 @@ def overridden_step(model: Any) -> str | None:
     import keras
 
     if keras.backend.backend() == "jax" and len(inspect.signature(own).parameters) < 3:
-        return f"the train_step of {type(model).__name__} is not one for JAX, which takes a state and the data"
+        return (
+            f"the train_step of {type(model).__name__} is not one for JAX, which takes a state and the data"
+        )
     return None

@@ -14,7 +14,13 @@ from mlctl.adapters.keras import batches
 from mlctl.adapters.keras.batches import Parts
 from mlctl.adapters.keras.train_step import TrainStep
 from mlctl.adapters.keras.training_state import model_variables
-from mlctl.adapters.keras.worker_group import WorkerFailedError, WorkerGroup, WorkerLostError, one_line, put_pickle
+from mlctl.adapters.keras.worker_group import (
+    WorkerFailedError,
+    WorkerGroup,
+    WorkerLostError,
+    one_line,
+    put_pickle,
+)
 from mlctl.adapters.keras.worker_job import JOB, PARTS, WorkerJob
 from mlctl.adapters.system import code_pickle
 from mlctl.data.dataset import Dataset
@@ -106,14 +112,18 @@ class WorkerProgram:
                 self._call("load", self._group.storage, self._batch_size)
             else:
                 return
-        raise ChildFailedError(f"the workers died {MAX_STARTS} times in one epoch: {lost}", "check their memory")
+        raise ChildFailedError(
+            f"the workers died {MAX_STARTS} times in one epoch: {lost}", "check their memory"
+        )
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         with _translated():
             return self._group.call(method, *arguments)
 
 
-def prepare_workers(group: WorkerGroup, *, values: Any, data: Dataset, seed: int, precision: str, name: str) -> None:
+def prepare_workers(
+    group: WorkerGroup, *, values: Any, data: Dataset, seed: int, precision: str, name: str
+) -> None:
     """Start the workers, and build the recipe's model in them; raise UsageError if their backend cannot build it."""
     job = WorkerJob(values=values, data=data, seed=seed, precision=precision)
     put_pickle(group.storage, JOB, code_pickle.dump(job, by_value=True))
@@ -140,4 +150,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except WorkerFailedError as error:
-        raise ChildFailedError(f"a worker cannot train the model: {one_line(error)}", TENSORFLOW_HINT) from error
+        raise ChildFailedError(
+            f"a worker cannot train the model: {one_line(error)}", TENSORFLOW_HINT
+        ) from error

@@ -89,7 +89,10 @@ class RayWorkers:
         except RayError as exc:
             raise WorkerLostError("a worker found no room on the cluster") from exc
         _gather(
-            [actor.call.remote("join", (coordinator, self.size, rank)) for rank, actor in enumerate(self._actors)]
+            [
+                actor.call.remote("join", (coordinator, self.size, rank))
+                for rank, actor in enumerate(self._actors)
+            ]
         )
 
     def call(self, method: str, *arguments: Any) -> list[Any]:

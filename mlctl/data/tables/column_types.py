@@ -46,6 +46,10 @@ TYPES = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
 MIN_SHARE = number_columns.MIN_SHARE  # of the filled cells must have a type for mlctl to choose it
 MIN_SHARE_OF_SET_TYPE = 0.5  # is enough if the user sets the type, or if no other type is of use
 MIN_ROWS_OF_ID = 20
+MIN_COUNTED, LATEST_START = (
+    0.9,
+    10.0,
+)  # share of the steps of 1 in a row counter with gaps, and its first number
 MIN_FLAGS, MIN_SHARE_OF_FLAGS = 5, 0.005  # filled and empty cells of a flag that is empty or not
 MIN_CODES = 0.01  # share of whole numbers that begin with a zero, from which on a column holds codes
 MAX_KEPT_CATEGORIES = 1000  # of a column, to tell a new one
@@ -896,7 +900,12 @@ def _numeric_id_reason(name: str, filled: Array) -> str:
     """Return why a column of numbers is an id, or ""."""
     if len(filled) < MIN_ROWS_OF_ID or filled[0] == filled[1]:
         return ""
-    if filled[0] % 1 == 0 and (np.diff(filled) == 1).all():
+    steps = np.diff(filled)
+    if filled[0] % 1 == 0 and (steps == 1).all():
+        return COUNTER_REASON
+    # rows without a target, and damaged ones, are left out before this
+    has_gaps = (steps % 1 == 0).all() and steps.min() >= 1 and (steps == 1).mean() >= MIN_COUNTED
+    if has_gaps and filled[0] % 1 == 0 and filled[0] <= LATEST_START:
         return COUNTER_REASON
     if not (_ID_NAME.search(name) or _ID_SUFFIX.search(name)):
         return ""

@@ -15,17 +15,20 @@ from pathlib import Path
 from mlctl.data.tables.encodings import PLAIN, TextScan, scan_file
 from mlctl.errors import BadDataError
 
-BLANKS, FIXED = " ", "fixed"
+BLANKS, FIXED, COLONS = " ", "fixed", "::"
+COLONS_SIGN = "\x1f"  # in place of COLONS, for readers that take one character
 DELIMITERS = {
     ",": "commas",
     ";": "semicolons",
     "\t": "tabs",
     "|": "bars",
+    COLONS: "double colons",
     BLANKS: "blanks",
     FIXED: "fixed widths",
 }
 _SIGNS = (",", ";", "\t", "|")  # the delimiters of one character
 SAMPLE_ROWS = 200
+FEW_NULLS, NULLS_PER_BYTE = 3, 0.001  # zero bytes in a text, and their share; a file with more is no text
 MOST_LINES = 30  # above the header or below the last row
 MOST_REMARKS = 5  # below the last row, in a table without other rows of one cell
 NUMBERS_BELOW_HEADER = 0.8  # a text above a column with at least this share of numbers is a column name
@@ -62,6 +65,7 @@ class Dialect:
         last_lines: Number of lines below the last row.
         are_names_as_written: Whether no column was renamed.
         bad_bytes: Number of bytes that are read as U+FFFD.
+        null_bytes: Number of zero bytes, which are left out.
         has_quotes: Whether a cell may be quoted.
         notes: What is left out or renamed.
     """
@@ -76,6 +80,7 @@ class Dialect:
     last_lines: int = 0
     are_names_as_written: bool = True
     bad_bytes: int = 0
+    null_bytes: int = 0
     has_quotes: bool = True
     notes: tuple[str, ...] = ()
 
@@ -87,12 +92,24 @@ class Dialect:
         return f"{self.encoding}, {between} between columns, {header}{row_names}"
 
     @property
+    def is_cleaned(self) -> bool:
+        """Whether readers get another content than the file's own."""
+        return bool(self.null_bytes) or self.delimiter == COLONS
+
+    @property
+    def separator(self) -> str:
+        """The character between the columns, of a cleaned content."""
+        return COLONS_SIGN if self.delimiter == COLONS else self.delimiter
+
+    @property
     def is_simple(self) -> bool:
         """Whether the file is UTF-8, and holds a header and rows and nothing else."""
         return (
             self.encoding in PLAIN
             and self.delimiter in _SIGNS
-            and not (self.bad_bytes or self.row_names or self.first_line or self.last_lines)
+            and not (
+                self.bad_bytes or self.null_bytes or self.row_names or self.first_line or self.last_lines
+            )
         )
 
 
@@ -131,7 +148,7 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
     if not scan.head.strip():
         raise BadDataError(f"{path} is empty", "a table needs a header and rows")
     text = _text_of(scan.head, scan.encoding)
-    if "\0" in text:
+    if scan.null_bytes > max(FEW_NULLS, NULLS_PER_BYTE * scan.size):
         raise BadDataError(f"{path} is not a text file", "a table is a .csv, .tsv, .xlsx or .parquet file")
     if not scan.is_whole:  # the last line may be incomplete
         text = max(text.rpartition("\n")[0], text.rpartition("\r")[0], key=len) or text
@@ -166,6 +183,7 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
             and not rows[0].cells[0].lstrip().startswith("#")
         ),
         bad_bytes=scan.bad_bytes,
+        null_bytes=scan.null_bytes,
         has_quotes=scan.has_quotes,
         notes=tuple(notes),
     )
@@ -253,6 +271,8 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _bad_byte_notes(scan: TextScan) -> Iterator[str]:
+    if scan.null_bytes:
+        yield f"{scan.null_bytes:,} zero byte{' is' if scan.null_bytes == 1 else 's are'} left out"
     if scan.bad_bytes:
         count = "1 byte is" if scan.bad_bytes == 1 else f"{scan.bad_bytes:,} bytes are"
         yield f"{count} no {scan.encoding.upper().removesuffix('-SIG')}: read as \ufffd"
@@ -281,7 +301,7 @@ def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
         delimiter = match.group(1)
         rows = _split_rows(text, delimiter)
         return delimiter, [row for row in rows if row.line > 0]
-    candidates = [(delimiter, _split_rows(text, delimiter)) for delimiter in _SIGNS]
+    candidates = [(delimiter, _split_rows(text, delimiter)) for delimiter in (*_SIGNS, COLONS)]
 
     def score(candidate: tuple[str, list[_Row]]) -> tuple[int, float, int]:
         rows = candidate[1]
@@ -311,6 +331,8 @@ def _split_rows(text: str, delimiter: str) -> list[_Row]:
     lines: Iterator[str] = io.StringIO(text, newline=None)  # accepts any line ending
     if delimiter == BLANKS:
         lines = (line.replace("\t", " ").strip() + "\n" for line in lines)
+    if delimiter == COLONS:
+        lines, delimiter = (line.replace(COLONS, COLONS_SIGN) for line in lines), COLONS_SIGN
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     start = 0
     try:

@@ -86,10 +86,14 @@ class TextScan:
         head: Its first bytes.
         tail: Its last bytes.
         is_whole: Whether `head` is the whole file.
+        null_bytes: Number of zero bytes that are not part of a character; `head` and `tail` are without them.
+        size: Size of the file, decompressed.
     """
 
     encoding: str
     bad_bytes: int = 0
+    null_bytes: int = 0
+    size: int = 0
     has_quotes: bool = False
     head: bytes = b""
     tail: bytes = b""
@@ -132,6 +136,7 @@ class _Scan:
         self.sample = bytearray()
         self.tail = b""
         self.size = 0
+        self.null_bytes = 0
 
     def add(self, block: bytes) -> None:
         self.size += len(block)
@@ -141,6 +146,7 @@ class _Scan:
             self.head = block[:HEAD_BYTES]
             self.mark = next((name for mark, name in MARKS if block.startswith(mark)), "")
         self.has_quotes = self.has_quotes or b'"' in block
+        self.null_bytes += block.count(b"\0")
         if self.mark.startswith(("utf-16", "utf-32")):
             return
         if block.isascii() and not self.pending:
@@ -181,12 +187,15 @@ class _Scan:
 
     def result(self) -> TextScan:
         encoding, bad_bytes = self._decide()
+        has_wide = encoding.startswith(("utf-16", "utf-32"))
         return TextScan(
             encoding=encoding,
             bad_bytes=bad_bytes,
+            null_bytes=0 if has_wide else self.null_bytes,
+            size=self.size,
             has_quotes=self.has_quotes,
-            head=self.head,
-            tail=self.tail,
+            head=self.head if has_wide else self.head.replace(b"\0", b""),
+            tail=self.tail if has_wide else self.tail.replace(b"\0", b""),
             is_whole=self.size <= len(self.head),
         )
 

@@ -147,7 +147,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
     ]
     names = [*_score_metrics([version]), *version.metrics]
     metrics = [(name, version.metrics[name]) for name in dict.fromkeys(names) if name in version.metrics]
-    params = sorted(lineage.params.items())
+    params = sorted((name, value) for name, value in lineage.params.items() if value != "")
     tags = sorted((name, value) for name, value in version.tags.items() if not name.startswith("mlctl."))
     return [
         pair_table([row for row in rows if row[1]]),

@@ -128,6 +128,11 @@ def _truth(prediction: Prediction, unit: str) -> str:
     return (", ".join(shown) or "none") + more
 
 
+def _row_number(index: int) -> TableCell:
+    """Return a row's number: people count from 1, and programs from 0, as in files of answers."""
+    return TableCell(index, str(index + 1))
+
+
 def _rows_table(answer: Predictions) -> AnswerTable:
     has_names = len(set(answer.input_names)) > 1
     columns = [TableColumn("row", right=True, keep=8)]
@@ -135,7 +140,8 @@ def _rows_table(answer: Predictions) -> AnswerTable:
         columns.append(TableColumn("input", keep=7))
     cells, more = _output_columns(answer.predictions, unit=answer.unit)
     rows = [
-        [index, *([answer.input_names[index]] if has_names else []), *row] for index, row in enumerate(more)
+        [_row_number(index), *([answer.input_names[index]] if has_names else []), *row]
+        for index, row in enumerate(more)
     ]
     return AnswerTable(columns=[*columns, *cells], rows=rows)
 
@@ -147,7 +153,7 @@ def _outputs_table(answer: Predictions) -> AnswerTable:
         return _one_row_table(answer)
     has_names = len(set(answer.input_names)) > 1
     all_columns = [TableColumn("row", right=True, keep=8)]
-    rows: list[list[Any]] = [[index] for index in range(len(first))]
+    rows: list[list[Any]] = [[_row_number(index)] for index in range(len(first))]
     if has_names:
         all_columns.append(TableColumn("input", keep=7))
         for row, name in zip(rows, answer.input_names, strict=True):

@@ -43,7 +43,7 @@ def _(answer: RunDetail) -> dict[str, Any]:
 @tables.register
 def _(answer: Run) -> list[AnswerTable]:
     return [
-        *([_values_table("Parameters", answer.params)] if answer.params else []),
+        *([_values_table("Parameters", _filled(answer.params))] if answer.params else []),
         *([_summary_table(answer.metrics, answer.intervals)] if answer.metrics else []),
         *([_folds_table(answer.folds)] if answer.folds else []),
         _run_table(answer),
@@ -111,7 +111,7 @@ def _(answer: RunDetail) -> list[AnswerTable]:
         _run_table(run, _score_rows(answer.score)),
         _metrics_table(answer),
         *([_folds_table(run.folds)] if run.folds else []),
-        *([_values_table("Parameters", run.params)] if run.params else []),
+        *([_values_table("Parameters", _filled(run.params))] if run.params else []),
         *([_artifacts_table(answer.artifacts)] if answer.artifacts else []),
         *([_values_table("Environment", answer.environment)] if answer.environment else []),
         *([_values_table("Tags", tags)] if tags else []),
@@ -203,6 +203,11 @@ def _metrics_table(answer: RunDetail) -> AnswerTable:
         title="Metrics (best_ and test_: the logged model; others: the last epoch)",
         empty="no metrics yet",
     )
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without options that are not set."""
+    return {name: value for name, value in values.items() if value != ""}
 
 
 def _values_table(title: str, values: Mapping[str, Any]) -> AnswerTable:

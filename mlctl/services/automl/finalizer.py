@@ -29,15 +29,13 @@ from mlctl.domain.tags import DURATION_TAG, ENDED_TAG, PEAK_MEMORY_TAG
 from mlctl.scores import compute_scores
 from mlctl.services.automl import fitting, metrics
 from mlctl.services.automl.fitting import REFIT_ROUNDS_FACTOR, REFIT_TIME_FACTOR, FittedModel
-from mlctl.services.automl.interrupts import InterruptGuard
+from mlctl.services.automl.interrupts import INTERRUPTED, InterruptGuard
 from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.evaluation.intervals import score_intervals
 from mlctl.services.evaluation.threshold import ChosenThreshold
 from mlctl.services.training import logged_model, report
 from mlctl.services.training.profile import store_profile
-
-INTERRUPTED = "interrupted"
 
 Array = np.ndarray[Any, Any]
 

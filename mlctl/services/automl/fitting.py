@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from mlctl.adapters.estimators.encoded_table import EncodedTable
 from mlctl.adapters.estimators.fitted import FittedEstimator, OnRound
 from mlctl.adapters.estimators.forest import fit_forest
 from mlctl.adapters.estimators.linear import fit_linear
-from mlctl.adapters.estimators.network import fit_network, leaves_rows_out
+from mlctl.adapters.estimators.network_values import leaves_rows_out
 from mlctl.adapters.estimators.spec import FOREST, HISTOGRAM, LIGHTGBM, LINEAR, NETWORK, ModelSpec
 from mlctl.adapters.models import onnx_graphs
 from mlctl.errors import ChildFailedError
@@ -45,12 +46,20 @@ class _FitFunction(Protocol):
     ) -> FittedEstimator: ...
 
 
+def _fit_network(
+    spec: ModelSpec, table: EncodedTable, *, deadline: float, on_round: OnRound, rounds: int = 0
+) -> FittedEstimator:
+    from mlctl.adapters.estimators.network import fit_network  # Keras: the models before it need none
+
+    return fit_network(spec, table, deadline=deadline, on_round=on_round, rounds=rounds)
+
+
 FIT_FUNCTIONS: Mapping[str, _FitFunction] = {
     LIGHTGBM: fit_lightgbm,
     FOREST: fit_forest,
     HISTOGRAM: fit_histogram,
     LINEAR: fit_linear,
-    NETWORK: fit_network,
+    NETWORK: _fit_network,
 }
 
 
@@ -90,12 +99,15 @@ def fit_model(
     started = time.perf_counter()
     fit = FIT_FUNCTIONS[spec.family]
     fits_all_rows = not rounds and spec.family == NETWORK and leaves_rows_out(spec, table)
-    if fits_all_rows:
-        predictions, graph, rounds = _fit_bags(fit, spec, table, deadline, on_round)
-    elif table.folds and not rounds:
-        predictions, graph, rounds = _fit_folds(fit, spec, table, deadline, on_round)
-    else:
-        predictions, graph, rounds = _fit_once(fit, spec, table, deadline, on_round, rounds)
+    with warnings.catch_warnings():
+        # such as that of a linear model that has not converged, which is good enough; the filters belong to all threads
+        warnings.simplefilter("ignore")
+        if fits_all_rows:
+            predictions, graph, rounds = _fit_bags(fit, spec, table, deadline, on_round)
+        elif table.folds and not rounds:
+            predictions, graph, rounds = _fit_folds(fit, spec, table, deadline, on_round)
+        else:
+            predictions, graph, rounds = _fit_once(fit, spec, table, deadline, on_round, rounds)
     return FittedModel(
         spec=spec,
         predictions=predictions,

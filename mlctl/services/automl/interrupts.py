@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
+INTERRUPTED = "interrupted"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from mlctl.adapters.estimators import category_targets
 from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
 from mlctl.adapters.estimators.spec import HISTOGRAM, LIGHTGBM, NETWORK, ModelSpec
+from mlctl.adapters.keras import runtime
 from mlctl.adapters.models.onnx_graphs import apply_temperature
 from mlctl.adapters.runlog.journal import read_header
 from mlctl.adapters.runlog.local_runs import record_folder
@@ -28,9 +29,8 @@ from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.notifications import SEARCH_FINISHED
 from mlctl.services.automl import blend, candidates, features, fitting, metrics, text_tables
-from mlctl.services.automl.finalizer import INTERRUPTED, Finalizer
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
-from mlctl.services.automl.interrupts import InterruptGuard
+from mlctl.services.automl.interrupts import INTERRUPTED, InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.metrics import BALANCED_ERROR
 from mlctl.services.automl.model_cache import ModelCache
@@ -78,6 +78,7 @@ class AutomlRun:
         self.listener = listener
         self.resumed_run = resumed_run
         self.journal_entries = journal_entries
+        self._has_keras = False
         spent = sum(entry["seconds"] for entry in journal_entries if entry["kind"] == "end")
         timeout = self.request.timeout_s
         self.budget = TimeBudget(started, max(timeout - spent, timeout / 4))
@@ -142,7 +143,7 @@ class AutomlRun:
             folder = record_folder(self.settings.state_dir, self.resumed_run.run_id)
             return Recorder.reopen(folder, self.store, header=read_header(folder), listener=self.listener)
         recorder = self.setup.create_run(self.listener, {KIND_TAG: AUTOML})
-        self.setup.describe(recorder)
+        self.setup.describe_source(recorder)
         return recorder
 
     def _fit_and_log(
@@ -182,6 +183,11 @@ class AutomlRun:
                     f"no model was fitted ({end_reason})", "raise --timeout, or choose other --families"
                 )
             with InterruptGuard(interrupted=end_reason == INTERRUPTED) as guard:
+                self._import_keras()
+                with runtime.fast_imports():  # it saves models of Keras, too
+                    from mlctl.services.automl.finalizer import Finalizer
+                self.budget.end_phase("starting TensorFlow")
+                self.setup.describe_machine(recorder)
                 weights, temperature, blend_metrics = self._blend(board)
                 finalizer = Finalizer(
                     job=self.job,
@@ -339,6 +345,11 @@ class AutomlRun:
         return self.budget.reserve_for_refits(REFIT_TIME_FACTOR * entry.duration_s for entry in best)
 
     def _fit_model(self, board: Leaderboard, spec: ModelSpec) -> None:
+        if spec.family == NETWORK:
+            with InterruptGuard() as guard:
+                self._import_keras()
+            if guard.interrupted:
+                raise KeyboardInterrupt
         board.start_model(spec)
         started = time.monotonic()
         try:
@@ -359,6 +370,17 @@ class AutomlRun:
             board.add_stopped(spec, str(error), duration_s=time.monotonic() - started)
         except Exception as error:
             board.add_failed(spec, error, duration_s=time.monotonic() - started)
+
+    def _import_keras(self) -> None:
+        """Import Keras and TensorFlow, once, before the first network is fitted or the model is saved.
+
+        It takes seconds, and the first models need neither. Call it in an `InterruptGuard`: after half an import,
+        TensorFlow cannot be imported again.
+        """
+        if not self._has_keras:
+            self.listener.stage("starting TensorFlow")
+            runtime.import_keras()
+            self._has_keras = True
 
     def _encode_table(self) -> EncodedTable:
         data, seed = self.centered, self.request.seed

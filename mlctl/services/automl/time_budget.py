@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable
 
 FINISH_S = 4.0  # blending, saving, loading back, scoring and uploading, on an idle machine
+IMPORT_S = 3.5  # importing TensorFlow, which finishing needs, too
 MAX_FINISH_FACTOR = 4.0  # on a busy machine, finishing takes up to so much longer
 MAX_FIT_SHARE = 0.3  # of the time, for one model
 MAX_REFIT_SHARE = 0.35  # of the time, for refitting the blend's models on all rows
@@ -37,7 +39,8 @@ class TimeBudget:
     def _finish_s(self) -> float:
         """Seconds that finishing takes: more if other programs use the cores."""
         wall, cpu = time.monotonic() - self.started, sum(os.times()[:2])
-        return float(FINISH_S * min(MAX_FINISH_FACTOR, max(1.0, wall / max(cpu, 0.1))))
+        seconds = FINISH_S + (0.0 if "keras" in sys.modules else IMPORT_S)
+        return float(seconds * min(MAX_FINISH_FACTOR, max(1.0, wall / max(cpu, 0.1))))
 
     def has_room(self, seconds: float) -> bool:
         """Return whether a refit of this duration may begin.

@@ -33,7 +33,7 @@ class _Cells:
 class CellReport:
     """Collects cells while batches of a file are read, in any order and in several threads.
 
-    When all batches were read, it sends its lines to the listener.
+    Its lines count rows from 1, without the header. When all batches were read, it sends its lines to the listener.
     """
 
     def __init__(self, name: str, columns: Sequence[str], listener: ProgressListener) -> None:
@@ -59,7 +59,7 @@ class CellReport:
         """Note cells of a column; `first_row` is the number of the batch's first row, counted from 0."""
         rows = np.flatnonzero(is_found)
         shown = [
-            (first_row + int(row), "" if cells is None else str(cells[row])[:30]) for row in rows[:MAX_ROWS]
+            (first_row + int(row) + 1, "" if cells is None else str(cells[row])[:30]) for row in rows[:MAX_ROWS]
         ]
         with self._lock:
             found = self._found[kind].setdefault(column, _Cells())

@@ -97,7 +97,7 @@ class Predictor(Protocol):
 
         Rows of different shapes are an object array of arrays.
 
-        `first_row` is the position of the first row in its input; messages about a row count from it. Raises
+        `first_row` is the position of the first row in its input; messages count rows from 1. Raises
         BadDataError if the model rejects the rows.
         """
 
@@ -165,7 +165,7 @@ class LocalModel:
         """Predict rows; see `Predictor`."""
         try:
             if isinstance(rows, dict) and not self.info.signature.tensors:
-                return _as_arrays(self._model.predict_table(rows, first_row))
+                return _as_arrays(self._model.predict_table(rows, first_row + 1))
             return _as_arrays(self._model.predict_tensors(rows))
         except RequestError as error:
             raise BadDataError(error.message, error.hint) from error
@@ -220,7 +220,7 @@ class _Endpoint:
         except BadDataError as exc:
             if not first_row:
                 raise
-            raise BadDataError(f"in the rows from {first_row} on: {exc.message}", exc.hint) from exc
+            raise BadDataError(f"in the rows from {first_row + 1} on: {exc.message}", exc.hint) from exc
         predictions = _as_arrays(answer)
         for array in predictions.values() if isinstance(predictions, dict) else [predictions]:
             if len(array) != count_rows(rows):

@@ -142,7 +142,7 @@ class _FileReading:
         self._report.start_batch()
 
         def load_checked() -> tables.Columns:
-            columns = tables.check_columns(load(), self.signature, first_row, self._rules)
+            columns = tables.check_columns(load(), self.signature, first_row + 1, self._rules)
             self._report.end_batch()
             return columns
 

@@ -292,7 +292,11 @@ def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate
     sample = sample_rows(split, fixed_batch_size(model))
     encoded = to_arrays(prepared.encoded(sample))
     outputs = infer_outputs(model, data, encoded)
-    threshold = _choose_threshold(prepared, model, outputs)
+    held_out = _held_out_answers(prepared, model, outputs)
+    if held_out is not None and hasattr(model, "calibrate"):
+        targets, answers = held_out
+        held_out = targets, model.calibrate(targets, answers)
+    threshold = _choose_threshold(prepared, model, outputs, held_out)
     with recipe_errors(recipe, "choosing the model to serve"):
         served = recipe.serving(model, data)
     raw, takes_data = _raw_inputs(prepared, sample.inputs), True
@@ -314,23 +318,38 @@ def _candidate(prepared: PreparedData, model: Model, split: Split) -> _Candidate
     )
 
 
-def _choose_threshold(prepared: PreparedData, model: Model, outputs: Outputs) -> ChosenThreshold | None:
-    """Return the threshold that the user has asked for, chosen on the validation rows; None for the usual one.
+def _held_out_answers(prepared: PreparedData, model: Model, outputs: Outputs) -> tuple[Array, Array] | None:
+    """Return the validation rows' targets, and what the model answers to them; None if nothing needs these.
 
     A model that itself leaves rows out of training answers all of them without what it has learned from them.
     """
-    rule = prepared.threshold_rule
-    if rule is None or len(outputs) != 1 or len(outputs[0].classes) != 2:
+    if len(outputs) != 1 or not outputs[0].classes:
+        return None
+    if not (prepared.threshold_rule or hasattr(model, "calibrate")):
         return None
     if (known := prepared.data.extra.get(HELD_OUT_ANSWERS)) is not None:
         targets, answers = known
-    else:
-        train, validation = prepared.data.train, prepared.data.validation
-        split = prepared.encoded_split(train if validation is None else validation)
-        if validation is not None and getattr(model, "bags", 1) > 1:
-            split = deal_into_bags(model, prepared.encoded_split(train), split, outputs)
-        answers = Predictor(model, outputs).predict(split.inputs)
-        targets = scoring_targets(outputs, split.targets)
+        return np.asarray(targets), np.asarray(answers)
+    train, validation = prepared.data.train, prepared.data.validation
+    if validation is None:
+        return None
+    split = prepared.encoded_split(validation)
+    if getattr(model, "bags", 1) > 1:
+        split = deal_into_bags(model, prepared.encoded_split(train), split, outputs)
+    return scoring_targets(outputs, split.targets), np.asarray(Predictor(model, outputs).predict(split.inputs))
+
+
+def _choose_threshold(
+    prepared: PreparedData, model: Model, outputs: Outputs, held_out: tuple[Array, Array] | None
+) -> ChosenThreshold | None:
+    """Return the threshold that the user has asked for, chosen on rows that are held out; None for the usual one."""
+    rule = prepared.threshold_rule
+    if rule is None or len(outputs) != 1 or len(outputs[0].classes) != 2:
+        return None
+    if held_out is None:  # there are only training rows
+        train = prepared.encoded_split(prepared.data.train)
+        held_out = scoring_targets(outputs, train.targets), Predictor(model, outputs).predict(train.inputs)
+    targets, answers = held_out
     return choose_threshold(rule, targets, np.asarray(answers), outputs[0].classes[1])
 
 

@@ -117,7 +117,20 @@ class RunSetup:
         return recorder
 
     def describe(self, recorder: Recorder) -> None:
-        """Record what the run is made from."""
+        """Record what the run is made from, and the machine that it runs on."""
+        self.describe_source(recorder)
+        self.describe_machine(recorder)
+
+    def describe_machine(self, recorder: Recorder) -> None:
+        """Record the hardware, the versions of libraries and the precision; imports TensorFlow."""
+        recorder.set_tags({PRECISION_TAG: self.precision})
+        log_environment(
+            recorder,
+            {CPU: self.hardware.cpu, GPUS: ", ".join(self.hardware.gpus) or "none"},
+        )
+
+    def describe_source(self, recorder: Recorder) -> None:
+        """Record the recipe, the data and the state of the code."""
         recipe, data = self.prepared.recipe, self.prepared.reference
         source = recipe.source_file()
         is_builtin = type(recipe).__module__.startswith("mlctl.recipes.")
@@ -126,13 +139,8 @@ class RunSetup:
             {
                 RECIPE_SOURCE_TAG: f"mlctl.recipes:{recipe.name}" if is_builtin else str(source),
                 **report.data_tags(data),
-                PRECISION_TAG: self.precision,
                 **git,
             }
-        )
-        log_environment(
-            recorder,
-            {CPU: self.hardware.cpu, GPUS: ", ".join(self.hardware.gpus) or "none"},
         )
         recorder.log_data(data)
         for name, text in (

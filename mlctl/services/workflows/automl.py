@@ -19,6 +19,7 @@ from mlctl.domain.tune import SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.recipes import resolve as resolve_recipe
+from mlctl.recipes.keras_import import fast_imports, require_tensorflow
 from mlctl.services.automl import candidates, metrics, text_tables
 from mlctl.services.automl.request import AUTOML, AutomlJob, AutomlRequest, validate
 from mlctl.services.recipes.defaults import with_defaults
@@ -40,6 +41,7 @@ def automl(settings: Settings, request: AutomlRequest, listener: SearchListener)
 
     """
     started = time.monotonic()
+    require_tensorflow("mlctl automl trains")
     job = _validated_job(settings, request)
     check_reachable(settings.tracking_uri)
     return _run(settings, None, job, listener=listener, started=started)
@@ -143,13 +145,10 @@ def _run(
         raise RefusedError("the data has changed since this run started", "start a new run: mlctl automl")
     # an unknown metric must be reported before the slow imports
     metrics.choose_objective(request.metric, prepared.objective, len(prepared.data.classes))
-    listener.stage("starting LightGBM, TensorFlow and MLflow")
+    listener.stage("starting LightGBM and MLflow")
     # OpenMP threads that spin while they wait for a core make a busy machine ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from mlctl.adapters.keras import runtime
-
-    runtime.import_keras()
-    with runtime.fast_imports():
+    with fast_imports():
         from mlctl.adapters.runlog.recorder import open_store
         from mlctl.services.automl.run import AutomlRun
         from mlctl.services.workflows.finish_result import finish_result

@@ -18,6 +18,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.tune import SearchListener, SearchPlan, SearchResult
 from mlctl.errors import BadDataError, NotFoundError, RefusedError, UsageError
 from mlctl.recipes import resolve as resolve_recipe
+from mlctl.recipes.keras_import import require_tensorflow
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import PreparedData, prepare
 from mlctl.services.runs.environment import read_environment
@@ -47,6 +48,7 @@ def tune(settings: Settings, request: TuneRequest, listener: SearchListener) -> 
     Raises UsageError for a wrong request, ChildFailedError after too many failed trials in a row, Interrupted
     on Ctrl-C; after the last two, `resume` continues the search.
     """
+    require_tensorflow("mlctl tune trains")
     job = _validated_job(settings, request)
     check_reachable(settings.tracking_uri)
     if job.request.cluster is not None:

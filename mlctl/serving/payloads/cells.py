@@ -231,7 +231,15 @@ class _Check:
                 self._refuse(cell, row)
 
     def _refuse(self, cell: Any, row: int) -> NoReturn:
-        raise bad_request(f"{quote(cell)} in {self._cell(row)} is not {_KIND_NAMES[self._kind]}")
+        hint = "send it without quotes" if isinstance(cell, str) and self._is_quoted_number(cell) else ""
+        raise bad_request(f"{quote(cell)} in {self._cell(row)} is not {_KIND_NAMES[self._kind]}", hint)
+
+    def _is_quoted_number(self, cell: str) -> bool:
+        """Whether a text holds a number, for a column of numbers."""
+        try:
+            return self._kind in STORAGE and math.isfinite(float(cell))
+        except ValueError:
+            return False
 
     def _refuse_gap(self, row: int) -> NoReturn:
         raise bad_request(

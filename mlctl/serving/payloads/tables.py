@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.domain.column_reading import ColumnReading
+from mlctl.domain.column_reading import BOOLEAN, ColumnReading
 from mlctl.serving.payloads.cells import NO_GAPS_IN_TRAINING, Cells, check_cells, gaps
 from mlctl.serving.payloads.request_error import bad_request, quote
 from mlctl.serving.payloads.signature import SIMPLE_TYPES, ColumnSpec, ModelSignature
@@ -17,6 +17,7 @@ from mlctl.serving.payloads.signature import SIMPLE_TYPES, ColumnSpec, ModelSign
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
 _GAP = float("nan")
+_TRUTHS = {True: "true", False: "false"}  # for a column of words such as ja and nein
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,9 @@ def _check_column(cells: Cells, column: ColumnSpec, rules: TableRules, first_row
     if reading is not None and reading.changes_json:
         values = cells.tolist() if isinstance(cells, np.ndarray) else cells
         cells = [reading.read_json(cell) for cell in values]
+    if reading is not None and reading.kind == BOOLEAN and column.kind == "string":
+        values = cells.tolist() if isinstance(cells, np.ndarray) else cells
+        cells = [_TRUTHS[cell] if isinstance(cell, bool) else cell for cell in values]
     return check_cells(
         cells,
         column,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlctl.data.tables import compression
 from mlctl.data.tables.dialect import (
     BLANKS,
+    COLONS,
     FIXED,
     SAMPLE_ROWS,
     UNNAMED,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
+FEW_LONG_ROWS, LONG_ROWS_SHARE = 3, 0.01  # rows with too many cells that may be left out
 _RULE = re.compile(r"\s*[-=:+]*\s*")
 _QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
 
@@ -38,12 +40,18 @@ def read_delimited(path: Path, options: ReadOptions) -> TableContent:
     """Return a text table. Raises BadDataError if it is not complete."""
     dialect = detect_dialect(path, header=options.header, known_names=options.known_names)
     table = None if options.rows else _arrow_table(path, dialect)
+    cut: list[str] = []
     if table is None:
-        table = _pandas_table(path, dialect, rows=options.rows)
+        try:
+            table = _pandas_table(path, dialect, rows=options.rows)
+        except BadDataError:
+            if options.rows or (found := _without_long_rows(path, dialect)) is None:
+                raise
+            table, cut = found
     table, notes = _without_other_lines(table, dialect)
     frame = to_frame(table.columns, table.column_names)
     return TableContent(
-        frame=_without_unnamed(frame), description=str(dialect), notes=(*dialect.notes, *notes)
+        frame=_without_unnamed(frame), description=str(dialect), notes=(*dialect.notes, *cut, *notes)
     )
 
 
@@ -102,7 +110,7 @@ def _arrow_table(path: Path, dialect: Dialect) -> pyarrow.Table | None:
         table = csv.read_csv(
             pyarrow.BufferReader(content),
             csv.ReadOptions(column_names=names, skip_rows=skipped),
-            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=dialect.has_quotes),
+            csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=dialect.has_quotes),
             csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pyarrow.large_string()), strings_can_be_null=False
             ),
@@ -118,19 +126,74 @@ def _utf_8(path: Path, dialect: Dialect) -> tuple[bytes, int]:
     """Return a file's rows as UTF-8, and the number of lines above them."""
     content = compression.read_bytes(path)
     skipped = dialect.first_line + dialect.header_lines
-    if dialect.encoding in PLAIN and not dialect.bad_bytes and not dialect.last_lines and skipped <= 1:
+    is_plain = dialect.encoding in PLAIN and not dialect.bad_bytes and not dialect.is_cleaned
+    if is_plain and not dialect.last_lines and skipped <= 1:
         return content, skipped
     return _row_lines(content, dialect).encode(errors="replace"), 0
 
 
+def _text_of(content: bytes, dialect: Dialect) -> str:
+    """Return a file's text, with one character between the columns and without zero bytes."""
+    text = (content.replace(b"\0", b"") if dialect.null_bytes else content).decode(
+        dialect.encoding, errors="replace"
+    )
+    return text.replace(COLONS, dialect.separator) if dialect.delimiter == COLONS else text
+
+
 def _row_lines(content: bytes, dialect: Dialect) -> str:
     """Return the lines that are rows."""
-    text = content.decode(dialect.encoding, errors="replace")
+    text = _text_of(content, dialect)
     skipped = dialect.first_line + dialect.header_lines
     if not skipped and not dialect.last_lines:
         return text
     lines = list(io.StringIO(text, newline=""))
     return "".join(lines[skipped : len(lines) - dialect.last_lines])
+
+
+def _without_long_rows(path: Path, dialect: Dialect) -> tuple[pyarrow.Table, list[str]] | None:
+    """Return a table without the few rows that have more cells than the header; None if they are not few.
+
+    Empty cells at the end of a row are no cells.
+    """
+    import csv
+
+    import pyarrow
+
+    if dialect.delimiter in (BLANKS, FIXED):
+        return None
+    content = compression.read_bytes(path)
+    width, kept, long = len(dialect.names), [], []
+    above = dialect.first_line + dialect.header_lines
+    reader = csv.reader(
+        io.StringIO(_row_lines(content, dialect), newline=""),
+        delimiter=dialect.separator,
+        skipinitialspace=True,
+    )
+    try:
+        for cells in reader:
+            while len(cells) > width and not cells[-1].strip():
+                cells.pop()
+            if len(cells) <= width:
+                kept.append([*cells, *[""] * (width - len(cells))])
+            else:
+                long.append(above + reader.line_num)
+    except csv.Error:
+        return None
+    if len(long) > max(FEW_LONG_ROWS, LONG_ROWS_SHARE * len(kept)):
+        return None
+    columns = [
+        pyarrow.chunked_array([pyarrow.array([row[place] for row in kept], pyarrow.large_string())])
+        for place in range(width)
+    ]
+    first = int(dialect.row_names)
+    table = pyarrow.table(columns[first:], names=list(dialect.names[first:]))
+    if not long:
+        return table, []
+    lines = ", ".join(map(str, long[:3])) + (f" and {len(long) - 3} more" if len(long) > 3 else "")
+    rows, lines_word = ("1 row has", "line") if len(long) == 1 else (f"{len(long)} rows have", "lines")
+    return table, [
+        f"{rows} more cells than the header, and {'is' if len(long) == 1 else 'are'} left out: {lines_word} {lines}"
+    ]
 
 
 def _pandas_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Table:
@@ -144,8 +207,7 @@ def _pandas_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Tab
 def _fixed_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Table:
     import pyarrow
 
-    text = compression.read_bytes(path).decode(dialect.encoding, errors="replace")
-    lines = text.splitlines()
+    lines = _text_of(compression.read_bytes(path), dialect).splitlines()
     body = lines[dialect.first_line + dialect.header_lines :]
     # with the header, as the dialect sees it
     starts = column_starts([line for line in lines[dialect.first_line : SAMPLE_ROWS] if line.strip()])
@@ -165,7 +227,7 @@ def _pandas_reader(path: Path, dialect: Dialect, **arguments: Any) -> Any:
     source, more = _source(path, dialect)
     return pd.read_csv(
         source,
-        sep=r"\s+" if dialect.delimiter == BLANKS else dialect.delimiter,
+        sep=r"\s+" if dialect.delimiter == BLANKS else dialect.separator,
         header=None,
         names=list(range(len(dialect.names))),
         skipinitialspace=True,
@@ -179,7 +241,8 @@ def _pandas_reader(path: Path, dialect: Dialect, **arguments: Any) -> Any:
 
 def _source(path: Path, dialect: Dialect) -> tuple[Any, dict[str, Any]]:
     """Return what pandas reads, and how: the file itself, or the lines of it that are rows."""
-    if not dialect.first_line and not dialect.last_lines and dialect.header_lines <= 1:
+    has_other_lines = dialect.first_line or dialect.last_lines or dialect.header_lines > 1
+    if not has_other_lines and not dialect.is_cleaned:
         reading = {
             "encoding": dialect.encoding,
             "encoding_errors": "replace",

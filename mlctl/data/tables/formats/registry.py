@@ -28,6 +28,7 @@ FORMATS: Mapping[str, Reader] = {
     ".tab": read_delimited,
     ".txt": read_delimited,
     ".data": read_delimited,
+    ".dat": read_delimited,
     ".parquet": read_parquet,
     ".pq": read_parquet,
     ".feather": read_feather,

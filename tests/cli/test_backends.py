@@ -1,0 +1,132 @@
+"""Training on another Keras backend than TensorFlow, in one worker process or in several of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.cli.test_cluster import start, wait_for
+from tests.parts.command_line import CommandLine
+from tests.trained import TINY
+
+pytestmark = pytest.mark.needs("jax")
+# batches of 16 of 77 rows: the last one has 13, which two workers cannot share
+RAGGED = TINY.replace("slice(80), slice(80, 100)", "slice(77), slice(80, 100)")
+SLOW = (
+    RAGGED.replace("epochs, batch_size, learning_rate = 3,", "epochs, batch_size, learning_rate = 8,")
+    .replace(
+        "        import keras\n",
+        """\
+        import time
+
+        import keras
+
+        class Pause(keras.metrics.Mean):
+            def reset_state(self):
+                super().reset_state()
+                time.sleep(0.5)
+
+            def update_state(self, y, predictions, sample_weight=None):
+                super().update_state(predictions)
+
+""",
+        1,
+    )
+    .replace('metrics=["accuracy"]', 'metrics=["accuracy", Pause(name="paused")]')
+)
+
+
+@pytest.fixture
+def mlctl(tmp_path: Path) -> CommandLine:
+    (tmp_path / "tiny.py").write_text(RAGGED)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
+
+
+def losses(mlctl: CommandLine, run_id: str) -> list[float]:
+    with contextlib.closing(sqlite3.connect(next(mlctl.cwd.glob("*.db")))) as store:
+        query = "SELECT value FROM metrics WHERE run_uuid = ? AND key = 'loss' ORDER BY step"
+        return [value for (value,) in store.execute(query, (run_id,))]
+
+
+def workers_of(process: Any) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if "mlctl.adapters.keras.worker" in child.cmdline():
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_a_recipe_trains_resumes_and_serves_on_jax(mlctl: CommandLine) -> None:
+    jax = {"KERAS_BACKEND": "jax"}
+    run = mlctl.json("train", "digits", "--epochs", "2", env=jax)
+    assert run["status"] == "FINISHED"
+    assert run["params"]["backend"] == "jax"
+    assert run["metrics"]["test_accuracy"] > 0.5
+    assert losses(mlctl, run["run_id"])[1] < losses(mlctl, run["run_id"])[0]
+    # a model of no backend: what answers is the ONNX export of the Keras model on TensorFlow
+    assert len(mlctl.json("predict", run["run_id"], "--sample", "3", env=jax)["predictions"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("train", "imdb", "--data", "synthetic", "--rows", "200"), "sparse"),
+        (("train", "tiny.py", "--folds", "2"), "--folds"),
+        (("tune", "tiny.py", "--space", "units=4,8", "--trials", "2"), "TensorFlow only"),
+    ],
+)
+def test_what_jax_cannot_do_is_refused_before_anything_starts(
+    mlctl: CommandLine, arguments: tuple[str, ...], reason: str
+) -> None:
+    done = mlctl(*arguments, code=None, env={"KERAS_BACKEND": "jax"})
+    assert done.returncode in (2, 5)
+    assert reason in done.stderr
+    assert mlctl.json("runs", "list") == []
+
+
+def test_workers_must_share_a_batch_equally(mlctl: CommandLine) -> None:
+    arguments = ("train", "tiny.py", "--cluster", "local:1", "--workers", "3")
+    message, hint = mlctl.error(2, *arguments)
+    assert message == "3 workers cannot share batches of 16 rows"
+    assert "--batch-size 18" in hint
+
+
+@pytest.mark.long
+@pytest.mark.needs("ray")
+@pytest.mark.skipif(
+    not Path("/proc").exists(), reason="only Linux shows the command lines of other processes"
+)
+def test_two_workers_train_as_one_and_one_that_dies_changes_nothing(mlctl: CommandLine) -> None:
+    alone = mlctl.json("train", "slow.py", env={"KERAS_BACKEND": "jax"})
+    training = start(mlctl, "train", "./slow.py", "--cluster", "local:2", "--workers", "2")
+    epochs: list[str] = []
+    workers = wait_for(lambda: len(found := workers_of(training)) == 2 and found, training)
+    assert training.stderr is not None
+    for line in training.stderr:
+        epochs.append(line)
+        if line.startswith("epoch 3/"):
+            time.sleep(0.2)
+            os.kill(workers[1].pid, signal.SIGKILL)
+            break
+    printed, err = training.communicate(timeout=300)
+    assert training.returncode == 0, err
+    together = json.loads(printed)
+    assert "start again from the last checkpoint" in err
+    assert len(mlctl.json("runs", "list")) == 2
+    np.testing.assert_allclose(losses(mlctl, together["run_id"]), losses(mlctl, alone["run_id"]), rtol=1e-4)
+    assert together["metrics"]["test_accuracy"] == alone["metrics"]["test_accuracy"]
+    assert together["model_uri"]

@@ -51,6 +51,7 @@ USER_CONFIG = """\
 epochs = 2
 [recipes.tabular]
 epochs = 2
+bags = 1
 [recipes.texts]
 epochs = 1
 [recipes.images]

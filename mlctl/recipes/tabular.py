@@ -22,15 +22,15 @@ SHOWN_COLUMNS = 20  # in a hint
 BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
 MOST_CATEGORIES, MOST_ONE_HOTS = 1000, 4000  # of a column; of all columns together
-MOST_WORDS, MOST_TOPICS = 200, 100  # of a text
 WAVES, DIRECTIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), 8  # of a place; turns per standard deviation
 PLACES = (("latitude", "lattitude", "lat"), ("longitude", "longtitude", "lon", "lng", "long"))
 BATCHES_PER_EPOCH, BATCH_SIZES = 20, (32, 256)
 BAGS, MEMBERS_OF_BAG, MOST_BAGGED_ROWS = 5, 4, 12_000
 MEMBERS, MEMBERS_OF_MANY_ROWS = 16, 8
-EPOCHS, STEPS = (30, 100), 2400  # fewest and most epochs; steps after which little is learned
+EPOCHS, STEPS = (30, 100), 1700  # fewest and most epochs; steps of many rows after which little is learned
+STEPS_OF_FEW_ROWS = 2400  # the same of fewer rows
 AVERAGED_STEPS = 10, 100  # fewest and most steps whose weights are averaged
-PATIENCE = 16  # epochs without a better one that end a training
+PATIENCE, PATIENCE_OF_MANY_ROWS = 16, 8  # epochs without a better one that end a training
 # standard errors: F1 depends on the few rows of a rare class; and the accuracies of two epochs on the same rows differ
 # by less than those on other rows
 TOLERANCE_OF_F1, TOLERANCE_OF_ACCURACY = 4.0, 0.25
@@ -158,7 +158,7 @@ class Tabular(Recipe):
     def encoder(self, data: Dataset) -> Any:
         """Turn every column into features by its type."""
         from mlctl.recipes import encoders
-        from mlctl.recipes.text_scores import text_score_steps
+        from mlctl.recipes.text_scores import text_steps
 
         types, rows = data.extra["columns"], _rows_to_fit(data)
         numbers = list(types.values()).count("number")
@@ -175,9 +175,7 @@ class Tabular(Recipe):
             elif type_ == "boolean":
                 steps += encoders.unscaled(encoders.boolean(name))
             elif type_ == "text":
-                steps += encoders.unscaled(encoders.text(name, most=MOST_WORDS))
-                steps += encoders.topics(name, most=MOST_TOPICS)
-                steps += text_score_steps(name, rows[name], _targets_to_fit(data), len(data.classes))
+                steps += text_steps(name, rows[name], _targets_to_fit(data), len(data.classes))
             elif type_ == "date":
                 (step,) = date_step(data, name)
                 steps += [step, *encoders.calendar_flags(name, step["format"], step["sure"])]
@@ -255,9 +253,11 @@ class Tabular(Recipe):
         if data.validation is None:
             return []
         objective = data.objective or self.objective
+        rows = len(data.train) + len(data.validation)
+        patience = PATIENCE if rows <= MOST_BAGGED_ROWS else PATIENCE_OF_MANY_ROWS
         return [
             keras.callbacks.EarlyStopping(
-                objective.metric, patience=PATIENCE, mode="max" if objective.maximize else "min"
+                objective.metric, patience=patience, mode="max" if objective.maximize else "min"
             )
         ]
 
@@ -285,8 +285,9 @@ def _with_defaults(data: Dataset, options: Mapping[str, Any]) -> Dataset:
     bags = bags or (BAGS if not chosen and rows <= MOST_BAGGED_ROWS else 1)
     members = MEMBERS if rows <= MOST_BAGGED_ROWS else MEMBERS_OF_MANY_ROWS
     batches = -(-(rows if bags > 1 else len(data.train)) // batch_size)
+    steps = STEPS_OF_FEW_ROWS if rows <= MOST_BAGGED_ROWS else STEPS
     defaults = {
-        "epochs": min(EPOCHS[1], max(EPOCHS[0], STEPS // batches)),
+        "epochs": min(EPOCHS[1], max(EPOCHS[0], steps // batches)),
         "batch_size": batch_size,
         "bags": bags,
         "members": MEMBERS_OF_BAG if bags > 1 else members,

@@ -13,18 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.recipes import encoders
 from mlctl.serving import scoring
 
 FOLDS = 5
 MOST_TEXTS, MOST_CHARACTERS = 20_000, 8_000_000  # that models are fitted to
-MOST_NGRAMS, FEWEST_NGRAMS, MOST_WEIGHTS = 20_000, 4_000, 60_000  # the last is of all classes of a model together
+MOST_NGRAMS, FEWEST_NGRAMS, MOST_WEIGHTS = (
+    20_000,
+    4_000,
+    60_000,
+)  # the last is of all classes of a model together
 MOST_CLASSES = 40  # with more, only the most frequent ones get a score
 FEWEST_TEXTS = 50
+MOST_WORDS, MOST_TOPICS = 200, 100  # of a column without scores
 STRENGTH = 1.0  # L2 penalty of ridge and logistic regression
 SKEWED = 1.0  # from this skewness of the target on, its logarithm is predicted
 MOST_ITERATIONS, TOLERANCE = 60, 1e-2
 
 Array = np.ndarray[Any, Any]
+
+
+def text_steps(name: str, cells: Any, targets: Array, classes: int) -> list[Mapping[str, Any]]:
+    """Return the steps of a text column: its scores, or its words and topics if it has none.
+
+    Words and topics beside the scores only let a network learn noise. See `text_score_steps` for the arguments.
+    """
+    return text_score_steps(name, cells, targets, classes) or [
+        *encoders.unscaled(encoders.text(name, most=MOST_WORDS)),
+        *encoders.topics(name, most=MOST_TOPICS),
+    ]
 
 
 def text_score_steps(name: str, cells: Any, targets: Array, classes: int) -> list[Mapping[str, Any]]:
@@ -87,7 +104,8 @@ def _numbers(targets: Array) -> Array:
     skewness = float((((values - values.mean()) / deviation) ** 3).mean())
     if skewness > SKEWED and values.min() >= 0:
         values = np.log1p(values)
-    return (values - values.mean()) / (float(values.std()) or 1.0)
+    scaled: Array = (values - values.mean()) / (float(values.std()) or 1.0)
+    return scaled
 
 
 def _fit_folds(
@@ -111,6 +129,7 @@ def _fit_folds(
 def _fit(rows: Any, targets: Array, wanted: Array | None) -> tuple[Array, Array]:
     """Return the weights (n-grams, outputs) and offsets (outputs,) of one model."""
     from sklearn.linear_model import LogisticRegression, Ridge
+    from threadpoolctl import threadpool_limits
 
     if wanted is None:
         ridge = Ridge(alpha=STRENGTH, solver="sparse_cg", tol=TOLERANCE).fit(rows, targets)
@@ -122,12 +141,15 @@ def _fit(rows: Any, targets: Array, wanted: Array | None) -> tuple[Array, Array]
         tol=TOLERANCE,
         solver="liblinear" if is_binary else "lbfgs",
     )
-    with warnings.catch_warnings():  # a fit that has not converged is good enough
+    with threadpool_limits(1), warnings.catch_warnings():  # a fit that has not converged is good enough
         warnings.simplefilter("ignore")
         model.fit(rows, targets)
     coefficients, intercepts = model.coef_.T, model.intercept_
     if is_binary:  # one score, of the second class
-        coefficients, intercepts = np.hstack((-coefficients, coefficients)), np.append(-intercepts, intercepts)
+        coefficients, intercepts = (
+            np.hstack((-coefficients, coefficients)),
+            np.append(-intercepts, intercepts),
+        )
     found = {int(label): place for place, label in enumerate(model.classes_)}
     least = float(intercepts.min())  # of a class that only this part of the texts has
     weights = np.zeros((rows.shape[1], len(wanted)))

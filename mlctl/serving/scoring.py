@@ -21,9 +21,9 @@ import re
 import sys
 import threading
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from functools import cached_property
 from typing import Any
@@ -41,10 +41,7 @@ _MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u109f\u135d-\u135f"
     "\u1780-\u17ff\u200c\u200d"
 )
-_WORD = re.compile(rf"(?:[^\W_]|['{_MARKS}])+|[!?]|[^\w\s\x00-\x7f]")
-_ASCII_SEPARATORS = str.maketrans(
-    dict.fromkeys([*map(chr, range(32)), *'"#$%&()*+,-./:;<=>@[\\]^_{|}~`\x7f'], " ")
-)
+_LETTER, _SYMBOL = re.compile(rf"[^\W_]|['{_MARKS}]"), re.compile(r"[!?]|[^\w\s\x00-\x7f]")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Chinese characters: no blanks between words
 _UNSPACED = re.compile(
@@ -164,13 +161,6 @@ def plain_text(text: str | bytes) -> str:
     return (_TAG.sub(" ", text) if "<" in text else text).lower()
 
 
-def list_words(text: str) -> list[str]:
-    """Return the words of a plain text; "!", "?" and every symbol beyond ASCII, such as an emoji, are words too."""
-    if text.isascii():  # the same words in a fifth of the time
-        return text.replace("!", " ! ").replace("?", " ? ").translate(_ASCII_SEPARATORS).split()
-    return _WORD.findall(text)
-
-
 def share_unspaced(texts: Sequence[str]) -> float:
     """Return the share of characters of scripts without blanks between words, such as Chinese or Thai."""
     letters = sum(len(text) - text.count(" ") for text in texts)
@@ -227,9 +217,7 @@ class NgramEncoder:
         Returns:
             int64 (found,), int64 (n + 1,), float32 (found,).
         """
-        chunks = [
-            self._find(texts[start : start + _CHUNK_TEXTS]) for start in range(0, len(texts), _CHUNK_TEXTS)
-        ]
+        chunks = _map_chunks(self._find, texts)
         columns, lengths, values = zip(*chunks, strict=True) if chunks else ([], [], [])
         starts = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
         return (
@@ -273,6 +261,15 @@ class NgramEncoder:
         return rows
 
 
+def _map_chunks(function: Callable[[Sequence[Any]], Any], texts: Sequence[Any]) -> list[Any]:
+    """Return what a function returns for each chunk of texts; NumPy lets several threads work on them."""
+    chunks = [texts[start : start + _CHUNK_TEXTS] for start in range(0, len(texts), _CHUNK_TEXTS)]
+    if len(chunks) < 2:
+        return list(map(function, chunks))
+    with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, chunks))
+
+
 class _NgramPart:
     """The n-grams of words or of characters of an encoder.
 
@@ -298,12 +295,10 @@ class _NgramPart:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         ids, rows = self._number(texts)
         found = []
-        for length in self._lengths:
-            keys = _ngram_keys(ids, length, self._base)
-            # a key that begins with an unknown symbol equals that of a shorter n-gram
-            places = np.flatnonzero(keys >= self._base ** (length - 1))
-            is_known, columns = self._columns.find(keys[places])
-            found.append(rows[places[is_known]] * width + columns)
+        for length, places, keys in _known_windows(ids, self._base, max(self._lengths)):
+            if length in self._lengths:
+                is_known, columns = self._columns.find(keys)
+                found.append(rows[places[is_known]] * width + columns)
         pairs = _sorted_unique(np.concatenate(found))
         return pairs // width, pairs % width
 
@@ -325,15 +320,13 @@ def fit_ngrams(
         most: maximum number of n-grams.
         least: number of texts that an n-gram must be in.
     """
-    symbols = _known_symbols(of, texts, least)
+    symbols, ids, rows = _number_words(texts, least) if of == WORDS else _number_characters(texts, least)
     lengths = [length for length in lengths if (len(symbols) + 1) ** length < 1 << 62]
-    ids, rows = _Numbering(of, symbols)(texts)
     blank = symbols.index(" ") + 1 if of == CHARACTERS else -1
     classes = np.zeros(len(texts), np.int64) if labels is None else labels
-    found = [
-        _count_ngrams(ids, rows, classes, length=length, base=len(symbols) + 1, blank=blank, least=least)
-        for length in lengths
-    ]
+    found = list(
+        _count_ngrams(ids, rows, classes, lengths=lengths, base=len(symbols) + 1, blank=blank, least=least)
+    )
     keys, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
     totals = counts.sum(axis=1)
     scales = np.log((1 + len(texts)) / (1 + totals)) + 1 if labels is None else _class_ratios(counts)
@@ -341,6 +334,7 @@ def fit_ngrams(
         weights = totals if labels is None else scales * np.sqrt(totals)
         kept = np.sort(np.argpartition(-weights, most)[:most])
         keys, scales = keys[kept], scales[kept]
+    symbols, keys = _used_symbols(symbols, keys)
     return {
         "of": of,
         "symbols": symbols if of == WORDS else "".join(symbols),
@@ -350,12 +344,97 @@ def fit_ngrams(
     }
 
 
-def _known_symbols(of: str, texts: Sequence[str], least: int) -> list[str]:
+def _number_characters(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
+    """Return the characters that are in at least `least` texts, and what `_Numbering` returns for them."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(set(list_words(text)) if of == WORDS else set(text))
-    known = {symbol for symbol, count in counts.items() if count >= least}
-    return sorted({symbol for symbol in known if symbol.strip()} | {" "} if of == CHARACTERS else known)
+        counts.update(set(text))
+    known = {symbol for symbol, count in counts.items() if count >= least and symbol.strip("\0 ").strip()}
+    symbols = sorted(known | {" "})
+    return symbols, *_Numbering(CHARACTERS, symbols)(texts)
+
+
+def _number_words(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
+    """Return the words that are in at least `least` texts, and what `_Numbering` returns for them."""
+    parts = _map_chunks(_find_words, texts)
+    hashes, starts, stops = (np.concatenate([part[number] for part in parts]) for number in (0, 2, 3))
+    rows = np.concatenate([part[1] + number * _CHUNK_TEXTS for number, part in enumerate(parts)])
+    order = np.argsort(hashes, kind="stable")
+    ordered, ordered_rows = hashes[order], rows[order]
+    is_first = np.ones(len(order), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    groups = np.cumsum(is_first) - 1
+    is_counted = is_first.copy()
+    is_counted[1:] |= ordered_rows[1:] != ordered_rows[:-1]
+    known = np.flatnonzero(np.bincount(groups[is_counted]) >= least)
+    firsts = order[is_first][known]
+    places = zip(rows[firsts].tolist(), starts[firsts].tolist(), stops[firsts].tolist(), strict=True)
+    words = [texts[row][start:stop] for row, start, stop in places]
+    by_name = sorted(range(len(words)), key=words.__getitem__)
+    ids_of_groups = np.zeros(int(is_first.sum()), np.int64)
+    ids_of_groups[known[by_name]] = np.arange(1, len(words) + 1)
+    ids = np.empty(len(order), np.int64)
+    ids[order] = ids_of_groups[groups]
+    return [words[place] for place in by_name], *_with_ends(ids, rows, len(texts))
+
+
+def _with_ends(ids: Array, rows: Array, count: int) -> tuple[Array, Array]:
+    """Return the numbers of the words of `count` texts with a 0 after each text, and the row of each."""
+    all_ids = np.zeros(len(ids) + count, np.int64)
+    all_ids[np.arange(len(ids)) + rows] = ids
+    return all_ids, np.repeat(np.arange(count), np.bincount(rows, minlength=count) + 1)
+
+
+_SEPARATOR_CLASS, _LETTER_CLASS, _SYMBOL_CLASS = 1, 2, 3
+_character_classes = np.zeros(0x110000, np.uint8)  # of each code point, once a text has it
+_HASH_BASE = np.uint64(0xD1342543DE82EF95)
+
+
+def _classes_of(points: Array) -> Array:
+    """Return the class of each character: a part of a word, a word of its own, or none."""
+    classes: Array = _character_classes[points]
+    if not classes.all():
+        for point in np.unique(points[classes == 0]).tolist():
+            character = chr(point)
+            _character_classes[point] = (
+                _LETTER_CLASS
+                if _LETTER.fullmatch(character)
+                else _SYMBOL_CLASS
+                if _SYMBOL.fullmatch(character)
+                else _SEPARATOR_CLASS
+            )
+        classes = _character_classes[points]
+    return classes
+
+
+def _find_words(texts: Sequence[str]) -> tuple[Array, Array, Array, Array]:
+    """Return hash, row, and first and last place of each word of plain texts, in their order.
+
+    "!", "?" and every symbol beyond ASCII, such as an emoji, are words too. All texts are searched together as arrays
+    of characters: several times as fast as one text at a time.
+    """
+    joined = "\n".join([*texts, ""])
+    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
+    if not len(points):
+        none = np.zeros(0, np.int64)
+        return none, none, none, none
+    classes = _classes_of(points)
+    is_letter = classes == _LETTER_CLASS
+    is_start, is_stop = classes == _SYMBOL_CLASS, classes == _SYMBOL_CLASS
+    is_start[0] |= is_letter[0]
+    is_start[1:] |= is_letter[1:] & ~is_letter[:-1]
+    is_stop[:-1] |= is_letter[:-1] & ~is_letter[1:]  # the last character is the end of a line
+    starts, stops = np.flatnonzero(is_start), np.flatnonzero(is_stop) + 1
+    lengths = stops - starts
+    firsts = np.cumsum(lengths) - lengths
+    places = np.flatnonzero(classes >= _LETTER_CLASS)
+    powers = np.full(int(lengths.max(initial=1)), _HASH_BASE).cumprod()
+    terms = points[places] * powers[np.arange(len(places)) - np.repeat(firsts, lengths)]
+    hashes = np.add.reduceat(terms, firsts) if len(firsts) else terms
+    ends = np.cumsum([len(text) + 1 for text in texts])
+    rows = np.searchsorted(ends, starts, side="right")
+    begins = (ends - [len(text) + 1 for text in texts])[rows]
+    return hashes.view(np.int64), rows, starts - begins, stops - begins
 
 
 class _Numbering:
@@ -364,11 +443,15 @@ class _Numbering:
     def __init__(self, of: str, symbols: Sequence[str]) -> None:
         self._is_words = of == WORDS
         if self._is_words:
-            self._ids = {symbol: number for number, symbol in enumerate(symbols, 1)}
+            hashes, rows, _, _ = _find_words(symbols)
+            keys = np.zeros(len(symbols), np.int64)
+            keys[rows] = hashes
+            self._words = _KeyTable(keys)
         else:
             points = np.array([ord(symbol) for symbol in symbols], np.int64)
             self._by_point = np.zeros(int(points.max(initial=0)) + 2, np.int64)  # the last one is unknown
             self._by_point[points] = np.arange(1, len(points) + 1)
+            self._by_point[0] = 0  # the end of a text
 
     def __call__(self, texts: Sequence[str]) -> tuple[Array, Array]:
         """Return the numbers of all symbols, with an unknown one after each text, and the row of each."""
@@ -378,13 +461,11 @@ class _Numbering:
             points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4")
             ids = self._by_point[np.minimum(points, len(self._by_point) - 1)]
             return ids, np.repeat(np.arange(len(texts)), list(map(len, padded)))
-        flat, lengths, find = array("q"), [], self._ids.get
-        for text in texts:
-            words = list_words(text)
-            flat.extend([find(word, 0) for word in words])
-            flat.append(0)
-            lengths.append(len(words) + 1)
-        return np.array(flat, np.int64), np.repeat(np.arange(len(texts)), lengths)
+        hashes, rows, _, _ = _find_words(texts)
+        ids = np.zeros(len(hashes), np.int64)
+        positions, places = self._words.find(hashes)
+        ids[positions] = places + 1
+        return _with_ends(ids, rows, len(texts))
 
 
 class _KeyTable:
@@ -420,44 +501,76 @@ class _KeyTable:
         return np.concatenate(positions), np.concatenate(places)
 
 
-def _ngram_keys(ids: Array, length: int, base: int) -> Array:
-    """Return the key of the n-gram that begins at each symbol."""
-    count = max(0, len(ids) - length + 1)
-    keys = ids[:count]
-    for shift in range(1, length):
-        keys = keys * base + ids[shift : count + shift]
-    return keys
+def _known_windows(
+    ids: Array, base: int, most: int, keep: Callable[[int, Array, Array], Array] | None = None
+) -> Iterator[tuple[int, Array, Array]]:
+    """Yield each length up to `most`, and first places and keys of all n-grams of it without an unknown symbol.
+
+    `keep` returns which of them are yielded, and can begin longer ones. The last of `ids` is 0.
+    """
+    places = np.flatnonzero(ids)
+    keys = ids[places]
+    for length in range(1, most + 1):
+        if length > 1:
+            following = ids[places + (length - 1)]
+            is_known = following != 0
+            places = places[is_known]
+            keys = keys[is_known] * base + following[is_known]
+        if keep is not None:
+            is_kept = keep(length, places, keys)
+            places, keys = places[is_kept], keys[is_kept]
+        yield length, places, keys
 
 
 def _count_ngrams(
-    ids: Array, rows: Array, labels: Array, *, length: int, base: int, blank: int, least: int
-) -> tuple[Array, Array]:
-    """Return the keys that are in at least `least` texts, ascending, and the texts of each class that have them.
+    ids: Array, rows: Array, labels: Array, *, lengths: Sequence[int], base: int, blank: int, least: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the keys that are in at least `least` texts, ascending, and the texts of each class that have them.
 
     N-grams of characters that reach across a blank are left out: the words have them.
     """
-    keys = _ngram_keys(ids, length, base)
-    is_counted = np.ones(len(keys), bool)
-    for shift in range(length):
-        symbols = ids[shift : len(keys) + shift]
-        is_counted &= symbols != 0
-        if 0 < shift < length - 1:
-            is_counted &= symbols != blank
-    if length == 1:
-        is_counted &= ids != blank
-    keys, rows = keys[is_counted], rows[: len(keys)][is_counted]
-    # most n-grams are rare: a table of hashes finds them sooner than sorting
-    hashes = ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
-    is_frequent = np.bincount(hashes, minlength=1 << _HASH_BITS)[hashes] >= least
-    all_keys, rows = keys[is_frequent], rows[is_frequent]
-    keys = _sorted_unique(all_keys)
-    found, places = _KeyTable(keys).find(all_keys)
+
+    def can_be_frequent(length: int, places: Array, keys: Array) -> Array:
+        # most n-grams are rare, and so are those that begin with them: a table of hashes finds them sooner than sorting
+        hashes = ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
+        is_kept: Array = np.bincount(hashes, minlength=1 << _HASH_BITS)[hashes] >= least
+        if length > 2:
+            is_kept &= ids[places + (length - 2)] != blank
+        return is_kept
+
     count, classes = len(labels), int(labels.max()) + 1
-    pairs = _sorted_unique(places * count + rows[found])
-    cells = pairs // count * classes + labels[pairs % count]
-    counts = np.bincount(cells, minlength=len(keys) * classes).reshape(-1, classes)
-    is_frequent = counts.sum(axis=1) >= least
-    return keys[is_frequent], counts[is_frequent]
+    for length, places, all_keys in _known_windows(ids, base, max(lengths, default=0), can_be_frequent):
+        if length not in lengths:
+            continue
+        if length == 1:
+            is_counted = ids[places] != blank
+            places, all_keys = places[is_counted], all_keys[is_counted]
+        keys = _sorted_unique(all_keys)
+        found, numbers = _KeyTable(keys).find(all_keys)
+        pairs = _sorted_unique(numbers * count + rows[places[found]])
+        cells = pairs // count * classes + labels[pairs % count]
+        counts = np.bincount(cells, minlength=len(keys) * classes).reshape(-1, classes)
+        is_frequent = counts.sum(axis=1) >= least
+        yield keys[is_frequent], counts[is_frequent]
+
+
+def _used_symbols(symbols: Sequence[str], keys: Array) -> tuple[list[str], Array]:
+    """Return the symbols of these n-grams, and the keys with the new numbers: all other symbols become unknown."""
+    base, digits, rest = len(symbols) + 1, [], keys
+    while rest.any():
+        digits.append(rest % base)
+        rest = rest // base
+    is_used = np.zeros(base, bool)
+    for digit in digits:
+        is_used[digit] = True
+    is_used[0] = False
+    if " " in symbols:
+        is_used[symbols.index(" ") + 1] = True
+    numbers = np.cumsum(is_used) * is_used
+    new_base, renumbered = int(is_used.sum()) + 1, np.zeros_like(keys)
+    for digit in reversed(digits):
+        renumbered = renumbered * new_base + numbers[digit]
+    return [symbol for symbol, used in zip(symbols, is_used[1:], strict=True) if used], renumbered
 
 
 def _sorted_unique(numbers: Array) -> Array:
@@ -891,8 +1004,13 @@ class _TextScoreSteps(_StepGroup):
         return len(step["offsets"][0])
 
     def __call__(self, rows: _TableRows, values: Array, filled: Array) -> Array:
-        models = zip(self.steps, self._encoders, self._weights, self._offsets, strict=True)
-        return np.concatenate([self._scores(rows.lower_texts(step["of"]), *model) for step, *model in models])
+        parts = [
+            self._scores(rows.lower_texts(step["of"]), encoder, weights, offsets)
+            for step, encoder, weights, offsets in zip(
+                self.steps, self._encoders, self._weights, self._offsets, strict=True
+            )
+        ]
+        return np.concatenate(parts)
 
     @staticmethod
     def _scores(texts: list[str], encoder: NgramEncoder, weights: Array, offsets: Array) -> Array:

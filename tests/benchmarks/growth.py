@@ -9,7 +9,7 @@
 Tables and pictures are trained for one epoch, searched with two trials of one epoch, and predicted. Each command runs
 in a process of its own. Its memory is the largest sum over its process tree, read ten times a second; memory that
 processes share counts once (PSS) on Linux. The factor is that from one size to the next, ten times as large.
-`--small` takes a hundredth of the sizes, to try the program.
+`--small` takes a hundredth of these sizes, and a tenth of the runs, to try the program.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def pictures(folder: Path, scale: float) -> Iterator[Cost]:
 def runs(folder: Path, scale: float) -> Iterator[Cost]:
     """Yield the costs of `runs list` with stores of each size."""
     for times in SIZES:
-        count = max(20, int(200 * times * scale))
+        count = int(200 * times * max(0.1, scale))
         store = f"sqlite:///{queries.build(folder, count)}"
         for what, arguments in {
             "runs list": (),

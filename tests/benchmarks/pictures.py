@@ -1,11 +1,12 @@
 """Train the images recipe on folders of 200 to 5,000 pictures, and compare it with its earlier network.
 
-    python tests/benchmarks/pictures.py [--seeds 3] [--folder DIR] [--augment KIND …] [NAME:COUNT …]
+    python tests/benchmarks/pictures.py [--seeds 3] [--folder DIR] [--augment KIND,…] [NAME:COUNT …]
 
 NAME is a folder of tests/benchmarks/picture_folders.py, COUNT the number of its training pictures. Prints the accuracy
 on the test pictures with the recipe's defaults, or with each `augment` that is given; then that of the earlier network
 (convolutions with GroupNormalization on pictures of 128x128), which trains for as long: as many epochs as take the same
-CPU time, one at least. Medians of all seeds; the CPU time is that of the training alone.
+CPU time, one at least. Medians of all seeds; the CPU time is that of the training alone. --no-earlier leaves the
+earlier network out.
 
 digits needs mnist.npz in MLCTL_DATA_DIR; photographs and faces need scikit-image.
 """
@@ -134,7 +135,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", default=FOLDERS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the folders are written, and found again")
-    parser.add_argument("--augment", nargs="+", default=["auto"])
+    parser.add_argument("--augment", default="auto")
     parser.add_argument("--no-earlier", action="store_true", help="leave the earlier network out")
     options = parser.parse_args()
     runtime.import_keras()
@@ -145,7 +146,7 @@ def main() -> None:
             if not folder.is_dir():
                 write_folder(name, int(count), folder)
             kept = []
-            for augment in options.augment:
+            for augment in options.augment.split(","):
                 kept = [
                     train(Images(), folder, {"augment": augment}, seed=seed) for seed in range(options.seeds)
                 ]

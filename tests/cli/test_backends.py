@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,10 @@ def losses(mlctl: CommandLine, run_id: str) -> list[float]:
         return [value for (value,) in store.execute(query, (run_id,))]
 
 
+def wait_for_epoch(process: Any, number: int) -> bool:
+    return any(line.startswith(f"epoch {number}/") for line in process.stderr)
+
+
 def workers_of(process: Any) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(process.pid).children(recursive=True):
@@ -70,7 +73,7 @@ def workers_of(process: Any) -> list[psutil.Process]:
     return found
 
 
-def test_a_recipe_trains_resumes_and_serves_on_jax(mlctl: CommandLine) -> None:
+def test_a_recipe_trains_and_predicts_on_jax(mlctl: CommandLine) -> None:
     jax = {"KERAS_BACKEND": "jax"}
     run = mlctl.json("train", "digits", "--epochs", "2", env=jax)
     assert run["status"] == "FINISHED"
@@ -110,18 +113,18 @@ def test_workers_must_share_a_batch_equally(mlctl: CommandLine) -> None:
 @pytest.mark.skipif(
     not Path("/proc").exists(), reason="only Linux shows the command lines of other processes"
 )
-def test_two_workers_train_as_one_and_one_that_dies_changes_nothing(mlctl: CommandLine) -> None:
-    alone = mlctl.json("train", "slow.py", env={"KERAS_BACKEND": "jax"})
+def test_two_workers_train_as_one_although_both_trainings_are_interrupted(mlctl: CommandLine) -> None:
+    mlctl.environment["KERAS_BACKEND"] = "jax"
+    first = start(mlctl, "train", "./slow.py")
+    assert wait_for_epoch(first, 3)
+    first.kill()
+    first.communicate()
+    del mlctl.environment["KERAS_BACKEND"]
+    alone = mlctl.json("resume", "last")  # on the run's backend
     training = start(mlctl, "train", "./slow.py", "--cluster", "local:2", "--workers", "2")
-    epochs: list[str] = []
     workers = wait_for(lambda: len(found := workers_of(training)) == 2 and found, training)
-    assert training.stderr is not None
-    for line in training.stderr:
-        epochs.append(line)
-        if line.startswith("epoch 3/"):
-            time.sleep(0.2)
-            os.kill(workers[1].pid, signal.SIGKILL)
-            break
+    assert wait_for_epoch(training, 3)
+    os.kill(workers[1].pid, signal.SIGKILL)
     printed, err = training.communicate(timeout=300)
     assert training.returncode == 0, err
     together = json.loads(printed)

@@ -51,6 +51,8 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "churn.csv",
         "--target",
         "left",
+        "--epochs",
+        "20",
         "--set",
         "class_weight=balanced",
         "--set",

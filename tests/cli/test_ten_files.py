@@ -1,5 +1,7 @@
 """Ten files as people have them: each is trained, registered, served, predicted and evaluated without any option."""
 
+# ruff: noqa: RUF001  # Chinese commas
+
 from __future__ import annotations
 
 import gzip
@@ -240,7 +242,7 @@ def test_from_a_file_to_an_endpoint(name: str, tmp_path: Path, monkeypatch: pyte
             return
         by_json = endpoint.post({"dataframe_records": [own.row]})
         assert by_json.status == 200, by_json.json
-        by_csv = endpoint.request(body=own.csv, content_type="text/csv")
+        by_csv = endpoint.request(body=own.csv.encode(), content_type="text/csv")
         assert by_csv.status == 200, by_csv.json
         if name != "kaggle":
             assert by_csv.json == by_json.json

@@ -247,6 +247,10 @@ def test_an_interrupted_search_on_a_table_resumes_with_its_objective(
         "learning_rate=0.01",
         "--set",
         "layers=1",
+        "--set",
+        "bags=1",
+        "--set",
+        "members=1",
     )
     wait_for(mlctl, search, "end", 1)
     os.killpg(search.pid, signal.SIGINT)

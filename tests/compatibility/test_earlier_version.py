@@ -86,7 +86,8 @@ def test_a_killed_run_resumes_to_the_same_values(earlier: EarlierProject) -> Non
     whole = json.loads((earlier.root / "whole.json").read_text())
     assert resumed["status"] == "FINISHED"
     added = set(resumed["metrics"]) - set(whole["metrics"])  # scores that the earlier version did not have
-    assert added == {"val_auc", "best_val_auc", "test_auc"}
+    scores = ("auc", "average_precision", "brier", "log_loss")
+    assert added == {f"{of}_{score}" for of in ("val", "best_val", "test") for score in scores}
     kept = {name: value for name, value in resumed["metrics"].items() if name not in added}
     assert kept == pytest.approx(whole["metrics"], rel=1e-4)
 

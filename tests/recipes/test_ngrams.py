@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -29,20 +30,39 @@ def reviews(rows: int = 20) -> tuple[list[str], np.ndarray]:
     return texts, np.arange(rows) % 2
 
 
+def find_words(texts: list[str]) -> list[tuple[int, str]]:
+    _, rows, starts, stops = scoring._find_words(texts)
+    return [(row, texts[row][start:stop]) for row, start, stop in zip(rows, starts, stops, strict=True)]
+
+
 def test_words_of_a_text() -> None:
     text = scoring.plain_text("Good 😀movie!!<br />It's 5 stars, नमस्ते นี่คือ")
-    assert scoring.list_words(text) == [
-        *("good", "😀", "movie", "!", "!", "it's", "5", "stars", "नमस्ते", "นี่คือ")
+    assert find_words([text, "", "", "ok"]) == [
+        *((0, word) for word in ("good", "😀", "movie", "!", "!", "it's", "5", "stars", "नमस्ते", "นี่คือ")),
+        (3, "ok"),
     ]
     assert scoring.plain_text("3 < 5 and 7 > 6") == "3 < 5 and 7 > 6"
 
 
-def test_ascii_texts_have_the_same_words_as_others() -> None:
+def test_words_are_those_of_a_regular_expression() -> None:
+    pattern = re.compile(rf"(?:{scoring._LETTER.pattern})+|{scoring._SYMBOL.pattern}")
     generator = random.Random(1)
-    for _ in range(2000):
-        characters = [chr(generator.randrange(128)) for _ in range(generator.randrange(30))]
-        text = scoring.plain_text("".join(characters))
-        assert scoring.list_words(text) == scoring._WORD.findall(text)
+    limits = 128, 0x250, 0x3100, 0x1F680
+    texts = [
+        scoring.plain_text("".join(chr(generator.randrange(limit)) for _ in range(generator.randrange(30))))
+        for limit in limits
+        for _ in range(500)
+    ]
+    expected = [(row, word) for row, text in enumerate(texts) for word in pattern.findall(text)]
+    assert find_words(texts) == expected
+    assert find_words([]) == []
+
+
+def test_equal_words_have_equal_hashes() -> None:
+    hashes = scoring._find_words(["good film", "a film good", "doog"])[0]
+    assert hashes[0] == hashes[4]
+    assert hashes[1] == hashes[3]
+    assert len(set(hashes.tolist())) == 4
 
 
 @pytest.mark.parametrize("of", [scoring.WORDS, scoring.CHARACTERS])

@@ -70,7 +70,9 @@ def make_training_loop(
         train = validation = deal_into_bags(model, train, validation, outputs)
     whole = model
     if not callbacks and (start := frozen_features.split_off(model, train)) is not None:
-        listener.message("the frozen layers at the model's beginning run once for each row, not in every epoch")
+        listener.message(
+            "the frozen layers at the model's beginning run once for each row, not in every epoch"
+        )
         train = start.compute(train)
         validation = start.compute(validation) if validation is not None else None
         model = start.rest

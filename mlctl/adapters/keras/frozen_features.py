@@ -59,14 +59,14 @@ def split_off(model: keras.Model, train: Split) -> FrozenStart | None:
     if multi_gpu.count_devices(model) > 1 or getattr(model.optimizer, "use_ema", False):
         return None
     graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
-    if graph is None or len(graph.inputs) != 1 or is_nested(train.inputs) or is_nested(graph.output):
+    if graph is None or len(graph.inputs) != 1 or len(graph.outputs) != 1 or is_nested(train.inputs):
         return None
     border = _border(graph)
     if border is None or None in border.shape[1:]:
         return None
-    rest = keras.Model(border, graph.output)
+    rest = keras.Model(border, graph.outputs[0])
     rest.compile(**model._compile_config.config)
-    return FrozenStart(keras.Model(graph.input, border), rest)
+    return FrozenStart(keras.Model(graph.inputs[0], border), rest)
 
 
 def _border(model: keras.Model) -> Any:

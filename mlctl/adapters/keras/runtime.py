@@ -45,6 +45,13 @@ def detect_hardware() -> Hardware:
     )
 
 
+def current_backend() -> str:
+    """Return the backend of this process's Keras: a script may run on another one than TensorFlow."""
+    import keras
+
+    return str(keras.backend.backend())
+
+
 def visible_gpus() -> list[str]:
     """Return the GPUs that this process sees, in the form of CUDA_VISIBLE_DEVICES."""
     import tensorflow as tf

@@ -57,6 +57,7 @@ class WorkerProcess:
             "KERAS_BACKEND": backend,
             WORKER_VARIABLE: "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # TensorFlow and other workers use the same GPU
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         # its errors come through the pipe; JAX and TensorFlow write to stderr what is none

@@ -84,37 +84,43 @@ class WorkerProgram:
     def train(self, start: int, stop: int) -> None:
         """Train on the batches from `start` up to, and without, `stop`; get the state after the last one."""
         try:
-            self._metrics = self._call("train", start, stop)[0]
-            state = self._call("state")[0] if stop == self.steps else None
+            self._advance(start, stop)
         except WorkerLostError as error:
-            self._listener.message(f"{error}; the workers start again from the last checkpoint")
-            self._repeat(stop)
-            state = self._call("state")[0] if stop == self.steps else None
-        if state is not None:
-            for variable, value in zip(model_variables(self.model), state, strict=True):
-                variable.assign(value)
+            self._repeat(stop, error)
 
     def metrics(self) -> Mapping[str, float]:
         """Return the metrics of the epoch so far."""
         return self._metrics
 
-    def _repeat(self, stop: int) -> None:
-        """Train the present epoch from its beginning up to batch `stop`; start dead workers."""
+    def _advance(self, start: int, stop: int) -> None:
+        self._metrics = self._call("train", start, stop)[0]
+        if stop == self.steps:
+            state = self._call("state")[0]
+            for variable, value in zip(model_variables(self.model), state, strict=True):
+                variable.assign(value)
+
+    def _repeat(self, stop: int, lost: WorkerLostError | None = None) -> None:
+        """Train the present epoch from its beginning up to batch `stop`; if a worker is lost, start all again."""
         for _ in range(MAX_STARTS):
             try:
+                if lost is not None:
+                    self._restart(lost)
                 self._call("begin_epoch", self._state, self._order)
                 if stop:
-                    self._metrics = self._call("train", 0, stop)[0]
+                    self._advance(0, stop)
             except WorkerLostError as error:
                 lost = error
-                with _translated():
-                    start_workers(self._group)
-                self._call("load", self._group.storage, self._batch_size)
             else:
                 return
         raise ChildFailedError(
             f"the workers died {MAX_STARTS} times in one epoch: {lost}", "check their memory"
         )
+
+    def _restart(self, lost: WorkerLostError) -> None:
+        self._listener.message(f"{lost}; the workers start again from the last checkpoint")
+        with _translated():
+            start_workers(self._group)
+        self._call("load", self._group.storage, self._batch_size)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         with _translated():

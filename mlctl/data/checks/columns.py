@@ -12,6 +12,7 @@ from mlctl.data.tables import column_types
 from mlctl.data.tables.column_types import BOOLEAN, DATE, DROP, NUMBER, TEXT, TableColumn
 from mlctl.domain.data_check import ColumnProfile
 from mlctl.domain.drift import DistributionBin
+from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,12 @@ def profile_columns(data: Dataset) -> list[ColumnProfile]:
 
 def describe_values(values: Array) -> str:
     """Return the range and median of numbers."""
-    return f"{values.min():.6g} to {values.max():.6g}, median {np.median(values):.6g}"
+    low, high, median = (_number(value) for value in (values.min(), values.max(), np.median(values)))
+    return f"{low} to {high}, median {median}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
 def find_outliers(values: Array) -> Array:
@@ -120,8 +126,15 @@ def as_numbers(values: pd.Series[Any], type: str, format: str = "") -> Array:
     """Return the values of a number, date or boolean column as float64 with NaN."""
     if type == DATE:
         return column_types.parse_dates(values.tolist(), format)
+    if type == BOOLEAN and values.dtype == object:  # words such as Yes and No
+        values = values.map(_truth, na_action="ignore")
     numbers: Array = values.astype("float64").to_numpy()
     return numbers
+
+
+def _truth(cell: Any) -> float:
+    word = str(cell).lower()
+    return 1.0 if word in TRUE_WORDS else 0.0 if word in FALSE_WORDS else np.nan
 
 
 def _profile(data: Dataset, name: str, type: str, column: TableColumn | None) -> ColumnProfile:

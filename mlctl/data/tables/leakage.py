@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ MAX_ROWS = 4000  # enough to detect a leak
 MIN_ROWS_OF_HALF = 50
 SUSPICIOUS_SHARE = 0.985  # of the target's variation that one column alone explains
 MISSING = -1e30
+MAX_LISTED = 8
 
 Array = np.ndarray[Any, Any]
 
 
 def find_leaks(train: Split, *, classification: bool) -> list[Finding]:
-    """Return a finding for each column that alone predicts the target almost perfectly.
+    """Return a finding about the columns that alone predict the target almost perfectly.
 
     A small tree learns from one half of the rows and is scored on the other half.
     """
@@ -28,16 +30,30 @@ def find_leaks(train: Split, *, classification: bool) -> list[Finding]:
         return []
     # a regression compares ranks, so that a few large values cannot hide that all others are explained
     targets = rows.targets if classification else rows.targets.argsort(kind="stable").argsort(kind="stable")
-    found = []
+    shares: dict[str, float] = {}
     for name in rows.inputs:
         explained = _explained_share(rows.inputs[name], targets, half, classification=classification)
         if explained > SUSPICIOUS_SHARE:
-            text = (
-                f"{name} alone explains {explained:.1%} of the target: is it known before the target is?"
-                f" --set column.{name}=drop leaves it out"
-            )
-            found.append(Finding(kind="leak", columns=(str(name),), text=text, is_warning=True))
-    return found
+            shares[str(name)] = explained
+    return [_describe(shares)] if shares else []
+
+
+def _describe(shares: Mapping[str, float]) -> Finding:
+    """Return the finding about columns, with the share of the target that each explains."""
+    first, *others = shares
+    if others:
+        listed = ", ".join(list(shares)[:MAX_LISTED])
+        more = f" and {len(shares) - MAX_LISTED} more" if len(shares) > MAX_LISTED else ""
+        text = (
+            f"{listed}{more} each explain at least {min(shares.values()):.1%} of the target alone: are they known before"
+            f" the target is? --set column.{first}=drop leaves one out"
+        )
+    else:
+        text = (
+            f"{first} alone explains {shares[first]:.1%} of the target: is it known before the target is?"
+            f" --set column.{first}=drop leaves it out"
+        )
+    return Finding(kind="leak", columns=tuple(shares), text=text, is_warning=True)
 
 
 def _explained_share(values: Any, targets: Array, half: int, *, classification: bool) -> float:

@@ -20,7 +20,8 @@ from mlctl.adapters.estimators.feature_search import cluster_centres, feature_ga
 from mlctl.data.dataset import Dataset
 from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT
 from mlctl.recipes import encoders
-from mlctl.recipes.tabular import MOST_TOPICS, MOST_WORDS, PLACES, date_step
+from mlctl.recipes.tabular import PLACES, date_step
+from mlctl.recipes.text_scores import text_steps
 from mlctl.serving.scoring import TableEncoder
 
 MAX_RATIO_COLUMNS, MAX_RATIOS, MAX_CATEGORIES = 8, 6, 64
@@ -52,7 +53,7 @@ def search_features(data: Dataset, recipe_encoder: Any, seed: int) -> FeatureSet
     rows = known_rows(data)
     is_table_encoder = isinstance(recipe_encoder, TableEncoder)
     recipe_steps: list[Step] = list(recipe_encoder.steps) if is_table_encoder else plain_steps(data)
-    added = [step for step in plain_steps(data) if not _has_step(recipe_steps, step)]
+    added = [step for step in plain_steps(data, recipe_steps) if not _has_step(recipe_steps, step)]
     added += _lookup_steps(data, rows)
     added += _distance_steps(rows, _column_types(data), seed)
     ratios = _ratio_steps(data, [*recipe_steps, *added], seed)
@@ -72,9 +73,11 @@ def known_rows(data: Dataset) -> Any:
     return pd.concat([data.train.inputs, data.validation.inputs], ignore_index=True)
 
 
-def plain_steps(data: Dataset) -> list[Step]:
-    """Return the steps that encode every column by its type."""
+def plain_steps(data: Dataset, known: Sequence[Step] = ()) -> list[Step]:
+    """Return the steps that encode every column by its type, but no scores of a text that `known` steps have."""
     rows = known_rows(data)
+    targets = np.concatenate([data.train.targets, data.validation.targets])
+    has_scores = {step["of"] for step in known if step["make"] == "text_scores"}
     steps: list[Step] = []
     for name, column_type in _column_types(data).items():
         if column_type == NUMBER:
@@ -83,8 +86,8 @@ def plain_steps(data: Dataset) -> list[Step]:
             steps += encoders.unscaled(encoders.category(name, most=MAX_CATEGORIES))
         elif column_type == BOOLEAN:
             steps += encoders.boolean(name)
-        elif column_type == TEXT:
-            steps += encoders.text(name, most=MOST_WORDS) + encoders.topics(name, most=MOST_TOPICS)
+        elif column_type == TEXT and name not in has_scores:
+            steps += text_steps(name, rows[name], targets, len(data.classes))
         elif column_type == DATE:
             dates = date_step(data, name)
             steps += [*dates, *({**step, "make": "calendar"} for step in dates)]

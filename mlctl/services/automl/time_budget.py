@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable
 
 FINISH_S = 4.0  # blending, saving, loading back, scoring and uploading, on an idle machine
-IMPORT_S = 3.5  # importing TensorFlow, which finishing needs, too
 MAX_FINISH_FACTOR = 4.0  # on a busy machine, finishing takes up to so much longer
+IMPORT_S = 3.5  # importing TensorFlow, which finishing needs, too
+MAX_IMPORT_FACTOR = 6.0  # on a busy machine, its gigabyte of libraries may have to be read from the disk
 MAX_FIT_SHARE = 0.3  # of the time, for one model
 MAX_REFIT_SHARE = 0.35  # of the time, for refitting the blend's models on all rows
 OVERRUN_SHARE = 0.03  # of the time: models stop a little after their deadline
@@ -39,8 +40,9 @@ class TimeBudget:
     def _finish_s(self) -> float:
         """Seconds that finishing takes: more if other programs use the cores."""
         wall, cpu = time.monotonic() - self.started, sum(os.times()[:2])
-        seconds = FINISH_S + (0.0 if "keras" in sys.modules else IMPORT_S)
-        return float(seconds * min(MAX_FINISH_FACTOR, max(1.0, wall / max(cpu, 0.1))))
+        factor = max(1.0, wall / max(cpu, 0.1))
+        import_s = 0.0 if "keras" in sys.modules else IMPORT_S * min(MAX_IMPORT_FACTOR, factor)
+        return float(FINISH_S * min(MAX_FINISH_FACTOR, factor) + import_s)
 
     def has_room(self, seconds: float) -> bool:
         """Return whether a refit of this duration may begin.

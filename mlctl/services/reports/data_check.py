@@ -187,14 +187,16 @@ def _of_duplicates(data: Dataset, found: Duplicates | None) -> Iterator[CheckFin
     rows = sum(data.splits.values())
     noun = "row" if data.is_table else "example"
     if found.repeated:
-        text = f"{count(found.repeated, noun)} repeat an earlier one, target included"
+        verb = "repeats" if found.repeated == 1 else "repeat"
+        text = f"{count(found.repeated, noun)} {verb} an earlier one, target included"
         yield CheckFinding(severity=Severity.note, kind="duplicates", text=text, rows=found.repeated)
     is_said = any(finding.kind == "duplicates" for finding in data.findings)
     for name, shared in found.shared.items():
         if not shared or is_said:
             continue
         share = shared / max(1, data.splits[name])
-        text = f"{count(shared, f'{name} {noun}')} ({share:.1%}) have the inputs of a training {noun}"
+        verb = "has" if shared == 1 else "have"
+        text = f"{count(shared, f'{name} {noun}')} ({share:.1%}) {verb} the inputs of a training {noun}"
         severity = Severity.warning if share >= MANY_COPIES else Severity.note
         yield CheckFinding(severity=severity, kind="duplicates", text=text, rows=shared)
     if not found.repeated and not any(found.shared.values()):

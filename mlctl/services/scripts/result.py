@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.adapters.keras import runtime
 from mlctl.adapters.keras.answers import can_predict
 from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.runlog.script_calls import ModelRequest
@@ -30,6 +31,7 @@ from mlctl.domain.tags import (
 )
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.recipes import Recipe
+from mlctl.recipes.keras_import import TENSORFLOW
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.recipes.user_code import describe
 from mlctl.services.scripts.evaluations import TEST, Evaluation, choose
@@ -331,6 +333,8 @@ class ScriptResult:
 
         If its answers or targets cannot be scored, it is logged without scores.
         """
+        if (backend := runtime.current_backend()) != TENSORFLOW:
+            raise BadDataError(f"mlctl saves and exports models on TensorFlow, and this script is on {backend}", "")
         recorder, listener = self.record.recorder, self.record.listener
         prepared = self._prepared(fitted, part, split)
         try:

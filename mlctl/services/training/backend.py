@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from mlctl.adapters.system import extras
 from mlctl.data.files.images import ImageFiles
 from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.trees import leaves
-from mlctl.errors import UsageError
-from mlctl.recipes.keras_import import TENSORFLOW
+from mlctl.errors import ConfigurationError, UsageError
+from mlctl.recipes.keras_import import JAX, TENSORFLOW, TORCH
 from mlctl.recipes.recipe import has_phases
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.request import TrainRequest
@@ -28,7 +29,10 @@ def check_backend(request: TrainRequest, prepared: PreparedData, workers: int = 
     backend = request.backend
     if backend == TENSORFLOW:
         return
-    extras.require_extra(backend, backend, f"the backend {backend}")
+    if backend == TORCH and find_spec(TORCH) is None:  # no extra: its wheels are large
+        raise ConfigurationError("KERAS_BACKEND is torch, which is not installed", "run: pip install torch")
+    if backend == JAX:
+        extras.require_extra(JAX, JAX, "the Keras backend jax")
     for reason in _obstacles(request, prepared):
         raise UsageError(
             f"{backend} cannot train {prepared.recipe.name}: {reason}",

@@ -336,7 +336,9 @@ def _held_out_answers(prepared: PreparedData, model: Model, outputs: Outputs) ->
     split = prepared.encoded_split(validation)
     if getattr(model, "bags", 1) > 1:
         split = deal_into_bags(model, prepared.encoded_split(train), split, outputs)
-    return scoring_targets(outputs, split.targets), np.asarray(Predictor(model, outputs).predict(split.inputs))
+    return scoring_targets(outputs, split.targets), np.asarray(
+        Predictor(model, outputs).predict(split.inputs)
+    )
 
 
 def _choose_threshold(

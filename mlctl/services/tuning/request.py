@@ -83,11 +83,14 @@ class TuneRequest:
     def to_journal(self) -> dict[str, Any]:
         """Return the request as the first line of the search journal stores it."""
         of_script = set() if self.script else {"script", "flag_style"}
-        return {
+        entry = {
             "given" if name == "overrides" else name: value
             for name, value in asdict(self).items()
             if name not in of_script
         }
+        if self.cluster:  # earlier versions do not know it, and each trial has one worker
+            del entry["cluster"]["workers"]
+        return entry
 
     @classmethod
     def from_journal(cls, entry: Mapping[str, Any]) -> TuneRequest:

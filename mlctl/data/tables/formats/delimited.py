@@ -164,11 +164,9 @@ def _without_long_rows(path: Path, dialect: Dialect) -> tuple[pyarrow.Table, lis
     content = compression.read_bytes(path)
     width, kept, long = len(dialect.names), [], []
     above = dialect.first_line + dialect.header_lines
-    reader = csv.reader(
-        io.StringIO(_row_lines(content, dialect), newline=""),
-        delimiter=dialect.separator,
-        skipinitialspace=True,
-    )
+    lines = io.StringIO(_row_lines(content, dialect), newline="")
+    # strict: a quote that is never closed is an error
+    reader = csv.reader(lines, delimiter=dialect.separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
             while len(cells) > width and not cells[-1].strip():
@@ -189,10 +187,10 @@ def _without_long_rows(path: Path, dialect: Dialect) -> tuple[pyarrow.Table, lis
     table = pyarrow.table(columns[first:], names=list(dialect.names[first:]))
     if not long:
         return table, []
-    lines = ", ".join(map(str, long[:3])) + (f" and {len(long) - 3} more" if len(long) > 3 else "")
+    places = ", ".join(map(str, long[:3])) + (f" and {len(long) - 3} more" if len(long) > 3 else "")
     rows, lines_word = ("1 row has", "line") if len(long) == 1 else (f"{len(long)} rows have", "lines")
     return table, [
-        f"{rows} more cells than the header, and {'is' if len(long) == 1 else 'are'} left out: {lines_word} {lines}"
+        f"{rows} more cells than the header, and {'is' if len(long) == 1 else 'are'} left out: {lines_word} {places}"
     ]
 
 

@@ -96,7 +96,8 @@ SAMPLED_FILES = {
 LONG_FILES = (
     "test_script_mlflow.py", "test_tune.py", "test_docs.py", "test_automl.py", "test_outage.py", "test_server_life.py", "test_resume.py",
     "test_gallery.py", "test_kills.py", "test_endpoints.py", "test_server_keeping.py", "test_server_restore.py",
-    "test_tune_run.py", "test_earlier_version.py", "test_cluster.py", "test_own.py", "test_story.py",
+    "test_tune_run.py", "test_earlier_version.py", "test_cluster.py", "test_own.py", "test_ten_files.py",
+    "test_replicas.py", "test_export_formats.py", "test_server_mysql.py", "test_backends.py", "test_story.py",
 )  # fmt: skip
 
 

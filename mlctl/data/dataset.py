@@ -16,7 +16,8 @@ from mlctl.domain.outputs import Output, task_of
 from mlctl.errors import BadDataError
 
 MAX_LISTED_CLASSES = 20
-HELD_OUT_ANSWERS = "held_out_answers"  # in `extra`: targets and answers of rows by models that have not seen them
+# in `extra`: targets and answers of rows by models that have not seen them; None: the model has seen all rows
+HELD_OUT_ANSWERS = "held_out_answers"
 
 
 @dataclass(frozen=True)

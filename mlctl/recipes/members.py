@@ -122,10 +122,12 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         """
         logits = _log_odds(np.asarray(answers, np.float64).reshape(len(answers), -1), np)
         self.sharpness = _best_sharpness(np.asarray(targets).reshape(-1).astype(int), logits)
-        shape, scaled = np.shape(answers), self.sharpness * logits
+        scaled = self.sharpness * logits
         if scaled.shape[1] == 1:
-            return (1 / (1 + np.exp(-scaled))).astype("float32").reshape(shape)
-        return np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)).astype("float32")
+            calibrated = 1 / (1 + np.exp(-scaled))
+        else:
+            calibrated = np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
+        return np.asarray(calibrated, np.float32).reshape(np.shape(answers))
 
     def averaged(self) -> keras.Model:
         """Return the network in which all members answer: a plain Keras model, to train on as a whole."""

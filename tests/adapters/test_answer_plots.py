@@ -22,7 +22,12 @@ MASKS = RNG.integers(0, 3, (5, 8, 8))
 @pytest.mark.parametrize(
     ("output", "targets", "answers", "names"),
     [
-        (classes("a", "b"), RNG.integers(0, 2, 20), RNG.random((20, 1)), ["confusion_matrix.png", "precision_recall.png"]),
+        (
+            classes("a", "b"),
+            RNG.integers(0, 2, 20),
+            RNG.random((20, 1)),
+            ["confusion_matrix.png", "precision_recall.png"],
+        ),
         (
             classes("a", "b", name="kind"),
             RNG.integers(0, 2, 20),

@@ -185,8 +185,8 @@ def _commands(
 ) -> Iterator[Cost]:
     for name, arguments in {
         "train": ("train", *source, "--epochs", "1"),
-        "tune": ("tune", *source, *space, *TUNING),
         "predict": ("predict", "last", str(inputs), "--out", str(folder / "answers.csv")),
+        "tune": ("tune", *source, *space, *TUNING),
     }.items():
         (folder / "answers.csv").unlink(missing_ok=True)
         seconds, peak_mb = measure((*arguments, "--yes"), folder)

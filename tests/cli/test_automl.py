@@ -90,7 +90,7 @@ def test_a_run_logs_all_models_and_one_that_serves(mlctl: CommandLine) -> None:
     answer = mlctl.json(
         *COMMAND_LINE,
         "--timeout",
-        "120s",
+        "300s",
         *FAST_OPTIONS,
         "--register",
         "Prices",

@@ -197,7 +197,7 @@ FILES = {
     ),
     "kaggle": OwnFile(
         write=kaggle, source="train.csv", target="Survived", new="test.csv", rows=20, notes=("PassengerId (a row counter)",),
-        row={"Name": "X", "Sex": "male", "Age": None, "Cabin": None}, csv="Sex,Age\nmale,22\n",
+        row={"Name": "X", "Sex": "male", "Age": None, "Cabin": None}, csv="Name,Sex,Age\nX,male,22\n",
         more=("--like", "sample_submission.csv", "--out", "submission.csv"),
     ),
     "chinese": OwnFile(

@@ -119,9 +119,7 @@ def test_a_column_type_can_be_set(passengers: pd.DataFrame, tmp_path: Path) -> N
         ({"encoding": "utf-16", "sep": ";"}, "utf-16", ";"),
     ],
 )
-def test_dialects_are_detected(
-    format: dict[str, Any], encoding: str, delimiter: str, tmp_path: Path
-) -> None:
+def test_dialects_are_detected(format: dict[str, Any], encoding: str, delimiter: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({
         "größe": rng.normal(10, 2, 100).round(3), "stadt": rng.choice(["Köln", "Zürich, Süd"], 100),

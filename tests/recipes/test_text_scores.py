@@ -80,9 +80,7 @@ def test_equal_texts_are_left_out_together() -> None:
 def test_gaps_and_unknown_words_have_a_score() -> None:
     rows, labels = complaints()
     rows.loc[::7, "note"] = None
-    scores = scores_of(
-        rows, labels, len(TOPICS), pd.DataFrame({"note": [None, "", "xyz", "😀", "refund"]})
-    )
+    scores = scores_of(rows, labels, len(TOPICS), pd.DataFrame({"note": [None, "", "xyz", "😀", "refund"]}))
     assert np.isfinite(scores).all()
 
 

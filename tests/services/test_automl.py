@@ -211,13 +211,20 @@ def test_log_loss_decides_between_models_that_are_nearly_equal() -> None:
     better = board.model_better_than({"val_f1": 0.904, "val_log_loss": 0.3})
     assert better is not None
     assert better.model == "lightgbm"
+    three = leaderboard(
+        linear={"val_f1": 0.34, "val_log_loss": 1.0}, lightgbm={"val_f1": 0.32, "val_log_loss": 0.9}
+    )
+    assert [entry.model for entry in three.ranking] == ["linear", "lightgbm"]
+    targets = np.repeat([0, 1, 2], [1980, 1980, 40])  # the rarest class makes the mean of all three inexact
+    three.table = cast("Any", SimpleNamespace(scored_targets=targets, classes=3))
+    assert [entry.model for entry in three.ranking] == ["lightgbm", "linear"]
 
 
 def leaderboard(**scores: dict[str, float]) -> Leaderboard:
     """Return the leaderboard of models with these metrics of 4,000 rows."""
     unused = cast("Any", None)
     board = Leaderboard(
-        table=cast("Any", SimpleNamespace(scored_targets=np.zeros(4000))),
+        table=cast("Any", SimpleNamespace(scored_targets=np.zeros(4000), classes=2)),
         objective=Objective("val_f1", maximize=True),
         runs=unused,
         cache=unused,

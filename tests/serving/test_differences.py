@@ -170,7 +170,11 @@ def test_an_answer_that_is_nan_is_null() -> None:
 def test_a_model_that_fails_is_a_mistake_of_the_client_only_if_a_value_is_missing() -> None:
     assert documented()["a model that fails"] == ("400", "500, or 400 if a value is missing")
     model: Any = SimpleNamespace(
-        signature=parse_signature(), info=SimpleNamespace(by_mlctl=False), takes_gaps=True, readings={}, predict_table=fail
+        signature=parse_signature(),
+        info=SimpleNamespace(by_mlctl=False),
+        takes_gaps=True,
+        readings={},
+        predict_table=fail,
     )
     call = parse_request(model, records("1.5").encode(), "")
     assert call is not None

@@ -195,7 +195,9 @@ def named_requests(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, lis
 def read_by_mlctl(schema: list[dict[str, Any]], body: bytes, content_type: str = "") -> PredictionCall:
     signature = read_signature({"inputs": json.dumps(schema)})
     info = SimpleNamespace(by_mlctl=False, is_keras=False)
-    model: Any = SimpleNamespace(signature=signature, info=info, takes_gaps=True, full_scale=None, readings={})
+    model: Any = SimpleNamespace(
+        signature=signature, info=info, takes_gaps=True, full_scale=None, readings={}
+    )
     call = parse_request(model, body, content_type)
     assert call is not None
     return call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -198,11 +197,11 @@ def test_a_node_answers_a_file_with_one_part(models: dict[str, Path], settings: 
 
 
 def test_what_a_cluster_does_not_predict(models: dict[str, Path], settings: Any, tmp_path: Path) -> None:
-    Path("row.json").write_text(json.dumps({"rooms": 1.0}))
-    served = ServedVersion(name="table", version="1", uri="", folder=str(models["table"]))
-    files = list_inputs(LocalModel(served).info, ["row.json"]).files
+    Image.new("L", (8, 8)).save("one.png")
+    served = ServedVersion(name="pictures", version="1", uri="", folder=str(models["pictures"]))
+    files = list_inputs(LocalModel(served).info, ["one.png"]).files
     with pytest.raises(UsageError, match="--cluster predicts tables"):
-        cluster_predict._require_tables(files, ["row.json"])
+        cluster_predict._require_tables(files, ["one.png"])
     for options, message in (
         ({"cluster": "local:2"}, "needs an INPUT, and an --out"),
         ({"cluster": "local:2", "out": "a.parquet", "batch_size": 9}, "--cluster and --batch-size cannot"),

@@ -42,7 +42,9 @@ def parse(
 ) -> PredictionCall:
     info = SimpleNamespace(by_mlctl=by_mlctl, is_keras=is_keras)
     signature = read_signature({"inputs": json.dumps(schema)})
-    model: Any = SimpleNamespace(signature=signature, info=info, takes_gaps=not is_keras, full_scale=None, readings={})
+    model: Any = SimpleNamespace(
+        signature=signature, info=info, takes_gaps=not is_keras, full_scale=None, readings={}
+    )
     sent = (
         body
         if isinstance(body, bytes)

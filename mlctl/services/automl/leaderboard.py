@@ -23,6 +23,7 @@ from mlctl.services.automl.fitting import FittedModel
 from mlctl.services.automl.model_cache import ModelCache
 
 MAX_FAILURES = 3  # in a row before any model is fitted: then the models are not the cause
+CLASS_MEANS = ("precision", "recall", "f1")  # of more than two classes, the mean over the classes
 SHOWN_PARAMS = ("loss", "learning_rate", "num_leaves", "units")  # those that distinguish similar models
 
 
@@ -151,8 +152,21 @@ class Leaderboard:
         return sorted(entries, key=lambda entry: (entry is not best, sign * (entry.score or 0.0)))
 
     def _choose(self, metrics: Sequence[Mapping[str, float]]) -> int:
-        rows = len(self.table.scored_targets)
+        rows = self._independent_rows
         return choose([Scored.of(values, self.objective, rows) for values in metrics], self.objective)
+
+    @property
+    def _independent_rows(self) -> int:
+        """Number of rows whose proportion is as exact as a score.
+
+        A mean over classes is only as exact as the rarest classes let it be. Of k classes with n rows each, the variance
+        of the mean of their proportions p is the sum of p * (1 - p) / n, divided by k squared.
+        """
+        targets, classes = self.table.scored_targets, self.table.classes
+        if classes <= 2 or self.objective.metric.removeprefix("val_") not in CLASS_MEANS:
+            return len(targets)
+        counts = np.unique(targets, return_counts=True)[1]
+        return max(1, round(float(len(counts) ** 2 / (1 / counts).sum())))
 
     def _add_entry(self, fitted: FittedModel, score: float, values: Mapping[str, float]) -> None:
         spec, ranking = fitted.spec, self.ranking

@@ -59,7 +59,8 @@ class CellReport:
         """Note cells of a column; `first_row` is the number of the batch's first row, counted from 0."""
         rows = np.flatnonzero(is_found)
         shown = [
-            (first_row + int(row) + 1, "" if cells is None else str(cells[row])[:30]) for row in rows[:MAX_ROWS]
+            (first_row + int(row) + 1, "" if cells is None else str(cells[row])[:30])
+            for row in rows[:MAX_ROWS]
         ]
         with self._lock:
             found = self._found[kind].setdefault(column, _Cells())

@@ -94,7 +94,9 @@ def _exists(path: Path) -> bool:
 
 
 def _local_file(source: str, name: str, path: Path) -> InputFile:
-    return InputFile(source=source, name=name, size=reader.files_of(path)[0].stat().st_size, open=lambda: nullcontext(path))
+    return InputFile(
+        source=source, name=name, size=reader.files_of(path)[0].stat().st_size, open=lambda: nullcontext(path)
+    )
 
 
 def _of_taken_kind(info: PredictorInfo, text: str, found: Sequence[InputFile]) -> list[InputFile]:

@@ -313,7 +313,12 @@ def _from_file(
         yield from _from_arrays(info, file, size or ARRAY_ROWS, listener)
     elif suffix == ".txt" and not info.signature.columns and not _is_json(file):
         raise wrong_kind_error(info, str(file))
-    elif file.is_dir() or reader.is_only_table(file.name) or suffix == ".npz" or _is_table_of_columns(info, file):
+    elif (
+        file.is_dir()
+        or reader.is_only_table(file.name)
+        or suffix == ".npz"
+        or _is_table_of_columns(info, file)
+    ):
         if takes_images(info):
             raise wrong_kind_error(info, str(file))
         yield from read_table(info, file, size=size or table_rows, listener=listener)

@@ -334,7 +334,9 @@ class ScriptResult:
         If its answers or targets cannot be scored, it is logged without scores.
         """
         if (backend := runtime.current_backend()) != TENSORFLOW:
-            raise BadDataError(f"mlctl saves and exports models on TensorFlow, and this script is on {backend}", "")
+            raise BadDataError(
+                f"mlctl saves and exports models on TensorFlow, and this script is on {backend}", ""
+            )
         recorder, listener = self.record.recorder, self.record.listener
         prepared = self._prepared(fitted, part, split)
         try:

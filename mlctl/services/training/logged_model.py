@@ -327,9 +327,9 @@ def _held_out_answers(prepared: PreparedData, model: Model, outputs: Outputs) ->
         return None
     if not (prepared.threshold_rule or hasattr(model, "calibrate")):
         return None
-    if (known := prepared.data.extra.get(HELD_OUT_ANSWERS)) is not None:
-        targets, answers = known
-        return np.asarray(targets), np.asarray(answers)
+    if HELD_OUT_ANSWERS in prepared.data.extra:
+        known = prepared.data.extra[HELD_OUT_ANSWERS]
+        return None if known is None else (np.asarray(known[0]), np.asarray(known[1]))
     train, validation = prepared.data.train, prepared.data.validation
     if validation is None:
         return None

@@ -18,7 +18,7 @@ from mlctl.adapters.keras.worker_group import WorkerGroup
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
-from mlctl.data.dataset import Split
+from mlctl.data.dataset import Dataset, Split
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import Epoch, NullProgress, ProgressListener
 from mlctl.domain.run import Run
@@ -196,6 +196,13 @@ class Training:
     def _validation(self) -> Split | None:
         return self.prepared.encoded_split(self.data.validation) if self.data.validation else None
 
+    @property
+    def _data_of_callbacks(self) -> Dataset:
+        """The data; its validation split is None if this training does not validate."""
+        if self._validation is not None:
+            return self.data
+        return dataclasses.replace(self.data, validation=None)
+
     def _train(self, model: Model, recorder: Recorder, checkpoint: checkpoints.Checkpoint | None) -> None:
         progress = self.progress
         with recipe_errors(self.recipe, "training its model"):
@@ -242,7 +249,7 @@ class Training:
         listener = listener or self.listener
         values = self.prepared.values
         with recipe_errors(self.recipe, "making its callbacks"):
-            callbacks = self.recipe.callbacks(values, self.data)
+            callbacks = self.recipe.callbacks(values, self._data_of_callbacks)
         announced = False
 
         def make_loop() -> TrainingLoop:

@@ -9,7 +9,7 @@ from mlctl.adapters.keras.checkpoints import Checkpoint
 from mlctl.adapters.keras.fit import Model
 from mlctl.adapters.keras.training_loop import TrainingProgress
 from mlctl.adapters.runlog.recorder import Recorder
-from mlctl.data.dataset import Split
+from mlctl.data.dataset import HELD_OUT_ANSWERS, Split
 from mlctl.data.join_splits import join
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch, ProgressListener
@@ -36,7 +36,10 @@ class FinalTraining(Training):
                 dataclasses.replace(phase, epochs=epochs)
                 for phase, epochs in zip(phases, final.phase_epochs or (final.epochs,), strict=False)
             )
-            data = dataclasses.replace(data, train=join(data.train, data.validation))
+            # no row is held out: the threshold and the calibration must not take the validation rows for such
+            data = dataclasses.replace(
+                data, train=join(data.train, data.validation), extra={**data.extra, HELD_OUT_ANSWERS: None}
+            )
         prepared = dataclasses.replace(prepared, values=values_for(data, values), data=data)
         super().__init__(dataclasses.replace(setup, prepared=prepared), listener, phases=phases)
         self.final = final

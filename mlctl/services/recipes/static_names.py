@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlctl.data.tables import reader
 from mlctl.recipes.declare import COMMON
 from mlctl.recipes.declares import declares_recipe
 from mlctl.recipes.lookup import BUILTIN
@@ -39,9 +38,15 @@ def setting_names(words: Sequence[str], *, searched: bool) -> list[SettingName]:
             return _of_builtin(word, searched)
         if path.suffix == ".py" and path.is_file() and path.stat().st_size < MAX_SIZE:
             return _of_recipe_file(path) if declares_recipe(path) else _flags(path, searched)
-        if reader.is_table(word):
+        if path.suffix and _is_table(word):
             return _of_builtin("tabular", searched)
     return []
+
+
+def _is_table(name: str) -> bool:
+    from mlctl.data.tables import reader  # it imports NumPy, which most completions do not need
+
+    return reader.is_table(name)
 
 
 def _of_builtin(name: str, searched: bool) -> list[SettingName]:

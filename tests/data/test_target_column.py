@@ -140,3 +140,17 @@ def test_decimal_commas_are_those_of_the_table_and_of_the_training() -> None:
     assert parse_target(prices, task="regression").values[:3].tolist() == [1.234, 5.678, 12.5]
     _, values = read_labels(prices[:2], classes=(), model="m", reading=target.reading)
     assert values.tolist() == [1234, 5678]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["<=50K", ">50K"] * 30, {"<=50K", ">50K"}),
+        (["<18", "18-65", ">65"] * 30, {"<18", "18-65", ">65"}),
+        (["0", "1", "2", "2+"] * 30, {"0", "1", "2", "2+"}),
+        (["10%", "20%"] * 30, {"10%", "20%"}),
+        (["1.0", "2.0", "3"] * 30, {"1", "2", "3"}),
+    ],
+)
+def test_classes_keep_what_stands_beside_their_numbers(cells: list[str], classes: set[str]) -> None:
+    assert set(parse(cells).classes) == classes

@@ -15,6 +15,7 @@ from mlctl.data.splits import MIN_ROWS_PER_CLASS
 from mlctl.data.tables import column_types
 from mlctl.domain.column_reading import ColumnReading
 from mlctl.domain.missing_values import MISSING_WORDS
+from mlctl.domain.numbers import parse_number
 from mlctl.domain.written_numbers import split_number
 from mlctl.errors import BadDataError, UsageError
 
@@ -114,7 +115,7 @@ def read_numbers(
     import pandas as pd
 
     found = column_types.read_numbers(cells, table)
-    if found is None:
+    if found is None or not found.share:
         return pd.Series(np.nan, cells.index, name=cells.name), None
     return pd.Series(found.values, cells.index, name=cells.name), found.reading
 
@@ -232,9 +233,13 @@ def to_labels(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[Finding]]:
 
 
 def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Return labels as texts; in a column of numbers, 1.0 becomes "1"."""
-    if cells.dtype.kind != "f" and (numbers := read_numbers(cells)[0])[cells.notna()].notna().all():
-        cells = numbers
+    """Return labels as texts; in a column of plain numbers, 1.0 becomes "1"."""
+    if cells.dtype.kind != "f":
+        distinct = {cell: parse_number(cell) for cell in cells.dropna().unique()}
+        if all(number is not None for number in distinct.values()):
+            cells = cells.map(
+                {cell: float(number) for cell, number in distinct.items() if number is not None}
+            )
     return cells.map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else cell, na_action="ignore")
 
 

@@ -1,19 +1,22 @@
 """MySQL and MariaDB: a connection, and what MLflow's own code lacks for them.
 
 PostgreSQL's driver reads PGPASSWORD; PyMySQL reads no such variable. So that a URI never needs a password, which
-logs and lists of processes would show, the functions here add it when SQLAlchemy connects.
+logs and lists of processes would show, the functions here add it when SQLAlchemy connects. They also add the variables
+of TLS, which MLflow gives only to its own engines.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import MutableMapping
 from typing import Any
 
 SCHEME = "mysql+pymysql"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # noqa: S105  # MySQL's own programs read it
 CONNECT_TIMEOUT_S = 2
-SSL_OPTIONS = {  # MLflow's own variables
+ENVIRONMENT = {  # option of PyMySQL: variable
+    "password": PASSWORD_VARIABLE,
     "ssl_ca": "MLFLOW_MYSQL_SSL_CA",
     "ssl_cert": "MLFLOW_MYSQL_SSL_CERT",
     "ssl_key": "MLFLOW_MYSQL_SSL_KEY",
@@ -42,11 +45,9 @@ def connect(
 
     url = make_url(uri)
     _, options = create_engine(url).dialect.create_connect_args(url)
-    options.update(
-        {name: value for name, variable in SSL_OPTIONS.items() if (value := os.environ.get(variable))}
-    )
-    if password or os.environ.get(PASSWORD_VARIABLE):
-        options.setdefault("password", password or os.environ[PASSWORD_VARIABLE])
+    if password:
+        options.setdefault("password", password)
+    _add_environment(options)
     options.pop("client_flag", None)  # SQLAlchemy counts the rows that were found, not changed
     connection = pymysql.connect(
         **options,
@@ -59,18 +60,18 @@ def connect(
     return connection
 
 
-def use_password_variable() -> None:
-    """Let all engines of this process use MYSQL_PWD if their URI has no password."""
-    if "password" in _installed:
+def use_environment() -> None:
+    """Let all engines of this process use MYSQL_PWD and the variables of TLS, if their URI has no such option."""
+    if "environment" in _installed:
         return
-    _installed.add("password")
+    _installed.add("environment")
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     @event.listens_for(Engine, "do_connect")
-    def _add_password(dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
-        if dialect.name in {"mysql", "mariadb"} and PASSWORD_VARIABLE in os.environ:
-            options.setdefault("password", os.environ[PASSWORD_VARIABLE])
+    def _connect(dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        if dialect.name in {"mysql", "mariadb"}:
+            _add_environment(options)
 
 
 def allow_auth_migrations() -> None:
@@ -91,3 +92,9 @@ def allow_auth_migrations() -> None:
         if connection.dialect.name in {"mysql", "mariadb"} and "CREATE TABLE" in statement:
             statement = re.sub(r"CONSTRAINT fk_user_id (?=FOREIGN KEY)", "", statement)
         return statement, parameters
+
+
+def _add_environment(options: MutableMapping[str, Any]) -> None:
+    for name, variable in ENVIRONMENT.items():
+        if value := os.environ.get(variable):
+            options.setdefault(name, value)

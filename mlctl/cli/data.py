@@ -70,4 +70,4 @@ def check(
     if strict and answer.severity in (Severity.warning, Severity.problem):
         kinds = (Severity.problem, Severity.warning)
         found = [count(number, kind) for kind in kinds if (number := answer.count(kind))]
-        raise RefusedError(f"{source} has {' and '.join(found)}", "mend the data, or leave --strict out")
+        raise RefusedError(f"{source} has {' and '.join(found)}", "correct the data, or omit --strict")

@@ -225,6 +225,8 @@ def card(
     """
     from mlctl.services.reports import model_card
 
+    if html is not None:
+        model_card.check_page_name(html)  # before the model is loaded
     with TrainingProgress() as listener:
         answer = model_card.make_card(session.settings, model, slices=slice_ or (), listener=listener)
     if html is not None:

@@ -47,8 +47,8 @@ ArtifactsOption = Annotated[
     typer.Option(
         "--artifacts",
         metavar="URI",
-        help="Address of artifacts: gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX or "
-        "s3://BUCKET/PREFIX.",
+        help="Google Cloud Storage or Azure Blob Storage for artifacts: gs://BUCKET/PREFIX or "
+        "wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX.",
         rich_help_panel=STORAGE,
     ),
 ]

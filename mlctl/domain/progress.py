@@ -78,3 +78,18 @@ class NullProgress:
 
     def predicted(self, rows: int, total: int | None) -> None:
         """Ignore it."""
+
+
+class WithoutMessages(NullProgress):
+    """Passes on stages and downloads to a listener, but no messages."""
+
+    def __init__(self, listener: ProgressListener) -> None:
+        self._listener = listener
+
+    def stage(self, what: str) -> None:
+        """Pass it on."""
+        self._listener.stage(what)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Pass it on."""
+        self._listener.download(name, done, total)

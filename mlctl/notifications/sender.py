@@ -63,7 +63,8 @@ def deliver(order: Mapping[str, Any], pauses_s: Sequence[float] = PAUSES_S) -> l
             except (OSError, subprocess.SubprocessError, ValueError) as error:
                 reason = str(error) or type(error).__name__
         else:
-            failures.append(f"{event}: {_name(order, send)}: {reason}, after {len(pauses_s)} attempts")
+            tries = f", after {len(pauses_s)} attempts" if len(pauses_s) > 1 else ""
+            failures.append(f"{event}: {_name(order, send)}: {reason}{tries}")
     return failures
 
 

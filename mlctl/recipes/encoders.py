@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlctl.errors import BadDataError
+from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds
+from mlctl.recipes.table_fit import fit_columns, fit_table
 from mlctl.serving import scoring
 from mlctl.serving.scoring import (
     ColumnsEncoder,
@@ -16,7 +19,9 @@ from mlctl.serving.scoring import (
     TableEncoder,
     TextEncoder,
     TokenEncoder,
-    count_words,
+    as_text,
+    is_gap,
+    list_words,
 )
 
 Step = Mapping[str, Any]
@@ -43,13 +48,13 @@ def ngrams(
     indices are `labels`: at most `most`, each in at least `least` texts.
     """
     texts, labels = [scoring.plain_text(text) for text in texts], np.asarray(labels)
-    kinds = scoring.ngram_kinds(texts)
+    kinds = ngram_kinds(texts)
     states = []
     for of, lengths in kinds.items():
         every = -(-sum(map(len, texts)) // MOST_CHARACTERS) if of == scoring.CHARACTERS else 1
         counted = slice(None, None, max(1, every))
         states.append(
-            scoring.fit_ngrams(
+            fit_ngrams(
                 of, texts[counted], labels[counted], lengths=lengths, most=most // len(kinds), least=least
             )
         )
@@ -78,7 +83,8 @@ def tokens(
     `Embedding` needs `most + 2` ids, or the `size` of the encoder. `padding` and `truncating` are "pre" or "post",
     as Keras's `pad_sequences` takes them.
     """
-    counts = count_words(texts[column] if hasattr(texts, "columns") else texts)
+    cells = np.asarray(texts[column] if hasattr(texts, "columns") else texts, dtype=object).ravel()
+    counts = Counter(word for cell in cells if not is_gap(cell) for word in list_words(as_text(cell)))
     vocabulary = [word for _, word in sorted((-count, word) for word, count in counts.items())[:most]]
     if not vocabulary:
         raise BadDataError("there is no word in the training texts", "give tokens() the training texts")
@@ -98,7 +104,7 @@ def columns(rows: Any, vocabularies: Sequence[str] = ()) -> ColumnsEncoder:
     Numbers become float32, whole numbers int64, and everything else texts. Gaps become the column's median, 0 or
     "". Columns in `vocabularies` become the numbers of their categories, counted from 1; 0 is an unknown category.
     """
-    return ColumnsEncoder.fitted(rows, vocabularies)
+    return fit_columns(rows, vocabularies)
 
 
 def table(rows: Any, steps: Sequence[Step]) -> TableEncoder:
@@ -106,7 +112,7 @@ def table(rows: Any, steps: Sequence[Step]) -> TableEncoder:
 
     Raises BadDataError if the steps yield no feature that differs between rows.
     """
-    fitted = TableEncoder.fitted(rows, steps)
+    fitted = fit_table(rows, steps)
     if not len(fitted.mean):
         raise BadDataError(
             f"no feature of {', '.join(map(str, rows.columns[:20]))} differs between the training rows",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
+from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.data.tables.formats import numpy_arrays
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 from mlctl.serving.scoring import UNSPACED_SHARE, share_unspaced
@@ -99,7 +100,7 @@ def _recipe_for_table(path: Path) -> str:
     ):
         return "images"
     if two_columns:
-        columns, types = column_types.convert_columns(frame, {})
+        columns, types = convert_columns(frame, {})
         for column in types:
             if (
                 column.type == column_types.TEXT

@@ -95,7 +95,6 @@ class Tabular(Recipe):
         help="balanced: all classes weigh the same, however rare they are",
     )
     threshold = option("", help=THRESHOLD_HELP)
-    balance = option(False, help="an earlier name of class_weight=balanced")
     weight = option("", help="a column of weights: how much each row counts in the loss; it is no input")
     positive = option("", help="the positive class of two (default: by its meaning, else the rarer)")
     rare = option(
@@ -146,9 +145,6 @@ class Tabular(Recipe):
         data = _with_defaults(data, source.options)
         if not data.classes:
             return replace(data, objective=minimize("val_rmse"))
-        if source.options.balance:
-            note = "balance=true is now class_weight=balanced"
-            data = replace(data, class_weight="balanced", notes=(*data.notes, note))
         if findings.is_imbalanced(share):
             return replace(data, objective=maximize("val_f1", tolerance=TOLERANCE_OF_F1))
         if len(data.classes) > 2:

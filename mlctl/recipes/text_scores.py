@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.recipes import encoders
+from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds, pack_numbers
 from mlctl.serving import scoring
 
 FOLDS = 5
@@ -67,10 +68,9 @@ def text_score_steps(name: str, cells: Any, targets: Array, classes: int) -> lis
     wanted = _wanted(targets, classes)
     outputs = 1 if wanted is None else len(wanted)
     most = min(MOST_NGRAMS, max(FEWEST_NGRAMS, MOST_WEIGHTS // outputs))
-    kinds = scoring.ngram_kinds(texts)
+    kinds = ngram_kinds(texts)
     parts = [
-        scoring.fit_ngrams(of, texts, None, lengths=lengths, most=most // len(kinds))
-        for of, lengths in kinds.items()
+        fit_ngrams(of, texts, None, lengths=lengths, most=most // len(kinds)) for of, lengths in kinds.items()
     ]
     encoder = scoring.NgramEncoder(parts)
     if not encoder.width:
@@ -81,7 +81,7 @@ def text_score_steps(name: str, cells: Any, targets: Array, classes: int) -> lis
             "make": "text_scores",
             "of": name,
             "parts": parts,
-            "weights": scoring.pack_numbers(weights, "<f2"),
+            "weights": pack_numbers(weights, "<f2"),
             "offsets": offsets.tolist(),
         }
     ]

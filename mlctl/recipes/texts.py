@@ -42,6 +42,8 @@ class Texts(Recipe):
     threshold = option("", help=THRESHOLD_HELP)
     target = option("", help="for a table: the column of labels (--target)")
     text = option("", help="for a table: the column of texts")
+    validation = option("", help="for a table: a file with the validation texts (--validation)")
+    test = option("", help="for a table: a file with the test texts (--test)")
     split_seed = option(7, low=0, help="seed of the split into training, validation and test rows")
 
     def load(self, source: Source) -> Dataset:
@@ -53,6 +55,10 @@ class Texts(Recipe):
         if not source.location:
             raise UsageError("no texts were given", "name their folder or table instead of texts")
         options = source.options
+        validation, test = (
+            local_path(replace(source, location=file)) if file else None
+            for file in (options.validation, options.test)
+        )
         data = texts.load_texts(
             local_path(source),
             partial(encoders.ngrams, most=options.vocabulary),
@@ -60,6 +66,8 @@ class Texts(Recipe):
             target=options.target,
             text_column=options.text,
             source=source.location,
+            validation=validation,
+            test=test,
         )
         low, high = BATCH_SIZES
         batch_size = min(high, max(low, 2 ** round(math.log2(max(1, len(data.train) / STEPS_PER_EPOCH)))))

@@ -21,7 +21,6 @@ import re
 import sys
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -75,7 +74,7 @@ class BadCell(ValueError):
 
     def __str__(self) -> str:
         cell, column, problem = self.args
-        shown = json.dumps(None if _is_gap(cell) else str(cell)[:40], ensure_ascii=False)
+        shown = json.dumps(None if is_gap(cell) else str(cell)[:40], ensure_ascii=False)
         return f"{shown} in row {self.row}, column {json.dumps(column, ensure_ascii=False)} {problem}"
 
 
@@ -107,15 +106,9 @@ def split_words(text: str) -> set[str]:
     return set(text.lower().translate(_SEPARATORS).split(" "))
 
 
-def count_words(texts: Any) -> dict[str, int]:
-    """Return how often each word occurs in texts, in lower case and without punctuation."""
-    counts: dict[str, int] = {}
-    for text in np.asarray(texts, dtype=object).ravel():
-        if _is_gap(text):
-            continue
-        for word in _as_text(text).lower().translate(_SEPARATORS).split():
-            counts[word] = counts.get(word, 0) + 1
-    return counts
+def list_words(text: str) -> list[str]:
+    """Return the words of a text in their order, in lower case and without punctuation."""
+    return text.lower().translate(_SEPARATORS).split()
 
 
 class TextEncoder:
@@ -149,7 +142,7 @@ class TextEncoder:
         texts = raw[self.column] if _is_table(raw) else np.asarray(raw, dtype=object).ravel()
         rows = np.zeros((len(texts), len(self.vocabulary)), np.float32)
         for number, text in enumerate(texts):
-            if _is_gap(text):
+            if is_gap(text):
                 raise BadCell(text, self.column, "is not a text", row=number)
             rows[number, self.columns(text)] = 1
         return rows
@@ -157,7 +150,7 @@ class TextEncoder:
 
 def plain_text(text: str | bytes) -> str:
     """Return a text in lower case and without HTML tags."""
-    text = _as_text(text)
+    text = as_text(text)
     return (_TAG.sub(" ", text) if "<" in text else text).lower()
 
 
@@ -168,22 +161,11 @@ def share_unspaced(texts: Sequence[str]) -> float:
 
 
 WORDS, CHARACTERS = "words", "characters"
-_LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
 UNSPACED_SHARE = 0.2  # share of characters of scripts without blanks from which characters matter most
 
 
-def ngram_kinds(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the lengths of n-grams of words and characters that suit plain texts."""
-    if share_unspaced(texts) >= UNSPACED_SHARE:
-        return {CHARACTERS: (1, 2, 3), WORDS: (1, 2)}
-    if sum(map(len, texts)) <= _LONG_TEXT * len(texts):
-        return {WORDS: (1, 2), CHARACTERS: (2, 3, 4, 5)}
-    return {WORDS: (1, 2, 3)}
-
-
 _HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio spreads keys evenly
-_HASH_BITS = 22
-_CHUNK_TEXTS = 1000  # whose n-grams are looked up together, which limits memory
+CHUNK_TEXTS = 1000  # whose n-grams are looked up together, which limits memory
 
 
 class NgramEncoder:
@@ -217,7 +199,7 @@ class NgramEncoder:
         Returns:
             int64 (found,), int64 (n + 1,), float32 (found,).
         """
-        chunks = _map_chunks(self._find, texts)
+        chunks = map_chunks(self._find, texts)
         columns, lengths, values = zip(*chunks, strict=True) if chunks else ([], [], [])
         starts = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
         return (
@@ -251,7 +233,7 @@ class NgramEncoder:
         """
         texts = list(raw[self.column]) if _is_table(raw) else np.asarray(raw, dtype=object).ravel().tolist()
         for number, text in enumerate(texts):
-            if _is_gap(text):
+            if is_gap(text):
                 raise BadCell(text, self.column, "is not a text", row=number)
             if not isinstance(text, (str, bytes)):
                 raise TypeError(f"expected a text, not {type(text).__name__}")
@@ -261,9 +243,9 @@ class NgramEncoder:
         return rows
 
 
-def _map_chunks(function: Callable[[Sequence[Any]], Any], texts: Sequence[Any]) -> list[Any]:
+def map_chunks(function: Callable[[Sequence[Any]], Any], texts: Sequence[Any]) -> list[Any]:
     """Return what a function returns for each chunk of texts; NumPy lets several threads work on them."""
-    chunks = [texts[start : start + _CHUNK_TEXTS] for start in range(0, len(texts), _CHUNK_TEXTS)]
+    chunks = [texts[start : start + CHUNK_TEXTS] for start in range(0, len(texts), CHUNK_TEXTS)]
     if len(chunks) < 2:
         return list(map(function, chunks))
     with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1)) as pool:
@@ -282,8 +264,8 @@ class _NgramPart:
         self._keys: Array = np.cumsum(_unpack(state["gaps"], "<i8"))
         self.scales = _unpack(state["scales"], "<f4")
         self._base = len(state["symbols"]) + 1
-        self._number = _Numbering(state["of"], state["symbols"])
-        self._columns = _KeyTable(self._keys)
+        self._number = Numbering(state["of"], state["symbols"])
+        self._columns = KeyTable(self._keys)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -295,90 +277,15 @@ class _NgramPart:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         ids, rows = self._number(texts)
         found = []
-        for length, places, keys in _known_windows(ids, self._base, max(self._lengths)):
+        for length, places, keys in known_windows(ids, self._base, max(self._lengths)):
             if length in self._lengths:
                 is_known, columns = self._columns.find(keys)
                 found.append(rows[places[is_known]] * width + columns)
-        pairs = _sorted_unique(np.concatenate(found))
+        pairs = sorted_unique(np.concatenate(found))
         return pairs // width, pairs % width
 
 
-def fit_ngrams(
-    of: str, texts: Sequence[str], labels: Array | None, *, lengths: Sequence[int], most: int, least: int = 2
-) -> State:
-    """Return the state of the n-grams that tell the classes of plain texts apart, or of the most frequent ones.
-
-    The scale of an n-gram is the largest logarithm, over the classes, of how much more or less frequent it is in texts
-    of the class than in all others. Source: Wang and Manning, Baselines and Bigrams (2012). Without labels, it is the
-    inverse document frequency.
-
-    Args:
-        of: WORDS or CHARACTERS.
-        texts: training texts, as `plain_text` returns them.
-        labels: class index of each text; None: the classes are not used.
-        lengths: number of symbols in an n-gram; long ones are left out if a key would not fit into 63 bits.
-        most: maximum number of n-grams.
-        least: number of texts that an n-gram must be in.
-    """
-    symbols, ids, rows = _number_words(texts, least) if of == WORDS else _number_characters(texts, least)
-    lengths = [length for length in lengths if (len(symbols) + 1) ** length < 1 << 62]
-    blank = symbols.index(" ") + 1 if of == CHARACTERS else -1
-    classes = np.zeros(len(texts), np.int64) if labels is None else labels
-    found = list(
-        _count_ngrams(ids, rows, classes, lengths=lengths, base=len(symbols) + 1, blank=blank, least=least)
-    )
-    keys, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    totals = counts.sum(axis=1)
-    scales = np.log((1 + len(texts)) / (1 + totals)) + 1 if labels is None else _class_ratios(counts)
-    if len(keys) > most:
-        weights = totals if labels is None else scales * np.sqrt(totals)
-        kept = np.sort(np.argpartition(-weights, most)[:most])
-        keys, scales = keys[kept], scales[kept]
-    symbols, keys = _used_symbols(symbols, keys)
-    return {
-        "of": of,
-        "symbols": symbols if of == WORDS else "".join(symbols),
-        "lengths": lengths,
-        "gaps": pack_numbers(np.diff(keys, prepend=0), "<i8"),
-        "scales": pack_numbers(scales, "<f4"),
-    }
-
-
-def _number_characters(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
-    """Return the characters that are in at least `least` texts, and what `_Numbering` returns for them."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(set(text))
-    known = {symbol for symbol, count in counts.items() if count >= least and symbol.strip("\0 ").strip()}
-    symbols = sorted(known | {" "})
-    return symbols, *_Numbering(CHARACTERS, symbols)(texts)
-
-
-def _number_words(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
-    """Return the words that are in at least `least` texts, and what `_Numbering` returns for them."""
-    parts = _map_chunks(_find_words, texts)
-    hashes, starts, stops = (np.concatenate([part[number] for part in parts]) for number in (0, 2, 3))
-    rows = np.concatenate([part[1] + number * _CHUNK_TEXTS for number, part in enumerate(parts)])
-    order = np.argsort(hashes, kind="stable")
-    ordered, ordered_rows = hashes[order], rows[order]
-    is_first = np.ones(len(order), bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-    groups = np.cumsum(is_first) - 1
-    is_counted = is_first.copy()
-    is_counted[1:] |= ordered_rows[1:] != ordered_rows[:-1]
-    known = np.flatnonzero(np.bincount(groups[is_counted]) >= least)
-    firsts = order[is_first][known]
-    places = zip(rows[firsts].tolist(), starts[firsts].tolist(), stops[firsts].tolist(), strict=True)
-    words = [texts[row][start:stop] for row, start, stop in places]
-    by_name = sorted(range(len(words)), key=words.__getitem__)
-    ids_of_groups = np.zeros(int(is_first.sum()), np.int64)
-    ids_of_groups[known[by_name]] = np.arange(1, len(words) + 1)
-    ids = np.empty(len(order), np.int64)
-    ids[order] = ids_of_groups[groups]
-    return [words[place] for place in by_name], *_with_ends(ids, rows, len(texts))
-
-
-def _with_ends(ids: Array, rows: Array, count: int) -> tuple[Array, Array]:
+def with_ends(ids: Array, rows: Array, count: int) -> tuple[Array, Array]:
     """Return the numbers of the words of `count` texts with a 0 after each text, and the row of each."""
     all_ids = np.zeros(len(ids) + count, np.int64)
     all_ids[np.arange(len(ids)) + rows] = ids
@@ -407,7 +314,7 @@ def _classes_of(points: Array) -> Array:
     return classes
 
 
-def _find_words(texts: Sequence[str]) -> tuple[Array, Array, Array, Array]:
+def find_words(texts: Sequence[str]) -> tuple[Array, Array, Array, Array]:
     """Return hash, row, and first and last place of each word of plain texts, in their order.
 
     "!", "?" and every symbol beyond ASCII, such as an emoji, are words too. All texts are searched together as arrays
@@ -437,16 +344,16 @@ def _find_words(texts: Sequence[str]) -> tuple[Array, Array, Array, Array]:
     return hashes.view(np.int64), rows, starts - begins, stops - begins
 
 
-class _Numbering:
+class Numbering:
     """Numbers the symbols of texts: their places in the list of known symbols, from 1; 0 is an unknown symbol."""
 
     def __init__(self, of: str, symbols: Sequence[str]) -> None:
         self._is_words = of == WORDS
         if self._is_words:
-            hashes, rows, _, _ = _find_words(symbols)
+            hashes, rows, _, _ = find_words(symbols)
             keys = np.zeros(len(symbols), np.int64)
             keys[rows] = hashes
-            self._words = _KeyTable(keys)
+            self._words = KeyTable(keys)
         else:
             points = np.array([ord(symbol) for symbol in symbols], np.int64)
             self._by_point = np.zeros(int(points.max(initial=0)) + 2, np.int64)  # the last one is unknown
@@ -461,14 +368,19 @@ class _Numbering:
             points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4")
             ids = self._by_point[np.minimum(points, len(self._by_point) - 1)]
             return ids, np.repeat(np.arange(len(texts)), list(map(len, padded)))
-        hashes, rows, _, _ = _find_words(texts)
+        hashes, rows, _, _ = find_words(texts)
         ids = np.zeros(len(hashes), np.int64)
         positions, places = self._words.find(hashes)
         ids[positions] = places + 1
-        return _with_ends(ids, rows, len(texts))
+        return with_ends(ids, rows, len(texts))
 
 
-class _KeyTable:
+def hash_keys(keys: Array, bits: int) -> Array:
+    """Return the hash of each key: whole numbers below 2^bits."""
+    return ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - bits)).astype(np.int64)
+
+
+class KeyTable:
     """Finds the places of keys in a list of different keys, by tables of their hashes: faster than a binary search."""
 
     def __init__(self, keys: Array) -> None:
@@ -486,7 +398,7 @@ class _KeyTable:
     def _hashes(self, keys: Array, number: int) -> Array:
         mixed = (keys.astype(np.uint64) + np.uint64(number)) * _HASH
         mixed ^= mixed >> np.uint64(29)
-        return ((mixed * _HASH) >> np.uint64(64 - self._bits)).astype(np.int64)
+        return hash_keys(mixed, self._bits)
 
     def find(self, keys: Array) -> tuple[Array, Array]:
         """Return the positions of the known ones among keys, and their places in the list."""
@@ -501,7 +413,7 @@ class _KeyTable:
         return np.concatenate(positions), np.concatenate(places)
 
 
-def _known_windows(
+def known_windows(
     ids: Array, base: int, most: int, keep: Callable[[int, Array, Array], Array] | None = None
 ) -> Iterator[tuple[int, Array, Array]]:
     """Yield each length up to `most`, and first places and keys of all n-grams of it without an unknown symbol.
@@ -522,78 +434,13 @@ def _known_windows(
         yield length, places, keys
 
 
-def _count_ngrams(
-    ids: Array, rows: Array, labels: Array, *, lengths: Sequence[int], base: int, blank: int, least: int
-) -> Iterator[tuple[Array, Array]]:
-    """Yield the keys that are in at least `least` texts, ascending, and the texts of each class that have them.
-
-    N-grams of characters that reach across a blank are left out: the words have them.
-    """
-
-    def can_be_frequent(length: int, places: Array, keys: Array) -> Array:
-        # most n-grams are rare, and so are those that begin with them: a table of hashes finds them sooner than sorting
-        hashes = ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
-        is_kept: Array = np.bincount(hashes, minlength=1 << _HASH_BITS)[hashes] >= least
-        if length > 2:
-            is_kept &= ids[places + (length - 2)] != blank
-        return is_kept
-
-    count, classes = len(labels), int(labels.max()) + 1
-    for length, places, all_keys in _known_windows(ids, base, max(lengths, default=0), can_be_frequent):
-        if length not in lengths:
-            continue
-        if length == 1:
-            is_counted = ids[places] != blank
-            places, all_keys = places[is_counted], all_keys[is_counted]
-        keys = _sorted_unique(all_keys)
-        found, numbers = _KeyTable(keys).find(all_keys)
-        pairs = _sorted_unique(numbers * count + rows[places[found]])
-        cells = pairs // count * classes + labels[pairs % count]
-        counts = np.bincount(cells, minlength=len(keys) * classes).reshape(-1, classes)
-        is_frequent = counts.sum(axis=1) >= least
-        yield keys[is_frequent], counts[is_frequent]
-
-
-def _used_symbols(symbols: Sequence[str], keys: Array) -> tuple[list[str], Array]:
-    """Return the symbols of these n-grams, and the keys with the new numbers: all other symbols become unknown."""
-    base, digits, rest = len(symbols) + 1, [], keys
-    while rest.any():
-        digits.append(rest % base)
-        rest = rest // base
-    is_used = np.zeros(base, bool)
-    for digit in digits:
-        is_used[digit] = True
-    is_used[0] = False
-    if " " in symbols:
-        is_used[symbols.index(" ") + 1] = True
-    numbers = np.cumsum(is_used) * is_used
-    new_base, renumbered = int(is_used.sum()) + 1, np.zeros_like(keys)
-    for digit in reversed(digits):
-        renumbered = renumbered * new_base + numbers[digit]
-    return [symbol for symbol, used in zip(symbols, is_used[1:], strict=True) if used], renumbered
-
-
-def _sorted_unique(numbers: Array) -> Array:
+def sorted_unique(numbers: Array) -> Array:
     """Return the different numbers, ascending: as `np.unique` does, several times as fast for millions."""
     ordered = np.sort(numbers)
     is_first = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     unique: Array = ordered[is_first]
     return unique
-
-
-def _class_ratios(counts: Array) -> Array:
-    """Return the largest log-count ratio of each n-gram over the classes; `counts` is (n-grams, classes)."""
-    totals = counts.sum(axis=0)
-    others = counts.sum(axis=1, keepdims=True) - counts
-    ratios = np.log((counts + 1) / (totals + 1)) - np.log((others + 1) / (totals.sum() - totals + 1))
-    largest: Array = np.abs(ratios).max(axis=1)
-    return largest
-
-
-def pack_numbers(numbers: Array, dtype: str) -> str:
-    """Return numbers as a text for JSON, compressed."""
-    return base64.b64encode(zlib.compress(numbers.astype(dtype).tobytes())).decode()
 
 
 def _unpack(text: str, dtype: str) -> Array:
@@ -627,25 +474,6 @@ class TableEncoder:
         self.mean = np.asarray(mean, np.float64)
         self.scale = np.asarray(scale, np.float64)
 
-    @classmethod
-    def fitted(cls, rows: Any, steps: Sequence[Mapping[str, Any]]) -> TableEncoder:
-        """Return an encoder with these steps, fitted to training rows (a DataFrame)."""
-        columns = {}
-        for name in rows:
-            numeric = rows[name].dtype.kind in "iuf"
-            values = rows[name].dropna().to_numpy() if numeric else ()
-            fill = (float(np.median(values)) if len(values) else 0.0) if numeric else ""
-            columns[name] = {"kind": "number" if numeric else "category", "fill": fill}
-        fitted_steps = [{**step, **_fit_step(step, rows)} for step in steps]
-        encoder = cls(columns, fitted_steps, [0.0], [1.0])
-        width = sum(encoder.widths())
-        encoder.mean, encoder.scale = np.zeros(width), np.ones(width)
-        scaled = np.repeat([step.get("scaled", True) for step in fitted_steps], encoder.widths())
-        encoder.mean = np.where(scaled, encoder._sum_rows(rows) / len(rows), 0.0)
-        deviation = np.sqrt(encoder._sum_rows(rows, np.square) / len(rows))
-        encoder.scale = np.where(scaled & (deviation > 1e-12), deviation, 1.0)
-        return encoder
-
     def state(self) -> State:
         """Return the state from which `encoder_from_state` restores this encoder."""
         return {
@@ -662,18 +490,18 @@ class TableEncoder:
         else. Raises BadCell, which names row and column, for a text that is not a date if all were dates in training.
         """
         encoded = np.empty((_count_rows(raw), len(self.mean)), np.float32)
-        for row_slice, feature_slice, features in self._feature_blocks(raw):
+        for row_slice, feature_slice, features in self.feature_blocks(raw):
             features -= self.mean[feature_slice]
             features /= self.scale[feature_slice]
             # an absurd value must not drown the others
             encoded[row_slice, feature_slice] = np.minimum(np.maximum(features, -10.0), 10.0)
         return encoded
 
-    def widths(self, rows: Any = None) -> list[int]:
+    def widths(self) -> list[int]:
         """Return the number of features of each step."""
         return [_STEP_GROUPS[step["make"]].width(step) for step in self.steps]
 
-    def _feature_blocks(self, raw: Any) -> Iterator[tuple[slice, slice, Array]]:
+    def feature_blocks(self, raw: Any) -> Iterator[tuple[slice, slice, Array]]:
         """Yield unscaled features (rows, features) in blocks, each with its slice of the rows and of the features."""
         count = _count_rows(raw)
         for first in range(0, count, _BLOCK_ROWS):
@@ -703,16 +531,6 @@ class TableEncoder:
     @cached_property
     def _blocks_by_size(self) -> dict[int, list[_StepBlock]]:
         return {}
-
-    def _sum_rows(self, rows: Any, transform: Callable[[Array], Array] = np.asarray) -> Array:
-        """Return the sum over rows of `transform` of each feature's difference from its mean."""
-        sums = np.zeros(len(self.mean))
-        for _, feature_slice, features in self._feature_blocks(rows):
-            terms = np.concatenate(
-                [sums[np.newaxis, feature_slice], transform(features - self.mean[feature_slice])]
-            )
-            sums[feature_slice] = terms.cumsum(axis=0)[-1]  # row by row, so that the blocks do not matter
-        return sums
 
 
 class _TableRows:
@@ -943,7 +761,7 @@ class _TextSteps(_StepGroup):
         for step, ids in zip(self.steps, self._ids, strict=True):
             features = np.zeros((len(ids), len(rows)))
             for row, text in enumerate(rows.lower_texts(step["of"])):
-                for word in text.translate(_SEPARATORS).split():
+                for word in list_words(text):
                     if word in ids:
                         features[ids[word], row] = 1.0
             parts.append(features)
@@ -1051,7 +869,7 @@ class _DateSteps(_StepGroup):
         found = []
         for row, cell in enumerate(cells.tolist()):
             moment = None if cell is None or cell != cell else parser(cell)
-            if moment is None and step.get("sure") and not _is_gap(cell):
+            if moment is None and step.get("sure") and not is_gap(cell):
                 raise BadCell(cell, step["of"], f"is not a date such as {parser.example}", row=row)
             found.append(moment or (np.nan, 0.0))
         days, hours = np.array(found, np.float64).reshape(-1, 2).T
@@ -1311,7 +1129,7 @@ def category_key(cell: Any) -> str:
     """Return the text that stands for a category in JSON, whose keys are texts; "" for a missing value."""
     if isinstance(cell, str):
         return cell
-    if _is_gap(cell):
+    if is_gap(cell):
         return ""
     return f"{cell:.15g}" if isinstance(cell, float) else str(cell)
 
@@ -1375,7 +1193,6 @@ class _WaveSteps(_StepGroup):
 
 
 _NUMBER_STEPS = ("number", "robust", "log", "ratio", "missing", "bins", "distance", "waves")
-_SPARE_DIRECTIONS, _POWER_ITERATIONS = 10, 2  # of a randomized decomposition
 _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "number": _NumberSteps,
     "robust": _RobustSteps,
@@ -1395,63 +1212,6 @@ _STEP_GROUPS: dict[str, type[_StepGroup]] = {
     "distance": _DistanceSteps,
     "waves": _WaveSteps,
 }
-
-
-def _main_directions(columns: Array, starts: Array, values: Array, width: int, count: int) -> Array:
-    """Return the directions (width, count or fewer) in which sparse rows differ most: latent semantic analysis.
-
-    Source: Halko and others (arXiv 0909.4061), a randomized singular value decomposition with power iterations.
-    """
-    from scipy import sparse  # for training only
-
-    rows = sparse.csr_matrix((values, columns, starts), (len(starts) - 1, width))
-    count = min(count, width, len(starts) - 1)
-    base = (
-        np.random.default_rng(0)
-        .normal(size=(width, min(count + _SPARE_DIRECTIONS, width)))
-        .astype(np.float32)
-    )
-    for _ in range(_POWER_ITERATIONS):
-        base = np.linalg.qr(rows.T @ np.linalg.qr(rows @ base)[0])[0]
-    turned = np.linalg.svd(rows @ base, full_matrices=False)[2]
-    directions: Array = (base @ turned.T)[:, :count]
-    return directions
-
-
-def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
-    """Return what a step learns from training rows: its categories, words or bin edges, at most `most`."""
-    make, most = step["make"], step.get("most")
-    if make == "category":
-        counts = rows[step["of"]].value_counts()
-        return {"known": sorted(counts.index[:most].tolist())}
-    if make == "text":
-        text_counts: dict[str, int] = {}
-        for text in rows[step["of"]].dropna():
-            for word in set(str(text).lower().translate(_SEPARATORS).split()):
-                text_counts[word] = text_counts.get(word, 0) + 1
-        by_frequency = sorted((-count, word) for word, count in text_counts.items() if 1 < count < len(rows))
-        return {"known": [word for _, word in by_frequency[:most]]}
-    if make == "bins":
-        values = rows[step["of"]].dropna().to_numpy(np.float64)
-        if not len(values):
-            return {"edges": []}
-        return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
-    if make == "topics":
-        texts = [plain_text(text) for text in rows[step["of"]].dropna().astype(str)]
-        parts = [
-            fit_ngrams(of, texts, None, lengths=lengths, most=step["most"] // len(kinds))
-            for kinds in [ngram_kinds(texts)]
-            for of, lengths in kinds.items()
-        ]
-        encoder = NgramEncoder(parts)
-        directions = _main_directions(*encoder.bags(texts), encoder.width, step["topics"])
-        return {"parts": parts, "directions": pack_numbers(directions, "<f2"), "width": directions.shape[1]}
-    if make == "robust":
-        values = rows[step["of"]].dropna().to_numpy(np.float64)
-        low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)
-        spread = (high - low) or (np.ptp(values) / 2 if len(values) else 0.0)
-        return {"center": float(center), "range": float(spread) or 1.0}
-    return {}
 
 
 class TokenEncoder:
@@ -1512,7 +1272,7 @@ class TokenEncoder:
             return []
         if not isinstance(row, str):
             raise TypeError(f"expected a text, not {type(row).__name__}")
-        return [self._ids.get(word, 1) for word in row.lower().translate(_SEPARATORS).split()]
+        return [self._ids.get(word, 1) for word in list_words(row)]
 
     def __call__(self, raw: Any) -> Array:
         """Encode n texts or lists of ids (a list, an array, or a table with the column) to (n, length)."""
@@ -1544,28 +1304,6 @@ class ColumnsEncoder:
         for every other cell.
         """
         self.columns = dict(columns)
-
-    @classmethod
-    def fitted(cls, rows: Any, vocabularies: Sequence[str] = ()) -> ColumnsEncoder:
-        """Return the encoder for rows like these training rows (a DataFrame)."""
-        columns: dict[str, State] = {}
-        for name in rows:
-            cells, kind = rows[name], getattr(rows[name].dtype, "kind", "O")
-            if name in vocabularies:
-                counts = cells.dropna().map(_as_text).value_counts()
-                known = [word for _, word in sorted((-count, word) for word, count in counts.items())]
-                columns[str(name)] = {"dtype": "int64", "fill": "", "vocabulary": known}
-            elif kind in "iub" and not cells.isna().any():
-                columns[str(name)] = {"dtype": "int64", "fill": 0}
-            elif kind in "iufb":
-                filled = cells.dropna().to_numpy(np.float64)
-                columns[str(name)] = {
-                    "dtype": "float32",
-                    "fill": float(np.median(filled)) if len(filled) else 0.0,
-                }
-            else:
-                columns[str(name)] = {"dtype": "str", "fill": ""}
-        return cls(columns)
 
     def state(self) -> State:
         """Return the state from which `encoder_from_state` restores this encoder."""
@@ -1599,13 +1337,13 @@ class ColumnsEncoder:
         if column["dtype"] == "int64" and kind in "ib" and name not in self._ids:
             return np.asarray(cells).astype(np.int64).reshape(-1, 1)
         values = np.asarray(cells, dtype=object).ravel().tolist()
-        filled = [column["fill"] if _is_gap(cell) else cell for cell in values]
+        filled = [column["fill"] if is_gap(cell) else cell for cell in values]
         if name in self._ids:
             ids = self._ids[name]
-            return np.array([ids.get(_as_text(cell), 0) for cell in filled], np.int64).reshape(-1, 1)
+            return np.array([ids.get(as_text(cell), 0) for cell in filled], np.int64).reshape(-1, 1)
         if column["dtype"] == "str":
             texts = np.empty((len(filled), 1), object)
-            texts[:, 0] = [_as_text(cell) for cell in filled]
+            texts[:, 0] = [as_text(cell) for cell in filled]
             return texts
         encoded = np.empty((len(filled), 1), column["dtype"])
         for row, cell in enumerate(filled):
@@ -1629,11 +1367,13 @@ def _count_rows(raw: Any) -> int:
     return len(next(iter(raw.values()), ())) if isinstance(raw, Mapping) else len(raw)
 
 
-def _is_gap(cell: Any) -> bool:
+def is_gap(cell: Any) -> bool:
+    """Return whether a cell is a missing value."""
     return cell is None or str(cell) == "<NA>" or cell != cell
 
 
-def _as_text(cell: Any) -> str:
+def as_text(cell: Any) -> str:
+    """Return a cell as a text; bytes are UTF-8."""
     return cell.decode("utf-8") if isinstance(cell, bytes) else str(cell)
 
 

@@ -55,7 +55,7 @@ def count_rows() -> dict[str, Any]:
 
 
 def _may_read() -> Callable[[str, str, str], bool]:
-    """Return whether the user of this request may read a resource of a workspace.
+    """Return a function that says whether the user of this request may read a resource of a workspace.
 
     Without authentication, everybody may. Permissions are those of the request's workspace.
     """

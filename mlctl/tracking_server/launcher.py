@@ -64,7 +64,7 @@ def launch(config: ServerConfig) -> int:
         return EXIT_CANNOT_START
     os.environ.update(mlflow_environment(config))
     if mysql.is_mysql(config.backend_uri):
-        mysql.use_password_variable()
+        mysql.use_environment()
     schema_pid = _import_modules(config, signals)
     code = 0
     if os.waitstatus_to_exitcode(os.waitpid(schema_pid, 0)[1]) != 0:

@@ -76,7 +76,6 @@ def _schema_lock(backend_uri: str) -> Iterator[None]:
     import sqlalchemy
 
     if mysql.is_mysql(backend_uri):
-        mysql.use_password_variable()
         lock = f"SELECT GET_LOCK(concat('mlctl-', database()), {LOCK_TIMEOUT_S})"
     else:
         lock = f"SELECT pg_advisory_lock({ADVISORY_LOCK})"

@@ -1,4 +1,4 @@
-"""Measure the exports of five kinds of models by every format: agreement, score, size and latency.
+"""Measure the exports of six models by every format: agreement, score, size and latency.
 
     python tests/benchmarks/exports.py [--models digits,table] [--formats onnx,litert-int8] [--folder DIR] [--quick]
 

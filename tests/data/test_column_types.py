@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mlctl.data.tables.column_findings import describe_readings
-from mlctl.data.tables.column_types import ReadingOptions, TableColumn, convert_columns
+from mlctl.data.tables.column_types import ReadingOptions, TableColumn
+from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.errors import UsageError
 
 pytestmark = pytest.mark.unit

@@ -176,6 +176,15 @@ def test_texts_in_a_table(tmp_path: Path) -> None:
     assert data.classes == ("bad", "good")
     assert data.extra["column"] == "review"
     assert sum(data.splits.values()) == 120
+    other = tmp_path / "other.csv"
+    other.write_text("mood,review,more\n" + "good,a fine unseen film,1\n,no label,2\n" + "bad,dull,3\n")
+    tested = texts.load_texts(path, encoders.ngrams, seed=7, test=other)
+    assert tested.splits == {"train": 96, "validation": 24, "test": 2}
+    assert tested.raw(tested.test.inputs) == ["a fine unseen film", "dull"]
+    assert tested.test.targets.tolist() == [1, 0]
+    assert tested.sha256 != data.sha256
+    with pytest.raises(UsageError, match="is a folder"):
+        texts.load_texts(tmp_path, encoders.ngrams, seed=7, test=other)
 
 
 def test_other_data_has_other_recipes(tmp_path: Path, album: Path) -> None:

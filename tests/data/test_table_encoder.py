@@ -25,7 +25,7 @@ FRAME = pd.DataFrame({
 
 
 def unscaled_features(encoder: TableEncoder, rows: pd.DataFrame) -> np.ndarray:
-    ((_, _, features),) = encoder._feature_blocks(rows)
+    ((_, _, features),) = encoder.feature_blocks(rows)
     return features
 
 
@@ -119,12 +119,12 @@ def test_encoding_in_blocks_gives_the_same_as_all_at_once(monkeypatch: pytest.Mo
     assert np.array_equal(encoder.scale, np.where(deviation > 1e-12, deviation, 1.0))
     monkeypatch.setattr(scoring, "_BLOCK_ROWS", 64)
     monkeypatch.setattr(scoring, "_BLOCK_CELLS", 500)
-    assert max(features.size for _, _, features in encoder._feature_blocks(rows)) < 64 * 32
+    assert max(features.size for _, _, features in encoder.feature_blocks(rows)) < 64 * 32
     in_blocks = encoders.table(rows, steps)
     assert np.array_equal(in_blocks.mean, encoder.mean)
     assert np.array_equal(in_blocks.scale, encoder.scale)
     assert np.array_equal(in_blocks(rows), encoded)
-    assert in_blocks.widths(rows) == [1, 1, 24, 24, 1, 8]
+    assert in_blocks.widths() == [1, 1, 24, 24, 1, 8]
 
 
 @pytest.mark.parametrize(("columns", "bins"), [(50, 48), (300, 8), (700, 4)])

@@ -154,6 +154,14 @@ def test_duplicates_of_training_rows_in_the_test_split_are_warned_of(tmp_path: P
     assert note.startswith("warning: ")
 
 
+def test_rows_that_are_equal_by_chance_are_no_copies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.integers(0, 9, 400), "kind": rng.choice(["a", "b"], 400)})
+    frame["y"] = np.where(frame["size"] > 4, "yes", "no")
+    data = load(tmp_path, frame.to_csv(index=False))
+    assert not [note for note in data.notes if "also in the training rows" in note]
+
+
 def test_a_target_beyond_the_precision_of_a_network_is_warned_of(tmp_path: Path) -> None:
     for offset, warnings in ((1.7e9, 1), (100, 0)):
         frame = make_table(kind=COUNT % 5)

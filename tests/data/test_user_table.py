@@ -198,6 +198,14 @@ def test_a_column_of_weights_is_no_input(tmp_path: Path) -> None:
     assert user_table.load_table(path, "y", {}).train.weights is None
 
 
+def test_weights_have_the_decimal_sign_of_their_table(tmp_path: Path) -> None:
+    rows = [f"{n},25;{n % 4},500;{n % 2}" for n in range(200)]
+    path = tmp_path / "t.csv"
+    path.write_text("x;w;y\n" + "\n".join(rows) + "\n")
+    data = user_table.load_table(path, "y", {"weight": "w"})
+    assert set(data.train.weights.tolist()) == {0.5, 1.5, 2.5, 3.5}
+
+
 @pytest.mark.parametrize(
     ("cells", "weight", "message"),
     [

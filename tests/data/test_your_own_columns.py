@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlctl.data.tables.column_types import TableColumn, convert_columns
+from mlctl.data.tables.column_types import TableColumn
+from mlctl.data.tables.convert_columns import convert_columns
 
 pytestmark = pytest.mark.unit
 

@@ -18,6 +18,7 @@ import pytest
 from mlctl.errors import BadDataError
 from mlctl.recipes import encoders
 from mlctl.recipes.match_data import recipe_for
+from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds
 from mlctl.serving import scoring
 
 pytestmark = pytest.mark.unit
@@ -31,7 +32,7 @@ def reviews(rows: int = 20) -> tuple[list[str], np.ndarray]:
 
 
 def find_words(texts: list[str]) -> list[tuple[int, str]]:
-    _, rows, starts, stops = scoring._find_words(texts)
+    _, rows, starts, stops = scoring.find_words(texts)
     return [(row, texts[row][start:stop]) for row, start, stop in zip(rows, starts, stops, strict=True)]
 
 
@@ -59,7 +60,7 @@ def test_words_are_those_of_a_regular_expression() -> None:
 
 
 def test_equal_words_have_equal_hashes() -> None:
-    hashes = scoring._find_words(["good film", "a film good", "doog"])[0]
+    hashes = scoring.find_words(["good film", "a film good", "doog"])[0]
     assert hashes[0] == hashes[4]
     assert hashes[1] == hashes[3]
     assert len(set(hashes.tolist())) == 4
@@ -68,7 +69,7 @@ def test_equal_words_have_equal_hashes() -> None:
 @pytest.mark.parametrize("of", [scoring.WORDS, scoring.CHARACTERS])
 def test_ngrams_are_those_that_a_plain_loop_finds(of: str) -> None:
     texts, labels = reviews()
-    state = scoring.fit_ngrams(of, texts, labels, lengths=[1, 2, 3], most=10_000)
+    state = fit_ngrams(of, texts, labels, lengths=[1, 2, 3], most=10_000)
     encoder = scoring.NgramEncoder([state])
     counts: Counter[tuple[str, ...]] = Counter()
     for text in texts:
@@ -93,7 +94,7 @@ def test_ngrams_are_those_that_a_plain_loop_finds(of: str) -> None:
 
 def test_ngrams_that_tell_classes_apart_are_kept_and_weigh_most() -> None:
     texts, labels = reviews()
-    encoder = scoring.NgramEncoder([scoring.fit_ngrams("words", texts, labels, lengths=[1], most=4)])
+    encoder = scoring.NgramEncoder([fit_ngrams("words", texts, labels, lengths=[1], most=4)])
     good, film = encoder(["good", "film"])
     assert good.max() > 0
     assert film.max() == 0
@@ -103,7 +104,7 @@ def test_a_key_table_finds_every_key_and_no_other() -> None:
     generator = np.random.default_rng(0)
     keys = np.unique(generator.integers(0, 1 << 60, 5000))
     asked = np.concatenate((generator.permutation(keys), keys + 1, [0, -1]))
-    positions, places = scoring._KeyTable(keys).find(asked)
+    positions, places = scoring.KeyTable(keys).find(asked)
     np.testing.assert_array_equal(keys[places], asked[positions])
     assert sorted(positions) == np.flatnonzero(np.isin(asked, keys)).tolist()
 
@@ -123,10 +124,10 @@ def test_an_encoder_is_the_same_after_a_round_trip() -> None:
 
 
 def test_the_kind_of_text_decides_on_the_ngrams() -> None:
-    assert scoring.ngram_kinds(["a short text"]) == {"words": (1, 2), "characters": (2, 3, 4, 5)}
-    assert scoring.ngram_kinds(["a long text " * 200]) == {"words": (1, 2, 3)}
+    assert ngram_kinds(["a short text"]) == {"words": (1, 2), "characters": (2, 3, 4, 5)}
+    assert ngram_kinds(["a long text " * 200]) == {"words": (1, 2, 3)}
     for text in ("房间干净，服务热情", "ホテルはとてもきれいでした", "โรงแรมสะอาดมาก"):
-        assert scoring.ngram_kinds([text]) == {"characters": (1, 2, 3), "words": (1, 2)}
+        assert ngram_kinds([text]) == {"characters": (1, 2, 3), "words": (1, 2)}
 
 
 def test_texts_without_common_words_are_bad_data() -> None:

@@ -155,7 +155,7 @@ def test_a_card_is_written_to_the_registry_only_if_asked(digits_store: Settings)
 def test_a_card_needs_a_version_and_known_columns(digits: Trained, digits_store: Settings) -> None:
     with pytest.raises(UsageError, match="is no registered version"):
         make_card(digits_store, digits.answer["run_id"], listener=NullProgress())
-    with pytest.raises(UsageError, match="--slice: unknown column"):
+    with pytest.raises(UsageError, match="--slice: the model does not take a table"):
         make_card(digits_store, "Digits/1", slices=["region"], listener=NullProgress())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +69,8 @@ def test_a_server_with_artifacts_on_google_cloud_storage(mlctl: CommandLine, emu
 
 
 def test_files_by_key(tmp_path: Path) -> None:
-    store = CloudArtifacts("gs://models", LocalArtifactRepository(str(tmp_path / "store")))
+    store = CloudArtifacts("gs://models")
+    store._repository = LocalArtifactRepository(str(tmp_path / "store"))
     (tmp_path / "store").mkdir()
     store.put("a/b/one.txt", io.BytesIO(b"one"))
     (tmp_path / "two.txt").write_bytes(b"2")
@@ -125,19 +125,8 @@ def test_the_address_of_artifacts(tmp_path: Path) -> None:
     location = build_location(tmp_path, artifacts=f"{AZURE}/")
     assert location.destination == AZURE
     assert location_from_state(location_to_state(location)) == location
-    s3 = build_location(tmp_path, artifacts="s3://models/team/a")
-    assert s3.bucket is not None
-    assert s3.bucket.uri == "s3://models/team/a"
-    for wrong in ("models", "gs://", "wasbs://models/x", "gs://a b"):
+    for wrong in ("models", "s3://models/team", "gs://", "wasbs://models/x", "gs://a b"):
         with pytest.raises(UsageError, match="invalid value"):
             build_location(tmp_path, artifacts=wrong)
     with pytest.raises(UsageError, match="both say where"):
         build_location(tmp_path, artifacts="gs://models", bucket="models")
-
-
-@pytest.mark.unit
-def test_keys_of_azure_are_secrets() -> None:
-    from mlctl.services.server.up import SECRETS
-
-    assert {"AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING"} <= set(SECRETS)
-    assert os.environ.get("AZURE_STORAGE_ACCESS_KEY") is None

@@ -16,7 +16,14 @@ from mlflow.entities import Metric
 from mlctl import settings
 from mlctl.adapters.database import connection, dump
 from mlctl.domain.server import Backend
-from mlctl.errors import ConfigurationError, NotFoundError, RefusedError, UnreachableError, UsageError
+from mlctl.errors import (
+    ConfigurationError,
+    MlctlError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+)
 from mlctl.services.server import adopt_artifacts
 from mlctl.services.server.backup import write_backup
 from mlctl.services.server.gc import collect_garbage
@@ -223,3 +230,23 @@ def test_the_driver_of_mysql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(ConfigurationError, match="MySQL needs pymysql, which is not installed") as caught:
         connection.check_database(backend, upgrade=False)
     assert "PyMySQL" in str(caught.value.hint)
+
+
+@pytest.mark.unit
+def test_every_connection_uses_the_password_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pymysql = pytest.importorskip("pymysql")
+    options: list[dict[str, object]] = []
+
+    def connect(**values: object) -> None:
+        options.append(values)
+        raise pymysql.OperationalError(2003, "no answer")
+
+    monkeypatch.setattr(pymysql, "connect", connect)
+    monkeypatch.setenv("MYSQL_PWD", PASSWORD)
+    monkeypatch.setenv("MLFLOW_MYSQL_SSL_CA", "ca.pem")
+    backend = build_location(tmp_path, backend="mysql://u@db/mlflow").backend
+    with pytest.raises(UnreachableError):
+        connection.check_database(backend, upgrade=False)
+    with pytest.raises(MlctlError), dump.open_engine(backend) as engine:
+        engine.connect()
+    assert [(item["password"], item["ssl_ca"]) for item in options] == [(PASSWORD, "ca.pem")] * 2

@@ -24,14 +24,13 @@ from mlctl.domain.automl import NORMALIZED_RMSE, LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, UsageError
-from mlctl.recipes import find, resolve
+from mlctl.recipes import encoders, find, resolve
 from mlctl.services.automl import blend, candidates, features, fitting, metrics, text_tables
 from mlctl.services.automl.interrupts import InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.request import AutomlRequest
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.recipes import prepare
-from mlctl.serving.scoring import TableEncoder
 from mlctl.settings import load
 from tests.recording_listener import RecordingListener
 
@@ -363,7 +362,7 @@ def test_known_rows_get_the_mean_targets_of_other_rows_and_new_rows_those_of_all
     frame = pd.DataFrame({"shop": shops, "noise": rng.normal(size=400)})
     targets = rng.normal(size=400)  # no relation: out of fold, means must not know their own row
     steps = category_targets.lookup_steps("shop", frame["shop"], targets[:, np.newaxis])
-    encoder = TableEncoder.fitted(frame, steps)
+    encoder = encoders.table(frame, steps)
     encoded = encoder(frame)
     in_fold = abs(np.corrcoef(encoded[:, 0], targets)[0, 1])
     category_targets.out_of_fold(encoder, frame, targets[:, np.newaxis], encoded, 0)

@@ -156,7 +156,7 @@ def save_models(top: Path) -> list[str]:
     from mlctl.adapters.models.load import to_client_input
     from mlctl.adapters.models.save import save_model
     from mlctl.recipes import encoders
-    from mlctl.serving.scoring import PixelEncoder, TableEncoder, TextEncoder
+    from mlctl.serving.scoring import PixelEncoder, TextEncoder
 
     keras.utils.set_random_seed(5)
     random = np.random.default_rng(5)
@@ -191,7 +191,7 @@ def save_models(top: Path) -> list[str]:
         }
     )
     steps = [*encoders.number("rooms", "age"), *encoders.missing("age"), *encoders.category("place")]
-    table_encoder = TableEncoder.fitted(table, steps)
+    table_encoder = encoders.table(table, steps)
     save("table", [dense(1)], table, table_encoder, ["age"], task="regression", classes=[], unit="USD")
     texts = ["a very good film", "a bad bad film", "nothing"] * 22
     text_encoder = TextEncoder(["a", "film", "good", "bad", "very"])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 
-from mlctl.data.tables import column_types
+from mlctl.data.tables import convert_cells
 from mlctl.domain import missing_values
 from mlctl.services.evaluation import inputs
 from mlctl.services.evaluation.predictor import PredictorInfo
@@ -138,7 +138,7 @@ NO_NUMBERS = (
 @pytest.mark.parametrize("word", [*NUMBERS, *NO_NUMBERS])
 def test_training_predict_and_endpoint_agree_on_what_a_number_is(word: str, tmp_path: Path) -> None:
     cells = pd.Series(["1.5", word, None], dtype=object)
-    trained = column_types.parse_numbers(column_types.normalize_cells(cells))
+    trained = convert_cells.cast_to_signature(cells, "double", required=False)
     text = f'age,plan,paid,town\n1.5,a,true,Rome\n"{word}",b,true,Rome\n'
     number = NUMBERS.get(word)
     np.testing.assert_equal(trained.to_list(), [1.5, np.nan if number is None else number, np.nan])

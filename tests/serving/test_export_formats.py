@@ -18,6 +18,7 @@ import pytest
 from mlctl import settings as configuration
 from mlctl.domain.exports import ExportedModel, ExportProof, ProvenScore
 from mlctl.errors import RefusedError
+from mlctl.recipes import encoders
 from mlctl.services.serving import export_model as service
 from mlctl.services.serving.exports import proof as proofs
 from mlctl.services.serving.exports.base import ExportOptions
@@ -99,7 +100,7 @@ def test_the_layers_of_a_step_answer_as_the_step(step: dict[str, Any], tmp_path:
     from mlctl.adapters.exports.model_parts import as_tensors, feed
     from mlctl.adapters.models.keras_export import export_keras
 
-    encoder = scoring.TableEncoder.fitted(TABLE, [step])
+    encoder = encoders.table(TABLE, [step])
     layers = encoder_layers(encoder, signature_of(TABLE))
     rows = columns_of(TABLE)
     found = np.asarray(layers(as_tensors(feed(layers.inputs, rows))))
@@ -111,7 +112,7 @@ def test_the_layers_of_a_step_answer_as_the_step(step: dict[str, Any], tmp_path:
 def test_an_encoder_with_an_unknown_step_is_not_held() -> None:
     from mlctl.adapters.exports.encoder_layers import NotHeldError, encoder_layers
 
-    encoder = scoring.TableEncoder.fitted(TABLE, [STEPS[0]])
+    encoder = encoders.table(TABLE, [STEPS[0]])
     encoder.steps = [*encoder.steps, {"make": "moon", "of": "income"}]
     encoder.widths = lambda rows=None: [1, 1]  # type: ignore[method-assign]
     with pytest.raises(NotHeldError, match="moon"):
@@ -210,6 +211,9 @@ def test_tensorflow_files_hold_the_encoder_of_a_table(
 def test_what_a_format_cannot_hold_is_refused(named: dict[str, Path], export: Export, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="cannot be quantized"):
         export(named["pairs"], "keras", quantize="int8")
+    for target in ("keras", "savedmodel"):
+        with pytest.raises(RefusedError, match="the model has no Keras form"):
+            export(named["pairs"] / "artifacts" / "model" / "model.onnx", target)
     assert not (tmp_path / "out").exists()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from mlctl.data.builtin import synthetic
+from mlctl.recipes import encoders
 from mlctl.serving import scoring
 from tests.trained import Trained, environment
 
@@ -121,7 +122,7 @@ def post_when_ready(url: str, body: bytes, server: subprocess.Popen[bytes]) -> d
     [
         scoring.PixelEncoder((2, 2), 16),
         scoring.TextEncoder(["the", "film", "don't"]),
-        scoring.TableEncoder.fitted(
+        encoders.table(
             synthetic.make_housing(100),
             [{"make": "number", "of": "total_bedrooms"}, {"make": "category", "of": "ocean_proximity"}],
         ),

@@ -23,7 +23,7 @@ from mlctl.errors import (
     RefusedError,
     UnreachableError,
 )
-from mlctl.mysql import use_password_variable
+from mlctl.mysql import use_environment
 
 CONNECT_TIMEOUT_S = 2  # the shortest that libpq accepts
 PROBE_TIMEOUT_S = 1.2  # the checks before a server starts must not take longer than 2.5 seconds
@@ -173,7 +173,7 @@ def give_password(backend: Backend) -> None:
     if backend.password:
         os.environ[backend.password_variable] = backend.password
     if backend.is_mysql:
-        use_password_variable()
+        use_environment()
 
 
 def select(connection: Any, sql: str) -> list[Any]:

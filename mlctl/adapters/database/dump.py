@@ -43,9 +43,8 @@ DELETED_STAGES = ("deleted", "Deleted_Internal")
 
 @contextlib.contextmanager
 def open_engine(backend: Backend) -> Iterator[sqlalchemy.Engine]:
-    """Yield an engine; the password is passed beside the URI, so that no message can show it."""
-    if not backend.sqlite_file:
-        give_password(backend)
+    """Yield an engine; the password is not in its URI, so that no message can show it."""
+    give_password(backend)
     engine = sqlalchemy.create_engine(backend.uri)
     try:
         yield engine
@@ -171,7 +170,6 @@ def create_schema(backend: Backend, revisions: Mapping[str, str]) -> None:
 
     if file := backend.sqlite_file:
         file.parent.mkdir(parents=True, exist_ok=True)
-    give_password(backend)
     if backend.is_mysql:
         allow_auth_migrations()
     with open_engine(backend) as engine:

@@ -50,7 +50,7 @@ def lookup_steps(name: str, cells: Any, targets: Array) -> list[Mapping[str, Any
 def out_of_fold(encoder: TableEncoder, rows: Any, targets: Array, encoded: Array, seed: int) -> None:
     """Replace, in the encoded known rows, the mean targets of categories by those of the rows in other folds."""
     fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-    ends = np.cumsum([0, *encoder.widths(rows)])
+    ends = np.cumsum([0, *encoder.widths()])
     for number, step in enumerate(encoder.steps):
         if step["make"] != "lookup":
             continue

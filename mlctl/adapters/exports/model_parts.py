@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mlctl.serving.saved_model import read_saved_model
 
 CHECKED_ROWS = 64  # for which an encoder's layers must answer as the encoder does
 ENCODER_TOLERANCE = 1e-4
-NO_KERAS = "the model has no Keras form: it is made of trees or of several models"
+NO_KERAS = "the model has no Keras form: it has trees or several models, or came as a file of another runtime"
 
 Array = np.ndarray[Any, Any]
 Raw = Any  # an array, or a dict of arrays by column or input name
@@ -164,6 +164,13 @@ class ModelParts:
             )
             for entry, plain in zip(entries, input_names(names), strict=True)
         )
+
+    def with_client_names(self, inputs: tuple[RawInput, ...]) -> tuple[RawInput, ...]:
+        """Return the inputs under the names that clients use, which differ for a tuple of unnamed arrays."""
+        names = [spec.name for spec in self.info.signature.tensors]
+        if len(names) != len(inputs) or {given.name for given in inputs} == set(names):
+            return inputs
+        return tuple(replace(given, name=name) for name, given in zip(names, inputs, strict=True))
 
     def encoder_layers(self) -> EncoderLayers:
         """Return the encoder as a Keras model that answers as the encoder does. Raises NotHeldError."""

@@ -6,12 +6,13 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from mlctl.adapters.exports.encoder_layers import EncoderLayers, NotHeldError, RawInput
+from mlctl.adapters.exports.encoder_layers import EncoderLayers, NotHeldError
 from mlctl.adapters.exports.model_parts import HeldEncoder, ModelParts, feed, take
 from mlctl.adapters.exports.predict_script import BESIDE, INSIDE, NO_ENCODER
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
@@ -108,12 +109,9 @@ def _to_int8(source: Path, target: Path, rows: Mapping[str, Any]) -> None:
 
 def _with_encoder(parts: ModelParts, graph: Any, scratch: Path) -> tuple[Any, HeldEncoder]:
     """Return the graph with the encoder's graph in front of it, or alone if there is none that it can hold."""
-    alone = tuple(
-        RawInput(name=given.name, input=given.name, dtype=given.dtype, shape=given.shape)
-        for given in parts.model_inputs
-    )
+    alone = tuple(replace(given, input=given.name) for given in parts.model_inputs)
     if parts.scorer.encoder is None:
-        return graph, HeldEncoder(_by_raw_names(parts, alone), NO_ENCODER)
+        return graph, HeldEncoder(parts.with_client_names(alone), NO_ENCODER)
     try:
         layers = parts.encoder_layers()
         encoder = _encoder_graph(layers, parts, scratch / "encoder.onnx")
@@ -127,17 +125,6 @@ def _encoder_graph(layers: EncoderLayers, parts: ModelParts, file: Path) -> Any:
     if reason := export_keras(layers.model, rows, file):
         raise NotHeldError(f"its layers have no ONNX form: {reason}")
     return onnx.load(file)
-
-
-def _by_raw_names(parts: ModelParts, inputs: tuple[RawInput, ...]) -> tuple[RawInput, ...]:
-    """Return the inputs under the names that clients use, which differ for a tuple of unnamed arrays."""
-    names = [spec.name for spec in parts.info.signature.tensors]
-    if len(names) != len(inputs) or {given.name for given in inputs} == set(names):
-        return inputs
-    return tuple(
-        RawInput(name=name, input=given.input, dtype=given.dtype, shape=given.shape)
-        for name, given in zip(names, inputs, strict=True)
-    )
 
 
 def _join(encoder: Any, model: Any) -> Any:

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlctl.adapters.models.isolated_process import run_isolated
 from mlctl.errors import BadDataError
 
-MAX_REASON = 300
 BATCH = 256  # rows of a call
 LATENCY_CALLS, LATENCY_S = 200, 3.0
 HIDDEN = ("mlctl", "mlflow")
 TENSORFLOW = ("keras", "tensorflow")  # hidden, too, if the format does not need them
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_HINT = "choose another format"
 
 _PROGRAM = """
-import os, pickle, sys, time, traceback
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-folder, question, answer = sys.argv[1:]
-with open(question, "rb") as file:
-    hidden, rows, batch, calls, seconds = pickle.load(file)
-
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Hidden())
+import time
+rows, batch, calls, seconds = values
 sys.path.insert(0, folder)
 sys.dont_write_bytecode = True
 
@@ -83,8 +68,6 @@ try:
 except BaseException as error:
     traceback.print_exc()
     result["error"] = f"{type(error).__name__}: {error}"
-with open(answer, "wb") as file:
-    pickle.dump(result, file)
 """
 
 
@@ -110,35 +93,18 @@ def ask(folder: Path, rows: Any, *, with_tensorflow: bool) -> MeasuredAnswers:
 
     Raises BadDataError that says in one line why it does not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="mlctl-proof-") as temporary:
-        question, answer, log = (Path(temporary) / name for name in ("question", "answer", "log"))
-        hidden = {*HIDDEN, *(() if with_tensorflow else TENSORFLOW)}
-        question.write_bytes(pickle.dumps((hidden, rows, BATCH, LATENCY_CALLS, LATENCY_S)))
-        program = Path(temporary) / "proof.py"
-        program.write_text(_PROGRAM, encoding="utf-8")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        with log.open("wb") as output:
-            done = subprocess.run(
-                [sys.executable, program.name, str(folder.resolve()), str(question), str(answer)],
-                cwd=temporary,
-                env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
-                stdout=output,
-                stderr=output,
-                check=False,
-            )
-        if not answer.exists():
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise BadDataError(
-                f"the export ends a new process with status {done.returncode}: {''.join(last)[:MAX_REASON]}",
-                "choose another format",
-            )
-        result = pickle.loads(answer.read_bytes())  # noqa: S301 - the child's own answer
+    result = run_isolated(
+        _PROGRAM,
+        folder,
+        (rows, BATCH, LATENCY_CALLS, LATENCY_S),
+        hidden=(*HIDDEN, *(() if with_tensorflow else TENSORFLOW)),
+        environment={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        subject="the export",
+        hint=_HINT,
+    )
     if "error" in result:
-        text = " ".join(_ANSI.sub("", result["error"]).split())[:MAX_REASON]
-        raise BadDataError(
-            f"the export does not work in a process of its own: {result['step']} ends with {text}",
-            "choose another format",
-        )
+        reason = f"{result['step']} ends with {result['error']}"
+        raise BadDataError(f"the export does not work in a process of its own: {reason}", _HINT)
     return MeasuredAnswers(
         answers=result["answers"],
         latency_ms=1000 * result["latency_s"],

@@ -16,7 +16,7 @@ from keras import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mlctl.adapters.exports.encoder_layers import NotHeldError, RawInput, WordBreaks
-from mlctl.adapters.exports.model_parts import HeldEncoder, ModelParts, as_tensors, feed, take
+from mlctl.adapters.exports.model_parts import NO_KERAS, HeldEncoder, ModelParts, as_tensors, feed, take
 from mlctl.adapters.exports.predict_script import BESIDE, INSIDE, NO_ENCODER
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
@@ -43,6 +43,8 @@ def write_saved_model(parts: ModelParts, folder: Path) -> WrittenFile:
 
 def write_keras(parts: ModelParts, folder: Path) -> WrittenFile:
     """Write model.keras: with the encoder as layers of Keras if they need no code, else as it was logged."""
+    if not parts.has_keras:
+        raise ExportError(NO_KERAS)
     target = folder / KERAS_FILE
     source = parts.folder / KERAS_FILE
     answers_logits = any(output.activation for output in parts.outputs)
@@ -119,13 +121,9 @@ def _hold(parts: ModelParts) -> _Held:
 def _alone(parts: ModelParts, by_client: bool = False) -> tuple[RawInput, ...]:
     """Return the inputs of the model without its encoder. `by_client`: under the names that clients use."""
     inputs = parts.model_inputs
-    names = [spec.name for spec in parts.info.signature.tensors]
-    if by_client and len(names) == len(inputs) and {given.name for given in inputs} != set(names):
-        return tuple(
-            RawInput(name=name, input=given.input, dtype=given.dtype, shape=given.shape)
-            for name, given in zip(names, inputs, strict=True)
-        )
-    if not by_client and len(inputs) > 1 and any(given.name != given.input for given in inputs):
+    if by_client:
+        return parts.with_client_names(inputs)
+    if len(inputs) > 1 and any(given.name != given.input for given in inputs):
         raise ExportError("the model's inputs have names that TensorFlow does not take")
     return inputs
 
@@ -144,9 +142,7 @@ def _trace(parts: ModelParts, held: _Held) -> tuple[Any, Any]:
         if held.layers:
             encoded = held.layers(given)
         answers = parts.call(_by_name(parts, encoded, ordered))
-        return {
-            name: tf.identity(answer, name=None) for name, answer in zip(names, answers.values(), strict=True)
-        }
+        return {name: tf.identity(answer) for name, answer in zip(names, answers.values(), strict=True)}
 
     specs = {
         given.input: tf.TensorSpec((None, *given.shape), given.dtype, name=given.input) for given in inputs

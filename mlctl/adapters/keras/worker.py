@@ -2,9 +2,9 @@
 
     python -m mlctl.adapters.keras.worker FD PARENT
 
-It ends with its parent. It has the model, and the training data as arrays. What to do comes through the pipe FD, as (method of `Worker`,
-arguments); the answer is ("ok", value) or ("error", text). Each epoch begins with a state that the caller sends and
-ends with one that the caller gets, so that the caller can start another worker if this one dies.
+It ends with its parent. It has the model, and the training data as arrays. What to do comes through the pipe FD, as
+(method of `Worker`, arguments); the answer is ("ok", value) or ("error", text). Each epoch begins with a state that the
+caller sends and ends with one that the caller gets, so that the caller can start another worker if this one dies.
 
 Several workers train one model on JAX: each computes its share of every batch, and JAX averages the gradients.
 """
@@ -15,7 +15,6 @@ import os
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -76,10 +75,8 @@ class Worker:
         model = self._model
         if not model.built:
             rows = np.arange(EXAMPLE_ROWS)
-            with self._shared(False):
-                model.train_on_batch(
-                    *(tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts)
-                )
+            self._share_batches(False)
+            model.train_on_batch(*(tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts))
         elif not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -115,19 +112,17 @@ class Worker:
         size = self._batch_size
         rows = [self._order[step * size : (step + 1) * size] for step in range(start, stop)]
         model = self._model
-        with self._shared(is_shared):
-            reset = model.reset_metrics
-            model.reset_metrics = lambda: None  # they are those of the epoch, of which this is a part
-            try:
-                model.fit(WorkerBatches(self._parts, rows, share), shuffle=False, verbose=0)
-            finally:
-                model.reset_metrics = reset
+        self._share_batches(is_shared)
+        reset = model.reset_metrics
+        model.reset_metrics = lambda: None  # they are those of the epoch, of which this is a part
+        try:
+            model.fit(WorkerBatches(self._parts, rows, share), shuffle=False, verbose=0)
+        finally:
+            model.reset_metrics = reset
 
-    @contextmanager
-    def _shared(self, is_shared: bool) -> Any:
+    def _share_batches(self, is_shared: bool) -> None:
         if self._sharding is not None:
             self._sharding.is_shared = is_shared
-        yield
 
 
 def serve(pipe: Connection) -> None:

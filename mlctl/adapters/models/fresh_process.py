@@ -6,11 +6,6 @@ In the process that trained a model, its classes are there already: a model that
 from __future__ import annotations
 
 import os
-import pickle
-import re
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,27 +13,15 @@ from typing import Any
 from mlflow.models import Model
 
 from mlctl.adapters.models.code_pickling import user_modules
+from mlctl.adapters.models.isolated_process import run_isolated
 from mlctl.adapters.models.load import as_signed
 from mlctl.errors import BadDataError
 from mlctl.recipes import local_modules
 
-MAX_REASON = 300
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HINT = "fix the recipe, then resume the run: the trained weights are kept"
 
 _PROGRAM = """
-import os, pickle, sys, traceback
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-folder, question, answer = sys.argv[1:]
-with open(question, "rb") as file:
-    hidden, raw, encoded = pickle.load(file)
-
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Hidden())
+raw, encoded = values
 result = {"step": "loading it with mlflow.pyfunc"}
 try:
     import mlflow.pyfunc
@@ -67,8 +50,6 @@ except BaseException as error:
         cause = error if isinstance(error, ImportError) else cause
         error = error.__cause__ or error.__context__
     result["error"] = f"{type(cause).__name__}: {cause}"
-with open(answer, "wb") as file:
-    pickle.dump(result, file)
 """
 
 
@@ -95,32 +76,18 @@ def predict_in_fresh_process(folder: Path, raw: Any, encoded: Any) -> FreshAnswe
 
     Raises BadDataError that says in one line what is missing.
     """
-    with tempfile.TemporaryDirectory(prefix="mlctl-fresh-") as temporary:
-        question, answer, log = (Path(temporary) / name for name in ("question", "answer", "log"))
-        sent = as_signed(Model.load(str(folder)).signature, raw)
-        question.write_bytes(pickle.dumps((_hidden_modules(), sent, encoded)))
-        (Path(temporary) / "program.py").write_text(_PROGRAM, encoding="utf-8")
-        with log.open("wb") as output:
-            done = subprocess.run(
-                [sys.executable, "program.py", str(folder.resolve()), str(question), str(answer)],
-                cwd=temporary,
-                env=_environment(),
-                stdout=output,
-                stderr=output,
-                check=False,
-            )
-        if not answer.exists():
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise BadDataError(
-                f"the saved model ends a new process with status {done.returncode}: {''.join(last)[:MAX_REASON]}",
-                _HINT,
-            )
-        result = pickle.loads(answer.read_bytes())  # noqa: S301 - the child's own answer
+    result = run_isolated(
+        _PROGRAM,
+        folder,
+        (as_signed(Model.load(str(folder)).signature, raw), encoded),
+        hidden=_hidden_modules(),
+        environment=_environment(),
+        subject="the saved model",
+        hint=_HINT,
+    )
     if "error" in result:
-        text = " ".join(_ANSI.sub("", result["error"]).split())[:MAX_REASON]
-        raise BadDataError(
-            f"the saved model needs what is only in this process: {result['step']} ends with {text}", _HINT
-        )
+        reason = f"{result['step']} ends with {result['error']}"
+        raise BadDataError(f"the saved model needs what is only in this process: {reason}", _HINT)
     return FreshAnswers(result["pyfunc"], result.get("keras", []))
 
 
@@ -135,5 +102,4 @@ def _environment() -> dict[str, str]:
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = [path for path in paths if path and local_modules.is_installed(Path(path))]
     others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    # a GPU may be full of the trained model
-    return {**others, "PYTHONPATH": os.pathsep.join(kept), "CUDA_VISIBLE_DEVICES": "-1"}
+    return {**others, "PYTHONPATH": os.pathsep.join(kept)}

@@ -81,20 +81,16 @@ class CloudArtifacts:
 
     Args:
         uri: Address of the bucket or container, and the prefix in it.
-        repository: MLflow's repository; by default that of the address.
     """
 
-    def __init__(self, uri: str, repository: Any = None) -> None:
+    def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._given = repository
 
-    @property
+    @functools.cached_property
     def _repository(self) -> Any:
-        if self._given is None:
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-            self._given = self._call(lambda: get_artifact_repository(self.uri))
-        return self._given
+        return self._call(lambda: get_artifact_repository(self.uri))
 
     def sizes(self, under: str = "") -> Iterator[tuple[str, int]]:
         """Yield (key, bytes) of everything below a prefix that ends with a slash, or of everything."""

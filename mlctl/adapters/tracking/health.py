@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from mlctl.adapters.tracking.clients.connection import Database, can_open
 from mlctl.adapters.tracking.clients.database_uri import sqlite_path
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
-from mlctl.mysql import is_mysql, use_password_variable
+from mlctl.mysql import is_mysql, use_environment
 from mlctl.settings import mask_passwords
 
 TIMEOUT_S = 3
@@ -108,7 +108,7 @@ def _check_database(uri: str) -> None:
         _check_postgres(uri)
         return
     if is_mysql(uri):
-        use_password_variable()
+        use_environment()
     import sqlalchemy
     from sqlalchemy import exc as sql
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.tables import column_types
 from mlctl.data.tables.column_types import BOOLEAN, DATE, DROP, NUMBER, TEXT, TableColumn
+from mlctl.data.tables.convert_cells import parse_dates
 from mlctl.domain.data_check import ColumnProfile
 from mlctl.domain.drift import DistributionBin
 from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS
@@ -125,7 +125,7 @@ def _bins(names: Sequence[str], train: Array, test: Array) -> list[DistributionB
 def as_numbers(values: pd.Series[Any], type: str, format: str = "") -> Array:
     """Return the values of a number, date or boolean column as float64 with NaN."""
     if type == DATE:
-        return column_types.parse_dates(values.tolist(), format)
+        return parse_dates(values.tolist(), format)
     if type == BOOLEAN and values.dtype == object:  # words such as Yes and No
         values = values.map(_truth, na_action="ignore")
     numbers: Array = values.astype("float64").to_numpy()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mlctl.data.dataset import Dataset, Split
+from mlctl.data.tables import copies
 
 MAX_FILES = 20_000  # images whose content is compared
 
@@ -23,12 +24,14 @@ class Duplicates:
         repeated: Rows that have the inputs and the target of an earlier row.
         contradicting: Rows of the same inputs with different targets.
         shared: Rows of validation and test whose inputs are also in the training rows, by split.
+        expected: Shares of the rows for which this is expected by chance, by split; empty if the data is no table.
         examples: A few rows that contradict each other, as numbers among all rows: (row, row).
     """
 
     repeated: int
     contradicting: int
     shared: dict[str, int]
+    expected: dict[str, float] = field(default_factory=dict)
     examples: tuple[tuple[int, int], ...] = ()
 
 
@@ -57,8 +60,21 @@ def find_duplicates(data: Dataset) -> Duplicates | None:
         repeated=len(inputs) - len(pairs),
         contradicting=len(contradicting),
         shared=shared,
+        expected={
+            name: _expected_share(data.train, split)
+            for name, split in splits.items()
+            if data.is_table and split is not None and shared.get(name)
+        },
         examples=tuple(_examples(group, targets, contradicting)),
     )
+
+
+def _expected_share(train: Split, split: Split) -> float:
+    import pandas as pd
+
+    rows = np.arange(len(train) + len(split))
+    frame = pd.concat([train.inputs, split.inputs], ignore_index=True)
+    return copies.expected_share(frame, rows[: len(train)], rows[len(train) :])
 
 
 def _examples(group: Array, targets: Array, rows: Array) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files.labelled_files import TEXT_SUFFIXES, count_by_class, digest, find_labelled_files
 from mlctl.data.sparse_bags import SparseBags
-from mlctl.data.tables import column_types, label_column, reader
+from mlctl.data.tables import column_types, label_column, reader, user_table
+from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def load_texts(
     target: str = "",
     text_column: str = "",
     source: str = "",
+    validation: Path | None = None,
+    test: Path | None = None,
 ) -> Dataset:
     """Return the texts of a folder or table by split, as `SparseBags` of the encoder that `fit` returns.
 
@@ -67,28 +70,36 @@ def load_texts(
         target: The table's column of labels, if there are several candidates.
         text_column: The table's column of texts, if there are several candidates.
         source: Where the texts come from, if not from `path`.
+        validation: For a table: a file with the validation texts; None chooses them from `path`.
+        test: For a table: a file with the test texts; None chooses them from `path`.
     """
+    files = [(split, file) for split, file in ((splits.VALIDATION, validation), (splits.TEST, test)) if file]
     if not path.is_dir() and reader.is_table(path.name):
-        data = _texts_of_table(path, target, text_column, seed)
+        data = _texts_of_table(path, target, text_column, seed, files)
+    elif files:
+        raise UsageError(
+            f"{path} is a folder, and --validation and --test are for a table",
+            "put the texts of each split into the folders train, val and test",
+        )
     else:
         data = _texts_of_files(path, target, seed)
     # only training texts count, so that words of the other splits stay unknown
     texts = read_texts(data.sources[data.splits[0]])
     encoder = fit(texts, data.labels[data.splits[0]], column=data.column)
-    train, validation, test = (
+    train, validation_texts, test_texts = (
         Split(_as_bags(encoder, data.sources[rows], texts if not number else None), data.labels[rows])
         for number, rows in enumerate(data.splits)
     )
     return Dataset(
         path.name.partition(".")[0],
         train,
-        validation,
-        test,
+        validation_texts,
+        test_texts,
         classes=data.classes,
         source=source or str(path),
         sha256=data.sha256,
         size_bytes=data.size_bytes,
-        split_seed=seed,
+        split_seed=None if len(files) == 2 else seed,
         extra={"encoder": encoder, "column": data.column, "raw_texts": _sample(texts)},
         as_raw=_raw_texts,
         notes=(
@@ -164,9 +175,11 @@ def _longest(frame: pd.DataFrame, target: str) -> str:
     return longest if longest and lengths[longest] >= FEWEST_CHARACTERS else ""
 
 
-def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> LabelledTexts:
+def _texts_of_table(
+    path: Path, target: str, text_column: str, seed: int, files: Sequence[tuple[int, Path]]
+) -> LabelledTexts:
     content = reader.read(path)
-    sha256, size_bytes = reader.digest(path)
+    sha256, size_bytes = reader.combined_digest([path, *(file for _, file in files)])
     frame = content.frame
     if text_column and text_column not in frame:
         raise UsageError(
@@ -174,7 +187,7 @@ def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> Lab
             column_types.suggest_column(text_column, frame.columns),
         )
     if not text_column:
-        _, columns = column_types.convert_columns(frame, {})
+        _, columns = convert_columns(frame, {})
         candidates = [column.name for column in columns if column.type == column_types.TEXT]
         text_column = next((name for name in candidates if name != target), "") or _longest(frame, target)
     if not text_column:
@@ -184,15 +197,19 @@ def _texts_of_table(path: Path, target: str, text_column: str, seed: int) -> Lab
             f" {label_column.tabular_hint(path, target)}",
         )
     label = label_column.find_label_column(path, frame, text_column, target)
+    frame, published, found_in_files = user_table.append_files(
+        frame[[text_column, label]], files, target=label
+    )
     frame, notes = label_column.drop_incomplete_rows(frame, text_column, label, "text")
+    published = published[frame.index]
     labels, classes, found = label_column.encode_classes(path, frame[label], "texts")
     return LabelledTexts(
         sources=_objects(frame[text_column].astype(str)),
         labels=labels,
         classes=classes,
-        splits=splits.complete_splits(np.zeros(len(labels), np.int64), seed, labels),
+        splits=splits.complete_splits(published, seed, labels),
         sha256=sha256,
         size_bytes=size_bytes,
         column=text_column,
-        notes=(*content.notes, *notes, *found),
+        notes=(*content.notes, *(finding.note for finding in found_in_files), *notes, *found),
     )

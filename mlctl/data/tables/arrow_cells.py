@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables import column_types
+from mlctl.data.tables import convert_cells
 from mlctl.data.tables.arrow_arrays import text_array, to_numpy
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import EXACT_FLOATS, parse_number
@@ -26,7 +26,7 @@ Cells = Array | list[Any]
 def to_cells(column: pyarrow.Array, kind: str, *, required: bool, from_text: bool) -> Cells:
     """Return a column with the type `kind` of MLflow's signatures, None or NaN for missing values.
 
-    The conversion is that of `column_types.cast_to_signature`: cells are stripped, and numbers may have a currency or
+    The conversion is that of `convert_cells.cast_to_signature`: cells are stripped, and numbers may have a currency or
     percent sign. In a column of numbers, a word becomes a missing value if the signature allows one; if the column is
     `required`, the word stays, so that the check of the input can report its row.
 
@@ -53,7 +53,7 @@ def to_cells(column: pyarrow.Array, kind: str, *, required: bool, from_text: boo
         return _whole_column(column)
     if kind == "boolean" and types.is_boolean(arrow_type):
         return _whole_column(column)
-    values = column_types.cast_to_signature(column.to_pandas(), kind, required=required)
+    values = convert_cells.cast_to_signature(column.to_pandas(), kind, required=required)
     return [None if gap else value for value, gap in zip(values.tolist(), values.isna(), strict=True)]
 
 

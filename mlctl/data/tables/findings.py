@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data.finding import Finding
+from mlctl.data.tables import copies
 from mlctl.data.tables.column_types import BOOLEAN, CATEGORY, DATE, DROP, NUMBER, TEXT, TYPES, TableColumn
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ HEADINGS = {
     DROP: "dropped",
 }
 MAX_LISTED_CLASSES, MAX_LISTED_COLUMNS = 6, 24
-DUPLICATE_SHARE = 0.05  # of the test rows, from which on there is a warning
 IMBALANCED = 0.2  # a class is rare if it has less than this share of the rows of equally frequent classes
 MIN_RELATIVE_DEVIATION = 1e-4  # of a target: 32-bit floats have a precision of 1e-7
 
@@ -79,13 +79,15 @@ def describe_splits(splits: Sequence[Array], method: str) -> Finding:
 
 
 def find_duplicates(frame: pd.DataFrame, splits: Sequence[Array]) -> list[Finding]:
-    """Warn if many test rows also are training rows, which makes the test score too good."""
+    """Warn if many test rows also are training rows, not by chance, which makes the test score too good."""
     import pandas as pd
 
     hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     train, _, test = splits
     is_copy = np.isin(hashes[test], hashes[train])
-    if not len(test) or is_copy.mean() < DUPLICATE_SHARE:
+    if not len(test) or is_copy.mean() < copies.MANY:
+        return []
+    if copies.is_by_chance(is_copy.mean(), copies.expected_share(frame, train, test)):
         return []
     text = (
         f"{is_copy.mean():.0%} of the test rows are also in the training rows, so the test score is too good:"

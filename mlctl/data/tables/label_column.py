@@ -12,6 +12,8 @@ import numpy as np
 from mlctl.data.class_order import describe_positive, describe_rare, order_classes
 from mlctl.data.splits import MIN_ROWS_PER_CLASS
 from mlctl.data.tables import column_types, target_column
+from mlctl.data.tables.convert_cells import normalize_cells
+from mlctl.data.tables.number_columns import MIN_SHARE
 from mlctl.data.tables.target_column import MAX_NUMERIC_CLASSES
 from mlctl.errors import BadDataError, UsageError
 
@@ -61,12 +63,12 @@ def find_column(names: Sequence[str], option: str, name: str) -> str:
 def drop_incomplete_rows(
     frame: pd.DataFrame, labelled: str, label: str, noun: str
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of two columns that have both values, and a warning if there are others.
+    """Return the rows of two columns that have both values, with their index, and a warning if there are others.
 
     `noun` says what column `labelled` holds, such as "text".
     """
-    pair = frame[[labelled]].assign(**{label: column_types.normalize_cells(frame[label])})
-    complete = pair.dropna().reset_index(drop=True)
+    pair = frame[[labelled]].assign(**{label: normalize_cells(frame[label])})
+    complete = pair.dropna()
     dropped = len(pair) - len(complete)
     if not dropped:
         return complete, []
@@ -100,8 +102,8 @@ def encode_classes(path: Path, values: pd.Series[Any], noun: str) -> tuple[Array
 
 def is_continuous(values: pd.Series[Any]) -> bool:
     """Whether a column holds values of a regression: numbers that are not whole, or too many for classes."""
-    numbers = column_types.parse_numbers(column_types.normalize_cells(values))
-    if numbers.notna().mean() < column_types.MIN_SHARE or numbers.nunique() <= 2:
+    numbers, _ = target_column.read_numbers(values)
+    if numbers.notna().mean() < MIN_SHARE or numbers.nunique() <= 2:
         return False
     if bool((numbers.dropna() % 1 != 0).any()):
         return True

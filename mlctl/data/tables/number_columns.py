@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlctl.data.tables.convert_cells import normalize_cells
 from mlctl.domain.column_reading import NUMBER, ColumnReading
 from mlctl.domain.missing_values import is_number_gap
 from mlctl.domain.written_numbers import (
@@ -359,3 +360,37 @@ def _judge(values: Array, candidate: float) -> str:
     if distance > spread or (candidate < 0 <= low and distance > 0.5 * spread):
         return "sure"
     return "maybe" if candidate < 0 <= low else ""
+
+
+def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> NumberColumn | None:
+    """Return the numbers of one column, such as a target; None if it has too few.
+
+    The other columns of its `table` help to decide which sign stands before decimals.
+    """
+    cells = normalize_cells(values)
+    if cells.dtype.kind == "f":
+        array = cells.to_numpy()
+        return NumberColumn(reading=with_range(ColumnReading(kind=NUMBER), array), values=array, share=1.0)
+    written = WrittenColumn.of(cells)
+    if not written.may_be_numbers():
+        return None
+    looked = {str(values.name): written.look()}
+    has_points = False
+    columns = {} if table is None else {str(name): table[name] for name in table}
+    for name, column in columns.items():
+        if name in looked:
+            continue
+        others = normalize_cells(column)
+        if others.dtype.kind == "f":
+            has_points = has_points or has_fractions(others.to_numpy())
+        elif (other := WrittenColumn.of(others)).may_be_numbers():
+            looked[name] = other.look()
+    decided = decide_signs(looked, has_points=has_points)
+    decimal, thousands, is_guess = decided[str(values.name)]
+    return written.read(decimal, thousands, is_ambiguous=is_guess)
+
+
+def has_fractions(values: Array) -> bool:
+    """Whether some of the first numbers have decimals."""
+    with np.errstate(invalid="ignore"):
+        return bool((values[:1000] % 1 > 0).any())

@@ -9,8 +9,9 @@ import numpy as np
 
 from mlctl.data import splits
 from mlctl.data.splits import TEST, TRAIN, VALIDATION
-from mlctl.data.tables import column_types
+from mlctl.data.tables.convert_cells import normalize_cells, parse_dates
 from mlctl.data.tables.date_columns import detect_date_format
+from mlctl.data.tables.number_columns import MIN_SHARE
 from mlctl.errors import BadDataError, UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_split_names(values: pd.Series[Any]) -> Array:
 
     Raises BadDataError for a value that is no name of a split, and if there are no training rows.
     """
-    cells = column_types.normalize_cells(values)
+    cells = normalize_cells(values)
     split_of = {name: split for split, names in enumerate(NAMES_OF_SPLITS) for name in names}
     found: Array = np.array([split_of.get(str(cell).strip().lower(), -1) for cell in cells], np.int64)
     if (found < 0).any():
@@ -143,7 +144,7 @@ def _split_groups(values: pd.Series[Any], name: str, seed: int) -> TableSplits:
 
 def _parse_times(values: pd.Series[Any]) -> Array:
     """Return the times of rows as numbers, in days for dates."""
-    cells = column_types.normalize_cells(values)
+    cells = normalize_cells(values)
     if cells.isna().any():
         row = cells.index[cells.isna()][0] + 1
         raise BadDataError(
@@ -153,8 +154,8 @@ def _parse_times(values: pd.Series[Any]) -> Array:
     if cells.dtype.kind == "f":
         times: Array = cells.to_numpy()
         return times
-    found = detect_date_format(cells.astype(str).tolist(), column_types.MIN_SHARE)
-    days = column_types.parse_dates(cells, found.format) if found.format else np.array([np.nan])
+    found = detect_date_format(cells.astype(str).tolist(), MIN_SHARE)
+    days = parse_dates(cells, found.format) if found.format else np.array([np.nan])
     if np.isnan(days).any():
         raise BadDataError(
             f"time={values.name} holds neither numbers nor dates of one format", "choose another column"

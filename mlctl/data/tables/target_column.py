@@ -12,7 +12,8 @@ from mlctl.data.class_order import describe_positive, list_names, order_classes
 from mlctl.data.dataset import class_indices
 from mlctl.data.finding import Finding
 from mlctl.data.splits import MIN_ROWS_PER_CLASS
-from mlctl.data.tables import column_types
+from mlctl.data.tables import column_types, number_columns
+from mlctl.data.tables.convert_cells import normalize_cells
 from mlctl.domain.column_reading import ColumnReading
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import parse_number
@@ -80,7 +81,7 @@ def parse_target(
         table: The table, whose other columns help to tell decimal commas from commas between thousands.
     """
     name = str(cells.name)
-    filled, words = mark_missing(column_types.normalize_cells(cells))
+    filled, words = mark_missing(normalize_cells(cells))
     if not filled.notna().any():
         raise BadDataError(f"the target {name} is empty", "choose another column with --target")
     numbers, reading = read_numbers(filled, table)
@@ -114,7 +115,7 @@ def read_numbers(
     """Return the cells of a target as numbers, NaN if they are none, and how they are read."""
     import pandas as pd
 
-    found = column_types.read_numbers(cells, table)
+    found = number_columns.read_numbers(cells, table)
     if found is None or not found.share:
         return pd.Series(np.nan, cells.index, name=cells.name), None
     return pd.Series(found.values, cells.index, name=cells.name), found.reading
@@ -124,7 +125,7 @@ def is_numeric(filled: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
     """Whether the cells of a target are numbers, with a few words at most."""
     filled = filled[filled.notna() & ~filled.isin(CLASS_WORDS)]
     share = numbers.notna().sum() / max(1, len(filled))
-    if share >= column_types.MIN_SHARE:
+    if share >= number_columns.MIN_SHARE:
         return True
     words = filled[numbers[filled.index].isna()]
     has_many_numbers = numbers.nunique() > MAX_NUMERIC_CLASSES
@@ -267,7 +268,7 @@ def read_labels(
             them out.
         reading: How training read the numbers of this column; None finds it.
     """
-    filled = column_types.normalize_cells(cells)
+    filled = normalize_cells(cells)
     if not classes:
         numbers, _ = read_numbers(filled)
         if reading is not None and filled.dtype.kind != "f":

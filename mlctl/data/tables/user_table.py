@@ -34,8 +34,9 @@ import numpy as np
 from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.finding import Finding
-from mlctl.data.tables import column_findings, column_types, findings, leakage, reader, target_column
-from mlctl.data.tables.column_types import DATE, DROP
+from mlctl.data.tables import column_findings, findings, leakage, reader, target_column
+from mlctl.data.tables.column_types import DATE, DROP, ReadingOptions
+from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.data.tables.label_column import find_column
 from mlctl.data.tables.table_splits import SplitColumns, read_split_names, split_table
 from mlctl.data.trees import take_rows
@@ -76,7 +77,7 @@ def load_table(
     sheet = str(options.get("sheet") or "")
     table, found = _read(path, header, target, sheet)
     target = find_column(list(table.columns), "--target ", target)
-    table, published, more = _append_files(table, files, header, target)
+    table, published, more = append_files(table, files, target=target, header=header)
     found += more
     names = list(table.columns)
     numbers = _number_rows(published)
@@ -104,16 +105,11 @@ def load_table(
     numbers = numbers[parsed.has_target]
     if len(frame) < MIN_ROWS:
         raise BadDataError(f"{path} has {len(frame)} rows with a {target}", f"at least {MIN_ROWS} are needed")
-    types = {
-        name.partition(".")[2]: str(type) for name, type in options.items() if name.startswith("column.")
-    }
-    if group:
-        types.setdefault(group, DROP)
-    weights = _parse_weights(frame[weight]) if weight else None
+    set_by_user = ReadingOptions.of(options)
+    types = {group: DROP} if group and group not in set_by_user.types else {}
+    weights = _parse_weights(frame[weight], frame) if weight else None
     unused = [name for name in (target, split, weight) if name]
-    inputs, columns = column_types.convert_columns(
-        frame.drop(columns=unused), types, column_types.ReadingOptions.of(options)
-    )
+    inputs, columns = convert_columns(frame.drop(columns=unused), types, set_by_user)
     if not len(inputs.columns):
         raise BadDataError(
             f"{path}: mlctl drops all columns besides the target", "keep one: --set column.NAME=TYPE"
@@ -185,10 +181,19 @@ def _read(
     ]
 
 
-def _append_files(
-    table: pd.DataFrame, files: Sequence[tuple[int, Path]], header: bool | None, target: str
+def append_files(
+    table: pd.DataFrame, files: Sequence[tuple[int, Path]], *, target: str, header: bool | None = None
 ) -> tuple[pd.DataFrame, Array, list[Finding]]:
-    """Return the rows of all files, the split of each row, and what was found in the other files."""
+    """Return the rows of all files, the split of each row, and what was found in the other files.
+
+    Raises BadDataError if a file lacks a column of the table.
+
+    Args:
+        table: The rows of the training file.
+        files: The split and the path of each other file.
+        target: The column to predict.
+        header: Whether the first row holds the column names; None detects it.
+    """
     import pandas as pd
 
     tables, published, found = [table], [np.full(len(table), splits.TRAIN)], []
@@ -231,12 +236,12 @@ def _shares_of_classes(target: target_column.Target, train: Array) -> Array:
 
 
 def _is_balanced(options: Mapping[str, Any]) -> bool:
-    return bool(options.get("balance")) or options.get("class_weight") == "balanced"
+    return bool(options.get("class_weight") == "balanced")
 
 
-def _parse_weights(values: pd.Series[Any]) -> Array:
+def _parse_weights(values: pd.Series[Any], table: pd.DataFrame) -> Array:
     """Return the weights of rows: float32 (n,)."""
-    numbers = column_types.parse_numbers(column_types.normalize_cells(values))
+    numbers, _ = target_column.read_numbers(values, table)
     if numbers.isna().any():
         row = numbers.index[numbers.isna()][0] + 1
         raise BadDataError(f"weight={values.name}: row {row} has no number", "fill it in with a number")

@@ -146,7 +146,7 @@ def _ratio_steps(data: Dataset, known: Sequence[Step], seed: int) -> list[Step]:
         return []
     sample = np.random.default_rng(seed).permutation(len(rows))[:MAX_SAMPLED_ROWS]
     steps = [*(step for step in known if step["make"] in PLAIN), *ratios]
-    encoded = TableEncoder.fitted(rows.iloc[sample], steps)(rows.iloc[sample])
+    encoded = encoders.table(rows.iloc[sample], steps)(rows.iloc[sample])
     gains = feature_gains(encoded, data.train.targets[sample], classes=len(data.classes), seed=seed)
     ratio_gains = gains[-len(ratios) :]
     best = np.argsort(-ratio_gains)[:MAX_RATIOS]
@@ -162,8 +162,8 @@ def _has_ratio(steps: Sequence[Step], wanted: Step) -> bool:
 def _fit_encoder(
     rows: Any, network_steps: Sequence[Step], added_steps: Sequence[Step], ratios: tuple[str, ...]
 ) -> FeatureSet:
-    encoder = TableEncoder.fitted(rows, [*network_steps, *added_steps])
-    ends = np.cumsum([0, *encoder.widths(rows)])
+    encoder = encoders.table(rows, [*network_steps, *added_steps])
+    ends = np.cumsum([0, *encoder.widths()])
 
     def columns_of(wanted: Callable[[Step], bool]) -> tuple[int, ...]:
         return tuple(

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.estimators import category_targets
-from mlctl.adapters.estimators.encoded_table import EncodedTable, center_targets
+from mlctl.adapters.estimators.encoded_table import center_targets
 from mlctl.adapters.estimators.spec import HISTOGRAM, LIGHTGBM, NETWORK, ModelSpec
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.models.onnx_graphs import apply_temperature
@@ -28,7 +27,8 @@ from mlctl.domain.tags import KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.notifications import SEARCH_FINISHED
-from mlctl.services.automl import blend, candidates, features, fitting, metrics, text_tables
+from mlctl.services.automl import blend, candidates, fitting, metrics, text_tables
+from mlctl.services.automl.encode import encode_table
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
 from mlctl.services.automl.interrupts import INTERRUPTED, InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
@@ -41,13 +41,9 @@ from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.training.run_setup import RunSetup
 from mlctl.services.training.run_status import finish_run, recording
-from mlctl.serving.scoring import TableEncoder
 from mlctl.settings import Settings
 
 TIME_IS_UP, ALL_TRIED = "time was up", "everything was tried"
-FOLDS = 5
-# with fewer rows, the validation split is too small to rank models; wide tables take too long to cross-validate
-MIN_ROWS_WITHOUT_FOLDS, MAX_CELLS_WITH_FOLDS = 6000, 1_000_000
 MIN_SHARE_TO_START = 0.15  # of the time must be left to start a model that early stopping hardly ever ends
 
 JournalEntries = Sequence[Mapping[str, Any]]
@@ -167,7 +163,14 @@ class AutomlRun:
                 runs.find()
             self.budget.end_phase("reading the data and starting")
             self.listener.stage("encoding features")
-            table = self._encode_table()
+            table = encode_table(
+                self.job,
+                self.prepared,
+                self.centered,
+                offset=self.offset,
+                objective=self.objective,
+                report=self.listener.message,
+            )
             self.budget.end_phase("features")
             board = Leaderboard(
                 table=table,
@@ -273,7 +276,7 @@ class AutomlRun:
             if board.table.folds:
                 rows = len(board.table.scored_targets)
                 self.listener.message(
-                    f"few rows ({rows:,}): val_ metrics are from {FOLDS}-fold cross-validation"
+                    f"few rows ({rows:,}): val_ metrics are from {board.table.folds}-fold cross-validation"
                 )
             self.listener.search_started(
                 f"{self.job.recipe.name} for {self.request.timeout_s:g} s",
@@ -381,62 +384,6 @@ class AutomlRun:
             self.listener.stage("starting TensorFlow")
             runtime.import_keras()
             self._has_keras = True
-
-    def _encode_table(self) -> EncodedTable:
-        data, seed = self.centered, self.request.seed
-        if self.has_texts:
-            train, validation = (
-                text_tables.as_matrix(split.inputs) for split in (data.train, data.validation)
-            )
-            return EncodedTable(
-                recipe=self.job.recipe,
-                data=data,
-                features=text_tables.text_features(self.prepared.encoder),
-                train=train,
-                validation=validation,
-                seed=seed,
-                objective=self.objective,
-            )
-        if self.request.featurize:
-            feature_set = features.search_features(data, self.prepared.encoder, seed)
-        else:
-            feature_set = features.plain_features(data)
-        if feature_set.ratios:
-            self.listener.message(f"added ratios: {', '.join(feature_set.ratios)}")
-        rows = features.known_rows(data)
-        encoded = feature_set.encoder(rows)
-        targets = np.concatenate([data.train.targets, data.validation.targets])
-        encoder = feature_set.encoder
-        assert isinstance(encoder, TableEncoder)
-        category_targets.out_of_fold(
-            encoder,
-            rows,
-            category_targets.smoothed_targets(targets, len(data.classes)),
-            encoded,
-            seed,
-        )
-        return EncodedTable(
-            recipe=self.job.recipe,
-            data=data,
-            features=feature_set,
-            train=encoded[: len(data.train)],
-            validation=encoded[len(data.train) :],
-            seed=seed,
-            objective=self.objective,
-            folds=self._folds,
-            offset=self.offset,
-        )
-
-    @property
-    def _folds(self) -> int:
-        """Number of folds; 0 if there are many rows, or if rows are grouped or ordered in time."""
-        rows = len(self.data.train) + len(self.data.validation)
-        if self.has_texts:  # the n-grams were chosen by the labels of all training rows
-            return 0
-        dependent = any(self.job.values.get(name) for name in ("group", "time", "split", "validation"))
-        cells = rows * self.data.train.inputs.shape[1]
-        is_small = rows < MIN_ROWS_WITHOUT_FOLDS and cells <= MAX_CELLS_WITH_FOLDS
-        return FOLDS if is_small and not dependent else 0
 
     def _candidate_models(self) -> list[ModelSpec]:
         data, job = self.centered, self.job

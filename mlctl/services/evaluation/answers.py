@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.domain.outputs import Output
+from mlctl.domain.outputs import DEFAULT_THRESHOLD, Output
 from mlctl.domain.serving import Prediction
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.predictor import Answers, Array, PredictorInfo
 
-THRESHOLD = 0.5  # a label applies if its probability is higher
 MAX_VALUE_COLUMNS = 64  # numbers of a row that get a column each in a file
 UNKNOWN = Output(kind="none")
 
@@ -93,7 +92,7 @@ def _class_prediction(output: Output, row: Array, truth: Any) -> Prediction:
 def _label_prediction(output: Output, row: Array, truth: Any) -> Prediction:
     row = np.atleast_1d(row)
     names = class_names(output, len(row))
-    found = np.flatnonzero(row > THRESHOLD)
+    found = np.flatnonzero(row > DEFAULT_THRESHOLD)
     found = found[np.argsort(-row[found], kind="stable")]
     return Prediction(
         labels=tuple(names[int(index)] for index in found),
@@ -141,7 +140,7 @@ def _class_numbers(row: Array) -> tuple[Array, Array]:
     """Return the class of each pixel or step, and its probability; one number is that of the second of two classes."""
     if row.shape[-1] == 1:
         positive = row[..., 0]
-        is_second = positive > THRESHOLD
+        is_second = positive > DEFAULT_THRESHOLD
         return is_second.astype(np.int64), np.where(is_second, positive, 1 - positive)
     return row.argmax(axis=-1), row.max(axis=-1)
 

@@ -21,7 +21,7 @@ from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources.locate import local_path
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, outputs_of
-from mlctl.domain.progress import NullProgress, ProgressListener
+from mlctl.domain.progress import NullProgress, ProgressListener, WithoutMessages
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
@@ -187,7 +187,10 @@ def load_evaluation_set(
         if full_set is not None:
             return full_set
     values = recipe.values({**_data_options(recipe, runs), **overrides})
-    prepared = prepare.prepare(settings, resolved, values, data=data, rows=rows, listener=listener)
+    # training has shown what it found in the data
+    prepared = prepare.prepare(
+        settings, resolved, values, data=data, rows=rows, listener=WithoutMessages(listener)
+    )
     dataset = prepared.data
     if any(run.params.get("folds") for run in runs) and dataset.extra.get("is_test_random"):
         listener.message(

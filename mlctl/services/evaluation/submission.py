@@ -46,12 +46,15 @@ def predict_like(
     order. The sample's answers decide what is written: labels as they are spelled there, probabilities of the
     positive class if they are fractions, or a probability for each class if its columns are named after classes.
 
-    Raises what `predict` raises, RefusedError if `out` exists, BadDataError for a sample that does not fit.
+    Raises what `predict` raises, RefusedError if `out` exists, NotFoundError for a missing file, BadDataError for a sample that does not fit.
     """
     if out.exists():
         raise RefusedError(f"{out} already exists", "remove it, or choose another file with --out")
+    table_path = Path(table).expanduser()
+    for path in (sample, table_path):
+        reader.files_of(path)  # raises NotFoundError
     shape = reader.read(sample).frame
-    rows = reader.read(Path(table).expanduser()).frame
+    rows = reader.read(table_path).frame
     with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
         answers = _predict(predictor, table, batch_size, listener or NullProgress())
         info = predictor.info

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables import arrow_batches, arrow_cells, column_types, read_cells, reader
+from mlctl.data.tables import arrow_batches, arrow_cells, convert_cells, read_cells, reader
 from mlctl.data.tables.dialect import detect_dialect
 from mlctl.domain.column_reading import NUMBER
 from mlctl.domain.progress import ProgressListener
@@ -113,7 +113,7 @@ class _FileReading:
             if (reading := self.readings.get(name)) is not None:
                 return self._noted(name, read_cells.read_series(frame[name], reading), first_row)
             spec = self._specs[name]
-            values = column_types.cast_to_signature(frame[name], spec.kind, required=spec.required)
+            values = convert_cells.cast_to_signature(frame[name], spec.kind, required=spec.required)
             return to_lists({name: values})[name]
 
         def load() -> dict[str, Any]:

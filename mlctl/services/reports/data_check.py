@@ -16,6 +16,7 @@ from mlctl.data.checks.labels import Suspects, find_suspects
 from mlctl.data.checks.shift import find_shifts
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.finding import WARNING
+from mlctl.data.tables import copies
 from mlctl.domain.data_check import (
     CheckFinding,
     ClassCount,
@@ -24,7 +25,7 @@ from mlctl.domain.data_check import (
     Severity,
     SuspectLabel,
 )
-from mlctl.domain.progress import NullProgress, ProgressListener
+from mlctl.domain.progress import ProgressListener, WithoutMessages
 from mlctl.errors import UsageError
 from mlctl.files import write_atomically
 from mlctl.recipes import resolve
@@ -37,25 +38,12 @@ from mlctl.units import count
 MOSTLY_MISSING = 0.5
 LISTED_VALUES, LISTED_COLUMNS, LISTED_ROWS = 3, 6, 5
 MAX_SUSPECTS = 50
-MANY_COPIES, MANY_CONTRADICTIONS = 0.05, 0.02  # share of the rows from which on there is a warning
+MANY_CONTRADICTIONS = 0.02  # share of the rows from which on there is a warning
 CLEAR_ACCURACY, FEW_SUSPECTS = (
     0.9,
     0.05,
 )  # of the cheap models; share of contradicted rows that is then suspicious
 PROBLEMS = ("leak", "duplicates")  # kinds of warnings that make the score wrong
-
-
-class _Stages(NullProgress):
-    """Passes on the stages, without the recipe's notes: they are findings."""
-
-    def __init__(self, listener: ProgressListener) -> None:
-        self._listener = listener
-
-    def stage(self, what: str) -> None:
-        self._listener.stage(what)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        self._listener.download(name, done, total)
 
 
 def check_data(
@@ -76,7 +64,7 @@ def check_data(
         raise UsageError(f"{html} does not end in .html", f"use {html.stem or 'data'}.html")
     resolved = resolve(source)
     values = check_values(resolved, with_defaults(settings, resolved.recipe, overrides))
-    dataset = load_data(settings, resolved, values, data=data, listener=_Stages(listener))
+    dataset = load_data(settings, resolved, values, data=data, listener=WithoutMessages(listener))
     if dataset.train.is_stream:
         raise UsageError(
             f"recipe {resolved.recipe.name} streams its data, so mlctl cannot look at all of it",
@@ -195,9 +183,11 @@ def _of_duplicates(data: Dataset, found: Duplicates | None) -> Iterator[CheckFin
         if not shared or is_said:
             continue
         share = shared / max(1, data.splits[name])
+        if copies.is_by_chance(share, found.expected.get(name, 0.0)):
+            continue
         verb = "has" if shared == 1 else "have"
         text = f"{count(shared, f'{name} {noun}')} ({share:.1%}) {verb} the inputs of a training {noun}"
-        severity = Severity.warning if share >= MANY_COPIES else Severity.note
+        severity = Severity.warning if share >= copies.MANY else Severity.note
         yield CheckFinding(severity=severity, kind="duplicates", text=text, rows=shared)
     if not found.repeated and not any(found.shared.values()):
         yield _ok("duplicates", f"no {noun} is there twice")

@@ -20,7 +20,7 @@ from mlctl.domain.registry import Lineage, ModelReference, RegisteredVersion
 from mlctl.domain.report import ModelCard, Report, ReportBlock, ReportSection, ReportTable, ReportText
 from mlctl.domain.run import Run
 from mlctl.domain.tags import REQUEST_TAG, SCRIPT_TAG
-from mlctl.errors import RefusedError, UsageError
+from mlctl.errors import RefusedError, UsageError, did_you_mean
 from mlctl.files import write_atomically
 from mlctl.services.evaluation.intervals import wilson_interval
 from mlctl.services.evaluation.predictor import LocalModel
@@ -85,19 +85,19 @@ def make_card(
         _scores(version, run),
         *([ReportSection(title="Scores by class", blocks=classes)] if classes else []),
         *([ReportSection(title="Scores by slice", blocks=by_slice)] if by_slice else []),
-        ReportSection(title="Limits", blocks=[_bullets(_limits(run, lineage, evaluation))]),
+        ReportSection(
+            title="Limits", blocks=[ReportText(text=text) for text in _limits(run, lineage, evaluation)]
+        ),
         _reproduction(run, lineage),
         history_section(history),
         _exports(lineage.proofs),
     ]
+    stage = [] if version.stage == "None" else [("stage", version.stage)]
     report = Report(
         title=f"{reference.name} {reference.version}",
         subtitle="model card",
         sections=sections,
-        facts=[
-            ("stage", "" if version.stage == "None" else version.stage),
-            ("registered", moment(version.created)),
-        ],
+        facts=[*stage, ("registered", moment(version.created))],
     )
     return ModelCard(
         name=reference.name, version=reference.version, report=report, markdown=to_markdown(report)
@@ -120,17 +120,22 @@ def save_card(settings: Settings, card: ModelCard, *, force: bool = False) -> No
 
 
 def write_page(card: ModelCard, file: Path) -> None:
-    """Write a card as one HTML file. Raises UsageError if its name does not end in .html."""
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{file} does not end in .html", f"use --html {file.stem or 'card'}.html")
+    """Write a card as one HTML file. Raises as `check_page_name` does."""
+    check_page_name(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, render(card.report).encode(), durable=False)
+
+
+def check_page_name(file: Path) -> None:
+    """Raise UsageError if the name of a page does not end in .html."""
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{file} does not end in .html", f"use --html {file.stem or 'card'}.html")
 
 
 def to_markdown(report: Report) -> str:
     """Return a report of tables and texts as Markdown."""
     lines = [f"# {report.title}", ""]
-    lines += [", ".join(f"{name}: {value}" for name, value in report.facts if value), ""]
+    lines += [", ".join(f"{name}: {value}" for name, value in report.facts), ""]
     for section in report.sections:
         lines += [f"## {section.title}", ""]
         if not section.blocks:
@@ -268,15 +273,20 @@ def _slices(
         )
         if rows.score is None:
             raise UsageError(f"--slice: {rows.score_reason}", "remove --slice")
-        if not isinstance(rows.raw, Mapping) or any(column not in rows.raw for column in columns):
-            known = ", ".join(rows.raw) if isinstance(rows.raw, Mapping) else "none, because it is no table"
-            raise UsageError(f"--slice: unknown column; the model's columns are {known}", "name one of them")
+        table = rows.raw if isinstance(rows.raw, Mapping) else {}
+        known = [name for name, values in table.items() if np.ndim(values) == 1]
+        if not known:
+            raise UsageError("--slice: the model does not take a table", "remove --slice")
+        for column in columns:
+            if column not in known:
+                hint = did_you_mean(column, known) or f"columns: {', '.join(known)}"
+                raise UsageError(f"--slice: the model has no column {column!r}", hint)
         answers = LocalModel(served).predict(dict(rows.raw))
     score = rows.score
     metric = deciding_metric(score(answers, None), rows.metric)
     for column in columns:
         found = []
-        for name, selected in _groups(np.asarray(rows.raw[column])):
+        for name, selected in _groups(np.asarray(table[column])):
             value = score(answers, selected).get(metric) if len(selected) >= MIN_SLICE_ROWS else None
             interval = None
             if value is not None:
@@ -335,10 +345,6 @@ def _limits(run: Run | None, lineage: Lineage, evaluation: Mapping[str, Any]) ->
     if required and len(required) < len(lineage.inputs):
         names = ", ".join(text.partition(":")[0] for text in required)
         yield f"Columns that had no missing values in training: {names}."
-
-
-def _bullets(lines: Iterator[str]) -> ReportText:
-    return ReportText(text="\n".join(f"- {line}" for line in lines))
 
 
 def _reproduction(run: Run | None, lineage: Lineage) -> ReportSection:

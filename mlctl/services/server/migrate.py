@@ -24,6 +24,7 @@ def migrate_schema(location: ServerLocation) -> MigratedDatabase:
         artifact_root=location.destination if location.direct else "mlflow-artifacts:/",
         artifacts_destination=None,
         upgrade=True,
+        settings={"MLFLOW_ENABLE_WORKSPACES": "true"},  # for databases with and without workspaces
     )
     if schema.migrate(config) != 0:
         raise ChildFailedError("the schema migration failed", "the log line above says why")

@@ -47,8 +47,8 @@ def build_location(
         root: The folder of an embedded database and of artifacts; by default the current folder.
         backend: The database's URI, without a password; by default a SQLite file in `root`.
         backend_file: A file whose first line is the database's URI, which may hold a password; "-" is stdin.
-        artifacts: The address of artifacts, gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX
-            or s3://BUCKET/PREFIX.
+        artifacts: The address of artifacts on Google Cloud Storage or Azure Blob Storage, gs://BUCKET/PREFIX or
+            wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX.
         bucket: The S3 bucket for artifacts; by default they are in a folder in `root`.
         prefix: A prefix in the bucket.
         endpoint_url: The address of an S3-compatible service.
@@ -62,9 +62,6 @@ def build_location(
         raise UsageError("--backend and --backend-file both name a database", "use only one of them")
     if artifacts and bucket:
         raise UsageError("--artifacts and --bucket both say where artifacts are", "use only one of them")
-    if artifacts and artifacts.startswith("s3://"):
-        bucket, _, prefix = artifacts.removeprefix("s3://").strip("/").partition("/")
-        artifacts = None
     if artifacts:
         _check_cloud(artifacts)
         if prefix or endpoint_url or region:
@@ -107,7 +104,7 @@ def location_from_options(settings: Settings, **options: Any) -> ServerLocation:
 
 
 def typed_location_keys(options: Mapping[str, Any]) -> frozenset[str]:
-    """Return which of root, backend and bucket the user typed."""
+    """Return which of root, backend, bucket and artifacts the user typed."""
     typed = {
         "root": options["root"] is not None,
         "backend": options["backend"] or options["backend_file"],
@@ -141,7 +138,7 @@ def _check_cloud(uri: str) -> None:
     if not re.fullmatch(CLOUD_ADDRESS, uri):
         raise UsageError(
             f"invalid value {uri!r} for --artifacts",
-            "write gs://BUCKET/PREFIX, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX or s3://BUCKET/PREFIX",
+            "write gs://BUCKET/PREFIX or wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX; for S3, use --bucket",
         )
 
 

@@ -163,7 +163,7 @@ class _EncoderPart:
 
 def _encoder_parts(encoder: TableEncoder, rows: pd.DataFrame) -> Iterable[tuple[str, _EncoderPart]]:
     """Yield each column that the encoder reads with its part of the encoder."""
-    ends = np.cumsum([0, *encoder.widths(rows)])
+    ends = np.cumsum([0, *encoder.widths()])
     steps_of: dict[str, list[int]] = {}
     for number, step in enumerate(encoder.steps):
         for name in _columns_of(step):

@@ -31,6 +31,8 @@ def to_arrays(rows: Any, inputs: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for entry in inputs:
         array: Any
+        if hasattr(rows, "keys") and entry["name"] not in rows:
+            raise ValueError(f"there is no column or input {entry['name']!r}")
         values = rows[entry["name"]] if hasattr(rows, "keys") else rows
         if entry["dtype"] == "string":
             cells = np.asarray(values, dtype=object)
@@ -68,6 +70,8 @@ def read_rows(path: str, columns: Any) -> Any:
     if not isinstance(table, list) or not table or not isinstance(table[0], dict):
         return np.asarray(table) if isinstance(table, list) else {k: np.asarray(v) for k, v in table.items()}
     names = columns or dict.fromkeys(table[0], "")
+    if not any(name in row for row in table for name in names):
+        raise ValueError(f"it has none of the columns {', '.join(names)}")
     return {name: _column([row.get(name) for row in table], kind) for name, kind in names.items()}
 
 
@@ -102,14 +106,18 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     model = about()
-    rows = read_rows(sys.argv[1], model["columns"])
-    print(json.dumps(describe(Predictor()(rows), model["outputs"]), ensure_ascii=False, indent=1))
+    try:
+        rows = read_rows(sys.argv[1], model["columns"])
+        answers = describe(Predictor()(rows), model["outputs"])
+    except Exception as error:  # of the file, the encoder or the runtime
+        sys.exit(f"error: cannot answer {sys.argv[1]}: {str(error) or type(error).__name__}")
+    print(json.dumps(answers, ensure_ascii=False, indent=1))
 
 
 # mlctl: the model
 
 
-class Predictor:
+class Predictor:  # a stand-in for type checkers: predict_script.py writes the class of the format in its place
     """Answers rows: an array, or a dict of arrays by output name."""
 
     def __init__(self, folder: str = HERE) -> None:

@@ -22,6 +22,7 @@ from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.scores import predicted_labels
 from mlctl.services.serving.exports.base import ModelToExport
 from mlctl.services.serving.exports.proof_rows import (
+    CALIBRATION_ROWS,
     ProofRows,
     deciding_metric,
     find_rows,
@@ -89,13 +90,18 @@ def write_with_proof(target: FileFormat, model: ModelToExport, folder: Path) -> 
         name=model.served.name,
         version=model.served.version,
     )
-    target.render_templates(model.target, folder, {**model.template_values, "packages": target.run_hint})
+    rows_file = "rows.csv" if parts.info.signature.columns else "rows.json"
+    # an encoder of the user's own takes a DataFrame
+    needs_pandas = bool(parts.info.signature.columns) and not parts.scorer.takes_columns
+    packages = f"{target.run_hint} pandas" if needs_pandas else target.run_hint
+    values = {**model.template_values, "packages": packages, "rows": rows_file}
+    target.render_templates(model.target, folder, values)
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     model.listener.stage(f"asking the export {count(rows.raw):,} rows")
     measured = ask(folder, rows.raw, with_tensorflow=target.needs_tensorflow)
     proof = _compare(parts, rows, measured, written, model=model, title=title, folder=folder)
     write_json(folder / PROOF_FILE, proof.to_json())
-    return _notes(proof, target, model)
+    return _notes(proof)
 
 
 def _write(
@@ -104,7 +110,7 @@ def _write(
     @cache
     def calibration() -> Mapping[str, Any]:
         found = rows.calibration if rows.calibration is not None else rows.raw
-        return parts.encoded(take(found, slice(0, 200)))
+        return parts.encoded(take(found, slice(0, CALIBRATION_ROWS)))
 
     return target.write_file(parts, folder, model.options.quantize, calibration)
 
@@ -127,7 +133,7 @@ def _compare(
         score = _score(rows, expected, measured.answers)
         score_reason = "" if score else "the answers have no score"
     equal = _equal_labels(parts, expected, measured.answers)
-    loss = score.loss if score else 0.0 if equal is None else 100 * (1 - equal)
+    loss = _loss(score, equal)
     is_worse = not loss <= options.max_loss or not np.isfinite(difference)
     if is_worse and not options.force:
         raise RefusedError(
@@ -160,6 +166,13 @@ def _compare(
         forced=is_worse,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _loss(score: ProvenScore | None, equal_labels: float | None) -> float:
+    """Return the points that the export loses; without a score, the percentage of rows with another label."""
+    if score:
+        return score.loss
+    return 0.0 if equal_labels is None else 100 * (1 - equal_labels)
 
 
 def _describe_loss(score: ProvenScore | None, loss: float, difference: float) -> str:
@@ -248,7 +261,7 @@ def _score(rows: ProofRows, expected: Any, found: Any) -> ProvenScore | None:
     )
 
 
-def _notes(proof: ExportProof, target: FileFormat, model: ModelToExport) -> tuple[str, ...]:
+def _notes(proof: ExportProof) -> tuple[str, ...]:
     notes = []
     if proof.encoder == BESIDE:
         notes.append(
@@ -257,11 +270,6 @@ def _notes(proof: ExportProof, target: FileFormat, model: ModelToExport) -> tupl
     if proof.score is None:
         notes.append(f"no score: {proof.score_reason}")
     if proof.forced:
-        notes.append(f"--force: {_describe_loss(proof.score, _loss(proof), proof.max_difference)}")
+        loss = _loss(proof.score, proof.equal_labels)
+        notes.append(f"--force: {_describe_loss(proof.score, loss, proof.max_difference)}")
     return tuple(notes)
-
-
-def _loss(proof: ExportProof) -> float:
-    if proof.score:
-        return proof.score.loss
-    return 0.0 if proof.equal_labels is None else 100 * (1 - proof.equal_labels)

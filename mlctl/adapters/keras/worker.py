@@ -22,6 +22,7 @@ import numpy as np
 
 from mlctl.adapters.keras.worker_job import JOB, PARTS, WorkerJob, overridden_step
 from mlctl.adapters.storage.shared_storage import SharedStorage
+from mlctl.errors import UsageError
 from mlctl.machine import die_with_parent
 from mlctl.recipes import find
 from mlctl.recipes.keras_import import import_keras
@@ -64,7 +65,7 @@ class Worker:
         keras.config.set_dtype_policy(job.precision)
         self._model = recipe.build(job.values, job.data)
         if reason := overridden_step(self._model):
-            raise TypeError(reason)
+            raise UsageError(reason, "train it on TensorFlow")
 
     def load(self, storage: SharedStorage, batch_size: int) -> None:
         """Read the encoded training data, and create every variable of the model and its optimizer."""
@@ -135,6 +136,8 @@ def serve(pipe: Connection) -> None:
             return
         try:
             answer: tuple[str, Any] = ("ok", getattr(worker, method)(*arguments))
+        except UsageError as error:
+            answer = ("error", error.message)
         except Exception as error:  # of the recipe, of Keras or of the backend
             answer = ("error", f"{type(error).__name__}: {error}")
         try:

@@ -162,10 +162,10 @@ import os, signal, time
 from mlctl.adapters.keras import runtime
 
 runtime.import_keras()
-from mlctl.services.automl import fitting, run
+from mlctl.services.automl import encode, fitting
 from mlctl.__main__ import main
 
-run.MIN_ROWS_WITHOUT_FOLDS = 0  # so that models are fitted again on all rows
+encode.MIN_ROWS_WITHOUT_FOLDS = 0  # so that models are fitted again on all rows
 fit_model = fitting.fit_model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sys
@@ -42,6 +43,17 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: 
     """Replace the content of a file; see `atomic_writer`."""
     with atomic_writer(path, durable=durable, mode=mode) as file:
         file.write(content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made if it does not exist; wait while another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def drop_torn_line(path: Path) -> None:

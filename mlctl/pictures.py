@@ -18,7 +18,7 @@ WHITE_LEVELS = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}
 MAX_FILLED_HEIGHT = 16
 MARGIN = 4 / 28  # of the image's height and width, on each side
 MIN_INK = 0.15  # fainter pixels do not count as part of a drawing
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # of the files that training looks for
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # of the files that training looks for
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # a large picture is no mistake
 
@@ -63,11 +63,11 @@ def read_picture(
 def read_pixels(source: Source, height: int, width: int, *, max_pixels: int | None = None) -> Array:
     """Return an image as (height, width, 3) uint8: upright, cropped to the proportions, and scaled.
 
-    Raises PictureError.
+    Transparent parts are white. Raises PictureError.
     """
     with _opened(source, max_pixels) as image:
         image.draft("RGB", (2 * width, 2 * height))  # decodes a JPEG at a fraction of its size
-        upright = convert_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB")
+        upright = _on_white(convert_to_8_bit(ImageOps.exif_transpose(image))).convert("RGB")
         return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
 
 

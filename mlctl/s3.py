@@ -15,6 +15,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 from mlctl.domain.server import Bucket
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -181,9 +182,8 @@ class S3Bucket:
             ) from exc
         except botocore.exceptions.BotoCoreError as exc:
             is_certificate = "SSL" in type(exc).__name__
-            reason = " ".join(str(exc).split())
             raise UnreachableError(
-                f"{self.service} does not answer as S3 does: {reason[:200]}",
+                f"{self.service} does not answer as S3 does: {one_line(exc)}",
                 "name its certificate in AWS_CA_BUNDLE" if is_certificate else ENDPOINT_HINT,
             ) from exc
         except OSError as exc:

@@ -225,6 +225,12 @@ def test_a_process_of_its_own_sends(
     )
 
 
+def test_a_value_that_json_lacks_is_null(told: list[dict[str, Any]]) -> None:
+    metrics = {"loss": float("nan"), "bound": float("inf"), "f1": 0.5}
+    notify(NotifyTarget(url="http://x"), "run_finished", "", {"metrics": metrics})
+    assert told[0]["metrics"] == {"loss": None, "bound": None, "f1": 0.5}
+
+
 def test_a_missing_secret_file_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mlctl.notes")
     logging.getLogger("mlctl.notes").propagate = True
@@ -237,7 +243,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Collect the messages instead of sending them."""
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "mlctl.notifications._send", lambda sent: messages.append(json.loads(json.loads(sent)["body"]))
+        "mlctl.notifications._send",
+        lambda sent, _hidden: messages.append(json.loads(json.loads(sent)["body"])),
     )
     return messages
 

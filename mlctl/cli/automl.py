@@ -8,6 +8,7 @@ import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import (
+    AFTER_DRY_RUN,
     LIMITS,
     TRAINING,
     DataOption,
@@ -126,9 +127,7 @@ def automl(
         register=register,
     )
     if dry_run:
-        session.show(
-            service.plan(session.settings, request), f"next: run mlctl automl {source} without --dry-run"
-        )
+        session.show(service.plan(session.settings, request), AFTER_DRY_RUN)
         return
     with SearchProgress("model", "rounds") as listener:
         answer = service.automl(session.settings, request, listener)

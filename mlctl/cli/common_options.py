@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -119,6 +120,11 @@ class Session:
         from mlctl import output
 
         output.confirm(question, self.yes)
+
+    def confirm_overwriting(self, file: Path) -> None:
+        """Ask before a file that exists is replaced; see `confirm`."""
+        if file.exists():
+            self.confirm(f"{file} already exists. Overwrite it?")
 
 
 class _Notes(logging.Handler):

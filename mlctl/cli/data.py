@@ -15,7 +15,7 @@ from mlctl.cli.options import (
     TestOption,
     ValidationOption,
 )
-from mlctl.cli.parsing import parse_overrides
+from mlctl.cli.parsing import parse_overrides, write_command
 from mlctl.domain.data_check import Severity
 from mlctl.errors import RefusedError
 from mlctl.output.progress import TrainingProgress
@@ -56,17 +56,16 @@ def check(
     from mlctl.services.reports import data_check as service
 
     overrides = parse_overrides(set_, target=target, validation=validation, test=test)
-    if html is not None and html.exists():
-        session.confirm(f"{html} already exists. Overwrite it?")
+    if html is not None:
+        session.confirm_overwriting(html)
     with TrainingProgress() as listener:
         answer = service.check_data(
             session.settings, source, overrides=overrides, data=data, html=html, listener=listener
         )
-    asked = f" --target {answer.target}" if answer.target else ""
-    session.show(
-        answer,
-        f"next: open {answer.file} in a browser" if answer.file else f"next: mlctl train {source}{asked}",
+    train = write_command(
+        "mlctl", "train", source, target=target, validation=validation, test=test, data=data, set=set_
     )
+    session.show(answer, f"next: open {answer.file} in a browser" if answer.file else f"next: {train}")
     if strict and answer.severity in (Severity.warning, Severity.problem):
         kinds = (Severity.problem, Severity.warning)
         found = [count(number, kind) for kind in kinds if (number := answer.count(kind))]

@@ -31,8 +31,8 @@ def drift(
     """
     from mlctl.services.serving import drift as service
 
-    if html is not None and html.exists():
-        session.confirm(f"{html} already exists. Overwrite it?")
+    if html is not None:
+        session.confirm_overwriting(html)
     answer = service.drift_report(session.settings, endpoint, parse_duration(since), html)
     session.show(
         answer,

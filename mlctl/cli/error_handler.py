@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import Interrupted, MlctlError, RefusedError, UnreachableError, UsageError
 
 
@@ -108,10 +109,11 @@ def _to_usage_error(error: typer.TyperException) -> MlctlError:
 
 
 def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    shown = text if len(text) <= 300 else text[:299] + "…"
     return _report(
-        MlctlError(f"unexpected error: {shown}", "run the command again with --debug to see where"), arguments
+        MlctlError(
+            f"unexpected error: {describe_error(error)}", "run the command again with --debug to see where"
+        ),
+        arguments,
     )
 
 

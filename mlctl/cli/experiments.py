@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ def create(session: Session, name: NameArgument, artifact_location: LocationOpti
     from mlctl.services.runs import experiments
 
     answer = experiments.create_experiment(session.settings.tracking_uri, name, artifact_location)
-    session.show(answer, f"next: mlctl train digits --experiment {name}")
+    session.show(answer, f"next: mlctl train digits --experiment {quote(name)}")
 
 
 def rename(session: Session, name: NameArgument, new_name: NewNameArgument) -> None:
@@ -54,7 +55,7 @@ def rename(session: Session, name: NameArgument, new_name: NewNameArgument) -> N
     from mlctl.services.runs import experiments
 
     answer = experiments.rename_experiment(session.settings.tracking_uri, name, new_name)
-    session.show(answer, f"next: mlctl runs list --experiment {new_name}")
+    session.show(answer, f"next: mlctl runs list --experiment {quote(new_name)}")
 
 
 def delete(session: Session, name: NameArgument) -> None:
@@ -70,7 +71,7 @@ def delete(session: Session, name: NameArgument) -> None:
     _, runs = experiments.plan_deletion(session.settings.tracking_uri, name)
     session.confirm(f"Delete experiment {name} with {count(runs, 'run')}?")
     answer = experiments.delete_experiment(session.settings.tracking_uri, name)
-    session.show(answer, f"mlctl experiments restore {name} restores it")
+    session.show(answer, f"mlctl experiments restore {quote(name)} restores it")
 
 
 def restore(session: Session, name: NameArgument) -> None:
@@ -82,4 +83,4 @@ def restore(session: Session, name: NameArgument) -> None:
     from mlctl.services.runs import experiments
 
     answer = experiments.restore_experiment(session.settings.tracking_uri, name)
-    session.show(answer, f"next: mlctl runs list --experiment {answer.name}")
+    session.show(answer, f"next: mlctl runs list --experiment {quote(answer.name)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import DryRunOption
+from mlctl.cli.options import AFTER_DRY_RUN, DryRunOption
 
 SourceArgument = Annotated[
     str,
@@ -69,4 +69,4 @@ def import_(
             dry_run=dry_run,
             progress=progress,
         )
-    session.show(report, "next: the same command without --dry-run" if dry_run else "next: mlctl runs list")
+    session.show(report, AFTER_DRY_RUN if dry_run else "next: mlctl runs list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -38,5 +39,5 @@ def init(session: Session, folder: FolderArgument = Path(), script: ScriptOption
 
     session.show(
         create_project(folder, script),
-        f"next: mlctl train {script or 'digits'}, or mlflow run {folder} --env-manager local",
+        f"next: mlctl train {quote(str(script or 'digits'))}, or mlflow run {quote(str(folder))} --env-manager local",
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from mlctl import output
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import DryRunOption, HtmlOption, ModelArgument, NameArgument, TagOption
+from mlctl.cli.options import AFTER_DRY_RUN, DryRunOption, HtmlOption, ModelArgument, NameArgument, TagOption
 from mlctl.cli.parsing import parse_pairs
 from mlctl.cli.register import DescriptionOption
 from mlctl.errors import UsageError
@@ -78,7 +79,7 @@ def list_models(session: Session) -> None:
 
     answer = models.list_models(session.settings)
     next_command = (
-        f"mlctl models show {answer.models[0].name}" if answer.models else "mlctl register last NAME"
+        f"mlctl models show {quote(answer.models[0].name)}" if answer.models else "mlctl register last NAME"
     )
     session.show(answer, f"next: {next_command}")
     for model in answer.models:
@@ -96,11 +97,11 @@ def show(session: Session, name: NameArgument, version: VersionArgument = None) 
 
     answer = models.show_model(session.settings, name, version)
     if version:
-        hint = f"next: mlctl serve {name}/{version}"
+        hint = f"next: mlctl serve {quote(f'{name}/{version}')}"
     elif answer.model.versions:
-        hint = f"next: mlctl models show {name} {answer.model.versions[0].version}"
+        hint = f"next: mlctl models show {quote(name)} {answer.model.versions[0].version}"
     else:
-        hint = f"next: mlctl register last {name}"
+        hint = f"next: mlctl register last {quote(name)}"
     session.show(answer, hint)
     _warn_of_disagreements(name, answer.model.disagreements)
 
@@ -114,7 +115,8 @@ def diff(session: Session, name: NameArgument, a: FirstVersionArgument, b: Secon
     from mlctl.services.registry import models
 
     session.show(
-        models.diff_versions(session.settings, name, a, b), f"next: mlctl promote {name} {b} Production"
+        models.diff_versions(session.settings, name, a, b),
+        f"next: mlctl promote {quote(name)} {b} Production",
     )
 
 
@@ -128,7 +130,7 @@ def history(session: Session, name: NameArgument, stage: StageOption = None, at:
     from mlctl.services.registry import models
 
     answer = models.model_history(session.settings, name, stage, at)
-    session.show(answer, f"next: mlctl models show {name}")
+    session.show(answer, f"next: mlctl models show {quote(name)}")
     _warn_of_disagreements(name, answer.disagreements)
 
 
@@ -153,7 +155,7 @@ def reconcile(
     if accept and restore:
         raise UsageError("--accept and --restore exclude each other", "use one of them")
     answer = service.reconcile(session.settings, name, restore=restore, dry_run=dry_run)
-    session.show(answer, f"next: mlctl models history {name}")
+    session.show(answer, AFTER_DRY_RUN if dry_run else f"next: mlctl models history {quote(name)}")
 
 
 def set_(
@@ -203,7 +205,9 @@ def download(session: Session, model: ModelArgument, folder: FolderArgument) -> 
     """
     from mlctl.services.registry import models
 
-    session.show(models.download_model(session.settings, model, folder), f"next: mlctl serve {folder}")
+    session.show(
+        models.download_model(session.settings, model, folder), f"next: mlctl serve {quote(str(folder))}"
+    )
 
 
 def card(
@@ -226,18 +230,18 @@ def card(
     from mlctl.services.reports import model_card
 
     if html is not None:
-        model_card.check_page_name(html)  # before the model is loaded
+        session.confirm_overwriting(html)
     with TrainingProgress() as listener:
-        answer = model_card.make_card(session.settings, model, slices=slice_ or (), listener=listener)
-    if html is not None:
-        model_card.write_page(answer, html)
+        answer = model_card.make_card(
+            session.settings, model, slices=slice_ or (), html=html, listener=listener
+        )
     if set_description:
         model_card.save_card(session.settings, answer, force=force)
     session.show(
         answer,
-        f"next: open {html}"
-        if html
-        else f"next: mlctl models card {answer.name}/{answer.version} --html card.html",
+        f"next: open {answer.file} in a browser"
+        if answer.file
+        else f"next: mlctl models card {quote(f'{answer.name}/{answer.version}')} --html card.html",
     )
 
 

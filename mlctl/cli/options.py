@@ -306,3 +306,4 @@ FollowOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
 ]
+AFTER_DRY_RUN = "next: the same command without --dry-run"

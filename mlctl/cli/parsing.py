@@ -1,7 +1,8 @@
-"""Parsers for options that take NAME=VALUE pairs."""
+"""Parsers for options that take NAME=VALUE pairs, and commands as a shell takes them."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,3 +29,15 @@ def parse_pairs(option: str, pairs: Sequence[str] | None) -> dict[str, str]:
 def parse_overrides(pairs: Sequence[str] | None, **options: Any) -> dict[str, Any]:
     """Return the values of a recipe that --set and options of their own set; an option that is None sets none."""
     return parse_pairs("--set", pairs) | {name: value for name, value in options.items() if value is not None}
+
+
+def write_command(*words: object, **options: Any) -> str:
+    """Return a command that a shell takes: mlctl train 'my data.csv' --target left.
+
+    An option that is None is left out, and one with a list is repeated.
+    """
+    given = [str(word) for word in words]
+    for name, value in options.items():
+        values = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        given += [word for value in values for word in (f"--{name.strip('_').replace('_', '-')}", str(value))]
+    return shlex.join(given)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import DryRunOption, NameArgument
+from mlctl.cli.options import AFTER_DRY_RUN, DryRunOption, NameArgument
+from mlctl.domain.registry import Promotion
 from mlctl.output.progress import TrainingProgress
 
 GATES = "Gates"
@@ -76,6 +78,13 @@ SkipGatesOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, which is recorded.")]
 
 
+def next_step(answer: Promotion) -> str:
+    """Return the hint below a promotion or rollback."""
+    if answer.refused:
+        return ""
+    return AFTER_DRY_RUN if answer.dry_run else f"next: mlctl models history {quote(answer.name)}"
+
+
 def ask_after(listener: TrainingProgress, session: Session) -> Callable[[str], None]:
     """Return a function that removes the spinner and asks a question."""
 
@@ -132,5 +141,5 @@ def promote(
             confirm=ask_after(listener, session),
             listener=listener,
         )
-    session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
+    session.show(answer, next_step(answer))
     service.require_passed(answer)

@@ -10,7 +10,8 @@ import typer
 from mlctl import output
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import DataOption, SetOption, TargetOption
-from mlctl.cli.parsing import parse_overrides
+from mlctl.cli.parsing import parse_overrides, write_command
+from mlctl.domain.recipes import OWN_DATA_RECIPES
 from mlctl.output.progress import TrainingProgress
 
 RecipeArgument = Annotated[
@@ -38,7 +39,7 @@ def show(session: Session, recipe: RecipeArgument) -> None:
     """
     from mlctl.services.recipes import catalog
 
-    session.show(catalog.show(recipe), f"next: mlctl train {recipe}")
+    session.show(catalog.show(recipe), f"next: mlctl train {OWN_DATA_RECIPES.get(recipe, recipe)}")
 
 
 def copy(session: Session, recipe: RecipeArgument, file: FileArgument) -> None:
@@ -50,7 +51,8 @@ def copy(session: Session, recipe: RecipeArgument, file: FileArgument) -> None:
     """
     from mlctl.services.recipes import catalog
 
-    output.hint(f"wrote {catalog.copy(recipe, file)}; next: mlctl train ./{file}")
+    path = file if file.is_absolute() else f"./{file}"
+    output.hint(f"wrote {catalog.copy(recipe, file)}; next: {write_command('mlctl', 'train', path)}")
 
 
 def check(
@@ -70,4 +72,6 @@ def check(
     overrides = parse_overrides(set_, target=target)
     with TrainingProgress() as listener:
         answer = check_recipe.check(session.settings, recipe, overrides, data=data, listener=listener)
-    session.show(answer, f"next: mlctl train {recipe}")
+    session.show(
+        answer, f"next: {write_command('mlctl', 'train', recipe, target=target, data=data, set=set_)}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -53,4 +54,4 @@ def register(
         answer = service.register_model(
             session.settings, model, name, description=description, tags=tags, force=force, listener=listener
         )
-    session.show(answer, f"next: mlctl promote {answer.name} {answer.version} Production")
+    session.show(answer, f"next: mlctl promote {quote(answer.name)} {answer.version} Production")

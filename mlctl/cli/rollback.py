@@ -8,7 +8,7 @@ import typer
 
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import DryRunOption, NameArgument
-from mlctl.cli.promote import ReasonOption, StageArgument, ask_after
+from mlctl.cli.promote import ReasonOption, StageArgument, ask_after, next_step
 from mlctl.output.progress import TrainingProgress
 
 ToOption = Annotated[
@@ -50,5 +50,5 @@ def rollback(
             confirm=ask_after(listener, session),
             listener=listener,
         )
-    session.show(answer, "" if answer.refused else f"next: mlctl models history {name}")
+    session.show(answer, next_step(answer))
     service.require_passed(answer)

@@ -60,6 +60,7 @@ def script_request(
         module=source if module else "",
         arguments=tuple(arguments or ()),
         folder=os.getcwd(),
+        backend=os.environ.get("KERAS_BACKEND", ""),
         **options,
     )
 

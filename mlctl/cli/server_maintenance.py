@@ -9,7 +9,7 @@ import typer
 
 from mlctl import output
 from mlctl.cli.common_options import Session
-from mlctl.cli.options import DryRunOption
+from mlctl.cli.options import AFTER_DRY_RUN, DryRunOption
 from mlctl.cli.server_options import CreateBucketOption, LocationOptions, NameOption, with_location_options
 from mlctl.units import parse_duration
 
@@ -89,7 +89,7 @@ def server_restore(
         restore.restore_backup(server_data, file, create_bucket=create_bucket)
     session.show(
         answer,
-        "nothing was restored; next: the same command without --dry-run"
+        f"nothing was restored; {AFTER_DRY_RUN}"
         if dry_run
         else "next: mlctl server-up with the same storage options",
     )
@@ -120,4 +120,5 @@ def server_gc(
         older_than_s=parse_duration(older_than or session.settings.retention),
     )
     pending = (report.runs or report.experiments or report.models) and not report.done
-    session.show(report, "next: mlctl server-gc --yes" if pending else "")
+    again = "next: the same command with --yes" + (" and without --dry-run" if dry_run else "")
+    session.show(report, again if pending else "")

@@ -215,7 +215,7 @@ def server_up(
         return
     adoption = adoption_service.plan_adoption(server_data) if adopt_artifacts or dry_run else None
     if adoption and dry_run:
-        session.show(adoption, "next: mlctl server-up --adopt-artifacts")
+        session.show(adoption, "next: the same command with --adopt-artifacts and without --dry-run")
         return
     if adoption:
         _confirm_adoption(session, adoption)

@@ -17,6 +17,7 @@ from mlctl.cli.cluster_options import (
 )
 from mlctl.cli.common_options import Session
 from mlctl.cli.options import (
+    AFTER_DRY_RUN,
     EXECUTION,
     LIMITS,
     SCRIPT,
@@ -269,7 +270,7 @@ def tune(
         flag_style=flag_style.value,
     )
     if dry_run:
-        session.show(service.plan(session.settings, request), "next: the same command without --dry-run")
+        session.show(service.plan(session.settings, request), AFTER_DRY_RUN)
         return
     with SearchProgress() as listener:
         search = service.tune(session.settings, request, listener)

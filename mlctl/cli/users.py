@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -67,7 +68,7 @@ def add(
 
     password = read_new_password(name, password_file)
     answer = users.add_user(session.settings.tracking_uri, name, password, is_admin=admin)
-    session.show(answer, f"next: mlctl users grant {name} edit --experiment NAME")
+    session.show(answer, "" if admin else f"next: mlctl users grant {quote(name)} edit --experiment NAME")
 
 
 def password(session: Session, name: NameArgument, password_file: PasswordFileOption = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlctl.data.splits import MIN_ROWS_PER_CLASS
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import UsageError, did_you_mean
 
 POSITIVE_WORDS = frozenset(
@@ -192,15 +193,9 @@ def describe_positive(classes: Sequence[str], reason: str, change: str = "") -> 
 
 def describe_rare(names: Sequence[str], rows: int, noun: str = "rows") -> str:
     """Say in one line that rows of rare classes are trained on, but are not in the other splits."""
-    listed = list_names(names)
+    listed = list_some(names, MAX_LISTED)
     subject = f"class {listed} has" if len(names) == 1 else f"{len(names)} classes ({listed}) have"
     return (
         f"warning: {subject} fewer than {MIN_ROWS_PER_CLASS} {noun}: "
         f"{rows:,} {noun} put into training, none into validation and test"
     )
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names, and the number of others."""
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(map(str, names[:MAX_LISTED])) + more

@@ -104,7 +104,7 @@ class Dataset:
         findings: What was found in a table before training; `notes` holds their lines.
         notes: Lines to show before training.
         objective: Objective for this data; None for the recipe's own.
-        defaults: Hyperparameters that fit this data, in place of those that nobody has set, and of a value 0.
+        defaults: Hyperparameters that fit this data, in place of those that nobody has set, and of 0 and "auto".
     """
 
     name: str

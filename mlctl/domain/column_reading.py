@@ -6,17 +6,21 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
-from mlctl.domain.written_numbers import Units, split_number, to_float
+from mlctl.domain.units import Units
+from mlctl.domain.written_numbers import split_number, to_float
 
 NUMBER, CATEGORY, BOOLEAN, DATE, TEXT = "number", "category", "boolean", "date", "text"
 
-_NUMERIC_DATES = ("%Y%m%d", "%Y%m", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "epoch", "epoch_ms")
+ISO_DATE, EPOCH, EPOCH_MS = "ISO8601", "epoch", "epoch_ms"  # as in serving/scoring.py, which travels alone
+_NUMERIC_DATES = ("%Y%m%d", "%Y%m", "%Y%m%d%H%M", "%Y%m%d%H%M%S", EPOCH, EPOCH_MS)
+_ISO_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 
 Array = np.ndarray[Any, Any]
 
@@ -38,6 +42,8 @@ class ColumnReading:
         true_words, false_words: Words of a flag, which becomes true or false; in lower case.
         blank_is_false: An empty cell is false.
         categories: The categories that training had, if there are not too many; else ().
+        gap_words: Other words that training took for missing values: those among numbers or dates.
+        brackets_are_plain: Numbers in parentheses are positive, such as years: all of training's are in parentheses.
         takes_texts: Numbers may come as texts in JSON, because they do not have the form of JSON's numbers.
     """
 
@@ -54,6 +60,8 @@ class ColumnReading:
     false_words: tuple[str, ...] = ()
     blank_is_false: bool = False
     categories: tuple[str, ...] = ()
+    gap_words: tuple[str, ...] = ()
+    brackets_are_plain: bool = False
     takes_texts: bool = False
 
     @classmethod
@@ -110,7 +118,9 @@ class ColumnReading:
         if cell is None or cell != cell:
             return None
         text = as_text(cell)
-        return None if text in MISSING_WORDS else text
+        if text in MISSING_WORDS or text in self.gap_words:
+            return None
+        return self._as_in_training(text) if self.kind == DATE else text
 
     def read_number(self, text: str) -> float | None:
         """Return the number that a cell holds, whatever stands beside it; None if it holds none."""
@@ -130,12 +140,14 @@ class ColumnReading:
         number = number_or_none * (float("1" + written.exponent) if written.exponent else 1.0) * factor
         if not math.isfinite(number):
             return None
-        return -number if written.is_negative else number
+        is_negative = written.is_negative and not (self.brackets_are_plain and text.lstrip()[0] == "(")
+        return -number if is_negative else number
 
     @cached_property
     def changes_json(self) -> bool:
         """Whether values of a JSON document, which are numbers or texts already, may have to be read."""
-        return self.takes_texts or bool(self.sentinels) or self.is_flag or self._has_digits_only
+        has_words = self.takes_texts or bool(self.gap_words) or self.is_flag
+        return has_words or bool(self.sentinels) or (self.kind == DATE and self.date_format != ISO_DATE)
 
     @property
     def _has_digits_only(self) -> bool:
@@ -151,10 +163,23 @@ class ColumnReading:
             return None if cell in self.sentinels else cell
         if self.is_flag and (isinstance(cell, str) or cell is None):
             value = self._read_flag(cell)
-            return cell if value is None else value
+            return cell if value is None and not self.is_gap(cell) else value
+        if self.gap_words and isinstance(cell, str) and cell.strip() in self.gap_words:
+            return None
         if self._has_digits_only and isinstance(cell, (int, float)) and not isinstance(cell, bool):
             return as_text(cell)
-        return cell
+        return self._as_in_training(cell) if self.kind == DATE and isinstance(cell, str) else cell
+
+    def _as_in_training(self, text: str) -> str:
+        """Return an ISO date in the format that dates have in training; any other text as it is."""
+        is_iso = len(text) >= len("2019-01-31") and bool(_ISO_START.match(text))
+        if not is_iso or self.date_format == ISO_DATE or self.date_format.startswith("%Y-"):
+            return text
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            return text
+        return write_time(time, self.date_format)
 
     def read_csv(self, text: str) -> Any:
         """Return the value of a CSV's cell as training read it; the text itself if training could not read it."""
@@ -168,7 +193,7 @@ class ColumnReading:
         if not isinstance(cell, str):
             return cell in self.sentinels
         text = cell.strip()
-        if text in MISSING_WORDS:
+        if text in MISSING_WORDS or text in self.gap_words:
             return True
         if self.kind != NUMBER:
             return False
@@ -226,6 +251,18 @@ class ColumnReading:
         return re.compile(
             rf"\s*([-+]?){before}({whole})(?:{re.escape(self.decimal)}([0-9]+))?{after}\s*", re.ASCII
         )
+
+
+def write_time(time: datetime, date_format: str) -> str:
+    """Return a time in a date format; one with a zone is converted to UTC."""
+    if time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    format = date_format.partition("|")[0]
+    if format in ("", ISO_DATE):
+        return f"{time:%Y-%m-%dT%H:%M:%S}"
+    if format in (EPOCH, EPOCH_MS):
+        return str(round(time.replace(tzinfo=UTC).timestamp() * (1 if format == EPOCH else 1000)))
+    return f"{time:{format.replace('%q', str((time.month + 2) // 3)).replace('%z', '+0000')}}"
 
 
 def as_text(cell: Any) -> str:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from mlctl.domain.objective import lower_is_better
+
 PROOF_FILE = "proof.json"
 PROOF_FOLDER = "exports"  # artifacts of a run: exports/FORMAT/proof.json
+SCALED_LOSSES = ("log_loss", "brier")  # a point is 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,8 @@ class ProvenScore:
         after: Score of the export.
         before_interval: Interval of `before`.
         after_interval: Interval of `after`.
-        loss: Points by which the export is worse; for errors such as mae, percent of the error. Negative: it is better.
+        loss: Points by which the export is worse; for errors without a scale, such as mae, percent of the error.
+            Negative: it is better.
         loss_interval: Interval of `loss`.
     """
 
@@ -31,6 +35,16 @@ class ProvenScore:
     after_interval: tuple[float, float]
     loss: float
     loss_interval: tuple[float, float]
+
+    @property
+    def loss_unit(self) -> str:
+        """What the loss is counted in: points, or percent of an error."""
+        return "%" if is_relative(self.metric) else "points"
+
+
+def is_relative(metric: str) -> bool:
+    """Whether a metric has no scale of its own, so that its loss is a share of it: mae, but not log_loss."""
+    return lower_is_better(metric) and not metric.endswith(SCALED_LOSSES)
 
 
 @dataclass(frozen=True, kw_only=True)

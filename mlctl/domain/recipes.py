@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+# the recipes that read a user's own data, each with what `mlctl train` takes for it
+OWN_DATA_RECIPES = {"tabular": "FILE.csv --target COLUMN", "images": "FOLDER", "texts": "FOLDER"}
+
 
 @dataclass(frozen=True)
 class RecipeInfo:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlctl.domain.exports import ExportProof
-from mlctl.domain.run import DataReference, RunScore
+from mlctl.domain.run import DataReference, IntervalPairs, RunScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class RegisteredVersion:
         alias: All aliases that point to this version.
         source: Run or folder from which it was registered.
         metrics: Metrics of the logged model.
+        intervals: 95 % confidence intervals of metrics.
         score: The objective of its run.
     """
 
@@ -49,6 +50,7 @@ class RegisteredVersion:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     score: RunScore | None = None
 
     @property
@@ -113,13 +115,17 @@ class Lineage:
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A registered version; `created` is false if the same model was registered before."""
+    """A registered version; `created` is false if the same model was registered before.
+
+    `intervals` holds the 95 % confidence intervals of metrics.
+    """
 
     name: str
     version: str
     source: str
     run_id: str | None
     metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     created: bool = True
 
 
@@ -236,13 +242,17 @@ class Reconciliation:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDiff:
-    """The differences between two versions: name -> (value of a, value of b); None if one has no value."""
+    """The differences between two versions: name -> (value of a, value of b); None if one has no value.
+
+    `intervals` holds the 95 % confidence intervals of the metrics that differ.
+    """
 
     name: str
     a: str
     b: str
     params: Mapping[str, tuple[Any, Any]]
     metrics: Mapping[str, tuple[float | None, float | None]]
+    intervals: IntervalPairs
     data: Mapping[str, tuple[Any, Any]]
     model: Mapping[str, tuple[Any, Any]]
 

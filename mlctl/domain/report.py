@@ -93,9 +93,10 @@ class WrittenReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """The card of a registered version, as a document and as Markdown."""
+    """The card of a registered version, as a document and as Markdown; `file` is the page that was written, or ""."""
 
     name: str
     version: str
     report: Report
     markdown: str
+    file: str = ""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mlctl.domain.tags import FOLDS_TAG, INTERVALS_TAG, KIND_TAG
 
+IntervalPairs = Mapping[str, tuple[tuple[float, float] | None, tuple[float, float] | None]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataReference:
@@ -109,6 +111,7 @@ class RunScore:
         value: None if the run has no value yet.
         test_metric: Metric of the test split; "" if there is none.
         test_value: Its value.
+        test_interval: The 95 % confidence interval of this value, if it is known.
     """
 
     name: str
@@ -116,6 +119,7 @@ class RunScore:
     value: float | None
     test_metric: str = ""
     test_value: float | None = None
+    test_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import Epoch
-from mlctl.domain.run import Artifact, Experiment, Run, RunScore
+from mlctl.domain.run import Artifact, Experiment, IntervalPairs, Run, RunScore
 from mlctl.domain.tune import SearchSnapshot
 
 CHECKPOINT_FOLDER = "checkpoint"  # artifacts from which another machine can resume; a training replaces them
@@ -104,13 +104,15 @@ class ExperimentList:
 class RunDiff:
     """The differences between two runs: name -> (value of a, value of b); None if one has no value.
 
-    `verdicts` says for each metric whether b is "better" or "worse" than a.
+    `intervals` holds the 95 % confidence intervals of the metrics that differ. `verdicts` says for each metric whether
+    b is "better" or "worse" than a.
     """
 
     a: Run
     b: Run
     params: Mapping[str, tuple[Any, Any]]
     metrics: Mapping[str, tuple[float | None, float | None]]
+    intervals: IntervalPairs
     verdicts: Mapping[str, str]
     data: Mapping[str, tuple[Any, Any]]
     code: Mapping[str, tuple[Any, Any]]

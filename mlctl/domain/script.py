@@ -27,6 +27,7 @@ class ScriptRequest:
         keep: BEST or LAST: the epoch whose weights are logged.
         model: Name of the Keras model to log, if the script trains several; None: the one that was trained last.
         checkpoint_every_s: How often the store gets a copy of the checkpoint.
+        backend: The Keras backend that KERAS_BACKEND names; "": none.
     """
 
     script: str = ""
@@ -46,6 +47,7 @@ class ScriptRequest:
     parent: str | None = None
     offline: bool = False
     checkpoint_every_s: float = 60.0
+    backend: str = ""
 
     @property
     def source(self) -> str:

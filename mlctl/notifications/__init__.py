@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ EVENTS = (
     DRIFT_FOUND,
     SERVER_DOWN,
 )
+LOST_WORDS = "is lost: it has sent no sign of life for a minute"
 TEST = "test"  # of `mlctl notify test`; nobody can choose it
 SECRET_VARIABLE = "MLCTL_NOTIFY_SECRET"  # noqa: S105 - a name
 LOG = "notify.log"
@@ -57,6 +58,7 @@ class NotifyTarget:
         secret_file: File with the key of the signature; "": the variable MLCTL_NOTIFY_SECRET, or no signature.
         log: File that gets a line for each message that was not delivered.
         secret: The key itself, for a process that was given it on stdin.
+        hidden_variables: Environment variables of this process that the receiver's command does not get.
     """
 
     url: str = ""
@@ -65,6 +67,7 @@ class NotifyTarget:
     secret_file: str = ""
     log: str = ""
     secret: str = field(default="", repr=False)
+    hidden_variables: Collection[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that `from_json` needs, with the key. Raises ConfigurationError."""
@@ -101,7 +104,7 @@ def notify(target: NotifyTarget | None, event: str, text: str, details: Mapping[
     if target is None or event not in target.events:
         return
     try:
-        _send(json.dumps(_order(target, event, text, details)).encode())
+        _send(json.dumps(_order(target, event, text, details)).encode(), target.hidden_variables)
     except OSError as error:
         log.info("nobody was told about %s: %s", event, error)
 
@@ -121,6 +124,8 @@ def _order(target: NotifyTarget, event: str, text: str, details: Mapping[str, An
     """Return what the sender needs. Raises OSError if the key cannot be read."""
     import socket  # most commands have nothing to tell
 
+    # JSON has no NaN and no infinity
+    details = json.loads(json.dumps(details, default=str), parse_constant=lambda _constant: None)
     message = {
         "event": event,
         "text": text[:MAX_TEXT],
@@ -133,16 +138,17 @@ def _order(target: NotifyTarget, event: str, text: str, details: Mapping[str, An
         "command": list(target.command),
         "secret": target.read_secret(),
         "log": target.log,
-        "body": json.dumps(message, ensure_ascii=False, default=str),
+        "body": json.dumps(message, ensure_ascii=False),
     }
 
 
-def _send(order: bytes) -> None:
+def _send(order: bytes, hidden_variables: Collection[str]) -> None:
     """Start the process that sends a message; it ends after its last attempt."""
     import subprocess
 
     _senders[:] = [sender for sender in _senders if sender.poll() is None]
-    environment = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
+    hidden = {SECRET_VARIABLE, *hidden_variables}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     # -P: a file of the working directory must not replace a module of Python
     sender = subprocess.Popen(
         [sys.executable, "-P", str(SENDER)],

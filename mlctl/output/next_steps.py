@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from mlctl.domain.run import Run
 
 
@@ -9,7 +11,7 @@ def next_command(run: Run) -> str:
     """Return the command that probably follows a run that has just ended."""
     if run.registered:
         name, version = run.registered.split("/")
-        return f"mlctl promote {name} {version} Production"
+        return f"mlctl promote {quote(name)} {version} Production"
     short_id = run.run_id[:8]
     if run.model_uri is None:
         return f"mlctl runs show {short_id}"

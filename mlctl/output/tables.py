@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlctl.domain.short_texts import list_some
 from mlctl.output.messages import UNLIMITED_WIDTH, console, hint
 from mlctl.output.text import format_number
 
 GAP = 2  # spaces between columns
 REQUIRED = 9  # `keep` of a column that is never dropped
+# names come from every user of a store, and a terminal obeys such characters; those without UTF-8 cannot be printed
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_OPTIONAL_WIDTH = 40  # of a cell in a column that may be dropped
 MIN_REQUIRED_WIDTH = 8  # of a cell in a column that is never dropped
 MAX_DRAWING_WIDTH = 100
@@ -130,9 +134,7 @@ def write_table(table: AnswerTable) -> None:
     if table.hidden_columns:
         hint_at_hidden_columns(table, len(dropped))
     elif dropped:
-        listed = ", ".join(dropped[:MAX_LISTED])
-        more = f" and {len(dropped) - MAX_LISTED} more" if len(dropped) > MAX_LISTED else ""
-        hint(f"not shown in {out.width} columns: {listed}{more} (a pipe gets all)")
+        hint(f"not shown in {out.width} columns: {list_some(dropped, MAX_LISTED)} (a pipe gets all)")
 
 
 def hint_at_hidden_columns(table: AnswerTable, dropped: int = 0) -> None:
@@ -191,17 +193,15 @@ def _draw(table: AnswerTable, out: Console) -> list[str]:
 def _plain(cell: Any) -> str:
     if isinstance(cell, TableCell):
         cell = cell.shown
-    if isinstance(cell, Text):
-        return cell.plain
     if isinstance(cell, float):
         return format_number(cell)
-    return "" if cell is None else str(cell)
+    return "" if cell is None else UNPRINTABLE.sub("?", cell.plain if isinstance(cell, Text) else str(cell))
 
 
 def _as_text(cell: Any) -> Text:
     if isinstance(cell, TableCell):
         cell = cell.shown
-    return cell if isinstance(cell, Text) else Text(_plain(cell))
+    return cell if isinstance(cell, Text) and not UNPRINTABLE.search(cell.plain) else Text(_plain(cell))
 
 
 def fit_columns(table: AnswerTable, width: int) -> tuple[list[int], list[int], list[int]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError, NotFoundError, UnreachableError, did_you_mean
 
+TIMEOUT_S = 10.0  # for an answer of the host of Keras's weights
 AROUND_ZERO, BYTES = "-1..1", "0..255"
 # Keras networks that only need scaled pixels, and the range that they were trained on
 APPLICATIONS = {
@@ -47,18 +53,40 @@ def backbone(name: str, input_shape: Sequence[int]) -> keras.Model:
 def _from_keras(name: str, input_shape: Sequence[int]) -> keras.Model:
     application = getattr(keras.applications, name)
     try:
-        with warnings.catch_warnings():  # about an image size that the weights were not trained on
+        # Keras warns about an image size that the weights were not trained on, and waits for a host without end
+        with warnings.catch_warnings(), _limited_time():
             warnings.simplefilter("ignore")
             return application(
                 include_top=False, weights="imagenet", input_shape=tuple(input_shape), pooling="avg"
             )
     except ValueError as exc:  # the images are too small for it
-        raise BadDataError(f"backbone={name}: {_one_line(exc)}", "--set image_size=224x224") from exc
+        raise BadDataError(f"backbone={name}: {one_line(exc)}", "--set image_size=224x224") from exc
     except Exception as exc:  # get_file raises nothing narrower
         raise UnreachableError(
-            f"backbone={name}: its weights are not here and cannot be downloaded: {_one_line(exc)}",
-            "put them into ~/.keras/models, or use a .keras file: --set backbone=PATH",
+            f"backbone={name}: its weights are not here and cannot be downloaded: {one_line(exc)}",
+            f"put {_file_in(str(exc)) or 'them'} into {_folder_of_weights()}, or use a .keras file:"
+            " --set backbone=PATH",
         ) from exc
+
+
+@contextmanager
+def _limited_time() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _file_in(message: str) -> str:
+    """Return the name of the file whose URL is in a message; "" if there is none."""
+    url = re.search(r"https?://[^\s:]+", message)
+    return url.group().rpartition("/")[2] if url else ""
+
+
+def _folder_of_weights() -> Path:
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
 
 
 def _from_file(path: str, input_shape: Sequence[int]) -> keras.Model:
@@ -72,7 +100,7 @@ def _from_file(path: str, input_shape: Sequence[int]) -> keras.Model:
         model = keras.saving.load_model(file, compile=False)  # safe mode: it runs no code of the file
     except (OSError, ValueError, TypeError, KeyError) as exc:
         raise BadDataError(
-            f"backbone={path} is not a Keras model: {_one_line(exc)}", "save it with model.save(FILE.keras)"
+            f"backbone={path} is not a Keras model: {one_line(exc)}", "save it with model.save(FILE.keras)"
         ) from exc
     if not model.built or not model.inputs:
         raise BadDataError(
@@ -97,7 +125,3 @@ def _check_shape(path: str, expected: tuple[int | None, ...], input_shape: Seque
         f"backbone={path} takes images of {expected}, these are {tuple(input_shape)}",
         f"--set image_size={size}" if expected[-1:] == (3,) else "use a model for color images",
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

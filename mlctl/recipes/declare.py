@@ -10,9 +10,9 @@ from typing import Any
 from mlctl.domain.conditions import Comparison, Condition, inactive_names, parse_condition
 from mlctl.domain.objective import Objective
 from mlctl.domain.recipes import HyperparameterInfo
+from mlctl.domain.truths import TRUTHS
 from mlctl.errors import UsageError
 
-BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 NO_VALUE = object()
 
@@ -124,7 +124,7 @@ def _read_as(type_: type, text: str) -> Any:
     """Return a text as a value of this type; NO_VALUE if it is none."""
     try:
         if type_ is bool:
-            return BOOLEANS[text.lower()]
+            return TRUTHS[text.lower()]
         if type_ is int and float(text).is_integer():
             return int(float(text))
         return type_(text)
@@ -242,13 +242,13 @@ class Values(Mapping[str, Any]):
     def on(self, rows: int, defaults: Mapping[str, Any] | None = None) -> Values:
         """Return the same values for this number of training rows.
 
-        `defaults` take the place of values that nobody has set, and of a value 0.
+        `defaults` take the place of values that nobody has set, and of the values 0 and "auto".
         """
         values = copy.copy(self)
         by_data = {
             name: value
             for name, value in (defaults or {}).items()
-            if name not in self._chosen or self._values[name] == 0
+            if name not in self._chosen or self._values[name] in (0, "auto")
         }
         values._values = {**self._values, **by_data}
         values.steps_per_epoch = -(-rows // values._values["batch_size"])

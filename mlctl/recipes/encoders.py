@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.errors import BadDataError
-from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds
+from mlctl.recipes.ngrams import fit_encoder
 from mlctl.recipes.table_fit import fit_columns, fit_table
 from mlctl.serving import scoring
 from mlctl.serving.scoring import (
@@ -25,7 +25,6 @@ from mlctl.serving.scoring import (
 )
 
 Step = Mapping[str, Any]
-MOST_CHARACTERS = 4_000_000  # n-grams of characters are chosen from a part of more text than this
 
 
 def pixels(shape: Sequence[int], high: float) -> PixelEncoder:
@@ -47,24 +46,21 @@ def ngrams(
     of scripts without blanks between words, such as Chinese. They come from `texts`, the training texts, whose class
     indices are `labels`: at most `most`, each in at least `least` texts.
     """
-    texts, labels = [scoring.plain_text(text) for text in texts], np.asarray(labels)
-    kinds = ngram_kinds(texts)
-    states = []
-    for of, lengths in kinds.items():
-        every = -(-sum(map(len, texts)) // MOST_CHARACTERS) if of == scoring.CHARACTERS else 1
-        counted = slice(None, None, max(1, every))
-        states.append(
-            fit_ngrams(
-                of, texts[counted], labels[counted], lengths=lengths, most=most // len(kinds), least=least
-            )
-        )
-    encoder = NgramEncoder(states, column)
+    return ngrams_with_bags(texts, labels, most=most, least=least, column=column)[0]
+
+
+def ngrams_with_bags(
+    texts: Sequence[str], labels: Any, *, most: int = 50_000, least: int = 2, column: str = "text"
+) -> tuple[NgramEncoder, tuple[Any, Any, Any]]:
+    """Return the encoder of `ngrams`, and what its method `bags` returns for the training texts."""
+    plain = [scoring.plain_text(text) for text in texts]
+    encoder, bags = fit_encoder(plain, np.asarray(labels), most=most, least=least, column=column)
     if not encoder.width:
         raise BadDataError(
             f"no word is in {least} of the training texts",
             "check that the text column or the files hold texts",
         )
-    return encoder
+    return encoder, bags
 
 
 def tokens(

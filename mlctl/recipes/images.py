@@ -44,7 +44,8 @@ class Images(Recipe):
     augment = option(
         AUTO,
         choices=(AUTO, "shift", "flip", True, False),
-        help="change training images at random: shift them; flip: also mirror them; true: also zoom; auto: shift",
+        help="change training images at random: shift them; flip: also mirror them; true: also zoom; auto: mirror"
+        " them if mirrored images look like their class",
     )
     class_weight = option(
         "none",
@@ -88,7 +89,8 @@ class Images(Recipe):
             )
         rows = len(data.train)
         epochs = next((epochs for limit, epochs in EPOCHS if rows <= limit), self.epochs)
-        return dataclasses.replace(data, defaults={"epochs": epochs})
+        data = dataclasses.replace(data, defaults={"epochs": epochs})
+        return data if options.augment != AUTO or options.backbone else with_augmentation(data)
 
     def encoder(self, data: Dataset) -> Any:
         """Scale pixels from 0..255."""
@@ -146,6 +148,20 @@ def convolutions(x: Any, filters: int) -> Any:
         if factor == 4 and max(x.shape[1:3]) <= FEW_CELLS:
             break
     return layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+
+
+def with_augmentation(data: Dataset) -> Dataset:
+    """Return the data with the default of `augment` that fits its images, and a note if they are mirrored."""
+    from mlctl.data.files.mirrored import look_alike_mirrored
+
+    inputs = data.train.inputs
+    if not look_alike_mirrored(inputs, data.train.targets, getattr(inputs, "files", ())):
+        return dataclasses.replace(data, defaults={**data.defaults, "augment": "shift"})
+    note = (
+        "training images are shifted and mirrored, as mirrored ones look like their class;"
+        " --set augment=shift only shifts them"
+    )
+    return dataclasses.replace(data, defaults={**data.defaults, "augment": "flip"}, notes=(*data.notes, note))
 
 
 def augmentation(kind: Any, *, has_backbone: bool) -> list[Any]:

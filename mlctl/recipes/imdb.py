@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlctl.recipes import Recipe, Values, hyperparameter, maximize, option
+from mlctl.recipes.recipe import SPARSE_BAGS
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +20,7 @@ class Imdb(Recipe):
     name = "imdb"
     objective = maximize("val_f1")  # selects another epoch than accuracy does
     epochs, batch_size, learning_rate = 10, 500, 0.01
+    needs_tensorflow = SPARSE_BAGS
     units = hyperparameter(50, low=5, high=500, step=5, help="width of each hidden layer")
     vocabulary = option(30_000, low=100, high=88_000, help="number of most frequent words to use")
     split_seed = option(7, low=0, help="seed of the split into training and validation rows")

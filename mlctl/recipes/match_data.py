@@ -8,8 +8,8 @@ from mlctl.data.files import labelled_files
 from mlctl.data.tables import column_types, label_column, reader
 from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.data.tables.formats import numpy_arrays
+from mlctl.data.unspaced_scripts import UNSPACED_SHARE, share_unspaced
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
-from mlctl.serving.scoring import UNSPACED_SHARE, share_unspaced
 
 CHARACTERS_PER_WORD = 1.5  # of Chinese; other scripts without blanks between words have more
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
@@ -95,7 +95,7 @@ def _recipe_for_table(path: Path) -> str:
     two_columns = len(frame.columns) == 2
     if any(
         labelled_files.are_file_names(frame[name], labelled_files.IMAGE_SUFFIXES)
-        and (two_columns or labelled_files.any_file_exists(path, frame[name]))
+        and (two_columns or labelled_files.do_files_exist(path, frame[name], labelled_files.IMAGE_SUFFIXES))
         for name in frame
     ):
         return "images"

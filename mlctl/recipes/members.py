@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 ROUNDED = 0.25  # error, in standard deviations of the target, below which its square counts
 SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
@@ -86,25 +86,16 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         rows, bags = inputs
         _, answers = self._members(rows, training=training)
         weights = 1.0 - self._trains(bags, answers.shape[1])
-        total = tf.reduce_sum(answers * weights[..., tf.newaxis], axis=1)
-        return total / tf.reduce_sum(weights, axis=1, keepdims=True)
+        total = ops.sum(answers * ops.expand_dims(weights, -1), axis=1)
+        return total / ops.sum(weights, axis=1, keepdims=True)
 
     def train_step(self, data: Any) -> Any:
         """Train all members on a batch; a row counts in the loss of the members that do not leave it out."""
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-        rows, bags = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+        rows, bags = _rows_and_bags(inputs)
         with tf.GradientTape() as tape:
             members, answers = self._members(rows, training=True)
-            count, width = members.shape[1:]
-            each = tf.ones([tf.shape(members)[0], count], members.dtype)
-            if bags is not None and self.bags > 1:
-                each *= self._trains(bags, count) * (self.bags / (self.bags - 1))
-            if weights is not None:
-                each *= tf.reshape(tf.cast(weights, each.dtype), [-1, 1])
-            losses = self._member_loss(
-                tf.repeat(self._encode(targets), count, axis=0), tf.reshape(members, [-1, width])
-            )
-            loss = tf.reduce_mean(tf.cast(losses, tf.float32) * tf.reshape(each, [-1]))
+            loss = self._loss_of_members(members, targets, bags, weights)
             scaled = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss * self._loss_scale, sample_weight=tf.shape(members)[0])
         variables = self.trainable_weights
@@ -134,7 +125,7 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         answers = self.outputs[0]
         if self.sharpness != 1.0:
             logits = layers.Rescaling(self.sharpness, dtype="float32", name="sharpness")(
-                _log_odds(answers, keras.ops)
+                _log_odds(answers, ops)
             )
             activation = "softmax" if logits.shape[1] > 1 else "sigmoid"
             answers = layers.Activation(activation, dtype="float32", name="calibrated")(logits)
@@ -143,10 +134,74 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         model.compile(optimizer, loss=self.loss, metrics=list(self.answer_metrics))
         return model
 
+    def _loss_of_members(self, members: Any, targets: Any, bags: Any, weights: Any) -> Any:
+        """Return the mean loss of all members that train on each row."""
+        count, width = members.shape[1:]
+        each = ops.ones((ops.shape(members)[0], count), members.dtype)
+        if bags is not None and self.bags > 1:
+            each *= self._trains(bags, count) * (self.bags / (self.bags - 1))
+        if weights is not None:
+            each *= ops.reshape(ops.cast(weights, each.dtype), (-1, 1))
+        losses = self._member_loss(
+            ops.repeat(self._encode(targets), count, axis=0), ops.reshape(members, (-1, width))
+        )
+        return ops.mean(ops.cast(losses, "float32") * ops.reshape(each, (-1,)))
+
     def _trains(self, bags: Any, count: int) -> Any:
         """Return 1 for each row and member that trains on it: (n, members)."""
-        own = tf.range(count) // (count // self.bags)
-        return tf.cast(tf.reshape(bags, [-1, 1]) != own[tf.newaxis], tf.float32)
+        own = ops.floor_divide(ops.arange(count, dtype="int32"), count // self.bags)
+        is_other = ops.not_equal(ops.reshape(bags, (-1, 1)), ops.expand_dims(own, 0))
+        return ops.cast(is_other, "float32")
+
+
+class FitMemberNetwork(MemberNetwork):
+    """Trains the members with the `train_step` that Keras has on JAX or PyTorch.
+
+    In training it answers with what its members are trained on, and with what they answer.
+    """
+
+    train_step = keras.Model.train_step
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the answers of all members in training, else as `MemberNetwork`."""
+        if training:
+            return self._members(_rows_and_bags(inputs)[0], training=True)
+        return super().call(inputs, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss of the members in training, else of the answers."""
+        if isinstance(y_pred, (tuple, list)):
+            return self._loss_of_members(y_pred[0], y, _rows_and_bags(x)[1], sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the metrics of the average answer."""
+        if isinstance(y_pred, (tuple, list)):
+            y_pred = ops.mean(y_pred[1], axis=1)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the metrics, with the loss of the answers in place of that of the members."""
+        results = dict(super().get_metrics_result())
+        return {**results, "loss": results["loss"] * self._loss_scale}
+
+
+def member_network(*tensors: Any, **settings: Any) -> MemberNetwork:
+    """Return the network of members for this process's backend, from the arguments of `MemberNetwork`."""
+    kind = MemberNetwork if keras.backend.backend() == "tensorflow" else FitMemberNetwork
+    return kind(*tensors, **settings)
+
+
+def _rows_and_bags(inputs: Any) -> tuple[Any, Any]:
+    rows, bags = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+    return rows, bags
 
 
 def member_values(
@@ -185,8 +240,8 @@ def smoothed(targets: Any, *, classes: int, smoothing: float) -> Any:
     `smoothing` is the share that is spread over all classes.
     """
     if classes == 2:
-        return tf.reshape(tf.cast(targets, tf.float32), [-1, 1]) * (1 - smoothing) + smoothing / 2
-    one_hot = tf.one_hot(tf.cast(tf.reshape(targets, [-1]), tf.int32), classes)
+        return ops.reshape(ops.cast(targets, "float32"), (-1, 1)) * (1 - smoothing) + smoothing / 2
+    one_hot = ops.one_hot(ops.cast(ops.reshape(targets, (-1,)), "int32"), classes, dtype="float32")
     return one_hot * (1 - smoothing) + smoothing / classes
 
 
@@ -195,10 +250,12 @@ def nearly_absolute_error(targets: Any, values: Any) -> Any:
     return keras.losses.huber(targets, values, delta=ROUNDED) / ROUNDED
 
 
-def _log_odds(probabilities: Any, ops: Any) -> Any:
-    """Return the logarithms of probabilities (n, classes); of (n, 1), the log odds. `ops` is NumPy or keras.ops."""
-    found = ops.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    return ops.log(found) if found.shape[1] > 1 else ops.log(found) - ops.log(1 - found)
+def _log_odds(probabilities: Any, library: Any) -> Any:
+    """Return the logarithms of probabilities (n, classes); of (n, 1), the log odds. `library` is NumPy or keras.ops."""
+    found = library.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    if found.shape[1] > 1:
+        return library.log(found)
+    return library.log(found) - library.log(1 - found)
 
 
 def _best_sharpness(targets: Array, logits: Array) -> float:

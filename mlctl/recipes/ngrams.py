@@ -6,30 +6,31 @@ import base64
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mlctl.data.unspaced_scripts import UNSPACED_SHARE, share_unspaced
 from mlctl.serving.scoring import (
     CHARACTERS,
-    CHUNK_TEXTS,
-    UNSPACED_SHARE,
     WORDS,
     KeyTable,
+    NgramEncoder,
     Numbering,
     find_words,
     hash_keys,
     known_windows,
     map_chunks,
-    share_unspaced,
     sorted_unique,
     with_ends,
 )
 
 Array = np.ndarray[Any, Any]
 
+MOST_CHARACTERS = 4_000_000  # n-grams of characters are chosen from a part of more text than this
 _LONG_TEXT = 1000  # characters on average: in longer texts, words alone tell as much
-_HASH_BITS = 22  # of the hashes by which rare n-grams are left out
+_HASH_BITS = 22  # at most, of the hashes by which rare n-grams are left out
 
 
 def ngram_kinds(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -41,10 +42,48 @@ def ngram_kinds(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return {WORDS: (1, 2, 3)}
 
 
+def fit_encoder(
+    texts: Sequence[str], labels: Array | None, *, most: int, least: int = 2, column: str = "text"
+) -> tuple[NgramEncoder, tuple[Array, Array, Array]]:
+    """Return an encoder for texts like these plain texts, and what its `bags` returns for them.
+
+    See `fit_ngrams` for the arguments. The n-grams of characters of much text are chosen from a part of it.
+    """
+    kinds = ngram_kinds(texts)
+    states, found = [], []
+    for of, lengths in kinds.items():
+        every = max(1, -(-sum(map(len, texts)) // MOST_CHARACTERS)) if of == CHARACTERS else 1
+        fitted = fit_ngrams(
+            of,
+            texts[::every],
+            None if labels is None else labels[::every],
+            lengths=lengths,
+            most=most // len(kinds),
+            least=least,
+        )
+        states.append(fitted.state)
+        found.append(fitted.found if every == 1 else None)
+    encoder = NgramEncoder(states, column)
+    return encoder, encoder.bags_of_found(found, texts)
+
+
+@dataclass(frozen=True)
+class FittedNgrams:
+    """N-grams of words or characters that an encoder of texts knows.
+
+    Attributes:
+        state: What `NgramEncoder` takes as one of its parts.
+        found: Row and column of each of them in the texts that they come from, sorted by both.
+    """
+
+    state: dict[str, Any]
+    found: tuple[Array, Array]
+
+
 def fit_ngrams(
     of: str, texts: Sequence[str], labels: Array | None, *, lengths: Sequence[int], most: int, least: int = 2
-) -> dict[str, Any]:
-    """Return the state of the n-grams that tell the classes of plain texts apart, or of the most frequent ones.
+) -> FittedNgrams:
+    """Return the n-grams that tell the classes of plain texts apart, or the most frequent ones.
 
     The scale of an n-gram is the largest logarithm, over the classes, of how much more or less frequent it is in texts
     of the class than in all others. Source: Wang and Manning, Baselines and Bigrams (2012). Without labels, it is the
@@ -62,24 +101,25 @@ def fit_ngrams(
     lengths = [length for length in lengths if (len(symbols) + 1) ** length < 1 << 62]
     blank = symbols.index(" ") + 1 if of == CHARACTERS else -1
     classes = np.zeros(len(texts), np.int64) if labels is None else labels
-    found = list(
+    parts = list(
         _count_ngrams(ids, rows, classes, lengths=lengths, base=len(symbols) + 1, blank=blank, least=least)
     )
-    keys, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    keys, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "counts"))
     totals = counts.sum(axis=1)
     scales = np.log((1 + len(texts)) / (1 + totals)) + 1 if labels is None else _class_ratios(counts)
+    kept = np.arange(len(keys))
     if len(keys) > most:
         weights = totals if labels is None else scales * np.sqrt(totals)
         kept = np.sort(np.argpartition(-weights, most)[:most])
-        keys, scales = keys[kept], scales[kept]
-    symbols, keys = _used_symbols(symbols, keys)
-    return {
+    symbols, renumbered = _used_symbols(symbols, keys[kept])
+    state = {
         "of": of,
         "symbols": symbols if of == WORDS else "".join(symbols),
         "lengths": lengths,
-        "gaps": pack_numbers(np.diff(keys, prepend=0), "<i8"),
-        "scales": pack_numbers(scales, "<f4"),
+        "gaps": pack_numbers(np.diff(renumbered, prepend=0), "<i8"),
+        "scales": pack_numbers(scales[kept], "<f4"),
     }
+    return FittedNgrams(state, _found_ngrams(parts, kept, len(keys)))
 
 
 def _number_characters(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
@@ -94,58 +134,106 @@ def _number_characters(texts: Sequence[str], least: int) -> tuple[list[str], Arr
 
 def _number_words(texts: Sequence[str], least: int) -> tuple[list[str], Array, Array]:
     """Return the words that are in at least `least` texts, and what `Numbering` returns for them."""
-    parts = map_chunks(find_words, texts)
+    first_rows, parts = map_chunks(find_words, texts)
     hashes, starts, stops = (np.concatenate([part[number] for part in parts]) for number in (0, 2, 3))
-    rows = np.concatenate([part[1] + number * CHUNK_TEXTS for number, part in enumerate(parts)])
-    order = np.argsort(hashes, kind="stable")
-    ordered, ordered_rows = hashes[order], rows[order]
-    is_first = np.ones(len(order), bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-    groups = np.cumsum(is_first) - 1
-    is_counted = is_first.copy()
-    is_counted[1:] |= ordered_rows[1:] != ordered_rows[:-1]
-    known = np.flatnonzero(np.bincount(groups[is_counted]) >= least)
-    firsts = order[is_first][known]
-    places = zip(rows[firsts].tolist(), starts[firsts].tolist(), stops[firsts].tolist(), strict=True)
-    words = [texts[row][start:stop] for row, start, stop in places]
+    rows = np.concatenate([part[1] + first for first, part in zip(first_rows, parts, strict=True)])
+    different = sorted_unique(hashes)
+    positions, numbers = KeyTable(different).find(hashes)
+    word_numbers, examples = np.empty(len(hashes), np.int64), np.empty(len(different), np.int64)
+    word_numbers[positions], examples[numbers] = numbers, positions
+    pairs = sorted_unique(word_numbers * len(texts) + rows)
+    counts = np.bincount(pairs // len(texts), minlength=len(different))
+    known = np.flatnonzero(counts >= least)
+    places = (part[examples[known]].tolist() for part in (rows, starts, stops))
+    words = [texts[row][start:stop] for row, start, stop in zip(*places, strict=True)]
     by_name = sorted(range(len(words)), key=words.__getitem__)
-    ids_of_groups = np.zeros(int(is_first.sum()), np.int64)
-    ids_of_groups[known[by_name]] = np.arange(1, len(words) + 1)
-    ids = np.empty(len(order), np.int64)
-    ids[order] = ids_of_groups[groups]
-    return [words[place] for place in by_name], *with_ends(ids, rows, len(texts))
+    id_of_number = np.zeros(len(different), np.int64)
+    id_of_number[known[by_name]] = np.arange(1, len(words) + 1)
+    return [words[place] for place in by_name], *with_ends(id_of_number[word_numbers], rows, len(texts))
+
+
+@dataclass(frozen=True)
+class _CountedNgrams:
+    """The n-grams of one length that are in enough texts.
+
+    Attributes:
+        keys: Their keys, ascending.
+        counts: The number of texts of each class that have them: (n-grams, classes).
+        numbers, rows: The place of each n-gram in `keys` and the row of each text that it is in.
+    """
+
+    keys: Array
+    counts: Array
+    numbers: Array
+    rows: Array
 
 
 def _count_ngrams(
     ids: Array, rows: Array, labels: Array, *, lengths: Sequence[int], base: int, blank: int, least: int
-) -> Iterator[tuple[Array, Array]]:
-    """Yield the keys that are in at least `least` texts, ascending, and the texts of each class that have them.
+) -> Iterator[_CountedNgrams]:
+    """Yield the n-grams of each length that are in at least `least` texts.
 
     N-grams of characters that reach across a blank are left out: the words have them.
     """
 
     def can_be_frequent(length: int, places: Array, keys: Array) -> Array:
         # most n-grams are rare, and so are those that begin with them: a table of hashes finds them sooner than sorting
-        hashes = hash_keys(keys, _HASH_BITS)
-        is_kept: Array = np.bincount(hashes, minlength=1 << _HASH_BITS)[hashes] >= least
+        hashes = hash_keys(keys, min(_HASH_BITS, len(keys).bit_length() + 1))
+        is_kept: Array = np.bincount(hashes)[hashes] >= least
         if length > 2:
             is_kept &= ids[places + (length - 2)] != blank
         return is_kept
 
     count, classes = len(labels), int(labels.max()) + 1
-    for length, places, all_keys in known_windows(ids, base, max(lengths, default=0), can_be_frequent):
+    for length, places, keys in known_windows(ids, base, max(lengths, default=0), can_be_frequent):
         if length not in lengths:
             continue
         if length == 1:
             is_counted = ids[places] != blank
-            places, all_keys = places[is_counted], all_keys[is_counted]
-        keys = sorted_unique(all_keys)
-        found, numbers = KeyTable(keys).find(all_keys)
-        pairs = sorted_unique(numbers * count + rows[places[found]])
-        cells = pairs // count * classes + labels[pairs % count]
+            places, keys = places[is_counted], keys[is_counted]
+        keys, rows_of_keys = _different_pairs(keys, rows[places], count)
+        is_first = np.ones(len(keys), bool)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+        numbers = np.cumsum(is_first) - 1
+        keys = keys[is_first]
+        cells = numbers * classes + labels[rows_of_keys]
         counts = np.bincount(cells, minlength=len(keys) * classes).reshape(-1, classes)
         is_frequent = counts.sum(axis=1) >= least
-        yield keys[is_frequent], counts[is_frequent]
+        is_kept = is_frequent[numbers]
+        yield _CountedNgrams(
+            keys[is_frequent],
+            counts[is_frequent],
+            (np.cumsum(is_frequent) - 1)[numbers[is_kept]],
+            rows_of_keys[is_kept],
+        )
+
+
+def _different_pairs(keys: Array, rows: Array, count: int) -> tuple[Array, Array]:
+    """Return each pair of a key and a row below `count` once, sorted by key and row."""
+    bits = count.bit_length()
+    known = None
+    if int(keys.max(initial=0)).bit_length() + bits > 63:  # the places of the keys need fewer bits
+        known = sorted_unique(keys)
+        positions, keys = KeyTable(known).find(keys)
+        rows = rows[positions]
+    pairs = sorted_unique((keys << bits) | rows)
+    keys, rows = pairs >> bits, pairs & ((1 << bits) - 1)
+    return (keys if known is None else known[keys]), rows
+
+
+def _found_ngrams(parts: Sequence[_CountedNgrams], kept: Array, count: int) -> tuple[Array, Array]:
+    """Return row and column of each kept one of all `count` n-grams, sorted by both."""
+    column_of = np.full(count, -1)
+    column_of[kept] = np.arange(len(kept))
+    pairs, first = [], 0
+    for part in parts:
+        columns = column_of[part.numbers + first]
+        is_kept = columns >= 0
+        pairs.append(part.rows[is_kept] * len(kept) + columns[is_kept])
+        first += len(part.keys)
+    ordered = np.sort(np.concatenate(pairs))
+    width = max(1, len(kept))
+    return ordered // width, ordered % width
 
 
 def _used_symbols(symbols: Sequence[str], keys: Array) -> tuple[list[str], Array]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
+SPARSE_BAGS = "its bags of words are sparse, which only TensorFlow computes"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -53,6 +55,10 @@ class Recipe:
     bfloat16: ClassVar[bool] = False
     # a small table is trained in one thread, unless the steps of the recipe's network are long enough to share
     long_steps: ClassVar[bool] = False
+    # why no other Keras backend than TensorFlow can train it
+    needs_tensorflow: ClassVar[str] = ""
+    # the model to log is trained again on training and validation rows, for as many epochs as the best one took
+    refits: ClassVar[bool] = False
 
     def load(self, source: Source) -> Dataset:
         """Return the data by split: raw inputs, as a client would send them, and targets."""

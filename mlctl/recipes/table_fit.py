@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds, pack_numbers
+from mlctl.recipes.ngrams import fit_encoder, pack_numbers
 from mlctl.serving.scoring import (
     ColumnsEncoder,
-    NgramEncoder,
     TableEncoder,
     as_text,
     list_words,
@@ -95,14 +94,13 @@ def _fit_step(step: Mapping[str, Any], rows: Any) -> State:
         return {"edges": np.unique(np.quantile(values, np.linspace(0, 1, step["most"] + 1))).tolist()}
     if make == "topics":
         texts = [plain_text(text) for text in rows[step["of"]].dropna().astype(str)]
-        parts = [
-            fit_ngrams(of, texts, None, lengths=lengths, most=step["most"] // len(kinds))
-            for kinds in [ngram_kinds(texts)]
-            for of, lengths in kinds.items()
-        ]
-        encoder = NgramEncoder(parts)
-        directions = _main_directions(*encoder.bags(texts), encoder.width, step["topics"])
-        return {"parts": parts, "directions": pack_numbers(directions, "<f2"), "width": directions.shape[1]}
+        encoder, bags = fit_encoder(texts, None, most=step["most"])
+        directions = _main_directions(*bags, encoder.width, step["topics"])
+        return {
+            "parts": encoder.parts,
+            "directions": pack_numbers(directions, "<f2"),
+            "width": directions.shape[1],
+        }
     if make == "robust":
         values = rows[step["of"]].dropna().to_numpy(np.float64)
         low, center, high = np.quantile(values, (0.25, 0.5, 0.75)) if len(values) else (0.0, 0.0, 0.0)

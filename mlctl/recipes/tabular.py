@@ -54,6 +54,7 @@ class Tabular(Recipe):
     name = "tabular"
     objective = minimize("val_loss")  # `load` returns the one of the task
     long_steps = True
+    needs_tensorflow = "its network trains itself with functions of TensorFlow"
     epochs, learning_rate, schedule = 100, 2e-3, "constant"
     batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of rows")
     units = hyperparameter(256, low=16, high=512, step=16, help="width of each hidden layer")
@@ -186,7 +187,7 @@ class Tabular(Recipe):
         import keras
         from keras import layers
 
-        from mlctl.recipes.members import MemberNetwork, member_values, nearly_absolute_error, smoothed
+        from mlctl.recipes.members import member_network, member_values, nearly_absolute_error, smoothed
 
         classes, features = len(data.classes), keras.Input(data.input_shape)
         values = member_values(
@@ -203,7 +204,7 @@ class Tabular(Recipe):
             answers = layers.Activation("softmax" if classes > 2 else "sigmoid", dtype="float32")(values)
             if classes > 2:
                 loss = "sparse_categorical_crossentropy"
-            model = MemberNetwork(
+            model = member_network(
                 features,
                 answers,
                 answers,
@@ -220,7 +221,7 @@ class Tabular(Recipe):
             loss, metrics = "mean_absolute_error", ["mae"]
             is_log = hp.scale == "log" or (hp.scale == "auto" and _spans_magnitudes(data.train.targets))
             scale = TargetScale.fitted(data.train.targets, is_log=is_log)
-            model = MemberNetwork(
+            model = member_network(
                 features,
                 values,
                 scale.answers(values),

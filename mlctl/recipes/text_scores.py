@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.recipes import encoders
-from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds, pack_numbers
+from mlctl.recipes.ngrams import fit_encoder, pack_numbers
 from mlctl.serving import scoring
 
 FOLDS = 5
@@ -68,19 +68,17 @@ def text_score_steps(name: str, cells: Any, targets: Array, classes: int) -> lis
     wanted = _wanted(targets, classes)
     outputs = 1 if wanted is None else len(wanted)
     most = min(MOST_NGRAMS, max(FEWEST_NGRAMS, MOST_WEIGHTS // outputs))
-    kinds = ngram_kinds(texts)
-    parts = [
-        fit_ngrams(of, texts, None, lengths=lengths, most=most // len(kinds)) for of, lengths in kinds.items()
-    ]
-    encoder = scoring.NgramEncoder(parts)
+    encoder, bags = fit_encoder(texts, None, most=most)
     if not encoder.width:
         return []
-    weights, offsets = _fit_folds(encoder, texts, targets if classes else _numbers(targets), wanted)
+    weights, offsets = _fit_folds(
+        encoder.width, bags, texts, targets if classes else _numbers(targets), wanted
+    )
     return [
         {
             "make": "text_scores",
             "of": name,
-            "parts": parts,
+            "parts": encoder.parts,
             "weights": pack_numbers(weights, "<f2"),
             "offsets": offsets.tolist(),
         }
@@ -109,16 +107,16 @@ def _numbers(targets: Array) -> Array:
 
 
 def _fit_folds(
-    encoder: scoring.NgramEncoder, texts: list[str], targets: Array, wanted: Array | None
+    width: int, bags: tuple[Array, Array, Array], texts: list[str], targets: Array, wanted: Array | None
 ) -> tuple[Array, Array]:
     """Return the weights (folds, n-grams, outputs) and offsets (folds, outputs) of the models."""
     from scipy import sparse
 
-    columns, starts, values = encoder.bags(texts)
-    rows = sparse.csr_matrix((values, columns, starts), (len(texts), encoder.width))
+    columns, starts, values = bags
+    rows = sparse.csr_matrix((values, columns, starts), (len(texts), width))
     folds = np.array([scoring.text_fold(text, FOLDS) for text in texts])
     outputs = 1 if wanted is None else len(wanted)
-    weights, offsets = np.zeros((FOLDS, encoder.width, outputs), np.float32), np.zeros((FOLDS, outputs))
+    weights, offsets = np.zeros((FOLDS, width, outputs), np.float32), np.zeros((FOLDS, outputs))
     for fold in range(FOLDS):
         others = folds != fold
         if len(np.unique(targets[others])) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlctl.domain.threshold import HELP as THRESHOLD_HELP
 from mlctl.errors import UsageError
 from mlctl.recipes import Recipe, Values, hyperparameter, minimize, option
+from mlctl.recipes.recipe import SPARSE_BAGS
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mlctl.data.dataset import Dataset
     from mlctl.data.sources.locate import Source
 
-PATIENCE = 4  # epochs
+PATIENCE, MIN_DELTA = 4, 5e-4  # epochs without so much less validation loss end the training
 STEPS_PER_EPOCH, BATCH_SIZES = 60, (8, 64)
 
 
@@ -26,7 +27,9 @@ class Texts(Recipe):
 
     name = "texts"
     objective = minimize("val_loss")
-    epochs, learning_rate = 30, 0.01
+    epochs, learning_rate = 30, 0.02
+    needs_tensorflow = SPARSE_BAGS
+    refits = True
     batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of texts")
     layers = hyperparameter(0, low=0, high=2, help="number of hidden layers; 0 is a linear model")
     units = hyperparameter(48, low=4, high=512, step=4, help="width of each hidden layer", when="layers>=1")
@@ -61,7 +64,7 @@ class Texts(Recipe):
         )
         data = texts.load_texts(
             local_path(source),
-            partial(encoders.ngrams, most=options.vocabulary),
+            partial(encoders.ngrams_with_bags, most=options.vocabulary),
             seed=options.split_seed,
             target=options.target,
             text_column=options.text,
@@ -107,4 +110,6 @@ class Texts(Recipe):
         """Stop when the validation loss has not fallen for a few epochs: more of them only fit training texts."""
         import keras
 
-        return [keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)]
+        if data.validation is None:
+            return []
+        return [keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, min_delta=MIN_DELTA)]

@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,6 @@ _MARKS = (
 )
 _LETTER, _SYMBOL = re.compile(rf"[^\W_]|['{_MARKS}]"), re.compile(r"[!?]|[^\w\s\x00-\x7f]")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
-# Thai, Lao, Tibetan, Burmese, Khmer, kana and Chinese characters: no blanks between words
-_UNSPACED = re.compile(
-    "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 _TRUE = "true yes y t on 1 ja j wahr oui vrai sí si verdadero verdadeiro sim vero tak да истина evet 是 はい ✓ ✔ +"
 _FALSE = "false no n f off 0 nein falsch non faux falso não nao nie nee nej нет ложь hayır 否 いいえ ✗ ✘ -"
 TRUE_WORDS, FALSE_WORDS = frozenset(_TRUE.split()), frozenset(_FALSE.split())
@@ -154,18 +150,9 @@ def plain_text(text: str | bytes) -> str:
     return (_TAG.sub(" ", text) if "<" in text else text).lower()
 
 
-def share_unspaced(texts: Sequence[str]) -> float:
-    """Return the share of characters of scripts without blanks between words, such as Chinese or Thai."""
-    letters = sum(len(text) - text.count(" ") for text in texts)
-    return sum(len(_UNSPACED.findall(text)) for text in texts if not text.isascii()) / max(letters, 1)
-
-
 WORDS, CHARACTERS = "words", "characters"
-UNSPACED_SHARE = 0.2  # share of characters of scripts without blanks from which characters matter most
-
-
-_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio spreads keys evenly
-CHUNK_TEXTS = 1000  # whose n-grams are looked up together, which limits memory
+_HASH = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio spreads keys evenly
+CHUNK_CHARACTERS = 200_000  # of texts that are searched together: their arrays fit into the CPU's cache
 
 
 class NgramEncoder:
@@ -199,7 +186,7 @@ class NgramEncoder:
         Returns:
             int64 (found,), int64 (n + 1,), float32 (found,).
         """
-        chunks = map_chunks(self._find, texts)
+        _, chunks = map_chunks(self._find, texts)
         columns, lengths, values = zip(*chunks, strict=True) if chunks else ([], [], [])
         starts = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
         return (
@@ -208,22 +195,43 @@ class NgramEncoder:
             np.concatenate([np.zeros(0, np.float32), *values]),
         )
 
+    def bags_of_found(
+        self, found: Sequence[tuple[Array, Array] | None], texts: Sequence[str]
+    ) -> tuple[Array, Array, Array]:
+        """Return what `bags` returns, if the n-grams of some parts are known already.
+
+        Args:
+            found: row and column of every n-gram of each part, sorted by both; None: they are looked up.
+            texts: plain texts.
+        """
+        complete = [
+            _joined(*map_chunks(part.find, texts)) if known is None else known
+            for part, known in zip(self._parts, found, strict=True)
+        ]
+        columns, lengths, values = self._weigh(complete, len(texts))
+        return columns, np.concatenate([np.zeros(1, np.int64), lengths]).cumsum(), values
+
     def _find(self, texts: Sequence[str | bytes]) -> tuple[Array, Array, Array]:
         """Return the columns and values of all texts, and the number of n-grams of each text between them."""
         plain = [plain_text(text) for text in texts]
+        return self._weigh([part.find(plain) for part in self._parts], len(plain))
+
+    def _weigh(self, found: Sequence[tuple[Array, Array]], count: int) -> tuple[Array, Array, Array]:
+        """Return columns, lengths and values as `_find` does, of the n-grams that each part has found in texts."""
         rows, columns, values, first = [], [], [], 0
-        for part in self._parts:
-            part_rows, part_columns = part.find(plain)
-            found = part.scales[part_columns]
-            norms = np.sqrt(np.bincount(part_rows, np.square(found), len(plain)))
+        for part, (part_rows, part_columns) in zip(self._parts, found, strict=True):
+            scales = part.scales[part_columns]
+            norms = np.sqrt(np.bincount(part_rows, np.square(scales), count))
             norms[norms == 0] = 1.0
             rows.append(part_rows)
             columns.append(part_columns + first)
-            values.append((found / norms[part_rows]).astype(np.float32))
+            values.append((scales / norms[part_rows]).astype(np.float32))
             first += len(part)
+        if len(rows) == 1:  # its n-grams are sorted by row
+            return columns[0], np.bincount(rows[0], minlength=count), values[0]
         all_rows = np.concatenate(rows)
         order = np.argsort(all_rows, kind="stable")
-        lengths = np.bincount(all_rows, minlength=len(plain))
+        lengths = np.bincount(all_rows, minlength=count)
         return np.concatenate(columns)[order], lengths, np.concatenate(values)[order]
 
     def __call__(self, raw: Any) -> Array:
@@ -243,13 +251,24 @@ class NgramEncoder:
         return rows
 
 
-def map_chunks(function: Callable[[Sequence[Any]], Any], texts: Sequence[Any]) -> list[Any]:
-    """Return what a function returns for each chunk of texts; NumPy lets several threads work on them."""
-    chunks = [texts[start : start + CHUNK_TEXTS] for start in range(0, len(texts), CHUNK_TEXTS)]
+def map_chunks(function: Callable[[Sequence[Any]], Any], texts: Sequence[Any]) -> tuple[list[int], list[Any]]:
+    """Return the first row of each chunk of texts, and what a function returns for it.
+
+    NumPy lets several threads work on them.
+    """
+    numbers = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) // CHUNK_CHARACTERS
+    starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist()] if len(texts) else []
+    chunks = [texts[start:stop] for start, stop in zip(starts, [*starts[1:], len(texts)], strict=True)]
     if len(chunks) < 2:
-        return list(map(function, chunks))
+        return starts, list(map(function, chunks))
     with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, chunks))
+        return starts, list(pool.map(function, chunks))
+
+
+def _joined(starts: Sequence[int], chunks: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return the rows and columns of all chunks of texts."""
+    rows = [chunk[0] + start for start, chunk in zip(starts, chunks, strict=True)]
+    return np.concatenate(rows), np.concatenate([chunk[1] for chunk in chunks])
 
 
 class _NgramPart:
@@ -294,7 +313,7 @@ def with_ends(ids: Array, rows: Array, count: int) -> tuple[Array, Array]:
 
 _SEPARATOR_CLASS, _LETTER_CLASS, _SYMBOL_CLASS = 1, 2, 3
 _character_classes = np.zeros(0x110000, np.uint8)  # of each code point, once a text has it
-_HASH_BASE = np.uint64(0xD1342543DE82EF95)
+_HASH_BASE = 0xD1342543DE82EF95  # odd, so that it has an inverse modulo 2^64
 
 
 def _classes_of(points: Array) -> Array:
@@ -326,22 +345,31 @@ def find_words(texts: Sequence[str]) -> tuple[Array, Array, Array, Array]:
         none = np.zeros(0, np.int64)
         return none, none, none, none
     classes = _classes_of(points)
-    is_letter = classes == _LETTER_CLASS
-    is_start, is_stop = classes == _SYMBOL_CLASS, classes == _SYMBOL_CLASS
+    is_letter, is_start = classes == _LETTER_CLASS, classes == _SYMBOL_CLASS
+    is_stop = is_start.copy()
     is_start[0] |= is_letter[0]
     is_start[1:] |= is_letter[1:] & ~is_letter[:-1]
     is_stop[:-1] |= is_letter[:-1] & ~is_letter[1:]  # the last character is the end of a line
     starts, stops = np.flatnonzero(is_start), np.flatnonzero(is_stop) + 1
-    lengths = stops - starts
-    firsts = np.cumsum(lengths) - lengths
-    places = np.flatnonzero(classes >= _LETTER_CLASS)
-    powers = np.full(int(lengths.max(initial=1)), _HASH_BASE).cumprod()
-    terms = points[places] * powers[np.arange(len(places)) - np.repeat(firsts, lengths)]
-    hashes = np.add.reduceat(terms, firsts) if len(firsts) else terms
-    ends = np.cumsum([len(text) + 1 for text in texts])
-    rows = np.searchsorted(ends, starts, side="right")
-    begins = (ends - [len(text) + 1 for text in texts])[rows]
-    return hashes.view(np.int64), rows, starts - begins, stops - begins
+    powers, inverses = _powers(len(points).bit_length())
+    sums = np.zeros(len(points) + 1, np.uint64)
+    np.cumsum(points * powers[: len(points)], out=sums[1:])
+    hashes = (sums[stops] - sums[starts]) * inverses[starts]  # independent of the word's place
+    lengths = np.array(list(map(len, texts))) + 1
+    ends = np.cumsum(lengths)
+    counts = np.diff(np.searchsorted(starts, ends), prepend=0)
+    begins = np.repeat(ends - lengths, counts)
+    return hashes.view(np.int64), np.repeat(np.arange(len(texts)), counts), starts - begins, stops - begins
+
+
+@lru_cache(maxsize=2)
+def _powers(bits: int) -> tuple[Array, Array]:
+    """Return the first 2^bits powers of a number modulo 2^64, from the first one on, and their inverses."""
+    count, inverse = 1 << bits, pow(_HASH_BASE, -1, 1 << 64)
+    powers, inverses = (
+        np.full(count, number, np.uint64).cumprod(dtype=np.uint64) for number in (_HASH_BASE, inverse)
+    )
+    return powers, inverses
 
 
 class Numbering:
@@ -375,9 +403,11 @@ class Numbering:
         return with_ends(ids, rows, len(texts))
 
 
-def hash_keys(keys: Array, bits: int) -> Array:
-    """Return the hash of each key: whole numbers below 2^bits."""
-    return ((keys.astype(np.uint64) * _HASH) >> np.uint64(64 - bits)).astype(np.int64)
+def hash_keys(keys: Array, bits: int, number: int = 0) -> Array:
+    """Return the hash of each int64 key, by one of several functions: whole numbers below 2^bits."""
+    factor = np.uint64(pow(_HASH, number + 1, 1 << 64))
+    hashes: Array = ((keys.view(np.uint64) * factor) >> np.uint64(64 - bits)).view(np.int64)
+    return hashes
 
 
 class KeyTable:
@@ -385,31 +415,33 @@ class KeyTable:
 
     def __init__(self, keys: Array) -> None:
         self._keys = keys
-        self._bits = max(8, len(keys).bit_length() + 3)
-        self._tables: list[Array] = []
+        self._bits = max(8, len(keys).bit_length() + 2)
+        # the place of a key by its hash, and whether other keys have this hash
+        self._tables: list[tuple[Array, Array]] = []
         places = np.arange(len(keys), dtype=np.int32)
         while len(places):  # a second table takes the few keys whose place is occupied in the first one
-            hashes = self._hashes(keys[places], len(self._tables))
-            table = np.zeros(1 << self._bits, np.int32)
+            hashes = hash_keys(keys[places], self._bits, len(self._tables))
+            table, is_shared = np.zeros(1 << self._bits, np.int32), np.zeros(1 << self._bits, bool)
             table[hashes] = places
-            self._tables.append(table)
-            places = places[table[hashes] != places]
-
-    def _hashes(self, keys: Array, number: int) -> Array:
-        mixed = (keys.astype(np.uint64) + np.uint64(number)) * _HASH
-        mixed ^= mixed >> np.uint64(29)
-        return hash_keys(mixed, self._bits)
+            is_left = table[hashes] != places
+            is_shared[hashes[is_left]] = True
+            self._tables.append((table, is_shared))
+            places = places[is_left]
 
     def find(self, keys: Array) -> tuple[Array, Array]:
-        """Return the positions of the known ones among keys, and their places in the list."""
-        rest = np.arange(len(keys))
-        positions, places = [rest[:0]], [rest[:0]]
-        for number, table in enumerate(self._tables):
-            found = table[self._hashes(keys[rest], number)]
-            is_known = self._keys[found] == keys[rest]
-            positions.append(rest[is_known])
-            places.append(found[is_known].astype(np.int64))
-            rest = rest[~is_known]
+        """Return the positions of the known ones among int64 keys, and their places in the list."""
+        rest: Array | None = None  # positions of the keys that may be in the next table; None: all of them
+        positions, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for number, (table, is_shared) in enumerate(self._tables):
+            asked = keys if rest is None else keys[rest]
+            hashes = hash_keys(asked, self._bits, number)
+            found = table[hashes]
+            is_known = self._keys[found] == asked
+            known = np.flatnonzero(is_known)
+            positions.append(known if rest is None else rest[known])
+            places.append(found[known].astype(np.int64))
+            left = np.flatnonzero(is_shared[hashes] & ~is_known)
+            rest = left if rest is None else rest[left]
         return np.concatenate(positions), np.concatenate(places)
 
 
@@ -889,7 +921,7 @@ class _DateSteps(_StepGroup):
 ISO_DATE, EPOCH, EPOCH_MS = "ISO8601", "epoch", "epoch_ms"  # names of date formats besides those of strftime
 _MOST_KEPT_DATES = 10_000
 _DATE_PARTS = {
-    "%Y": r"(?P<Y>\d{4})", "%y": r"(?P<y>\d\d)", "%m": r"(?P<m>\d\d?)", "%d": r"(?P<d>\d\d?)(?:st|nd|rd|th)?",
+    "%Y": r"(?P<Y>\d{4})", "%y": r"(?P<y>\d\d)", "%m": r"(?P<m>\d\d?)", "%d": r"(?P<d>\d\d?)(?:st|nd|rd|th|er)?",
     "%j": r"(?P<j>\d{1,3})", "%q": r"(?P<q>[1-4])", "%G": r"(?P<Y>\d{4})", "%V": r"(?P<V>\d\d?)",
     "%u": r"(?P<u>[1-7])", "%H": r"(?P<H>\d\d?)", "%I": r"(?P<I>\d\d?)", "%M": r"(?P<M>\d\d)",
     "%S": r"(?P<S>\d\d)(?:[.,]\d+)?", "%f": r"\d{1,9}", "%p": r"(?P<p>[ap]\.?m)\.?", "%b": r"(?P<b>[^\W0-9_]{3,10})\.?",
@@ -906,18 +938,18 @@ _ISO_PATTERN = (
 MONTHS = {
     name: number
     for number, names in enumerate((
-        "jan january januar janvier janv enero ene gennaio gen janeiro januari stycznia янв января",
-        "feb february februar février fevrier févr fevr febrero febbraio fevereiro fev februari фев февраля",
-        "mar march märz mär mrz maerz mars marzo março maart mrt мар марта",
-        "apr april avril avr abril abr aprile апр апреля",
-        "may mai mayo maggio mag maio mei мая май",
-        "jun june juni juin junio giugno giu junho июн июня",
-        "jul july juli juillet juil julio luglio lug julho июл июля",
-        "aug august août aout agosto ago augustus авг августа",
-        "sep sept september septembre septiembre settembre set setembro сен сентября",
-        "oct october okt oktober octobre octubre ottobre ott outubro out окт октября",
-        "nov november novembre noviembre novembro ноя ноября",
-        "dec december dez dezember décembre decembre déc diciembre dic dicembre dezembro дек декабря",
+        "jan january januar janvier janv enero ene gennaio gen janeiro januari sty stycznia oca ocak янв января",
+        "feb february februar février fevrier févr fevr febrero febbraio fevereiro fev februari фев февраля lut lutego şub şubat",
+        "mar march märz mär mrz maerz mars marzo março maart mrt мар марта marca",
+        "apr april avril avr abril abr aprile апр апреля kwi kwietnia nisan",
+        "may mai mayo maggio mag maio mei мая май maja maj mayıs",
+        "jun june juni juin junio giugno giu junho июн июня cze czerwca haz haziran",
+        "jul july juli juillet juil julio luglio lug julho июл июля lip lipca tem temmuz",
+        "aug august août aout agosto ago augustus авг августа sie sierpnia ağu ağustos",
+        "sep sept september septembre septiembre settembre set setembro сен сентября wrz września eyl eylül",
+        "oct october okt oktober octobre octubre ottobre ott outubro out окт октября paź października eki ekim",
+        "nov november novembre noviembre novembro ноя ноября lis listopada kas kasım",
+        "dec december dez dezember décembre decembre déc diciembre dic dicembre dezembro дек декабря gru grudnia ara aralık",
     ), 1)
     for name in names.split()
 }  # fmt: skip
@@ -1845,6 +1877,7 @@ def keras_runner(
 ) -> Callable[[Any], Any]:
     """Return a function that answers encoded input with a saved Keras model, as `call_keras` does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # on which the model was saved and checked
     import keras
 
     with keras_scope(objects):

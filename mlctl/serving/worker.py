@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: the w
 
 import uvicorn
 
+from mlctl.domain.short_texts import describe_error, one_line
 from mlctl.serving import metrics_files
 from mlctl.serving.access import AccessLog
 from mlctl.serving.assemble import WorkerParts, assemble
@@ -130,12 +131,12 @@ def main() -> None:
         return
     except Exception as exc:
         log.exception("the model cannot be served")
-        _report_error(connection, f"{type(exc).__name__}: {exc}")
+        _report_error(connection, describe_error(exc))
 
 
 def _report_error(connection: socket.socket, reason: str) -> None:
     connection.setblocking(True)
-    connection.sendall(json.dumps({"error": " ".join(reason.split())[:400]}).encode() + b"\n")
+    connection.sendall(json.dumps({"error": one_line(reason, 400)}).encode() + b"\n")
     sys.exit(1)
 
 

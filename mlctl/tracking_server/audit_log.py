@@ -7,6 +7,7 @@ one is deleted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -38,7 +39,9 @@ class AuditLog:
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add an entry. If the file cannot be written, the server's log says so and the server goes on."""
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+        # half a surrogate pair, which JSON can contain, has no UTF-8: it becomes a question mark
+        line = text.encode(errors="replace") + b"\n"
         if self._to_stdout:
             with contextlib.suppress(OSError):
                 os.write(STDOUT, line)
@@ -55,7 +58,7 @@ class AuditLog:
 
     def _try_to_append(self, line: bytes) -> bool:
         """Append a line; return False if the file was replaced by a new one meanwhile."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = self._current_size(descriptor)
@@ -63,7 +66,7 @@ class AuditLog:
                 self._rotate()
                 return False
             if size is not None:
-                os.write(descriptor, line)
+                _write_line(descriptor, line, size)
             return size is not None
         finally:
             os.close(descriptor)  # which also releases the lock
@@ -82,6 +85,15 @@ class AuditLog:
             newer = self._path if number == 1 else old_file(self._path, number - 1)
             if newer.exists():
                 newer.replace(old_file(self._path, number))
+
+
+def _write_line(descriptor: int, line: bytes, size: int) -> None:
+    """Write a line at the end of a file of this size; raise OSError if the disk is full, and leave no part of it."""
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line  # a crash has torn the last line
+    if os.write(descriptor, line) < len(line):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def old_file(path: Path, number: int) -> Path:

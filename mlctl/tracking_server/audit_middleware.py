@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,11 +13,15 @@ from mlctl.tracking_server.health_middleware import Application, Message, Receiv
 
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 READING_POST = re.compile(
-    r"/(search|search-datasets|batchGet\w+|get-latest-versions|graphql|ui-telemetry|traces/metrics"
-    r"|calculate-filter-correlation|presigned-download-url|get-history-bulk)$"
+    r"/graphql|/(ajax-)?api/\d\.\d/(?!mlflow-artifacts/)([\w-]+/)*(search|search-datasets|batchGet\w+"
+    r"|get-latest-versions|ui-telemetry|traces/metrics|calculate-filter-correlation|presigned-download-url"
+    r"|get-history-bulk)"
 )
 API_PREFIX = re.compile(r"^.*?/(ajax-)?api/\d\.\d/(mlflow/)?")
-MAX_BODY_BYTES = 64 * 1024
+FILE = re.compile(r"/mlflow-artifacts/|/upload-artifact$")  # the body is no JSON, and it can be large
+# frequent requests with long bodies
+MANY_VALUES = re.compile(r"/(log-batch|log-inputs|log-model|traces)(/|$)")
+MAX_BODY_BYTES, MAX_BYTES_OF_MANY_VALUES = 1024 * 1024, 64 * 1024
 MAX_VALUE_LENGTH = 200
 ID_IN_TEXT = re.compile(rb'"(run_id|experiment_id|model_id)"\s*:\s*"(\w{1,64})"')
 # what names the changed thing; values, passwords and sources are never among these
@@ -48,18 +49,16 @@ class AuditMiddleware:
         if scope["type"] != "http" or not _writes(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        is_json = b"json" in headers.get(b"content-type", b"")
-        body, is_noted = bytearray(), False
+        limit, body, is_noted = _max_body_bytes(scope["path"]), bytearray(), False
 
         def note(status: int) -> None:
             nonlocal is_noted
             is_noted = True
-            self._audit_log.append(self._entry(scope, headers, bytes(body), status))
+            self._audit_log.append(self._entry(scope, bytes(body[: limit + 1]), limit, status))
 
         async def receive_and_keep_body() -> Message:
             message = await receive()
-            if is_json and len(body) < MAX_BODY_BYTES:
+            if len(body) <= limit:
                 body.extend(message.get("body", b""))
             return message
 
@@ -74,51 +73,37 @@ class AuditMiddleware:
             if not is_noted:
                 note(500)
 
-    def _entry(
-        self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes, status: int
-    ) -> dict[str, Any]:
+    def _entry(self, scope: Scope, body: bytes, limit: int, status: int) -> dict[str, Any]:
         client, peer = (scope.get("client") or [None])[0], scope.get("mlctl.peer")
         return {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "user": self._user(scope, headers) if status != 401 else None,
+            "user": scope.get("mlctl.user") if self._with_users and status != 401 else None,
             "from": client,
             "method": scope["method"],
             "path": API_PREFIX.sub("", scope["path"])[:MAX_VALUE_LENGTH],
-            "what": _named_things(scope, body),
+            "what": _named_things(scope, body, limit),
             "status": status,
             **({"via": peer} if peer != client else {}),
             **({"token": scope["mlctl.token"]} if "mlctl.token" in scope else {}),
         }
 
-    def _user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-        """Return the user whose password the application has checked."""
-        if not self._with_users:
-            return None
-        return scope.get("mlctl.user") or user_name(headers.get(b"authorization", b""))
-
-
-def user_name(authorization: bytes) -> str | None:
-    """Return the user name in a header of basic authentication."""
-    scheme, _, encoded = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        return None
-    try:
-        return base64.b64decode(encoded).decode().partition(":")[0][:MAX_VALUE_LENGTH]
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-
 
 def _writes(method: str, path: str) -> bool:
-    return method not in READING_METHODS and not (method == "POST" and READING_POST.search(path))
+    return method not in READING_METHODS and not (method == "POST" and READING_POST.fullmatch(path))
 
 
-def _named_things(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the fields of a request that name what it changes."""
+def _max_body_bytes(path: str) -> int:
+    """Return the size up to which the body of a request is read to name what it changes."""
+    if FILE.search(path):
+        return 0
+    return MAX_BYTES_OF_MANY_VALUES if MANY_VALUES.search(path) else MAX_BODY_BYTES
+
+
+def _named_things(scope: Scope, body: bytes, limit: int) -> dict[str, Any]:
+    """Return the fields of a request that name what it changes; a body over the limit names only ids."""
     content: dict[str, Any] = dict(parse_qsl(scope.get("query_string", b"").decode(errors="replace")))
-    if len(body) >= MAX_BODY_BYTES:
-        content |= {
-            name.decode(): value.decode() for name, value in ID_IN_TEXT.findall(body[:MAX_BODY_BYTES])
-        }
+    if len(body) > limit:
+        content |= {name.decode(): value.decode() for name, value in ID_IN_TEXT.findall(body[:limit])}
     elif body:
         try:
             parsed = json.loads(body)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 from cachetools import TTLCache
@@ -16,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from werkzeug.security import check_password_hash
 
 CHECK_INTERVAL_S = 0.5
+# the ASGI scope of the request that this task or thread answers; it gets the user whose password was verified
+request_scope: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request_scope", default=None)
 
 
 class CredentialCache(TTLCache[tuple[str, bytes], Any]):
@@ -42,6 +46,7 @@ class CredentialCache(TTLCache[tuple[str, bytes], Any]):
             return default
         row = self._current_row(key[0])
         if row == _row(user):
+            _note_user(key[0])
             return user
         self.pop(key, None)
         return default
@@ -60,7 +65,10 @@ class CredentialCache(TTLCache[tuple[str, bytes], Any]):
         self._verified.hash = user.password_hash
         if self._process_secret and secrets.compare_digest(password.encode(), self._process_secret):
             return True
-        return check_password_hash(user.password_hash, password)
+        is_right: bool = check_password_hash(user.password_hash, password)
+        if is_right:
+            _note_user(username)
+        return is_right
 
     def _current_row(self, username: str) -> Any:
         now = time.monotonic()
@@ -84,6 +92,12 @@ def install(process_secret: str) -> None:
     )
     auth._USER_AUTH_CACHE = cache
     auth.store.authenticate_user = cache.authenticate_user
+
+
+def _note_user(username: str) -> None:
+    scope = request_scope.get()
+    if scope is not None:
+        scope["mlctl.user"] = username
 
 
 def _row(user: Any) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import re
 import secrets
 
 from mlctl.tracking_server.access_tokens import TOKEN_PREFIX, AccessTokens
+from mlctl.tracking_server.credential_cache import request_scope
 from mlctl.tracking_server.health_middleware import Application, Receive, Scope, Send, send_response
 from mlctl.tracking_server.trusted_proxies import InvalidUserNameError, TrustedProxies
 
@@ -45,6 +46,7 @@ class IdentityMiddleware:
         except InvalidUserNameError:
             await _refuse(send, 403, b"The proxy names a user that this server cannot have.")
             return
+        request_scope.set(scope)
         if named is not None:
             await asyncio.to_thread(self._proxies.ensure_user, named)
             scope["mlctl.user"] = named

@@ -34,6 +34,7 @@ EXTRA_GRACE_S = 5.0  # server-down ends its wait, and kills, before the launcher
 EARLY_EXIT_S = 2.0
 PRELOADED_MODULES = (
     "mlflow.server.fastapi_app",
+    "mlctl.tracking_server.lost_runs",
     "mlctl.tracking_server.worker",
     "uvicorn.loops.auto",
     "uvicorn.loops.uvloop",
@@ -182,6 +183,7 @@ class _WorkerPool:
     def __init__(self, config: ServerConfig, sock: socket.socket, signals: SignalWaiter) -> None:
         self.config, self.sock, self.signals = config, sock, signals
         self.started_at: dict[int, float] = {}  # by pid
+        self.watcher = 0  # the pid of the worker that looks for lost runs
         self.early_exits = 0
 
     def run(self) -> int:
@@ -203,15 +205,16 @@ class _WorkerPool:
         return 0
 
     def _fork(self) -> None:
-        parent = os.getpid()
+        parent, is_watcher = os.getpid(), self.watcher not in self.started_at
         child = os.fork()
         if child == 0:
             from mlctl.tracking_server import worker
 
             die_with_parent(parent)
             self.signals.reset()
-            _exit(worker.run(self.config, self.sock))
+            _exit(worker.run(self.config, self.sock, finds_lost_runs=is_watcher))
         self.started_at[child] = time.monotonic()
+        self.watcher = child if is_watcher else self.watcher
 
     def _reap(self, replace: bool) -> None:
         """Collect the children that have ended, and start a new worker for each if `replace`."""

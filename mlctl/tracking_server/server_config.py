@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,15 @@ class ServerConfig:
         names = {key: name for name, key in _JSON_KEYS.items()}
         return cls(**{names.get(key, key): value for key, value in json.loads(line).items()})
 
+    def notify_target(self) -> NotifyTarget | None:
+        """Return who is told about this server and its runs; the secrets of this process stay in it."""
+        target = NotifyTarget.from_json(self.notify)
+        return replace(target, hidden_variables=tuple(self.secrets)) if target else None
+
     def tell_down(self, reason: str) -> None:
         """Tell about the end of the server."""
         notify(
-            NotifyTarget.from_json(self.notify),
+            self.notify_target(),
             SERVER_DOWN,
             f"the tracking server {self.name} on port {self.port} is down: {reason}",
             {"server": self.name, "port": self.port, "reason": reason},

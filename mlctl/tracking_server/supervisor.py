@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from mlctl.notifications import SERVER_DOWN
 from mlctl.tracking_server import launcher
 from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import ServerConfig
@@ -37,7 +40,7 @@ def supervise(config: ServerConfig) -> int:
         supervise=False,
         dies_with_parent=True,
         deleted_at_exit=None,
-        notify=None,
+        notify=_without_server_down(config.notify),
     )
     while not signals.stopping:
         started = time.monotonic()
@@ -63,6 +66,13 @@ def supervise(config: ServerConfig) -> int:
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
     config.delete_state_file()
     return max(code, 0) if not signals.stopping else 0
+
+
+def _without_server_down(target: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return who is told by the server itself: that it went down, the supervisor tells."""
+    if not target:
+        return None
+    return {**target, "events": [event for event in target["events"] if event != SERVER_DOWN]}
 
 
 def _start(config: ServerConfig) -> subprocess.Popen[bytes]:

@@ -12,6 +12,7 @@ from flask import Flask
 from mlflow.environment_variables import MLFLOW_ENABLE_REMOTE_ASSISTANT
 from mlflow.store.artifact.artifact_repo import ARTIFACT_STREAM_CHUNK_SIZE
 
+from mlctl.tracking_server import lost_runs
 from mlctl.tracking_server.access_tokens import AccessTokens
 from mlctl.tracking_server.audit_log import AuditLog
 from mlctl.tracking_server.audit_middleware import AuditMiddleware
@@ -40,8 +41,8 @@ LOG_CONFIG = {
 }
 
 
-def run(config: ServerConfig, sock: socket.socket) -> int:
-    """Serve until SIGTERM; return the exit code."""
+def run(config: ServerConfig, sock: socket.socket, *, finds_lost_runs: bool = False) -> int:
+    """Serve until SIGTERM; return the exit code. One worker of a server also looks for lost runs."""
     gc.enable()
     from mlflow.server import app as flask_app
     from mlflow.server import handlers
@@ -52,6 +53,8 @@ def run(config: ServerConfig, sock: socket.socket) -> int:
     FileResponse.chunk_size = ARTIFACT_STREAM_CHUNK_SIZE
     handlers._get_tracking_store()
     handlers._get_model_registry_store()
+    if finds_lost_runs:
+        lost_runs.start(config)
     if config.audit_log:
         audit_log = AuditLog(Path(config.audit_log), to_stdout=config.audit_to_stdout)
         app = AuditMiddleware(app, audit_log, with_users=config.auth_config is not None)
@@ -92,7 +95,7 @@ def _authenticated_app(flask_app: Flask, config: ServerConfig) -> Application:
 
     process_secret = new_process_secret()
     credential_cache.install(process_secret)
-    promotion_rights.install()
+    promotion_rights.install(flask_app)
     # every user may ask: `count_rows` counts only what they may read
     auth.BEFORE_REQUEST_VALIDATORS[STATUS_PATH, "GET"] = lambda: True
     app = auth.create_app()  # this connects to the database

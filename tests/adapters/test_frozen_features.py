@@ -83,6 +83,25 @@ def test_a_resumed_training_on_features_equals_one_on_the_whole_model(
     assert progress.epochs[-1].metrics == pytest.approx(whole_progress.epochs[-1].metrics, abs=1e-5)
 
 
+def test_the_frozen_layers_run_once_for_each_row(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlctl.adapters.keras import frozen_features
+    from mlctl.adapters.keras.training_loop import TrainingProgress
+
+    rows: list[int] = []
+
+    class CountingPredictor(frozen_features.Predictor):
+        def predict(self, inputs: Any, **options: Any) -> Any:
+            rows.append(len(inputs))
+            return super().predict(inputs, **options)
+
+    monkeypatch.setattr(frozen_features, "Predictor", CountingPredictor)
+    loop = make_loop(build_model(keras))
+    progress = TrainingProgress(Objective("val_loss", maximize=False))
+    run(loop, progress, 3)
+    assert rows == [ROWS, len(VALIDATION.targets)]
+    assert all(not layer.name.startswith("conv") for layer in loop.model._flatten_layers())
+
+
 @pytest.mark.parametrize("options", [{"is_frozen": False}, {"drops": True}, {"flips": True}])
 def test_what_changes_in_training_runs_in_every_epoch(keras: Any, options: dict[str, bool]) -> None:
     from mlctl.adapters.keras.frozen_features import split_off

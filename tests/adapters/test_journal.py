@@ -16,8 +16,8 @@ from mlctl.adapters.keras import checkpoints
 from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.recorder import Recorder, require_writable
 from mlctl.adapters.tracking.convert import run_status
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT, LOST_AFTER_S
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, ConfigurationError, RefusedError
 

@@ -100,6 +100,7 @@ def test_backbone_is_frozen_and_has_no_output_layers(keras: Any, tmp_path: Path)
 
 def test_keras_applications_are_found_by_name(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights are not downloaded; without a network, the error says so."""
+    import socket
     import urllib.error
 
     from keras.src.utils import file_utils
@@ -107,12 +108,15 @@ def test_keras_applications_are_found_by_name(keras: Any, monkeypatch: pytest.Mo
     from mlctl.recipes import backbone as networks
 
     def fail(*_: Any, **__: Any) -> None:
+        assert socket.getdefaulttimeout() == networks.TIMEOUT_S
         raise urllib.error.URLError(OSError("no network"))
 
     monkeypatch.setattr(file_utils, "urlretrieve", fail)
     monkeypatch.setenv("KERAS_HOME", "/nonexistent")
-    with pytest.raises(UnreachableError, match="MobileNetV3Small: its weights are not here"):
+    with pytest.raises(UnreachableError, match="MobileNetV3Small: its weights are not here") as missing:
         networks.backbone("MobileNetV3Small", (64, 64, 3))
+    assert missing.value.hint.startswith("put weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5 into")
+    assert socket.getdefaulttimeout() is None
     with pytest.raises(NotFoundError) as raised:
         networks.backbone("MobileNetV4Small", (64, 64, 3))
     assert "MobileNetV3Small" in raised.value.hint

@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mlctl.adapters.keras.training_state import model_variables
 from mlctl.adapters.keras.worker_group import WorkerFailedError, WorkerLostError
+from mlctl.adapters.keras.worker_job import overridden_step
 from mlctl.adapters.keras.worker_program import WorkerProgram
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.domain.progress import NullProgress
@@ -28,7 +30,7 @@ class Messages(NullProgress):
 class FakeGroup:
     """A group whose "training" adds the number of batches to every variable; it fails as `script` says."""
 
-    size, source = 2, "fake"
+    size, source, room = 2, "fake", 2
 
     def __init__(self, folder: Path) -> None:
         self.storage = SharedStorage(str(folder))
@@ -38,6 +40,7 @@ class FakeGroup:
 
     def start(self) -> None:
         self.calls.append("start")
+        self.size = min(self.size, self.room)
 
     def close(self) -> None:
         pass
@@ -92,3 +95,22 @@ def test_workers_that_always_die_and_a_model_that_fails_end_the_training(group: 
     group.errors = [WorkerFailedError("ValueError: two\nlines")]
     with pytest.raises(ChildFailedError, match="a worker cannot train the model: ValueError: two lines"):
         program.train(0, 3)
+
+
+def test_fewer_workers_go_on_if_there_is_no_room_for_all(group: FakeGroup) -> None:
+    messages = Messages()
+    program = make(group, messages)
+    program.begin_epoch(np.arange(10))
+    group.errors, group.room = [WorkerLostError("a node died")], 1
+    program.train(0, 3)
+    assert messages.texts[-1] == "1 of 2 workers found room on the cluster: these train the model"
+
+
+def test_a_train_step_for_tensorflow_is_refused() -> None:
+    class OwnStep(keras.Model):  # type: ignore[misc]
+        def train_step(self, data: Any) -> Any:
+            with tf.GradientTape():
+                return {}
+
+    assert overridden_step(keras.Sequential()) is None
+    assert overridden_step(OwnStep()) == "the train_step of OwnStep uses TensorFlow"

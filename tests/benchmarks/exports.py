@@ -1,11 +1,12 @@
 """Measure the exports of six models by every format: agreement, score, size and latency.
 
     python tests/benchmarks/exports.py [--models digits,table] [--formats onnx,litert-int8] [--folder DIR] [--quick]
+                                       [--keep FILE]
 
 The models are digits, imdb, a table of clients, a folder of pictures and a model with two inputs, and mnist for int8.
 Each is trained by `mlctl train`, and exported by `mlctl export model`, whose proof has the figures. A cell that has none
-says why. `--folder` keeps the store, so that a later call trains nothing again. `--quick` trains imdb and mnist for
-one epoch.
+says why. `--folder` keeps the store, so that a later call trains nothing again. `--keep` adds every cell to a file of
+JSON lines, and cells that it holds already are not measured again. `--quick` trains imdb and mnist for one epoch.
 """
 
 from __future__ import annotations
@@ -144,6 +145,13 @@ def measure(folder: Path, run: str, form: str) -> Any:
     return answer.get("proof") or answer
 
 
+def known_cells(file: Path | None) -> dict[tuple[str, str], Any]:
+    """Return what a file of JSON lines holds, by model and format."""
+    lines = file.read_text().splitlines() if file and file.exists() else []
+    entries = [json.loads(line) for line in lines]
+    return {(entry["model"], entry["format"]): entry["found"] for entry in entries}
+
+
 def cells(model: str, form: str, found: Any) -> list[str]:
     """Return a line of the table."""
     if "error" in found:
@@ -173,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", default="digits,imdb,table,pictures,pairs,mnist")
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="mlctl-exports-") as temporary:
@@ -180,10 +189,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         titles = ["model", "format", "difference", "equal labels", "score", "size", "one row", "encoder"]
         print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}", flush=True)
+        known = known_cells(chosen.keep)
         for model in chosen.models.split(","):
-            run = model_run(model, folder, chosen.quick)
             for form in chosen.formats.split(","):
-                print(f"| {' | '.join(cells(model, form, measure(folder, run, form)))} |", flush=True)
+                found = known.get((model, form))
+                if found is None:
+                    found = measure(folder, model_run(model, folder, chosen.quick), form)
+                    if chosen.keep:
+                        with chosen.keep.open("a") as file:
+                            file.write(json.dumps({"model": model, "format": form, "found": found}) + "\n")
+                print(f"| {' | '.join(cells(model, form, found))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """How time and memory grow with tables, pictures and runs.
 
-    python -m tests.benchmarks.growth [--small] [--only tables|pictures|runs] [--folder FOLDER] [--out FILE]
+    python -m tests.benchmarks.growth --folder FOLDER [--small] [--only THEME] [--largest N] [--keep FILE] [--prepare]
 
-- Tables: housing at 1, 10 and 100 times its size; rows are drawn again, with a little noise in every number.
-- Pictures: folders of generated JPEG files of 0.1, 1 and 10 GB.
-- Runs: stores of 200, 2,000 and 20,000 runs.
+- tables: housing at 1, 10 and 100 times its size; rows are drawn again, with a little noise in every number.
+- pictures: folders of generated photographs of 0.1, 1 and 10 GB, as JPEG files of about 1 MB.
+- runs: stores of 200, 2,000 and 20,000 runs.
 
-Tables and pictures are trained for one epoch, searched with two trials of one epoch, and predicted. Each command runs
+Tables and pictures are trained for one epoch, predicted, and searched with two trials of one epoch. Each command runs
 in a process of its own. Its memory is the largest sum over its process tree, read ten times a second; memory that
 processes share counts once (PSS) on Linux. The factor is that from one size to the next, ten times as large.
-`--small` takes a hundredth of these sizes, and a tenth of the runs, to try the program.
+
+FOLDER keeps the data (11 GB). `--prepare` only makes the data, which takes minutes and is not measured. `--keep FILE`
+adds every result to a file of JSON lines, and results that it holds already are not measured again. `--largest 2` leaves
+out the third size. `--small` takes a hundredth of tables and pictures, and a tenth of the runs, to try the program.
 """
 
 from __future__ import annotations
@@ -20,26 +23,28 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import psutil
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mlctl.data.builtin import synthetic
 from tests.benchmarks import queries
 
 SIZES = (1, 10, 100)
+ROWS, PICTURE_BYTES, RUNS = 20_640, int(1e8), 200  # of the first size
 SAMPLES_PER_S = 10
-PICTURE_SIZE = 128  # pixels of each side
+WIDTH, HEIGHT = 2016, 1512  # pixels of a picture, as a telephone's
+PICTURES_PER_CLASS, CLASSES = 12, 4  # that differ; all others differ in a comment of the file
 TARGET = "median_house_value"
+SPACE = ("--space", "learning_rate=1e-3..1e-2:log")
 TUNING = ("--trials", "2", "--epochs", "1", "--finalists", "0", "--algorithm", "random")
 
 
@@ -53,19 +58,34 @@ class Cost:
     peak_mb: float
 
 
-def measure(arguments: Sequence[str], folder: Path, **environment: str) -> tuple[float, float]:
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One command at one size, with the environment variables that it needs."""
+
+    what: str
+    size: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    repeats: int = 1
+
+
+def measure(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> tuple[float, float]:
     """Return (seconds, largest memory of the process tree in MB) of an mlctl command."""
     env = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "MLCTL_STATE_DIR": f"{folder}/state",
+        **(environment or {}),
     }
     started = time.perf_counter()
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlctl", *arguments],
             cwd=folder,
-            env={**env, **environment},
+            env=env,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
@@ -98,105 +118,126 @@ def _memory(process: psutil.Process) -> int:
         return 0
 
 
-def write_table(file: Path, rows: int, source: Path | None) -> None:
-    """Write housing with this many rows: those of the file, or generated ones, drawn again with noise."""
-    table = pd.read_csv(source) if source else synthetic.make_housing(20_640)
+# -- data -------------------------------------------------------------------------------------------------
+
+
+def make_table(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Return housing with this many rows, and the same without the target; both are made if the folder lacks them."""
+    file, inputs = folder / f"housing-{rows}.csv", folder / f"housing-{rows}-inputs.csv"
+    if file.exists():
+        return file, inputs
+    source = Path(os.environ.get("MLCTL_DATA_DIR", ".")) / "housing.csv"
+    table = pd.read_csv(source) if source.is_file() else synthetic.make_housing(ROWS)
     rng = np.random.default_rng(0)
     drawn = table.iloc[rng.integers(0, len(table), rows)].reset_index(drop=True)
     for name in drawn.select_dtypes("number"):
         values = drawn[name].to_numpy(float)
-        drawn[name] = values + rng.normal(0, 0.01 * np.nanstd(values), rows)
-    drawn.to_csv(file, index=False)
+        drawn[name] = np.round(values + rng.normal(0, 0.01 * np.nanstd(values), rows), 4)
+    drawn.drop(columns=TARGET).to_csv(inputs, index=False)
+    part = file.with_suffix(".part")
+    drawn.to_csv(part, index=False)
+    part.rename(file)
+    return file, inputs
 
 
-def write_pictures(folder: Path, size_bytes: int) -> int:
-    """Write pictures of four classes until they have this size; return their number."""
-    rng, written, number = np.random.default_rng(0), 0, 0
-    while written < size_bytes:
-        label = number % 4
-        pixels = rng.integers(0, 120, (PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
-        pixels[label * 30 : label * 30 + 30, 20:100] = 220
-        path = folder / f"class{label}" / f"{number // 1000}-{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, quality=85)
-        written += path.stat().st_size
-        number += 1
-    return number
-
-
-def tables(folder: Path, scale: float) -> Iterator[Cost]:
-    """Yield the costs of housing at each size."""
-    data = Path(os.environ.get("MLCTL_DATA_DIR", ".")) / "housing.csv"
-    for times in SIZES:
-        rows = int(20_640 * times * scale)
-        file = folder / f"housing-{times}.csv"
-        write_table(file, rows, data if data.is_file() else None)
-        yield from _commands(
-            "table",
-            f"{rows:,} rows",
-            folder,
-            source=("housing", "--data", str(file)),
-            inputs=_without_target(file),
-            space=("--space", "learning_rate=1e-3..1e-2:log"),
-        )
-        file.unlink()
-
-
-def _without_target(file: Path) -> Path:
-    inputs = file.with_name(f"rows-{file.name}")
-    pd.read_csv(file).drop(columns=TARGET).to_csv(inputs, index=False)
-    return inputs
-
-
-def pictures(folder: Path, scale: float) -> Iterator[Cost]:
-    """Yield the costs of picture folders of each size."""
-    for times in SIZES:
-        size = int(1e8 * times * scale)
-        source = folder / f"pictures-{times}"
-        count = write_pictures(source, size)
-        yield from _commands(
-            "pictures",
-            f"{size / 1e9:g} GB, {count:,} files",
-            folder,
-            source=(str(source),),
-            inputs=source,
-            space=("--space", "learning_rate=1e-3..1e-2:log"),
-        )
-
-
-def runs(folder: Path, scale: float) -> Iterator[Cost]:
-    """Yield the costs of `runs list` with stores of each size."""
-    for times in SIZES:
-        count = int(200 * times * max(0.1, scale))
-        store = f"sqlite:///{queries.build(folder, count)}"
-        for what, arguments in {
-            "runs list": (),
-            "runs list --sort": ("--sort", "-val_f1"),
-            "runs list --where": ("--where", "val_f1 > 0.999", "--limit", "100"),
-        }.items():
-            measured = min(
-                measure(("runs", "list", *arguments), folder, MLFLOW_TRACKING_URI=store) for _ in range(3)
+def make_pictures(folder: Path, size_bytes: int) -> tuple[Path, int]:
+    """Return a folder with so many bytes of pictures of four classes, and their number; it is made if it is absent."""
+    target = folder / f"pictures-{size_bytes}"
+    if not target.exists():
+        part = target.with_suffix(".part")
+        contents = [_photographs(label) for label in range(CLASSES)]
+        written = number = 0
+        while written < size_bytes:
+            label = number % CLASSES
+            content = contents[label][number // CLASSES % PICTURES_PER_CLASS]
+            comment = f"{number:08}".encode()
+            # after the marker that begins the file
+            content = (
+                content[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + content[2:]
             )
-            yield Cost(what=what, size=f"{count:,} runs", seconds=measured[0], peak_mb=measured[1])
+            path = part / f"class{label}" / f"{number:06}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            written += len(content)
+            number += 1
+        part.rename(target)
+    return target, sum(1 for _ in target.rglob("*.jpg"))
 
 
-def _commands(
-    what: str, size: str, folder: Path, *, source: Sequence[str], inputs: Path, space: Sequence[str]
-) -> Iterator[Cost]:
-    for name, arguments in {
-        "train": ("train", *source, "--epochs", "1"),
-        "predict": ("predict", "last", str(inputs), "--out", str(folder / "answers.csv")),
-        "tune": ("tune", *source, *space, *TUNING),
+def _photographs(label: int) -> list[bytes]:
+    """Return pictures of a class as JPEG files: noise of a photograph's size, with a bar whose height is the class."""
+    rng = np.random.default_rng(label)
+    found = []
+    for _ in range(PICTURES_PER_CLASS):
+        pixels = rng.integers(0, 160, (HEIGHT, WIDTH, 3), np.uint8)
+        top = label * HEIGHT // CLASSES
+        pixels[top : top + HEIGHT // CLASSES, WIDTH // 5 : WIDTH // 2] //= 2
+        pixels[top : top + HEIGHT // CLASSES, WIDTH // 5 : WIDTH // 2] += 120
+        stream = BytesIO()
+        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.8)).save(stream, "JPEG", quality=85)
+        found.append(stream.getvalue())
+    return found
+
+
+# -- what is measured -------------------------------------------------------------------------------------
+
+
+def tables(folder: Path, times: int, scale: float) -> Iterator[Case]:
+    """Yield the commands on housing at one size."""
+    rows = int(ROWS * times * scale)
+    file, inputs = make_table(folder, rows)
+    source = ("housing", "--data", str(file))
+    yield from _commands("table", f"{rows:,} rows", folder, source=source, inputs=inputs)
+
+
+def pictures(folder: Path, times: int, scale: float) -> Iterator[Case]:
+    """Yield the commands on a folder of pictures of one size."""
+    size = int(PICTURE_BYTES * times * scale)
+    source, count = make_pictures(folder, size)
+    yield from _commands(
+        "pictures", f"{size / 1e9:g} GB, {count:,} files", folder, source=(str(source),), inputs=source
+    )
+
+
+def runs(folder: Path, times: int, scale: float) -> Iterator[Case]:
+    """Yield the ways of listing the runs of a store of one size."""
+    count = int(RUNS * times * max(0.1, scale))
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{queries.build(folder, count)}"}
+    for what, arguments in {
+        "runs list": (),
+        "runs list --sort": ("--sort", "-val_f1"),
+        "runs list --where": ("--where", "val_f1 > 0.999", "--limit", "100"),
     }.items():
-        (folder / "answers.csv").unlink(missing_ok=True)
-        seconds, peak_mb = measure((*arguments, "--yes"), folder)
-        yield Cost(what=f"{name}, {what}", size=size, seconds=seconds, peak_mb=peak_mb)
+        yield Case(
+            what=what,
+            size=f"{count:,} runs",
+            arguments=("runs", "list", *arguments),
+            environment=store,
+            repeats=3,
+        )
 
 
-THEMES: dict[str, Callable[[Path, float], Iterator[Cost]]] = {
+def _commands(what: str, size: str, folder: Path, *, source: Sequence[str], inputs: Path) -> Iterator[Case]:
+    """Yield the commands on one source; they have a store of their own, whose last run is the one to predict with."""
+    name = inputs.stem
+    store = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/{name}.db",
+        "MLCTL_STATE_DIR": str(folder / f"{name}-state"),
+    }
+    answers = folder / f"{name}-answers.csv"
+    answers.unlink(missing_ok=True)  # else predict would continue it
+    for command, arguments in {
+        "train": ("train", *source, "--epochs", "1", "--run-name", "trained"),
+        "predict": ("predict", "trained", str(inputs), "--out", str(answers)),
+        "tune": ("tune", *source, *SPACE, *TUNING),
+    }.items():
+        yield Case(what=f"{command}, {what}", size=size, arguments=(*arguments, "--yes"), environment=store)
+
+
+THEMES: dict[str, Callable[[Path, int, float], Iterator[Case]]] = {
+    "runs": runs,
     "tables": tables,
     "pictures": pictures,
-    "runs": runs,
 }
 
 
@@ -206,17 +247,13 @@ def print_table(costs: Sequence[Cost]) -> None:
     for what in dict.fromkeys(cost.what for cost in costs):
         before: Cost | None = None
         for cost in (cost for cost in costs if cost.what == what):
-            factors = [f"{now / old:.1f}" if old else "" for now, old in _pairs(cost, before)]
+            time_factor = f"{cost.seconds / before.seconds:.1f}" if before else ""
+            memory_factor = f"{cost.peak_mb / before.peak_mb:.1f}" if before else ""
             print(
-                f"| {what} | {cost.size} | {cost.seconds:.1f} | {factors[0]} | {cost.peak_mb:,.0f} | {factors[1]} |"
+                f"| {what} | {cost.size} | {cost.seconds:.1f} | {time_factor} |"
+                f" {cost.peak_mb:,.0f} | {memory_factor} |"
             )
             before = cost
-
-
-def _pairs(cost: Cost, before: Cost | None) -> list[tuple[float, float]]:
-    if before is None:
-        return [(cost.seconds, 0), (cost.peak_mb, 0)]
-    return [(cost.seconds, before.seconds), (cost.peak_mb, before.peak_mb)]
 
 
 def main() -> None:
@@ -224,24 +261,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--folder", type=Path, required=True, help="for the data, up to 12 GB")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", choices=THEMES)
-    parser.add_argument("--folder", type=Path, help="for the data, up to 25 GB (default: a temporary folder)")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
-    options: Any = parser.parse_args()
-    costs: list[Cost] = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in [options.only] if options.only else THEMES:
-            for cost in THEMES[name](folder.resolve(), 0.01 if options.small else 1.0):
+    parser.add_argument("--largest", type=int, choices=(1, 2, 3), default=3)
+    parser.add_argument("--keep", type=Path, metavar="FILE")
+    parser.add_argument("--prepare", action="store_true")
+    options = parser.parse_args()
+    folder: Path = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    costs = read_costs(options.keep)
+    known = {(cost.what, cost.size) for cost in costs}
+    for theme in [options.only] if options.only else THEMES:
+        for times in SIZES[: options.largest]:
+            for case in THEMES[theme](folder, times, 0.01 if options.small else 1.0):
+                if options.prepare or (case.what, case.size) in known:
+                    continue
+                found = [measure(case.arguments, folder, case.environment) for _ in range(case.repeats)]
+                cost = Cost(what=case.what, size=case.size, seconds=min(found)[0], peak_mb=min(found)[1])
                 costs.append(cost)
                 print(
                     f"{cost.what}, {cost.size}: {cost.seconds:.1f} s, {cost.peak_mb:,.0f} MB", file=sys.stderr
                 )
-                if options.out:
-                    options.out.write_text(json.dumps([asdict(cost) for cost in costs], indent=1))
+                if options.keep:
+                    with options.keep.open("a") as file:
+                        file.write(json.dumps(asdict(cost)) + "\n")
     print_table(costs)
+
+
+def read_costs(file: Path | None) -> list[Cost]:
+    """Return the results of earlier calls."""
+    if file is None or not file.exists():
+        return []
+    return [Cost(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
 if __name__ == "__main__":

@@ -44,6 +44,35 @@ SLOW = (
     .replace('metrics=["accuracy"]', 'metrics=["accuracy", Pause(name="paused")]')
 )
 
+SCRIPT = """\
+import os
+import pathlib
+import signal
+
+import keras
+import numpy as np
+
+assert keras.backend.backend() == "jax"
+keras.utils.set_random_seed(1)
+x = np.random.rand(200, 6).astype("float32")
+y = (x.sum(1) > 3).astype("int32")
+
+
+class Killed(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        file = pathlib.Path("kill")
+        if file.exists() and epoch == 2:
+            file.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+layers = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(2, "softmax")]
+model = keras.Sequential([keras.Input((6,)), *layers])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(x, y, epochs=5, validation_split=0.2, verbose=0, callbacks=[Killed()])
+model.evaluate(x[:50] + 1, y[:50], verbose=0)
+"""
+
 
 @pytest.fixture
 def mlctl(tmp_path: Path) -> CommandLine:
@@ -99,6 +128,30 @@ def test_what_jax_cannot_do_is_refused_before_anything_starts(
     assert done.returncode in (2, 5)
     assert reason in done.stderr
     assert mlctl.json("runs", "list") == []
+
+
+def test_a_script_that_would_train_on_a_cluster_is_refused_on_jax(mlctl: CommandLine) -> None:
+    (mlctl.cwd / "script.py").write_text(SCRIPT)
+    arguments = ("train", "script.py", "--cluster", "local:1")
+    message, _ = mlctl.error(5, *arguments, env={"KERAS_BACKEND": "jax"})
+    assert message == "KERAS_BACKEND is jax, but mlctl train SCRIPT --cluster trains on TensorFlow only"
+
+
+@pytest.mark.long
+def test_a_script_on_jax_is_killed_resumed_logged_and_served_as_any_other(mlctl: CommandLine) -> None:
+    (mlctl.cwd / "script.py").write_text(SCRIPT)
+    jax = {"KERAS_BACKEND": "jax"}
+    whole = mlctl.json("train", "script.py", env=jax)
+    assert whole["params"]["backend"] == "jax"
+    (mlctl.cwd / "kill").touch()
+    assert mlctl("train", "script.py", code=None, env=jax).returncode == -signal.SIGKILL
+    resumed = mlctl.json("resume", "last")  # on the run's backend
+    assert losses(mlctl, resumed["run_id"]) == losses(mlctl, whole["run_id"])
+    for run in (whole, resumed):
+        assert run["tags"]["mlctl.runtime"] == "onnxruntime"
+        assert run["metrics"]["test_accuracy"] == whole["metrics"]["test_accuracy"]
+    (mlctl.cwd / "rows.json").write_text(json.dumps({"inputs": [[0.1] * 6]}))
+    assert len(mlctl.json("predict", resumed["run_id"], "rows.json", env=jax)["predictions"]) == 1
 
 
 def test_workers_must_share_a_batch_equally(mlctl: CommandLine) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from mlctl.adapters.runlog import stop_watch
 from mlctl.adapters.runlog.stop_watch import StopWatch
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.domain.stop_request import StopRequest
 from tests.tracking_store import Answer
 
@@ -132,6 +132,42 @@ def test_copies_and_moves(own_store: str, run: Any, mlctl: Mlctl, tmp_path: Path
     (gone,) = run("runs", "move", "lossy", "--to", other, "--yes")
     assert gone["experiment"] == "other"
     run("runs", "show", "lossy", code=3)
+    training = running_run(own_store, current_heartbeat())
+    refused = run("runs", "move", training, "--to", other, "--yes", code=4)
+    assert "is still running" in refused["message"]
+
+
+def test_nested_runs_go_with_their_run(own_store: str, run: Any, tmp_path: Path) -> None:
+    client = TrackingStore(own_store).mlflow_client
+    search = client.create_run("0", run_name="search").info.run_id
+    tags = {"mlctl.trial": "trial-1", "mlflow.parentRunId": search}
+    trial = client.create_run("0", run_name="trial", tags=tags).info.run_id
+    client.create_run("0", run_name="epoch", tags={"mlflow.parentRunId": trial})
+    for one in client.search_runs(["0"]):
+        client.set_terminated(one.info.run_id)
+
+    def family(uri: str, experiment: str) -> dict[str, str]:
+        """Return the name of each run's parent."""
+        store = TrackingStore(uri)
+        runs = {found.run_id: found for found in store.search_runs(experiment=experiment)}
+        names = {run_id: found.run_name for run_id, found in runs.items()}
+        return {found.run_name: names.get(found.parent_run_id or "", "") for found in runs.values()}
+
+    whole = {"search": "", "trial": "search", "epoch": "trial"}
+    (copy,) = run("runs", "copy", "search", "--to", "copies")
+    assert copy["run_id"] != search
+    assert family(own_store, "copies") == whole
+    run("runs", "move", search, "--to", "moved")
+    assert family(own_store, "moved") == whole
+    other = f"sqlite:///{tmp_path}/other.db"
+    client.create_registered_model("Kept")
+    client.create_model_version("Kept", "s3://models/1", trial)
+    refused = run("runs", "move", search, "--to", other, "--yes", code=4)
+    assert "is registered as Kept version 1" in refused["message"]
+    client.delete_registered_model("Kept")
+    run("runs", "move", search, "--to", other, "--yes")
+    assert family(other, "moved") == whole
+    assert family(own_store, "moved") == {}
 
 
 def test_an_experiment_is_looked_for_where_there_is_no_store(

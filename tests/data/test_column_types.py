@@ -48,6 +48,10 @@ NUMBERS = [
     (["3.5", "ND", "4"], [3.5, None, 4], "ND is read as missing"),
     (["3.5", "#DIV/0!", "n.a."], [3.5, None, None], "#DIV/0!, n.a. are read as missing"),
     (["1,234", "5,678", "901"], [1234, 5678, 901], "commas stand between thousands"),
+    (["1:20.5", "59:10", "1:02:03"], [80.5, 3550, 3723], "1:20.5 is read as 80.5 s"),
+    (["2h 50m", "19h", "45m"], [170, 1140, 45], "2h 50m is read as 170 m"),
+    (["4.1/5", "3/5", "5/5"], [4.1, 3, 5], "4.1/5 is read as 4.1"),
+    (["10.5° N", "33.9° S", "7.1° N"], [10.5, -33.9, 7.1], "numbers with ° S are read as negative"),
 ]
 
 
@@ -69,6 +73,10 @@ def test_numbers(cells: list[str], values: list[float | None], line: str) -> Non
         ["512GB SSD", "1TB HDD", "256GB SSD"],
         ["01067", "04109", "80331"],
         ["10-20", "20-30", "30+"],
+        ["1 (low)", "2 (mid)", "3 (high)"],
+        ["Less than $40K", "$40K - $60K", "$120K +"],
+        ["18-24", "25-34", "65 and over"],
+        ["4/5", "3/10", "1/2"],
         ["1", "2", "Ground"],
     ],
 )
@@ -113,6 +121,27 @@ def test_points_between_thousands_without_a_decimal() -> None:
     assert list(convert(frame)[0]["x"])[:2] == [1.234, 12.5]
 
 
+def test_what_stands_behind_many_different_numbers_is_left_out() -> None:
+    for behind in (" ± 0.4", " (5%)", "*", "[3]"):
+        values, column, lines = convert_one([f"{number}.5{behind}" for number in range(30)])
+        assert (column.type, values[:2], lines) == ("number", [0.5, 1.5], [f"x: 0.5{behind} is read as 0.5"])
+
+
+def test_more_bounds_than_numbers_are_numbers_if_there_are_many() -> None:
+    cells = ["<0.6"] * 30 + [f"{number}.5" for number in range(20)]
+    assert convert_one(cells)[1].type == "number"
+
+
+def test_a_word_in_half_of_the_cells_is_missing_and_known_to_the_model() -> None:
+    cells = [word for number in range(40) for word in ("Suppressed by law", f"{number}.5")]
+    _, column, lines = convert_one(cells)
+    assert (column.type, column.missing) == ("number", 40)
+    assert lines == ["x: 'Suppressed by law' is no number: read as missing"]
+    assert column.reading is not None
+    assert column.reading.is_gap("Suppressed by law")
+    assert column.reading.takes_texts
+
+
 def test_a_row_of_words_among_numbers_is_missing() -> None:
     _, column, lines = convert_one([*(str(number) for number in range(0, 99, 2)), *["Ask For Price"] * 8])
     assert (column.type, column.missing) == ("number", 8)
@@ -135,6 +164,21 @@ def test_sentinels_are_missing(sentinel: float, low: float, high: float) -> None
     for options in ({"sentinels": "false"}, {"sentinel.x": "none"}):
         _, columns, lines = convert(frame, **options)
         assert (columns["x"].missing, lines) == (0, [])
+
+
+def test_two_codes_for_no_answer_are_missing() -> None:
+    values = RNG.integers(0, 20, 300).astype(float)
+    values[::20], values[1::20] = 777, 999
+    _, columns, lines = convert(pd.DataFrame({"x": values, "y": RNG.normal(size=300)}))
+    assert columns["x"].missing == 30
+    assert lines == ["x: 777 and 999 are read as missing (to keep them as numbers: --set sentinels=false)"]
+
+
+@pytest.mark.parametrize("sentinel", [-999.25, 1e20, 9.969209968386869e36, 9999.9])
+def test_numbers_that_fill_gaps_in_measurements_are_missing(sentinel: float) -> None:
+    values = RNG.uniform(0, 100, 300)
+    values[::20] = sentinel
+    assert convert(pd.DataFrame({"x": values}))[1]["x"].missing == 15
 
 
 @pytest.mark.parametrize(
@@ -242,6 +286,35 @@ def test_the_order_of_rows_and_first_days_settle_ambiguous_dates() -> None:
     assert convert_one(ordered)[1].format == "%d/%m/%Y"
     firsts = ["01/05/2020", "01/03/2020", "01/04/2020", "01/02/2020", "01/11/2020", "01/07/2020"]
     assert convert_one(firsts * 5)[1].format == "%d/%m/%Y"
+
+
+@pytest.mark.parametrize(
+    ("cells", "gap"),
+    [
+        ([f"{day:%Y-%m-%d}" for day in DAYS], "9999-12-31"),
+        ([f"{day:%d.%m.%Y}" for day in DAYS], "31.12.9999"),
+        ([f"{day:%Y%m%d}" for day in DAYS], "00000000"),
+        ([f"{day:%d.%m.%Y}" for day in DAYS], "until further notice"),
+    ],
+)
+def test_days_that_nobody_means_are_missing(cells: list[str], gap: str) -> None:
+    _, column, lines = convert_one([*cells, gap])
+    assert (column.type, column.missing) == ("date", 1)
+    assert lines[-1] == f"x: {gap} is read as missing"
+
+
+def test_a_day_0_among_whole_numbers_is_missing() -> None:
+    cells = [0 if number % 8 == 0 else int(f"{day:%Y%m%d}") for number, day in enumerate(DAYS)]
+    assert convert_one(cells)[1].missing == 5
+
+
+def test_a_year_for_each_row_is_no_row_counter() -> None:
+    frame = pd.DataFrame({"year": range(1950, 2010), "n": range(60), "y": RNG.normal(size=60)})
+    assert {name: column.type for name, column in convert(frame)[1].items()} == {
+        "year": "number",
+        "n": "drop",
+        "y": "number",
+    }
 
 
 def test_epoch_times_only_if_set() -> None:

@@ -91,6 +91,42 @@ def test_files_outside_of_classes_are_named(write_images: WriteImages) -> None:
     assert note in data.notes
 
 
+def test_a_class_with_three_files_is_trained(write_images: WriteImages) -> None:
+    data = load(write_images({"a": 10, "b": 10, "c": 3}))
+    assert (np.bincount(data.train.targets)[2], data.splits["train"]) == (3, 15)
+    note = "warning: class c has fewer than 5 files: 3 files put into training, none into validation and test"
+    assert note in data.notes
+
+
+def test_files_that_are_no_images_are_ignored_and_unknown_images_named(write_images: WriteImages) -> None:
+    folder = write_images({"a": 8, "b": 8})
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "1.heic", "2.HEIC", "3.svg"):
+        (folder / "a" / name).write_bytes(b"?")
+    data = load(folder)
+    assert sum(data.splits.values()) == 16
+    assert data.notes[1:] == (
+        "warning: left out, as mlctl cannot read them: 2 .heic, 1 .svg; save them as .jpg or .png",
+    )
+
+
+def test_a_table_may_name_files_without_their_folder(write_images: WriteImages) -> None:
+    folder = write_images({"images/train": 20})
+    names = [f"{number}.png" for number in range(20)]
+    for prefix in ("", "C:\\pictures\\", "/home/ann/pictures/"):
+        rows = "".join(f"{prefix}{name},{number % 2},{number}\n" for number, name in enumerate(names))
+        (folder / "labels.csv").write_text("file,label,width\n" + rows)
+        assert recipe_for(str(folder / "labels.csv")) == "images"
+        data = images.load_images(folder / "labels.csv", (8, 8), seed=7, progress=no_progress, target="label")
+        assert data.train.inputs.files[0].parent == folder / "images" / "train"
+    TINY.save(folder / "0.png")
+    (folder / "other").mkdir()
+    TINY.save(folder / "other" / "1.png")  # which of the two?
+    found = labelled_files.locate_listed(folder / "labels.csv", names, labelled_files.IMAGE_SUFFIXES)
+    assert found[0] == folder / "0.png"
+    assert not found[1].is_file()
+    assert found[2].is_file()
+
+
 def test_a_class_may_be_called_train(write_images: WriteImages) -> None:
     assert load(write_images({"car": 9, "train": 9})).classes == ("car", "train")
 
@@ -117,7 +153,7 @@ def test_texts_have_the_same_layouts_as_images(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         for number in range(10):
             (tmp_path / name / f"{number}.txt").write_text(f"a film of {name}")
-    data = texts.load_texts(tmp_path, encoders.ngrams, seed=7)
+    data = texts.load_texts(tmp_path, encoders.ngrams_with_bags, seed=7)
     assert data.splits == {"train": 16, "validation": 20, "test": 4}
     assert "warning: left out: train/unsup (10 files)" in data.notes
 

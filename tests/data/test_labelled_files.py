@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlctl.data.files import images, texts
+from mlctl.data.files import images, pixel_file, texts
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes import encoders
 from mlctl.recipes.match_data import recipe_for
@@ -58,7 +59,14 @@ def test_images_and_labels_in_a_table(album: Path) -> None:
     assert data.classes == ("blue", "red")
     assert sum(data.splits.values()) == 20
     (album / "list.csv").write_text("path,label\n" + rows + "gone.png,red\n")
-    with pytest.raises(NotFoundError, match=r"gone\.png"):
+    data = images.load_images(album / "list.csv", (8, 8), seed=7, progress=no_progress)
+    assert sum(data.splits.values()) == 20
+    assert "warning: 1 of 21 files do not exist, left out: gone.png …" in data.notes
+    gone = "".join(f"gone{number}.png,red\n" for number in range(5))
+    (album / "list.csv").write_text("path,label\n" + gone + rows)
+    with pytest.raises(
+        NotFoundError, match=r"5 files in column path do not exist; the first is .*gone0\.png"
+    ):
         images.load_images(album / "list.csv", (8, 8), seed=7, progress=no_progress)
 
 
@@ -95,15 +103,24 @@ def test_images_keep_their_size_unless_they_are_large(album: Path, tmp_path: Pat
     assert images.choose_size([photo]) == (28, 28)
 
 
-def test_few_images_are_read_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> images.ImageFiles:
+        inputs = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
+        return inputs.take(np.array([5, 0, 9]))
+
     (album / "red ones" / "cut.jpg").write_bytes(b"not an image")
-    kept = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
+    in_memory = load()
     monkeypatch.setattr(images, "MAX_BYTES_IN_MEMORY", 0)
-    read = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
-    assert kept.cached is not None
-    assert read.cached is None
-    rows = np.array([5, 0, 9])
-    assert (kept.take(rows).pixels() == read.take(rows).pixels()).all()
+    in_file = load()
+    monkeypatch.setattr(pixel_file, "MAX_BYTES", 0)
+    on_disk = load()
+    assert isinstance(in_memory.cached, np.ndarray)
+    assert isinstance(in_file.cached, pixel_file.PixelFile)
+    assert on_disk.cached is None
+    in_another_process = pickle.loads(pickle.dumps(in_file))
+    assert in_another_process.cached is None
+    for other in (in_file, on_disk, in_another_process):
+        assert (other.pixels() == in_memory.pixels()).all()
 
 
 @pytest.mark.parametrize("typed", ["", "big", "4x4", "100x", "9999x9999"])
@@ -135,7 +152,7 @@ def reviews(tmp_path: Path) -> Callable[[bool], Path]:
 def test_a_published_test_split_stays_the_test_split(reviews: Callable[[bool], Path]) -> None:
     folder = reviews(True)
     assert recipe_for(str(folder)) == "texts"
-    data = texts.load_texts(folder, encoders.ngrams, seed=7)
+    data = texts.load_texts(folder, encoders.ngrams_with_bags, seed=7)
     assert data.classes == ("neg", "pos")
     assert data.splits == {"train": 16, "validation": 4, "test": 20}
     assert data.test is not None
@@ -143,7 +160,7 @@ def test_a_published_test_split_stays_the_test_split(reviews: Callable[[bool], P
 
 
 def test_the_vocabulary_comes_from_the_training_texts(reviews: Callable[[bool], Path]) -> None:
-    encoder = texts.load_texts(reviews(True), encoders.ngrams, seed=7).extra["encoder"]
+    encoder = texts.load_texts(reviews(True), encoders.ngrams_with_bags, seed=7).extra["encoder"]
     words = encoder.parts[0]["symbols"]
     assert {"great", "dull", "film", "don't", "trainonly"} <= set(words)
     assert "testonly" not in words
@@ -151,7 +168,7 @@ def test_the_vocabulary_comes_from_the_training_texts(reviews: Callable[[bool], 
 
 
 def test_bags_and_raw_texts_have_the_same_ngrams(reviews: Callable[[bool], Path]) -> None:
-    data = texts.load_texts(reviews(False), encoders.ngrams, seed=7)
+    data = texts.load_texts(reviews(False), encoders.ngrams_with_bags, seed=7)
     assert data.splits == {"train": 12, "validation": 4, "test": 4}
     few = data.train.take(np.array([7, 0])).inputs
     raw = data.raw(few)
@@ -172,19 +189,19 @@ def test_texts_in_a_table(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("review,mood\n" + "\n".join(rows) + "\n")
     assert recipe_for(str(path)) == "texts"
-    data = texts.load_texts(path, encoders.ngrams, seed=7)
+    data = texts.load_texts(path, encoders.ngrams_with_bags, seed=7)
     assert data.classes == ("bad", "good")
     assert data.extra["column"] == "review"
     assert sum(data.splits.values()) == 120
     other = tmp_path / "other.csv"
     other.write_text("mood,review,more\n" + "good,a fine unseen film,1\n,no label,2\n" + "bad,dull,3\n")
-    tested = texts.load_texts(path, encoders.ngrams, seed=7, test=other)
+    tested = texts.load_texts(path, encoders.ngrams_with_bags, seed=7, test=other)
     assert tested.splits == {"train": 96, "validation": 24, "test": 2}
     assert tested.raw(tested.test.inputs) == ["a fine unseen film", "dull"]
     assert tested.test.targets.tolist() == [1, 0]
     assert tested.sha256 != data.sha256
     with pytest.raises(UsageError, match="is a folder"):
-        texts.load_texts(tmp_path, encoders.ngrams, seed=7, test=other)
+        texts.load_texts(tmp_path, encoders.ngrams_with_bags, seed=7, test=other)
 
 
 def test_other_data_has_other_recipes(tmp_path: Path, album: Path) -> None:

@@ -219,8 +219,37 @@ def test_a_folder_name_of_a_part_is_a_column(tmp_path: Path) -> None:
         FRAME.to_parquet(tmp_path / "t" / f"year={year}" / "0.parquet")
     assert reader.read(tmp_path / "t").frame["year"].tolist() == [2023] * ROWS + [2024] * ROWS
     FRAME.drop(columns="x").to_parquet(tmp_path / "t" / "other.parquet")
-    with pytest.raises(BadDataError, match=r"has other columns than .*: x"):
+    content = reader.read(tmp_path / "t")
+    assert content.frame["x"].isna().sum() == ROWS
+    assert content.notes == ("other.parquet lacks columns, which are missing there: x, year",)
+    FRAME[["x"]].rename(columns={"x": "z"}).to_parquet(tmp_path / "t" / "third.parquet")
+    with pytest.raises(BadDataError, match=r"third\.parquet has other columns than .*: age, colour"):
         reader.read(tmp_path / "t")
+
+
+def test_one_of_several_files_in_a_zip_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "both.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data/train.csv", CSV)
+        archive.writestr("data/test.csv", "age\n1\n")
+        archive.writestr("README.md", "read me")
+    with pytest.raises(BadDataError, match=r"holds 2 files: train\.csv, test\.csv") as caught:
+        reader.read(path)
+    assert caught.value.hint == f"name one of them: {path}::train.csv"
+    content = reader.read(Path(f"{path}::Train.csv"))
+    pd.testing.assert_frame_equal(content.frame, FRAME, check_dtype=False)
+    assert content.notes == ("train.csv is read, a file of both.zip",)
+    assert recipe_for(f"{path}::train.csv") == "tabular"
+    with pytest.raises(NotFoundError, match=r"holds no file 'tran\.csv'") as missing:
+        reader.read(Path(f"{path}::tran.csv"))
+    assert "train.csv" in missing.value.hint
+
+
+def test_a_file_of_another_format_in_a_zip_is_read(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.write(tmp_path / "t.parquet", "t.parquet")
+    assert reader.read(tmp_path / "t.zip").frame.shape == FRAME.shape
 
 
 def test_arrays_of_numpy_are_columns(tmp_path: Path) -> None:
@@ -233,6 +262,21 @@ def test_arrays_of_numpy_are_columns(tmp_path: Path) -> None:
     assert reader.read(path).frame["y"].tolist() == [0] * 12 + [1] * 8
     np.savez(path, X=np.zeros((20, 8, 8)), y=np.arange(20) % 2)
     assert recipe_for(str(path)) == "images"
+
+
+def test_arrays_have_names_classes_and_fields(tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    names = np.array(["long", "wide"])
+    np.savez(path, data=np.zeros((20, 2)), target=np.eye(3)[np.arange(20) % 3], feature_names=names)
+    frame = reader.read(path).frame
+    assert list(frame) == ["long", "wide", "target"]
+    assert frame["target"].tolist() == [0, 1, 2] * 6 + [0, 1]
+    records = np.array([(row * 1.5, f"c{row % 3}") for row in range(20)], dtype=[("a", "f8"), ("b", "U4")])
+    np.savez(path, X=records, y=np.arange(20) % 2)
+    assert list(reader.read(path).frame) == ["a", "b", "y"]
+    np.savez(path, X=np.zeros((20, 2)), y=np.array(["a", "b"] * 10, dtype=object))
+    with pytest.raises(BadDataError, match="holds Python objects"):
+        reader.read(path)
 
 
 def test_the_content_decides_if_the_name_is_wrong(tmp_path: Path) -> None:

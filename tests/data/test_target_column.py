@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mlctl.data.class_order import order_classes
+from mlctl.data.tables.column_types import ReadingOptions
 from mlctl.data.tables.target_column import Target, parse_target, read_labels
 from mlctl.errors import BadDataError, UsageError
 
@@ -67,6 +68,39 @@ def test_the_positive_class_can_be_set() -> None:
     with pytest.raises(UsageError, match="y is a regression"):
         parse(list(np.arange(50) * 1.5), positive="1")
     assert order_classes({"a": 1, "b": 2, "c": 3}) == (["a", "b", "c"], "")
+
+
+def test_classes_that_differ_in_a_point_at_their_end_are_one() -> None:
+    target = parse(["<=50K", ">50K", "<=50K.", ">50K.", "<=50K"] * 8)
+    assert target.classes == ("<=50K", ">50K")
+    assert "one class each: <=50K and <=50K.; >50K and >50K." in lines(target)
+    _, labels = read_labels(pd.Series(["<=50K.", ">50K"]), classes=target.classes, model="M")
+    assert labels.tolist() == [0, 1]
+
+
+def test_a_number_that_stands_for_no_target_is_left_out() -> None:
+    cells = [-999 if row % 6 == 0 else row * 2.5 + 10 for row in range(60)]
+    target = parse(cells)
+    assert (target.has_target.sum(), target.values.min()) == (50, 12.5)
+    assert "10 rows have no y ('-999'): left out" in lines(target)
+    assert "y: -999 counts as missing (to keep it as a number: --set sentinels=false)" in lines(target)
+    assert target.reading is not None
+    has_label, values = read_labels(pd.Series([-999, 4.0]), classes=(), model="M", reading=target.reading)
+    assert (has_label.tolist(), values.tolist()) == ([False, True], [4.0])
+    for options in ({"sentinels": "false"}, {"sentinel.y": "none"}):
+        assert parse(cells, options=ReadingOptions.of(options)).has_target.all()
+    assert parse(cells, options=ReadingOptions.of({"sentinel.y": "12.5"})).values.min() == -999
+
+
+def test_a_target_of_dates_is_refused_with_a_way_out() -> None:
+    with pytest.raises(BadDataError, match="the target y holds dates") as caught:
+        parse([f"2021-{row % 12 + 1:02}-{row % 28 + 1:02}" for row in range(60)])
+    assert "turn them into numbers" in caught.value.hint
+
+
+def test_a_target_of_durations_or_ratings_is_a_number() -> None:
+    assert parse([f"{row % 9}h {row}m" for row in range(50)]).values[1] == 61
+    assert parse([f"{row}.5/100" for row in range(50)]).values[1] == 1.5
 
 
 @pytest.mark.parametrize(

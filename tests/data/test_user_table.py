@@ -107,6 +107,10 @@ def test_a_column_type_can_be_set(passengers: pd.DataFrame, tmp_path: Path) -> N
     assert caught.value.hint == "did you mean port?"
     with pytest.raises(UsageError, match="unknown column type"):
         user_table.load_table(path, "survived", {"column.port": "word"})
+    with pytest.raises(UsageError, match=r"date\.prot: the table has no such column"):
+        user_table.load_table(path, "no such target", {"date.prot": "%Y"})
+    with pytest.raises(UsageError, match=r"column\.survived: this column is no input"):
+        user_table.load_table(path, "survived", {"column.survived": "category"})
 
 
 @pytest.mark.parametrize(

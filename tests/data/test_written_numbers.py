@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlctl.domain.column_reading import ColumnReading
-from mlctl.domain.written_numbers import evidence, find_units, split_number, to_float
+from mlctl.domain.units import find_units
+from mlctl.domain.written_numbers import evidence, split_number, to_float
 
 pytestmark = pytest.mark.unit
 
@@ -20,11 +21,17 @@ NUMBERS: dict[str, tuple[float, str]] = {
     "< 1 year": (1, "year"), "1e-3": (0.001, ""), "1.5E6 km": (1.5e6, "km"), "50%": (50, "%"), "5 %": (5, "%"),
     "100 m²": (100, "m²"), "30 m3": (30, "m3"), "20 °C": (20, "°C"), "1st": (1, "st"), "1.234.567,8": (1234567.8, ""),
     "23.59 kmpl": (23.59, "kmpl"), "US$5": (5, "US$"), "Rs. 500": (500, "Rs."), "1.5 km/h": (1.5, "km/h"), ".5": (0.5, ""),
-    "5.": (5, ""), "00012": (12, ""), "12,5": (12.5, ""), "1,234.5": (1234.5, ""),
+    "5.": (5, ""), "00012": (12, ""), "12,5": (12.5, ""), "1,234.5": (1234.5, ""), "Fr. 1’234.–": (1234, "Fr."),
+    "2h 50m": (170, "m"), "1 h 30 min": (90, "min"), "5'11\"": (71, "in"), "6’2": (74, "in"), "5 ft 11 in": (71, "in"),
+    "12 lbs 3 oz": (195, "oz"), "1 year 2 months": (14, "months"), "9:30": (570, "s"), "1:20.5": (80.5, "s"),
+    "-2:05:31": (-7531, "s"), "3 days 04:00:00": (273600, "s"), "1 day, 0:02:03": (86523, "s"), "PT1H30M": (5400, "s"),
+    "P3DT2S": (259202, "s"), "4.1/5": (4.1, "/5"), "4 out of 10": (4, "/10"), "12.3 ± 0.4": (12.3, ""), "1.5 kg ± 0.1 kg": (1.5, "kg"),
+    "5 (est)": (5, ""), "12 (5%)": (12, ""), "1,234[5]": (1234, ""), "12.5*": (12.5, ""), "3 kg**": (3, "kg"), "under 1": (1, ""),
+    "Less than $40K": (40, "$ K"), "85 years and over": (85, "years"), "über 90": (90, ""), "5\u200b": (5, ""), "\ufeff7.5": (7.5, ""),
 }  # fmt: skip
 NO_NUMBERS = (
-    "", "-", "--5", "ABC", "A12", "Room 12", "10-20", "5'11\"", "12 34", "1,2,3", "9:30", "2019-01-02", "inf", "1_000", "0x10",
-    "1e5.5", "192.168.0.1", "$ 5 - 10", "3 x 4", "5 (est)", "(5", "5)", "\u0663", "\uff11\uff12", "1,234.567.890", "(-5)",
+    "", "-", "--5", "ABC", "A12", "Room 12", "10-20", "5'13", "12 34", "1,2,3", "3:1", "9:75", "PT", "2019-01-02", "inf", "1_000", "0x10",
+    "1e5.5", "192.168.0.1", "$ 5 - 10", "3 x 4", "3 (", "2h 3kg", "30m 2h", "(5", "5)", "\u0663", "\uff11\uff12", "1,234.567.890", "(-5)",
     "20.02.2019", "4x4", "true",
 )  # fmt: skip
 
@@ -80,6 +87,11 @@ def test_what_a_number_says_about_signs(body: str, signs: tuple[str, str]) -> No
         ({"$": 4, "USD": 2}, {"$": 1, "USD": 1}, "$"),
         ({"st": 1, "nd": 1, "th": 5}, {"st": 1, "nd": 1, "th": 1}, "th"),
         ({"%": 4, "": 5}, {"%": 1}, "%"),
+        ({"m": 4, "h": 2}, {"m": 1, "h": 60}, "m"),
+        ({"sqft": 4, "sq. ft.": 2, "Sq Ft": 1}, {"sqft": 1, "sq. ft.": 1, "Sq Ft": 1}, "sqft"),
+        ({"N": 4, "S": 2}, {"N": 1, "S": -1}, "°"),
+        ({"° E": 4, "° W": 2}, {"° E": 1, "° W": -1}, "°"),
+        ({"": 9, "b": 2, "e": 1}, {"b": 1, "e": 1}, ""),
     ],
 )
 def test_units_are_converted(counts: dict[str, int], factors: dict[str, float], base: str) -> None:
@@ -90,7 +102,15 @@ def test_units_are_converted(counts: dict[str, int], factors: dict[str, float], 
 
 
 @pytest.mark.parametrize(
-    "counts", [{"$": 4, "€": 3}, {"°C": 4, "°F": 1}, {"km": 3, "kg": 2}, {"A": 2, "B": 2}]
+    "counts",
+    [
+        {"$": 4, "€": 3},
+        {"°C": 4, "°F": 1},
+        {"km": 3, "kg": 2},
+        {"A": 2, "B": 2},
+        {"": 2, "b": 2, "e": 3},
+        {"": 9, "m": 2, "g": 1},
+    ],
 )
 def test_other_units_are_not(counts: dict[str, int]) -> None:
     assert find_units(counts) is None
@@ -121,6 +141,17 @@ MEASURED = ColumnReading(kind="number", sentinels=(-999.0,), takes_texts=True)
         (MEASURED, "-999", None),
         (MEASURED, "ND", None),
         (MEASURED, "<3", 3),
+        (ColumnReading(kind="number", gap_words=("Exempt",), takes_texts=True), "Exempt", None),
+        (ColumnReading(kind="number", brackets_are_plain=True), "(1994)", 1994),
+        (ColumnReading(kind="number"), "(1994)", -1994),
+        (ColumnReading(kind="date", date_format="%d.%m.%Y"), "2019-02-20", "20.02.2019"),
+        (
+            ColumnReading(kind="date", date_format="%B %d, %Y"),
+            "2019-02-20T23:00:00-05:00",
+            "February 21, 2019",
+        ),
+        (ColumnReading(kind="date", date_format="%Y-%d-%m"), "2019-02-20", "2019-02-20"),
+        (ColumnReading(kind="date", date_format="ISO8601", gap_words=("9999-12-31",)), "9999-12-31", None),
         (ColumnReading(kind="category"), "?", None),
         (ColumnReading(kind="category"), " red ", "red"),
         (ColumnReading(kind="category"), 5.0, "5"),
@@ -148,3 +179,7 @@ def test_json_values_are_read_as_in_training() -> None:
     assert (plain.changes_json, plain.is_plain) == (False, True)
     assert ColumnReading(kind="date", date_format="%Y%m%d").read_json(20190131) == "20190131"
     assert ColumnReading(kind="date", date_format="ISO8601").read_json(5) == 5
+    date = ColumnReading(kind="date", date_format="%d.%m.%y", gap_words=("open",))
+    assert [date.read_json(cell) for cell in ("2019-02-20", "open", "soon")] == ["20.02.19", None, "soon"]
+    flag = ColumnReading(kind="boolean", true_words=("true",), false_words=("false",))
+    assert [flag.read_json(cell) for cell in ("", "NA", "perhaps")] == [None, None, "perhaps"]

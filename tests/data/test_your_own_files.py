@@ -32,7 +32,7 @@ def rows_below(heading: str) -> Iterator[list[str]]:
 def test_every_suffix_is_documented() -> None:
     documented = {suffix for row in rows_below("## Which files are read") for suffix in CODE.findall(row[0])}
     assert set(FORMATS) <= documented
-    assert documented <= {*SUFFIXES, ".zip"}
+    assert documented <= {*SUFFIXES, *reader.COMPRESSIONS}
     written = {Path(name.partition("::")[0]).suffix for name in FILES} - {""}
     assert written <= {Path(f"t{suffix}").suffix for suffix in documented}
 

@@ -119,6 +119,20 @@ def test_a_pipe_gets_every_column_in_full_without_trailing_blanks(
     assert lines == [f"{'c0':300}  c1", "a" * 300 + "  b", f"{'c':300}  d d"]
 
 
+def test_a_name_cannot_command_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    names = ["a\x1b[2Jb", Text("c\x9b1Kd", style="bold"), "\ud800", "ü\n日"]
+    table = AnswerTable(columns=columns(9), rows=[[name] for name in names])
+    write_table(table)
+    piped = capsys.readouterr().out
+    assert piped.split("\n")[1:] == ["a?[2Jb", "c?1Kd", "?", "ü 日", ""]
+    monkeypatch.setenv("COLUMNS", "60")
+    write_table(table)
+    assert {"\x1b[2J", "\x9b"}.isdisjoint(capsys.readouterr().out)
+
+
 def test_csv_contains_the_value_instead_of_the_shown_text(capsys: pytest.CaptureFixture[str]) -> None:
     row = (TableCell(0.123456789, Text("0.1235*")), TableCell(None, "none"))
     write_csv(AnswerTable(columns=columns(9, 9), rows=[row]))

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from mlctl.data.dataset import Dataset, Split
+from mlctl.data.sources.locate import Source
 from mlctl.recipes import find
 from mlctl.recipes.images import augmentation, size_of_backbone
+from tests.data.test_mirrored import images_of
 
 
 def build(shape: tuple[int, int, int], **overrides: Any) -> Any:
@@ -42,6 +44,25 @@ def test_images_are_not_mirrored_unless_that_is_set() -> None:
     assert names(True) == ["RandomFlip", "RandomTranslation", "RandomZoom"]
     values = [find("images").values({"augment": text}).augment for text in ("true", "False", "flip")]
     assert values == [True, False, "flip"]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("has_direction", "given", "augment"),
+    [(False, {}, "flip"), (False, {"augment": "auto"}, "flip"), (True, {}, "shift")]
+    + [(False, {"augment": text}, value) for text, value in (("shift", "shift"), ("false", False))],
+)
+def test_images_are_mirrored_by_default_if_they_look_the_same(
+    has_direction: bool, given: dict[str, str], augment: Any, tmp_path: Path
+) -> None:
+    pixels, labels = images_of(has_direction=has_direction)
+    np.savez(tmp_path / "t.npz", X=pixels, y=labels)
+    recipe = find("images")
+    values = recipe.values(given)
+    data = recipe.load(Source(location=str(tmp_path / "t.npz"), options=values))
+    assert values.on(len(data.train), data.defaults).augment == augment
+    is_said = any(note.startswith("training images are shifted and mirrored") for note in data.notes)
+    assert is_said == (augment == "flip")
 
 
 @pytest.mark.unit

@@ -129,15 +129,15 @@ def test_rows_without_a_label_are_reported(tmp_path: Path) -> None:
     path = table(tmp_path / "reviews.csv", "text,mood", *rows, "a text without a label,")
     assert (
         "warning: 1 row lacks a text or mood: left out"
-        in texts.load_texts(path, encoders.ngrams, seed=7).notes
+        in texts.load_texts(path, encoders.ngrams_with_bags, seed=7).notes
     )
     rare = table(tmp_path / "rare.csv", "text,mood", *rows, "a text with a label of its own,odd")
-    data = texts.load_texts(rare, encoders.ngrams, seed=7)
+    data = texts.load_texts(rare, encoders.ngrams_with_bags, seed=7)
     assert data.classes == ("bad", "good", "odd")
     assert any("class odd has fewer than 5 texts: 1 texts put into training" in note for note in data.notes)
     few = table(tmp_path / "few.csv", "text,mood", *rows[:9])
     with pytest.raises(BadDataError, match="mood has 2 classes; the smallest has 4 texts") as caught:
-        texts.load_texts(few, encoders.ngrams, seed=7)
+        texts.load_texts(few, encoders.ngrams_with_bags, seed=7)
     assert table_hint(caught) == f"mlctl train tabular --data {few} --target mood"
 
 

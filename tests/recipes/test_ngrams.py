@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from mlctl.errors import BadDataError
-from mlctl.recipes import encoders
+from mlctl.recipes import encoders, ngrams
 from mlctl.recipes.match_data import recipe_for
 from mlctl.recipes.ngrams import fit_ngrams, ngram_kinds
 from mlctl.serving import scoring
@@ -69,8 +69,8 @@ def test_equal_words_have_equal_hashes() -> None:
 @pytest.mark.parametrize("of", [scoring.WORDS, scoring.CHARACTERS])
 def test_ngrams_are_those_that_a_plain_loop_finds(of: str) -> None:
     texts, labels = reviews()
-    state = fit_ngrams(of, texts, labels, lengths=[1, 2, 3], most=10_000)
-    encoder = scoring.NgramEncoder([state])
+    fitted = fit_ngrams(of, texts, labels, lengths=[1, 2, 3], most=10_000)
+    encoder = scoring.NgramEncoder([fitted.state])
     counts: Counter[tuple[str, ...]] = Counter()
     for text in texts:
         symbols = list(f" {text} ") if of == scoring.CHARACTERS else text.split()
@@ -94,7 +94,7 @@ def test_ngrams_are_those_that_a_plain_loop_finds(of: str) -> None:
 
 def test_ngrams_that_tell_classes_apart_are_kept_and_weigh_most() -> None:
     texts, labels = reviews()
-    encoder = scoring.NgramEncoder([fit_ngrams("words", texts, labels, lengths=[1], most=4)])
+    encoder = scoring.NgramEncoder([fit_ngrams("words", texts, labels, lengths=[1], most=4).state])
     good, film = encoder(["good", "film"])
     assert good.max() > 0
     assert film.max() == 0
@@ -107,6 +107,35 @@ def test_a_key_table_finds_every_key_and_no_other() -> None:
     positions, places = scoring.KeyTable(keys).find(asked)
     np.testing.assert_array_equal(keys[places], asked[positions])
     assert sorted(positions) == np.flatnonzero(np.isin(asked, keys)).tolist()
+
+
+SHORT, LONG, CHINESE = (
+    [*reviews(60)[0], "", "😀 never"],
+    [text * 100 for text in reviews(60)[0]],
+    [f"{('房间很小，服务很差', '房间干净，服务热情')[row % 2]}，{row}号房间" for row in range(60)],
+)
+
+
+@pytest.mark.parametrize("texts", [SHORT, LONG, CHINESE])
+@pytest.mark.parametrize("part", ["all", "some"])
+def test_bags_of_training_texts_are_those_of_the_encoder(
+    texts: list[str], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CHUNK_CHARACTERS", 500)
+    if part == "some":  # n-grams of characters are chosen from a part of the texts
+        monkeypatch.setattr(ngrams, "MOST_CHARACTERS", 1000)
+    labels = np.arange(len(texts)) % 2
+    encoder, bags = encoders.ngrams_with_bags(texts, labels, most=90)
+    assert encoder.width <= 90
+    for found, expected in zip(bags, encoder.bags(texts), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_keys_of_many_symbols_are_counted() -> None:
+    keys, rows = np.array([5, 5, 7, 5, 1 << 61, 1 << 61]), np.array([2, 0, 1, 2, 3, 3])
+    for factor in (1, 1 << 58):  # the second ones do not fit into 63 bits together with a row
+        found = ngrams._different_pairs(keys % (1 << 61) * factor, rows, 4)
+        assert [part.tolist() for part in found] == [[0, 5 * factor, 5 * factor, 7 * factor], [3, 0, 2, 1]]
 
 
 def test_an_encoder_is_the_same_after_a_round_trip() -> None:

@@ -20,7 +20,7 @@ from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.services.registry.models import show_model
 from mlctl.services.registry.register import register_model
-from mlctl.services.reports.model_card import make_card, save_card, write_page
+from mlctl.services.reports.model_card import make_card, save_card
 from mlctl.services.serving.model_source import find_model
 from mlctl.settings import Settings
 from tests.shared import make_once
@@ -101,6 +101,57 @@ def test_a_file_becomes_a_version(
     assert len(show_model(settings, "Two").model.versions) == 1
 
 
+@pytest.mark.parametrize("with_dictionaries", [False, True])
+def test_a_classifier_of_scikit_learn_answers_its_classes(
+    with_dictionaries: bool, settings: Settings, tmp_path: Path
+) -> None:
+    """Its file answers a label, and probabilities as an array or as a dictionary for each row."""
+    from mlctl.serving.model import ServedModel
+
+    file = tmp_path / "other.onnx"
+    write_classifier(file, with_dictionaries)
+    (tmp_path / "incoming").mkdir()
+    source = find_model(settings, str(file))
+    model = ServedModel(Path(source.fetch(tmp_path / "incoming").folder))
+    assert model.info.classes == ("cat", "dog", "owl")
+    answers = model.predict_tensors(np.eye(3, dtype=np.float32))
+    np.testing.assert_allclose(answers, [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]], atol=0.1)
+
+
+def write_classifier(file: Path, with_dictionaries: bool) -> None:
+    """Write the graph that skl2onnx writes for a logistic regression of three classes."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    classes = {"classlabels_strings": ["cat", "dog", "owl"]}
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["x"],
+            ["label", "shares"],
+            domain="ai.onnx.ml",
+            coefficients=np.eye(3).ravel().tolist(),
+            intercepts=[0.0] * 3,
+            multi_class=1,
+            post_transform="SOFTMAX",
+            **classes,
+        )
+    ]
+    label = helper.make_tensor_value_info("label", TensorProto.STRING, [None])
+    if with_dictionaries:
+        nodes.append(helper.make_node("ZipMap", ["shares"], ["by_class"], domain="ai.onnx.ml", **classes))
+        row = helper.make_map_type_proto(
+            TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+        )
+        shares = helper.make_value_info("by_class", helper.make_sequence_type_proto(row))
+    else:
+        shares = helper.make_tensor_value_info("shares", TensorProto.FLOAT, [None, 3])
+    taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])
+    graph = helper.make_graph(nodes, "classifier", [taken], [label, shares])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file)
+
+
 @pytest.fixture
 def digits_store(digits: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for a copy of the store of `digits`, in which its model is a version."""
@@ -120,7 +171,7 @@ def test_a_card_says_what_the_version_is(
         latency_ms=0.02, memory_bytes=1,
     )  # fmt: skip
     monkeypatch.setattr("mlctl.services.registry.models.read_proofs", lambda store, run: (proof,))
-    card = make_card(digits_store, "Digits/1", listener=NullProgress())
+    card = make_card(digits_store, "Digits/1", html=tmp_path / "card.html", listener=NullProgress())
     text = card.markdown
     assert text.startswith("# Digits 1\n")
     titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
@@ -131,10 +182,9 @@ def test_a_card_says_what_the_version_is(
     assert "| test accuracy |" in text
     assert f"mlctl reproduce {digits.answer['run_id'][:8]}" in text
     assert "| litert-int8 | 0.02 | 99.00% |" in text
-    write_page(card, tmp_path / "card.html")
     assert "Scores by class" in (tmp_path / "card.html").read_text()
     with pytest.raises(UsageError, match=r"card\.txt does not end in \.html"):
-        write_page(card, tmp_path / "card.txt")
+        make_card(digits_store, "Digits/1", html=tmp_path / "card.txt", listener=NullProgress())
 
 
 def test_a_card_is_written_to_the_registry_only_if_asked(digits_store: Settings) -> None:
@@ -167,3 +217,6 @@ def test_slices_are_values_or_ranges() -> None:
     ranges = list(_groups(np.arange(100.0)))
     assert [len(rows) for _, rows in ranges] == [25, 25, 25, 25]
     assert json.dumps([name for name, _ in ranges[:1]]) == '["0 to 24.75"]'
+    many = dict(_groups(np.array([f"v{number % 30}" for number in range(90)], object)))
+    assert len(many) == 21
+    assert len(many["10 other values"]) == 30

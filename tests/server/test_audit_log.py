@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -69,6 +70,29 @@ def test_a_torn_line_is_left_out_and_a_filter_keeps_the_last(tmp_path: Path) -> 
     assert [found.what["version"] for found in read] == [3, 4]
     assert len(read_audit_log("main", tmp_path, lines=9).entries) == 4
     assert json.loads(file.read_text().splitlines()[0])["from"] == "10.0.0.1"
+
+
+def test_a_part_of_a_line_costs_no_other_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = new_file(tmp_path)
+    file.write_text('{"at": "2026-11')  # the server was killed while it wrote
+    AuditLog(file).append(entry(1))
+    write = os.write
+    monkeypatch.setattr(audit_log.os, "write", lambda descriptor, line: write(descriptor, line[:20]))
+    AuditLog(file).append(entry(2))
+    assert "No space left" in capsys.readouterr().err
+    monkeypatch.undo()
+    AuditLog(file).append(entry(3))
+    read = read_audit_log("main", tmp_path, lines=9).entries
+    assert [found.what["version"] for found in read] == [1, 3]
+
+
+def test_any_text_can_be_noted(tmp_path: Path) -> None:
+    file = new_file(tmp_path)
+    AuditLog(file).append(entry(1, user="\ud800\nö"))
+    (read,) = read_audit_log("main", tmp_path, lines=9).entries
+    assert read.user == "?\nö"
 
 
 def test_a_log_that_cannot_be_written_stops_no_server(

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlctl.domain.heartbeat import HEARTBEAT
 from tests.parts import eventually
 from tests.parts.command_line import CommandLine
 from tests.parts.fake_server import fake_server
@@ -45,6 +46,10 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def read(told: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in told.read_text().splitlines() if line.endswith("}")]
 
 
 def test_a_server_starts_answers_and_stops(mlctl: CommandLine) -> None:
@@ -119,6 +124,12 @@ def test_a_running_server_with_other_options_is_refused(mlctl: CommandLine) -> N
         backend = mlctl.fails(4, "server-up", "--auth", "--backend", "postgresql://m@db/m")
         assert "not postgresql://m@db/m; with no authentication, not --auth" in backend
         assert "is not ready: it does not answer" in mlctl.fails(6, "server-up", "--print-env")
+    options = {"--default-permission": "", "--static-prefix": "/ml"}
+    with fake_server(mlctl, auth=True, options=options):
+        message = mlctl.fails(4, "server-up", "--auth", "--default-permission", "none")
+        assert "with --default-permission left out, not none" in message
+        assert "--static-prefix /ml, not /x" in mlctl.fails(4, "server-up", "--static-prefix", "/x")
+        mlctl.fails(6, "server-up", "--static-prefix", "/ml")
 
 
 def upload_slowly(url: str, started: threading.Event, seconds: float) -> int:
@@ -195,6 +206,8 @@ def test_the_server_does_not_hold_the_streams_of_server_up(mlctl: CommandLine) -
 
 @pytest.fixture
 def supervised_server(mlctl: CommandLine) -> Iterator[dict[str, object]]:
+    command = json.dumps(["sh", "-c", f'printf "%s\\n" "$(cat)" >> {mlctl.cwd}/told'])  # in one piece
+    (mlctl.cwd / "mlctl.toml").write_text(f"[notify]\ncommand = {command}\n")
     yield mlctl.json("server-up", "--port", "0", "--workers", "2", "--supervise")
     mlctl("server-down", code=None)
 
@@ -202,7 +215,10 @@ def supervised_server(mlctl: CommandLine) -> Iterator[dict[str, object]]:
 def test_a_crash_loses_no_acknowledged_value(
     mlctl: CommandLine, supervised_server: dict[str, object]
 ) -> None:
-    """While 8 clients log values, a worker is killed, then the server. The supervisor restarts it."""
+    """While 8 clients log values, a worker is killed, then the server. The supervisor restarts it.
+
+    [notify] is told about that once, and about a run whose process died without a word.
+    """
     pid, url = int(str(supervised_server["pid"])), str(supervised_server["url"])
     environment = {**mlctl.full_environment(), "MLFLOW_TRACKING_URI": url}
     clients = subprocess.Popen(
@@ -210,6 +226,11 @@ def test_a_crash_loses_no_acknowledged_value(
     )
     assert clients.stdout
     assert clients.stdout.readline() == "logging\n"
+    from mlflow import MlflowClient
+
+    client = MlflowClient(url)
+    tags = {HEARTBEAT: f"{time.time() - 100:.0f}"}
+    lost = client.create_run("0", run_name="gone", tags=tags).info.run_id
     launcher = psutil.Process(pid).children()[0]
     worker = launcher.children()[0]
     worker.kill()
@@ -217,27 +238,29 @@ def test_a_crash_loses_no_acknowledged_value(
     time.sleep(1)
     workers = launcher.children()
     launcher.kill()
-    eventually(lambda: not any(map(is_running, workers)), 2)
+    eventually(lambda: not any(map(is_running, workers)), 10)
     eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
     time.sleep(2)  # the clients log some more values to the restarted server
     clients.terminate()
     acknowledged = json.loads(clients.communicate(timeout=120)[0].splitlines()[-1])
-
-    from mlflow import MlflowClient
-
-    client = MlflowClient(url)
     for run_id, steps in acknowledged.items():
         stored = {point.step for point in client.get_metric_history(run_id, "value")}
         assert set(steps) <= stored
     assert min(len(steps) for steps in acknowledged.values()) > 3
     assert "restarting it" in mlctl("server-logs").stdout
+    told = mlctl.cwd / "told"
+    eventually(lambda: told.exists() and {"server_down", "run_lost"} <= {one["event"] for one in read(told)})
+    downs = [one for one in read(told) if one["event"] == "server_down"]
+    assert [one["reason"] for one in downs] == ["it ended with SIGKILL and starts again"]
+    # a worker that replaces another one does not know who was told
+    assert {one["run_id"] for one in read(told) if one["event"] == "run_lost"} == {lost}
 
 
 def test_a_killed_server_frees_its_port(mlctl: CommandLine) -> None:
     up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     port = int(up["url"].rpartition(":")[2])
     os.kill(up["pid"], signal.SIGKILL)
-    eventually(lambda: port_is_free(port), 2)
+    eventually(lambda: port_is_free(port), 10)
     assert mlctl.json("server-status")["status"] == "gone"
     assert mlctl.json("server-up", "--port", str(port), "--workers", "1")["already"] is False
     mlctl("server-down")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -26,6 +29,7 @@ from mlctl.errors import BadDataError, ConfigurationError, NotFoundError, Refuse
 from mlctl.services.server import tokens, users
 from mlctl.services.server.audit import read_audit_log
 from mlctl.services.server.login import login
+from mlctl.tracking_server.audit_middleware import READING_METHODS
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
 
@@ -211,6 +215,31 @@ def test_every_write_is_in_the_audit_log(team: Team) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     (last,) = audited(team, "iris", 1)
     assert last.status == 403
+
+
+def test_no_request_hides_from_the_audit_log(team: Team) -> None:
+    team.add("hans")
+    run = team.send("admin", "POST", "runs/create", {"experiment_id": "1"}).json()["run"]["info"]["run_id"]
+    tag = {"run_id": run, "key": "note", "value": "x"}
+
+    def noted(status: int, path: str, body: dict[str, Any], **options: Any) -> AuditEntry:
+        method = options.pop("method", "POST")
+        assert team.send("admin", method, path, body, **options).status_code == status
+        return read_audit_log("main", team.line.state, lines=1).entries[0]
+
+    # half a surrogate pair in a field that MLflow does not know
+    assert noted(200, "runs/set-tag", {**tag, "alias": "\ud800"}).what["run_id"] == run
+    padded = noted(200, "runs/set-tag", {"padding": "x" * 100_000, **tag})
+    assert padded.what == {"run_id": run, "key": "note"}
+    upper = {"method": "DELETE", "headers": {"Content-Type": "Application/JSON"}}
+    assert noted(400, "registered-models/delete", {"name": ""}, **upper).what == {"name": ""}
+    upload = f"../../../api/2.0/mlflow-artifacts/mpu/create/1/{run}/artifacts/search"
+    assert noted(501, upload, {"path": "search", "num_parts": 1}).path.startswith("mlflow-artifacts/mpu")
+    # a request that is refused before anybody has checked the password
+    foreign = {"Host": "elsewhere.example.com"}
+    refused = noted(403, "runs/set-tag", tag, headers=foreign, auth=("admin", "wrong-Secret-4713"))
+    assert refused.user is None
+    assert noted(200, "runs/set-tag", tag).user == "admin"
 
 
 def test_a_token_acts_for_its_user_until_it_is_revoked(
@@ -443,6 +472,98 @@ def test_only_who_may_manage_a_model_moves_its_stages(
     log_in(monkeypatch, team, "edna")
     with pytest.raises(ConfigurationError, match="may not change the registered model"):
         Registry(TrackingStore(as_admin)).set_alias("Fraud", "staging", "1")
+
+
+def test_the_checks_read_the_same_request_as_the_server(team: Team, as_admin: str) -> None:
+    """MLflow's checks would take the model from the address, and its handlers from the body."""
+    team.add("dora")
+    for user, name in (("admin", "Guarded"), ("dora", "Own")):
+        assert team.accepts(user, "POST", "registered-models/create", {"name": name})
+        assert team.accepts(user, "POST", "model-versions/create", {"name": name, "source": "s3://models/1"})
+        alias = {"name": name, "alias": "production", "version": "1"}
+        assert team.accepts(user, "POST", "registered-models/alias", alias)
+    users.grant(as_admin, "dora", "edit", models=["Guarded"])
+    query = {"name": "Own", "alias": "production", "version": "1", "key": "mlctl.log.x"}
+    body = json.dumps({**query, "name": "Guarded"})
+    for path in (
+        *("registered-models/alias", "registered-models/delete-tag", "registered-models/delete"),
+        *("model-versions/delete-tag", "model-versions/delete"),
+    ):
+        for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-json"}):
+            options = {"params": query, "data": body, "headers": headers, "auth": ("dora", PASSWORD)}
+            for prefix in ("api", "ajax-api"):
+                url = f"{team.url}/{prefix}/2.0/mlflow/{path}"
+                answer = requests.delete(url, timeout=30, **options)
+                assert answer.status_code == 400, path
+                assert "content type application/json" in answer.json()["message"]
+    assert team.accepts("dora", "DELETE", "registered-models/alias", {**query, "version": None})
+    holder = team.send("admin", "GET", "registered-models/alias?name=Guarded&alias=production").json()
+    assert holder["model_version"]["version"] == "1"
+
+
+def test_addresses_written_in_another_way_reach_nothing(team: Team, as_admin: str) -> None:
+    team.add("paul")
+    assert team.accepts("admin", "POST", "registered-models/create", {"name": "Paths"})
+    version = {"name": "Paths", "source": "s3://models/1"}
+    assert team.accepts("admin", "POST", "model-versions/create", version)
+    users.grant(as_admin, "paul", "edit", models=["Paths"])
+    alias = {"name": "Paths", "alias": "production", "version": "1"}
+    for path in (
+        *("/api/2.0/mlflow/registered-models/alias/", "/api/2.0/mlflow//registered-models/alias"),
+        *("//api/2.0/mlflow/registered-models/alias", "/API/2.0/mlflow/registered-models/alias"),
+        *("/api/2.0/mlflow/registered-models/%61lias", "/api/2.0/mlflow/registered%2Dmodels/alias"),
+        *("/api/2.0/mlflow/registered-models%2Falias", "/api/2.0/mlflow/x/../registered-models/alias"),
+        *(
+            "/static-files/../api/2.0/mlflow/registered-models/alias",
+            "/api/3.0/mlflow/registered-models/alias",
+        ),
+        *("/health/../api/2.0/mlflow/registered-models/alias", "/api/2.0/mlflow/registered-models/alias;x"),
+        *("/api/2.0/mlflow/registered-models/alias%20", "/api/2.0/mlflow/registered-models/%2561lias"),
+    ):
+        # it sends the path as it is
+        connection = http.client.HTTPConnection(urlsplit(team.url).netloc, timeout=30)
+        authorization = requests.auth._basic_auth_str("paul", PASSWORD)
+        headers = {"Content-Type": "application/json", "Authorization": authorization}
+        for method in ("POST", "PUT", "PATCH"):
+            connection.request(method, path, json.dumps(alias), headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status >= 300, (method, path)
+        connection.close()
+    model = team.send("admin", "GET", "registered-models/get?name=Paths").json()["registered_model"]
+    assert "aliases" not in model
+
+
+# Every address of this MLflow that changes registered models. A new one must be judged before it is added here: may
+# whoever may edit a model use it, although it moves stages?
+MODEL_WRITES = {
+    ("registered-models/create", "POST"),
+    ("registered-models/update", "PATCH"),  # of the description
+    ("registered-models/delete", "DELETE"),  # needs MANAGE
+    ("model-versions/create", "POST"),  # a new version has no stage
+    ("model-versions/update", "PATCH"),  # of the description
+    ("model-versions/delete", "DELETE"),  # needs MANAGE
+    ("model-versions/set-tag", "POST"),
+    ("model-versions/delete-tag", "DELETE"),
+}
+
+
+def test_every_route_that_changes_models_is_known() -> None:
+    from mlflow.server import app
+
+    from mlctl.tracking_server.promotion_rights import GUARDED_ROUTES, TAG_ROUTES
+
+    guarded = {(path.lstrip("/"), method) for path, method in GUARDED_ROUTES | TAG_ROUTES}
+    reading = {("model-versions/search", "POST"), ("registered-models/get-latest-versions", "POST")}
+    rules = [(rule.rule.partition("/mlflow/")[2], rule.methods or ()) for rule in app.url_map.iter_rules()]
+    found = {
+        (path, method)
+        for path, methods in rules
+        for method in methods
+        if path.startswith(("registered-models", "model-versions")) and method not in READING_METHODS
+    }
+    assert found - reading - MODEL_WRITES == guarded
+    assert guarded.isdisjoint(MODEL_WRITES)
 
 
 def test_an_alias_of_a_prompt_needs_no_more_than_before(team: Team, as_admin: str) -> None:

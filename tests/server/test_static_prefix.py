@@ -62,7 +62,9 @@ def test_the_prefix_itself_gets_a_slash() -> None:
     assert (sent[0]["status"], dict(sent[0]["headers"])[b"location"]) == (308, b"/team/ml/?a=1")
 
 
-@pytest.mark.parametrize("prefix", ["mlflow", "/", "/a b", "//host", "/a//b", "/a{b}", "/a;b", "/a\n"])
+@pytest.mark.parametrize(
+    "prefix", ["mlflow", "/", "/a b", "//host", "/a//b", "/a{b}", "/a;b", "/a\n", "/..", "/api/x"]
+)
 def test_a_prefix_that_is_no_path(prefix: str) -> None:
     with pytest.raises(UsageError, match="--static-prefix"):
         check_static_prefix(prefix)

@@ -117,6 +117,10 @@ def test_the_chosen_threshold_is_the_best_one() -> None:
         <= cost
     )
     assert choose_threshold(parse_threshold("0.3"), targets, probabilities, "yes").value == 0.3
+    assert "500 validation rows" in found.note
+    of_folds = choose_threshold(parse_threshold("f1"), targets, probabilities, "yes", of_folds=True)
+    assert "500 rows of the folds" in of_folds.note
+    assert "slightly optimistic" in of_folds.note
 
 
 def data(rows: int = 100, **extra: Any) -> Dataset:

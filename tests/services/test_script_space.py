@@ -12,7 +12,7 @@ from mlctl.domain.script_flags import trial_arguments
 from mlctl.errors import UsageError
 from mlctl.services.tuning.request import TuneRequest, validate_script
 from mlctl.services.tuning.script_files import files_written, knows_its_trial
-from mlctl.services.tuning.script_fork import can_fork
+from mlctl.services.tuning.script_fork import can_fork, require_script_on_tensorflow
 from mlctl.services.tuning.script_space import fixed_arguments, script_space
 
 pytestmark = pytest.mark.unit
@@ -155,3 +155,14 @@ def test_a_script_that_changes_what_keras_imports_gets_new_processes(
     (tmp_path / "settings.py").write_text("import os\nos.environ['XLA_FLAGS'] = ''\n")
     (tmp_path / "train.py").write_text(f"import os\n{text}\n")
     assert can_fork(Program(file=tmp_path / "train.py", import_folder=tmp_path)) is can
+
+
+def test_a_search_refuses_a_script_on_another_backend(tmp_path: Path) -> None:
+    program = Program(file=tmp_path / "train.py", import_folder=tmp_path)
+    program.file.write_text("import os\nos.environ['KERAS_BACKEND'] = 'tensorflow'\n")
+    require_script_on_tensorflow(program)
+    program.file.write_text("import os\nos.environ['KERAS_BACKEND'] = 'jax'\n")
+    with pytest.raises(
+        UsageError, match=r"train\.py trains on jax, but mlctl tune trains on TensorFlow only"
+    ):
+        require_script_on_tensorflow(program)

@@ -63,6 +63,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
          ["id,left_no,left_yes", "7,0.75,0.25", "8,0.25,0.75", "9,0.125,0.875"]),
         # the sample's order, and its order of columns
         ("left,id\n0.5,9\n0.5,7\n0.5,8\n", ["left,id", "0.875,9", "0.25,7", "0.75,8"]),
+        # the same in another case, and with some of the rows
+        ("ID,left\n9,no\n7,no\n8,no\n", ["ID,left", "9,yes", "7,no", "8,yes"]),
+        ("id,left\n9,no\n8,no\n", ["id,left", "9,yes", "8,yes"]),
         # other ids than those of the table: the table's order
         ("id,left\n1,no\n2,no\n", ["id,left", "7,no", "8,yes", "9,yes"]),
         # ids that the table does not have
@@ -86,6 +89,18 @@ def test_ids_keep_their_form(write: Callable[..., list[str]]) -> None:
     assert write("id,y\n007,no\n008,no\n009,no\n", PROBABILITIES, YES_NO, test)[1:] == [
         "007,no", "008,yes", "009,yes",
     ]  # fmt: skip
+
+
+def test_a_failure_leaves_no_half_of_a_file(
+    write: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("mlctl.services.evaluation.submission.csv.writer", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write("id,left\n7,no\n8,no\n9,no\n", PROBABILITIES, YES_NO)
+    assert list((tmp_path / "answers").iterdir()) == []
 
 
 def test_a_sample_that_does_not_fit_is_refused(write: Callable[..., list[str]], tmp_path: Path) -> None:

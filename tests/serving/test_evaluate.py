@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from mlctl.errors import BadDataError, UsageError
 from mlctl.services.evaluation.compare import compare_models
 from mlctl.services.registry.gates import Gates
 from mlctl.services.registry.promote import PromotionRequest, promote
+from mlctl.services.training import logged_model
+from mlctl.services.training.training import Training
 from mlctl.settings import Settings
 from tests.trained import Trained, train_here
 
@@ -115,8 +118,17 @@ def test_a_regression_is_evaluated_on_all_rows(tmp_path: Path) -> None:
     assert comparison.metrics.keys() == {"mae", "rmse"}
 
 
-def test_texts_are_labelled_by_their_folders(tmp_path: Path) -> None:
+def test_texts_are_labelled_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
+    trained: list[tuple[int, bool]] = []
+    run_phases = Training._run_phases
+
+    def note_rows(training: Training, *args: Any, **options: Any) -> None:
+        trained.append((len(training.data.train), training.data.validation is None))
+        run_phases(training, *args, **options)
+
+    monkeypatch.setattr(Training, "_run_phases", note_rows)
+    monkeypatch.setattr(logged_model, "MAX_CHECKED_TEXTS", 3)
     words = {"bad": "poor cold dull", "good": "fine warm kind", "odd": "weird strange queer"}
     for folder, names, count in (("reviews", words, 12), ("later", ("good", "odd"), 3)):
         for name in names:
@@ -125,7 +137,9 @@ def test_texts_are_labelled_by_their_folders(tmp_path: Path) -> None:
                 text = "a film " + " ".join(rng.choice(words[name].split(), 6))
                 (tmp_path / folder / name / f"{number}.txt").write_text(text)
     overrides = {"epochs": "30", "units": "16", "learning_rate": "0.01", "dropout": "0"}
-    train_here(tmp_path, "reviews", overrides=overrides, register="Reviews")
+    reviews = train_here(tmp_path, "reviews", overrides=overrides, register="Reviews")
+    assert trained == [(23, False), (29, True)]  # the second time on the validation texts, too
+    assert reviews.answer["metrics"]["test_accuracy"] == 1
     comparison = compare(tmp_path, "later", "Reviews/1")
     assert (comparison.recipe, comparison.split, comparison.rows) == ("texts", "all", 6)
     assert comparison.metrics["accuracy"] == (1.0,)

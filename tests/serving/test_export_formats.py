@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ import pytest
 
 from mlctl import settings as configuration
 from mlctl.domain.exports import ExportedModel, ExportProof, ProvenScore
-from mlctl.errors import RefusedError
+from mlctl.domain.outputs import Output
+from mlctl.errors import RefusedError, UsageError
 from mlctl.recipes import encoders
 from mlctl.services.serving import export_model as service
 from mlctl.services.serving.exports import proof as proofs
@@ -214,6 +217,11 @@ def test_what_a_format_cannot_hold_is_refused(named: dict[str, Path], export: Ex
     for target in ("keras", "savedmodel"):
         with pytest.raises(RefusedError, match="the model has no Keras form"):
             export(named["pairs"] / "artifacts" / "model" / "model.onnx", target)
+    with pytest.raises(UsageError, match="--proof has no meaning"):
+        export(named["pairs"], "docker", proof_data="rows.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RefusedError, match="is a file, not a folder"):
+        export(named["pairs"], "onnx", "file/out")
     assert not (tmp_path / "out").exists()
 
 
@@ -247,6 +255,18 @@ def test_only_an_export_is_replaced(models: dict[str, Path], export: Export, tmp
         export(models["pictures"], "onnx", "mine", replace=True)
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    parts = [tmp_path / f"{service.STAGING}{name}" for name in ("killed", "new", "living")]
+    for part in parts:
+        (part / "new").mkdir(parents=True)
+    for part in (parts[0], parts[2]):
+        os.utime(part, (1, 1))
+    with service._lock(parts[2]), service._staging_folder(tmp_path) as own:
+        assert set(tmp_path.iterdir()) == {*parts[1:], own}
+        assert not service._is_taken(tmp_path)
+    assert set(tmp_path.iterdir()) == set(parts[1:])
+
+
 def test_the_proof_is_of_the_test_split_and_in_the_run(
     digits: Trained, export: Export, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -273,6 +293,15 @@ def test_points_lost() -> None:
     assert points_lost("accuracy", 0.95, 0.94) == pytest.approx(1)
     assert points_lost("mae", 200.0, 210.0) == pytest.approx(5)
     assert points_lost("r2", 0.5, 0.6) == pytest.approx(-10)
+    assert points_lost("log_loss", 0.01, 0.02) == pytest.approx(1)  # it has a scale, and may be close to zero
+
+
+def test_values_without_a_score_are_compared_with_their_spread() -> None:
+    parts: Any = SimpleNamespace(info=SimpleNamespace(outputs=(Output(kind="values"),)))
+    answers = np.array([[0.0], [2.0], [4.0]])
+    assert proofs._unlike(parts, answers, answers) == 0
+    assert proofs._unlike(parts, answers, np.zeros((3, 1))) == pytest.approx(250)
+    assert proofs._unlike(parts, np.ones((3, 1)), np.full((3, 1), 1.1)) == pytest.approx(1)
 
 
 def test_intervals_are_of_pairs() -> None:

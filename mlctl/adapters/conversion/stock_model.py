@@ -16,6 +16,7 @@ from mlctl.adapters.conversion.equality import difference
 from mlctl.adapters.conversion.families import find_family
 from mlctl.adapters.conversion.generated_rows import generate_rows, take, with_gaps
 from mlctl.adapters.models.export_error import ExportError
+from mlctl.domain.short_texts import shorten
 from mlctl.serving.conversion.scorer import DESCRIPTION, GRAPH, ConvertedScorer
 from mlctl.serving.model import ServedModel
 from mlctl.serving.prediction import parse_request
@@ -289,4 +290,4 @@ def _short(exc: Exception) -> str:
         text = "ONNX Runtime refuses the graph: " + _ONNX_PREFIX.sub("", text)
     elif not isinstance(exc, (ExportError, NotEqualError)):
         text = f"{type(exc).__name__}: {text}"
-    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+    return shorten(text, MAX_REASON)

@@ -19,6 +19,7 @@ from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.adapters.models.keras_export import export_keras
 from mlctl.adapters.models.silence import suppress_output
+from mlctl.domain.short_texts import first_line
 
 FILE = "model.onnx"
 ENCODER_ROWS = 64  # for which the encoder's graph is compared with its layers
@@ -64,7 +65,7 @@ def quantize_onnx(source: Path, target: Path, how: str, calibration: Calibration
             else:
                 _to_int8(source, target, calibration())
         except Exception as exc:
-            raise ExportError(f"ONNX Runtime cannot quantize the graph: {_first_line(exc)}") from exc
+            raise ExportError(f"ONNX Runtime cannot quantize the graph: {first_line(exc)}") from exc
 
 
 def _to_float16(source: Path, target: Path) -> None:
@@ -202,8 +203,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _first_line(exc: Exception) -> str:
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return text if len(text) <= 160 else text[:159] + "…"

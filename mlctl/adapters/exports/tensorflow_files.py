@@ -21,6 +21,7 @@ from mlctl.adapters.exports.predict_script import BESIDE, INSIDE, NO_ENCODER
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.adapters.models.silence import suppress_output
+from mlctl.domain.short_texts import first_line, one_line
 from mlctl.serving import scoring
 
 VERSION_FOLDER = "1"  # TensorFlow Serving loads the folder with the largest number
@@ -37,7 +38,7 @@ def write_saved_model(parts: ModelParts, folder: Path) -> WrittenFile:
         with suppress_output(), _quiet_descriptors():
             tf.saved_model.save(module, str(folder / VERSION_FOLDER), signatures={SERVE: concrete})
     except Exception as exc:
-        raise ExportError(f"TensorFlow cannot save the model: {_first_line(exc)}") from exc
+        raise ExportError(f"TensorFlow cannot save the model: {first_line(exc)}") from exc
     return WrittenFile(file=VERSION_FOLDER, held=held.encoder)
 
 
@@ -152,7 +153,7 @@ def _trace(parts: ModelParts, held: _Held) -> tuple[Any, Any]:
             module.serve = tf.function(serve, autograph=False)
             return module, module.serve.get_concrete_function(**specs)
     except Exception as exc:
-        raise ExportError(f"TensorFlow cannot trace the model: {_first_line(exc)}") from exc
+        raise ExportError(f"TensorFlow cannot trace the model: {first_line(exc)}") from exc
 
 
 def _freeze(concrete: Any, held: _Held, names: list[str]) -> tuple[Any, Any]:
@@ -245,14 +246,5 @@ def _converter_reason(exc: Exception) -> str:
     for mark in ("needs-flex-ops", "Flex ops:", "custom op"):
         if mark in text:
             line = next((line for line in text.splitlines() if "ops:" in line.lower()), "")
-            return (
-                f"it has no operators for a part of it ({' '.join(line.split())[:100]})"
-                if line
-                else text[:160]
-            )
-    return _first_line(exc)
-
-
-def _first_line(exc: Exception) -> str:
-    text = next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
-    return text if len(text) <= 160 else text[:159] + "…"
+            return f"it has no operators for a part of it ({one_line(line, 100)})" if line else one_line(text)
+    return first_line(exc)

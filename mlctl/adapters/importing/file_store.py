@@ -21,6 +21,7 @@ from mlctl.domain.importing import (
     SourceRun,
     SourceVersion,
 )
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import NotFoundError
 
 META = "meta.yaml"
@@ -82,7 +83,7 @@ class FileStore:
             try:
                 run = _read_run(folder, self.root / experiment.key / "datasets")
             except DAMAGED as exc:
-                self.notes.append(f"run {run_id} is damaged and was left out: {_line(exc)}")
+                self.notes.append(f"run {run_id} is damaged and was left out: {one_line(exc, 150)}")
                 continue
             if run:
                 yield run
@@ -96,7 +97,7 @@ class FileStore:
                 if meta.get("lifecycle_stage", "active") == "active":
                     found.append(_read_model(folder, meta))
             except DAMAGED as exc:
-                self.notes.append(f"model {folder.name} is damaged and was left out: {_line(exc)}")
+                self.notes.append(f"model {folder.name} is damaged and was left out: {one_line(exc, 150)}")
         return found
 
     def registered_models(self) -> Sequence[SourceRegisteredModel]:
@@ -108,7 +109,7 @@ class FileStore:
             try:
                 found.append(_read_registered(folder))
             except DAMAGED as exc:
-                self.notes.append(f"model {folder.name} is damaged and was left out: {_line(exc)}")
+                self.notes.append(f"model {folder.name} is damaged and was left out: {one_line(exc, 150)}")
         return found
 
     def fetch(self, artifact_uri: str, folder: Path) -> Path | None:
@@ -123,7 +124,7 @@ class FileStore:
         try:
             return _read_yaml(folder / META)
         except DAMAGED as exc:
-            self.notes.append(f"experiment {folder.name} is damaged and was left out: {_line(exc)}")
+            self.notes.append(f"experiment {folder.name} is damaged and was left out: {one_line(exc, 150)}")
             return {}
 
 
@@ -141,10 +142,13 @@ def _read_run(folder: Path, datasets: Path) -> SourceRun | None:
     meta = _read_yaml(folder / META)
     if meta.get("lifecycle_stage", "active") != "active":
         return None
+    run_id = str(meta.get("run_id") or meta["run_uuid"])
+    if run_id != folder.name:
+        raise ValueError(f"{META} is of the run {run_id}")
     tags, status = _values(folder / "tags"), meta.get("status", 3)
     own = folder / "artifacts"
     return SourceRun(
-        run_id=str(meta.get("run_id") or meta["run_uuid"]),
+        run_id=run_id,
         name=str(meta.get("run_name") or tags.get("mlflow.runName", "")),
         status=STATUSES[status] if isinstance(status, int) else str(status),
         user=meta.get("user_id"),
@@ -263,7 +267,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise TypeError(f"{file} is empty")
     return content
-
-
-def _line(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:150]

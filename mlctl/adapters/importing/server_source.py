@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.adapters.importing.artifacts import fetch_folder
+from mlctl.adapters.tracking.errors import error_code
 from mlctl.adapters.tracking.store import TrackingStore, paged
 from mlctl.domain.importing import (
     Point,
@@ -61,9 +62,14 @@ class ServerSource:
                 yield self._run(self._client.get_run(run_id))
 
     def models(self, experiment: SourceExperiment) -> Sequence[SourceModel]:
-        """Return the logged models of an experiment."""
+        """Return the logged models of an experiment; an old server has none."""
         with self._store.translate_errors():
-            found = paged(self._client.search_logged_models, experiment_ids=[experiment.key])
+            try:
+                found = list(paged(self._client.search_logged_models, experiment_ids=[experiment.key]))
+            except Exception as exc:
+                if error_code(exc) != "ENDPOINT_NOT_FOUND":
+                    raise
+                return []
             return [_model(one) for one in found]
 
     def registered_models(self) -> Sequence[SourceRegisteredModel]:

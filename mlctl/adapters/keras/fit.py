@@ -69,7 +69,9 @@ def make_training_loop(
     if validation is not None and getattr(model, "bags", 1) > 1:
         train = validation = deal_into_bags(model, train, validation, outputs)
     whole = model
-    if not callbacks and (start := frozen_features.split_off(model, train)) is not None:
+    # workers have the whole model
+    can_split = workers is None and not callbacks
+    if can_split and (start := frozen_features.split_off(model, train)) is not None:
         listener.message(
             "the frozen layers at the model's beginning run once for each row, not in every epoch"
         )

@@ -179,7 +179,7 @@ def make_program(
         seed: seeds the random generators with which a stream makes its batches.
         class_weight: weight of each class in the loss, as `Model.fit` takes it.
         listener: is told what is left out, and whether a resumed training is exact.
-        workers: processes of another backend to train in; they take arrays only.
+        workers: processes of another backend to train in; they take arrays and images on disk.
     """
     listener = listener or NullProgress()
     if isinstance(train.inputs, Stream):
@@ -195,8 +195,7 @@ def make_program(
     targets = encode_targets(model, train.targets, outputs)
     weights = batches.class_weighted(train, class_weight, outputs)
     if workers is not None:
-        parts = (map_tree(_to_dense_leaf, inputs), targets, weights)
-        return WorkerProgram(model, parts, batch_size, group=workers, listener=listener)
+        return WorkerProgram(model, (inputs, targets, weights), batch_size, group=workers, listener=listener)
     batch_size, drop_last = _rows_of_batches(model, count_rows(inputs), batch_size, listener)
     if isinstance(inputs, SparseBags) and SparseBagProgram.supports(model):
         return SparseBagProgram(model, inputs, targets, batch_size, weights)

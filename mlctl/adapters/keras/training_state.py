@@ -22,7 +22,7 @@ from mlctl.adapters.keras.checkpoints import TrainingState
 from mlctl.errors import RefusedError
 
 GLOBAL_SEED = "keras.random"
-PYTHON_RANDOM, NUMPY_RANDOM = "random", "numpy.random"
+PYTHON_RANDOM, NUMPY_RANDOM, TORCH_RANDOM = "random", "numpy.random", "torch.random"
 
 Array = np.ndarray[Any, Any]
 Variable = Any  # keras.Variable or tf.Variable: both have a shape, assign() and numpy()
@@ -37,6 +37,10 @@ def read_state(
         PYTHON_RANDOM: plain_values.pack(random.getstate(), arrays, PYTHON_RANDOM, {}),
         NUMPY_RANDOM: plain_values.pack(np.random.get_state(legacy=False), arrays, NUMPY_RANDOM, {}),
     }
+    if keras.backend.backend() == "torch":
+        import torch
+
+        arrays[TORCH_RANDOM] = torch.get_rng_state().numpy().copy()
     return TrainingState(
         variables=[np.array(variable) for variable in model_variables(model)],
         arrays=arrays,
@@ -67,6 +71,10 @@ def write_state(
     if PYTHON_RANDOM in state.values:
         random.setstate(plain_values.unpack(state.values[PYTHON_RANDOM], arrays, None))
         np.random.set_state(plain_values.unpack(state.values[NUMPY_RANDOM], arrays, None))
+    if TORCH_RANDOM in state.arrays and keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(state.arrays[TORCH_RANDOM].copy()))
     callbacks.unpack(state.values.get("callbacks", []), arrays)
 
 

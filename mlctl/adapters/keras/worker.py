@@ -11,10 +11,11 @@ Several workers train one model on JAX: each computes its share of every batch, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -28,6 +29,7 @@ from mlctl.recipes import find
 from mlctl.recipes.keras_import import import_keras
 
 Array = np.ndarray[Any, Any]
+JOIN_TIMEOUT_S = 60  # of workers that have all been started
 EXAMPLE_ROWS = 2  # with which a model is built that is not built yet
 
 
@@ -47,7 +49,7 @@ class Worker:
         import jax
 
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(coordinator, workers, rank)
+        jax.distributed.initialize(coordinator, workers, rank, initialization_timeout=JOIN_TIMEOUT_S)
         import_keras()
         from mlctl.adapters.keras.sharding import Sharding
 
@@ -69,15 +71,14 @@ class Worker:
 
     def load(self, storage: SharedStorage, batch_size: int) -> None:
         """Read the encoded training data, and create every variable of the model and its optimizer."""
-        from keras import tree
+        from mlctl.adapters.keras.worker_batches import take_batch
 
         self._parts = pickle.loads(storage.fetch(PARTS).read_bytes())  # noqa: S301 - our own
         self._batch_size = batch_size
         model = self._model
         if not model.built:
-            rows = np.arange(EXAMPLE_ROWS)
             self._share_batches(False)
-            model.train_on_batch(*(tree.map_structure(lambda leaf: leaf[rows], part) for part in self._parts))
+            model.train_on_batch(*take_batch(self._parts, np.arange(EXAMPLE_ROWS)))
         elif not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -90,13 +91,16 @@ class Worker:
 
     def train(self, start: int, stop: int) -> Mapping[str, float]:
         """Train on the batches from `start` up to, and without, `stop`; return the epoch's metrics so far."""
+        import keras
+
         last = len(self._order) // self._batch_size  # number of the batch that is incomplete
         if start < min(stop, last):
             self._fit(start, min(stop, last), is_shared=not self._batch_size % self._workers)
         if stop > max(start, last):
             rest = len(self._order) % self._batch_size
             self._fit(max(start, last), stop, is_shared=not rest % self._workers)
-        return {name: float(np.mean(value)) for name, value in self._model.get_metrics_result().items()}
+        results = keras.tree.map_structure(keras.ops.convert_to_numpy, self._model.get_metrics_result())
+        return {name: float(np.mean(value)) for name, value in results.items()}
 
     def state(self) -> list[Array] | None:
         """Return the state of model and optimizer; None from all workers but the first."""
@@ -112,18 +116,27 @@ class Worker:
         share = (self._rank, self._workers) if is_shared else (0, 1)
         size = self._batch_size
         rows = [self._order[step * size : (step + 1) * size] for step in range(start, stop)]
-        model = self._model
         self._share_batches(is_shared)
-        reset = model.reset_metrics
-        model.reset_metrics = lambda: None  # they are those of the epoch, of which this is a part
-        try:
-            model.fit(WorkerBatches(self._parts, rows, share), shuffle=False, verbose=0)
-        finally:
-            model.reset_metrics = reset
+        with _as_part_of_epoch(self._model):
+            self._model.fit(WorkerBatches(self._parts, rows, share), shuffle=False, verbose=0)
 
     def _share_batches(self, is_shared: bool) -> None:
         if self._sharding is not None:
             self._sharding.is_shared = is_shared
+
+
+@contextlib.contextmanager
+def _as_part_of_epoch(model: Any) -> Iterator[None]:
+    """Let a `fit` keep the metrics of the epoch so far, and leave averaged weights (use_ema) to the end of training."""
+    kept = {model: "reset_metrics", model.optimizer: "finalize_variable_values"}
+    originals = {owner: getattr(owner, name) for owner, name in kept.items()}
+    for owner, name in kept.items():
+        setattr(owner, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        for owner, name in kept.items():
+            setattr(owner, name, originals[owner])
 
 
 def serve(pipe: Connection) -> None:

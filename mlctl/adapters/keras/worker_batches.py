@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from mlctl.data.files.images import ImageFiles
+
 Array = np.ndarray[Any, Any]
 
 
@@ -28,8 +30,13 @@ class WorkerBatches(keras.utils.PyDataset):  # type: ignore[misc]
         rank, workers = self._share
         size = len(self._rows[index]) // workers
         rows = self._rows[index][rank * size : (rank + 1) * size]
-        parts = (
-            None if part is None else keras.tree.map_structure(lambda leaf: leaf[rows], part)
-            for part in self._parts
-        )
-        return keras.utils.pack_x_y_sample_weight(*parts)
+        return keras.utils.pack_x_y_sample_weight(*take_batch(self._parts, rows))
+
+
+def take_batch(parts: Any, rows: Array) -> list[Any]:
+    """Return these rows of inputs, targets and weights as arrays; images on disk are read."""
+
+    def take(leaf: Any) -> Any:
+        return leaf.take(rows).dense() if isinstance(leaf, ImageFiles) else leaf[rows]
+
+    return [None if part is None else keras.tree.map_structure(take, part) for part in parts]

@@ -143,8 +143,3 @@ def put_pickle(storage: SharedStorage, key: str, content: bytes) -> None:
         file = Path(folder) / key
         file.write_bytes(content)
         storage.put(key, file)
-
-
-def one_line(error: Exception) -> str:
-    """Return a worker's error in one line."""
-    return " ".join(str(error).split())[:300]

@@ -26,8 +26,14 @@ def overridden_step(model: Any) -> str | None:
         return None
     import keras
 
+    name = type(model).__name__
+    names, code = getattr(own, "__globals__", {}), getattr(own, "__code__", None)
+    if code is not None and any(_is_tensorflow(names.get(used)) for used in code.co_names):
+        return f"the train_step of {name} uses TensorFlow"
     if keras.backend.backend() == "jax" and len(inspect.signature(own).parameters) < 3:
-        return (
-            f"the train_step of {type(model).__name__} is not one for JAX, which takes a state and the data"
-        )
+        return f"the train_step of {name} is not one for JAX, which takes a state and the data"
     return None
+
+
+def _is_tensorflow(value: Any) -> bool:
+    return inspect.ismodule(value) and value.__name__.partition(".")[0] == "tensorflow"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -18,18 +19,20 @@ from mlctl.adapters.keras.worker_group import (
     WorkerFailedError,
     WorkerGroup,
     WorkerLostError,
-    one_line,
     put_pickle,
 )
 from mlctl.adapters.keras.worker_job import JOB, PARTS, WorkerJob
 from mlctl.adapters.system import code_pickle
 from mlctl.data.dataset import Dataset
+from mlctl.data.files.images import ImageFiles
 from mlctl.data.trees import count_rows, is_nested, map_tree
 from mlctl.domain.progress import ProgressListener
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import ChildFailedError, UsageError
 
 EXAMPLE_ROWS = 2
 TENSORFLOW_HINT = "train it on TensorFlow: unset KERAS_BACKEND, and omit --workers"
+ROOM_HINT = "wait until the cluster is free, or lower --workers, --cpu, --gpu or --memory"
 MAX_STARTS = 5  # of the workers in one epoch
 
 Array = np.ndarray[Any, Any]
@@ -54,7 +57,8 @@ class WorkerProgram:
 
         Args:
             model: a compiled model.
-            parts: inputs, targets and weights, as arrays; targets and weights may be None.
+            parts: inputs, targets and weights, as arrays; targets and weights may be None. Workers read images on disk
+                themselves, when a batch needs them.
             batch_size: rows of a batch, of which each worker takes its share.
             group: the workers; they have built the model.
             listener: is told about lost workers.
@@ -63,8 +67,8 @@ class WorkerProgram:
         self._batch_size = batch_size
         self.rows = count_rows(parts[0])
         self.steps = -(-self.rows // batch_size)
-        plain = batches.map_parts(batches.as_plain_array, parts)
-        TrainStep(model, batches.map_parts(lambda leaf: batches.as_tensor(leaf[:EXAMPLE_ROWS]), plain))
+        plain = batches.map_parts(_for_workers, parts)
+        TrainStep(model, batches.map_parts(_example, plain))
         inputs, targets, weights = plain
         if weights is not None and is_nested(targets) and not is_nested(weights):
             weights = map_tree(lambda _: weights, targets)
@@ -72,8 +76,10 @@ class WorkerProgram:
         self._state: list[Array] = []
         self._order: Array = np.arange(self.rows)
         self._metrics: Mapping[str, float] = {}
-        with _translated():
-            group.call("load", group.storage, batch_size)
+        try:
+            self._call("load", group.storage, batch_size)
+        except WorkerLostError as error:
+            raise ChildFailedError(f"a worker cannot load the data: {error}", "check their memory") from error
 
     def begin_epoch(self, order: Array, epoch: int = 1) -> None:
         """Send the model's state and the order of the rows."""
@@ -118,8 +124,10 @@ class WorkerProgram:
 
     def _restart(self, lost: WorkerLostError) -> None:
         self._listener.message(f"{lost}; the workers start again from the last checkpoint")
+        before = self._group.size
         with _translated():
             start_workers(self._group)
+        _report_fewer(self._group, before, self._listener)
         self._call("load", self._group.storage, self._batch_size)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
@@ -128,26 +136,52 @@ class WorkerProgram:
 
 
 def prepare_workers(
-    group: WorkerGroup, *, values: Any, data: Dataset, seed: int, precision: str, name: str
+    group: WorkerGroup,
+    *,
+    values: Any,
+    data: Dataset,
+    seed: int,
+    precision: str,
+    name: str,
+    listener: ProgressListener,
 ) -> None:
     """Start the workers, and build the recipe's model in them; raise UsageError if their backend cannot build it."""
     job = WorkerJob(values=values, data=data, seed=seed, precision=precision)
     put_pickle(group.storage, JOB, code_pickle.dump(job, by_value=True))
+    wanted = group.size
     try:
         start_workers(group)
     except WorkerFailedError as exc:
         raise UsageError(
-            f"the model of {name} cannot be built on this backend: {one_line(exc)}",
+            f"the model of {name} cannot be built on this backend: {one_line(exc, 300)}",
             TENSORFLOW_HINT,
         ) from exc
     except WorkerLostError as exc:
-        raise ChildFailedError(f"the workers do not start: {exc}", "check their memory") from exc
+        raise ChildFailedError(f"the workers do not start: {exc}", ROOM_HINT) from exc
+    _report_fewer(group, wanted, listener)
+
+
+def _report_fewer(group: WorkerGroup, wanted: int, listener: ProgressListener) -> None:
+    if group.size < wanted:
+        listener.message(f"{group.size} of {wanted} workers found room on the cluster: these train the model")
 
 
 def start_workers(group: WorkerGroup) -> None:
     """Start the workers, and build the model in them."""
     group.start()
     group.call("build", group.storage, group.source)
+
+
+def _for_workers(leaf: Any) -> Any:
+    """Return what workers take: an array, or images on disk by paths that do not depend on the working directory."""
+    if isinstance(leaf, ImageFiles):
+        return replace(leaf, files=tuple(file.absolute() for file in leaf.files))
+    return batches.as_plain_array(leaf)
+
+
+def _example(leaf: Any) -> Any:
+    rows = leaf.take(np.arange(EXAMPLE_ROWS)) if isinstance(leaf, ImageFiles) else leaf[:EXAMPLE_ROWS]
+    return batches.as_tensor(rows)
 
 
 @contextmanager
@@ -157,5 +191,5 @@ def _translated() -> Iterator[None]:
         yield
     except WorkerFailedError as error:
         raise ChildFailedError(
-            f"a worker cannot train the model: {one_line(error)}", TENSORFLOW_HINT
+            f"a worker cannot train the model: {one_line(error, 300)}", TENSORFLOW_HINT
         ) from error

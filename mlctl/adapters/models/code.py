@@ -23,8 +23,9 @@ from keras.src.saving import object_registration
 from keras.src.utils import python_utils
 
 from mlctl.adapters.models import constructors
-from mlctl.adapters.models.code_pickling import PackedCode, is_user_file, one_line, pack
+from mlctl.adapters.models.code_pickling import PackedCode, is_user_file, pack
 from mlctl.adapters.models.silence import suppress_output
+from mlctl.domain.short_texts import describe_error, shorten
 from mlctl.errors import BadDataError
 from mlctl.serving import scoring
 
@@ -294,13 +295,15 @@ def _cannot_serialize(model: keras.Model, error: Exception) -> BadDataError:
                 return part
             kind = type(layer).__name__
             is_missing = isinstance(exc, NotImplementedError)
-            cause = "it has no get_config() for the arguments of __init__" if is_missing else one_line(exc)
+            cause = (
+                "it has no get_config() for the arguments of __init__" if is_missing else describe_error(exc)
+            )
             return BadDataError(
                 f"{_location(type(layer))}the model cannot be saved: {_named(layer)}: {cause}",
                 f"write {kind}.get_config(): it returns every argument of __init__ as a plain value",
             )
     return BadDataError(
-        f"the model cannot be saved: {one_line(error)}",
+        f"the model cannot be saved: {describe_error(error)}",
         "write get_config() for it: it returns every argument of __init__ as a plain value",
     )
 
@@ -473,5 +476,5 @@ def _cause(error: BaseException) -> str:
     return (
         "Keras does not know the arguments of its __init__"
         if text.startswith(_UNKNOWN_ARGUMENTS)
-        else text[:300]
+        else shorten(text, 300)
     )

@@ -24,6 +24,7 @@ from typing import Any
 import cloudpickle
 
 from mlctl.data.dataset import Dataset
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import BadDataError
 from mlctl.recipes import Recipe, local_modules
 from mlctl.serving import scoring
@@ -94,11 +95,6 @@ def user_modules() -> list[str]:
     return names
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's type and message as one line of at most 300 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
 class _Writer:
     """Pickles objects, and collects what they import."""
 
@@ -122,7 +118,7 @@ class _Writer:
                 _Pickler(stream, self).dump(value)
         except Exception as exc:
             raise BadDataError(
-                f"{name} cannot travel with the model: {one_line(exc)}",
+                f"{name} cannot travel with the model: {describe_error(exc)}",
                 "let it refer only to values that can be pickled: numbers, texts, arrays and functions",
             ) from exc
         return stream.getvalue()

@@ -8,8 +8,8 @@ from pathlib import Path
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from mlflow.models import Model
 
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT
 from mlctl.domain.run import Run
 from mlctl.domain.tags import COPIED_FROM_TAG, MODEL_URI_TAG, STOP_TAG
 from mlctl.files import write_atomically

@@ -6,29 +6,33 @@ model that mlctl trained; the others are served by their own runtime.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mlctl.adapters.models.model_files import KERAS, LITERT, ONNX, file_kind, saved_model_folder
 from mlctl.adapters.models.silence import suppress_output
 from mlctl.domain.outputs import Output, Outputs, task_of
+from mlctl.domain.short_texts import first_line
 from mlctl.errors import BadDataError
 from mlctl.recipes.keras_import import import_keras, silent_stderr
 from mlctl.serving import scoring
 
 ROWS = 16
-FREE_LENGTH = 16
+FREE_LENGTHS = (16, 64, 224)  # a network of images may need more than 16 pixels
 SUM_TOLERANCE = 1e-3  # of probabilities
 
+T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 
 
@@ -56,11 +60,19 @@ def import_file(path: Path, folder: Path) -> Path:
     except BadDataError:
         raise
     except Exception as exc:
-        raise BadDataError(
-            f"{path} cannot be read as a model: {_first_line(exc)}",
-            "check that its libraries are installed, and that it is complete",
-        ) from exc
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+            raise
+        raise BadDataError(f"{path} cannot be read as a model: {first_line(exc)}", _hint(exc)) from exc
     return target
+
+
+def _hint(exc: Exception) -> str:
+    text = str(exc)
+    if "Lambda" in text and "safe_mode" in text:
+        return "mlctl runs no Python code of a file: use Keras's own layers, or export it to ONNX"
+    if "register_keras_serializable" in text:
+        return "the file has no code of your own layers: use mlctl train SCRIPT, or export it to ONNX"
+    return "check that its libraries are installed, and that it is complete"
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -127,16 +139,18 @@ def _import_keras_file(path: Path, target: Path) -> None:
         )
         for tensor in tensors
     ]
-    rows = _make_rows(inputs)
-    encoded = next(iter(rows.values())) if len(inputs) == 1 else rows
-    answers = describe_answers(model, encoded)
+
+    def encoded(rows: Mapping[str, Array]) -> Any:
+        return next(iter(rows.values())) if len(inputs) == 1 else rows
+
+    rows, answers = _try_lengths(inputs, lambda rows: describe_answers(model, encoded(rows)))
     outputs = tuple(_output(answer.name, answer.activation, answer.shape) for answer in answers)
     save_model(
         target,
         model,
         encoder=None,
-        raw=encoded,
-        encoded=encoded,
+        raw=encoded(rows),
+        encoded=encoded(rows),
         metadata=_metadata(outputs, describe_file(path)),
         outputs=outputs,
     )
@@ -147,58 +161,126 @@ def _import_other(path: Path, target: Path) -> None:
     from mlctl.adapters.models.save import pip_requirements, save_parts
 
     kind = file_kind(path)
-    read = {ONNX: _open_onnx, LITERT: _open_litert}.get(kind, _open_saved_model)
-    with suppress_output(), silent_stderr():
-        inputs, run = read(path)
-        rows = _make_rows(inputs)
-        fixed = next((given.rows for given in inputs if given.rows), None)
-        if fixed:
-            run = scoring.fixed_rows_runner(run, fixed)
-        found = run(rows)
-    answers = found if isinstance(found, Mapping) else {"": found}
-    outputs = tuple(
-        _output(name, _guess_activation(array), array.shape[1:]) for name, array in answers.items()
-    )
-    single = len(inputs) == 1
-    state = {
-        "encoder": None,
-        "input_dtype": _numpy_name(inputs[0].dtype),
-        "inputs": [
-            {"name": given.name, "dtype": _numpy_name(given.dtype), "rank": len(given.shape) + 1}
-            for given in inputs
-        ],
-        "structure": inputs[0].name if single else {given.name: given.name for given in inputs},
-        "outputs": [{"name": name, "activation": ""} for name in answers],
-        "fixed_rows": fixed,
-    }
-    runtime = {ONNX: "onnxruntime", LITERT: LITERT}.get(kind, "tensorflow")
-    packages = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}.get(kind, "tensorflow")
+    classes: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch:
         parts = Path(scratch) / "model"
         parts.mkdir()
+        with suppress_output(), silent_stderr():
+            if kind == ONNX:
+                classes = _copy_onnx(path, parts / "model.onnx")
+                inputs, run = _open_onnx(parts / "model.onnx")
+            elif kind == LITERT:
+                shutil.copyfile(path, parts / "model.tflite")
+                inputs, run = _open_litert(path)
+            else:
+                shutil.copytree(saved_model_folder(path) or path, parts / "saved_model")
+                inputs, run = _open_saved_model(path)
+            asked = _ask(path, inputs, run)
+        outputs = tuple(
+            _output(name, _guess_activation(array), array.shape[1:], classes)
+            for name, array in asked.answers.items()
+        )
+        single = len(inputs) == 1
+        state = {
+            "encoder": None,
+            "input_dtype": _numpy_name(inputs[0].dtype),
+            "inputs": [
+                {"name": given.name, "dtype": _numpy_name(given.dtype), "rank": len(given.shape) + 1}
+                for given in inputs
+            ],
+            "structure": inputs[0].name if single else {given.name: given.name for given in inputs},
+            "outputs": [{"name": name, "activation": ""} for name in asked.answers],
+            "fixed_rows": asked.fixed_rows,
+        }
         (parts / "encoder.json").write_text(json.dumps(state), encoding="utf-8")
-        _copy(path, kind, parts)
+        runtime = {ONNX: "onnxruntime", LITERT: LITERT}.get(kind, "tensorflow")
+        packages = {ONNX: "onnxruntime", LITERT: "ai-edge-litert"}.get(kind, "tensorflow")
         shapes = {given.name: (None, *given.shape) for given in inputs}
         save_parts(
             target,
             parts,
-            raw=next(iter(rows.values())) if single else rows,
-            predictions=found if len(answers) > 1 else next(iter(answers.values())),
+            raw=next(iter(asked.rows.values())) if single else asked.rows,
+            predictions=asked.answers if len(asked.answers) > 1 else next(iter(asked.answers.values())),
             input_shapes=next(iter(shapes.values())) if single else shapes,
             metadata={**_metadata(outputs, describe_file(path)), "runtime": runtime},
             requirements=pip_requirements("", with_keras=False, others=[packages]),
         )
 
 
-def _copy(path: Path, kind: str, parts: Path) -> None:
-    if kind == ONNX:
-        import onnx
+def _copy_onnx(path: Path, target: Path) -> tuple[str, ...]:
+    """Copy a graph with the weights that lie in files of their own; return the classes that a classifier names."""
+    import onnx
 
-        onnx.save(onnx.load(path), parts / "model.onnx")  # with weights that lie in files of their own
-    elif kind == LITERT:
-        shutil.copyfile(path, parts / "model.tflite")
-    else:
-        shutil.copytree(saved_model_folder(path) or path, parts / "saved_model")
+    from mlctl.adapters.models.onnx_classifier import keep_probabilities
+
+    model = onnx.load(path)
+    classes = keep_probabilities(model)
+    onnx.save(model, target)
+    return classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedFile:
+    """Made rows, and what a file answers to them by output name; `fixed_rows` is the only number that it takes."""
+
+    rows: Mapping[str, Array]
+    answers: Mapping[str, Array]
+    fixed_rows: int | None
+
+
+def _ask(path: Path, inputs: Sequence[FileInput], run: Callable[[Any], Any]) -> AskedFile:
+    """Return the answers to made rows, of as many rows and of such free lengths as the file takes.
+
+    Raises BadDataError if the file does not answer row by row, and else what its runtime raises.
+    """
+    declared = next((given.rows for given in inputs if given.rows), None)
+
+    def ask(fixed_rows: int | None) -> AskedFile:
+        runner = scoring.fixed_rows_runner(run, fixed_rows) if fixed_rows else run
+
+        def answer(rows: Mapping[str, Array]) -> Mapping[str, Array]:
+            found = runner(rows)
+            answers = found if isinstance(found, Mapping) else {"": found}
+            _check_rows(path, answers)
+            return answers
+
+        rows, answers = _try_lengths(inputs, answer)
+        return AskedFile(rows=rows, answers=answers, fixed_rows=fixed_rows)
+
+    try:
+        return ask(declared)
+    except Exception:  # the runtimes have exceptions of their own
+        if not declared:
+            with suppress(Exception):
+                return ask(1)
+        raise
+
+
+def _try_lengths(
+    inputs: Sequence[FileInput], call: Callable[[dict[str, Array]], T]
+) -> tuple[dict[str, Array], T]:
+    """Return made rows and what `call` returns for them; free lengths grow as long as it fails."""
+    has_free_length = any(None in given.shape for given in inputs)
+    problem: Exception | None = None
+    for length in FREE_LENGTHS if has_free_length else FREE_LENGTHS[:1]:
+        rows = _make_rows(inputs, length)
+        try:
+            return rows, call(rows)
+        except Exception as exc:
+            problem = problem or exc
+    assert problem is not None
+    raise problem
+
+
+def _check_rows(path: Path, answers: Mapping[str, Any]) -> None:
+    for name, array in answers.items():
+        shown = f"the output {name!r} of {path}" if name else str(path)
+        if np.ndim(array) == 0 or len(array) != ROWS:
+            raise BadDataError(
+                f"{shown} does not answer each row of a batch", "export the model with a batch axis"
+            )
+        if array.dtype.kind not in "fiub":
+            raise BadDataError(f"{shown} does not answer numbers", "export the model with numbers as outputs")
 
 
 def _open_onnx(path: Path) -> tuple[list[FileInput], Callable[[Any], Any]]:
@@ -263,12 +345,12 @@ def _file_input(name: str, dtype: str, sizes: Sequence[int | None]) -> FileInput
     return FileInput(name=name, dtype=dtype, shape=tuple(sizes[1:]), rows=sizes[0])
 
 
-def _make_rows(inputs: Sequence[FileInput]) -> dict[str, Array]:
+def _make_rows(inputs: Sequence[FileInput], free_length: int) -> dict[str, Array]:
     """Return made rows, for the signature and the example."""
     generator = np.random.default_rng(0)
     rows = {}
     for given in inputs:
-        shape = (ROWS, *(FREE_LENGTH if size is None else size for size in given.shape))
+        shape = (ROWS, *(free_length if size is None else size for size in given.shape))
         if given.dtype == "string":
             rows[given.name] = np.full(shape, "text", dtype=object)
         elif given.dtype == "bool":
@@ -280,16 +362,18 @@ def _make_rows(inputs: Sequence[FileInput]) -> dict[str, Array]:
     return rows
 
 
-def _output(name: str, activation: str, shape: Sequence[int | None]) -> Output:
+def _output(name: str, activation: str, shape: Sequence[int | None], classes: tuple[str, ...] = ()) -> Output:
     """Return what an output means, as far as its last layer tells."""
     units = shape[-1] if shape else 1
     if len(shape) != 1 or units is None:
         return Output(kind="values" if len(shape) <= 1 else "none", name=name)
+    if len(classes) == units:
+        return Output(kind="classes", name=name, classes=classes)
     if activation == "softmax" and units > 1:
         return Output(kind="classes", name=name, classes=tuple(map(str, range(units))))
     if activation == "sigmoid":
-        classes = tuple(map(str, range(2 if units == 1 else units)))
-        return Output(kind="classes" if units == 1 else "labels", name=name, classes=classes)
+        names = tuple(map(str, range(2 if units == 1 else units)))
+        return Output(kind="classes" if units == 1 else "labels", name=name, classes=names)
     return Output(kind="values", name=name)
 
 
@@ -314,8 +398,3 @@ def _metadata(outputs: Outputs, origin: Mapping[str, Any]) -> dict[str, Any]:
 
 def _numpy_name(dtype: str) -> str:
     return scoring.TEXT if dtype == "string" else dtype
-
-
-def _first_line(exc: Exception) -> str:
-    text = next((line.strip() for line in str(exc).splitlines() if line.strip()), "") or type(exc).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

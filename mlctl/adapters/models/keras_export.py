@@ -30,6 +30,7 @@ from mlctl.adapters.models.keras_trace import (
 from mlctl.adapters.models.silence import suppress_output
 from mlctl.data.trees import leaves
 from mlctl.domain.outputs import Output
+from mlctl.domain.short_texts import shorten
 
 OPSET, IR_VERSION = 18, 10  # supported by ONNX Runtime 1.20, the oldest version that mlctl requires
 TOLERANCE = 1e-4
@@ -254,7 +255,7 @@ def _describe(exc: Exception, model: keras.Model) -> str:
         reason = f"ONNX Runtime refuses the graph: {first}"
     else:
         reason = f"{type(exc).__name__}: {first}" if first else type(exc).__name__
-    return reason if len(reason) <= _MAX_REASON else reason[: _MAX_REASON - 1] + "…"
+    return shorten(reason, _MAX_REASON)
 
 
 @contextmanager

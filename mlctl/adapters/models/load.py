@@ -18,6 +18,7 @@ from mlctl.adapters.models import light_fetch
 from mlctl.adapters.models.model_files import file_kind
 from mlctl.adapters.models.silence import suppress_output
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import BadDataError, MlctlError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LoadedModel:
             return predict_raw(self.model, raw)
         except Exception as exc:
             raise BadDataError(
-                f"the model cannot predict this input: {_describe(exc)}", "see its log, or use --debug"
+                f"the model cannot predict this input: {describe_error(exc)}", "see its log, or use --debug"
             ) from exc
 
     def input_example(self) -> Any:
@@ -71,7 +72,8 @@ def open_model(store: TrackingStore, uri: str) -> Iterator[LoadedModel]:
                 loaded = LoadedModel(mlflow.pyfunc.load_model(str(folder)), Model.load(str(folder)), folder)
         except Exception as exc:
             raise BadDataError(
-                f"the model {uri} cannot be loaded: {_describe(exc)}", "log it again, or register another one"
+                f"the model {uri} cannot be loaded: {describe_error(exc)}",
+                "log it again, or register another one",
             ) from exc
         yield loaded
 
@@ -98,7 +100,8 @@ def fetch_files(store: TrackingStore, uri: str, folder: Path) -> Path:
         raise
     except Exception as exc:  # each artifact store has its own exceptions
         raise BadDataError(
-            f"the files of {uri} cannot be downloaded: {_describe(exc)}", "check the run's artifact store"
+            f"the files of {uri} cannot be downloaded: {describe_error(exc)}",
+            "check the run's artifact store",
         ) from exc
 
 
@@ -175,8 +178,3 @@ def as_signed(signature: ModelSignature | None, raw: Any) -> Any:
     from mlctl.adapters.models.signatures import client_input
 
     return client_input(raw, [name for name in schema.input_names() if isinstance(name, str)])
-
-
-def _describe(exc: Exception) -> str:
-    text = " ".join(f"{type(exc).__name__}: {exc}".split())
-    return text if len(text) <= 200 else text[:199] + "…"

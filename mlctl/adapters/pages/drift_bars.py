@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import escape
 
 from mlctl.domain.drift import DistributionBin
+from mlctl.domain.short_texts import shorten
 
 WIDTH, HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 480, 220, 40, 48, 8, 28
 SHOWN_NAME = 14
@@ -31,7 +32,7 @@ def draw_bars(title: str, words: str, bins: Sequence[DistributionBin]) -> str:
             )
         parts.append(
             f'<text x="{left + slot / 2:.1f}" y="{HEIGHT - BOTTOM + 12}" transform="rotate(28 {left + slot / 2:.1f} '
-            f'{HEIGHT - BOTTOM + 12})" font-size="9">{escape(_shorten(entry.name))}</text>'
+            f'{HEIGHT - BOTTOM + 12})" font-size="9">{escape(shorten(entry.name, SHOWN_NAME))}</text>'
         )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: {escape(words)}" '
@@ -39,7 +40,3 @@ def draw_bars(title: str, words: str, bins: Sequence[DistributionBin]) -> str:
         f'<text x="{LEFT}" y="14" font-size="13" font-weight="600">{escape(title)}</text>'
         f'<text x="{LEFT}" y="30" font-size="11" style="fill:var(--muted)">{escape(words)}</text>{"".join(parts)}</svg>'
     )
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"

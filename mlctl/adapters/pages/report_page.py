@@ -9,8 +9,27 @@ import jinja2
 from markupsafe import Markup
 
 from mlctl.domain.report import Report, ReportGallery, ReportPlot, ReportTable
+from mlctl.errors import UsageError
+from mlctl.files import write_atomically
 
+SUFFIXES = (".html", ".htm")
 NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?|nan|")
+
+
+def check_page_name(file: Path) -> None:
+    """Raise UsageError if the name of a page does not end in .html."""
+    if file.suffix.lower() not in SUFFIXES:
+        name = file.with_suffix(SUFFIXES[0]) if file.name else f"report{SUFFIXES[0]}"
+        raise UsageError(f"{file} does not end in .html", f"use {name}")
+
+
+def write_page(report: Report, file: Path) -> int:
+    """Write a report as one HTML file and return its size in bytes. Raises as `check_page_name` does."""
+    check_page_name(file)
+    content = render(report).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, content, durable=False)
+    return len(content)
 
 
 def render(report: Report) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 from mlctl.adapters.plots import style
 from mlctl.adapters.plots.style import NO_CAPTION, TRAINING, VALIDATION, Caption, drawing
 
+MAX_POINTS = 20_000  # of a plot
+
 Array = np.ndarray[Any, Any]
 
 
@@ -27,11 +29,14 @@ class ValueColumn:
 
 
 def value_column(actual: Array, predicted: Array) -> ValueColumn:
-    """Return a column with its errors."""
+    """Return a column with its errors; of many rows it has a sample."""
     errors = np.abs(predicted.astype(np.float64) - actual)
+    shown = np.arange(len(actual))
+    if len(shown) > MAX_POINTS:
+        shown = np.random.default_rng(0).choice(len(shown), MAX_POINTS, replace=False)
     return ValueColumn(
-        actual=actual,
-        predicted=predicted,
+        actual=actual[shown],
+        predicted=predicted[shown],
         mean_error=float(errors.mean()),
         median_error=float(np.median(errors)),
     )

@@ -17,6 +17,7 @@ from mlctl.adapters.ray.message_actor import Message, MessageActor
 from mlctl.adapters.ray.task import run_task
 from mlctl.adapters.storage.shared_storage import SharedStorage
 from mlctl.domain.cluster import Cluster
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import ConfigurationError, MlctlError, UnreachableError
 
 NODE_CHECK_S = 1.0
@@ -150,7 +151,7 @@ class RayConnection:
 
 
 def _translate_error(address: str, exc: Exception) -> MlctlError:
-    text = " ".join(str(exc).split())[:200]
+    text = one_line(exc)
     if "ersion" in text and "mismatch" in text.lower():
         return ConfigurationError(
             f"the Ray cluster {address} has other versions: {text}",

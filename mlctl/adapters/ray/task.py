@@ -20,6 +20,7 @@ from ray.exceptions import RayError
 
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.storage.shared_storage import SharedStorage
+from mlctl.domain.short_texts import describe_error
 from mlctl.recipes import Recipe
 from mlctl.recipes.lookup import local_sources
 
@@ -110,5 +111,5 @@ def describe_failure(error: Exception | None) -> tuple[str, bool]:
     if error is None:
         return "its process ended without an answer", False
     if cause := getattr(error, "cause", None):
-        return " ".join(f"{type(cause).__name__}: {cause}".split())[:300], True
+        return describe_error(cause), True
     return " ".join(f"{error}".split()).partition(". ")[0][:120], False

@@ -84,10 +84,15 @@ class RayWorkers:
             options["memory"] = cluster.memory
         actor_class = ray.remote(RayWorker).options(**options)
         self._actors = [actor_class.remote() for _ in range(self.size)]
+        addresses = [actor.address.remote() for actor in self._actors]
+        arrived, _ = ray.wait(addresses, num_returns=self.size, timeout=START_TIMEOUT_S)
+        self._keep([address in arrived for address in addresses])
+        if not arrived:
+            raise WorkerLostError("no worker found room on the cluster")
         try:
-            coordinator = ray.get(self._actors[0].address.remote(), timeout=START_TIMEOUT_S)
+            coordinator = ray.get(next(address for address in addresses if address in arrived))
         except RayError as exc:
-            raise WorkerLostError("a worker found no room on the cluster") from exc
+            raise WorkerLostError("a worker's node or actor died") from exc
         _gather(
             [
                 actor.call.remote("join", (coordinator, self.size, rank))
@@ -106,6 +111,14 @@ class RayWorkers:
         for actor in self._actors:
             ray.kill(actor)  # its process ends when its pipe closes, or when it next uses the network
         self._actors = []
+
+    def _keep(self, is_kept: list[bool]) -> None:
+        """End the actors that are not kept: they have found no room, which others may use."""
+        for actor, kept in zip(self._actors, is_kept, strict=True):
+            if not kept:
+                ray.kill(actor)
+        self._actors = [actor for actor, kept in zip(self._actors, is_kept, strict=True) if kept]
+        self.size = len(self._actors)
 
     def _fitting_size(self) -> int:
         """Return for how many workers there is room; raise ChildFailedError if there is none for a long time."""

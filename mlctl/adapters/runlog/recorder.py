@@ -27,8 +27,8 @@ from mlctl.adapters.runlog.stop_watch import StopWatch
 from mlctl.adapters.system import system_metrics
 from mlctl.adapters.tracking.artifact_access import require_artifact_access
 from mlctl.adapters.tracking.health import check_reachable
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.domain.metric_names import RESULTS_STEP, SYSTEM_PREFIX, recordable_names, with_recordable_names
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import DataReference

@@ -22,8 +22,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from mlctl.adapters.runlog.journal import Journal
 from mlctl.adapters.runlog.json_lines import Entry
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT, current_heartbeat
 from mlctl.domain.note import NOTE_TAG, may_replace
 from mlctl.domain.tags import MODEL_URI_TAG, RUNNING_EPOCH_TAG
 from mlctl.errors import NotFoundError, UnreachableError

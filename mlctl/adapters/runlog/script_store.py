@@ -48,7 +48,6 @@ from mlctl.settings import mask_passwords
 NAME_TAG, PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"
 MLCTL_PREFIX, MLFLOW_PREFIX = "mlctl.", "mlflow."
 DEFAULT_EXPERIMENT_ID = "0"
-MODEL_FOLDER = "model"
 
 
 class ScriptStore(RunStore):

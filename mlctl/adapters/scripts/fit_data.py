@@ -22,7 +22,6 @@ from mlctl.data.trees import Tree, leaves, map_tree
 
 SAMPLE_ROWS = 64  # rows that check the logged model
 MAX_TARGET_BYTES = 1 << 26  # targets up to this size are kept until the end
-MAX_DENSE_BYTES = 1 << 28  # sparse matrices up to this size are scored as dense arrays
 MAX_SPEC = 1000  # characters
 MAX_STREAMS = 8  # whose digests are remembered
 INFINITE, UNKNOWN = -1, -2  # tf.data's cardinalities

@@ -9,6 +9,7 @@ import keras
 
 from mlctl.adapters.scripts.epoch_callback import named_optimizers
 from mlctl.adapters.scripts.plain_values import name_of, plain
+from mlctl.domain.short_texts import shorten
 
 FIT_PARAMS = (
     "batch_size",
@@ -129,4 +130,4 @@ def _optimizer_params(prefix: str, optimizer: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    return f"{value[: MAX_TEXT - 1]}…" if isinstance(value, str) and len(value) > MAX_TEXT else value
+    return shorten(value, MAX_TEXT) if isinstance(value, str) else value

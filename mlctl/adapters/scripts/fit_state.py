@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
-from keras.src.backend.tensorflow import trainer
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from mlctl.adapters.keras.callbacks import TrainingCallbacks
 from mlctl.adapters.keras.checkpoints import TrainingState
-from mlctl.adapters.keras.training_state import model_variables, read_state, write_state
+from mlctl.adapters.keras.training_state import read_state, write_state
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import RefusedError
 
@@ -75,11 +73,6 @@ def restore_weights(state: TrainingState, model: Any) -> None:
         variable.assign(value)
 
 
-def variables_bytes(model: Any) -> int:
-    """Return the size of what a checkpoint holds of a model."""
-    return int(sum(np.prod(variable.shape, dtype=np.int64) * 4 for variable in model_variables(model)))
-
-
 def finished_history(model: Any, epochs: Sequence[Mapping[str, float]]) -> Any:
     """Return the History of a `fit` that an earlier process has finished, and give it to the model."""
     history = keras.callbacks.History()
@@ -107,9 +100,15 @@ def prepend_history(history: Any, epochs: Sequence[Mapping[str, float]]) -> None
 def after_epochs(epochs: int) -> Iterator[None]:
     """Let a `fit` that begins in this block draw its rows as after this number of epochs.
 
-    Keras draws the order of arrays when it begins to read an epoch, from a generator that counts. Data of other kinds
-    begins as at its first epoch.
+    On TensorFlow, Keras draws the order of arrays when it begins to read an epoch, from a generator that counts. On
+    other backends it draws the order from a generator whose state is part of the checkpoint. Data of other kinds begins
+    as at its first epoch.
     """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    from keras.src.backend.tensorflow import trainer
+
     original = trainer.TFEpochIterator
     is_training = True  # the first one of a `fit`; the next one is that of its validation
 

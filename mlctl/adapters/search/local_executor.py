@@ -36,6 +36,7 @@ from mlctl.adapters.search.messages import (
     WorkerLost,
 )
 from mlctl.adapters.system.forks import describe_exit, fork, wait_for
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import ChildFailedError
 from mlctl.machine import die_with_parent
 
@@ -289,8 +290,7 @@ def run_worker(
 
 def _fail_trials(error: Exception, connection: Connection) -> None:
     """Answer every job with the error for which this worker has no data."""
-    reason = getattr(error, "message", "") or " ".join(f"{type(error).__name__}: {error}".split())[:300]
     with contextlib.suppress(EOFError, OSError):
         while True:
             job: TrialJob = connection.recv()
-            connection.send(TrialFailed(job.trial, job.attempt, reason))
+            connection.send(TrialFailed(job.trial, job.attempt, describe_error(error)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
+from mlctl.domain.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.metric_names import system_metrics_of, without_system_metrics
 from mlctl.domain.run import DataReference, Run
 from mlctl.domain.tags import (

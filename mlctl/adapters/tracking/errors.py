@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mlctl.adapters.tracking.clients.connection import database_errors
 from mlctl.adapters.tracking.clients.entities import StoreError
 from mlctl.adapters.tracking.health import driver_error, locked_error, unreachable_error
+from mlctl.domain.short_texts import first_line
 from mlctl.errors import (
     ConfigurationError,
     MlctlError,
@@ -21,7 +22,6 @@ from mlctl.errors import (
 )
 from mlctl.settings import mask_passwords
 
-MAX_MESSAGE_LENGTH = 200
 DRIVERS = {"psycopg", "psycopg2", "MySQLdb", "pymysql", "pyodbc", "pymssql"}
 
 
@@ -59,7 +59,7 @@ def _database_error(exc: Exception, uri: str) -> MlctlError:
         )
     if "database is locked" in str(exc):
         return locked_error(uri)
-    return UnreachableError(f"the tracking database {uri} fails: {_first_line(exc)}", "try again")
+    return UnreachableError(f"the tracking database {uri} fails: {first_line(exc)}", "try again")
 
 
 def _request_errors() -> tuple[type[Any], ...]:
@@ -74,7 +74,7 @@ def _loaded(module: str, name: str) -> tuple[type[Any], ...]:
 
 def _to_mlctl_error(exc: Any, tracking_uri: str) -> MlctlError:
     uri = mask_passwords(tracking_uri)
-    message = _first_line(exc)
+    message = first_line(exc)
     if "out-of-date database schema" in message:
         return ConfigurationError(
             f"{uri} has the schema of another MLflow version",
@@ -112,9 +112,3 @@ def _to_mlctl_error(exc: Any, tracking_uri: str) -> MlctlError:
     if isinstance(exc.__cause__ or exc.__context__, _request_errors()):
         return unreachable_error(tracking_uri)
     return UnreachableError(f"the tracking store {uri} fails: {message}", "check its log, then try again")
-
-
-def _first_line(exc: Exception) -> str:
-    text = str(getattr(exc, "message", None) or exc)
-    line = " ".join(text.splitlines()[:1])
-    return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 1] + "…"

@@ -44,7 +44,5 @@ def artifacts(
         answer = service.list_artifacts(uri, run, experiment)
         session.show(answer, f"next: mlctl runs artifacts {run} --get PATH")
         return
-    target = to / Path(get).name
-    if target.exists():
-        session.confirm(f"{target} already exists. Overwrite it?")
+    session.confirm_overwriting(to / Path(get).name)
     session.show(service.download_artifact(uri, run, get, folder=to, experiment=experiment))

@@ -24,7 +24,8 @@ def copy(session: Session, runs: RunsArgument, to: ToOption, experiment: Experim
     mlctl runs copy best --to production
     mlctl runs copy digits-3 digits-4 --to sqlite:///archive.db
 
-    In another store, runs keep their ids, and the models that they logged are copied, too.
+    In another store, runs keep their ids, and the models that they logged are copied, too. The trials of a search go
+    with it.
     """
     from mlctl.services.server import copy_runs
 
@@ -39,7 +40,8 @@ def move(session: Session, runs: RunsArgument, to: ToOption, experiment: Experim
     mlctl runs move digits-3 --to production
     mlctl runs move digits-3 --to sqlite:///archive.db --yes
 
-    A run that is moved to another store is deleted here, after all of it was copied.
+    A run that is moved to another store is deleted here, after all of it was copied; one whose model is registered is
+    refused. The trials of a search go with it.
     """
     from mlctl.services.server import copy_runs
 

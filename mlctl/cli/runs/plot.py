@@ -34,8 +34,8 @@ def plot(
     """
     from mlctl.services.runs import curves
 
-    if save and save.exists():
-        session.confirm(f"{save} already exists. Overwrite it?")
+    if save:
+        session.confirm_overwriting(save)
     answer = curves.load_curves(
         session.settings.tracking_uri, runs, metric=metric, save=save, experiment=experiment
     )

@@ -42,7 +42,6 @@ def report(
     from mlctl.services.reports import report as service
 
     out = out or service.default_file(session.settings, runs, experiment)
-    if out.exists():
-        session.confirm(f"{out} already exists. Overwrite it?")
+    session.confirm_overwriting(out)
     answer = service.write_report(session.settings, runs, out, experiment=experiment)
     session.show(answer, f"next: open {answer.file} in a browser")

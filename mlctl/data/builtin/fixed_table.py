@@ -34,17 +34,17 @@ def read_fixed_table(path: Path, columns: Mapping[str, FixedColumn]) -> pd.DataF
     cells = reader.read_cells(path, header=True, known_names=columns)
     if cells is None:
         raise BadDataError(f"{path} is not a text table", "use a .csv file")
-    missing = [name for name in columns if name not in cells]
-    unknown = [name[:40] for name in cells if name not in columns]
+    missing = [name for name in columns if name not in cells.column_names]
+    unknown = [name[:40] for name in cells.column_names if name not in columns]
     problems = [("has no column", missing), ("has the unknown column", unknown)]
     if missing or unknown:
         mistakes = "; ".join(f"{problem} {', '.join(names[:12])}" for problem, names in problems if names)
         raise BadDataError(f"{path} {mistakes}", f"the columns must be {', '.join(columns)}")
-    if cells.empty:
+    if not cells.num_rows:
         raise BadDataError(f"{path} has a header but no rows", "download the file again")
-    frame = pd.DataFrame(index=cells.index)
+    frame = pd.DataFrame(index=pd.RangeIndex(cells.num_rows))
     for name, column in columns.items():
-        values = cells[name].fillna("")
+        values = cells[name].to_pandas().astype(object).fillna("")
         is_wrong = (values == "") & (not column.optional)
         if column.number:
             numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)

@@ -16,7 +16,7 @@ import numpy as np
 from mlctl.data.checks.columns import as_numbers
 from mlctl.data.dataset import Dataset
 from mlctl.data.tables.column_types import CATEGORY, TEXT
-from mlctl.serving.scoring import UNSPACED_SHARE, share_unspaced
+from mlctl.data.unspaced_scripts import UNSPACED_SHARE, share_unspaced
 
 MAX_ROWS, MAX_TEXTS, MAX_FEATURES, MAX_CLASSES = 5000, 4000, 100, 30
 FOLDS, TREES = 5, 60

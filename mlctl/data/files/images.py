@@ -16,11 +16,19 @@ from PIL import Image
 
 from mlctl import pictures
 from mlctl.data.dataset import Dataset, Split
-from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, count_by_class, digest, find_labelled_files
+from mlctl.data.files.labelled_files import (
+    IMAGE_SUFFIXES,
+    MAX_LEFT_OUT_SHARE,
+    count_by_class,
+    digest_files,
+    find_labelled_files,
+    max_left_out,
+)
+from mlctl.data.files.pixel_file import PixelFile, make_pixel_file
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import BadDataError, UsageError
 from mlctl.pictures import MAX_PIXEL
 
-MAX_UNREADABLE_SHARE = 0.05  # of all files
 MAX_LISTED = 10
 MIN_SIDE, MAX_SIDE = 8, 4096
 AUTO = "auto"  # image_size that fits the images
@@ -28,7 +36,7 @@ MAX_AUTO_PIXELS = 128 * 128  # larger images are scaled down to as many pixels
 SIDE_STEP = 8  # sides of images that are scaled down are multiples of this
 LIKE_A_SQUARE = 1.1  # largest ratio of the sides of images that are cropped to squares
 MAX_SAMPLED = 1000  # images whose size is read to find the typical one
-MAX_BYTES_IN_MEMORY = 64_000_000  # of pixels; more are read from disk in every epoch
+MAX_BYTES_IN_MEMORY = 64_000_000  # of pixels; more are kept in a temporary file
 TURNED = (5, 6, 7, 8)  # values of EXIF's orientation with which height and width change places
 ORIENTATION = 274
 
@@ -44,14 +52,14 @@ class ImageFiles:
         files: The files.
         height: Height to which images are scaled.
         width: The same for the width.
-        cached: Pixels (m, height, width, 3) of few or small images; None: they are read from disk when needed.
+        cached: Pixels (m, height, width, 3), in memory or in a temporary file; None: images are decoded when needed.
         places: Place of each file in `cached`.
     """
 
     files: tuple[Path, ...]
     height: int
     width: int
-    cached: Array | None = field(default=None, repr=False, compare=False)
+    cached: Array | PixelFile | None = field(default=None, repr=False, compare=False)
     places: Array | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -72,7 +80,7 @@ class ImageFiles:
 
         Raises BadDataError for a file that is not readable any more.
         """
-        if self.cached is not None:
+        if self.cached is not None and self.places is not None:
             return np.asarray(self.cached[self.places])
         read = partial(read_pixels, height=self.height, width=self.width)
         images = np.empty(self.shape, np.uint8)
@@ -165,16 +173,16 @@ def load_images(
     chosen = size is None
     size = size or choose_size(files.files)
     unreadable, cached = _read_all(files.files, size, progress)
-    if len(unreadable) > MAX_UNREADABLE_SHARE * len(files.files):
+    if len(unreadable) > max_left_out(len(files.files)):
         raise BadDataError(
             f"{len(unreadable)} of {len(files.files)} images cannot be read:"
             f" {'; '.join(map(str, unreadable[:MAX_LISTED]))}",
-            f"repair or remove them; mlctl leaves out at most {MAX_UNREADABLE_SHARE:.0%}",
+            f"repair or remove them; mlctl leaves out at most {MAX_LEFT_OUT_SHARE:.0%}",
         )
     excluded = set(unreadable)
     readable = np.array([row for row, file in enumerate(files.files) if file not in excluded])
     files = files.take(readable)
-    sha256, size_bytes = digest(files.files, files.labels)
+    sha256, size_bytes = digest_files(files.files, files.labels)
     images = ImageFiles(files.files, *size, cached, None if cached is None else readable)
     train, validation, test = (
         Split(images.take(rows), files.labels[rows]) for rows in files.split_rows(seed)
@@ -188,9 +196,8 @@ def load_images(
             f"images are scaled to {size[0]}x{size[1]} pixels; --set image_size=HEIGHTxWIDTH changes it"
         )
     if unreadable:
-        listed = ", ".join(map(str, unreadable[:MAX_LISTED]))
-        more = f" and {len(unreadable) - MAX_LISTED} more" if len(unreadable) > MAX_LISTED else ""
-        notes.append(f"warning: {len(unreadable)} unreadable, left out: {listed}{more}")
+        listed = list_some(unreadable, MAX_LISTED)
+        notes.append(f"warning: {len(unreadable)} unreadable, left out: {listed}")
     return Dataset(
         path.name.partition(".")[0],
         train,
@@ -209,10 +216,11 @@ def load_images(
 
 def _read_all(
     files: Sequence[Path], size: tuple[int, int], progress: Progress
-) -> tuple[list[Path], Array | None]:
-    """Return the files that cannot be decoded, and the pixels of all others if they need little memory."""
+) -> tuple[list[Path], Array | PixelFile | None]:
+    """Return the files that cannot be decoded, and the pixels of all others, unless they are too large."""
     shape = (len(files), *size, 3)
-    kept = np.zeros(shape, np.uint8) if np.prod(shape) <= MAX_BYTES_IN_MEMORY else None
+    is_small = np.prod(shape) <= MAX_BYTES_IN_MEMORY
+    kept = np.zeros(shape, np.uint8) if is_small else make_pixel_file(shape)
     unreadable = []
 
     def read(row: int) -> bool:

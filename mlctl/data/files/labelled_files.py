@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +17,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data import splits
-from mlctl.data.class_order import BY_NAME, describe_positive, order_classes
+from mlctl.data.class_order import BY_NAME, describe_positive, describe_rare, order_classes
 from mlctl.data.splits import MIN_ROWS_PER_CLASS, TEST, TRAIN, VALIDATION
 from mlctl.data.tables import label_column, reader
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEXT_SUFFIXES = (".txt",)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".svg", ".jp2", ".psd", ".dng", ".cr2", ".nef")  # of images
 SPLIT_FOLDERS = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
 UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # such as train/unsup of IMDB
 MAC_ARCHIVE = "__MACOSX"  # a Mac adds this copy of the folder tree to a zip file
 CHECKED_PATHS = 20
+MAX_DEPTH = 3  # of the subfolders in which files of a table are looked for
+MAX_LEFT_OUT_SHARE, MAX_LEFT_OUT = 0.05, 3  # missing or unreadable files; the larger number counts
 MAX_LISTED = 8
 
 Array = np.ndarray[Any, Any]
@@ -95,11 +100,15 @@ def has_class_folders(folder: Path, suffixes: Sequence[str]) -> bool:
     return train is not None and len(_class_folders(train, suffixes)) > 1
 
 
-def digest(files: Sequence[Path], labels: Array) -> tuple[str, int]:
+def digest_files(files: Sequence[Path], labels: Array) -> tuple[str, int]:
     """Return the SHA-256 of all contents and labels, and the size of the files in bytes."""
+    return digest((path.read_bytes() for path in files), labels)
+
+
+def digest(contents: Iterable[bytes], labels: Array) -> tuple[str, int]:
+    """Return the SHA-256 of all contents and labels, and the size of the contents in bytes."""
     sha256, size = hashlib.sha256(np.ascontiguousarray(labels).tobytes()), 0
-    for path in files:
-        content = path.read_bytes()
+    for content in contents:
         sha256.update(hashlib.sha256(content).digest())
         size += len(content)
     return sha256.hexdigest(), size
@@ -121,9 +130,37 @@ def are_file_names(values: pd.Series[Any], suffixes: Sequence[str]) -> bool:
     return len(sample) > 0 and bool(is_name.mean() > 0.9)
 
 
-def any_file_exists(path: Path, values: pd.Series[Any]) -> bool:
-    """Whether one of the first files that a column of the table at `path` names exists."""
-    return any((path.parent / str(name)).is_file() for name in values.dropna().head(CHECKED_PATHS))
+def do_files_exist(path: Path, values: pd.Series[Any], suffixes: Sequence[str]) -> bool:
+    """Whether one of the first files that a column of the table at `path` names exists, or most are in subfolders."""
+    names = values.dropna().head(CHECKED_PATHS)
+    if any((path.parent / str(name)).is_file() for name in names):
+        return True
+    return sum(file.is_file() for file in locate_listed(path, names, suffixes)) > len(names) / 2
+
+
+def locate_listed(path: Path, names: Iterable[Any], suffixes: Sequence[str]) -> list[Path]:
+    """Return the files that the table at `path` names, which may not exist.
+
+    Paths are relative to the table's folder. A file that is not there may be in any subfolder, if its name is unique;
+    so a table works that names files without their folder, or as paths of another machine.
+    """
+    files = [path.parent / str(name) for name in names]
+    if all(file.is_file() for file in files):
+        return files
+    by_name: dict[str, list[Path]] = {}
+    for found in _walk_files(path.parent, suffixes, depth=MAX_DEPTH):
+        by_name.setdefault(found.name, []).append(found)
+
+    def locate(file: Path) -> Path:
+        places = by_name.get(re.split(r"[\\/]", str(file))[-1], [])
+        return places[0] if len(places) == 1 and not file.is_file() else file
+
+    return [locate(file) for file in files]
+
+
+def max_left_out(count: int) -> float:
+    """Return how many of so many files may be missing or unreadable."""
+    return max(MAX_LEFT_OUT, MAX_LEFT_OUT_SHARE * count)
 
 
 def visible_folders(folder: Path) -> list[Path]:
@@ -135,12 +172,18 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == MAC_ARCHIVE
 
 
-def _walk_files(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+def _walk_files(folder: Path, suffixes: Sequence[str], depth: int | None = None) -> Iterator[Path]:
+    return map(Path, _walk_names(folder, suffixes, depth))
+
+
+def _walk_names(folder: Path, suffixes: Sequence[str], depth: int | None = None) -> Iterator[str]:
+    """Yield the files' paths as texts, which takes a third of the time."""
     for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+        is_deepest = depth is not None and len(Path(root).relative_to(folder).parts) >= depth
+        folders[:] = [] if is_deepest else [name for name in folders if not _is_hidden(name)]
         for name in files:
             if name.lower().endswith(tuple(suffixes)) and not _is_hidden(name):
-                yield Path(root, name)
+                yield os.path.join(root, name)
 
 
 def _class_folders(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -198,7 +241,8 @@ def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
         notes=(
             *([describe_positive(classes, reason)] if reason not in ("", BY_NAME) else []),
             *_split_notes(split_folders, missing),
-            *_left_out_notes(folder, suffixes, set(files)),
+            *_rare_notes(classes, np.array(labels), np.array(split)),
+            *_left_out_notes(folder, suffixes, set(map(str, files))),
         ),
     )
 
@@ -210,7 +254,7 @@ def _in_order(
     if len(classes) != 2:
         return tuple(classes), ""
     ordered, reason = order_classes(
-        {name: sum(1 for _ in _walk_files(folders[name], suffixes)) for name in classes}
+        {name: sum(1 for _ in _walk_names(folders[name], suffixes)) for name in classes}
     )
     return tuple(ordered), reason
 
@@ -226,20 +270,33 @@ def _split_notes(split_folders: Sequence[Path | None], missing: Sequence[Sequenc
             yield f"warning: {folder.name} has no files of class {', '.join(classes)}"
 
 
-def _left_out_notes(folder: Path, suffixes: Sequence[str], used: Collection[Path]) -> Iterator[str]:
+def _rare_notes(classes: Sequence[str], labels: Array, split: Array) -> Iterator[str]:
+    """Say which classes have too few files for a random split."""
+    counts = np.bincount(labels[split == TRAIN], minlength=len(classes))
+    rare = (counts > 0) & (counts < MIN_ROWS_PER_CLASS)
+    if rare.any() and not {VALIDATION, TEST} <= set(split):
+        names = [name for name, is_rare in zip(classes, rare, strict=True) if is_rare]
+        yield describe_rare(names, int(counts[rare].sum()), "files")
+
+
+def _left_out_notes(folder: Path, suffixes: Sequence[str], used: Collection[str]) -> Iterator[str]:
     """Say which folders hold files that are not used: they belong to no class, or to none of training."""
     counts = Counter(
-        "/".join(path.parent.relative_to(folder).parts[:2])
-        for path in _walk_files(folder, suffixes)
-        if path not in used
+        "/".join(Path(name).parent.relative_to(folder).parts[:2])
+        for name in _walk_names(folder, suffixes)
+        if name not in used
     )
     if counts:
         folders = [
             f"{name or 'the folder itself'} ({count:,} {'file' if count == 1 else 'files'})"
             for name, count in sorted(counts.items())
         ]
-        more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
-        yield f"warning: left out: {', '.join(folders[:MAX_LISTED])}{more}"
+        yield f"warning: left out: {list_some(folders, MAX_LISTED)}"
+    if suffixes == IMAGE_SUFFIXES:
+        unread = Counter(path.suffix.lower() for path in _walk_files(folder, UNREAD_SUFFIXES))
+        if unread:
+            listed = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(unread.items()))
+            yield f"warning: left out, as mlctl cannot read them: {listed}; save them as .jpg or .png"
 
 
 def _files_of_table(path: Path, suffixes: Sequence[str], target: str) -> LabelledFiles:
@@ -252,18 +309,24 @@ def _files_of_table(path: Path, suffixes: Sequence[str], target: str) -> Labelle
         )
     label = label_column.find_label_column(path, frame, column, target)
     frame, notes = label_column.drop_incomplete_rows(frame, column, label, "file")
-    files = tuple(path.parent / str(name) for name in frame[column])
+    files, notes = locate_listed(path, frame[column], suffixes), list(notes)
     absent = [file for file in files if not file.is_file()]
-    if absent:
+    if len(absent) > max_left_out(len(files)):
         raise NotFoundError(
             f"{path}: {len(absent)} files in column {column} do not exist; the first is {absent[0]}",
             f"paths are relative to the folder of the table; {label_column.tabular_hint(path, target)}",
         )
+    if absent:
+        notes.append(
+            f"warning: {len(absent)} of {len(files):,} files do not exist, left out: {absent[0].name} …"
+        )
+        exists = [file.is_file() for file in files]
+        files, frame = [file for file, found in zip(files, exists, strict=True) if found], frame[exists]
     labels, classes, found = label_column.encode_classes(path, frame[label], "files")
     split = np.full(len(files), TRAIN)
     return LabelledFiles(
         root=path.parent,
-        files=files,
+        files=tuple(files),
         labels=labels,
         classes=classes,
         split=split,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,17 +28,24 @@ FEWEST_CHARACTERS = 20  # on average, of a column of texts
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+class FileText(str):
+    """The text of a file, with the file's path."""
+
+    __slots__ = ("path",)
+    path: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledTexts:
     """Texts with their labels.
 
     Attributes:
-        sources: The text of each row, or the path of its file: an object array (n,).
+        texts: The text of each row, a `FileText` if it has a file of its own: an object array (n,).
         splits: Row numbers of training, validation and test.
         column: Name of the table's text column; "text" for files.
     """
 
-    sources: Array
+    texts: Array
     labels: Array
     classes: tuple[str, ...]
     splits: tuple[Array, ...]
@@ -65,7 +72,8 @@ def load_texts(
 
     Args:
         path: Folder or table.
-        fit: Makes the encoder from training texts, their labels, and `column`, the name of the column.
+        fit: Takes training texts, their labels, and `column`, the name of the column. Returns the encoder, and what its
+            `bags` returns for these texts.
         seed: Seed of the random split.
         target: The table's column of labels, if there are several candidates.
         text_column: The table's column of texts, if there are several candidates.
@@ -83,16 +91,17 @@ def load_texts(
         )
     else:
         data = _texts_of_files(path, target, seed)
+    train, *others = data.splits
     # only training texts count, so that words of the other splits stay unknown
-    texts = read_texts(data.sources[data.splits[0]])
-    encoder = fit(texts, data.labels[data.splits[0]], column=data.column)
-    train, validation_texts, test_texts = (
-        Split(_as_bags(encoder, data.sources[rows], texts if not number else None), data.labels[rows])
-        for number, rows in enumerate(data.splits)
+    encoder, bags = fit(data.texts[train].tolist(), data.labels[train], column=data.column)
+    found = [bags, *(encoder.bags(data.texts[rows].tolist()) for rows in others)]
+    train_texts, validation_texts, test_texts = (
+        Split(_as_bags(encoder.width, bags, data.texts[rows]), data.labels[rows])
+        for rows, bags in zip(data.splits, found, strict=True)
     )
     return Dataset(
         path.name.partition(".")[0],
-        train,
+        train_texts,
         validation_texts,
         test_texts,
         classes=data.classes,
@@ -100,7 +109,7 @@ def load_texts(
         sha256=data.sha256,
         size_bytes=data.size_bytes,
         split_seed=None if len(files) == 2 else seed,
-        extra={"encoder": encoder, "column": data.column, "raw_texts": _sample(texts)},
+        extra={"encoder": encoder, "column": data.column, "raw_texts": _sample(data.texts[train])},
         as_raw=_raw_texts,
         notes=(
             f"{path.name}: {len(data.labels):,} texts of {count_by_class(data.labels, data.classes)}",
@@ -110,24 +119,23 @@ def load_texts(
     )
 
 
-def read_texts(sources: Iterable[str | Path]) -> list[str]:
-    """Return texts, those of files read."""
-    return [read_text_file(source) if isinstance(source, Path) else source for source in sources]
-
-
 def _raw_texts(bags: SparseBags) -> list[str]:
-    return read_texts(() if bags.sources is None else bags.sources)
+    return [] if bags.sources is None else list(map(str, bags.sources))
 
 
-def _as_bags(encoder: Any, sources: Array, texts: list[str] | None) -> SparseBags:
-    columns, starts, values = encoder.bags(read_texts(sources) if texts is None else texts)
-    ids = columns.astype(np.uint16 if encoder.width <= 1 << 16 else np.uint32)
-    return SparseBags(ids, starts, encoder.width, values, sources)
+def _as_bags(width: int, bags: tuple[Array, Array, Array], texts: Array) -> SparseBags:
+    columns, starts, values = bags
+    ids = columns.astype(np.uint16 if width <= 1 << 16 else np.uint32)
+    return SparseBags(ids, starts, width, values, texts)
 
 
 def read_text_file(file: Path) -> str:
     """Return a file's text; it may be UTF-8, UTF-16 with a byte order mark, or Windows-1252."""
-    content = file.read_bytes()
+    return decode_text(file.read_bytes())
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text of a file's content, as `read_text_file` does."""
     try:
         text = content.decode("utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError:
@@ -135,10 +143,10 @@ def read_text_file(file: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _sample(texts: list[str]) -> list[str]:
+def _sample(texts: Array) -> list[str]:
     """Return some training texts, for the model's profile."""
     chosen = np.random.default_rng(7).permutation(len(texts))[:SAMPLED_TEXTS]
-    return [texts[place] for place in np.sort(chosen)]
+    return list(map(str, texts[np.sort(chosen)]))
 
 
 def _objects(values: Iterable[Any]) -> Array:
@@ -149,11 +157,23 @@ def _objects(values: Iterable[Any]) -> Array:
     return array
 
 
+def _read_each(files: Sequence[Path], texts: list[FileText]) -> Iterator[bytes]:
+    """Yield the content of each file, and add its text to `texts`: a file is read only once."""
+    for file in files:
+        with file.open("rb", buffering=0) as opened:
+            content = opened.read()
+        text = FileText(decode_text(content))
+        text.path = file
+        texts.append(text)
+        yield content
+
+
 def _texts_of_files(path: Path, target: str, seed: int) -> LabelledTexts:
     labelled = find_labelled_files(path, TEXT_SUFFIXES, target)
-    sha256, size_bytes = digest(labelled.files, labelled.labels)
+    texts: list[FileText] = []
+    sha256, size_bytes = digest(_read_each(labelled.files, texts), labelled.labels)
     return LabelledTexts(
-        sources=_objects(labelled.files),
+        texts=_objects(texts),
         labels=labelled.labels,
         classes=labelled.classes,
         splits=labelled.split_rows(seed),
@@ -204,7 +224,7 @@ def _texts_of_table(
     published = published[frame.index]
     labels, classes, found = label_column.encode_classes(path, frame[label], "texts")
     return LabelledTexts(
-        sources=_objects(frame[text_column].astype(str)),
+        texts=_objects(frame[text_column].astype(str)),
         labels=labels,
         classes=classes,
         splits=splits.complete_splits(published, seed, labels),

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlctl.data.tables.dialect import Dialect
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ def is_plain(path: Path, dialect: Dialect) -> bool:
     """
     if not (dialect.is_simple and dialect.header) or path.suffix.lower() not in SUFFIXES:
         return False
-    return dialect.are_names_as_written and _is_plain_text(path)
+    return dialect.are_names_as_written and _is_plain_text(path, dialect)
 
 
 def csv_names(path: Path, dialect: Dialect) -> list[str]:
@@ -88,7 +91,7 @@ def parquet_batches(path: Path, *, names: Sequence[str], rows: int) -> Iterator[
         yield from file.iter_batches(batch_size=rows, columns=list(names))
 
 
-def _is_plain_text(path: Path) -> bool:
+def _is_plain_text(path: Path, dialect: Dialect) -> bool:
     """Whether a whole file is UTF-8, and each line below the header is a row with usual quotes.
 
     If a quote follows spaces, pandas takes it for the start of a quoted cell. Lines of nothing but delimiters, and
@@ -96,6 +99,7 @@ def _is_plain_text(path: Path) -> bool:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     tail = header = b""
+    quotes = 0
     with _open(path) as file:
         try:
             while block := file.read(SCAN_BYTES):
@@ -103,6 +107,9 @@ def _is_plain_text(path: Path) -> bool:
                 if not header:
                     header = b"\n" + block.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0]
                     tail = b"\n"
+                quotes += block.count(b'"')
+                if quotes and _holds_rows_in_quotes(block, quotes, dialect):
+                    return False
                 searched = tail + block
                 if b' "' in searched and _QUOTE_AFTER_SPACES.search(searched):
                     return False
@@ -115,6 +122,27 @@ def _is_plain_text(path: Path) -> bool:
         except (UnicodeDecodeError, OSError, EOFError):
             return False
     return True
+
+
+def _holds_rows_in_quotes(block: bytes, quotes: int, dialect: Dialect) -> bool:
+    """Whether whole rows are in one quoted cell, because a quote before them is never closed.
+
+    `quotes` is the number of quotes in the file up to the end of the block.
+    """
+    signs = np.frombuffer(block, np.uint8)
+    places = np.flatnonzero(signs == ord('"'))
+    before = quotes - len(places)
+    at_ends = before + np.searchsorted(places, np.flatnonzero(signs == ord("\n")))
+    if not (at_ends % 2).any():
+        return False
+    # a line that begins in quotes; the first and the last one may be incomplete
+    starts_in_quotes = at_ends[:-1] % 2 == 1
+    delimiter, width = dialect.delimiter.encode(), len(dialect.names)
+    inner = block.split(b"\n")[1:-1]
+    return any(
+        in_quotes and line.count(delimiter) == width - 1
+        for line, in_quotes in zip(inner, starts_in_quotes, strict=True)
+    )
 
 
 def _open(path: Path) -> Any:
@@ -171,5 +199,6 @@ def _parquet_file(path: Path, texts: Collection[str] = ()) -> Iterator[Any]:
                     return
             yield file
     except (pyarrow.ArrowException, OSError) as exc:
-        message = " ".join(str(exc).split())[:200]
-        raise BadDataError(f"{path} is not a readable Parquet file: {message}", "write it again") from exc
+        raise BadDataError(
+            f"{path} is not a readable Parquet file: {one_line(exc)}", "write it again"
+        ) from exc

@@ -11,12 +11,12 @@ from mlctl.data.tables import convert_cells
 from mlctl.data.tables.arrow_arrays import text_array, to_numpy
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import EXACT_FLOATS, parse_number
+from mlctl.domain.truths import CELL_TRUTHS
 
 if TYPE_CHECKING:
     import pyarrow
 
 NUMBERS = ("double", "float", "long", "integer")
-TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 EMPTY = frozenset({""})
 
 Array = np.ndarray[Any, Any]
@@ -64,7 +64,7 @@ def _whole_column(column: pyarrow.Array) -> Cells:
 
 
 def _truth(word: str) -> bool | str:
-    if (truth := TRUTHS.get(word.lower())) is not None:
+    if (truth := CELL_TRUTHS.get(word.lower())) is not None:
         return truth
     number = parse_number(word)
     return word if number not in (0, 1) else bool(number)  # the check of the input reports a word

@@ -32,9 +32,10 @@ from mlctl.data.tables.guess_types import (
     truth_words,
     type_of_words,
 )
-from mlctl.data.tables.number_columns import NumberColumn, WrittenColumn
+from mlctl.data.tables.number_columns import MAX_KEPT_WORDS, NumberColumn, WrittenColumn
 from mlctl.domain.column_reading import ColumnReading, as_text
 from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import UsageError
 from mlctl.serving.scoring import FALSE_WORDS, ISO_DATE, TRUE_WORDS, DateParser
 
@@ -64,7 +65,8 @@ class ColumnDraft:
         if self.set_format and self.set_type is None:
             self.set_type = DATE
         self.is_set = self.set_type is not None
-        self.sentinel: float | None = None
+        self.sentinels: tuple[float, ...] = ()
+        self.finds_sentinels = options.finds_sentinels
         self.values: Any = None
         self.written: WrittenColumn | None = None
         self.numbers: NumberColumn | None = None
@@ -106,7 +108,9 @@ class ColumnDraft:
 
     def date_cells(self) -> list[str]:
         """Return the different texts without those that say that there is no date, such as "unknown"."""
-        return [cell for cell in self.word_cells() if not is_number_gap(cell)]
+        return [
+            cell for cell in self.word_cells() if not (is_number_gap(cell) or date_columns.is_no_date(cell))
+        ]
 
     def finish(self) -> tuple[Any, TableColumn]:
         """Return the values and the column."""
@@ -280,15 +284,14 @@ class ColumnDraft:
             reading = number_columns.with_range(
                 ColumnReading(kind=NUMBER, decimal=self.decimal), values.to_numpy()
             )
-        if self.sentinel is not None:
-            values = values.where(values != self.sentinel)
-            reading = replace(
-                number_columns.with_range(reading, values.to_numpy()), sentinels=(self.sentinel,)
-            )
-            shown = as_text(self.sentinel)
+        if self.sentinels:
+            values = values.where(~values.isin(self.sentinels))
+            reading = replace(number_columns.with_range(reading, values.to_numpy()), sentinels=self.sentinels)
+            shown = " and ".join(map(as_text, sorted(self.sentinels)))
+            verb, kept = ("is", "it as a number") if len(self.sentinels) == 1 else ("are", "them as numbers")
             remarks = (
                 *remarks,
-                f"{shown} is read as missing (to keep it as a number: --set sentinels=false)",
+                f"{shown} {verb} read as missing (to keep {kept}: --set sentinels=false)",
             )
         return values, TableColumn(
             name=self.name,
@@ -309,7 +312,16 @@ class ColumnDraft:
             self.written = WrittenColumn.of(self.values)
         assert self.written is not None
         parser = DateParser(self.dates.format)
-        is_date = np.array([*(parser(cell) is not None for cell in self.written.cells), False])
+        no_dates = {
+            cell for cell in self.written.cells if self.finds_sentinels and date_columns.is_no_date(cell)
+        }
+        is_date = np.array(
+            [*(cell not in no_dates and parser(cell) is not None for cell in self.written.cells), False]
+        )
+        words = [
+            cell for cell, is_read in zip(self.written.cells, is_date, strict=False)
+            if not is_read and cell not in MISSING_WORDS
+        ]  # fmt: skip
         mask = is_date[self.written.codes]
         values = self.values.where(mask, None)
         shown = self.dates.format.replace("|", " or ")
@@ -331,8 +343,10 @@ class ColumnDraft:
             type=DATE,
             missing=int((~mask).sum()),
             format=self.dates.format,
-            reading=ColumnReading(kind=DATE, date_format=self.dates.format),
-            remarks=() if other else (remark,),
+            reading=ColumnReading(
+                kind=DATE, date_format=self.dates.format, gap_words=tuple(words[:MAX_KEPT_WORDS])
+            ),
+            remarks=(*(() if other else (remark,)), *_missing_words(words)),
             question=question,
         )
 
@@ -435,14 +449,18 @@ def _number_remarks(numbers: NumberColumn) -> tuple[str, ...]:
     remarks = []
     units = list(numbers.units)
     factors = numbers.reading.factors
-    scaled = [unit for unit in units if factors.get(unit, 1.0) != 1.0]
+    for cell in numbers.forms.values():
+        remarks.append(f"{cell} is read as {_value_and_unit(numbers.reading, cell)}")
+    scaled = [unit for unit in units if factors.get(unit, 1.0) not in (1.0, -1.0)]
+    if negative := [unit for unit in units if factors.get(unit, 1.0) == -1.0]:
+        remarks.append(f"numbers with {' or '.join(negative[:4])} are read as negative")
     if scaled and numbers.reading.unit:
         named = " and ".join(units[:4])
         remarks.append(f"units {named}, read as {numbers.reading.unit}")
     elif scaled:
         example = scaled[0]
         remarks.append(f"1 {example} is read as {as_text(factors[example])}")
-    elif units:
+    elif units and not numbers.forms:
         remarks.append(f"unit{'s' if len(units) > 1 else ''} {' and '.join(units[:4])} taken off")
     if numbers.reading.decimal == ",":
         remarks.append("decimal commas" + (", points between thousands" if numbers.reading.thousands else ""))
@@ -456,11 +474,22 @@ def _number_remarks(numbers: NumberColumn) -> tuple[str, ...]:
         listed = ", ".join(list(numbers.gaps)[:4])
         remarks.append(f"{listed} {'is' if len(numbers.gaps) == 1 else 'are'} read as missing")
     if numbers.words:
-        listed = ", ".join(map(repr, list(numbers.words)[:3]))
-        more = f" and {len(numbers.words) - 3} more" if len(numbers.words) > 3 else ""
+        listed = list_some([repr(word) for word in numbers.words], 3)
         verb = "is no number" if len(numbers.words) == 1 else "are no numbers"
-        remarks.append(f"{listed}{more} {verb}: read as missing")
+        remarks.append(f"{listed} {verb}: read as missing")
     return tuple(remarks)
+
+
+def _value_and_unit(reading: ColumnReading, cell: str) -> str:
+    unit = "" if reading.unit.startswith("/") else reading.unit
+    return f"{as_text(reading.read_number(cell))} {unit}".strip()
+
+
+def _missing_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a remark about cells that are no dates."""
+    if not words:
+        return ()
+    return (f"{list_some(words, 3)} {'is' if len(words) == 1 else 'are'} read as missing",)
 
 
 def _quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mlctl.data.finding import Finding
 from mlctl.data.tables.column_types import TableColumn
+from mlctl.domain.short_texts import list_some
 
 MAX_LISTED = 12
 
@@ -17,7 +18,7 @@ def describe_readings(columns: Sequence[TableColumn]) -> list[Finding]:
         for remark in column.remarks:
             by_remark.setdefault(remark, []).append(column.name)
     found = [
-        Finding(kind="reading", columns=tuple(names), text=f"{_join(names)}: {remark}")
+        Finding(kind="reading", columns=tuple(names), text=f"{list_some(names, MAX_LISTED)}: {remark}")
         for remark, names in by_remark.items()
     ]
     asked = [column for column in columns if column.question]
@@ -25,8 +26,3 @@ def describe_readings(columns: Sequence[TableColumn]) -> list[Finding]:
         *found,
         *(Finding(kind="question", columns=(column.name,), text=column.question) for column in asked),
     ]
-
-
-def _join(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(names[:MAX_LISTED]) + more

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlctl.data.tables import date_columns
@@ -67,9 +67,26 @@ class ReadingOptions:
     finds_sentinels: bool = True
     sentinels: Mapping[str, float | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value that no column can have."""
+        for name, type in self.types.items():
+            if type not in TYPES:
+                raise UsageError(
+                    f"column.{name}={type}: unknown column type", f"use one of {', '.join(TYPES)}"
+                )
+        for name, format in self.date_formats.items():
+            if not date_columns.check_format(format):
+                raise UsageError(
+                    f"date.{name}={format}: this is no format of dates",
+                    "write it as %d.%m.%Y, %m/%d/%Y or %d-%b-%y, or use ISO8601, epoch or epoch_ms",
+                )
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ReadingOptions:
-        """Return what a recipe's options say: column.NAME, date.NAME, sentinel.NAME and sentinels."""
+        """Return what a recipe's options say: column.NAME, date.NAME, sentinel.NAME and sentinels.
+
+        Raises UsageError for a value that no column can have.
+        """
         named: dict[str, dict[str, str]] = {"column": {}, "date": {}, "sentinel": {}}
         for option, value in options.items():
             kind, dot, name = option.partition(".")
@@ -82,30 +99,27 @@ class ReadingOptions:
             sentinels={name: _parse_sentinel(name, value) for name, value in named["sentinel"].items()},
         )
 
-    def check(self, names: Iterable[str]) -> None:
-        """Raise UsageError for a column that the table does not have, or a value that no column can have."""
-        known = set(names)
+    def without_sentinel(self, name: str) -> ReadingOptions:
+        """Return these options without the number that stands for a missing value in one column."""
+        return replace(self, sentinels={key: value for key, value in self.sentinels.items() if key != name})
+
+    def check(self, names: Collection[str], unused: Collection[str] = ()) -> None:
+        """Raise UsageError for a column that the table does not have, or for one of those that are no inputs."""
         for option, values in (
             ("column", self.types),
             ("date", self.date_formats),
             ("sentinel", self.sentinels),
         ):
             for name in values:
-                if name not in known:
+                if name not in names:
                     raise UsageError(
                         f"{option}.{name}: the table has no such column", suggest_column(name, names)
                     )
-        for name, type in self.types.items():
-            if type not in TYPES:
-                raise UsageError(
-                    f"column.{name}={type}: unknown column type", f"use one of {', '.join(TYPES)}"
-                )
-        for name, format in self.date_formats.items():
-            if not date_columns.check_format(format):
-                raise UsageError(
-                    f"date.{name}={format}: this is no format of dates",
-                    "write it as %d.%m.%Y, %m/%d/%Y or %d-%b-%y, or use ISO8601, epoch or epoch_ms",
-                )
+                if name in unused and option != "sentinel":
+                    raise UsageError(
+                        f"{option}.{name}: this column is no input",
+                        "leave it out; --set task= and positive= are for the target",
+                    )
 
 
 def _parse_sentinel(name: str, value: str) -> float | None:

@@ -6,15 +6,33 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from mlctl.domain.short_texts import list_some, one_line
 from mlctl.errors import BadDataError
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
+DOCUMENTS = (
+    ".pdf",
+    ".md",
+    ".rst",
+    ".html",
+    ".htm",
+    ".doc",
+    ".docx",
+    ".rtf",
+    ".png",
+    ".jpg",
+    ".names",
+    ".index",
+)
+DOCUMENT_NAMES = ("readme", "read me", "read_me", "liesmich", "license", "licence", "changelog", "citation")
 MAC_ARCHIVE = "__MACOSX"  # a Mac adds this folder to a zip file
 
 
@@ -36,7 +54,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
         with _open(path) as file:
             yield file
     except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
-        reason = " ".join(str(exc).split())[:200]
+        reason = one_line(exc)
         raise BadDataError(f"{path} cannot be read: {reason}", "check the file and its permissions") from exc
 
 
@@ -47,19 +65,48 @@ def read_bytes(path: Path) -> bytes:
 
 
 def zip_member(path: Path) -> str:
-    """Return the name of the one file in a zip file. Raises BadDataError if it holds none or several."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if _is_visible(name)]
-    except (OSError, zipfile.BadZipFile) as exc:
-        raise BadDataError(f"{path} is not a readable zip file", "create it again") from exc
-    if len(names) == 1:
-        return names[0]
+    """Return the name of the one table in a zip file, beside which documents may be.
+
+    Raises BadDataError if it holds none or several.
+    """
+    names = zip_members(path)
+    tables = [name for name in names if not _is_document(name)] if len(names) > 1 else names
+    if len(tables) == 1:
+        return tables[0]
     if not names:
         raise BadDataError(f"{path} holds no file", "put the table into it")
+    listed = [PurePosixPath(name).name for name in tables or names]
     raise BadDataError(
-        f"{path} holds {len(names)} files: {', '.join(names[:8])}", "unpack it, and name the file to read"
+        f"{path} holds {len(listed)} files: {list_some(listed, 8)}", f"name one of them: {path}::{listed[0]}"
     )
+
+
+def zip_members(path: Path) -> list[str]:
+    """Return the names of the files in a zip file, without those that a Mac or a folder adds. Raises BadDataError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name for name in archive.namelist() if _is_visible(name)]
+    except (OSError, zipfile.BadZipFile) as exc:
+        raise BadDataError(f"{path} is not a readable zip file", "create it again") from exc
+
+
+@contextmanager
+def unpacked(path: Path, member: str) -> Iterator[Path]:
+    """Write a file of a zip file to a temporary folder for the duration of the block. Raises BadDataError."""
+    with tempfile.TemporaryDirectory(prefix="mlctl-") as folder:
+        file = Path(folder) / PurePosixPath(member).name
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(member) as packed, file.open("wb") as copy:
+                shutil.copyfileobj(packed, copy)
+        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
+            raise BadDataError(f"{path} cannot be read: {one_line(exc)}", "create it again") from exc
+        yield file
+
+
+def _is_document(name: str) -> bool:
+    """Whether a file beside a table describes it."""
+    file = PurePosixPath(name.lower())
+    return file.suffix in DOCUMENTS or file.stem.startswith(DOCUMENT_NAMES)
 
 
 def _is_visible(name: str) -> bool:

@@ -34,6 +34,8 @@ def normalize_cells(values: pd.Series[Any]) -> pd.Series[Any]:
         numbers = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
         return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index, name=values.name)
     if pd.api.types.is_datetime64_any_dtype(values):
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            values = values.dt.tz_convert("UTC")
         return values.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(values.notna(), None)
     cells = values.astype(object).to_numpy(object)
     texts = [_text_or_none(cell) for cell in cells.tolist()]

@@ -15,12 +15,14 @@ from mlctl.data.tables.column_draft import ColumnDraft
 from mlctl.data.tables.column_types import DROP, NUMBER, ReadingOptions, TableColumn
 from mlctl.data.tables.date_columns import DateFormat, detect_date_format
 from mlctl.data.tables.number_columns import MIN_SHARE
+from mlctl.domain import number_forms
 from mlctl.domain.column_reading import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FINGERPRINT_CELLS = 100
+NO_DATES = (0, 99991231, 99999999)
 
 Array = np.ndarray[Any, Any]
 
@@ -85,13 +87,13 @@ def _read_dates(drafts: Mapping[str, ColumnDraft]) -> None:
             continue
         if draft.is_number:
             draft.dates = _dates_of_numbers(draft.values.to_numpy())
-        elif draft.written is not None and not (
-            draft.numbers and draft.numbers.is_number and draft.numbers.units
-        ):
+        elif draft.written is not None:
+            numbers = draft.numbers if draft.numbers and draft.numbers.is_number else None
+            may_be_times = numbers is not None and number_forms.CLOCK in numbers.forms
+            if numbers is not None and numbers.units and not may_be_times:
+                continue
             found = detect_date_format(draft.date_cells(), MIN_SHARE)
-            if not (draft.numbers and draft.numbers.is_number) or date_columns.is_sure_of_numbers(
-                found.format
-            ):
+            if numbers is None or may_be_times or date_columns.is_sure_of_numbers(found.format):
                 draft.dates = found
     orders = Counter(
         order
@@ -107,11 +109,19 @@ def _read_dates(drafts: Mapping[str, ColumnDraft]) -> None:
 
 def _dates_of_numbers(values: Array) -> DateFormat:
     """Return the format of whole numbers that are all dates, such as 20190131."""
+    if not len(values):
+        return DateFormat()
     with np.errstate(invalid="ignore"):
-        low, high = np.fmin.reduce(values) if len(values) else 0, np.fmax.reduce(values) if len(values) else 0
+        low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+        # 0 and 99999999 stand for no date
+        if not ((low == 0 or low >= 19000101) and (high <= 21001231 or high in NO_DATES)):
+            return DateFormat()
+        filled = values[~np.isnan(values) & ~np.isin(values, NO_DATES)]
+        if not len(filled):
+            return DateFormat()
+        low, high = filled.min(), filled.max()
         if not (low >= 19000101 and high <= 21001231):
             return DateFormat()
-        filled = values[~np.isnan(values)]
         months, days = filled // 100 % 100, filled % 100
         is_date = (filled % 1 == 0) & (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
     if not is_date.all() or low == high:
@@ -127,10 +137,11 @@ def _read_sentinels(drafts: Mapping[str, ColumnDraft], options: ReadingOptions) 
         if (array := _numbers_of(draft)) is not None and name not in options.sentinels
     }
     found = number_columns.find_sentinels(numbers) if options.finds_sentinels else {}
-    for name, value in {**found, **options.sentinels}.items():
+    set_by_user = {name: () if value is None else (value,) for name, value in options.sentinels.items()}
+    for name, values in {**found, **set_by_user}.items():
         draft = drafts[name]
         if draft.set_type in (None, NUMBER):
-            draft.sentinel = value
+            draft.sentinels = values
 
 
 def _numbers_of(draft: ColumnDraft) -> Array | None:

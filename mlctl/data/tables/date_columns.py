@@ -13,6 +13,7 @@ from mlctl.serving.scoring import EPOCH, EPOCH_MS, ISO_DATE, MONTHS, WEEKDAYS, D
 
 SAMPLE = 2000  # cells that decide on the format
 PROBES = 60  # cells whose own form suggests formats
+ENDLESS_YEARS = ("9999", "2999", "0001-01-01")
 MONTH_FIRST, DAY_FIRST = "month/day/year", "day/month/year"
 
 _TIME = re.compile(
@@ -22,6 +23,8 @@ _TIME = re.compile(
 )
 _ISO_START = re.compile(r"\d{4}-\d{1,2}(?!\d)(?!-[^\W\d_]{3})|\d{4}-W\d\d|\d{8}T\d{4}")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|.", re.DOTALL)
+ORDINALS = frozenset({"st", "nd", "rd", "th", "er"})
+_LETTERS = frozenset("年月日년월일")  # behind the parts of a date
 _COMPACT = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 
 
@@ -110,9 +113,7 @@ def _orders(numbers: Sequence[str], words: Sequence[str]) -> list[list[str]]:
     """Return the directives that the numbers of a date may be, in their order."""
     widths = [len(number) for number in numbers]
     known = [
-        word
-        for word in words
-        if word not in WEEKDAYS and word not in {"st", "nd", "rd", "th", "t", "at", "um"}
+        word for word in words if word not in WEEKDAYS and word not in {*ORDINALS, *_LETTERS, "t", "at", "um"}
     ]
     has_month = any(word in MONTHS for word in known)
     if any(word not in MONTHS and word not in {"q", "w", "of"} for word in known) or len(known) > 2:
@@ -165,7 +166,7 @@ def _build_format(pieces: Sequence[str], order: Sequence[str], time: re.Match[st
             parts.append("%B" if len(piece) > 4 else "%b")
         elif lower in WEEKDAYS:
             parts.append("%A" if len(piece) > 4 else "%a")
-        elif lower in {"st", "nd", "rd", "th"}:
+        elif lower in ORDINALS:
             continue
         elif piece == "." and place and pieces[place - 1].isalpha():
             continue  # of an abbreviation
@@ -213,7 +214,9 @@ def _choose(one: str, other: str, sample: Sequence[str], share: float, day_first
     if len(sorted_ones) == 1:
         return made(sorted_ones[0], "the rows are in this order", sure=False)
     if day_first is not None:
-        return made(day_format if day_first else month_format, "as the rest of the table", sure=False)
+        return made(
+            day_format if day_first else month_format, "it is the order in the other columns", sure=False
+        )
     return made(month_format if "/" in one else day_format, "", sure=False)
 
 
@@ -240,6 +243,11 @@ def _is_plausible(format: str, sample: Sequence[str]) -> bool:
     else:
         return True
     return bool(years) and min(years) >= 1900 and max(years) <= 2100
+
+
+def is_no_date(cell: str) -> bool:
+    """Whether a cell is a date that nobody means: 0000-00-00, or 31.12.9999 for "without an end"."""
+    return not cell.strip("0.:/- T") or any(year in cell for year in ENDLESS_YEARS)
 
 
 def is_sure_of_numbers(format: str) -> bool:

@@ -12,7 +12,10 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from mlctl.data.tables import text_styles
 from mlctl.data.tables.encodings import PLAIN, TextScan, scan_file
+from mlctl.domain.missing_values import is_number_gap
+from mlctl.domain.units import is_known_unit
 from mlctl.errors import BadDataError
 
 BLANKS, FIXED, COLONS = " ", "fixed", "::"
@@ -25,12 +28,17 @@ DELIMITERS = {
     COLONS: "double colons",
     BLANKS: "blanks",
     FIXED: "fixed widths",
+    "^": "carets",
+    "~": "tildes",
+    "\x01": "control characters",
 }
 _SIGNS = (",", ";", "\t", "|")  # the delimiters of one character
+_RARE_SIGNS = ("^", "~", "\x01")  # if all rows have as many of them, and no other sign divides them
 SAMPLE_ROWS = 200
 FEW_NULLS, NULLS_PER_BYTE = 3, 0.001  # zero bytes in a text, and their share; a file with more is no text
 MOST_LINES = 30  # above the header or below the last row
 MOST_REMARKS = 5  # below the last row, in a table without other rows of one cell
+UNITS_ABOVE = 0.95  # share of numbers in a column with a unit above it
 NUMBERS_BELOW_HEADER = 0.8  # a text above a column with at least this share of numbers is a column name
 REGULAR = 0.9  # share of rows with the usual number of cells, so that blanks are not tried as delimiters
 GAPS = frozenset({"", "?", "-", "--", ".", ":", "na", "n/a", "n.a.", "nan", "null", "none", "nd", "#n/a"})
@@ -62,11 +70,13 @@ class Dialect:
             has the name "" for it.
         first_line: Number of lines above the header, or above the first row if there is no header.
         header_lines: Number of lines of the header.
+        has_units: Whether the last one of these holds units, and no names.
         last_lines: Number of lines below the last row.
         are_names_as_written: Whether no column was renamed.
         bad_bytes: Number of bytes that are read as U+FFFD.
         null_bytes: Number of zero bytes, which are left out.
         has_quotes: Whether a cell may be quoted.
+        style: How cells are quoted, if not in the usual way; one of `text_styles`.
         notes: What is left out or renamed.
     """
 
@@ -77,11 +87,13 @@ class Dialect:
     row_names: bool = False
     first_line: int = 0
     header_lines: int = 1
+    has_units: bool = False
     last_lines: int = 0
     are_names_as_written: bool = True
     bad_bytes: int = 0
     null_bytes: int = 0
     has_quotes: bool = True
+    style: str = ""
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -94,7 +106,7 @@ class Dialect:
     @property
     def is_cleaned(self) -> bool:
         """Whether readers get another content than the file's own."""
-        return bool(self.null_bytes) or self.delimiter == COLONS
+        return bool(self.null_bytes or self.style) or self.delimiter == COLONS
 
     @property
     def separator(self) -> str:
@@ -108,7 +120,12 @@ class Dialect:
             self.encoding in PLAIN
             and self.delimiter in _SIGNS
             and not (
-                self.bad_bytes or self.null_bytes or self.row_names or self.first_line or self.last_lines
+                self.bad_bytes
+                or self.is_cleaned
+                or self.row_names
+                or self.first_line
+                or self.last_lines
+                or self.has_units
             )
         )
 
@@ -152,7 +169,12 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
         raise BadDataError(f"{path} is not a text file", "a table is a .csv, .tsv, .xlsx or .parquet file")
     if not scan.is_whole:  # the last line may be incomplete
         text = max(text.rpartition("\n")[0], text.rpartition("\r")[0], key=len) or text
-    delimiter, rows = _split(text, known_names)
+    if arff := text_styles.read_arff_header(path, text):
+        return _arff_dialect(scan, arff)
+    style = text_styles.find_style(text)
+    if style == text_styles.QUOTED_LINES:
+        text = text_styles.as_usual(text, style, ",")
+    delimiter, rows = _split(text, known_names, style)
     if not rows:
         raise BadDataError(f"{path} holds no columns", "a table is a .csv, .tsv, .xlsx or .parquet file")
     width = _usual_width(rows)
@@ -164,8 +186,12 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
     if rows[0].line:
         notes.append(_skipped_note(text, rows[0].line))
     names, row_names = _names(path, [row.cells for row in rows], header=header, notes=notes)
-    next_line = rows[1].line if len(rows) > 1 else text.count("\n") + 1
-    last_lines, shown = _lines_below(scan, delimiter, rows, width)
+    has_units = header and _has_units([row.cells for row in rows])
+    if has_units:
+        notes.append(_units_note(rows[1]))
+    below = rows[1 + has_units :]
+    next_line = below[0].line if below else text.count("\n") + 1
+    last_lines, shown = _lines_below(scan, delimiter, rows, width, style)
     if last_lines:
         notes.append(f"the end is no row, and is left out: {shown!r}")
     return Dialect(
@@ -176,6 +202,7 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
         row_names=row_names,
         first_line=rows[0].line,
         header_lines=max(1, next_line - rows[0].line) if header else 0,
+        has_units=has_units,
         last_lines=last_lines,
         are_names_as_written=not header
         or (
@@ -184,8 +211,26 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
         ),
         bad_bytes=scan.bad_bytes,
         null_bytes=scan.null_bytes,
-        has_quotes=scan.has_quotes,
+        has_quotes=scan.has_quotes or bool(style),
+        style=style,
         notes=tuple(notes),
+    )
+
+
+def _arff_dialect(scan: TextScan, header: text_styles.ArffHeader) -> Dialect:
+    names, notes = unique_names(header.names)
+    return Dialect(
+        encoding=scan.encoding,
+        delimiter=",",
+        header=True,
+        names=tuple(names),
+        header_lines=header.lines,
+        are_names_as_written=False,
+        bad_bytes=scan.bad_bytes,
+        null_bytes=scan.null_bytes,
+        has_quotes=scan.has_quotes or bool(header.style),
+        style=header.style,
+        notes=(*_bad_byte_notes(scan), *notes),
     )
 
 
@@ -243,9 +288,11 @@ def find_table(
         last = filled[-below].line
         shown = " ".join(filled[-below].filled)[:60]
         notes.append(f"the end is no row, and is left out: {shown!r}")
-    return TablePlace(
-        header=header, names=tuple(names), first=rows[0].line + header, last=last, notes=tuple(notes)
-    )
+    first = rows[0].line + header
+    if header and _has_units([row.cells for row in rows]):
+        notes.append(_units_note(rows[1]))
+        first = rows[2].line
+    return TablePlace(header=header, names=tuple(names), first=first, last=last, notes=tuple(notes))
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -294,14 +341,14 @@ def _text_of(content: bytes, encoding: str) -> str:
     return codecs.getincrementaldecoder(encoding)(errors="replace").decode(content)
 
 
-def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
+def _split(text: str, known_names: Collection[str], style: str = "") -> tuple[str, list[_Row]]:
     """Return the delimiter and the first rows."""
     first, _, _ = text.partition("\n")
     if match := _SEP_LINE.fullmatch(first.strip("\r\ufeff")):
         delimiter = match.group(1)
-        rows = _split_rows(text, delimiter)
+        rows = _split_rows(text, delimiter, style)
         return delimiter, [row for row in rows if row.line > 0]
-    candidates = [(delimiter, _split_rows(text, delimiter)) for delimiter in (*_SIGNS, COLONS)]
+    candidates = [(delimiter, _split_rows(text, delimiter, style)) for delimiter in (*_SIGNS, COLONS)]
 
     def score(candidate: tuple[str, list[_Row]]) -> tuple[int, float, int]:
         rows = candidate[1]
@@ -314,6 +361,11 @@ def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
     has_blanks = best[0] == "\t" and all("  " in row.cells[0].strip() for row in best[1][1:])
     if share >= REGULAR and width > 1 and not has_blanks:
         return best
+    if share < REGULAR:
+        for sign in _RARE_SIGNS:
+            rows = _split_rows(text, sign) if sign in first else []
+            if rows and _regularity(rows)[0] == 1:
+                return sign, rows
     blanks = _split_rows(text, BLANKS)
     blank_share, blank_width = _regularity(blanks[1:] or blanks)  # R names the rows, and not their column
     are_blanks = (
@@ -326,8 +378,10 @@ def _split(text: str, known_names: Collection[str]) -> tuple[str, list[_Row]]:
     return (BLANKS, blanks) if are_blanks else best
 
 
-def _split_rows(text: str, delimiter: str) -> list[_Row]:
+def _split_rows(text: str, delimiter: str, style: str = "") -> list[_Row]:
     rows: list[_Row] = []
+    if style and style != text_styles.QUOTED_LINES and len(delimiter) == 1:
+        text = text_styles.as_usual(text, style, delimiter)
     lines: Iterator[str] = io.StringIO(text, newline=None)  # accepts any line ending
     if delimiter == BLANKS:
         lines = (line.replace("\t", " ").strip() + "\n" for line in lines)
@@ -345,6 +399,27 @@ def _split_rows(text: str, delimiter: str) -> list[_Row]:
     except csv.Error:
         return []
     return rows
+
+
+def _has_units(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row below the header holds the units of the columns: words above numbers, and no number."""
+    if len(rows) < 5:
+        return False
+    units = []
+    for place, cell in enumerate(cell.strip() for cell in rows[1]):
+        below = [row[place].strip() for row in rows[2:] if place < len(row)]
+        below = [other for other in below if other.lower() not in GAPS]
+        if not cell or cell.lower() in GAPS or is_number_gap(cell):
+            continue
+        if cell in below or _NUMBER.fullmatch(cell):
+            return False
+        if below and sum(bool(_NUMBER.fullmatch(other)) for other in below) >= UNITS_ABOVE * len(below):
+            units.append(cell.strip("()[]"))
+    return len(units) > 1 or (len(units) == 1 and is_known_unit(units[0]))
+
+
+def _units_note(row: _Row) -> str:
+    return f"the line below the header holds units, and is left out: {' '.join(row.filled)[:60]!r}"
 
 
 def _fixed_rows(text: str) -> list[_Row]:
@@ -524,7 +599,9 @@ def _names(
     return names, False
 
 
-def _lines_below(scan: TextScan, delimiter: str, rows: Sequence[_Row], width: int) -> tuple[int, str]:
+def _lines_below(
+    scan: TextScan, delimiter: str, rows: Sequence[_Row], width: int, style: str
+) -> tuple[int, str]:
     """Return how many lines at the end of the file are no rows, and the first of them."""
     if width < 2 or delimiter == FIXED:
         return 0, ""
@@ -534,11 +611,13 @@ def _lines_below(scan: TextScan, delimiter: str, rows: Sequence[_Row], width: in
     text = _text_of(content, scan.encoding)
     if not (scan.is_whole and len(scan.tail) >= len(scan.head)):
         text = text.partition("\n")[2]
+    if style == text_styles.QUOTED_LINES:
+        text = text_styles.as_usual(text, style, ",")
     lines = list(io.StringIO(text, newline=None))
     found = 0
     for count in range(1, min(MOST_LINES, len(lines)) + 1):
         line = lines[-count]
-        cells = (_split_rows(line, delimiter) or [_Row(0, [])])[0].cells
+        cells = (_split_rows(line, delimiter, style) or [_Row(0, [])])[0].cells
         if not any(cell.strip() for cell in cells):
             continue
         if not _is_below(cells, width, rows):

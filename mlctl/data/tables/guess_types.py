@@ -10,7 +10,8 @@ import numpy as np
 
 from mlctl.data.tables.column_types import CATEGORY, DROP, TEXT
 from mlctl.data.tables.number_columns import WrittenColumn
-from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS, share_unspaced
+from mlctl.data.unspaced_scripts import share_unspaced
+from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ _ID_NAME = re.compile(
     r"|record_?(no|id)?)\.?$|^unnamed: \d+$|^(#|№|no\.?|lfd\.? ?nr\.?)$",
     re.IGNORECASE,
 )
+_YEAR_NAME = re.compile(r"(^|[_\s.-])(year|yr|jahr|année|annee|ano|año|anno|год|年|年份)$", re.IGNORECASE)
 _ID_SUFFIX = re.compile(r"[a-z](Id|ID|Key)$")
 _LEADING_ZERO = re.compile(r"0[0-9]+")
 
@@ -51,7 +53,7 @@ def numeric_id_reason(name: str, filled: Array) -> str:
         return ""
     steps = np.diff(filled)
     if filled[0] % 1 == 0 and (steps == 1).all():
-        return COUNTER_REASON
+        return "" if _YEAR_NAME.search(name) else COUNTER_REASON  # a year for each row
     # rows without a target, and damaged ones, are left out before this
     has_gaps = (steps % 1 == 0).all() and steps.min() >= 1 and (steps == 1).mean() >= MIN_COUNTED
     if has_gaps and filled[0] % 1 == 0 and filled[0] <= LATEST_START:

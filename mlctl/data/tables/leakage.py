@@ -9,6 +9,7 @@ import numpy as np
 
 from mlctl.data.dataset import Split
 from mlctl.data.finding import Finding
+from mlctl.domain.short_texts import list_some
 
 MAX_ROWS = 4000  # enough to detect a leak
 MIN_ROWS_OF_HALF = 50
@@ -42,10 +43,8 @@ def _describe(shares: Mapping[str, float]) -> Finding:
     """Return the finding about columns, with the share of the target that each explains."""
     first, *others = shares
     if others:
-        listed = ", ".join(list(shares)[:MAX_LISTED])
-        more = f" and {len(shares) - MAX_LISTED} more" if len(shares) > MAX_LISTED else ""
         text = (
-            f"{listed}{more} each explain at least {min(shares.values()):.1%} of the target alone: are they known before"
+            f"{list_some(list(shares), MAX_LISTED)} each explain at least {min(shares.values()):.1%} of the target alone: are they known before"
             f" the target is? --set column.{first}=drop leaves one out"
         )
     else:

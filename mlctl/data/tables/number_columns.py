@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data.tables.convert_cells import normalize_cells
+from mlctl.domain import number_forms
 from mlctl.domain.column_reading import NUMBER, ColumnReading
 from mlctl.domain.missing_values import is_number_gap
+from mlctl.domain.units import are_flags, find_units, is_known_unit
 from mlctl.domain.written_numbers import (
     WrittenNumber,
     ambiguous_sign,
     evidence,
-    find_units,
-    is_known_unit,
     split_number,
     to_float,
 )
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 SAMPLE = 5000  # different cells that decide on signs and units; each other cell is read with what they say
 PROBES = 200
 MIN_SHARE = 0.97  # of the filled cells must be numbers; the others count as missing
-MIN_SHARE_WITH_WORDS, MAX_WORDS = 0.8, 3  # a column of numbers may hold a few different words, more often
+MIN_SHARE_WITH_WORDS, MAX_WORDS = 0.5, 3  # a column of numbers may hold a few different words, more often
 MIN_NUMBERS_BESIDE_WORDS, MIN_NUMBERS_WITH_UNIT = 20, 3
-MAX_BOUNDS = 0.5  # more bounds than that are categories, such as "<=50K" and ">50K"
+# more bounds than that, and few other numbers, are categories, such as "<=50K" and ">50K"
+MAX_BOUNDS, MIN_NUMBERS_BESIDE_BOUNDS = 0.5, 10
+MAX_KEPT_WORDS = 50  # words among numbers that the model knows as missing values
 RARE_UNIT = 0.03
 MIN_SENTINELS, MIN_SENTINEL_SHARE = 3, 0.002
+MIN_FILL_VALUE = 1e15  # larger numbers, such as 1e20, fill gaps in scientific data
 
 Array = np.ndarray[Any, Any]
 
@@ -51,6 +54,7 @@ class NumberColumn:
         bound: One of these cells.
         gaps: Words for a missing value with their number of cells, without those that every table has.
         words: Other words with their number of cells; they count as missing, too.
+        forms: A cell of each form of `number_forms` that there is.
         mixed: Units that cannot be converted into each other; then `values` are NaN.
         is_spaced: A number has spaces or apostrophes between thousands.
         is_ambiguous: No cell says whether a comma or a point stands before decimals or between thousands.
@@ -64,6 +68,7 @@ class NumberColumn:
     bound: str = ""
     gaps: Mapping[str, int] = field(default_factory=dict)
     words: Mapping[str, int] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
     mixed: tuple[str, ...] = ()
     is_spaced: bool = False
     is_ambiguous: bool = False
@@ -73,9 +78,11 @@ class NumberColumn:
         """Whether so many cells are numbers that the column is one of numbers."""
         if self.mixed or not np.isfinite(self.values).any():
             return False
+        distinct = len(np.unique(self.values[np.isfinite(self.values)]))
+        if number_forms.REMARK in self.forms and distinct < MIN_NUMBERS_BESIDE_WORDS:
+            return False  # such as "1 (low)" and "2 (high)"
         if self.share >= MIN_SHARE:
             return True
-        distinct = len(np.unique(self.values[np.isfinite(self.values)]))
         has_few_words = len(self.words) <= MAX_WORDS and distinct >= MIN_NUMBERS_BESIDE_WORDS
         return self.share >= MIN_SHARE_WITH_WORDS and has_few_words
 
@@ -157,6 +164,8 @@ class WrittenColumn:
         units: Counter[str] = Counter()
         for cell, written in self._numbers.items():
             units[written.unit] += int(self.counts[self._places[cell]])
+        if len(self._numbers) > 1 and all(cell[0] == "(" for cell in self._numbers):
+            usual = replace(usual, brackets_are_plain=True)
         total = sum(units.values())
         common = {unit: count for unit, count in units.items() if count >= RARE_UNIT * total or not unit}
         if ignores_units:
@@ -164,7 +173,7 @@ class WrittenColumn:
             return self._values(reading, units=units, is_ambiguous=is_ambiguous)
         found = find_units(common)
         factors: Mapping[str, float] = {"": 1.0}
-        if found is None or not self._are_units(common):
+        if found is None or not (are_flags(common) or self._are_units(common)):
             named = [unit for unit in sorted(common, key=lambda unit: -common[unit]) if unit]
             mixed = tuple(named) if found is None and all(map(is_known_unit, named)) else ()
             return NumberColumn(
@@ -188,7 +197,7 @@ class WrittenColumn:
         by_cell = np.full(len(self.cells) + 1, np.nan)  # the last one is for missing cells
         gaps: dict[str, int] = {}
         words: dict[str, int] = {}
-        bounds, bound, bound_cells = 0, "", 0
+        bounds, bound, bound_cells, plain = 0, "", 0, 0
         needs_texts = bool(reading.factors or reading.thousands or reading.decimal != ".")
         counts = self.counts.tolist()
         for place, cell in enumerate(self.cells):
@@ -198,22 +207,30 @@ class WrittenColumn:
                 kind[cell] = counts[place]
                 continue
             by_cell[place] = number
-            if cell[0] in _BOUND_STARTS or "+" in cell:
-                written = split_number(cell)
+            if cell[0] in _BOUND_STARTS or cell[0].isalpha() or "+" in cell or cell[-1].isalpha():
+                written = self._numbers.get(cell) or split_number(cell)
                 if written is not None and written.is_bound:
                     bound_cells += 0 if "+" in cell else counts[place]
                     bounds, bound = bounds + counts[place], bound or cell
-                    needs_texts = True
+                    needs_texts, plain = True, plain - 1
+            plain += 1
             needs_texts = needs_texts or _needs_text(cell)
         numbers = int(self.counts[np.isfinite(by_cell[:-1])].sum())
         others = sum(words.values())
         share = numbers / max(1, numbers + others)
-        if bound_cells > MAX_BOUNDS * max(1, numbers):
+        if bound_cells > MAX_BOUNDS * max(1, numbers) and plain < MIN_NUMBERS_BESIDE_BOUNDS:
             share = 0.0
+        forms = {written.form: cell for cell, written in reversed(self._numbers.items()) if written.form}
+        kept_words = sorted(words, key=lambda word: -words[word])[:MAX_KEPT_WORDS]
+        reading = replace(
+            reading,
+            gap_words=tuple(kept_words),
+            takes_texts=needs_texts or bool(forms or words) or any(map(str.strip, gaps)),
+        )
         values: Array = by_cell[self.codes]
         own_gaps = {word: count for word, count in gaps.items() if word not in _EVERYWHERE}
         return NumberColumn(
-            reading=with_range(replace(reading, takes_texts=needs_texts or bool(own_gaps)), values),
+            reading=with_range(reading, values),
             values=values,
             share=share,
             units={unit: count for unit, count in units.items() if unit},
@@ -221,6 +238,7 @@ class WrittenColumn:
             bound=bound,
             gaps=own_gaps,
             words=words,
+            forms=forms,
             is_spaced=self.is_spaced,
             is_ambiguous=is_ambiguous,
         )
@@ -240,12 +258,16 @@ _EVERYWHERE = frozenset(
 
 
 _SPACED = re.compile(r"[0-9][\s'’`´][0-9]")
-_BOUND_STARTS = frozenset("<>≤≥~≈±=cCaA")
+_BOUND_STARTS = frozenset("<>≤≥~≈±=")
 
 
 def _needs_text(cell: str) -> bool:
     """Whether JSON has no number of this form."""
-    return any(sign in cell for sign in "() '’,") or not (cell[-1].isdigit() or cell[-1] == ".")
+    return (
+        not cell.isascii()
+        or any(sign in cell for sign in "() ',")
+        or not (cell[-1].isdigit() or cell[-1] == ".")
+    )
 
 
 def with_range(reading: ColumnReading, values: Array) -> ColumnReading:
@@ -301,42 +323,57 @@ def table_decimal(decided: Mapping[str, tuple[str, str, bool]]) -> str:
     return "," if votes[","] > votes["."] else "."
 
 
-def find_sentinels(columns: Mapping[str, Array]) -> dict[str, float]:
-    """Return the number that stands for a missing value in each column that has one.
+def find_sentinels(columns: Mapping[str, Array]) -> dict[str, tuple[float, ...]]:
+    """Return the numbers that stand for a missing value in each column that has some.
 
-    It is a number such as -999 or 9999 that stands far outside all others and repeats. A negative one that is found
-    in one column also counts in others that are never negative otherwise.
+    They are numbers such as -999 or 9999 that stand far outside all others and repeat. 777 and 999 together are two of
+    them ("refused" and "not known"). A negative one that is found in one column also counts in others that are never
+    negative otherwise.
     """
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, ...]] = {}
     maybe: dict[str, float] = {}
     for name, values in columns.items():
         if not len(values):
             continue
-        low, high = _extremes(values)
-        for candidate in (low, high):
-            if not _is_typical(candidate) or name in found:
-                continue
-            verdict = _judge(values, candidate)
+        for candidates in _candidates(values):
+            verdict = _judge(values, candidates)
             if verdict == "sure":
-                found[name] = candidate
+                found[name] = (*found.get(name, ()), *candidates)
             elif verdict == "maybe":
-                maybe.setdefault(name, candidate)
-    known = set(found.values())
+                maybe.setdefault(name, candidates[0])
+    known = {value for values in found.values() for value in values}
     return found | {
-        name: value for name, value in maybe.items() if name not in found and value in known and value < 0
+        name: (value,) for name, value in maybe.items() if name not in found and value in known and value < 0
     }
 
 
-def _extremes(values: Array) -> tuple[float, float]:
+def _candidates(values: Array) -> Iterable[tuple[float, ...]]:
+    """Return the lowest and the highest number if people write them for a missing value, with their companions."""
     with np.errstate(invalid="ignore"):
         low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    return low, high
+        if _is_typical(low):
+            yield (low,)
+        if not _is_typical(high) or high == low:
+            return
+        below = values[values < high]
+        second = float(np.fmax.reduce(below)) if len(below) else high
+    digits = str(int(high)) if high % 1 == 0 else ""
+    are_codes = len(digits) > 1 and set(digits) == {"9"}
+    companions = (
+        {float(digits.replace("9", "7")), float(digits.replace("9", "8")), high - 1} if are_codes else set()
+    )
+    yield (high, second) if second in companions else (high,)
 
 
 def _is_typical(number: float) -> bool:
-    """Whether people write this number for a missing value: 99, 999, -999, -9999, -200 and the like."""
-    if not np.isfinite(number) or number % 1:
-        return str(abs(number)).replace(".", "").strip("9") == "" and abs(number) > 90
+    """Whether people write this number for a missing value: 99, 999, -999, -9999, -200, -999.25 and the like."""
+    if not np.isfinite(number):
+        return False
+    if abs(number) >= MIN_FILL_VALUE:
+        return True
+    if number % 1:
+        digits = f"{abs(number):.6g}".replace(".", "")
+        return number in (-999.25, -9999.25) or (not digits.strip("9") and abs(number) > 90)
     digits = str(int(abs(number)))
     if set(digits) == {"9"} and len(digits) >= 2:
         return True
@@ -345,10 +382,10 @@ def _is_typical(number: float) -> bool:
     return digits in ("32767", "2147483647", "8888", "88888", "7777")
 
 
-def _judge(values: Array, candidate: float) -> str:
-    """Return "sure", "maybe" or "" for whether a number stands for a missing value in a column."""
+def _judge(values: Array, candidates: tuple[float, ...]) -> str:
+    """Return "sure", "maybe" or "" for whether numbers stand for a missing value in a column."""
     filled = values[np.isfinite(values)]
-    is_candidate = filled == candidate
+    is_candidate = np.isin(filled, candidates)
     count, others = int(is_candidate.sum()), filled[~is_candidate]
     if count < max(MIN_SENTINELS, MIN_SENTINEL_SHARE * len(filled)) or len(others) < MIN_SENTINELS:
         return ""
@@ -356,10 +393,11 @@ def _judge(values: Array, candidate: float) -> str:
     spread = high - low
     if spread <= 0 or (len(others) < 1000 and len(np.unique(others)) < MIN_SENTINELS):
         return ""
-    distance = low - candidate if candidate < low else candidate - high
-    if distance > spread or (candidate < 0 <= low and distance > 0.5 * spread):
+    lowest = min(candidates)
+    distance = low - lowest if lowest < low else lowest - high
+    if distance > spread or (lowest < 0 <= low and distance > 0.5 * spread):
         return "sure"
-    return "maybe" if candidate < 0 <= low else ""
+    return "maybe" if lowest < 0 <= low else ""
 
 
 def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> NumberColumn | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data.tables.arrow_arrays import to_numpy
-from mlctl.domain.column_reading import CATEGORY, DATE, NUMBER, ColumnReading
-from mlctl.serving.scoring import EPOCH, EPOCH_MS, ISO_DATE, DateParser
+from mlctl.domain.column_reading import BOOLEAN, CATEGORY, DATE, NUMBER, ColumnReading, write_time
+from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS, DateParser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,8 @@ def read_series(values: pd.Series[Any], reading: ColumnReading) -> ReadColumn:
     if reading.kind == NUMBER and kind in "iuf" and isinstance(values.dtype, np.dtype):
         return ReadColumn(values=_without_sentinels(values.to_numpy(np.float64), reading))
     if kind == "M" or isinstance(values.dtype, pd.DatetimeTZDtype):
-        times = values.dt.tz_convert("UTC") if isinstance(values.dtype, pd.DatetimeTZDtype) else values
-        values = times.map(lambda time: _format_time(time, reading), na_action="ignore")
+        format = reading.date_format if reading.kind == DATE else ""
+        values = values.map(lambda time: write_time(time, format), na_action="ignore")
     cells_of_rows = values.astype(object)
     if values.dtype == object and any(isinstance(cell, (list, tuple, np.ndarray)) for cell in cells_of_rows):
         cells_of_rows = cells_of_rows.map(
@@ -114,6 +114,8 @@ class _Coded:
 
 
 def _reader_of(reading: ColumnReading) -> Any:
+    if reading.kind == BOOLEAN and not reading.is_flag:
+        return lambda cell: _truth_word(reading.read_cell(cell))
     if reading.kind != DATE:
         return reading.read_cell
     parser = _parser(reading.date_format)
@@ -123,6 +125,10 @@ def _reader_of(reading: ColumnReading) -> Any:
         return text if text is not None and parser(text) is not None else None
 
     return read
+
+
+def _truth_word(word: Any) -> Any:
+    return word if isinstance(word, str) and word.lower() in TRUE_WORDS | FALSE_WORDS else None
 
 
 @lru_cache(maxsize=64)
@@ -137,16 +143,6 @@ def _known_categories(categories: tuple[str, ...]) -> frozenset[str]:
 
 def _known(reading: ColumnReading) -> frozenset[str]:
     return _known_categories(reading.categories)
-
-
-def _format_time(time: Any, reading: ColumnReading) -> str:
-    """Return a time of a typed file as the training's file wrote it."""
-    format = reading.date_format.partition("|")[0]
-    if reading.kind != DATE or format == ISO_DATE:
-        return f"{time:%Y-%m-%dT%H:%M:%S}"
-    if format in (EPOCH, EPOCH_MS):
-        return str(round(time.timestamp() * (1 if format == EPOCH else 1000)))
-    return f"{time:{format.replace('%q', str((time.month + 2) // 3)).replace('%z', '+0000')}}"
 
 
 def _without_sentinels(numbers: Array, reading: ColumnReading) -> Array:

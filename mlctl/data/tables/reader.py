@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlctl.data.sources.locate import sha256
+from mlctl.data.tables.compression import SUFFIXES as COMPRESSIONS
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.delimited import read_as_written, read_delimited, read_delimited_batches
 from mlctl.data.tables.formats.registry import (
@@ -27,8 +28,10 @@ from mlctl.errors import BadDataError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 __all__ = [
+    "COMPRESSIONS",
     "DATABASE_SUFFIXES",
     "OTHER_USES",
     "PARQUET_SUFFIXES",
@@ -103,7 +106,7 @@ def read_head(path: Path, rows: int = 200, *, sheet: str = "") -> pd.DataFrame:
 
 def read_cells(
     path: Path, *, header: bool | None = None, known_names: Collection[str] = ()
-) -> pd.DataFrame | None:
+) -> pyarrow.Table | None:
     """Return all cells of a text file as they are written, such as "NA" and ""; None for other formats."""
     if not is_delimited(path):
         return None

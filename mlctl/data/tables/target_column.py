@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.class_order import describe_positive, list_names, order_classes
+from mlctl.data.class_order import describe_positive, order_classes
 from mlctl.data.dataset import class_indices
 from mlctl.data.finding import Finding
 from mlctl.data.splits import MIN_ROWS_PER_CLASS
-from mlctl.data.tables import column_types, number_columns
+from mlctl.data.tables import column_types, date_columns, number_columns
+from mlctl.data.tables.column_types import ReadingOptions
 from mlctl.data.tables.convert_cells import normalize_cells
-from mlctl.domain.column_reading import ColumnReading
+from mlctl.domain.column_reading import NUMBER, ColumnReading, as_text
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import parse_number
+from mlctl.domain.short_texts import list_some
 from mlctl.domain.written_numbers import split_number
 from mlctl.errors import BadDataError, UsageError
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 MAX_CLASSES = 1000
 MAX_NUMERIC_CLASSES = 20  # more distinct whole numbers are a regression
 # a column of numbers with a few words: at least this share are numbers, and the words are few
-MIN_NUMBERS, MAX_WORDS = 0.8, 5
+MIN_NUMBERS, MAX_WORDS = 0.5, 5
 MAX_LISTED = 4
 # words that stand for a missing value in other columns, but are plausible names of a class
 CLASS_WORDS = frozenset({"None", "none", "NONE", "missing", "Missing"})
@@ -64,11 +66,12 @@ def parse_target(
     rare: str = TRAIN_RARE,
     positive: str = "",
     table: pd.DataFrame | None = None,
+    options: ReadingOptions | None = None,
 ) -> Target:
     """Return the targets of a column.
 
     A column of numbers is a regression, unless it has two values, or few whole ones with enough rows each. In a
-    column of numbers a word is a missing value, also if it is a few percent of the cells.
+    column of numbers a word is a missing value, also if it is many of the cells, and so is a number such as -999.
 
     Raises BadDataError if the column is empty or has one value, UsageError if an option does not fit it.
 
@@ -79,6 +82,7 @@ def parse_target(
             trained on), other (they become one class), drop (they are left out).
         positive: The positive class of two; "" chooses it.
         table: The table, whose other columns help to tell decimal commas from commas between thousands.
+        options: What the user sets about numbers such as -999.
     """
     name = str(cells.name)
     filled, words = mark_missing(normalize_cells(cells))
@@ -88,8 +92,30 @@ def parse_target(
     if task == "regression" or (task == "auto" and _is_regression(filled, numbers)):
         words += sorted(set(filled[filled.isin(CLASS_WORDS)]))
         filled = filled.where(~filled.isin(CLASS_WORDS), None)
-        return replace(_values(name, filled, numbers, words=words, positive=positive), reading=reading)
+        sentinels = _find_sentinels(name, numbers, options or ReadingOptions())
+        if sentinels:
+            is_gap = numbers.isin(sentinels)
+            words = [*map(as_text, sentinels), *words]
+            numbers, filled = numbers.mask(is_gap), filled.where(~is_gap, None)
+            reading = replace(reading or ColumnReading(kind=NUMBER), sentinels=sentinels)
+        target = _values(name, filled, numbers, words=words, positive=positive)
+        if sentinels and name not in (options or ReadingOptions()).sentinels:
+            shown = " and ".join(map(as_text, sentinels))
+            text = f"{name}: {shown} counts as missing (to keep it as a number: --set sentinels=false)"
+            found = Finding(kind="target", columns=(name,), text=text)
+            target = replace(target, findings=(*target.findings, found))
+        return replace(target, reading=reading)
     return _classes(name, filled, task=task, rare=rare, positive=positive, words=words)
+
+
+def _find_sentinels(name: str, numbers: pd.Series[Any], options: ReadingOptions) -> tuple[float, ...]:
+    """Return the numbers of a regression's target that stand for a missing value."""
+    if name in options.sentinels:
+        value = options.sentinels[name]
+        return () if value is None else (value,)
+    if not options.finds_sentinels:
+        return ()
+    return number_columns.find_sentinels({name: numbers.to_numpy(np.float64)}).get(name, ())
 
 
 def mark_missing(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
@@ -214,13 +240,13 @@ def _quoted(name: str) -> str:
 def to_labels(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[Finding]]:
     """Return cells without gaps as names of classes, and what was found.
 
-    The number 1.0 becomes "1". Classes that differ only in case become one, with the most frequent spelling. true and
-    false are written in lower case, as booleans of other formats are.
+    The number 1.0 becomes "1". Classes that differ only in case or in a point at their end become one, with the most
+    frequent spelling. true and false are written in lower case, as booleans of other formats are.
     """
     labels = format_labels(cells)
     spellings: dict[str, list[str]] = {}
     for label in labels.value_counts().index:  # the most frequent first
-        spellings.setdefault(str(label).casefold(), []).append(str(label))
+        spellings.setdefault(class_key(str(label)), []).append(str(label))
     if set(spellings) <= {"true", "false"}:
         return labels.map(str.lower), []
     merged = [found for found in spellings.values() if len(found) > 1]
@@ -231,6 +257,11 @@ def to_labels(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[Finding]]:
     return labels.map(lambda label: names.get(label, label)), [
         Finding(kind="target", columns=(str(cells.name),), text=text)
     ]
+
+
+def class_key(label: str) -> str:
+    """Return what the spellings of a class have in common: "Yes" and "yes", or "<=50K" and "<=50K."."""
+    return label.casefold().rstrip(". ") or label
 
 
 def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
@@ -271,6 +302,9 @@ def read_labels(
     filled = normalize_cells(cells)
     if not classes:
         numbers, _ = read_numbers(filled)
+        if reading is not None and reading.sentinels:
+            numbers = numbers.mask(numbers.isin(reading.sentinels))
+            filled = filled.where(~filled.map(reading.is_gap), np.nan if filled.dtype.kind == "f" else None)
         if reading is not None and filled.dtype.kind != "f":
             numbers = numbers.mask(numbers.notna() | filled.notna(), reading.read(filled))
         _require_numbers(str(cells.name), filled, numbers)
@@ -278,9 +312,9 @@ def read_labels(
         values: Array = numbers[has_label].to_numpy(np.float64)
         return has_label, values
     labels = format_labels(mark_missing(filled)[0])
-    by_case = {name.casefold(): name for name in classes}
+    by_key = {class_key(name): name for name in classes}
     labels = labels.map(
-        lambda label: label if label in classes else by_case.get(label.casefold(), label), na_action="ignore"
+        lambda label: label if label in classes else by_key.get(class_key(label), label), na_action="ignore"
     )
     labels = labels.where(~filled.isin(classes), filled)
     if rare == OTHER and OTHER in classes:
@@ -312,6 +346,12 @@ def _check_number_of_classes(name: str, counts: pd.Series[Any]) -> None:
             f"the target {name} is always {counts.index[0]}", "choose a column with different values"
         )
     if len(counts) > MAX_CLASSES or len(counts) > counts.sum() / 2:
+        cells = [str(cell) for cell in counts.index]
+        if date_columns.detect_date_format(cells, number_columns.MIN_SHARE).format:
+            raise BadDataError(
+                f"the target {name} holds dates, which mlctl does not predict",
+                "turn them into numbers, such as days, or choose another column with --target",
+            )
         raise BadDataError(
             f"the target {name} has {len(counts):,} different values in {counts.sum():,} rows:"
             " too many for classes",
@@ -323,7 +363,7 @@ def _place_rare(
     name: str, labels: pd.Series[Any], has_target: Array, is_rare: Array, rare: str, names: Sequence[str]
 ) -> tuple[pd.Series[Any], Array, Array, Finding]:
     """Return the labels, which rows of the table have one, which of these are rare, and what was done."""
-    listed = list_names(names)
+    listed = list_some(names, MAX_LISTED)
     subject = f"class {listed}" if len(names) == 1 else f"{len(names)} classes ({listed})"
     rows = int(is_rare.sum())
     has_few = (

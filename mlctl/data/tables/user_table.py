@@ -35,6 +35,7 @@ from mlctl.data import splits
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.finding import Finding
 from mlctl.data.tables import column_findings, findings, leakage, reader, target_column
+from mlctl.data.tables.column_names import match_names
 from mlctl.data.tables.column_types import DATE, DROP, ReadingOptions
 from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.data.tables.label_column import find_column
@@ -75,7 +76,9 @@ def load_table(
     header = {"true": True, "false": False}.get(str(options.get("header", "auto")).lower())
     files = [(split, file) for split, file in ((splits.VALIDATION, validation), (splits.TEST, test)) if file]
     sheet = str(options.get("sheet") or "")
+    set_by_user = ReadingOptions.of(options)
     table, found = _read(path, header, target, sheet)
+    set_by_user.check(list(map(str, table.columns)))
     target = find_column(list(table.columns), "--target ", target)
     table, published, more = append_files(table, files, target=target, header=header)
     found += more
@@ -88,6 +91,8 @@ def load_table(
     columns_of_splits = SplitColumns(split=split, group=group, time=time)
     if weight in {target, split, group, time} - {""}:
         raise UsageError(f"weight={weight} is also another option's column", "choose a column of weights")
+    unused = [name for name in (target, split, weight) if name]
+    set_by_user.check(names, unused)
     if split and files:
         raise UsageError(
             f"split={split} and the files both say which rows validate and test", "leave one of them out"
@@ -100,16 +105,15 @@ def load_table(
         rare=str(options.get("rare") or target_column.TRAIN_RARE),
         positive=str(options.get("positive") or ""),
         table=table,
+        options=set_by_user,
     )
     frame, published = table[parsed.has_target], published[parsed.has_target]
     numbers = numbers[parsed.has_target]
     if len(frame) < MIN_ROWS:
         raise BadDataError(f"{path} has {len(frame)} rows with a {target}", f"at least {MIN_ROWS} are needed")
-    set_by_user = ReadingOptions.of(options)
     types = {group: DROP} if group and group not in set_by_user.types else {}
     weights = _parse_weights(frame[weight], frame) if weight else None
-    unused = [name for name in (target, split, weight) if name]
-    inputs, columns = convert_columns(frame.drop(columns=unused), types, set_by_user)
+    inputs, columns = convert_columns(frame.drop(columns=unused), types, set_by_user.without_sentinel(target))
     if not len(inputs.columns):
         raise BadDataError(
             f"{path}: mlctl drops all columns besides the target", "keep one: --set column.NAME=TYPE"
@@ -199,6 +203,7 @@ def append_files(
     tables, published, found = [table], [np.full(len(table), splits.TRAIN)], []
     for split, file in files:
         other, notes = _read(file, header, target)
+        other = other.rename(columns=match_names(list(map(str, other)), list(map(str, table))))
         if target not in other:
             raise BadDataError(
                 f"{file} has no column {target}, so it cannot score a model",

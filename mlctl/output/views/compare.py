@@ -11,10 +11,12 @@ from typing import Any
 from rich.text import Text
 
 from mlctl.domain.run_queries import Curves, DownloadedArtifact, RunDiff
+from mlctl.domain.short_texts import one_line
 from mlctl.output.charts import draw_chart
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
+from mlctl.output.views.scores import INTERVAL, interval_cell
 
 VERDICT_COLORS = {"better": "green", "worse": "red"}
 MAX_VALUE_LENGTH = 24
@@ -28,7 +30,7 @@ def _(answer: RunDiff) -> Any:
         "runs": [{"run_id": run.run_id, "run_name": run.run_name} for run in (answer.a, answer.b)],
         **{
             part: {name: list(pair) for name, pair in getattr(answer, part).items()}
-            for part in ("params", "metrics", "data", "code", "environment")
+            for part in ("params", "metrics", "intervals", "data", "code", "environment")
         },
         "verdicts": dict(answer.verdicts),
     }
@@ -50,6 +52,8 @@ def _(answer: RunDiff) -> list[AnswerTable]:
         change = _signed(b - a) if a is not None and b is not None else ""
         text = Text(f"{verdict} {change}".strip(), VERDICT_COLORS.get(verdict, ""))
         rows.append(("metric", name, a, b, text))
+        if name in answer.intervals:
+            rows.append((INTERVAL, name, *map(interval_cell, answer.intervals[name]), ""))
     for part in ("params", "data", "code", "environment"):
         values: Mapping[str, tuple[Any, Any]] = getattr(answer, part)
         kind = part.removesuffix("s")
@@ -92,8 +96,7 @@ def shorten(value: Any) -> Any:
     """Return the cell of a value: cut if it is long, such as a digest."""
     if value is None:
         return TableCell(None, Text("none", style="dim"))
-    text = " ".join(str(value).split())
-    return TableCell(value, text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…")
+    return TableCell(value, one_line(value, MAX_VALUE_LENGTH))
 
 
 @document.register

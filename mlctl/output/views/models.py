@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from mlctl.output.text import format_age, format_time
 from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.compare import shorten
 from mlctl.output.views.exports import proof_table
-from mlctl.output.views.scores import score_cell, score_on_test_cell
+from mlctl.output.views.scores import INTERVAL, interval_cell, score_cell, score_on_test_cell, with_interval
 from mlctl.units import format_size
 
 SUMMARY_COLUMNS = (  # for a terminal: the score of each version has its name, so that all share a column
@@ -35,8 +35,10 @@ SUMMARY_COLUMNS = (  # for a terminal: the score of each version has its name, s
     TableColumn("stage"),
     TableColumn("score", wrap=False),
     TableColumn("test", keep=6),
+    TableColumn(INTERVAL, keep=4),
     TableColumn("registered", keep=5),
 )
+Part = tuple[TableColumn, Callable[[RegisteredVersion], Any]]  # a column, and its cell for a version
 STAGE_COLORS = {"Production": "green", "Staging": "cyan", "Archived": "dim"}
 
 
@@ -47,7 +49,11 @@ def _(answer: Registration) -> list[AnswerTable]:
         ("version", answer.version if answer.created else f"{answer.version} (registered before)"),
         ("source", answer.source),
         ("run", answer.run_id or ""),
-        *((name, value) for name, value in answer.metrics.items() if name != "best_epoch"),
+        *(
+            (name, with_interval(value, answer.intervals.get(name)))
+            for name, value in answer.metrics.items()
+            if name != "best_epoch"
+        ),
     ]
     return [pair_table([row for row in rows if row[1] not in ("", None)])]
 
@@ -59,6 +65,7 @@ def _version_document(version: RegisteredVersion) -> dict[str, Any]:
         "alias": list(version.alias),
         "run_id": version.run_id,
         "metrics": dict(version.metrics),
+        "intervals": {name: list(bounds) for name, bounds in version.intervals.items()},
         "created": version.created.isoformat() if version.created else None,
         "source": version.source,
         "uri": version.uri,
@@ -93,13 +100,13 @@ def _(answer: ModelDetail) -> Any:
 @tables.register
 def _(answer: ModelList) -> list[AnswerTable]:
     versions = [version for model in answer.models for version in model.versions]
-    metrics = _score_metrics(versions)
-    full = (TableColumn("model"), *_version_columns(metrics))
+    parts = _metric_parts(versions, _score_metrics(versions))
+    full = (TableColumn("model"), *_version_columns(parts))
     short = (TableColumn("model", wrap=False), *SUMMARY_COLUMNS)
     return [
         AnswerTable(
             columns=full,
-            rows=_model_rows(answer, partial(_version_row, metrics=metrics), len(full)),
+            rows=_model_rows(answer, partial(_version_row, parts=parts), len(full)),
             empty="no registered models",
             terminal=AnswerTable(
                 columns=short,
@@ -146,12 +153,17 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
         *[("note", Text(note, style="yellow")) for note in lineage.notes],
     ]
     names = [*_score_metrics([version]), *version.metrics]
-    metrics = [(name, version.metrics[name]) for name in dict.fromkeys(names) if name in version.metrics]
+    metrics = [
+        (name, with_interval(version.metrics[name], version.intervals.get(name)))
+        for name in dict.fromkeys(names)
+        if name in version.metrics
+    ]
+    in_brackets = f" (in brackets: {INTERVAL})" if version.intervals else ""
     params = sorted((name, value) for name, value in lineage.params.items() if value != "")
     tags = sorted((name, value) for name, value in version.tags.items() if not name.startswith("mlctl."))
     return [
         pair_table([row for row in rows if row[1]]),
-        *([pair_table(metrics, "Metrics of the logged model")] if metrics else []),
+        *([pair_table(metrics, f"Metrics of the logged model{in_brackets}")] if metrics else []),
         *([replace(proof_table(lineage.proofs), title="Exports")] if lineage.proofs else []),
         *([pair_table(params, "Parameters")] if params else []),
         *([pair_table(tags, "Tags")] if tags else []),
@@ -159,7 +171,7 @@ def _(answer: ModelDetail) -> list[AnswerTable]:
 
 
 def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
-    metrics = _metrics_to_show(model.versions)
+    parts = _metric_parts(model.versions, _metrics_to_show(model.versions))
     more = (TableColumn("run", keep=2), TableColumn("description", keep=1))
 
     def table(columns: Sequence[TableColumn], rows: list[list[Any]]) -> AnswerTable:
@@ -170,27 +182,38 @@ def _all_versions(model: RegisteredModel) -> list[AnswerTable]:
         empty = f"{model.name} has no versions"
         return AnswerTable(columns=[*columns, *more], rows=rows, title=model.name, empty=empty)
 
-    full = table(_version_columns(metrics), [_version_row(version, metrics) for version in model.versions])
+    full = table(_version_columns(parts), [_version_row(version, parts) for version in model.versions])
     terminal = table(SUMMARY_COLUMNS, [_summary_row(version) for version in model.versions])
     details = [row for row in [("description", model.description), *sorted(model.tags.items())] if row[1]]
     return [replace(full, terminal=terminal), *([pair_table(details)] if details else [])]
 
 
-def _version_columns(metrics: Sequence[str]) -> list[TableColumn]:
+def _metric_parts(versions: Sequence[RegisteredVersion], metrics: Sequence[str]) -> list[Part]:
+    """Return a column for each metric, and one for its intervals if a version has one."""
+    parts: list[Part] = []
+    for rank, name in enumerate(metrics):
+        column = TableColumn(name, right=True, keep=8 - min(rank, 4))
+        parts.append((column, partial(_metric, name=name)))
+        if any(name in version.intervals for version in versions):
+            parts.append((TableColumn(f"{name}: {INTERVAL}", keep=1), partial(_interval, name=name)))
+    return parts
+
+
+def _version_columns(parts: Sequence[Part]) -> list[TableColumn]:
     return [
         TableColumn("version", right=True),
         TableColumn("stage"),
-        *(TableColumn(name, right=True, keep=8 - min(rank, 4)) for rank, name in enumerate(metrics)),
+        *(column for column, _ in parts),
         TableColumn("created", keep=6),
         TableColumn("aliases", keep=3),
     ]
 
 
-def _version_row(version: RegisteredVersion, metrics: Sequence[str]) -> list[Any]:
+def _version_row(version: RegisteredVersion, parts: Sequence[Part]) -> list[Any]:
     return [
         version.version,
         _stage(version),
-        *(_metric(version, name) for name in metrics),
+        *(cell(version) for _, cell in parts),
         _created(version),
         ", ".join(version.alias),
     ]
@@ -202,9 +225,14 @@ def _metric(version: RegisteredVersion, name: str) -> float | None:
     return version.metrics.get(name)
 
 
+def _interval(version: RegisteredVersion, name: str) -> TableCell:
+    return interval_cell(version.intervals.get(name))
+
+
 def _summary_row(version: RegisteredVersion) -> list[Any]:
     score, on_test = score_cell(version.score), score_on_test_cell(version.score)
-    return [version.version, _stage(version), score, on_test, _created(version)]
+    interval = interval_cell(version.score.test_interval if version.score else None)
+    return [version.version, _stage(version), score, on_test, interval, _created(version)]
 
 
 def _created(version: RegisteredVersion) -> TableCell:
@@ -234,7 +262,13 @@ def _metrics_to_show(versions: Sequence[RegisteredVersion]) -> list[str]:
 
 @document.register
 def _(answer: ModelDiff) -> Any:
-    kinds = {"params": answer.params, "metrics": answer.metrics, "data": answer.data, "model": answer.model}
+    kinds: dict[str, Mapping[str, tuple[Any, Any]]] = {
+        "params": answer.params,
+        "metrics": answer.metrics,
+        "intervals": answer.intervals,
+        "data": answer.data,
+        "model": answer.model,
+    }
     differences = {
         kind: {name: list(pair) for name, pair in values.items()} for kind, values in kinds.items()
     }
@@ -249,8 +283,13 @@ def _(answer: ModelDiff) -> list[AnswerTable]:
         TableColumn(f"version {answer.a}"),
         TableColumn(f"version {answer.b}"),
     )
-    kinds = {"metric": answer.metrics, "param": answer.params, "data": answer.data, "model": answer.model}
-    rows = [
+    kinds = {"param": answer.params, "data": answer.data, "model": answer.model}
+    rows: list[tuple[Any, ...]] = []
+    for name, values in answer.metrics.items():
+        rows.append(("metric", name, *values))
+        if name in answer.intervals:
+            rows.append((INTERVAL, name, *map(interval_cell, answer.intervals[name])))
+    rows += [
         (kind, name, *(_compared(name, value) for value in pair))
         for kind, values in kinds.items()
         for name, pair in values.items()

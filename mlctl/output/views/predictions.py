@@ -11,7 +11,7 @@ from mlctl.domain.serving import ModelComparison, Prediction, PredictionFile, Pr
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
 from mlctl.output.text import format_number, is_encodable
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import INTERVAL, interval_cell
+from mlctl.output.views.scores import INTERVAL, interval_cell
 
 SHADES, ASCII_SHADES = " ░▒▓█", " .:*#"
 CURRENCIES = {"USD": "${}", "EUR": "€{}", "GBP": "£{}"}

@@ -16,8 +16,8 @@ from mlctl.domain.tags import STOP_TAG
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_time, sparkline
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.runs import INTERVAL, interval_cell, metric_cell, run_document, status_text
-from mlctl.output.views.scores import score_cell, score_on_test_cell
+from mlctl.output.views.runs import metric_cell, run_document, status_text
+from mlctl.output.views.scores import INTERVAL, interval_cell, score_cell, score_on_test_cell
 from mlctl.units import format_duration, format_size
 
 Intervals = Mapping[str, tuple[float, float]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
+from mlctl.domain.recipes import OWN_DATA_RECIPES
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import RunField, RunList
 from mlctl.domain.tags import SCRIPT_TAG
@@ -18,10 +19,9 @@ from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables
 from mlctl.output.views.runs import id_cell, metric_cell, run_document, status_text
-from mlctl.output.views.scores import score_cell, score_on_test_cell
+from mlctl.output.views.scores import INTERVAL, interval_cell, score_cell, score_on_test_cell
 from mlctl.units import count, format_duration
 
-OWN_DATA_RECIPES = {"tabular", "images", "texts"}
 MIN_WHAT_WIDTH = 16
 
 Part = tuple[TableColumn, Callable[[Run], Any]]  # a column, and its cell for a run
@@ -85,6 +85,8 @@ def _summary_parts(answer: RunList) -> list[Part]:
         parts.append(
             (TableColumn("test" if has_test else "status", keep=8), partial(_test_or_status, answer))
         )
+    if any(score.test_interval for score in answer.scores.values()):
+        parts.append((TableColumn(INTERVAL, keep=1), partial(_test_interval, answer)))
     parts += [
         (TableColumn("took", right=True, keep=3), _duration),
         (TableColumn("age", right=True, keep=4), _age),
@@ -96,9 +98,13 @@ def _summary_parts(answer: RunList) -> list[Part]:
 
 def _all_parts(answer: RunList) -> list[Part]:
     """Return a column for each value, for a pipe and for programs, or those that the user chose."""
-    fields: list[Part] = [
-        (_field_column(field, keep=8), partial(_field_cell, answer, field)) for field in answer.columns
-    ]
+    intervals = {} if answer.layout == "chosen" else {run.run_id: run.intervals for run in answer.runs}
+    fields: list[Part] = []
+    for field in answer.columns:
+        fields.append((_field_column(field, keep=8), partial(_field_cell, answer, field)))
+        if field.kind == "metric" and any(field.name in of_run for of_run in intervals.values()):
+            column = TableColumn(f"{field}: {INTERVAL}", keep=1)
+            fields.append((column, partial(_metric_interval, intervals, field.name)))
     if answer.layout == "chosen":
         return [(TableColumn("run"), _name), (TableColumn("id", keep=8), id_cell), *fields]
     trials: list[Part] = [(TableColumn("trials", right=True), lambda run: answer.trials.get(run.run_id))]
@@ -161,6 +167,17 @@ def _test_or_status(answer: RunList, run: Run) -> Any:
     if run.status == "FINISHED":
         return cell
     return Text.assemble(cell.shown, " ", status_text(run)) if cell else status_text(run)
+
+
+def _test_interval(answer: RunList, run: Run) -> Any:
+    score = answer.scores.get(run.run_id)
+    return interval_cell(score.test_interval if score else None)
+
+
+def _metric_interval(
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]], metric: str, run: Run
+) -> Any:
+    return interval_cell(intervals[run.run_id].get(metric))
 
 
 def _duration(run: Run) -> Any:

@@ -10,8 +10,9 @@ from rich.text import Text
 from mlctl.domain.run import Experiment, Run
 from mlctl.domain.run_queries import ChangedExperiment, ChangedRuns, DeletedRuns, ExperimentList
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn, pair_table
-from mlctl.output.text import format_age, format_interval, format_number
+from mlctl.output.text import format_age, format_number
 from mlctl.output.views.base import document, tables, with_keys
+from mlctl.output.views.scores import with_interval
 
 STATUS_COLORS = {
     "FINISHED": "green",
@@ -23,7 +24,6 @@ STATUS_COLORS = {
     "STOPPED": "yellow",
 }
 SHORT_ID_LENGTH = 8
-INTERVAL = "95 % interval"
 
 
 @document.register
@@ -56,20 +56,13 @@ def model_table(run: Run, title: str) -> AnswerTable:
         ("run", f"{run.run_name} ({run.run_id[:SHORT_ID_LENGTH]}) in {run.experiment}"),
         ("model", run.model_uri or ""),
         *([("registered", run.registered)] if run.registered else []),
-        *((name, _with_interval(run, name)) for name in run.metrics if name.startswith("test_")),
+        *(
+            (name, with_interval(value, run.intervals.get(name)))
+            for name, value in run.metrics.items()
+            if name.startswith("test_")
+        ),
     ]
     return pair_table(rows, title)
-
-
-def _with_interval(run: Run, name: str) -> str:
-    interval = format_interval(run.intervals.get(name))
-    return format_number(run.metrics[name]) + (f" ({interval})" if interval else "")
-
-
-def interval_cell(interval: tuple[float, float] | None) -> TableCell:
-    """Return the cell of a confidence interval."""
-    text = format_interval(interval)
-    return TableCell(text or None, Text(text, style="dim"))
 
 
 def status_text(run: Run) -> Text:

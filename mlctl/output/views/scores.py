@@ -1,4 +1,4 @@
-"""Cells of a run's score: the metric's name with its value, and the value on the test split."""
+"""Cells of a run's score: the metric's name with its value, the value on the test split, and its interval."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from rich.text import Text
 
 from mlctl.domain.run import RunScore
 from mlctl.output.tables import TableCell
-from mlctl.output.text import format_number
+from mlctl.output.text import format_interval, format_number
 
 BEST_STYLE = "bold green"
+INTERVAL = "95 % interval"
+
+Interval = tuple[float, float]
 
 
 def score_cell(score: RunScore | None, *, is_best: bool = False) -> Any:
@@ -29,3 +32,15 @@ def score_on_test_cell(score: RunScore | None, *, is_best: bool = False) -> Any:
     is_same = name == score.name.removeprefix("best_").removeprefix("val_")
     value = (format_number(score.test_value) + "*" * is_best, BEST_STYLE if is_best else "")
     return TableCell(score.test_value, Text.assemble(("" if is_same else f"{name} ", "dim"), value))
+
+
+def interval_cell(interval: Interval | None) -> TableCell:
+    """Return the cell of a confidence interval."""
+    text = format_interval(interval)
+    return TableCell(text or None, Text(text, style="dim"))
+
+
+def with_interval(value: float, interval: Interval | None) -> TableCell:
+    """Return the cell of a value, with its confidence interval if that is known: 0.83 (0.812 to 0.846)."""
+    text = format_interval(interval)
+    return TableCell(value, format_number(value) + (f" ({text})" if text else ""))

@@ -15,9 +15,10 @@ from mlctl.adapters.runlog.trial_runs import TrialRuns
 from mlctl.domain.automl import BLEND, LeaderboardEntry
 from mlctl.domain.objective import Objective
 from mlctl.domain.selection import Scored, choose
+from mlctl.domain.short_texts import describe_error
 from mlctl.domain.tags import ERROR_TAG, REASON_TAG, STATE_TAG
 from mlctl.domain.tune import DONE, FAILED, STOPPED, RunningTrial, SearchListener, Trial
-from mlctl.errors import ChildFailedError, MlctlError
+from mlctl.errors import ChildFailedError
 from mlctl.services.automl import metrics
 from mlctl.services.automl.fitting import FittedModel
 from mlctl.services.automl.model_cache import ModelCache
@@ -107,8 +108,7 @@ class Leaderboard:
 
     def add_failed(self, spec: ModelSpec, error: Exception, *, duration_s: float) -> None:
         """Add a model that could not be fitted; raise ChildFailedError after MAX_FAILURES in a row."""
-        text = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
-        text = " ".join(text.split())[:300]
+        text = describe_error(error)
         self.runs.end(spec.name, "FAILED", {}, {STATE_TAG: FAILED, ERROR_TAG: text}, now_ms())
         self.cache.add_failure(spec, text, seconds=duration_s, at=now_ms())
         self._add_without_score(spec, FAILED, text, duration_s)

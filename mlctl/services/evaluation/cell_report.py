@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.domain.progress import ProgressListener
+from mlctl.domain.short_texts import list_some
 
 MAX_ROWS, MAX_COLUMNS = 3, 8
 MISSING, UNREAD, NEW = "missing", "unread", "new"
@@ -45,10 +46,15 @@ class CellReport:
         self._lock = Lock()
         self._open = 1  # batches that are not read yet, and the end of the file
         self._absent: tuple[str, ...] = ()
+        self._renamed: tuple[str, ...] = ()
 
     def lacks(self, columns: Sequence[str]) -> None:
         """Note columns that the file does not have."""
         self._absent = tuple(columns)
+
+    def renames(self, columns: Iterable[str]) -> None:
+        """Note columns that have another name in the file than in the model, in case or blanks."""
+        self._renamed = tuple(columns)
 
     def start_batch(self) -> None:
         """Count a batch that is going to be read."""
@@ -79,10 +85,12 @@ class CellReport:
     def lines(self) -> list[str]:
         """Return one line for each kind of cells that were found."""
         lines = []
+        if self._renamed:
+            listed = list_some(self._renamed, MAX_COLUMNS)
+            lines.append(f"columns whose names differ only in case or blanks are taken: {listed}")
         if self._absent:
-            more = f" and {len(self._absent) - MAX_COLUMNS} more" if len(self._absent) > MAX_COLUMNS else ""
-            listed = ", ".join(self._absent[:MAX_COLUMNS])
-            lines.append(f"columns that are not in the file are answered as missing: {listed}{more}")
+            listed = list_some(self._absent, MAX_COLUMNS)
+            lines.append(f"columns that are not in the file are answered as missing: {listed}")
         for kind, columns in self._found.items():
             if columns:
                 shown = sorted(columns, key=lambda name: self._order.get(name, 0))[:MAX_COLUMNS]

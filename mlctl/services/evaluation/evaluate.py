@@ -22,13 +22,14 @@ from mlctl.data.sources.locate import local_path
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, outputs_of
 from mlctl.domain.progress import NullProgress, ProgressListener, WithoutMessages
+from mlctl.domain.recipes import OWN_DATA_RECIPES
 from mlctl.domain.registry import Evaluation, ModelReference
 from mlctl.domain.run import DataReference, Run
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.recipes import Recipe, ResolvedRecipe, find, names, resolve
 from mlctl.scores import only, score_outputs, score_split
 from mlctl.services.evaluation.intervals import score_intervals
-from mlctl.services.evaluation.labelled_data import OWN_DATA_RECIPES, LabelledData, open_labelled_data
+from mlctl.services.evaluation.labelled_data import LabelledData, open_labelled_data
 from mlctl.services.evaluation.model_targets import HINT, model_targets
 from mlctl.services.evaluation.predictor import Array, open_predictor
 from mlctl.services.evaluation.split_answers import predict_split

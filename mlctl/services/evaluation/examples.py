@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.short_texts import shorten
+
 MAX_SIDE = 96  # pixels of a picture
 MIN_SIDE = 6  # a smaller array is no picture
 MAX_TEXT, MAX_CELL = 600, 80  # characters
@@ -62,7 +64,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return "" if value != value else f"{value:.6g}"
     text = "" if value is None else str(value)
-    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
+    return shorten(text, MAX_CELL)
 
 
 def _is_picture(array: Array) -> bool:

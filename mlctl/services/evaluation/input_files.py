@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES, are_file_names
+from mlctl.data.files.labelled_files import IMAGE_SUFFIXES, TEXT_SUFFIXES, are_file_names, locate_listed
 from mlctl.data.tables import reader
 from mlctl.errors import BadDataError, NotFoundError
 from mlctl.services.evaluation.input_kinds import ARRAY_SUFFIXES, SUFFIXES, takes_images
@@ -69,7 +69,7 @@ def find_files(info: PredictorInfo, text: str) -> list[InputFile] | None:
         found = [_local_file(text, file.relative_to(path).as_posix(), file) for file in files]
         return _of_taken_kind(info, text, found)
     if reader.is_only_table(text) and (listed := _read_list(info, path)) is not None:
-        return [_local_file(text, name, path.parent / name) for name in listed]
+        return [_local_file(text, name, file) for name, file in listed]
     return [_local_file(text, text, path)] if text.lower().endswith(SUFFIXES) else None
 
 
@@ -125,8 +125,8 @@ def _kinds(info: PredictorInfo) -> list[tuple[str, ...]]:
     return [ARRAY_SUFFIXES, (".json",)] if info.signature.is_known else [SUFFIXES]
 
 
-def _read_list(info: PredictorInfo, path: Path) -> list[str] | None:
-    """Return the names in a table's column of image or text files; None if the table has no such column."""
+def _read_list(info: PredictorInfo, path: Path) -> list[tuple[str, Path]] | None:
+    """Return the names and files in a table's column of files; None if it has no column of images or texts."""
     suffixes = IMAGE_SUFFIXES if takes_images(info) else TEXT_SUFFIXES if info.takes_texts else ()
     if not suffixes:
         return None
@@ -140,13 +140,14 @@ def _read_list(info: PredictorInfo, path: Path) -> list[str] | None:
     if column is None:
         return None
     names = [str(name) for name in reader.read(path).frame[column].dropna()]
-    absent = [name for name in names if not (path.parent / name).is_file()]
+    files = locate_listed(path, names, suffixes)
+    absent = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
     if absent:
         raise NotFoundError(
             f"{path}: {len(absent)} files in column {column} do not exist; the first is {absent[0]}",
             "paths are relative to the folder of the table",
         )
-    return names
+    return list(zip(names, files, strict=True))
 
 
 def _find_objects(info: PredictorInfo, url: str) -> list[InputFile]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from mlctl.data.files.labelled_files import IMAGE_SUFFIXES
 from mlctl.data.tables import reader
+from mlctl.domain.short_texts import list_some, shorten
 from mlctl.errors import BadDataError
 from mlctl.services.evaluation.predictor import PredictorInfo
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 SUFFIXES = tuple(
-    dict.fromkeys((*sorted(IMAGE_SUFFIXES), *ARRAY_SUFFIXES, *reader.SUFFIXES, ".zip", ".txt", ".json"))
+    dict.fromkeys(
+        (*sorted(IMAGE_SUFFIXES), *ARRAY_SUFFIXES, *reader.SUFFIXES, *reader.COMPRESSIONS, ".txt", ".json")
+    )
 )
 COMMON_IMAGE_SUFFIXES = (".png", ".jpg")
 MAX_NAMES = 8
@@ -24,10 +27,10 @@ def takes_images(info: PredictorInfo) -> bool:
 
 def wrong_kind_error(info: PredictorInfo, text: str) -> BadDataError:
     """Return the error of an input that this model cannot take: it says what the model takes."""
-    shown = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
     what, suffixes = _describe(info)
     return BadDataError(
-        f"{shown}: this model takes {what}", f"name a file ({', '.join(suffixes)}), or - for JSON on stdin"
+        f"{shorten(text, MAX_SHOWN)}: this model takes {what}",
+        f"name a file ({', '.join(suffixes)}), or - for JSON on stdin",
     )
 
 
@@ -38,8 +41,7 @@ def _describe(info: PredictorInfo) -> tuple[str, tuple[str, ...]]:
         return "texts", (".txt", ".csv", ".parquet", ".json")
     if signature.columns or signature.as_table:
         names = (signature.as_table or signature).names
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        return f"rows with the columns {', '.join(names[:MAX_NAMES])}{more}", (".csv", ".parquet", ".json")
+        return f"rows with the columns {list_some(names, MAX_NAMES)}", (".csv", ".parquet", ".json")
     if signature.tensors:
         names = tuple(spec.name for spec in signature.tensors)
         return f"several inputs: {', '.join(names)}", (".npz", ".json")

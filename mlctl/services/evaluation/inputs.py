@@ -327,12 +327,16 @@ def _from_file(
 
 
 def _are_columns(info: PredictorInfo, file: Path) -> bool:
-    """Whether the arrays of a file are columns under other names, as training reads X and y."""
+    """Whether the arrays of a file are columns under other names, as training reads X and y.
+
+    They are not if the file has an array for each column of the model.
+    """
     if file.suffix.lower() != ".npz" or not info.signature.columns:
         return False
     try:
         with np.load(file, allow_pickle=False) as content:
-            return not set(content.files) & set(info.signature.names)
+            names = set(info.signature.names)
+            return bool(set(content.files) - names) and not names <= set(content.files)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         return False
 

@@ -20,7 +20,6 @@ from mlctl.recipes import Values
 from mlctl.services.evaluation.inputs import read_batches
 from mlctl.services.evaluation.predictor import Array, PredictorInfo, Rows
 
-OWN_DATA_RECIPES = ("tabular", "images", "texts")  # the recipes that read a user's own data
 ROWS_PER_BATCH, FILES_PER_BATCH = 1000, 64
 PROBE_SIZE = 32  # pixels in each direction, to test whether an image can be read
 
@@ -117,7 +116,7 @@ class FileData:
 
     def digest(self) -> tuple[str, int]:
         """Return the SHA-256 and the size in bytes."""
-        return labelled_files.digest(self._files.files, self._files.labels)
+        return labelled_files.digest_files(self._files.files, self._files.labels)
 
     def batches(self, info: PredictorInfo) -> Iterator[Rows]:
         """Yield all rows in batches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ import numpy as np
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.tables import reader
+from mlctl.data.tables.column_names import match_names
 from mlctl.domain.outputs import Output
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.domain.serving import PredictionFile
+from mlctl.domain.truths import TRUTHS
 from mlctl.errors import BadDataError, RefusedError, UsageError
+from mlctl.files import atomic_writer
 from mlctl.services.evaluation.answer_columns import answer_columns
 from mlctl.services.evaluation.answers import class_names, split_outputs
 from mlctl.services.evaluation.inputs import read_batches
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_FILE = "submission.csv"
-TRUTHS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
 def predict_like(
@@ -43,7 +46,7 @@ def predict_like(
 
     The sample's columns that the table has, too, are the ids, and the others are answers. If the table has none of
     them, the ids are those of the sample, in its order. A sample with the same ids in another order decides the
-    order. The sample's answers decide what is written: labels as they are spelled there, probabilities of the
+    order, and one with fewer ids which rows are written. The sample's answers decide what is written: labels as they are spelled there, probabilities of the
     positive class if they are fractions, or a probability for each class if its columns are named after classes.
 
     Raises what `predict` raises, RefusedError if `out` exists, NotFoundError for a missing file, BadDataError for a sample that does not fit.
@@ -55,6 +58,7 @@ def predict_like(
         reader.files_of(path)  # raises NotFoundError
     shape = reader.read(sample).frame
     rows = reader.read(table_path).frame
+    rows = rows.rename(columns=match_names(list(map(str, rows)), list(map(str, shape))))
     with open_predictor(TrackingStore(settings.tracking_uri), model, key_file) as predictor:
         answers = _predict(predictor, table, batch_size, listener or NullProgress())
         info = predictor.info
@@ -72,11 +76,13 @@ def predict_like(
             name: _answers_for(name, shape[name], wanted, outputs[0][0], outputs[0][1], labels)
             for name in wanted
         }
-    order = _order(table, ids, shape, rows)
+    order, note = _order(table, sample, ids, shape, rows)
+    if note and listener is not None:
+        listener.message(note)
     id_cells = {name: _written(shape[name] if name not in rows else rows[name].iloc[order]) for name in ids}
     columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
+    with atomic_writer(out) as binary, io.TextIOWrapper(binary, encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([str(name) for name in shape])
         writer.writerows(zip(*({**id_cells, **columns}[str(name)] for name in shape), strict=True))
@@ -169,22 +175,38 @@ def _spelled(labels: Array, sample: pd.Series[Any]) -> list[Any]:
     return written
 
 
-def _order(table: str, ids: Sequence[str], sample: pd.DataFrame, rows: pd.DataFrame) -> list[int]:
-    """Return which row of the table comes when: in the sample's order if both have the same ids."""
+def _order(
+    table: str, sample: Path, ids: Sequence[str], shape: pd.DataFrame, rows: pd.DataFrame
+) -> tuple[list[int], str]:
+    """Return which row of the table comes when, and what to say about it.
+
+    It is the sample's order if the sample has the table's ids, or at least half of them and no others.
+    """
     keys = [name for name in ids if name in rows]
     if not keys:
-        if ids and len(sample) != len(rows):
+        if ids and len(shape) != len(rows):
             raise BadDataError(
-                f"{table} has {len(rows):,} rows and no column {ids[0]}, and the sample has {len(sample):,}",
+                f"{table} has {len(rows):,} rows and no column {ids[0]}, and the sample has {len(shape):,}",
                 "the table needs the sample's id column",
             )
-        return list(range(len(rows)))
+        return list(range(len(rows))), ""
     of_table = list(zip(*(_written(rows[name]) for name in keys), strict=True))
-    of_sample = list(zip(*(_written(sample[name]) for name in keys), strict=True))
+    of_sample = list(zip(*(_written(shape[name]) for name in keys), strict=True))
     place = {key: row for row, key in enumerate(of_table)}
-    if len(place) == len(of_table) == len(of_sample) and set(of_sample) == set(of_table):
-        return [place[key] for key in of_sample]
-    return list(range(len(rows)))
+    if (
+        len(place) < len(of_table)
+        or not set(of_sample) <= set(of_table)
+        or 2 * len(of_sample) < len(of_table)
+    ):
+        note = (
+            ""
+            if set(of_sample) & set(of_table)
+            else f"{sample.name} has other ids: those of {table} are written"
+        )
+        return list(range(len(rows))), note
+    left_out = len(of_table) - len(set(of_sample))
+    note = f"{left_out:,} rows of {table} are not in {sample.name}, and are left out" if left_out else ""
+    return [place[key] for key in of_sample], note
 
 
 def _written(cells: pd.Series[Any]) -> list[Any]:

@@ -22,6 +22,7 @@ MAX_CURVES, MAX_POINTS = 6, 150  # of ROC and precision-recall
 BINS = 10
 MAX_PAIRS, MAX_COLUMNS = 1000, 6
 MAX_EXAMPLES = 24  # of all outputs together
+BLOCK_NUMBERS = 1_000_000  # of answers that are compared at once
 
 Array = np.ndarray[Any, Any]
 Scored = Sequence[tuple[Output, Array, Array]]  # outputs with targets as scores take them, and answers
@@ -194,8 +195,11 @@ def _errors(output: Output, targets: Array, answers: Array) -> Array:
         return errors
     answers = answers.reshape(targets.shape)
     errors = np.empty(count)
-    for row in range(count):
-        errors[row] = np.abs(answers[row].astype(np.float64) - targets[row]).mean()
+    size = max(1, BLOCK_NUMBERS // max(1, targets[:1].size))  # rows: their differences take memory
+    for start in range(0, count, size):
+        block = slice(start, start + size)
+        apart = np.abs(answers[block].astype(np.float64) - targets[block])
+        errors[block] = apart.reshape(len(apart), -1).mean(axis=1)
     if output.kind == "labels":
         errors[((answers > 0.5) == (targets == 1)).all(axis=1)] = 0
     return errors

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlctl.data.tables import arrow_batches, arrow_cells, convert_cells, read_cells, reader
+from mlctl.data.tables.column_names import match_names
 from mlctl.data.tables.dialect import detect_dialect
 from mlctl.domain.column_reading import NUMBER
 from mlctl.domain.progress import ProgressListener
@@ -72,6 +73,12 @@ class _FileReading:
         self._rules = RULES_WITH_GAPS if info.takes_gaps else FILE_RULES
         self._specs = {column.name: column for column in signature.columns}
         self._report = report
+
+    def model_names(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the model's name of each column that the file has in another case; the report names them."""
+        found = match_names(names, self.signature.names)
+        self._report.renames(found)
+        return found
 
     @property
     def text_columns(self) -> list[str]:
@@ -183,6 +190,8 @@ def _arrow_table(
     else:
         raise arrow_batches.OnlyPandasError
     by_name = {name.strip() or f"Unnamed: {place}": name for place, name in enumerate(raw_names)}
+    renamed = reading.model_names(list(by_name))
+    by_name = {renamed.get(name, name): raw for name, raw in by_name.items()}
     names = [name for name in signature.names if name in by_name]
     report(tuple(by_name))
     wanted = [by_name[name] for name in names]
@@ -214,6 +223,7 @@ def _pandas_table(
         text_columns=reading.text_columns,
         on_note=lambda note: listener.message(f"{file.name}: {note}"),
     ):
+        frame = frame.rename(columns=reading.model_names(list(map(str, frame))))
         if not row and signature.columns:
             report(tuple(map(str, frame)))
         first_row, row = row, row + len(frame)

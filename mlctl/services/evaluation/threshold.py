@@ -31,12 +31,12 @@ class ChosenThreshold:
 
 
 def choose_threshold(
-    rule: ThresholdRule, targets: Array, predictions: Array, positive: str
+    rule: ThresholdRule, targets: Array, predictions: Array, positive: str, *, of_folds: bool = False
 ) -> ChosenThreshold:
     """Return the threshold of a rule, for class numbers (n,) and predictions (n,), (n, 1) or (n, 2).
 
     Of thresholds that are equally good, it is the one in the middle of the widest gap between probabilities that holds
-    the best value nearest to 0.5.
+    the best value nearest to 0.5. `of_folds` says that these are the rows on which cross-validation is scored.
     """
     probabilities = class_probabilities(predictions)[:, 1]
     value = rule.value if not rule.needs_rows else _best(rule, targets == 1, probabilities)
@@ -44,13 +44,15 @@ def choose_threshold(
     if not rule.needs_rows:
         return ChosenThreshold(value=value, scores=scores, note=f"{positive} is answered above {value:.3g}")
     before = compute_scores(targets, probabilities[:, np.newaxis], 2)
+    kind = "rows of the folds" if of_folds else "validation rows"
+    warning = "; slightly optimistic, because the folds are scored on the same rows" if of_folds else ""
     return ChosenThreshold(
         value=value,
         scores=scores,
         note=(
-            f"{positive} is answered above {value:.3g}, chosen on {len(targets):,} validation rows: "
+            f"{positive} is answered above {value:.3g}, chosen on {len(targets):,} {kind}: "
             f"precision {scores['precision']:.3f}, recall {scores['recall']:.3f}, f1 {scores['f1']:.3f}"
-            f" (above {DEFAULT_THRESHOLD}: {before['precision']:.3f}, {before['recall']:.3f}, {before['f1']:.3f})"
+            f" (above {DEFAULT_THRESHOLD}: {before['precision']:.3f}, {before['recall']:.3f}, {before['f1']:.3f}){warning}"
         ),
     )
 

@@ -25,6 +25,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.progress import NullProgress
 from mlctl.domain.project import Diagnosis, DoctorCheck
 from mlctl.domain.server import Bucket
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import MlctlError, NotFoundError
 from mlctl.services.models.registry_state import read_all_states
 from mlctl.services.project import completion
@@ -245,8 +246,7 @@ def _check_training(settings: Settings) -> Iterator[DoctorCheck]:
     except MlctlError as error:
         yield _raised("training", error)
     except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        yield _failed("training", text, "run mlctl train digits --debug for details")
+        yield _failed("training", describe_error(error), "run mlctl train digits --debug for details")
 
 
 def _train_digits(settings: Settings) -> float:

@@ -20,6 +20,7 @@ from mlctl.data.dataset import Dataset, Split, needs_dense
 from mlctl.data.normalize import normalize_dataset
 from mlctl.data.sources.locate import Source
 from mlctl.data.sources.opened_files import OpenedFiles
+from mlctl.data.tables.column_types import ReadingOptions
 from mlctl.data.trees import map_tree
 from mlctl.domain.objective import Objective
 from mlctl.domain.progress import ProgressListener
@@ -130,6 +131,8 @@ def check_values(resolved: ResolvedRecipe, overrides: Mapping[str, Any]) -> Valu
             raise UsageError(
                 f"--{name} is for a table of your own, and recipe {recipe.name} {kind}", f"remove --{name}"
             )
+    if "column" in declared and declared["column"].each and declared["column"].data:
+        ReadingOptions.of(overrides)  # refuses what no column can have before the table is read
     if "threshold" in overrides and "threshold" in declared and declared["threshold"].data:
         parse_threshold(overrides["threshold"])
     try:
@@ -150,7 +153,8 @@ def prepare(
 ) -> PreparedData:
     """Load a recipe's data and make its encoder; raises what `Source.file` and the recipe's `load` raise."""
     recipe = resolved.recipe
-    loaded = load_data(settings, resolved, values, data=data, rows=rows, listener=listener)
+    source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
+    loaded = load_data(settings, recipe, source, listener)
     with own_errors(recipe, "reading its data"):  # its streams are read here and there
         dataset = with_class_weight(recipe, loaded, values)
         for note in dataset.notes:
@@ -168,18 +172,8 @@ def prepare(
         return _with_input_shape(prepared)
 
 
-def load_data(
-    settings: Settings,
-    resolved: ResolvedRecipe,
-    values: Values,
-    *,
-    data: str | None = None,
-    rows: int | None = None,
-    listener: ProgressListener,
-) -> Dataset:
+def load_data(settings: Settings, recipe: Recipe, source: Source, listener: ProgressListener) -> Dataset:
     """Return a recipe's data; raises what `Source.file` and the recipe's `load` raise."""
-    recipe = resolved.recipe
-    source = data_source(settings, resolved, values, data=data, rows=rows, listener=listener)
     listener.stage(f"loading {recipe.name}")
     mlflow_calls.begin(settings.tracking_uri)
     with own_errors(recipe, "reading its data"):

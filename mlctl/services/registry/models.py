@@ -33,7 +33,7 @@ from mlctl.services.models.select import resolve_model
 from mlctl.services.models.stages import CLASSIC_STAGES, canonical_stage, version_number
 from mlctl.services.registry.gates import model_metrics, run_of_version
 from mlctl.services.registry.proofs import read_proofs
-from mlctl.services.runs.compare import differences
+from mlctl.services.runs.compare import differences, interval_pairs
 from mlctl.services.runs.metrics import score_of
 from mlctl.settings import Settings
 
@@ -96,12 +96,14 @@ def diff_versions(settings: Settings, name: str, a: str, b: str) -> ModelDiff:
     versions = [state.version(version_number(number)) for number in (a, b)]
     runs = [run_of_version(store, version) for version in versions]
     lineages = [_lineage(store, version, run) for version, run in zip(versions, runs, strict=True)]
+    metrics = differences(*(model_metrics(run) for run in runs))
     return ModelDiff(
         name=name,
         a=versions[0].version,
         b=versions[1].version,
         params=differences(*(lineage.params for lineage in lineages)),
-        metrics=differences(*(model_metrics(run) for run in runs)),
+        metrics=metrics,
+        intervals=interval_pairs(metrics, *(run.intervals if run else {} for run in runs)),
         data=differences(*(_data_fields(lineage) for lineage in lineages)),
         model=differences(
             *(_model_fields(version, lineage) for version, lineage in zip(versions, lineages, strict=True))
@@ -176,7 +178,9 @@ def _registered_model(state: RegistryState, runs: Mapping[str, Run]) -> Register
 
 
 def _with_metrics(version: RegisteredVersion, run: Run | None) -> RegisteredVersion:
-    return replace(version, metrics=model_metrics(run), score=score_of(run))
+    return replace(
+        version, metrics=model_metrics(run), intervals=run.intervals if run else {}, score=score_of(run)
+    )
 
 
 def _runs_by_id(store: TrackingStore, versions: Sequence[RegisteredVersion]) -> Mapping[str, Run]:

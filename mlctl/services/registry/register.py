@@ -88,7 +88,12 @@ def register_in_store(
         )
     source = _source(registry, reference)
     registration = Registration(
-        name=name, version="", source=source, run_id=reference.run_id, metrics=model_metrics(run)
+        name=name,
+        version="",
+        source=source,
+        run_id=reference.run_id,
+        metrics=model_metrics(run),
+        intervals=run.intervals if run else {},
     )
     if not force and (existing := _find_version(registry, name, source)):
         _annotate(registry, name, existing, description, tags or {})

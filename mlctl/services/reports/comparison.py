@@ -10,7 +10,7 @@ from mlctl.domain.run import Run
 from mlctl.domain.run_queries import Curve, Curves
 from mlctl.services.reports import plots
 from mlctl.services.reports.run_sections import MAX_CURVES
-from mlctl.services.reports.texts import difference_table, moment, with_interval
+from mlctl.services.reports.texts import IN_BRACKETS, difference_table, moment, with_interval
 from mlctl.services.runs.compare import diff_runs
 from mlctl.services.runs.metrics import (
     epoch_metrics,
@@ -76,12 +76,15 @@ def _scores_table(runs: Sequence[Run]) -> ReportTable:
         text = with_interval(value, run.intervals.get(name))
         return f"{text} ★" if value is not None and value == best.get(name) else text
 
+    title = IN_BRACKETS if any(run.intervals for run in runs) else ""
     if len(runs) <= MAX_PARAM_RUNS:
         return ReportTable(
+            title=title,
             columns=("score", *(run.run_name for run in runs)),
             rows=[(name.replace("_", " "), *(cell(run, name) for run in runs)) for name in names],
         )
     return ReportTable(
+        title=title,
         columns=("run", *(name.replace("_", " ") for name in names)),
         rows=[(run.run_name, *(cell(run, name) for name in names)) for run in runs],
     )

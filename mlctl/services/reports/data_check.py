@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.pages.report_page import render
+from mlctl.adapters.pages.report_page import check_page_name, write_page
 from mlctl.data.checks.columns import profile_columns
 from mlctl.data.checks.duplicates import Duplicates, find_duplicates
 from mlctl.data.checks.labels import Suspects, find_suspects
@@ -26,11 +26,11 @@ from mlctl.domain.data_check import (
     SuspectLabel,
 )
 from mlctl.domain.progress import ProgressListener, WithoutMessages
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import UsageError
-from mlctl.files import write_atomically
 from mlctl.recipes import resolve
 from mlctl.services.recipes.defaults import with_defaults
-from mlctl.services.recipes.prepare import check_values, load_data
+from mlctl.services.recipes.prepare import check_values, data_source, load_data
 from mlctl.services.reports.data_page import data_page
 from mlctl.settings import Settings
 from mlctl.units import count
@@ -60,11 +60,13 @@ def check_data(
     Nothing is trained but small models that look for wrong targets. Raises as `train` does for data that it refuses,
     and UsageError if `html` is no HTML file.
     """
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{html} does not end in .html", f"use {html.stem or 'data'}.html")
+    if html is not None:
+        check_page_name(html)
     resolved = resolve(source)
     values = check_values(resolved, with_defaults(settings, resolved.recipe, overrides))
-    dataset = load_data(settings, resolved, values, data=data, listener=WithoutMessages(listener))
+    listener = WithoutMessages(listener)
+    source_of_rows = data_source(settings, resolved, values, data=data, listener=listener)
+    dataset = load_data(settings, resolved.recipe, source_of_rows, listener)
     if dataset.train.is_stream:
         raise UsageError(
             f"recipe {resolved.recipe.name} streams its data, so mlctl cannot look at all of it",
@@ -96,9 +98,7 @@ def check_data(
     )
     if html is None:
         return check
-    content = render(data_page(check, dataset)).encode()
-    html.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(html, content, durable=False)
+    write_page(data_page(check, dataset), html)
     return replace(check, file=str(html))
 
 
@@ -158,10 +158,9 @@ def _of_columns(columns: Sequence[ColumnProfile]) -> Iterator[CheckFinding]:
     strange = [column for column in used if column.outliers]
     for column in strange:
         different = list(dict.fromkeys(column.outliers))
-        values = ", ".join(f"{value:.6g}" for value in different[:LISTED_VALUES])
-        more = f" and {len(different) - LISTED_VALUES} more" if len(different) > LISTED_VALUES else ""
+        values = list_some([f"{value:.6g}" for value in different], LISTED_VALUES)
         text = (
-            f"{column.name}: {values}{more} far outside all others ({column.summary}); if it stands for a missing"
+            f"{column.name}: {values} far outside all others ({column.summary}); if it stands for a missing"
             f" value: --set sentinel.{column.name}={different[0]:.6g}"
         )
         yield _finding(Severity.warning, "outliers", text, [column])
@@ -285,8 +284,9 @@ def _place(data: Dataset, row: int) -> tuple[str, int | str]:
             sources = getattr(split.inputs, "sources", None)
             if sources is None:
                 sources = getattr(split.inputs, "files", None)
-            if sources is not None and isinstance(sources[row], Path):
-                return name, f"{sources[row].parent.name}/{sources[row].name}"
+            file = None if sources is None else getattr(sources[row], "path", sources[row])
+            if isinstance(file, Path):
+                return name, f"{file.parent.name}/{file.name}"
             return name, int(numbers[place][row]) if numbers is not None else row + 1
         row -= len(split)
     raise IndexError(row)
@@ -325,6 +325,4 @@ def _ok(kind: str, text: str) -> CheckFinding:
 
 
 def _listed(words: Iterator[str]) -> str:
-    names = list(words)
-    more = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
-    return ", ".join(names[:LISTED_COLUMNS]) + more
+    return list_some(list(words), LISTED_COLUMNS)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlctl.adapters.pages.report_page import render
+from mlctl.adapters.pages.report_page import check_page_name, write_page
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.exports import ExportProof
+from mlctl.domain.exports import ExportProof, ProvenScore
 from mlctl.domain.note import generated_note, may_replace, own_text
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import Lineage, ModelReference, RegisteredVersion
@@ -21,7 +21,6 @@ from mlctl.domain.report import ModelCard, Report, ReportBlock, ReportSection, R
 from mlctl.domain.run import Run
 from mlctl.domain.tags import REQUEST_TAG, SCRIPT_TAG
 from mlctl.errors import RefusedError, UsageError, did_you_mean
-from mlctl.files import write_atomically
 from mlctl.services.evaluation.intervals import wilson_interval
 from mlctl.services.evaluation.predictor import LocalModel
 from mlctl.services.evaluation.summary import confusion_counts
@@ -47,18 +46,26 @@ Array = np.ndarray[Any, Any]
 
 
 def make_card(
-    settings: Settings, model: str, *, slices: Sequence[str] = (), listener: ProgressListener
+    settings: Settings,
+    model: str,
+    *,
+    slices: Sequence[str] = (),
+    html: Path | None = None,
+    listener: ProgressListener,
 ) -> ModelCard:
-    """Return the card of a registered version. Nothing is written.
+    """Return the card of a registered version; write a page with it if asked to.
 
     Args:
         settings: Settings in force.
         model: NAME (its Production version), NAME/3 or NAME@alias.
         slices: Input columns by whose values the test rows are scored apart; this loads the model and its data.
+        html: File of the page.
         listener: Receives progress messages.
 
-    Raises UsageError if MODEL is no registered version, or has no such column.
+    Raises UsageError if MODEL is no registered version, or has no such column, or if `html` is no HTML file.
     """
+    if html is not None:
+        check_page_name(html)
     store = TrackingStore(settings.tracking_uri)
     reference = resolve_model(store, model)
     if reference.name is None or reference.version is None:
@@ -99,8 +106,14 @@ def make_card(
         sections=sections,
         facts=[*stage, ("registered", moment(version.created))],
     )
+    if html is not None:
+        write_page(report, html)
     return ModelCard(
-        name=reference.name, version=reference.version, report=report, markdown=to_markdown(report)
+        name=reference.name,
+        version=reference.version,
+        report=report,
+        markdown=to_markdown(report),
+        file=str(html or ""),
     )
 
 
@@ -117,19 +130,6 @@ def save_card(settings: Settings, card: ModelCard, *, force: bool = False) -> No
             "add --force to replace it; the card includes it",
         )
     registry.set_description(card.name, card.version, generated_note(card.markdown))
-
-
-def write_page(card: ModelCard, file: Path) -> None:
-    """Write a card as one HTML file. Raises as `check_page_name` does."""
-    check_page_name(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, render(card.report).encode(), durable=False)
-
-
-def check_page_name(file: Path) -> None:
-    """Raise UsageError if the name of a page does not end in .html."""
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{file} does not end in .html", f"use --html {file.stem or 'card'}.html")
 
 
 def to_markdown(report: Report) -> str:
@@ -212,7 +212,11 @@ def _scores(version: RegisteredVersion, run: Run | None) -> ReportSection:
     rows = [
         (name.replace("_", " "), with_interval(metrics[name], intervals.get(name))) for name in sorted(names)
     ]
-    table = ReportTable(columns=("metric", "value (95 % interval)"), rows=rows)
+    tested = run.data.splits.get("test") if run and run.data else None
+    title = (
+        f"On the {tested:,} test rows" if tested and any(name.startswith("test_") for name in names) else ""
+    )
+    table = ReportTable(columns=("metric", "value (95 % interval)"), rows=rows, title=title)
     return ReportSection(
         title="Scores", blocks=[table] if rows else [], missing="the run has recorded no scores of the model"
     )
@@ -288,18 +292,24 @@ def _slices(
         found = []
         for name, selected in _groups(np.asarray(table[column])):
             value = score(answers, selected).get(metric) if len(selected) >= MIN_SLICE_ROWS else None
-            interval = None
-            if value is not None:
-
-                def again(drawn: Array, selected: Array = selected) -> tuple[float, float]:
-                    value = score(answers, selected[drawn]).get(metric, np.nan)
-                    return value, value
-
-                interval, _, _ = resample(
-                    again, len(selected), lambda one, other: one - other, seconds=SLICE_SECONDS
-                )
+            interval = None if value is None else _interval(score, answers, selected, metric)
             found.append((name, f"{len(selected):,}", with_interval(value, interval)))
         yield ReportTable(columns=(column, "rows", f"{metric} (95 %)"), rows=found, title=f"by {column}")
+
+
+def _interval(
+    score: Callable[[Any, Array | None], Mapping[str, float]], answers: Any, rows: Array, metric: str
+) -> tuple[float, float]:
+    """Return the 95 % interval of the score of some rows, computed as that of all test rows."""
+    if metric == "accuracy":
+        return wilson_interval(score(answers, rows)[metric], len(rows))
+
+    def again(drawn: Array) -> tuple[float, float]:
+        value = score(answers, rows[drawn]).get(metric, np.nan)
+        return value, value
+
+    interval, _, _ = resample(again, len(rows), lambda one, other: one - other, seconds=SLICE_SECONDS)
+    return interval
 
 
 def _groups(values: Array) -> Iterator[tuple[str, Array]]:
@@ -314,8 +324,11 @@ def _groups(values: Array) -> Iterator[tuple[str, Array]]:
     else:
         texts = np.array([str(cell) for cell in values], dtype=object)
         names, counts = np.unique(texts[~is_gap].astype(str), return_counts=True)
-        for name in names[np.argsort(-counts)][:MAX_SLICES]:
+        ordered = names[np.argsort(-counts, kind="stable")]
+        for name in ordered[:MAX_SLICES]:
             yield str(name), np.flatnonzero((texts == name) & ~is_gap)
+        if (others := len(ordered) - MAX_SLICES) > 0:
+            yield f"{others:,} other values", np.flatnonzero(np.isin(texts, ordered[MAX_SLICES:]) & ~is_gap)
     if is_gap.any():
         yield "missing", np.flatnonzero(is_gap)
 
@@ -365,21 +378,41 @@ def _reproduction(run: Run | None, lineage: Lineage) -> ReportSection:
     return ReportSection(title="Reproduce", blocks=[table] if table.rows else [], missing=missing)
 
 
+def _loss(score: ProvenScore) -> str:
+    """Return what the export loses, with its interval: 0.1 points (-0.2 to 0.4)."""
+    low, high = score.loss_interval
+    return f"{score.loss:.2f} {score.loss_unit} ({low:.2f} to {high:.2f})"
+
+
 def _exports(proofs: Sequence[ExportProof]) -> ReportSection:
     rows = [
         (
             proof.title,
             f"{proof.max_difference:.1g}",
             "" if proof.equal_labels is None else f"{proof.equal_labels:.2%}",
-            f"{proof.score.metric} {proof.score.before:.4g}" if proof.score else "",
-            with_interval(proof.score.after, proof.score.after_interval) if proof.score else "",
+            f"{proof.rows:,} ({proof.split})",
+            proof.score.metric if proof.score else "",
+            number(proof.score.before) if proof.score else "",
+            number(proof.score.after) if proof.score else "",
+            _loss(proof.score) if proof.score else "",
             format_size(proof.size_bytes),
             f"{proof.latency_ms:.3g} ms",
         )
         for proof in proofs
     ]
     table = ReportTable(
-        columns=("format", "largest difference", "equal labels", "before", "after (95 %)", "size", "one row"),
+        columns=(
+            "format",
+            "largest difference",
+            "equal labels",
+            "rows",
+            "metric",
+            "before",
+            "after",
+            "loss (95 %)",
+            "size",
+            "one row",
+        ),
         rows=rows,
     )
     return ReportSection(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlctl.domain.registry import History, RegisteredModel
 from mlctl.domain.report import ReportBlock, ReportSection, ReportTable, ReportText
-from mlctl.services.reports.texts import facts_table, moment, number
+from mlctl.services.reports.texts import IN_BRACKETS, facts_table, moment, number, with_interval
 
 MAX_VERSIONS = 50
 
@@ -16,6 +16,7 @@ def model_sections(model: RegisteredModel, history: History) -> Iterator[ReportS
     names = sorted({name for version in model.versions for name in version.metrics if name != "best_epoch"})
     names.sort(key=lambda name: not name.startswith("test_"))
     table = ReportTable(
+        title=IN_BRACKETS if any(version.intervals for version in model.versions) else "",
         columns=("version", "stage", "aliases", "registered", *(name.replace("_", " ") for name in names)),
         rows=[
             (
@@ -23,7 +24,7 @@ def model_sections(model: RegisteredModel, history: History) -> Iterator[ReportS
                 "" if version.stage == "None" else version.stage,
                 ", ".join(version.alias),
                 moment(version.created),
-                *(number(version.metrics.get(name)) for name in names),
+                *(with_interval(version.metrics.get(name), version.intervals.get(name)) for name in names),
             )
             for version in model.versions[:MAX_VERSIONS]
         ],

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mlctl.adapters.pages.report_page import render
+from mlctl.adapters.pages.report_page import check_page_name, write_page
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.report import Report, ReportSection, WrittenReport
 from mlctl.domain.run import Run
 from mlctl.errors import NotFoundError, UsageError
-from mlctl.files import write_atomically
 from mlctl.services.models.select import resolve_model
 from mlctl.services.registry.models import model_history, show_model
 from mlctl.services.reports.comparison import comparison_sections
@@ -44,20 +43,17 @@ def write_report(
     Each selector is a RUN, or a registered model as NAME, NAME/3 or NAME@alias. Raises as `find_run` does, and
     UsageError if `out` is no HTML file or if there are too many runs.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{out} does not end in .html", f"use {out.stem or 'report'}.html")
+    check_page_name(out)
     store = TrackingStore(settings.tracking_uri)
     subjects = [_find(settings, store, selector, experiment) for selector in dict.fromkeys(selectors)]
     if len(subjects) > MAX_RUNS:
         raise UsageError(f"a report has at most {MAX_RUNS} runs, not {len(subjects)}", "choose some of them")
     with tempfile.TemporaryDirectory(prefix="mlctl-report-") as scratch:
         report = _compose(settings, store, subjects, Path(scratch))
-    content = render(report).encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, content, durable=False)
+    size = write_page(report, out)
     return WrittenReport(
         file=str(out),
-        size_bytes=len(content),
+        size_bytes=size,
         title=report.title,
         left_out=tuple(
             f"{section.title}: {section.missing}" for section in report.sections if not section.blocks

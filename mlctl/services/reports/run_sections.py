@@ -26,7 +26,7 @@ from mlctl.domain.tune import rank_trials
 from mlctl.services.reports import plots
 from mlctl.services.reports.answer_sections import answer_sections
 from mlctl.services.reports.files import RunFiles
-from mlctl.services.reports.texts import facts_table, moment, number, with_interval
+from mlctl.services.reports.texts import IN_BRACKETS, facts_table, moment, number, with_interval
 from mlctl.services.runs.listing import show_run
 from mlctl.services.runs.metrics import objective_of, score_of
 from mlctl.services.runs.search_snapshot import read_search
@@ -99,7 +99,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
             [
                 (
                     score.test_metric.replace("_", " "),
-                    with_interval(score.test_value, run.intervals.get(score.test_metric)),
+                    with_interval(score.test_value, score.test_interval),
                 )
             ]
             if score.test_metric
@@ -129,7 +129,7 @@ def _summary(run: Run, files: RunFiles) -> ReportSection:
     }
     intervals = run.intervals
     scores = ReportTable(
-        title="In brackets: the 95 % confidence interval" if intervals else "",
+        title=IN_BRACKETS if intervals else "",
         columns=("score", *prefixes),
         rows=[
             (

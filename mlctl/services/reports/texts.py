@@ -9,6 +9,8 @@ from typing import Any
 
 from mlctl.domain.report import ReportTable
 
+IN_BRACKETS = "In brackets: the 95 % confidence interval"
+
 Pairs = Iterable[tuple[str, Any]]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.run import Run
+from mlctl.domain.run import IntervalPairs, Run
 from mlctl.domain.run_queries import RunDiff
 from mlctl.domain.tags import GIT_PREFIX, PRECISION_TAG, RECIPE_TAG
 from mlctl.services.runs.environment import read_environment
@@ -31,6 +31,7 @@ def diff_runs(tracking_uri: str, a: str, b: str, experiment: str | None = None) 
         b=run_b,
         params=differences(run_a.params, run_b.params),
         metrics=metrics,
+        intervals=interval_pairs(metrics, run_a.intervals, run_b.intervals),
         verdicts={name: text for name, text in verdicts.items() if text},
         data=differences(_data(run_a), _data(run_b)),
         code=differences(_tags(run_a, CODE_PREFIXES), _tags(run_b, CODE_PREFIXES)),
@@ -46,6 +47,13 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[A
     return {
         name: (a.get(name), b.get(name)) for name in {**a, **b} if not _are_equal(a.get(name), b.get(name))
     }
+
+
+def interval_pairs(
+    metrics: Iterable[str], a: Mapping[str, tuple[float, float]], b: Mapping[str, tuple[float, float]]
+) -> IntervalPairs:
+    """Return name -> (interval in a, interval in b) for the metrics that have one."""
+    return {name: (a.get(name), b.get(name)) for name in metrics if name in a or name in b}
 
 
 def verdict(metric: str, a: float | None, b: float | None, *, run: Run) -> str:

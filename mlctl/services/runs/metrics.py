@@ -76,6 +76,7 @@ def score_of(run: Run | None) -> RunScore | None:
         value=run.metrics.get(source),
         test_metric="" if is_shown_already else test,
         test_value=None if is_shown_already else run.metrics.get(test),
+        test_interval=None if is_shown_already else run.intervals.get(test),
     )
 
 

@@ -6,8 +6,8 @@ import time
 from datetime import UTC, datetime
 
 from mlctl.adapters.system import provenance
-from mlctl.adapters.tracking.heartbeat import HEARTBEAT
 from mlctl.adapters.tracking.store import TrackingStore
+from mlctl.domain.heartbeat import HEARTBEAT
 from mlctl.domain.run import Run
 from mlctl.domain.run_queries import ChangedRuns
 from mlctl.domain.stop_request import StopRequest

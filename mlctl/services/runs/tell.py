@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mlctl.domain.run import Run
-from mlctl.notifications import RUN_LOST, SEARCH_FINISHED, NotifyTarget, notify
+from mlctl.notifications import LOST_WORDS, RUN_LOST, SEARCH_FINISHED, NotifyTarget, notify
 from mlctl.settings import mask_passwords
 
 WORDS = {
-    RUN_LOST: "is lost: it has sent no sign of life for a minute",
+    RUN_LOST: LOST_WORDS,
     SEARCH_FINISHED: "has finished its search",
 }
 MAX_METRICS = 5

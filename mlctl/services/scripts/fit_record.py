@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlctl.domain.run import DataReference
 from mlctl.domain.tags import DATA_ROWS_TAG, DATA_SPEC_TAG
 from mlctl.errors import RefusedError
+from mlctl.recipes.keras_import import TENSORFLOW
 from mlctl.services.recipes.user_code import describe
 from mlctl.services.scripts.fitted import MAX_RECORDED, FittedModel
 from mlctl.services.scripts.record import ScriptRecord
@@ -100,6 +101,7 @@ class FitRecord:
         fitted.phases.append(first)
 
     def _record_params(self, fitted: FittedModel, model: Any, arguments: dict[str, Any]) -> None:
+        from mlctl.adapters.keras.runtime import current_backend
         from mlctl.adapters.scripts.fit_params import params_of_fit, params_of_model
 
         has_arrays = (
@@ -108,6 +110,8 @@ class FitRecord:
             else not hasattr(arguments.get("x"), "element_spec")
         )
         params = params_of_fit(model, arguments, has_arrays=has_arrays)
+        if (backend := current_backend()) != TENSORFLOW:
+            params["backend"] = backend
         if fitted.is_compiled:
             params |= params_of_model(model, fitted.compile_params)
             params |= _trainable(model)

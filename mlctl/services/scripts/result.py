@@ -38,6 +38,7 @@ from mlctl.services.scripts.evaluations import TEST, Evaluation, choose
 from mlctl.services.scripts.fit_record import FitRecord
 from mlctl.services.scripts.fitted import MAX_RECORDED, FittedModel, FittedModels, parts
 from mlctl.services.scripts.kept_weights import KeptWeights, choose_weights
+from mlctl.services.scripts.log_on_tensorflow import log_on_tensorflow
 from mlctl.services.scripts.record import ScriptRecord
 from mlctl.services.training import report
 from mlctl.services.training.logged_model import LoggedModel, log_keras_model
@@ -333,14 +334,15 @@ class ScriptResult:
 
         If its answers or targets cannot be scored, it is logged without scores.
         """
-        if (backend := runtime.current_backend()) != TENSORFLOW:
-            raise BadDataError(
-                f"mlctl saves and exports models on TensorFlow, and this script is on {backend}", ""
-            )
         recorder, listener = self.record.recorder, self.record.listener
+        log = log_keras_model
+        if runtime.current_backend() != TENSORFLOW:
+            log = log_on_tensorflow
+            if scored is not None and scored.is_stream:  # another process cannot read it
+                scored = scored.take(np.arange(len(scored)))
         prepared = self._prepared(fitted, part, split)
         try:
-            return log_keras_model(recorder, prepared, fitted.model, scored, listener=listener), scored
+            return log(recorder, prepared, fitted.model, scored, listener=listener), scored
         except FAILURES as error:
             if scored is None and prepared.data.train.targets is None:
                 raise
@@ -348,7 +350,7 @@ class ScriptResult:
         data = dataclasses.replace(
             prepared.data, train=dataclasses.replace(prepared.data.train, targets=None, weights=None)
         )
-        logged = log_keras_model(
+        logged = log(
             recorder, dataclasses.replace(prepared, data=data), fitted.model, None, listener=listener
         )
         listener.message(f"the logged model is not scored: {_reason(first)}")

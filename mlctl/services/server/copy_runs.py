@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from mlctl.adapters.importing.database_target import DatabaseTarget
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.importing import SourceExperiment
 from mlctl.domain.run import Run
-from mlctl.domain.run_queries import ChangedRuns
+from mlctl.domain.run_queries import ChangedRuns, Condition, RunField
 from mlctl.domain.tags import COPIED_FROM_TAG
+from mlctl.errors import RefusedError
 from mlctl.services.runs.select import find_runs
 from mlctl.services.server.import_store import import_store, open_source
 from mlctl.settings import check_tracking_uri, with_installed_driver
+
+RUNNING, PARENT_TAG = "RUNNING", "mlflow.parentRunId"
 
 
 def copy_runs(
@@ -25,35 +28,82 @@ def copy_runs(
 ) -> ChangedRuns:
     """Copy runs to an experiment of this store, or to the store of a URI; return them as they are there.
 
-    To another store, ids stay, and logged models are copied, too. A copy in the same store has an id of its own and
-    refers to the same logged models. `move` changes the experiment of a run in the same store, and deletes the
-    original of one in another store.
+    The nested runs of a run, such as the trials of a search, go with it. To another store, ids stay, and logged
+    models are copied, too. A copy in the same store has an id of its own and refers to the same logged models. `move`
+    changes the experiment of a run in the same store, and deletes the original of one in another store.
 
-    Raises ConfigurationError if the store that is written to is no database.
+    Raises ConfigurationError if the store that is written to is no database, and RefusedError if a run that still
+    runs, or whose model is registered, would be deleted here.
     """
     store = TrackingStore(tracking_uri)
     runs = find_runs(store, selectors, experiment)
     ids = [run.run_id for run in runs]
+    everything = _with_nested(store, runs)
+    all_ids = [run.run_id for run in everything]
     if "://" in to:
         target = with_installed_driver(check_tracking_uri(to, "--to"))
-        import_store(tracking_uri, target, runs=ids)
+        if move:
+            _require_deletable(store, everything)
+        import_store(tracking_uri, target, runs=all_ids)
         changed = [TrackingStore(target).get_run(run_id) for run_id in ids]
         if move:
-            for run in runs:
+            for run in everything:
                 store.delete_run(run)
         return ChangedRuns(tuple(changed), f"{_verb(move)} to {to}")
     opened = DatabaseTarget(tracking_uri)
     key, location, _ = opened.experiment(SourceExperiment(key="", name=to))
     if move:
-        opened.move_runs(ids, key)
+        opened.move_runs(all_ids, key)
     else:
-        ids = [_copy(tracking_uri, opened, run, key, location) for run in runs]
+        new_ids: dict[str, str] = {}
+        for run in everything:
+            new_ids[run.run_id] = _copy(tracking_uri, opened, run, key, location, new_ids)
+        ids = [new_ids[run_id] for run_id in ids]
     store = TrackingStore(tracking_uri)
     return ChangedRuns(tuple(store.get_run(run_id) for run_id in ids), f"{_verb(move)} to {to}")
 
 
-def _copy(tracking_uri: str, target: DatabaseTarget, run: Run, experiment_id: str, location: str) -> str:
-    """Copy a run to an experiment of the same store; return the copy's id."""
+def _with_nested(store: TrackingStore, runs: Sequence[Run]) -> list[Run]:
+    """Return runs and all runs that are nested in them, each once, and parents before their children."""
+    found = {run.run_id: run for run in sorted(runs, key=lambda run: run.parent_run_id is not None)}
+    waiting = list(found.values())
+    while waiting:
+        parent = waiting.pop(0)
+        is_nested = Condition(RunField("tag", PARENT_TAG), "=", parent.run_id)
+        for nested in store.search_runs([is_nested], experiment=parent.experiment):
+            if nested.run_id not in found and nested.parent_run_id == parent.run_id:
+                found[nested.run_id] = nested
+                waiting.append(nested)
+    return list(found.values())
+
+
+def _require_deletable(store: TrackingStore, runs: Sequence[Run]) -> None:
+    for run in runs:
+        name = f"run {run.run_name} ({run.run_id[:8]})"
+        if run.status == RUNNING:
+            raise RefusedError(
+                f"{name} is still running, and the move would delete it here",
+                f"stop it first: mlctl runs stop {run.run_id[:8]}",
+            )
+        if versions := store.list_registered_versions(run):
+            raise RefusedError(
+                f"the model of {name} is registered as {', '.join(versions)}, and the move would delete it here",
+                f"copy the run: mlctl runs copy; or the model: mlctl models copy {versions[0].replace(' version ', '/')}",
+            )
+
+
+def _copy(
+    tracking_uri: str,
+    target: DatabaseTarget,
+    run: Run,
+    experiment_id: str,
+    location: str,
+    new_ids: Mapping[str, str],
+) -> str:
+    """Copy a run to an experiment of the same store; return the copy's id.
+
+    `new_ids` are those of earlier copies, one of which may be its parent.
+    """
     source, new_id = open_source(tracking_uri), uuid.uuid4().hex
     (found,) = source.runs(SourceExperiment(key=experiment_id, name=""), [run.run_id])
     artifact_uri = f"{location}/{new_id}/artifacts"
@@ -61,6 +111,8 @@ def _copy(tracking_uri: str, target: DatabaseTarget, run: Run, experiment_id: st
         if fetched := source.fetch(found.artifact_uri, Path(folder)):
             copy_folder(fetched, artifact_uri, CopiedFiles())
     tags = {**found.tags, COPIED_FROM_TAG: run.run_id}
+    if run.parent_run_id in new_ids:
+        tags[PARENT_TAG] = new_ids[run.parent_run_id]
     target.add_runs(experiment_id, [(replace(found, run_id=new_id, tags=tags), artifact_uri)])
     return new_id
 

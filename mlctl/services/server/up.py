@@ -30,6 +30,7 @@ from mlctl.services.server.server_state import read_readiness, to_tracking_serve
 from mlctl.tracking_server.server_config import CANNOT_LISTEN, ServerConfig
 
 START_TIMEOUT_S = 120.0
+RESERVED_PREFIXES = {"api", "ajax-api", "static-files", "graphql", "gateway", "v1", "mlctl"}
 STATIC_PREFIX = r"(/[A-Za-z0-9._~-]+)+/?"
 SECRETS = (
     "PGPASSWORD",
@@ -114,7 +115,7 @@ def start_server(
         if state and local_servers.server_process(state).is_alive():
             # its database is another one than the adoption's: otherwise the line above has raised
             keys = options.typed_location_keys | ({"backend"} if adoption else set())
-            return _running_server(state, location, access, keys=keys)
+            return _running_server(state, location, access, options, keys=keys)
         sock = run_preflight(
             location, access, create_bucket=options.create_bucket, upgrade_db=options.upgrade_db
         )
@@ -138,15 +139,21 @@ def start_server(
             location, access, options, sock=sock, state_file=files.path(options.name), basic_auth=basic_auth
         )
         state = _new_state(location, access, config, log=files.path(options.name, ".log"))
+        state["options"] = _options_of_state(access, options)
         if options.foreground:
             _become_server(config, state, files, basic_auth)
         return _start(config, state, files, sock=sock, location=location, basic_auth=basic_auth)
 
 
 def _running_server(
-    state: dict[str, Any], location: ServerLocation, access: ServerAccess, *, keys: frozenset[str]
+    state: dict[str, Any],
+    location: ServerLocation,
+    access: ServerAccess,
+    options: ServerOptions,
+    *,
+    keys: frozenset[str],
 ) -> TrackingServer:
-    """Return the server that already runs under this name, if it agrees with these keys of the location."""
+    """Return the server that already runs under this name, if it has these keys of the location and these options."""
     running, wanted = state["place"], location_to_state(location)
     differences = [
         f"{key} {running.get(key) or 'none'}, not {wanted[key] or 'none'}"
@@ -155,6 +162,12 @@ def _running_server(
     ]
     if access.auth and not state["auth"]:
         differences.append("no authentication, not --auth")
+    has = state.get("options", {})  # the state of a server that an earlier version started has none
+    differences += [
+        f"{option} {has[option] or 'left out'}, not {value}"
+        for option, value in _options_of_state(access, options).items()
+        if value and has.get(option, value) != value
+    ]
     if differences:
         raise RefusedError(
             f"{state['name']} is up already at {state['url']}, with {'; with '.join(differences)}",
@@ -168,6 +181,18 @@ def _running_server(
             f"it may be starting: mlctl server-logs --name {state['name']}; or stop it first: mlctl server-down",
         )
     return to_tracking_server(state, "up", already_running=True)
+
+
+def _options_of_state(access: ServerAccess, options: ServerOptions) -> dict[str, str]:
+    """Return the options that decide who may do what and where, as the state file keeps them; "": left out."""
+    permission = access.default_permission
+    return {
+        "--default-permission": "" if permission == ServerAccess.default_permission else permission,
+        "--trusted-proxy": ", ".join(access.trusted_proxies),
+        "--static-prefix": options.static_prefix,
+        "--artifacts-only": "given" if options.artifacts_only else "",
+        "--workspaces": "given" if options.workspaces else "",
+    }
 
 
 def _server_config(
@@ -231,8 +256,14 @@ def _server_config(
 
 def check_static_prefix(prefix: str) -> str:
     """Return the prefix without a slash at its end. Raises UsageError if it is no path."""
-    if prefix and not re.fullmatch(STATIC_PREFIX, prefix):
+    parts = prefix.strip("/").split("/")
+    if prefix and (not re.fullmatch(STATIC_PREFIX, prefix) or {".", ".."} & {*parts}):
         raise UsageError(f"invalid value {prefix!r} for --static-prefix", "example: --static-prefix /mlflow")
+    if parts[0] in RESERVED_PREFIXES:
+        raise UsageError(
+            f"--static-prefix {prefix}: the server itself has addresses below /{parts[0]}",
+            "choose another one: --static-prefix /mlflow",
+        )
     return prefix.rstrip("/")
 
 

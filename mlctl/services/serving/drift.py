@@ -9,11 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from mlctl.adapters.pages.drift_bars import draw_bars
-from mlctl.adapters.pages.report_page import render
+from mlctl.adapters.pages.report_page import check_page_name, write_page
 from mlctl.domain.drift import DriftReport, FeatureDrift
 from mlctl.domain.report import Report, ReportBlock, ReportPlot, ReportSection, ReportTable, ReportText
-from mlctl.errors import NotFoundError, UsageError
-from mlctl.files import write_atomically
+from mlctl.errors import NotFoundError
 from mlctl.services.serving.endpoints import endpoint_states, require_state
 from mlctl.services.serving.folders import endpoint_folder
 from mlctl.serving.traffic.report import FOLDER, NoProfileError, NoTrafficError, make_report
@@ -29,8 +28,8 @@ def drift_report(settings: Settings, name: str, since_s: float, html: Path | Non
     The endpoint may have been stopped. Raises NotFoundError if there is no such endpoint or no traffic to compare, and
     UsageError if `html` is no HTML file.
     """
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{html} does not end in .html", f"use {html.stem or 'drift'}.html")
+    if html is not None:
+        check_page_name(html)
     states = endpoint_states(settings)
     folder = endpoint_folder(states, name).path / FOLDER
     if not folder.is_dir():
@@ -50,9 +49,7 @@ def drift_report(settings: Settings, name: str, since_s: float, html: Path | Non
             "choose a longer --since, or log a larger share of the requests",
         ) from None
     if html is not None:
-        page = render(_page(report, since_s))
-        html.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(html, page.encode(), durable=False)
+        write_page(_page(report, since_s), html)
         report = replace(report, file=str(html))
     return report
 

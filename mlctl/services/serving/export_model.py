@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.exports import PROOF_FILE, PROOF_FOLDER, ExportedModel, ExportProof
 from mlctl.domain.progress import NullProgress, ProgressListener
-from mlctl.errors import RefusedError, UsageError, did_you_mean
+from mlctl.errors import MlctlError, RefusedError, UsageError, did_you_mean
 from mlctl.services.models.fetch import fetch_reference
 from mlctl.services.models.select import resolve_model
 from mlctl.services.serving.exports import TARGETS
 from mlctl.services.serving.exports.base import ExportOptions, ModelToExport
-from mlctl.services.serving.exports.formats import check_quantize
+from mlctl.services.serving.exports.formats import check_options
 from mlctl.settings import Settings
+
+STAGING = ".mlctl-export-"
+NEW_FOLDER_S = 60.0  # a folder may be younger than its lock
 
 
 def export_model(
@@ -32,7 +40,7 @@ def export_model(
     """Write the files of an export target into a folder that does not exist or is empty; return their names.
 
     The files are written into a temporary folder and moved when all are complete, so that a failure leaves nothing
-    behind. The proof of a format is logged to the model's run.
+    behind; after a kill, the next export removes it. The proof of a format is logged to the model's run.
 
     Args:
         settings: Settings in force.
@@ -53,18 +61,15 @@ def export_model(
     if target not in TARGETS:
         hint = did_you_mean(target, TARGETS) or f"targets: {', '.join(TARGETS)}"
         raise UsageError(f"there is no export target {target!r}", hint)
-    check_quantize(TARGETS[target], target, options.quantize)
+    check_options(TARGETS[target], target, options)
     if _is_taken(folder) and not (replace and is_export(folder)):
         raise RefusedError(f"{folder} exists and is not empty", "choose another folder, or empty it")
     folder = folder.absolute()
-    existing_folder = next(path for path in (folder, *folder.parents) if path.is_dir())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise RefusedError(f"{existing} is a file, not a folder", "choose another folder")
     store = TrackingStore(settings.tracking_uri)
-    with (
-        tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch,
-        tempfile.TemporaryDirectory(
-            prefix=".mlctl-export-", dir=folder.parent if _is_taken(folder) else existing_folder
-        ) as staging,
-    ):
+    with tempfile.TemporaryDirectory(prefix="mlctl-model-") as scratch, _staging_folder(existing) as staging:
         reference = resolve_model(store, model)
         to_export = ModelToExport(
             served=fetch_reference(store, reference, model, Path(scratch)),
@@ -75,17 +80,14 @@ def export_model(
             reference=reference,
             listener=listener or NullProgress(),
         )
-        part = Path(staging)
+        part = staging / "new"
+        part.mkdir()
         notes = TARGETS[target].write(to_export, part)
         names = sorted(file.relative_to(part).as_posix() for file in part.rglob("*") if file.is_file())
-        proof = _read_proof(part)
-        if proof is not None:
-            notes = (*notes, *_log_proof(store, reference.run_id, part / PROOF_FILE, proof))
-        folder.mkdir(parents=True, exist_ok=True)
-        for entry in list(folder.iterdir()) if is_export(folder) else ():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        for entry in part.iterdir():
-            shutil.move(entry, folder)
+        _replace_content(folder, part, staging / "old")
+    proof = _read_proof(folder)
+    if proof is not None:
+        notes = (*notes, *_log_proof(store, reference.run_id, folder / PROOF_FILE, proof))
     return ExportedModel(kind=target, folder=str(folder), files=tuple(names), proof=proof, notes=notes)
 
 
@@ -95,7 +97,46 @@ def is_export(folder: Path) -> bool:
 
 
 def _is_taken(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    return folder.exists() and (not folder.is_dir() or bool(_entries(folder)))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, without the staging folders of exports."""
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(STAGING)]
+
+
+@contextmanager
+def _staging_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `parent`, and remove those that killed processes left there."""
+    for old in parent.glob(f"{STAGING}*"):
+        with suppress(OSError), _lock(old):  # that of a living process stays
+            if time.time() - old.stat().st_mtime > NEW_FOLDER_S:
+                shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=parent) as staging, _lock(Path(staging)):
+        yield Path(staging)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process. Raises BlockingIOError if another one holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace_content(folder: Path, new: Path, old: Path) -> None:
+    """Make `new` the folder; if the folder exists, move its content to `old` and that of `new` into it."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new.rename(folder)
+        return
+    old.mkdir()
+    for source, target in ((folder, old), (new, folder)):
+        for entry in _entries(source):
+            shutil.move(entry, target)
 
 
 def _read_proof(folder: Path) -> ExportProof | None:
@@ -107,6 +148,10 @@ def _log_proof(store: TrackingStore, run_id: str | None, file: Path, proof: Expo
     """Log a proof to the model's run; return notes."""
     if not run_id:
         return ("the model has no run, so the proof is in the folder only",)
-    with store.translate_errors():
-        store.mlflow_client.log_artifact(run_id, str(file), f"{PROOF_FOLDER}/{proof.title}")
+    try:
+        with store.translate_errors():
+            store.mlflow_client.log_artifact(run_id, str(file), f"{PROOF_FOLDER}/{proof.title}")
+    except (MlctlError, OSError) as error:
+        reason = error.message if isinstance(error, MlctlError) else str(error)
+        return (f"the proof is in the folder only, as the run did not take it: {reason}",)
     return ()

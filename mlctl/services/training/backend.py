@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from mlctl.adapters.system import extras
-from mlctl.data.files.images import ImageFiles
+from mlctl.data.dataset import needs_dense
 from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.trees import leaves
 from mlctl.errors import ConfigurationError, UsageError
 from mlctl.recipes.keras_import import JAX, TENSORFLOW, TORCH
-from mlctl.recipes.recipe import has_phases
+from mlctl.recipes.recipe import SPARSE_BAGS, Recipe, has_phases
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.training.request import TrainRequest
 
 CHECKED_ROWS = 2
 
 
-def check_backend(request: TrainRequest, prepared: PreparedData, workers: int = 1) -> None:
-    """Raise UsageError if the request's backend, or several workers, cannot train this recipe on this data.
+def check_backend(request: TrainRequest, recipe: Recipe) -> None:
+    """Raise UsageError if the request's backend cannot train this recipe, whatever its data.
 
     Raises ConfigurationError if the backend is not installed.
     """
@@ -33,11 +33,20 @@ def check_backend(request: TrainRequest, prepared: PreparedData, workers: int = 
         raise ConfigurationError("KERAS_BACKEND is torch, which is not installed", "run: pip install torch")
     if backend == JAX:
         extras.require_extra(JAX, JAX, "the Keras backend jax")
-    for reason in _obstacles(request, prepared):
-        raise UsageError(
-            f"{backend} cannot train {prepared.recipe.name}: {reason}",
-            "train it on TensorFlow: unset KERAS_BACKEND, and omit --workers",
-        )
+    if request.folds:
+        raise _refusal(request, recipe, "--folds trains on TensorFlow")
+    if has_phases(recipe):
+        raise _refusal(request, recipe, "it has phases, which mlctl trains on TensorFlow")
+    if recipe.needs_tensorflow:
+        raise _refusal(request, recipe, recipe.needs_tensorflow)
+
+
+def check_data(request: TrainRequest, prepared: PreparedData, workers: int = 1) -> None:
+    """Raise UsageError if the request's backend, or several workers, cannot train a recipe on this data."""
+    if request.backend == TENSORFLOW:
+        return
+    for reason in _obstacles(prepared):
+        raise _refusal(request, prepared.recipe, reason)
     batch_size = int(prepared.values.batch_size)
     if batch_size % workers:
         raise UsageError(
@@ -46,17 +55,18 @@ def check_backend(request: TrainRequest, prepared: PreparedData, workers: int = 
         )
 
 
-def _obstacles(request: TrainRequest, prepared: PreparedData) -> Iterator[str]:
-    recipe, train = prepared.recipe, prepared.data.train
-    if request.folds:
-        yield "--folds trains on TensorFlow"
-    if has_phases(recipe):
-        yield "it has phases, which mlctl trains on TensorFlow"
+def _refusal(request: TrainRequest, recipe: Recipe, reason: str) -> UsageError:
+    return UsageError(
+        f"{request.backend} cannot train {recipe.name}: {reason}",
+        "train it on TensorFlow: unset KERAS_BACKEND, and omit --workers",
+    )
+
+
+def _obstacles(prepared: PreparedData) -> Iterator[str]:
+    train = prepared.data.train
     for leaf in leaves(train.inputs):
         if isinstance(leaf, SparseBags):
-            yield "its bags of words are sparse, which only TensorFlow computes"
-        if isinstance(leaf, ImageFiles):
-            yield "its images are files, which TensorFlow reads"
+            yield SPARSE_BAGS
     if train.is_stream:
         yield "its data is a stream, which TensorFlow reads"
     for leaf in leaves(prepared.encoded(train.take(np.arange(min(CHECKED_ROWS, len(train)))))):
@@ -65,4 +75,4 @@ def _obstacles(request: TrainRequest, prepared: PreparedData) -> Iterator[str]:
 
 
 def _is_text(leaf: Any) -> bool:
-    return np.asarray(leaf).dtype.kind in "OSU"
+    return not needs_dense(leaf) and np.asarray(leaf).dtype.kind in "OSU"

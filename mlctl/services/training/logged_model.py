@@ -23,6 +23,7 @@ from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.data.batches import join_batches
 from mlctl.data.class_numbers import IGNORED
 from mlctl.data.dataset import HELD_OUT_ANSWERS, Dataset, Split
+from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs, task_of
 from mlctl.domain.progress import ProgressListener
@@ -42,6 +43,7 @@ from mlctl.serving.traffic.profile import as_columns
 READINGS = "readings"  # in a data set's `extra`: the `ColumnReading` of each column
 METRIC_TOLERANCE, ANSWER_TOLERANCE = 1e-3, 1e-4  # of the loaded model; relative to the value or its scale
 SAMPLE_ROWS = 64
+MAX_CHECKED_TEXTS = 2000  # texts that the loaded model answers; the trained model answers the others
 MAX_CHECK_BYTES = 32 << 20  # of raw rows that both models answer together: they are held encoded, too
 
 Array = np.ndarray[Any, Any]
@@ -352,7 +354,9 @@ def _choose_threshold(
         train = prepared.encoded_split(prepared.data.train)
         held_out = scoring_targets(outputs, train.targets), Predictor(model, outputs).predict(train.inputs)
     targets, answers = held_out
-    return choose_threshold(rule, targets, np.asarray(answers), outputs[0].classes[1])
+    is_known = prepared.data.extra.get(HELD_OUT_ANSWERS) is not None
+    of_folds = is_known and prepared.data.validation is None
+    return choose_threshold(rule, targets, np.asarray(answers), outputs[0].classes[1], of_folds=of_folds)
 
 
 def _intervals(
@@ -367,6 +371,8 @@ def _intervals(
 def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnswers:
     """Return both models' answers to a split, which is read once: a pipeline may shuffle its rows."""
     prepared, predictor = candidate.prepared, Predictor(candidate.model, candidate.outputs)
+    if isinstance(split.inputs, SparseBags) and len(split) > MAX_CHECKED_TEXTS:
+        return _predict_texts(candidate, loaded, split)
     answers, expected, targets, weights = [], [], [], []
     sample, signature = RowSample(len(split)), loaded.metadata.signature
     for inputs, batch_targets, batch_weights in raw_batches(split, MAX_CHECK_BYTES):
@@ -383,6 +389,24 @@ def _predict_both(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnsw
         weights=None if weights[0] is None else _join(weights),
         rows=sample.columns(),
     )
+
+
+def _predict_texts(candidate: _Candidate, loaded: Any, split: Split) -> _BothAnswers:
+    """Return both models' answers to many texts: the loaded model answers a random sample of them.
+
+    It looks up the words of a text again, which takes longer than all else.
+    """
+    rows = np.sort(np.random.default_rng(0).choice(len(split), MAX_CHECKED_TEXTS, replace=False))
+    found = _predict_both(candidate, loaded, split.take(rows))
+    expected = Predictor(candidate.model, candidate.outputs).predict(split.inputs)
+    if isinstance(expected, Mapping):
+        answers: Any = {name: part.copy() for name, part in expected.items()}
+        for name, part in found.answers.items():
+            answers[name][rows] = part
+    else:
+        answers = expected.copy()
+        answers[rows] = found.answers
+    return replace(found, answers=answers, expected=expected, targets=split.targets, weights=split.weights)
 
 
 def _join(parts: list[Any], fill: int = 0) -> Any:

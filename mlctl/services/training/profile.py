@@ -16,6 +16,7 @@ from mlctl.data.sparse_bags import SparseBags
 from mlctl.data.targets import scoring_targets
 from mlctl.data.trees import count_rows, leaves, take_rows
 from mlctl.domain.outputs import Outputs
+from mlctl.domain.short_texts import describe_error
 from mlctl.errors import MlctlError
 from mlctl.serving.traffic.profile import as_columns, make_profile, write_profile
 
@@ -91,8 +92,7 @@ def store_profile(
         )
         write_profile(profile, folder)
     except Exception as error:  # rows and answers of a user's own form
-        reason = error.message if isinstance(error, MlctlError) else f"{type(error).__name__}: {error}"
-        return " ".join(reason.split())[:200]
+        return describe_error(error)
     return ""
 
 

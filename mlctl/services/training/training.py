@@ -18,7 +18,9 @@ from mlctl.adapters.keras.worker_group import WorkerGroup
 from mlctl.adapters.models import save
 from mlctl.adapters.runlog.recorder import Recorder
 from mlctl.adapters.system import provenance
-from mlctl.data.dataset import Dataset, Split
+from mlctl.data.dataset import HELD_OUT_ANSWERS, Dataset, Split
+from mlctl.data.join_splits import can_join, join
+from mlctl.data.targets import scoring_targets
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import Epoch, NullProgress, ProgressListener
 from mlctl.domain.run import Run
@@ -28,7 +30,7 @@ from mlctl.domain.tags import DURATION_TAG, PEAK_MEMORY_TAG
 from mlctl.errors import ConfigurationError
 from mlctl.recipes.declare import with_epochs
 from mlctl.services.recipes.notes import TF_RANDOM_NOTE, uses_tf_random
-from mlctl.services.recipes.prepare import PreparedData, recipe_errors, with_data
+from mlctl.services.recipes.prepare import PreparedData, recipe_errors, values_for, with_data
 from mlctl.services.training import folds, importance, report
 from mlctl.services.training.check_model import check_model
 from mlctl.services.training.folds import FoldScores
@@ -88,7 +90,7 @@ class Training:
         runtime.start_session(self.request.seed, self.setup.precision)
         model = self._build()
         self._train(model, recorder, None)
-        self._log_results(recorder, self._best_model(model))
+        self._log_results(recorder, self._final_model(model))
 
     def _train_and_log(self, recorder: Recorder) -> None:
         checkpoint = checkpoints.load_newest(recorder.journal.checkpoints) if self.resume_point else None
@@ -111,7 +113,7 @@ class Training:
                 self._log_results(recorder, self._best_model(model))
             raise
         try:
-            self._log_results(recorder, self._best_model(model))
+            self._log_results(recorder, self._final_model(model))
         except OSError as exc:
             reason = "no space is left" if "Errno 28" in str(exc) else str(exc)[:200]
             raise ConfigurationError(
@@ -296,6 +298,36 @@ class Training:
             model.set_weights(weights)
             return model
         return save.rebuild_in_float32(self._build_in_last_phase, weights)
+
+    def _final_model(self, model: Model) -> Model:
+        """Return the model to log: that of the best epoch, or one that has learned from the validation rows, too."""
+        best, progress = self._best_model(model), self.progress
+        train, validation = self.data.train, self.data.validation
+        is_wanted = self.recipe.refits and not progress.keep_last and self.workers is None
+        if not is_wanted or self._validation is None or not can_join(train, validation):
+            return best
+        assert progress.best is not None
+        epochs = progress.best.number
+        joined = dataclasses.replace(self.data, train=join(train, validation), validation=None)
+        self.listener.stage(
+            f"training on all {len(joined.train):,} rows for {epochs} epochs, as the best one took"
+        )
+        if self.prepared.threshold_rule is not None:
+            outputs = infer_outputs(best, self.data, self._validation.inputs)
+            answers = Predictor(best, outputs).predict(self._validation.inputs)
+            held_out = scoring_targets(outputs, self._validation.targets), answers
+            extra = {**self.data.extra, HELD_OUT_ANSWERS: held_out}
+            self.data = dataclasses.replace(self.data, extra=extra)
+            self.prepared = dataclasses.replace(self.prepared, data=self.data)
+        values = with_epochs(values_for(joined, self.prepared.values), epochs)
+        prepared = dataclasses.replace(self.prepared, data=joined, values=values)
+        setup = dataclasses.replace(self.setup, prepared=prepared)
+        refit = Training(setup, NullProgress(), phases=first_epochs(self.phases, epochs))
+        runtime.start_session(self.request.seed, self.setup.precision)
+        model = refit._build()
+        with recipe_errors(self.recipe, "training its model"):
+            refit._run_phases(model, lambda epoch, loop: None)
+        return refit._best_model(model)
 
     # -- what is recorded ---------------------------------------------------------------------------------
 

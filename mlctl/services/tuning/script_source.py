@@ -16,6 +16,7 @@ from mlctl.adapters.search.messages import TrainTrial
 from mlctl.domain.progress import NullProgress
 from mlctl.domain.script import BEST
 from mlctl.domain.script_flags import trial_arguments
+from mlctl.domain.short_texts import list_some
 from mlctl.domain.tags import OBJECTIVE_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.services.scripts.observer import ScriptObserver
@@ -123,8 +124,7 @@ class ScriptSource:
         if self.job.request.parallel == 1 or knows_its_trial(self.program, self.job.script.arguments):
             return
         if names := files_written(Path.cwd(), since=self._started_at):
-            more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
             listener.message(
-                f"trials that ran at once have written the same files: {', '.join(names[:SHOWN_FILES])}{more};"
+                f"trials that ran at once have written the same files: {list_some(names, SHOWN_FILES)};"
                 " if the script reads them again, give each trial its own: {trial} in the script's arguments"
             )

@@ -25,7 +25,7 @@ from mlctl.adapters.search.messages import (
     TrialJob,
 )
 from mlctl.domain.progress import Epoch, NullProgress
-from mlctl.errors import MlctlError
+from mlctl.domain.short_texts import describe_error
 from mlctl.recipes.declare import complete
 from mlctl.recipes.reads import unread_names
 from mlctl.services.recipes.prepare import recipe_errors, values_for, with_class_weight
@@ -58,10 +58,8 @@ def train_trial(setup: SearchSetup, job: TrialJob, report_epoch: ReportEpoch) ->
             _train_execution(setup, job, execution, report_epoch)
     except _Stopped:
         pass
-    except MlctlError as error:
-        return TrialFailed(job.trial, job.attempt, error.message)
     except Exception as error:
-        return TrialFailed(job.trial, job.attempt, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+        return TrialFailed(job.trial, job.attempt, describe_error(error))
     return TrialEnded(job.trial, job.attempt, time.perf_counter() - started)
 
 

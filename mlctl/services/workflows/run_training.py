@@ -9,7 +9,7 @@ from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.recipes.keras_import import TENSORFLOW
 from mlctl.services.recipes.prepare import PreparedData
-from mlctl.services.training.backend import check_backend
+from mlctl.services.training.backend import check_backend, check_data
 from mlctl.services.training.request import TrainRequest
 from mlctl.settings import Settings
 
@@ -35,7 +35,8 @@ def run_training(
     a worker on this machine trains it if the request asks for another backend.
     """
     prepared.require_measurable_objective()
-    check_backend(request, prepared)
+    check_backend(request, prepared.recipe)
+    check_data(request, prepared)
     # imported only now: everything that can be wrong with the request was reported without waiting for TensorFlow
     listener.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime
@@ -68,6 +69,7 @@ def run_training(
                 seed=request.seed,
                 precision=setup.precision,
                 name=prepared.recipe.name,
+                listener=listener,
             )
         run = Training(setup, listener, resume_point, workers=workers).run()
     return finish_result(settings, store, run, register=request.register, listener=listener)

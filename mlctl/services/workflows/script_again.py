@@ -51,6 +51,7 @@ def resume_script(
     request = script_request_of(run)
     if epochs:
         request = dataclasses.replace(request, epochs=epochs)
+    _use_backend(request)
     program, changed = find_again(store, run, request, point.folder)
     changed += changes.version_changes(read_environment(store, run, point.folder))
     tags = changes.accept_changes(changed, force=force, listener=listener)
@@ -71,6 +72,7 @@ def reproduce_script(
     Raises RefusedError if the script or its modules have changed: that would be another training.
     """
     request = script_request_of(run)
+    _use_backend(request)
     program, changed = find_again(
         store, run, request, local_runs.record_folder(settings.state_dir, run.run_id)
     )
@@ -112,6 +114,14 @@ def find_again(
     if run.tags.get(RECIPE_SHA256_TAG) != sha256([program.file]):
         changed.insert(0, f"code ({request.source})")
     return program, changed
+
+
+def _use_backend(request: ScriptRequest) -> None:
+    """Let the script train on the Keras backend of its run, whatever KERAS_BACKEND says now."""
+    if request.backend:
+        os.environ["KERAS_BACKEND"] = request.backend
+    else:
+        os.environ.pop("KERAS_BACKEND", None)
 
 
 def _anchor(program: Program) -> Path:

@@ -17,7 +17,7 @@ from mlctl.services.models.names import check_name
 from mlctl.services.recipes.defaults import with_defaults
 from mlctl.services.recipes.notes import announce_notes
 from mlctl.services.recipes.prepare import check_values, prepare
-from mlctl.services.training.backend import check_backend
+from mlctl.services.training.backend import check_backend, check_data
 from mlctl.services.training.request import TrainRequest
 from mlctl.services.workflows.run_training import run_training
 from mlctl.settings import Settings
@@ -45,9 +45,10 @@ def train(
         check_cluster(settings, request, cluster)
     if not request.offline:
         check_reachable(settings.tracking_uri)
+    check_backend(request, resolved.recipe)
     announce_notes(resolved.recipe, values, request.overrides, listener)
     prepared = prepare(settings, resolved, values, data=request.data, rows=request.rows, listener=listener)
-    check_backend(request, prepared, cluster.workers if cluster else 1)
+    check_data(request, prepared, cluster.workers if cluster else 1)
     if not cluster:
         return run_training(settings, request, prepared, listener=listener)
     connection = cluster_access.connect(cluster, listener)

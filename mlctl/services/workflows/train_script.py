@@ -8,6 +8,7 @@ from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
 from mlctl.domain.script import ScriptRequest
+from mlctl.recipes.keras_import import require_tensorflow
 from mlctl.services.models.names import check_name
 from mlctl.services.workflows.train import check_cluster
 from mlctl.settings import Settings
@@ -24,6 +25,7 @@ def train_script(
         check_name(request.register)
     program = find_program(request.script, request.module)
     if cluster is not None:
+        require_tensorflow("mlctl train SCRIPT --cluster trains")
         check_cluster(settings, request, cluster)
         connection = cluster_access.connect(cluster, listener)
         from mlctl.services.workflows.script_on_cluster import train_on_cluster  # Ray is an extra

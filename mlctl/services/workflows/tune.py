@@ -35,6 +35,7 @@ from mlctl.services.tuning.request import (
     validate_script,
     with_phases,
 )
+from mlctl.services.tuning.script_fork import require_script_on_tensorflow
 from mlctl.services.workflows.script_again import find_again
 from mlctl.settings import Settings, absolute_sqlite
 
@@ -201,6 +202,7 @@ def _run_script(
     **resumed: Any,
 ) -> SearchResult:
     """Search the values of a script's arguments, and register the final model if the request says so."""
+    require_script_on_tensorflow(program)
     listener.stage("starting TensorFlow and MLflow")
     from mlctl.adapters.keras import runtime
 

@@ -7,19 +7,17 @@ libraries that the model was made with, which would stay in the memory of every 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from mlctl.files import write_atomically
+from mlctl.files import locked, write_atomically
 
 TIMEOUT_S = 90.0  # a model that takes longer is served as it is, and the endpoint still starts in time
 RESULT = "result.json"
@@ -50,7 +48,7 @@ def prepare(folder: Path, *, command: Sequence[str], cache: Path) -> Conversion:
     try:
         target = cache / _digest(folder)
         target.mkdir(parents=True, exist_ok=True)
-        with _locked(target / "lock"):
+        with locked(target / "lock"):  # the workers start together, and one of them converts
             if (result := _read(target)) is None:
                 result = _convert(folder, target, command)
             return result
@@ -104,14 +102,3 @@ def _digest(folder: Path) -> str:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
             digest.update(f"{file.relative_to(folder)} {content}\n".encode())
     return digest.hexdigest()[:32]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock: the workers of an endpoint start together, and one of them converts."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,6 @@ beside it in that very order. ONNX Runtime maps such a file into memory, so that
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -16,10 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from mlctl.files import locked
 
 GRAPH, WEIGHTS = "model.onnx", "model.weights"
 MIN_BYTES = 20_000_000  # of a graph; smaller ones are not worth the files
@@ -42,7 +41,7 @@ def share_weights(folder: Path, scratch: Path) -> Path:
     target = shared / _key(graph)
     try:
         shared.mkdir(parents=True, exist_ok=True)
-        with _locked(shared / "lock"):
+        with locked(shared / "lock"):  # the workers start together, and one of them writes
             if not target.is_dir():
                 _write(folder, target)
                 _remove_old(shared)
@@ -92,17 +91,6 @@ def _key(graph: Path) -> str:
         metadata.version("onnxruntime"),
     )
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock: the workers start together, and one of them writes."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def optimize(graph: Path, target: Path) -> None:

@@ -25,7 +25,6 @@ from mlctl.serving.payloads.answers import to_json_types
 from mlctl.serving.payloads.request_error import bad_request, quote
 
 PARAMETER = "details"
-THRESHOLD = 0.5  # a label applies if its probability is higher
 
 Array = np.ndarray[Any, Any]
 Details = list[dict[str, Any]]
@@ -120,7 +119,7 @@ def _labels(answers: Array, output: Output) -> Details:
     names = class_names(output, answers.shape[1])
     return [
         {
-            "labels": [name for name, share in zip(names, row, strict=True) if share > THRESHOLD],
+            "labels": [name for name, share in zip(names, row, strict=True) if share > DEFAULT_THRESHOLD],
             "probabilities": dict(zip(names, row, strict=True)),
         }
         for row in answers.tolist()

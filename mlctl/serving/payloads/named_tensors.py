@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import did_you_mean
 from mlctl.serving.payloads import tables
 from mlctl.serving.payloads.request_error import RequestError, bad_request, quote
 from mlctl.serving.payloads.signature import ModelSignature, TensorSpec
 from mlctl.serving.payloads.tensors import cast_tensor, check_shape, holds_only_numbers, tensor_from_json
+
+MAX_LISTED = 12
 
 Array = np.ndarray[Any, Any]
 Tensors = dict[str, Array]
@@ -145,9 +148,9 @@ def check_names(names: Iterable[str], specs: Specs, *, extra: bool = False) -> N
     unknown = [name for name in names if name not in known] if missing or not extra else []
     problems = []
     if missing:
-        problems.append(f"missing inputs: {_join(missing)}")
+        problems.append(f"missing inputs: {list_some(missing, MAX_LISTED)}")
     if unknown:
-        problems.append(f"unknown inputs: {_join(name[:40] for name in unknown)}")
+        problems.append(f"unknown inputs: {list_some([name[:40] for name in unknown], MAX_LISTED)}")
     if problems:
         suggestion = did_you_mean(unknown[0], missing or known) if unknown else ""
         raise bad_request("; ".join(problems), suggestion or _names_hint(specs))
@@ -215,11 +218,4 @@ def _depth(value: Any) -> int:
 
 
 def _names_hint(specs: Specs) -> str:
-    shown = ", ".join(f"{spec.name} {spec}" for spec in specs[:6])
-    more = f" and {len(specs) - 6} more" if len(specs) > 6 else ""
-    return f"the model takes {shown}{more}"
-
-
-def _join(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
+    return f"the model takes {list_some([f'{spec.name} {spec}' for spec in specs], 6)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from mlctl.domain.short_texts import shorten
+
 MAX_QUOTED = 40  # characters of the request that an answer may repeat
 MAX_BYTES = 490  # of an error document
 
@@ -55,5 +57,5 @@ def body_too_large(max_bytes: int) -> RequestError:
 def quote(value: object) -> str:
     """Return at most 40 characters of a client's value, in quotes if it is a text."""
     text = value if isinstance(value, str) else repr(value)
-    short = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+    short = shorten(text, MAX_QUOTED)
     return json.dumps(short, ensure_ascii=False) if isinstance(value, str) else short

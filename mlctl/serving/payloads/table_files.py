@@ -11,6 +11,7 @@ import numpy as np
 from mlctl.domain import missing_values
 from mlctl.domain.column_reading import ColumnReading
 from mlctl.domain.numbers import parse_number
+from mlctl.domain.truths import CELL_TRUTHS
 from mlctl.serving.payloads.request_error import bad_request, body_too_large
 from mlctl.serving.payloads.signature import NUMBERS, ColumnSpec, ModelSignature
 from mlctl.serving.payloads.tables import (
@@ -22,7 +23,7 @@ from mlctl.serving.payloads.tables import (
     columns_hint,
 )
 
-_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+csv.field_size_limit(1 << 30)  # a cell may be a long text; the size of a body is limited elsewhere
 
 
 def columns_from_csv(
@@ -142,4 +143,4 @@ def _parse_cell(text: str, column: ColumnSpec, reading: ColumnReading | None, *,
     if column.kind in NUMBERS:
         number = parse_number(text, decorated=by_mlctl)
         return text if number is None else number  # the check of types reports a text with its row and column
-    return _TRUTHS.get(word.lower(), text) if column.kind == "boolean" else word
+    return CELL_TRUTHS.get(word.lower(), text) if column.kind == "boolean" else word

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from mlctl.domain.column_reading import BOOLEAN, ColumnReading
+from mlctl.domain.short_texts import list_some
 from mlctl.serving.payloads.cells import NO_GAPS_IN_TRAINING, Cells, check_cells, gaps
 from mlctl.serving.payloads.request_error import bad_request, quote
 from mlctl.serving.payloads.signature import SIMPLE_TYPES, ColumnSpec, ModelSignature
@@ -192,8 +192,7 @@ def columns_hint(signature: ModelSignature) -> str:
 
 def join(names: Sequence[str]) -> str:
     """Return at most twelve names as a text."""
-    shown = ", ".join(str(name) for name in islice(names, 12))
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return list_some(names, 12)
 
 
 def _are_records(value: Any) -> bool:

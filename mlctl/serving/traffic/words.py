@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlctl.domain.short_texts import shorten
 from mlctl.serving.traffic.features import Array
 from mlctl.serving.traffic.statistics import count_categories
 from mlctl.serving.traffic.summary import LONGEST_NAME, median
@@ -106,14 +107,10 @@ def _describe_category(summary: Mapping[str, Any], live: Array, rows: str) -> st
     shares, live_shares = counts / summary["rows"], live_counts / len(live)
     place = int(np.abs(live_shares - shares).argmax())
     if place < len(summary["values"]):
-        name = _shorten(list(summary["values"])[place])
+        name = shorten(list(summary["values"])[place], SHOWN_NAME)
     else:
         known = summary["values"]
         others = Counter(value for value in live.tolist() if value and value[:LONGEST_NAME] not in known)
         example = others.most_common(1)
-        name = f"other values, such as {_shorten(example[0][0])}" if example else "other values"
+        name = f"other values, such as {shorten(example[0][0], SHOWN_NAME)}" if example else "other values"
     return f"{name}: {percent(live_shares[place])} of {rows}, was {percent(shares[place])}"
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"

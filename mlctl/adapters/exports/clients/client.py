@@ -72,15 +72,18 @@ def read_rows(path: str, columns: Any) -> Any:
     names = columns or dict.fromkeys(table[0], "")
     if not any(name in row for row in table for name in names):
         raise ValueError(f"it has none of the columns {', '.join(names)}")
-    return {name: _column([row.get(name) for row in table], kind) for name, kind in names.items()}
+    return {name: _column(name, [row.get(name) for row in table], kind) for name, kind in names.items()}
 
 
-def _column(cells: Any, kind: str) -> Any:
+def _column(name: str, cells: Any, kind: str) -> Any:
     if kind in ("string", "boolean"):
         return np.array([None if cell in ("", None) else str(cell) for cell in cells], dtype=object)
     if all(isinstance(cell, list) for cell in cells):
         return np.asarray(cells)
-    return np.array([np.nan if cell in ("", None) else float(cell) for cell in cells], dtype=np.float64)
+    try:
+        return np.array([np.nan if cell in ("", None) else float(cell) for cell in cells], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {name!r}: {error}") from error
 
 
 def describe(answers: Any, outputs: Any) -> list[dict[str, Any]]:

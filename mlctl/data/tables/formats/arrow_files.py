@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.typed_values import typed_frame
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def _content(frame: pd.DataFrame, description: str, options: ReadOptions) -> Tab
 
 
 def _unreadable(path: Path, format: str, exc: BaseException) -> BadDataError:
-    reason = " ".join(str(exc).split())[:200]
+    reason = one_line(exc)
     return BadDataError(f"{path} is not a readable {format} file: {reason}", "write it again")

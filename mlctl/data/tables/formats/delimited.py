@@ -24,34 +24,40 @@ from mlctl.data.tables.dialect import (
 )
 from mlctl.data.tables.encodings import PLAIN
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
+from mlctl.data.tables.formats.damaged_rows import holds_rows_in_cells, with_stray_quotes, without_long_rows
+from mlctl.data.tables.text_styles import as_usual
 from mlctl.data.tables.written_cells import strip, to_frame
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
-FEW_LONG_ROWS, LONG_ROWS_SHARE = 3, 0.01  # rows with too many cells that may be left out
 _RULE = re.compile(r"\s*[-=:+]*\s*")
+_LINE_OF_BOX = r"^\s*[+]?[-=+]{4,}\s*$"  # between the rows of a table that a database or SAP prints
 _QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
 
 
 def read_delimited(path: Path, options: ReadOptions) -> TableContent:
     """Return a text table. Raises BadDataError if it is not complete."""
     dialect = detect_dialect(path, header=options.header, known_names=options.known_names)
-    table = None if options.rows else _arrow_table(path, dialect)
-    cut: list[str] = []
+    table, repairs = (None, []) if options.rows else _arrow_rows(path, dialect)
     if table is None:
         try:
             table = _pandas_table(path, dialect, rows=options.rows)
         except BadDataError:
-            if options.rows or (found := _without_long_rows(path, dialect)) is None:
+            if options.rows:
                 raise
-            table, cut = found
+            text = _row_lines(compression.read_bytes(path), dialect)
+            found = with_stray_quotes(text, dialect) or without_long_rows(text, dialect)
+            if found is None:
+                raise
+            table, repairs = found
     table, notes = _without_other_lines(table, dialect)
     frame = to_frame(table.columns, table.column_names)
     return TableContent(
-        frame=_without_unnamed(frame), description=str(dialect), notes=(*dialect.notes, *cut, *notes)
+        frame=_without_unnamed(frame), description=str(dialect), notes=(*dialect.notes, *repairs, *notes)
     )
 
 
@@ -67,9 +73,13 @@ def read_delimited_batches(
     dialect = detect_dialect(path, known_names=known_names)
     for note in dialect.notes:
         on_note(note)
-    if (table := _arrow_table(path, dialect)) is not None:
+    table, repairs = _arrow_rows(path, dialect)
+    if table is None and dialect.has_quotes:
+        found = with_stray_quotes(_row_lines(compression.read_bytes(path), dialect), dialect)
+        table, repairs = found or (None, [])
+    if table is not None:
         table, notes = _without_other_lines(table, dialect)
-        for note in notes:
+        for note in (*repairs, *notes):
             on_note(note)
         for start in range(0, table.num_rows, rows):
             part = table.slice(start, rows)
@@ -88,11 +98,28 @@ def read_delimited_batches(
                 yield to_frame(table.columns, table.column_names, text_columns=text_columns)
 
 
-def read_as_written(path: Path, options: ReadOptions) -> pd.DataFrame:
-    """Return all cells of a text table as they are written, such as "NA" and ""."""
+def read_as_written(path: Path, options: ReadOptions) -> pyarrow.Table:
+    """Return all cells of a text table as they are written, such as "NA" and ""; blanks before them are left out."""
+    import pyarrow
+    from pyarrow import compute
+
     dialect = detect_dialect(path, header=options.header, known_names=options.known_names)
-    table, _ = _without_other_lines(_pandas_table(path, dialect, rows=None), dialect)
-    return table.to_pandas().astype(object)
+    # Arrow does not notice a quote that is never closed
+    table = None if dialect.has_quotes else _arrow_table(path, dialect)
+    if table is None:
+        table = _pandas_table(path, dialect, rows=None)
+    table, _ = _without_other_lines(table, dialect)
+    columns = [compute.utf8_ltrim(column, " ") for column in table.columns]
+    return pyarrow.table(columns, names=table.column_names)
+
+
+def _arrow_rows(path: Path, dialect: Dialect) -> tuple[pyarrow.Table | None, list[str]]:
+    """Return `_arrow_table` with its quotes closed, and a note if one was not; Arrow does not notice that."""
+    table = _arrow_table(path, dialect)
+    if table is None or not dialect.has_quotes or not holds_rows_in_cells(table, dialect):
+        return table, []
+    text = _row_lines(compression.read_bytes(path), dialect)
+    return with_stray_quotes(text, dialect) or (table, [])
 
 
 def _arrow_table(path: Path, dialect: Dialect) -> pyarrow.Table | None:
@@ -137,7 +164,8 @@ def _text_of(content: bytes, dialect: Dialect) -> str:
     text = (content.replace(b"\0", b"") if dialect.null_bytes else content).decode(
         dialect.encoding, errors="replace"
     )
-    return text.replace(COLONS, dialect.separator) if dialect.delimiter == COLONS else text
+    text = text.replace(COLONS, dialect.separator) if dialect.delimiter == COLONS else text
+    return as_usual(text, dialect.style, dialect.separator)
 
 
 def _row_lines(content: bytes, dialect: Dialect) -> str:
@@ -148,50 +176,6 @@ def _row_lines(content: bytes, dialect: Dialect) -> str:
         return text
     lines = list(io.StringIO(text, newline=""))
     return "".join(lines[skipped : len(lines) - dialect.last_lines])
-
-
-def _without_long_rows(path: Path, dialect: Dialect) -> tuple[pyarrow.Table, list[str]] | None:
-    """Return a table without the few rows that have more cells than the header; None if they are not few.
-
-    Empty cells at the end of a row are no cells.
-    """
-    import csv
-
-    import pyarrow
-
-    if dialect.delimiter in (BLANKS, FIXED):
-        return None
-    content = compression.read_bytes(path)
-    width, kept, long = len(dialect.names), [], []
-    above = dialect.first_line + dialect.header_lines
-    lines = io.StringIO(_row_lines(content, dialect), newline="")
-    # strict: a quote that is never closed is an error
-    reader = csv.reader(lines, delimiter=dialect.separator, skipinitialspace=True, strict=True)
-    try:
-        for cells in reader:
-            while len(cells) > width and not cells[-1].strip():
-                cells.pop()
-            if len(cells) <= width:
-                kept.append([*cells, *[""] * (width - len(cells))])
-            else:
-                long.append(above + reader.line_num)
-    except csv.Error:
-        return None
-    if len(long) > max(FEW_LONG_ROWS, LONG_ROWS_SHARE * len(kept)):
-        return None
-    columns = [
-        pyarrow.chunked_array([pyarrow.array([row[place] for row in kept], pyarrow.large_string())])
-        for place in range(width)
-    ]
-    first = int(dialect.row_names)
-    table = pyarrow.table(columns[first:], names=list(dialect.names[first:]))
-    if not long:
-        return table, []
-    places = ", ".join(map(str, long[:3])) + (f" and {len(long) - 3} more" if len(long) > 3 else "")
-    rows, lines_word = ("1 row has", "line") if len(long) == 1 else (f"{len(long)} rows have", "lines")
-    return table, [
-        f"{rows} more cells than the header, and {'is' if len(long) == 1 else 'are'} left out: {lines_word} {places}"
-    ]
 
 
 def _pandas_table(path: Path, dialect: Dialect, rows: int | None) -> pyarrow.Table:
@@ -274,6 +258,11 @@ def _without_other_lines(table: pyarrow.Table, dialect: Dialect) -> tuple[pyarro
     if dialect.header and len(table.column_names) > 1:
         if table.num_rows and all(_RULE.fullmatch(column[0].as_py() or "") for column in table.columns):
             table = table.slice(1)  # the line below the header of a table in Markdown
+        if dialect.delimiter == "|" and table.num_rows:
+            is_line = compute.match_substring_regex(table.column(0), _LINE_OF_BOX)
+            for column in table.columns[1:]:
+                is_line = compute.and_(is_line, compute.is_null(strip(column)))
+            table = table.filter(compute.invert(is_line))
         is_header = compute.equal(table.column(0), table.column_names[0])
         if compute.any(is_header).as_py():
             for name in table.column_names[1:]:
@@ -322,5 +311,5 @@ def _pandas_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as exc:
         raise BadDataError(f"{path} is not the text that it seems to be", "save it as UTF-8") from exc
     except (ValueError, OSError, EOFError) as exc:  # pandas.errors.ParserError is a ValueError
-        reason = " ".join(str(exc).split())[:200]
+        reason = one_line(exc)
         raise BadDataError(f"{path} is not a complete table: {reason}", "correct that line") from exc

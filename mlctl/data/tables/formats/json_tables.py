@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.typed_values import typed_frame
 from mlctl.errors import BadDataError
 
+_NEXT = re.compile(r"[\s,;\x1e]*")  # between two objects
 _SHAPES = "a list of objects, an object of lists, or an object with a list of objects in it"
 
 
@@ -22,9 +24,9 @@ def read_json(path: Path, options: ReadOptions) -> TableContent:
     try:
         document = json.loads(text)
     except ValueError as exc:
-        lines = text.strip().splitlines()
-        if len(lines) > 1 and lines[0].strip().endswith(("}", "]")):
-            return _of_records(path, _parse_lines(path, text), "JSON lines", options)
+        records = _parse_stream(text)
+        if len(records) > 1:
+            return _of_records(path, records, "JSON, one object after another", options)
         raise BadDataError(f"{path} is no JSON: {exc}", "write it again") from exc
     except RecursionError as exc:
         raise BadDataError(f"{path} is nested too deeply for a table", f"a table is {_SHAPES}") from exc
@@ -35,8 +37,12 @@ def read_json(path: Path, options: ReadOptions) -> TableContent:
 
 
 def read_json_lines(path: Path, options: ReadOptions) -> TableContent:
-    """Return a file with a JSON object in each line."""
-    return _of_records(path, _parse_lines(path, _text(path)), "JSON lines", options)
+    """Return a file with a JSON object in each line; one that is a JSON document is read as that."""
+    text = _text(path)
+    lines = text.lstrip().split("\n", 1)
+    if lines[0].strip() in ("[", "{", "[{") or (len(lines) == 1 and lines[0].startswith("[{")):
+        return read_json(path, options)
+    return _of_records(path, _parse_lines(path, text), "JSON lines", options)
 
 
 def _text(path: Path) -> str:
@@ -51,7 +57,8 @@ def _parse_lines(path: Path, text: str) -> list[Any]:
 
     records = []
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+        line = line.strip().removesuffix(",")
+        if not line:
             continue
         try:
             try:
@@ -61,6 +68,22 @@ def _parse_lines(path: Path, text: str) -> list[Any]:
         except ValueError as exc:
             raise BadDataError(f"{path}, line {number} is no JSON: {exc}", "correct that line") from exc
     return records
+
+
+def _parse_stream(text: str) -> list[Any]:
+    """Return the objects of a text in which one follows the other, on any number of lines; [] if it is no such text."""
+    decoder, records, place = json.JSONDecoder(), [], 0
+    while match := _NEXT.match(text, place):
+        if match.end() == len(text):
+            return records
+        try:
+            record, place = decoder.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(record, (Mapping, list)):
+            return []
+        records.append(record)
+    return []
 
 
 def _records_of(document: Any, depth: int = 0) -> tuple[Any, str]:

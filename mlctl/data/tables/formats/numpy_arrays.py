@@ -9,10 +9,20 @@ from typing import Any
 import numpy as np
 
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError
 
 INPUT_NAMES = ("x", "features", "data", "inputs", "images")
 TARGET_NAMES = ("y", "labels", "label", "target", "targets", "classes")
+NAMES_NAMES = (
+    "feature_names",
+    "features_names",
+    "columns",
+    "column_names",
+    "names",
+    "x_names",
+    "feature_name",
+)
 SPLIT_WORDS = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +37,12 @@ def load_arrays(path: Path) -> tuple[dict[str, Array], Array | None]:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as exc:
-        reason = " ".join(str(exc).split())[:120]
+        if "allow_pickle" in str(exc) and zipfile.is_zipfile(path):
+            raise BadDataError(
+                f"{path} holds Python objects, and reading these could run a program",
+                "save arrays of numbers or texts, such as y.astype(str)",
+            ) from exc
+        reason = one_line(exc, 120)
         raise BadDataError(
             f"{path} is not a readable .npz file: {reason}", "write it with numpy.savez(FILE, X=…, y=…)"
         ) from exc
@@ -103,18 +118,26 @@ def read_npz(path: Path, options: ReadOptions) -> TableContent:
     main = input_array(arrays)
     rows = len(arrays[main]) if main and arrays[main].ndim else 0
     columns: dict[str, Any] = {}
-    left_out = []
+    left_out: list[str] = []
+    named: set[str] = set()
     for name in [main, *(other for other in arrays if other != main)] if main else []:
         array = arrays[name]
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
+        if name in named:
+            continue
         if not array.ndim or len(array) != rows or array.ndim > 2:
             left_out.append(name)
+        elif array.dtype.names:
+            columns |= {field: array[field] for field in array.dtype.names}
         elif array.ndim == 1:
             columns[name] = array
+        elif name == target_array(arrays, main) and _is_one_hot(array):
+            columns[name] = array.argmax(axis=1)
         else:
-            base = "x" if name == main else name
-            columns |= {f"{base}{place + 1}": array[:, place] for place in range(array.shape[1])}
+            names, used = _names_of_columns(arrays, name, main)
+            columns |= {column: array[:, place] for place, column in enumerate(names)}
+            named.add(used)
     if not columns:
         raise BadDataError(
             f"{path} holds no table: {', '.join(arrays) or 'no arrays'}",
@@ -123,6 +146,30 @@ def read_npz(path: Path, options: ReadOptions) -> TableContent:
     frame = pd.DataFrame({name: _native(values[: options.rows]) for name, values in columns.items()})
     notes = (f"arrays of other sizes are left out: {', '.join(left_out)}",) if left_out else ()
     return TableContent(frame=frame, description=f"NumPy arrays {', '.join(arrays)}", notes=notes)
+
+
+def _is_one_hot(array: Array) -> bool:
+    """Whether each row has one 1 and otherwise zeros: its place is the class."""
+    return array.dtype.kind in "iufb" and bool(
+        ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()
+    )
+
+
+def _names_of_columns(arrays: dict[str, Array], name: str, main: str) -> tuple[list[str], str]:
+    """Return the names of an array's columns, and the array of texts that has them, such as feature_names; or ""."""
+    width = arrays[name].shape[1]
+    for other, texts in arrays.items():
+        if (
+            name == main
+            and other.lower() in NAMES_NAMES
+            and texts.shape == (width,)
+            and texts.dtype.kind in "US"
+        ):
+            found = _native(texts).tolist()
+            if len(set(found)) == width:
+                return found, other
+    base = "x" if name == main else name
+    return [f"{base}{place + 1}" for place in range(width)], ""
 
 
 def _native(values: Array) -> Any:

@@ -10,11 +10,13 @@ from urllib.parse import unquote
 
 from mlctl.data.tables import compression
 from mlctl.data.tables.formats.content import Reader, ReadOptions, TableContent
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import BadDataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_LACKING = 0.5  # of all columns, that a part may lack
 HIDDEN = (".", "_")  # first characters of names such as _SUCCESS and .part-0.crc
 
 
@@ -34,8 +36,8 @@ def read_parts(
 ) -> TableContent:
     """Return the rows of all parts, in the order of their names.
 
-    A folder such as year=2020 is a column of its parts. Raises BadDataError if a part has other columns than the
-    first one.
+    A folder such as year=2020 is a column of its parts. A column that some parts lack is missing there. Raises
+    BadDataError if a part has fewer than half of all columns: it is another table.
     """
     import pandas as pd
 
@@ -45,18 +47,22 @@ def read_parts(
     contents = list(_read_each(folder, parts, options, read))
     first = contents[0]
     frames = [content.frame for content in contents]
-    for part, frame in zip(parts, frames, strict=True):
-        if set(frame.columns) != set(frames[0].columns):
-            odd = sorted(map(str, set(frame.columns) ^ set(frames[0].columns)))
+    names = list(dict.fromkeys(name for frame in frames for name in frame))
+    notes = dict.fromkeys(note for content in contents for note in content.notes)
+    for part, part_frame in zip(parts, frames, strict=True):
+        lacking = [str(name) for name in names if name not in part_frame]
+        if len(lacking) > MOST_LACKING * len(names):
+            odd = sorted(map(str, set(part_frame) ^ set(frames[0])))
             raise BadDataError(
-                f"{part} has other columns than {parts[0].name}: {', '.join(odd[:6])}",
+                f"{part} has other columns than {parts[0].name}: {list_some(odd, 6)}",
                 "the files of a folder must be parts of one table",
             )
+        if lacking:
+            notes[f"{part.name} lacks columns, which are missing there: {list_some(lacking, 6)}"] = None
     frame = pd.concat([_as_common_types(frame, frames) for frame in frames], ignore_index=True)
-    notes = dict.fromkeys(note for content in contents for note in content.notes)
     count = f"{len(parts):,} files" if len(parts) > 1 else "1 file"
     return TableContent(
-        frame=frame[list(frames[0].columns)],
+        frame=frame[names],
         description=f"{count}, {first.description}",
         notes=tuple(notes)[:8],
     )
@@ -90,6 +96,10 @@ def _as_common_types(frame: pd.DataFrame, frames: list[pd.DataFrame]) -> pd.Data
         .astype("str")
         for name in frame
         if frame[name].dtype.kind in "iufb"
-        and any(other[name].dtype.kind not in "iufb" for other in frames if other[name].notna().any())
+        and any(
+            other[name].dtype.kind not in "iufb"
+            for other in frames
+            if name in other and other[name].notna().any()
+        )
     }
     return frame.assign(**texts)

@@ -9,18 +9,20 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mlctl.data.tables import compression
 from mlctl.data.tables.formats.arrow_files import read_feather, read_parquet
 from mlctl.data.tables.formats.content import Reader, ReadOptions, TableContent
 from mlctl.data.tables.formats.delimited import read_delimited
 from mlctl.data.tables.formats.json_tables import read_json, read_json_lines
+from mlctl.data.tables.formats.markup_tables import START_BYTES, is_markup, read_markup
 from mlctl.data.tables.formats.numpy_arrays import read_npz
 from mlctl.data.tables.formats.part_folders import list_parts, read_parts
 from mlctl.data.tables.formats.spreadsheets import read_spreadsheet
 from mlctl.data.tables.formats.sqlite import SEPARATOR, read_sqlite
-from mlctl.errors import BadDataError, NotFoundError
+from mlctl.domain.short_texts import list_some
+from mlctl.errors import BadDataError, NotFoundError, did_you_mean
 
 FORMATS: Mapping[str, Reader] = {
     ".csv": read_delimited,
@@ -29,6 +31,7 @@ FORMATS: Mapping[str, Reader] = {
     ".txt": read_delimited,
     ".data": read_delimited,
     ".dat": read_delimited,
+    ".arff": read_delimited,
     ".parquet": read_parquet,
     ".pq": read_parquet,
     ".feather": read_feather,
@@ -75,8 +78,8 @@ def is_table_name(name: str) -> bool:
     name = name.lower()
     file, separator, table = name.rpartition(SEPARATOR)
     if separator and table:
-        return file.endswith((*DATABASE_SUFFIXES, *SPREADSHEET_SUFFIXES))
-    return name.endswith((*SUFFIXES, ".zip"))
+        return file.endswith((*DATABASE_SUFFIXES, *SPREADSHEET_SUFFIXES, ".zip"))
+    return name.endswith((*SUFFIXES, *compression.SUFFIXES)) and not name.removesuffix(".gz").endswith(".tar")
 
 
 def reader_of(path: Path) -> Reader:
@@ -85,12 +88,14 @@ def reader_of(path: Path) -> Reader:
         file, _, part = str(path).rpartition(SEPARATOR)
         if file.lower().endswith(SPREADSHEET_SUFFIXES):
             return partial(_read_sheet, file=Path(file), sheet=part)
+        if file.lower().endswith(".zip"):
+            return partial(_read_member, file=Path(file), member=part)
         return read_sqlite
     if path.is_dir():
         return _read_folder
     name = path.name.lower()
-    if name.endswith(".zip") and path.is_file() and (reader := _reader_in_zip(path)):
-        return reader
+    if name.endswith(".zip") and path.is_file():
+        return _reader_in_zip(path)
     suffix = Path(compression.inner_name(name)).suffix
     reader = FORMATS.get(suffix, read_delimited)
     if compression.is_compressed(path):
@@ -123,17 +128,45 @@ def _read_sheet(path: Path, options: ReadOptions, *, file: Path, sheet: str) -> 
     return read_spreadsheet(file, replace(options, sheet=sheet))
 
 
-def _reader_in_zip(path: Path) -> Reader | None:
-    suffix = Path(compression.inner_name(compression.zip_member(path))).suffix
+def _read_member(path: Path, options: ReadOptions, *, file: Path, member: str) -> TableContent:
+    """Return a table of a zip file by the name of its file, without folders."""
+    if not file.is_file():
+        raise NotFoundError(f"there is no file {file}", "check the path")
+    names = {PurePosixPath(name).name.casefold(): name for name in compression.zip_members(file)}
+    name = names.get(member.casefold())
+    if name is None:
+        listed = [PurePosixPath(other).name for other in names.values()]
+        hint = did_you_mean(member, listed) or f"the files are {list_some(listed, 12)}"
+        raise NotFoundError(f"{file} holds no file {member!r}", hint)
+    return _read_unpacked(path, options, file=file, member=name)
+
+
+def _read_unpacked(path: Path, options: ReadOptions, *, file: Path, member: str) -> TableContent:
+    with compression.unpacked(file, member) as unpacked:
+        content = reader_of(unpacked)(unpacked, options)
+    note = f"{PurePosixPath(member).name} is read, a file of {file.name}"
+    return replace(content, notes=(note, *content.notes))
+
+
+def _reader_in_zip(path: Path) -> Reader:
+    """Return the reader of the one table in a zip file."""
+    member = compression.zip_member(path)
+    suffix = Path(compression.inner_name(member)).suffix
     reader = FORMATS.get(suffix, read_delimited)
-    return reader if reader in COMPRESSIBLE else None
+    if (
+        reader in COMPRESSIBLE
+        and len(compression.zip_members(path)) == 1
+        and not compression.is_compressed(Path(member))
+    ):
+        return reader
+    return partial(_read_unpacked, file=path, member=member)
 
 
 def _reader_by_content(path: Path, reader: Reader) -> Reader:
     """Return the reader of what a file begins with, such as a spreadsheet that is named .csv."""
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(START_BYTES)
     except OSError:
         return reader  # which reports it
     for signature, other in _SIGNATURES:
@@ -143,6 +176,8 @@ def _reader_by_content(path: Path, reader: Reader) -> Reader:
         if reader is read_delimited and zipfile.is_zipfile(path):
             return read_spreadsheet
         return reader
+    if reader in (read_spreadsheet, read_delimited) and is_markup(start):
+        return read_markup
     is_text = bool(start) and b"\0" not in start and not start.lstrip().startswith(b"<")
     if path.suffix.lower() == ".xls" and is_text:
         return read_delimited  # as some programs export text

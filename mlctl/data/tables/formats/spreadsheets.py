@@ -8,6 +8,7 @@ from typing import Any
 from mlctl.data.tables.dialect import UNNAMED, find_table
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.typed_values import typed_frame
+from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 
 
@@ -23,7 +24,7 @@ def read_spreadsheet(path: Path, options: ReadOptions) -> TableContent:
     except UsageError:
         raise
     except Exception as exc:  # calamine has an exception of its own for each format
-        reason = " ".join(str(exc).split())[:200]
+        reason = one_line(exc)
         raise BadDataError(
             f"{path} is not a readable spreadsheet: {reason}", "save it again as .xlsx, without a password"
         ) from exc

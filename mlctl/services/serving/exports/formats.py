@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlctl.errors import RefusedError
+from mlctl.errors import RefusedError, UsageError
 from mlctl.recipes.keras_import import import_keras
-from mlctl.services.serving.exports.base import ExportTarget, ModelToExport
+from mlctl.services.serving.exports.base import ExportOptions, ExportTarget, ModelToExport
 
 if TYPE_CHECKING:  # the adapters import TensorFlow
     from mlctl.adapters.exports.model_parts import ModelParts
@@ -119,9 +119,12 @@ class LiteRt(ModelFormat):
         return write_litert(parts, folder, quantize, calibration)
 
 
-def check_quantize(target: ExportTarget, name: str, quantize: str) -> None:
-    """Raise RefusedError if a target does not have this quantization."""
+def check_options(target: ExportTarget, name: str, options: ExportOptions) -> None:
+    """Raise RefusedError if a target does not have this quantization, UsageError if it has no proof."""
     known: tuple[Any, ...] = getattr(target, "quantizations", ())
-    if quantize and quantize not in known:
+    if options.quantize and options.quantize not in known:
         hint = "use --to onnx, python or litert" if not known else f"choose {', '.join(known)}"
         raise RefusedError(f"--to {name} cannot be quantized", hint)
+    if not isinstance(target, ModelFormat) and (options.proof_data or options.force):
+        option = "--proof" if options.proof_data else "--force"
+        raise UsageError(f"--to {name} has no proof, so that {option} has no meaning", f"remove {option}")

@@ -18,6 +18,7 @@ from mlctl.adapters.exports.proof_process import MeasuredAnswers, ask
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.domain.exports import PROOF_FILE, ExportProof, ProvenScore
+from mlctl.domain.outputs import DEFAULT_THRESHOLD
 from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.scores import predicted_labels
 from mlctl.services.serving.exports.base import ModelToExport
@@ -99,9 +100,9 @@ def write_with_proof(target: FileFormat, model: ModelToExport, folder: Path) -> 
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     model.listener.stage(f"asking the export {count(rows.raw):,} rows")
     measured = ask(folder, rows.raw, with_tensorflow=target.needs_tensorflow)
-    proof = _compare(parts, rows, measured, written, model=model, title=title, folder=folder)
+    proof, loss = _compare(parts, rows, measured, written, model=model, title=title, folder=folder)
     write_json(folder / PROOF_FILE, proof.to_json())
-    return _notes(proof)
+    return _notes(proof, loss)
 
 
 def _write(
@@ -124,7 +125,8 @@ def _compare(
     model: ModelToExport,
     title: str,
     folder: Path,
-) -> ExportProof:
+) -> tuple[ExportProof, str]:
+    """Return the proof, and what the export loses in words. Raises RefusedError if that is too much."""
     options = model.options
     expected = _answers(parts, rows.raw)
     difference, relative = _differences(expected, measured.answers)
@@ -133,16 +135,16 @@ def _compare(
         score = _score(rows, expected, measured.answers)
         score_reason = "" if score else "the answers have no score"
     equal = _equal_labels(parts, expected, measured.answers)
-    loss = _loss(score, equal)
+    unlike = 0.0 if score else _unlike(parts, expected, measured.answers)
+    loss = max(_loss(score, equal), unlike)
     is_worse = not loss <= options.max_loss or not np.isfinite(difference)
+    described = _describe_loss(score, loss, difference, unlike=unlike)
     if is_worse and not options.force:
-        raise RefusedError(
-            f"nothing was written: {_describe_loss(score, loss, difference)}",
-            "choose another --quantize, raise --max-loss, or add --force",
-        )
+        change = "choose another --quantize" if options.quantize else "choose another --to"
+        raise RefusedError(f"nothing was written: {described}", f"{change}, raise --max-loss, or add --force")
     path = folder / written.file
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return ExportProof(
+    proof = ExportProof(
         format=model.target,
         quantize=options.quantize,
         model=title,
@@ -166,6 +168,7 @@ def _compare(
         forced=is_worse,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    return proof, described
 
 
 def _loss(score: ProvenScore | None, equal_labels: float | None) -> float:
@@ -175,13 +178,26 @@ def _loss(score: ProvenScore | None, equal_labels: float | None) -> float:
     return 0.0 if equal_labels is None else 100 * (1 - equal_labels)
 
 
-def _describe_loss(score: ProvenScore | None, loss: float, difference: float) -> str:
-    if score:
-        return (
-            f"{score.metric} goes from {score.before:.4g} to {score.after:.4g}, a loss of {loss:.2f} points"
-        )
+def _unlike(parts: ModelParts, expected: Any, found: Any) -> float:
+    """Return which percentage of the variation of the answers the export misses; of labels, `_loss` knows more."""
+    missed = [0.0]
+    outputs = parts.info.outputs or parts.outputs
+    for output, (one, other) in zip(outputs, _pairs(expected, found), strict=False):
+        if output.kind in ("values", "none"):
+            whole = one.astype(np.float64)
+            scale = float(whole.var()) or float(np.square(whole).mean()) or 1.0
+            missed.append(100 * float(np.square(whole - other).mean()) / scale)
+    return float(np.max(missed))
+
+
+def _describe_loss(score: ProvenScore | None, loss: float, difference: float, *, unlike: float) -> str:
     if not np.isfinite(difference):
         return "some answers of the export are no numbers"
+    if score:
+        change = f"{score.metric} goes from {score.before:.4g} to {score.after:.4g}"
+        return f"{change}, a loss of {loss:.2f} {score.loss_unit}"
+    if unlike and unlike == loss:
+        return f"the answers differ from the model's by {loss:.2f} % of their variance"
     return f"{loss:.2f} % of the rows get another label"
 
 
@@ -219,7 +235,7 @@ def _equal_labels(parts: ModelParts, expected: Any, found: Any) -> float | None:
         if output.kind in ("classes", "pixels", "sequence"):
             same = predicted_labels(one, output.threshold) == predicted_labels(other, output.threshold)
         elif output.kind == "labels":
-            same = (one > 0.5) == (other > 0.5)
+            same = (one > DEFAULT_THRESHOLD) == (other > DEFAULT_THRESHOLD)
         else:
             continue
         equal.append(same.reshape(len(same), -1).all(axis=1))
@@ -261,7 +277,7 @@ def _score(rows: ProofRows, expected: Any, found: Any) -> ProvenScore | None:
     )
 
 
-def _notes(proof: ExportProof) -> tuple[str, ...]:
+def _notes(proof: ExportProof, loss: str) -> tuple[str, ...]:
     notes = []
     if proof.encoder == BESIDE:
         notes.append(
@@ -270,6 +286,5 @@ def _notes(proof: ExportProof) -> tuple[str, ...]:
     if proof.score is None:
         notes.append(f"no score: {proof.score_reason}")
     if proof.forced:
-        loss = _loss(proof.score, proof.equal_labels)
-        notes.append(f"--force: {_describe_loss(proof.score, loss, proof.max_difference)}")
+        notes.append(f"--force: {loss}")
     return tuple(notes)

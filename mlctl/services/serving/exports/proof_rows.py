@@ -14,6 +14,7 @@ from mlctl.adapters.models.load import read_example, to_client_input
 from mlctl.adapters.models.signatures import client_input
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.trees import take_rows
+from mlctl.domain.exports import is_relative
 from mlctl.domain.objective import lower_is_better
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import ProgressListener
@@ -236,7 +237,7 @@ def deciding_metric(scores: Mapping[str, float], wanted: str) -> str:
 
 
 def points_lost(metric: str, before: float, after: float) -> float:
-    """Return by how many points a score fell; for an error, by how many percent of itself it rose."""
-    if lower_is_better(metric):
+    """Return by how many points a score fell; for an error without a scale, by how many percent of itself it rose."""
+    if is_relative(metric):
         return 100 * (after - before) / max(abs(before), 1e-12)
-    return 100 * (before - after)
+    return 100 * (after - before if lower_is_better(metric) else before - after)

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 import mlctl
+from mlctl.domain.short_texts import shorten
 from mlctl.serving.endpoint_spec import ServedVersion
 from mlctl.serving.http_messages import Request, Response
 from mlctl.serving.interfaces.open_inference.answers import (
@@ -68,7 +69,7 @@ class InferenceAnswer:
 def error_body(error: RequestError) -> bytes:
     """Return an error as the protocol has it."""
     text = f"{error.message}; {error.hint}" if error.hint else error.message
-    return orjson.dumps({"error": text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…"})
+    return orjson.dumps({"error": shorten(text, MAX_ERROR)})
 
 
 class OpenInferenceRoutes:

@@ -67,6 +67,7 @@ def import_(
             runs=run or (),
             with_artifacts=artifacts,
             dry_run=dry_run,
+            state_dir=session.settings.state_dir,
             progress=progress,
         )
     session.show(report, AFTER_DRY_RUN if dry_run else "next: mlctl runs list")

@@ -54,7 +54,6 @@ class Tabular(Recipe):
     name = "tabular"
     objective = minimize("val_loss")  # `load` returns the one of the task
     long_steps = True
-    needs_tensorflow = "its network trains itself with functions of TensorFlow"
     epochs, learning_rate, schedule = 100, 2e-3, "constant"
     batch_size = hyperparameter(0, low=0, high=1_000_000, help="examples per step; 0: by the number of rows")
     units = hyperparameter(256, low=16, high=512, step=16, help="width of each hidden layer")

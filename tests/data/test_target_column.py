@@ -83,7 +83,7 @@ def test_a_number_that_stands_for_no_target_is_left_out() -> None:
     target = parse(cells)
     assert (target.has_target.sum(), target.values.min()) == (50, 12.5)
     assert "10 rows have no y ('-999'): left out" in lines(target)
-    assert "y: -999 counts as missing (to keep it as a number: --set sentinels=false)" in lines(target)
+    assert "y: -999 is read as missing (to keep it as a number: --set sentinels=false)" in lines(target)
     assert target.reading is not None
     has_label, values = read_labels(pd.Series([-999, 4.0]), classes=(), model="M", reading=target.reading)
     assert (has_label.tolist(), values.tolist()) == ([False, True], [4.0])
@@ -142,6 +142,7 @@ def test_a_few_words_among_numbers_are_gaps() -> None:
 def test_currencies_and_units_of_a_target_are_taken_off() -> None:
     target = parse([f"€{number}.50" for number in range(60)])
     assert target.values[3] == 3.5
+    assert "y: unit € taken off" in lines(target)
 
 
 def test_words_for_gaps_are_no_classes_but_may_be_names() -> None:

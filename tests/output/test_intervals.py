@@ -90,7 +90,7 @@ def test_differences_have_them() -> None:
         name="Digits", a="1", b="2", params={}, metrics=metrics, intervals=pairs, data={}, model={}
     )
     for answer in (of_runs, of_versions):
-        kinds = [shown(row[0]) for row in tables(answer)[0].rows]
-        assert kinds == ["metric", INTERVAL]
+        names = [shown(row[1]) for row in tables(answer)[0].rows]
+        assert names == ["test_accuracy", f"  {INTERVAL}"]
         assert [shown(cell) for cell in tables(answer)[0].rows[1][2:4]] == ["0.812 to 0.876", ""]
         assert document(answer)["intervals"] == {"test_accuracy": [(0.812, 0.876), None]}

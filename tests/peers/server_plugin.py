@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 
 KIND = os.environ["PEER_SERVER"]
-ADMIN_PASSWORD = "password1234"  # of MLflow's own default configuration
 PERMISSIONS = ("READ", "EDIT", "MANAGE", "NO_PERMISSIONS")
 _parents: list[subprocess.Popen[str]] = []
 
@@ -56,7 +55,7 @@ def serve(
     values = {name: str(value) for name, value in (env or {}).items()}
     if auth and KIND == "mlctl":
         values["MLFLOW_AUTH_CONFIG_PATH"] = _auth_config(values.get("MLFLOW_AUTH_CONFIG_PATH"), backend_uri)
-        values["MLFLOW_AUTH_ADMIN_PASSWORD"] = ADMIN_PASSWORD
+        values["MLFLOW_AUTH_ADMIN_PASSWORD"] = os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
     wish = {
         "kind": KIND, "port": port, "backend_uri": backend_uri, "artifact_root": artifact_root,
         "destination": destination, "env": values, "auth": auth, "artifacts_only": artifacts_only,

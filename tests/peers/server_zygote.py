@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import signal
 import sys
 import uuid
 from typing import Any
@@ -22,6 +24,7 @@ def main() -> None:
     gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    children = []
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -33,7 +36,11 @@ def main() -> None:
                 code = _serve(json.loads(line))
             finally:
                 os._exit(code)
+        children.append(child)
         print(child, file=answers, flush=True)
+    for child in children:  # the tests have ended, perhaps by a signal
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
 
 
 def _serve(wish: dict[str, Any]) -> int:

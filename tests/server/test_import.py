@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.parts.command_line import CommandLine
+from tests.parts.fake_server import fake_server
 from tests.tracking_store import Answer
 
 Mlctl = Callable[..., Answer]
@@ -167,6 +169,41 @@ def test_a_file_store(file_store: Path, tmp_path: Path, run: Any, monkeypatch: p
     assert run("runs", "artifacts", "r1")  # they are copies
     run("import", f"{tmp_path}/new.db", into="second.db")  # a database
     assert content(f"sqlite:///{tmp_path}/second.db") == new
+
+
+def test_the_imported_folder_can_be_deleted(file_store: Path, tmp_path: Path, run: Any) -> None:
+    """MLflow would put new artifacts into `mlruns` beside the database, which is the folder that is imported."""
+    old = shutil.copytree(file_store, tmp_path / "mlruns")
+    before = sorted(path.relative_to(old) for path in old.rglob("*"))
+    run("import", "mlruns")
+    assert sorted(path.relative_to(old) for path in old.rglob("*")) == before
+    shutil.rmtree(old)
+    assert "notes/a.txt" in [artifact["path"] for artifact in run("runs", "artifacts", "r1")]
+    assert len(list((tmp_path / "mlruns-imported").rglob("MLmodel"))) == 3
+
+
+def test_a_database_that_a_server_uses(
+    file_store: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Artifacts go to where the server finds them, and come from there."""
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLCTL_STATE_DIR", str(tmp_path / "state"))
+    uri, folder = f"sqlite:///{tmp_path}/new.db", tmp_path / "mlartifacts"
+    line = CommandLine(tmp_path / "state", tmp_path)
+    place = {"root": str(tmp_path), "backend": uri, "bucket": None, "direct": False}
+    with fake_server(line, place=place, artifacts=str(folder)):
+        report = run("import", file_store, "-e", "fraud")
+        assert report["files"] == len([path for path in folder.rglob("*") if path.is_file()]) == 5
+        copied = MlflowClient(uri).get_run(run("runs", "show", "r1")["run_id"])
+        assert copied.info.artifact_uri.startswith("mlflow-artifacts:/")
+        assert run("import", uri, into="second.db")["files"] == 5
+        run("runs", "copy", "r1", "--to", "copies")
+        assert len(list(folder.rglob("a.txt"))) == 3
+    shutil.rmtree(tmp_path / "state")
+    refused = run("import", uri, into="third.db", code=4)
+    assert "behind a tracking server" in refused["message"]
+    assert run("import", uri, "--no-artifacts", into="fourth.db")["runs"] == 3
 
 
 def test_an_import_that_was_interrupted(file_store: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ runtime.import_keras()
 
 from mlctl import settings  # noqa: E402 - after import_keras, TensorFlow is silent
 from mlctl.data.dataset import Dataset, Split  # noqa: E402
+from mlctl.domain.outputs import Output  # noqa: E402
 from mlctl.domain.progress import Epoch  # noqa: E402
 from mlctl.domain.run import Run  # noqa: E402
 from mlctl.errors import Interrupted, RefusedError  # noqa: E402
@@ -137,3 +139,18 @@ def test_a_run_with_phases_and_a_schedule_is_resumed_in_its_second_phase(tmp_pat
     assert {name: run.metrics[name] for name in ("loss", "val_loss", "phase")} == {
         name: whole["metrics"][name] for name in ("loss", "val_loss", "phase")
     }
+
+
+def test_answers_of_folds_keep_the_threshold_that_suits_them() -> None:
+    """The logged model's threshold is that of its own answers, which are calibrated."""
+    from mlctl.services.training.training import Training
+
+    outputs, calibrated = (
+        (Output(kind="classes", classes=("no", "yes"), threshold=threshold),) for threshold in (0.3, 0.4)
+    )
+    scores = SimpleNamespace(outputs=outputs, answers=np.zeros(3), targets=np.zeros(3), means={}, rows=[])
+    training: Any = SimpleNamespace(fold_scores=scores)
+    logged: Any = SimpleNamespace(outputs=calibrated)
+    answers = Training._tested(training, "test", None, logged)
+    assert answers is not None
+    assert answers.outputs == outputs

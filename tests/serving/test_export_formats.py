@@ -25,7 +25,7 @@ from mlctl.recipes import encoders
 from mlctl.services.serving import export_model as service
 from mlctl.services.serving.exports import proof as proofs
 from mlctl.services.serving.exports.base import ExportOptions
-from mlctl.services.serving.exports.proof_rows import points_lost
+from mlctl.services.serving.exports.proof_rows import deciding_metrics, points_lost
 from mlctl.services.serving.exports.resampling import resample
 from mlctl.serving import scoring
 from mlctl.serving.payloads.signature import ColumnSpec, ModelSignature
@@ -294,6 +294,13 @@ def test_points_lost() -> None:
     assert points_lost("mae", 200.0, 210.0) == pytest.approx(5)
     assert points_lost("r2", 0.5, 0.6) == pytest.approx(-10)
     assert points_lost("log_loss", 0.01, 0.02) == pytest.approx(1)  # it has a scale, and may be close to zero
+
+
+def test_each_output_has_a_metric_if_the_objective_is_none_of_them() -> None:
+    scores = {"kind_accuracy": 0.9, "kind_log_loss": 0.3, "size_rmse": 2.0, "size_mae": 1.0}
+    assert deciding_metrics(scores, "loss", ["kind", "size", "code"]) == ["kind_accuracy", "size_mae"]
+    assert deciding_metrics(scores, "size_rmse", ["kind", "size"]) == ["size_rmse"]
+    assert deciding_metrics({"log_loss": 0.3, "f1": 0.9}, "loss", [""]) == ["log_loss"]
 
 
 def test_values_without_a_score_are_compared_with_their_spread() -> None:

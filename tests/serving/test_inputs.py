@@ -134,6 +134,22 @@ def test_a_single_column_of_texts_is_not_split_at_delimiters(tmp_path: Path) -> 
     assert list(batch.rows["text"][:2]) == ["good; 0, bad", "good; 1, bad"]
 
 
+def test_a_missing_text_is_answered_as_an_empty_one(tmp_path: Path) -> None:
+    path, listener = tmp_path / "reviews.csv", RecordingListener()
+    info = PredictorInfo(
+        name="m", version="1", signature=ModelSignature(columns=(ColumnSpec("text", "string", True),))
+    )
+    for head, rest in (("text,stars", ",1"), ("text", "")):  # the second one is not read by Arrow
+        path.write_text(f'{head}\n"a good film"{rest}\n""{rest}\nbad{rest}\n')
+        (batch,) = read_batches(info, [str(path)], size=10, listener=listener)
+        batch.load()
+        assert list(batch.rows["text"]) == ["a good film", "", "bad"]
+        assert "missing values where training had none are answered as missing: text in row 2" in "".join(
+            listener.messages
+        )
+        listener.messages.clear()
+
+
 def test_the_encoding_of_a_text_is_detected_as_in_training(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes("un café très bon".encode("latin-1"))

@@ -69,6 +69,8 @@ class EncoderLayers:
 def encoder_layers(encoder: Any, signature: ModelSignature) -> EncoderLayers:
     """Return an encoder as a Keras model. Raises NotHeldError if one of its steps has no layers."""
     build = _BUILDERS.get(type(encoder))
+    if isinstance(encoder, scoring.NgramEncoder):
+        raise NotHeldError("there are no layers for n-grams of words and characters")
     if build is None:
         raise NotHeldError("the encoder is code of your own")
     return build(encoder, signature)

@@ -59,9 +59,7 @@ def quantize_onnx(source: Path, target: Path, how: str, calibration: Calibration
             if how == "float16":
                 _to_float16(source, target)
             elif how == "dynamic":
-                from onnxruntime.quantization import QuantType, quantize_dynamic
-
-                quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+                _to_dynamic(source, target, calibration())
             else:
                 _to_int8(source, target, calibration())
         except Exception as exc:
@@ -72,6 +70,25 @@ def _to_float16(source: Path, target: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+
+
+def _to_dynamic(source: Path, target: Path, rows: Mapping[str, Any]) -> None:
+    """Quantize the weights by channel, or as a whole if ONNX Runtime has no such operator for one of them."""
+    from onnxruntime import InferenceSession
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+
+    prepared = target.with_suffix(".prepared.onnx")
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # constants that are not needed are removed
+    for per_channel in (True, False):
+        quantize_dynamic(prepared, target, weight_type=QuantType.QInt8, per_channel=per_channel)
+        try:
+            session = InferenceSession(str(target), providers=["CPUExecutionProvider"])
+            session.run(None, {name: array[:2] for name, array in rows.items()})
+        except Exception:
+            if not per_channel:
+                raise
+        else:
+            return
 
 
 def _to_int8(source: Path, target: Path, rows: Mapping[str, Any]) -> None:

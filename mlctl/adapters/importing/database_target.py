@@ -55,8 +55,13 @@ class DatabaseTarget:
             self.store = store = TrackingStore(tracking_uri)
         self.database = _database_of(store, tracking_uri)
 
-    def experiment(self, source: SourceExperiment, *, create: bool = True) -> tuple[str, str, bool]:
-        """Return the id and the artifact location of the experiment of this name, and whether it is new."""
+    def experiment(
+        self, source: SourceExperiment, *, create: bool = True, artifact_root: str | None = None
+    ) -> tuple[str, str, bool]:
+        """Return the id and the artifact location of the experiment of this name, and whether it is new.
+
+        The artifact location of a new one begins with `artifact_root` if it is given.
+        """
         if not self.exists:
             return "", "", True
         query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ? AND workspace = ?"
@@ -80,7 +85,24 @@ class DatabaseTarget:
                 )
             rows = [(name, value, int(key)) for name, value in source.tags.items()]
             self.database.insert_many("experiment_tags", ("key", "value", "experiment_id"), rows)
+        if artifact_root:
+            self.set_artifact_location(key, f"{artifact_root.rstrip('/')}/{key}")
         return str(key), self.database.read(query, [source.name, WORKSPACE])[0][1], True
+
+    def is_empty(self, experiment_id: str) -> bool:
+        """Return whether an experiment has never had a run or a logged model."""
+        return not any(
+            self.database.read(f"SELECT 1 FROM {table} WHERE experiment_id = ? LIMIT 1", [int(experiment_id)])  # noqa: S608
+            for table in ("runs", "logged_models")
+        )
+
+    def set_artifact_location(self, experiment_id: str, location: str) -> None:
+        """Change where an experiment keeps its artifacts; those that it has stay where they are."""
+        with self.database.write():
+            self.database.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
+                [location, int(experiment_id)],
+            )
 
     def known_runs(self, run_ids: Sequence[str]) -> set[str]:
         """Return which of these runs the store has, deleted ones included."""

@@ -124,8 +124,12 @@ def _import_keras_file(path: Path, target: Path) -> None:
     import keras
 
     from mlctl.adapters.keras.answers import describe_answers
-    from mlctl.adapters.models.save import save_model
+    from mlctl.adapters.models.save import call_keras_flat, save_model
 
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise BadDataError(
+            f"{path} is no Keras file", "check that it is complete; model.save(FILE) writes it"
+        )
     with suppress_output():
         model = keras.saving.load_model(path, compile=False)
     tensors = keras.tree.flatten(getattr(model, "inputs", None) or [])
@@ -143,7 +147,12 @@ def _import_keras_file(path: Path, target: Path) -> None:
     def encoded(rows: Mapping[str, Array]) -> Any:
         return next(iter(rows.values())) if len(inputs) == 1 else rows
 
-    rows, answers = _try_lengths(inputs, lambda rows: describe_answers(model, encoded(rows)))
+    def answer(rows: Mapping[str, Array]) -> Any:
+        call_keras_flat(model, encoded({name: array[:1] for name, array in rows.items()}))
+        return describe_answers(model, encoded(rows))
+
+    with suppress_output():
+        rows, answers = _try_lengths(inputs, answer)
     outputs = tuple(_output(answer.name, answer.activation, answer.shape) for answer in answers)
     save_model(
         target,
@@ -214,6 +223,8 @@ def _copy_onnx(path: Path, target: Path) -> tuple[str, ...]:
     from mlctl.adapters.models.onnx_classifier import keep_probabilities
 
     model = onnx.load(path)
+    if not model.graph.output:
+        raise BadDataError(f"{path} has no outputs", "check that the file is complete")
     classes = keep_probabilities(model)
     onnx.save(model, target)
     return classes

@@ -29,7 +29,7 @@ def copy(session: Session, runs: RunsArgument, to: ToOption, experiment: Experim
     """
     from mlctl.services.server import copy_runs
 
-    answer = copy_runs.copy_runs(session.settings.tracking_uri, runs, to, experiment=experiment)
+    answer = copy_runs.copy_runs(session.settings, runs, to, experiment=experiment)
     session.show(answer, f"next: mlctl runs show {answer.runs[0].run_id[:8]}")
 
 
@@ -47,5 +47,5 @@ def move(session: Session, runs: RunsArgument, to: ToOption, experiment: Experim
 
     if "://" in to:
         session.confirm(f"Copy {', '.join(runs)} to {to}, and delete them here?")
-    answer = copy_runs.copy_runs(session.settings.tracking_uri, runs, to, move=True, experiment=experiment)
+    answer = copy_runs.copy_runs(session.settings, runs, to, move=True, experiment=experiment)
     session.show(answer, f"next: mlctl runs show {answer.runs[0].run_id[:8]}")

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +229,7 @@ def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> LabelledFiles:
         for split, folders in enumerate(class_folders)
         for label, name in enumerate(classes)
         if name in folders
-        for path in sorted(_walk_files(folders[name], suffixes))
+        for path in sorted(_walk_files(folders[name], suffixes), key=attrgetter("parts"))
     ]
     files, labels, split = zip(*rows, strict=True)
     missing = [[name for name in classes if name not in folders] for folders in class_folders]

@@ -22,7 +22,7 @@ from mlctl.data.tables.column_types import (
     ReadingOptions,
     TableColumn,
 )
-from mlctl.data.tables.convert_cells import as_booleans, normalize_cells
+from mlctl.data.tables.convert_cells import as_booleans, encode_texts, normalize_cells
 from mlctl.data.tables.date_columns import DateFormat, detect_date_format
 from mlctl.data.tables.guess_types import (
     ID_REASON,
@@ -33,6 +33,7 @@ from mlctl.data.tables.guess_types import (
     type_of_words,
 )
 from mlctl.data.tables.number_columns import MAX_KEPT_WORDS, NumberColumn, WrittenColumn
+from mlctl.data.tables.number_remarks import how_numbers_are_read, missing_numbers
 from mlctl.domain.column_reading import ColumnReading, as_text
 from mlctl.domain.missing_values import MISSING_WORDS, is_number_gap
 from mlctl.domain.short_texts import list_some
@@ -79,6 +80,9 @@ class ColumnDraft:
         draft = cls(name, options)
         if draft.set_type == DROP:
             draft.values = values
+            return draft
+        if (texts := encode_texts(values)) is not None:
+            draft.values, draft.written = texts.series(values), WrittenColumn.of_texts(texts)
             return draft
         booleans = as_booleans(values)
         if booleans is not None:
@@ -155,14 +159,14 @@ class ColumnDraft:
             return self._finish_numbers(NUMBER)
         cells = self._word_values()
         words = self.word_cells()
-        missing = int(cells.isna().sum())
+        missing = self._count_missing()
         if len(words) <= 1:
             return self._finish_single(missing, words[0] if words else "")
         if self.dates.format:
             return self._finish_dates()
         if truths := truth_words(words):
             return self._finish_truths(cells, *truths)
-        type = type_of_words(cells, words, self.written) if not self.is_lists else TEXT
+        type = type_of_words(words, filled=len(self.values) - missing) if not self.is_lists else TEXT
         if (
             type == DROP
             and self.numbers is not None
@@ -276,7 +280,11 @@ class ColumnDraft:
 
         if self.numbers is not None:
             values = pd.Series(self.numbers.values, self.values.index, name=self.name)
-            reading, remarks, question = self.numbers.reading, _number_remarks(self.numbers), ""
+            reading, remarks, question = (
+                self.numbers.reading,
+                (*how_numbers_are_read(self.numbers), *missing_numbers(self.numbers)),
+                "",
+            )
             if self.numbers.is_ambiguous and self.numbers.reading.thousands == ",":
                 remarks = (*remarks, "commas stand between thousands")
         else:
@@ -364,7 +372,7 @@ class ColumnDraft:
     ) -> tuple[Any, TableColumn]:
         """Return a column of words for yes and no; those that are true and false become bool, as in other formats."""
         words = {*true_words, *false_words}
-        missing = int(cells.isna().sum())
+        missing = self._count_missing()
         reading = ColumnReading(kind=BOOLEAN)
         if words == {"true", "false"}:
             reading = ColumnReading(kind=BOOLEAN, true_words=("true", "1"), false_words=("false", "0"))
@@ -408,9 +416,16 @@ class ColumnDraft:
 
     def _word_values(self) -> pd.Series[Any]:
         """Return the texts, with None for words that stand for a missing value."""
-        values = self.values
-        is_missing = values.isin(MISSING_WORDS)
-        return values.where(~is_missing, None) if is_missing.any() else values
+        assert self.written is not None
+        is_missing = np.array([*(cell in MISSING_WORDS for cell in self.written.cells), False])
+        return self.values.where(~is_missing[self.written.codes], None) if is_missing.any() else self.values
+
+    def _count_missing(self) -> int:
+        """Return the number of cells that are empty or hold a word for a missing value."""
+        assert self.written is not None
+        counts = zip(self.written.cells, self.written.counts.tolist(), strict=True)
+        filled: int = sum(count for cell, count in counts if cell not in MISSING_WORDS)
+        return len(self.values) - filled
 
     def _first_word(self) -> str:
         words = self.word_cells()
@@ -442,47 +457,6 @@ def _read_any_number(written: WrittenColumn) -> NumberColumn:
     """Return the numbers of a column whatever units they have."""
     decimal, thousands, is_guess = number_columns.decide_signs({"": written.look()})[""]
     return written.read(decimal, thousands, is_ambiguous=is_guess, ignores_units=True)
-
-
-def _number_remarks(numbers: NumberColumn) -> tuple[str, ...]:
-    """Return what was done to read a column's numbers."""
-    remarks = []
-    units = list(numbers.units)
-    factors = numbers.reading.factors
-    for cell in numbers.forms.values():
-        remarks.append(f"{cell} is read as {_value_and_unit(numbers.reading, cell)}")
-    scaled = [unit for unit in units if factors.get(unit, 1.0) not in (1.0, -1.0)]
-    if negative := [unit for unit in units if factors.get(unit, 1.0) == -1.0]:
-        remarks.append(f"numbers with {' or '.join(negative[:4])} are read as negative")
-    if scaled and numbers.reading.unit:
-        named = " and ".join(units[:4])
-        remarks.append(f"units {named}, read as {numbers.reading.unit}")
-    elif scaled:
-        example = scaled[0]
-        remarks.append(f"1 {example} is read as {as_text(factors[example])}")
-    elif units and not numbers.forms:
-        remarks.append(f"unit{'s' if len(units) > 1 else ''} {' and '.join(units[:4])} taken off")
-    if numbers.reading.decimal == ",":
-        remarks.append("decimal commas" + (", points between thousands" if numbers.reading.thousands else ""))
-    if numbers.is_spaced:
-        remarks.append("spaces or apostrophes between thousands taken off")
-    if numbers.bounds:
-        value = numbers.reading.read_number(numbers.bound)
-        cells = "1 cell" if numbers.bounds == 1 else f"{numbers.bounds:,} cells"
-        remarks.append(f"bounds are read as their number: {numbers.bound} as {as_text(value)} ({cells})")
-    if numbers.gaps:
-        listed = ", ".join(list(numbers.gaps)[:4])
-        remarks.append(f"{listed} {'is' if len(numbers.gaps) == 1 else 'are'} read as missing")
-    if numbers.words:
-        listed = list_some([repr(word) for word in numbers.words], 3)
-        verb = "is no number" if len(numbers.words) == 1 else "are no numbers"
-        remarks.append(f"{listed} {verb}: read as missing")
-    return tuple(remarks)
-
-
-def _value_and_unit(reading: ColumnReading, cell: str) -> str:
-    unit = "" if reading.unit.startswith("/") else reading.unit
-    return f"{as_text(reading.read_number(cell))} {unit}".strip()
 
 
 def _missing_words(words: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from mlctl.data.tables import date_columns
 from mlctl.domain.column_reading import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT, ColumnReading
 from mlctl.domain.numbers import parse_number
+from mlctl.domain.short_texts import list_some
 from mlctl.errors import UsageError, did_you_mean
 
 __all__ = [
@@ -136,4 +137,4 @@ def _parse_sentinel(name: str, value: str) -> float | None:
 def suggest_column(name: str, columns: Iterable[Any]) -> str:
     """Return a hint for a name that is not a column."""
     names = [str(column) for column in columns]
-    return did_you_mean(name, names) or f"the columns are {', '.join(names[:20])}"
+    return did_you_mean(name, names) or f"the columns are {list_some(names, 20)}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlctl.data.tables.arrow_arrays import to_numpy
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import parse_number
 from mlctl.serving.scoring import DateParser
@@ -37,11 +39,55 @@ def normalize_cells(values: pd.Series[Any]) -> pd.Series[Any]:
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             values = values.dt.tz_convert("UTC")
         return values.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(values.notna(), None)
+    if (encoded := encode_texts(values)) is not None:
+        return encoded.series(values)
     cells = values.astype(object).to_numpy(object)
     texts = [_text_or_none(cell) for cell in cells.tolist()]
     array = np.empty(len(texts), object)
     array[:] = texts
     return pd.Series(array, values.index, dtype=object, name=values.name)
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Texts as places in a list of the different ones, without blanks around them.
+
+    Attributes:
+        codes: The place of each text, (n,) int; -1 for a missing or empty one.
+        cells: The different texts, in the order in which they first occur.
+    """
+
+    codes: Array
+    cells: list[str]
+
+    def series(self, values: pd.Series[Any]) -> pd.Series[Any]:
+        """Return the texts as objects with None, with the index and name of `values`."""
+        import pandas as pd
+
+        cells = np.empty(len(self.cells) + 1, object)
+        cells[:-1] = self.cells
+        return pd.Series(cells[self.codes], values.index, dtype=object, name=values.name)
+
+
+def encode_texts(values: pd.Series[Any]) -> EncodedTexts | None:
+    """Return a column of texts that Arrow holds; None for any other column."""
+    import pandas as pd
+    import pyarrow
+
+    if not isinstance(values.dtype, pd.StringDtype) or values.dtype.storage != "pyarrow":
+        return None
+    array = pyarrow.array(values.array)
+    encoded = (
+        array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
+    ).dictionary_encode()
+    codes = to_numpy(encoded.indices, fill=-1).astype(np.int64)
+    written = encoded.dictionary.to_pylist()
+    places: dict[str, int] = {}
+    stripped = [text.strip() for text in written]
+    new = [places.setdefault(text, len(places)) if text else -1 for text in stripped]
+    if len(places) < len(written):
+        codes = np.array([*new, -1])[codes]
+    return EncodedTexts(codes, list(places))
 
 
 def _text_or_none(cell: Any) -> str | None:

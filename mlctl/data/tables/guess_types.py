@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from mlctl.data.tables.column_types import CATEGORY, DROP, TEXT
 from mlctl.data.tables.number_columns import WrittenColumn
 from mlctl.data.unspaced_scripts import share_unspaced
 from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MIN_ROWS_OF_ID = 20
 MIN_COUNTED, LATEST_START = (
@@ -82,9 +79,11 @@ def split_truths(words: Sequence[str]) -> tuple[list[str], list[str]]:
     ]
 
 
-def type_of_words(cells: pd.Series[Any], words: Sequence[str], written: WrittenColumn) -> str:
-    """Return the type of a column of texts; a column of ids is dropped."""
-    filled = int(cells.notna().sum())
+def type_of_words(words: Sequence[str], *, filled: int) -> str:
+    """Return the type of a column of texts, from its different words and the number of cells that have one.
+
+    A column of ids is dropped.
+    """
     distinct_share = len(words) / max(1, filled)
     probes = words[:: max(1, len(words) // 1000)]
     words_per_cell = sum(len(word.split()) for word in probes) / len(probes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables.convert_cells import normalize_cells
+from mlctl.data.tables.convert_cells import EncodedTexts, normalize_cells
 from mlctl.domain import number_forms
 from mlctl.domain.column_reading import NUMBER, ColumnReading
 from mlctl.domain.missing_values import is_number_gap
@@ -110,8 +110,13 @@ class WrittenColumn:
         import pandas as pd
 
         codes, cells = pd.factorize(values)
-        counts = np.bincount(codes[codes >= 0], minlength=len(cells))
-        return cls(codes=codes, cells=list(cells), counts=counts)
+        return cls.of_texts(EncodedTexts(codes, list(cells)))
+
+    @classmethod
+    def of_texts(cls, texts: EncodedTexts) -> WrittenColumn:
+        """Return the different cells of a column of texts."""
+        counts = np.bincount(texts.codes[texts.codes >= 0], minlength=len(texts.cells))
+        return cls(codes=texts.codes, cells=texts.cells, counts=counts)
 
     def may_be_numbers(self) -> bool:
         """Whether a quick look at some cells finds numbers."""

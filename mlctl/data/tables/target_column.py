@@ -15,6 +15,8 @@ from mlctl.data.splits import MIN_ROWS_PER_CLASS
 from mlctl.data.tables import column_types, date_columns, number_columns
 from mlctl.data.tables.column_types import ReadingOptions
 from mlctl.data.tables.convert_cells import normalize_cells
+from mlctl.data.tables.number_columns import NumberColumn
+from mlctl.data.tables.number_remarks import how_numbers_are_read
 from mlctl.domain.column_reading import NUMBER, ColumnReading, as_text
 from mlctl.domain.missing_values import MISSING_WORDS
 from mlctl.domain.numbers import parse_number
@@ -88,10 +90,12 @@ def parse_target(
     filled, words = mark_missing(normalize_cells(cells))
     if not filled.notna().any():
         raise BadDataError(f"the target {name} is empty", "choose another column with --target")
-    numbers, reading = read_numbers(filled, table)
+    numbers, found = read_numbers(filled, table)
     if task == "regression" or (task == "auto" and _is_regression(filled, numbers)):
         words += sorted(set(filled[filled.isin(CLASS_WORDS)]))
         filled = filled.where(~filled.isin(CLASS_WORDS), None)
+        reading = found.reading if found is not None else None
+        remarks = how_numbers_are_read(found) if found is not None else ()
         sentinels = _find_sentinels(name, numbers, options or ReadingOptions())
         if sentinels:
             is_gap = numbers.isin(sentinels)
@@ -101,10 +105,12 @@ def parse_target(
         target = _values(name, filled, numbers, words=words, positive=positive)
         if sentinels and name not in (options or ReadingOptions()).sentinels:
             shown = " and ".join(map(as_text, sentinels))
-            text = f"{name}: {shown} counts as missing (to keep it as a number: --set sentinels=false)"
-            found = Finding(kind="target", columns=(name,), text=text)
-            target = replace(target, findings=(*target.findings, found))
-        return replace(target, reading=reading)
+            remarks = (
+                *remarks,
+                f"{shown} is read as missing (to keep it as a number: --set sentinels=false)",
+            )
+        findings = tuple(Finding(kind="reading", columns=(name,), text=f"{name}: {text}") for text in remarks)
+        return replace(target, reading=reading, findings=(*target.findings, *findings))
     return _classes(name, filled, task=task, rare=rare, positive=positive, words=words)
 
 
@@ -137,14 +143,14 @@ def _is_regression(filled: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
 
 def read_numbers(
     cells: pd.Series[Any], table: pd.DataFrame | None = None
-) -> tuple[pd.Series[Any], ColumnReading | None]:
-    """Return the cells of a target as numbers, NaN if they are none, and how they are read."""
+) -> tuple[pd.Series[Any], NumberColumn | None]:
+    """Return the cells of a target as numbers, NaN if they are none, and what was found in them."""
     import pandas as pd
 
     found = number_columns.read_numbers(cells, table)
     if found is None or not found.share:
         return pd.Series(np.nan, cells.index, name=cells.name), None
-    return pd.Series(found.values, cells.index, name=cells.name), found.reading
+    return pd.Series(found.values, cells.index, name=cells.name), found
 
 
 def is_numeric(filled: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
@@ -266,13 +272,14 @@ def class_key(label: str) -> str:
 
 def format_labels(cells: pd.Series[Any]) -> pd.Series[Any]:
     """Return labels as texts; in a column of plain numbers, 1.0 becomes "1"."""
-    if cells.dtype.kind != "f":
-        distinct = {cell: parse_number(cell) for cell in cells.dropna().unique()}
-        if all(number is not None for number in distinct.values()):
-            cells = cells.map(
-                {cell: float(number) for cell, number in distinct.items() if number is not None}
-            )
-    return cells.map(lambda cell: f"{cell:.15g}" if isinstance(cell, float) else cell, na_action="ignore")
+    if cells.dtype.kind == "f":
+        numbers = {cell: cell for cell in cells.dropna().unique()}
+    else:
+        numbers = {cell: parse_number(cell) for cell in cells.dropna().unique()}
+    names = {cell: f"{float(number):.15g}" for cell, number in numbers.items() if number is not None}
+    if len(names) < len(numbers):
+        return cells
+    return cells.map(names).astype(object)
 
 
 def read_labels(

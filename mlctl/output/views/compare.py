@@ -16,7 +16,7 @@ from mlctl.output.charts import draw_chart
 from mlctl.output.tables import AnswerTable, TableCell, TableColumn
 from mlctl.output.text import format_number
 from mlctl.output.views.base import document, tables
-from mlctl.output.views.scores import INTERVAL, interval_cell
+from mlctl.output.views.scores import interval_row
 
 VERDICT_COLORS = {"better": "green", "worse": "red"}
 MAX_VALUE_LENGTH = 24
@@ -53,7 +53,7 @@ def _(answer: RunDiff) -> list[AnswerTable]:
         text = Text(f"{verdict} {change}".strip(), VERDICT_COLORS.get(verdict, ""))
         rows.append(("metric", name, a, b, text))
         if name in answer.intervals:
-            rows.append((INTERVAL, name, *map(interval_cell, answer.intervals[name]), ""))
+            rows.append(("metric", *interval_row(name, answer.intervals[name]), ""))
     for part in ("params", "data", "code", "environment"):
         values: Mapping[str, tuple[Any, Any]] = getattr(answer, part)
         kind = part.removesuffix("s")

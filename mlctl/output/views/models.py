@@ -27,7 +27,14 @@ from mlctl.output.text import format_age, format_time
 from mlctl.output.views.base import document, tables, with_keys
 from mlctl.output.views.compare import shorten
 from mlctl.output.views.exports import proof_table
-from mlctl.output.views.scores import INTERVAL, interval_cell, score_cell, score_on_test_cell, with_interval
+from mlctl.output.views.scores import (
+    INTERVAL,
+    interval_cell,
+    interval_row,
+    score_cell,
+    score_on_test_cell,
+    with_interval,
+)
 from mlctl.units import format_size
 
 SUMMARY_COLUMNS = (  # for a terminal: the score of each version has its name, so that all share a column
@@ -288,7 +295,7 @@ def _(answer: ModelDiff) -> list[AnswerTable]:
     for name, values in answer.metrics.items():
         rows.append(("metric", name, *values))
         if name in answer.intervals:
-            rows.append((INTERVAL, name, *map(interval_cell, answer.intervals[name])))
+            rows.append(("metric", *interval_row(name, answer.intervals[name])))
     rows += [
         (kind, name, *(_compared(name, value) for value in pair))
         for kind, values in kinds.items()

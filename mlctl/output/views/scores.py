@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
@@ -38,6 +39,11 @@ def interval_cell(interval: Interval | None) -> TableCell:
     """Return the cell of a confidence interval."""
     text = format_interval(interval)
     return TableCell(text or None, Text(text, style="dim"))
+
+
+def interval_row(name: str, intervals: Sequence[Interval | None]) -> list[TableCell]:
+    """Return the cells below a metric's values: the title, and the interval of each value."""
+    return [TableCell(f"{name}: {INTERVAL}", f"  {INTERVAL}"), *map(interval_cell, intervals)]
 
 
 def with_interval(value: float, interval: Interval | None) -> TableCell:

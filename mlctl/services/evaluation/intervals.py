@@ -69,6 +69,11 @@ def wilson_interval(share: float, rows: int) -> tuple[float, float]:
     return (middle - half if share > 0 else 0.0), (middle + half if share < 1 else 1.0)
 
 
+def is_share_of_rows(metric: str, outputs: Outputs) -> bool:
+    """Whether a model's score is a share of independent rows, so that its interval is Wilson's."""
+    return metric == "accuracy" and [output.kind for output in outputs] == ["classes"]
+
+
 def _intervals(output: Output, targets: Any, answers: Array, scores: Mapping[str, float]) -> Intervals:
     targets = np.asarray(targets)
     rows = len(targets)

@@ -72,6 +72,7 @@ class _FileReading:
         self.readings = {name: info.readings[name] for name in signature.names if name in info.readings}
         self._rules = RULES_WITH_GAPS if info.takes_gaps else FILE_RULES
         self._specs = {column.name: column for column in signature.columns}
+        self._takes_texts = info.takes_texts
         self._report = report
 
     def model_names(self, names: Sequence[str]) -> dict[str, str]:
@@ -106,7 +107,8 @@ class _FileReading:
             if (reading := self.readings.get(name)) is not None:
                 return self._noted(name, read_cells.read_arrow(column, reading), first_row)
             spec = self._specs[name]
-            return arrow_cells.to_cells(column, spec.kind, required=spec.required, from_text=from_text)
+            cells = arrow_cells.to_cells(column, spec.kind, required=spec.required, from_text=from_text)
+            return self._filled(name, cells, first_row)
 
         def load() -> dict[str, Any]:
             return {name: read(name, column) for name, column in zip(names, batch.columns, strict=True)}
@@ -121,12 +123,22 @@ class _FileReading:
                 return self._noted(name, read_cells.read_series(frame[name], reading), first_row)
             spec = self._specs[name]
             values = convert_cells.cast_to_signature(frame[name], spec.kind, required=spec.required)
-            return to_lists({name: values})[name]
+            return self._filled(name, to_lists({name: values})[name], first_row)
 
         def load() -> dict[str, Any]:
             return {name: read(name) for name in map(str, frame) if name in self._specs}
 
         return self._checked(load, first_row)
+
+    def _filled(self, name: str, cells: arrow_cells.Cells, first_row: int) -> arrow_cells.Cells:
+        """Return cells, of a model of texts with an empty text in place of each missing one, which is noted."""
+        if not self._takes_texts:
+            return cells
+        is_gap = np.array([cell is None for cell in cells], bool)
+        if not is_gap.any():
+            return cells
+        self._report.add(MISSING, name, is_gap, first_row)
+        return ["" if cell is None else cell for cell in cells]
 
     def _noted(self, name: str, column: read_cells.ReadColumn, first_row: int) -> Any:
         """Note cells that are no values as in training, and return the values."""

@@ -21,7 +21,7 @@ from mlctl.domain.report import ModelCard, Report, ReportBlock, ReportSection, R
 from mlctl.domain.run import Run
 from mlctl.domain.tags import REQUEST_TAG, SCRIPT_TAG
 from mlctl.errors import RefusedError, UsageError, did_you_mean
-from mlctl.services.evaluation.intervals import wilson_interval
+from mlctl.services.evaluation.intervals import is_share_of_rows, wilson_interval
 from mlctl.services.evaluation.predictor import LocalModel
 from mlctl.services.evaluation.summary import confusion_counts
 from mlctl.services.models.fetch import fetch_reference
@@ -285,24 +285,28 @@ def _slices(
             if column not in known:
                 hint = did_you_mean(column, known) or f"columns: {', '.join(known)}"
                 raise UsageError(f"--slice: the model has no column {column!r}", hint)
-        answers = LocalModel(served).predict(dict(rows.raw))
+        served_model = LocalModel(served)
+        answers = served_model.predict(dict(rows.raw))
     score = rows.score
     metric = deciding_metric(score(answers, None), rows.metric)
+    is_share = is_share_of_rows(metric, served_model.info.outputs)
     for column in columns:
         found = []
         for name, selected in _groups(np.asarray(table[column])):
             value = score(answers, selected).get(metric) if len(selected) >= MIN_SLICE_ROWS else None
-            interval = None if value is None else _interval(score, answers, selected, metric)
+            interval = None
+            if value is not None and is_share:
+                interval = wilson_interval(value, len(selected))
+            elif value is not None:
+                interval = _resampled(score, answers, selected, metric)
             found.append((name, f"{len(selected):,}", with_interval(value, interval)))
         yield ReportTable(columns=(column, "rows", f"{metric} (95 %)"), rows=found, title=f"by {column}")
 
 
-def _interval(
+def _resampled(
     score: Callable[[Any, Array | None], Mapping[str, float]], answers: Any, rows: Array, metric: str
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the score of some rows, computed as that of all test rows."""
-    if metric == "accuracy":
-        return wilson_interval(score(answers, rows)[metric], len(rows))
+    """Return the 95 % interval of the score of some rows by resampling."""
 
     def again(drawn: Array) -> tuple[float, float]:
         value = score(answers, rows[drawn]).get(metric, np.nan)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlctl.adapters.importing.artifacts import CopiedFiles, copy_folder
 from mlctl.adapters.importing.database_target import DatabaseTarget
+from mlctl.adapters.importing.server_artifacts import ServerArtifacts
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.importing import SourceExperiment
 from mlctl.domain.run import Run
@@ -18,13 +19,18 @@ from mlctl.domain.tags import COPIED_FROM_TAG
 from mlctl.errors import RefusedError
 from mlctl.services.runs.select import find_runs
 from mlctl.services.server.import_store import import_store, open_source
-from mlctl.settings import check_tracking_uri, with_installed_driver
+from mlctl.settings import Settings, check_tracking_uri, with_installed_driver
 
 RUNNING, PARENT_TAG = "RUNNING", "mlflow.parentRunId"
 
 
 def copy_runs(
-    tracking_uri: str, selectors: Sequence[str], to: str, *, move: bool = False, experiment: str | None = None
+    settings: Settings,
+    selectors: Sequence[str],
+    to: str,
+    *,
+    move: bool = False,
+    experiment: str | None = None,
 ) -> ChangedRuns:
     """Copy runs to an experiment of this store, or to the store of a URI; return them as they are there.
 
@@ -35,6 +41,7 @@ def copy_runs(
     Raises ConfigurationError if the store that is written to is no database, and RefusedError if a run that still
     runs, or whose model is registered, would be deleted here.
     """
+    tracking_uri, state_dir = settings.tracking_uri, settings.state_dir
     store = TrackingStore(tracking_uri)
     runs = find_runs(store, selectors, experiment)
     ids = [run.run_id for run in runs]
@@ -44,20 +51,21 @@ def copy_runs(
         target = with_installed_driver(check_tracking_uri(to, "--to"))
         if move:
             _require_deletable(store, everything)
-        import_store(tracking_uri, target, runs=all_ids)
+        import_store(tracking_uri, target, runs=all_ids, state_dir=state_dir)
         changed = [TrackingStore(target).get_run(run_id) for run_id in ids]
         if move:
             for run in everything:
                 store.delete_run(run)
         return ChangedRuns(tuple(changed), f"{_verb(move)} to {to}")
     opened = DatabaseTarget(tracking_uri)
-    key, location, _ = opened.experiment(SourceExperiment(key="", name=to))
+    artifacts = ServerArtifacts(tracking_uri, state_dir)
+    key, location, _ = opened.experiment(SourceExperiment(key="", name=to), artifact_root=artifacts.root)
     if move:
         opened.move_runs(all_ids, key)
     else:
         new_ids: dict[str, str] = {}
         for run in everything:
-            new_ids[run.run_id] = _copy(tracking_uri, opened, run, key, location, new_ids)
+            new_ids[run.run_id] = _copy(tracking_uri, opened, artifacts, run, key, location, new_ids)
         ids = [new_ids[run_id] for run_id in ids]
     store = TrackingStore(tracking_uri)
     return ChangedRuns(tuple(store.get_run(run_id) for run_id in ids), f"{_verb(move)} to {to}")
@@ -95,6 +103,7 @@ def _require_deletable(store: TrackingStore, runs: Sequence[Run]) -> None:
 def _copy(
     tracking_uri: str,
     target: DatabaseTarget,
+    artifacts: ServerArtifacts,
     run: Run,
     experiment_id: str,
     location: str,
@@ -108,8 +117,8 @@ def _copy(
     (found,) = source.runs(SourceExperiment(key=experiment_id, name=""), [run.run_id])
     artifact_uri = f"{location}/{new_id}/artifacts"
     with tempfile.TemporaryDirectory(prefix="mlctl-copy-") as folder:
-        if fetched := source.fetch(found.artifact_uri, Path(folder)):
-            copy_folder(fetched, artifact_uri, CopiedFiles())
+        if fetched := source.fetch(artifacts.resolve(found.artifact_uri), Path(folder)):
+            copy_folder(fetched, artifacts.resolve(artifact_uri), CopiedFiles())
     tags = {**found.tags, COPIED_FROM_TAG: run.run_id}
     if run.parent_run_id in new_ids:
         tags[PARENT_TAG] = new_ids[run.parent_run_id]

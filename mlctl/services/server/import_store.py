@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from mlctl.adapters.importing.artifacts import CopiedFiles, copy_folder
+from mlctl.adapters.importing.artifacts import CopiedFiles, copy_folder, local_path
 from mlctl.adapters.importing.database_source import DatabaseSource
 from mlctl.adapters.importing.database_target import DatabaseTarget
 from mlctl.adapters.importing.file_store import FileStore
+from mlctl.adapters.importing.server_artifacts import ServerArtifacts
 from mlctl.domain.importing import (
     ImportReport,
     Source,
@@ -25,6 +26,7 @@ from mlctl.errors import NotFoundError, UsageError
 from mlctl.settings import mask_passwords, with_installed_driver
 
 BATCH = 100  # runs per transaction
+IMPORTED_FOLDER = "mlruns-imported"  # beside a file store, for artifacts that would otherwise be in it
 DATABASE_SCHEMES = ("sqlite:", "postgresql:", "postgresql+", "mysql:", "mysql+", "mariadb:")
 
 
@@ -43,6 +45,7 @@ def import_store(
     runs: Sequence[str] = (),
     with_artifacts: bool = True,
     dry_run: bool = False,
+    state_dir: Path | None = None,
     progress: ImportProgress | None = None,
 ) -> ImportReport:
     """Copy what a store holds; what the current store has already is left as it is. Run it again to continue.
@@ -54,6 +57,7 @@ def import_store(
         runs: Ids of the runs to copy; all by default. With one of the two, no registered models are copied.
         with_artifacts: Copy artifacts, too; otherwise runs keep the address of the original ones.
         dry_run: Only count.
+        state_dir: Folder with the state files of this machine's servers, one of which may use the current store.
         progress: Receives how far the import is.
     """
     opened = open_source(source)
@@ -61,6 +65,8 @@ def import_store(
     job = _Import(
         opened,
         DatabaseTarget(tracking_uri, create=not dry_run),
+        source_artifacts=ServerArtifacts(_database_uri(source), state_dir),
+        target_artifacts=ServerArtifacts(tracking_uri, state_dir),
         with_artifacts=with_artifacts,
         dry_run=dry_run,
     )
@@ -86,12 +92,20 @@ def open_source(source: str) -> Source:
         return DatabaseSource(with_installed_driver(source))
     path = Path(source.removeprefix("file://")).expanduser()
     if path.is_file():
-        return DatabaseSource(f"sqlite:///{path.resolve()}")
+        return DatabaseSource(_database_uri(source))
     if not path.is_dir():
         raise NotFoundError(
             f"there is no store {source}", "name a folder mlruns, a file mlflow.db, or a server's URL"
         )
     return FileStore(path if not (path / "mlruns").is_dir() else path / "mlruns")
+
+
+def _database_uri(source: str) -> str:
+    """Return the URI of a source that is the path of a SQLite file, and any other source as it is."""
+    if source.startswith(("http://", "https://", *DATABASE_SCHEMES)):
+        return source
+    path = Path(source.removeprefix("file://")).expanduser()
+    return f"sqlite:///{path.resolve()}" if path.is_file() else source
 
 
 def _chosen(source: Source, names: Sequence[str]) -> list[SourceExperiment]:
@@ -105,9 +119,17 @@ def _chosen(source: Source, names: Sequence[str]) -> list[SourceExperiment]:
 
 class _Import:
     def __init__(
-        self, source: Source, target: DatabaseTarget, *, with_artifacts: bool, dry_run: bool
+        self,
+        source: Source,
+        target: DatabaseTarget,
+        *,
+        source_artifacts: ServerArtifacts,
+        target_artifacts: ServerArtifacts,
+        with_artifacts: bool,
+        dry_run: bool,
     ) -> None:
         self.source, self.target = source, target
+        self.source_artifacts, self.target_artifacts = source_artifacts, target_artifacts
         self.with_artifacts, self.dry_run = with_artifacts, dry_run
         self.copied = CopiedFiles()
 
@@ -132,7 +154,11 @@ class _Import:
             run_ids = ids[experiment.key]
             if wanted and not run_ids:
                 continue
-            key, location, is_new = self.target.experiment(experiment, create=not self.dry_run)
+            key, location, is_new = self.target.experiment(
+                experiment, create=not self.dry_run, artifact_root=self.target_artifacts.root
+            )
+            if not self.dry_run:
+                location = self._artifact_location(experiment, key, location, is_new=is_new)
             known = self.target.known_runs(run_ids)
             missing_ids = [run_id for run_id in run_ids if run_id not in known]
             done += len(known)
@@ -151,6 +177,22 @@ class _Import:
                     progress.advanced(done, total)
             report = self._models(experiment, key, location, report, wanted)
         return replace(report, files=self.copied.files, size_bytes=self.copied.size_bytes)
+
+    def _artifact_location(
+        self, experiment: SourceExperiment, key: str, location: str, *, is_new: bool
+    ) -> str:
+        """Return where the artifacts of an experiment go, and change its artifact location if it holds nothing yet.
+
+        They do not go into the folder that is imported, which somebody may delete afterwards.
+        """
+        if not isinstance(self.source, FileStore) or not _is_inside(location, self.source.root):
+            return location
+        chosen = str(self.source.root.with_name(IMPORTED_FOLDER) / key)
+        if is_new or self.target.is_empty(key):
+            self.target.set_artifact_location(key, chosen)
+        elif self.with_artifacts:
+            self.source.notes.append(f"imported artifacts of experiment {experiment.name} are in {chosen}")
+        return chosen
 
     def registered_models(self, report: ImportReport) -> ImportReport:
         """Copy registered models."""
@@ -194,10 +236,17 @@ class _Import:
         if not self.with_artifacts:
             return artifact_uri
         with tempfile.TemporaryDirectory(prefix="mlctl-import-") as folder:
+            if isinstance(self.source, DatabaseSource):  # a server finds its artifacts itself
+                artifact_uri = self.source_artifacts.resolve(artifact_uri)
             found = self.source.fetch(artifact_uri, Path(folder))
             if found:
-                copy_folder(found, target_uri, self.copied)
+                copy_folder(found, self.target_artifacts.resolve(target_uri), self.copied)
         return target_uri
+
+
+def _is_inside(location: str, folder: Path) -> bool:
+    path = local_path(location)
+    return path is not None and path.resolve().is_relative_to(folder)
 
 
 def _batches(runs: Iterable[SourceRun]) -> Iterator[list[SourceRun]]:

@@ -395,7 +395,7 @@ class Training:
         return report.SplitAnswers(
             name="held-out",
             rows=len(scores.answers),
-            outputs=logged.outputs,
+            outputs=scores.outputs,  # their threshold suits these answers: the logged model's are calibrated
             targets=scores.targets,
             answers=scores.answers,
             metrics=scores.means,

@@ -72,7 +72,8 @@ def _parse_lines(path: Path, text: str) -> list[Any]:
 
 def _parse_stream(text: str) -> list[Any]:
     """Return the objects of a text in which one follows the other, on any number of lines; [] if it is no such text."""
-    decoder, records, place = json.JSONDecoder(), [], 0
+    records: list[Any] = []
+    decoder, place = json.JSONDecoder(), 0
     while match := _NEXT.match(text, place):
         if match.end() == len(text):
             return records

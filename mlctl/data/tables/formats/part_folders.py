@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +23,18 @@ HIDDEN = (".", "_")  # first characters of names such as _SUCCESS and .part-0.cr
 
 def list_parts(folder: Path, is_part: Callable[[str], bool]) -> list[Path]:
     """Return the files of a folder that are parts of one table, by name; [] if its files are of several kinds."""
-    parts = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(name.startswith(HIDDEN) for name in path.relative_to(folder).parts)
-    ]
-    suffixes = {compression.inner_name(path.name).rpartition(".")[2] for path in parts}
-    return parts if len(suffixes) == 1 and all(is_part(path.name) for path in parts) else []
+    parts: list[Path] = []
+    suffixes: set[str] = set()
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        for name in files:
+            if name.startswith(HIDDEN) or not Path(root, name).is_file():
+                continue
+            suffixes.add(compression.inner_name(name).rpartition(".")[2])
+            if len(suffixes) > 1 or not is_part(name):  # a folder of many images or texts is left at once
+                return []
+            parts.append(Path(root, name))
+    return sorted(parts)
 
 
 def read_parts(

@@ -18,14 +18,15 @@ from mlctl.adapters.exports.proof_process import MeasuredAnswers, ask
 from mlctl.adapters.exports.written_file import Calibration, WrittenFile
 from mlctl.adapters.models.export_error import ExportError
 from mlctl.domain.exports import PROOF_FILE, ExportProof, ProvenScore
-from mlctl.domain.outputs import DEFAULT_THRESHOLD
+from mlctl.domain.outputs import DEFAULT_THRESHOLD, Outputs
 from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.scores import predicted_labels
+from mlctl.services.evaluation.intervals import is_share_of_rows, wilson_interval
 from mlctl.services.serving.exports.base import ModelToExport
 from mlctl.services.serving.exports.proof_rows import (
     CALIBRATION_ROWS,
     ProofRows,
-    deciding_metric,
+    deciding_metrics,
     find_rows,
     points_lost,
 )
@@ -132,7 +133,7 @@ def _compare(
     difference, relative = _differences(expected, measured.answers)
     score, score_reason = None, rows.score_reason
     if rows.score is not None:
-        score = _score(rows, expected, measured.answers)
+        score = _score(rows, parts.info.outputs, expected, measured.answers)
         score_reason = "" if score else "the answers have no score"
     equal = _equal_labels(parts, expected, measured.answers)
     unlike = 0.0 if score else _unlike(parts, expected, measured.answers)
@@ -248,13 +249,17 @@ def _pairs(expected: Any, found: Any) -> list[tuple[Array, Array]]:
     return [(expected, np.asarray(found))]
 
 
-def _score(rows: ProofRows, expected: Any, found: Any) -> ProvenScore | None:
+def _score(rows: ProofRows, outputs: Outputs, expected: Any, found: Any) -> ProvenScore | None:
+    """Return the score before and after; of several outputs, that of the output that loses most."""
     assert rows.score is not None
     score = rows.score
     before, after = score(expected, None), score(found, None)
     if not before:
         return None
-    metric = deciding_metric(before, rows.metric)
+    metric = max(
+        deciding_metrics(before, rows.metric, [output.name for output in outputs]),
+        key=lambda name: points_lost(name, before[name], after[name]),
+    )
 
     def both(selected: Array) -> tuple[float, float]:
         return (
@@ -265,15 +270,18 @@ def _score(rows: ProofRows, expected: Any, found: Any) -> ProvenScore | None:
     def loss(one: float, other: float) -> float:
         return points_lost(metric, one, other)
 
-    intervals = resample(both, count(rows.raw), loss)
+    before_interval, after_interval, loss_interval = resample(both, count(rows.raw), loss)
+    if is_share_of_rows(metric, outputs):  # the same interval as that of the model's run
+        before_interval = wilson_interval(before[metric], count(rows.raw))
+        after_interval = wilson_interval(after[metric], count(rows.raw))
     return ProvenScore(
         metric=metric,
         before=before[metric],
         after=after[metric],
-        before_interval=intervals[0],
-        after_interval=intervals[1],
+        before_interval=before_interval,
+        after_interval=after_interval,
         loss=loss(before[metric], after[metric]),
-        loss_interval=intervals[2],
+        loss_interval=loss_interval,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -234,6 +234,15 @@ def deciding_metric(scores: Mapping[str, float], wanted: str) -> str:
         if matches:
             return matches[0]
     return next(iter(scores))
+
+
+def deciding_metrics(scores: Mapping[str, float], wanted: str, outputs: Sequence[str]) -> list[str]:
+    """Return the metrics to compare: the objective's, or one of each output if the objective is no score of one."""
+    if wanted not in scores and len(outputs) > 1:
+        parts = [{one: scores[one] for one in scores if one.startswith(f"{name}_")} for name in outputs]
+        if any(parts):
+            return [deciding_metric(part, "") for part in parts if part]
+    return [deciding_metric(scores, wanted)]
 
 
 def points_lost(metric: str, before: float, after: float) -> float:

@@ -102,7 +102,12 @@ class ReadTable:
 
     def _comparable(self, name: str, cell: Any) -> Any:
         reading = self.info.readings[name]
-        if cell is None or cell != cell or cell == "" or (reading.kind == "category" and reading.is_gap(cell)):
+        if (
+            cell is None
+            or cell != cell
+            or cell == ""
+            or (reading.kind == "category" and reading.is_gap(cell))
+        ):
             return None
         if reading.kind == "date":
             return DateParser(reading.date_format)(cell)

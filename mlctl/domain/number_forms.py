@@ -28,6 +28,9 @@ _FEET, _INCHES = frozenset("'’′"), frozenset(("'", '"', "”", "″", "''", 
 _OUT_OF = re.compile(
     r"(?P<number>[0-9]+(?:[.,][0-9]+)?)\s*(?:/\s*|(?:out of|of|von|sur|de|из)\s+)(?P<most>[0-9]+)"
 )
+_POWER = re.compile(
+    r"(?P<number>[0-9]+(?:[.,][0-9]+)?)\s*(?P<unit>(?:[x×*]\s*)?10\^-?[0-9]{1,2}(?:\s*/\s*[^\W\d_]{1,4})?)"
+)
 _AROUND = re.compile(r"\s*(?:±|\+/-|\+-|\+/−)\s*[0-9.,]+\s*(?P<unit>%|[^\W\d_]{0,6})\s*")
 _BRACKETS = re.compile(r"(?P<number>.*[^\s([])\s*(?:\([^()]+\)|\[[^\[\]]+\])")
 
@@ -86,6 +89,12 @@ def part_of_most(text: str) -> tuple[str, str] | None:
     """Return "4.1/5" or "4 out of 5" as its number and "/5"."""
     match = _OUT_OF.fullmatch(text)
     return None if match is None else (match["number"], f"/{match['most']}")
+
+
+def with_power(text: str) -> tuple[str, str] | None:
+    """Return "4.2 x10^9/L" as its number and its unit."""
+    match = _POWER.fullmatch(text)
+    return None if match is None else (match["number"], match["unit"])
 
 
 def without_remark(text: str) -> str:

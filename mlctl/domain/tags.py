@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # what a run is
 KIND_TAG = "mlctl.kind"  # of a parent run: search, automl or evaluation
+AUTOML = "automl"  # value of KIND_TAG, and kind of the first line of an automl's journal
 TRIAL_TAG = "mlctl.trial"  # of a nested run: the name of the search's trial or of the automl model
 RECIPE_TAG = "mlctl.recipe"
 RECIPE_SHA256_TAG = "mlctl.recipe_sha256"

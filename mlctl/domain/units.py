@@ -63,7 +63,10 @@ _SAME_CURRENCY = {
     "rub": "₽", "руб": "₽", "р": "₽", "krw": "₩", "sfr": "chf", "fr": "chf",
 }  # fmt: skip
 ORDINALS = frozenset({"st", "nd", "rd", "th"})
-_PLACES = (frozenset("NS"), frozenset("EW"))  # letters behind latitudes and longitudes
+# pairs of signs: letters behind latitudes and longitudes, debit and credit, and German "Soll" and "Haben"
+_SIGN_PAIRS: tuple[Mapping[str, float], ...] = (
+    {"N": 1, "S": -1}, {"E": 1, "W": -1}, {"CR": 1, "DR": -1}, {"H": 1, "S": -1},
+)  # fmt: skip
 _FLAG = re.compile(r"[a-z]{1,2}")  # behind a number of Eurostat: b is a break in the series, e an estimate
 MIN_WITHOUT_FLAG = 0.5
 
@@ -119,8 +122,8 @@ def find_units(counts: Mapping[str, int]) -> Units | None:
 
     Numbers are expressed in the most frequent unit. None if the units cannot be converted into each other.
     """
-    if places := _factors_of_places(counts):
-        return Units(factors={"": 1.0, **places}, base="°")
+    if signs := _factors_of_signs(counts):
+        return Units(factors={"": 1.0, **signs}, base="±")
     split = {unit: _measure(unit, counts) for unit in counts if unit}
     measures: dict[str, int] = {}
     for unit, (_, measure) in split.items():
@@ -135,12 +138,14 @@ def find_units(counts: Mapping[str, int]) -> Units | None:
     return Units(factors={"": 1.0, **factors}, base=base or only_signs)
 
 
-def _factors_of_places(units: Iterable[str]) -> dict[str, float]:
-    """Return the signs of latitudes such as "10.5° S" beside "10.5° N", or of longitudes; {} for other units."""
-    letters = {unit: unit.replace("°", "").strip() for unit in units if unit}
-    if set(letters.values()) not in _PLACES:
-        return {}
-    return {unit: -1.0 if letter in "SW" else 1.0 for unit, letter in letters.items()}
+def _factors_of_signs(units: Iterable[str]) -> dict[str, float]:
+    """Return the signs of numbers such as "10.5° S" beside "10.5° N", or "5 DR" beside "7 CR"; {} for other units."""
+    words = {unit: unit.replace("°", "").replace(".", "").strip() for unit in units if unit}
+    for pair in _SIGN_PAIRS:
+        found = {unit: word.upper() if len(word) > 1 else word for unit, word in words.items()}
+        if set(found.values()) == set(pair):
+            return {unit: pair[word] for unit, word in found.items()}
+    return {}
 
 
 def are_flags(counts: Mapping[str, int]) -> bool:

@@ -27,6 +27,28 @@ _BOUND_BEHIND = re.compile(
     r"|darüber|jünger|weniger)|(?:et|ou)\splus|[yo]\smás)$|(?:以上|以下|及以上|及以下)$",
     re.IGNORECASE,
 )
+_BOUND_START = re.compile(rf"[<>≤≥~≈±=]|(?:{_BOUND_WORDS})\s", re.IGNORECASE)
+_BOUND_ENDS = frozenset(
+    [
+        "over",
+        "above",
+        "up",
+        "more",
+        "older",
+        "under",
+        "below",
+        "less",
+        "fewer",
+        "younger",
+        "plus",
+        "mehr",
+        "älter",
+        "darüber",
+        "jünger",
+        "weniger",
+        "más",
+    ]
+)
 _CELL = re.compile(
     rf"""
     (?P<bound>[<>≤≥~≈±]=?|=[<>]|(?:{_BOUND_WORDS})\s)?\s*
@@ -82,6 +104,14 @@ def split_number(text: str) -> WrittenNumber | None:
     if _PLAIN.fullmatch(text):
         return WrittenNumber(text.lstrip("+-"), is_negative=text[0] == "-")
     return _split_usual(text) or _split_other(text)
+
+
+def may_be_bound(text: str) -> bool:
+    """Whether a number may be a bound, such as "<0.5" or "85 and over"; `split_number` knows it, but takes longer."""
+    if "+" in text or (not text[0].isdigit() and _BOUND_START.match(text)):
+        return True
+    last = text[-1]
+    return not last.isdigit() and (last in "上下" or text.rpartition(" ")[2].lower() in _BOUND_ENDS)
 
 
 def _split_usual(text: str) -> WrittenNumber | None:
@@ -144,6 +174,8 @@ def _split_other(text: str) -> WrittenNumber | None:
         return WrittenNumber(number_forms.body_of(number), units=(unit,), form=number_forms.PARTS)
     if (part := number_forms.part_of_most(text)) is not None:
         return WrittenNumber(part[0], units=(part[1],), form=number_forms.OUT_OF)
+    if (power := number_forms.with_power(text)) is not None:
+        return WrittenNumber(power[0], units=(power[1],))
     if (rest := number_forms.without_remark(text)) and (written := _split_usual(rest)) is not None:
         return replace(written, form=number_forms.REMARK)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 PATIENCE, MIN_DELTA = 4, 5e-4  # epochs without so much less validation loss end the training
 STEPS_PER_EPOCH, BATCH_SIZES = 60, (8, 64)
+MOST_NGRAMS, FEWEST_NGRAMS, MOST_WEIGHTS = 50_000, 10_000, 320_000  # the last is n-grams times classes
+
+
+def _fit_ngrams(texts: Sequence[str], labels: Any, *, most: int, column: str) -> Any:
+    """Return the encoder of training texts, and its bags of them."""
+    from mlctl.recipes import encoders
+
+    if not most:
+        most = min(MOST_NGRAMS, max(FEWEST_NGRAMS, MOST_WEIGHTS // (int(labels.max()) + 1)))
+    return encoders.ngrams_with_bags(texts, labels, most=most, column=column)
 
 
 class Texts(Recipe):
@@ -36,7 +47,9 @@ class Texts(Recipe):
     dropout = hyperparameter(
         0.4, low=0.0, high=0.8, help="share of values dropped in training", when="layers>=1"
     )
-    vocabulary = option(50_000, low=100, high=500_000, help="number of n-grams to use")
+    vocabulary = option(
+        0, low=0, high=500_000, help="number of n-grams to use; 0: 50,000, or fewer of more than six classes"
+    )
     class_weight = option(
         "none",
         choices=("none", "balanced"),
@@ -53,7 +66,6 @@ class Texts(Recipe):
         """Return the texts as bags of n-grams, which come from the training texts only."""
         from mlctl.data.files import texts
         from mlctl.data.sources.locate import local_path
-        from mlctl.recipes import encoders
 
         if not source.location:
             raise UsageError("no texts were given", "name their folder or table instead of texts")
@@ -64,7 +76,7 @@ class Texts(Recipe):
         )
         data = texts.load_texts(
             local_path(source),
-            partial(encoders.ngrams_with_bags, most=options.vocabulary),
+            partial(_fit_ngrams, most=options.vocabulary),
             seed=options.split_seed,
             target=options.target,
             text_column=options.text,

@@ -12,7 +12,8 @@ processes share counts once (PSS) on Linux. The factor is that from one size to 
 
 FOLDER keeps the data (11 GB). `--prepare` only makes the data, which takes minutes and is not measured. `--keep FILE`
 adds every result to a file of JSON lines, and results that it holds already are not measured again. `--largest 2` leaves
-out the third size. `--small` takes a hundredth of tables and pictures, and a tenth of the runs, to try the program.
+out the third size. `--small` takes a hundredth of tables and pictures, which are smaller, and a tenth of the runs, to
+try the program.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SIZES = (1, 10, 100)
 ROWS, PICTURE_BYTES, RUNS = 20_640, int(1e8), 200  # of the first size
 SAMPLES_PER_S = 10
 WIDTH, HEIGHT = 2016, 1512  # pixels of a picture, as a telephone's
+SMALLER = 8  # divisor of the pictures' sides with --small
 PICTURES_PER_CLASS, CLASSES = 12, 4  # that differ; all others differ in a comment of the file
 TARGET = "median_house_value"
 SPACE = ("--space", "learning_rate=1e-3..1e-2:log")
@@ -140,12 +142,15 @@ def make_table(folder: Path, rows: int) -> tuple[Path, Path]:
     return file, inputs
 
 
-def make_pictures(folder: Path, size_bytes: int) -> tuple[Path, int]:
-    """Return a folder with so many bytes of pictures of four classes, and their number; it is made if it is absent."""
+def make_pictures(folder: Path, size_bytes: int, *, smaller: int) -> tuple[Path, int]:
+    """Return a folder with so many bytes of pictures of four classes, and their number; it is made if it is absent.
+
+    The sides of the pictures are divided by `smaller`.
+    """
     target = folder / f"pictures-{size_bytes}"
     if not target.exists():
         part = target.with_suffix(".part")
-        contents = [_photographs(label) for label in range(CLASSES)]
+        contents = [_photographs(label, HEIGHT // smaller, WIDTH // smaller) for label in range(CLASSES)]
         written = number = 0
         while written < size_bytes:
             label = number % CLASSES
@@ -164,15 +169,15 @@ def make_pictures(folder: Path, size_bytes: int) -> tuple[Path, int]:
     return target, sum(1 for _ in target.rglob("*.jpg"))
 
 
-def _photographs(label: int) -> list[bytes]:
+def _photographs(label: int, height: int, width: int) -> list[bytes]:
     """Return pictures of a class as JPEG files: noise of a photograph's size, with a bar whose height is the class."""
     rng = np.random.default_rng(label)
     found = []
     for _ in range(PICTURES_PER_CLASS):
-        pixels = rng.integers(0, 160, (HEIGHT, WIDTH, 3), np.uint8)
-        top = label * HEIGHT // CLASSES
-        pixels[top : top + HEIGHT // CLASSES, WIDTH // 5 : WIDTH // 2] //= 2
-        pixels[top : top + HEIGHT // CLASSES, WIDTH // 5 : WIDTH // 2] += 120
+        pixels = rng.integers(0, 160, (height, width, 3), np.uint8)
+        top = label * height // CLASSES
+        pixels[top : top + height // CLASSES, width // 5 : width // 2] //= 2
+        pixels[top : top + height // CLASSES, width // 5 : width // 2] += 120
         stream = BytesIO()
         Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.8)).save(stream, "JPEG", quality=85)
         found.append(stream.getvalue())
@@ -193,7 +198,7 @@ def tables(folder: Path, times: int, scale: float) -> Iterator[Case]:
 def pictures(folder: Path, times: int, scale: float) -> Iterator[Case]:
     """Yield the commands on a folder of pictures of one size."""
     size = int(PICTURE_BYTES * times * scale)
-    source, count = make_pictures(folder, size)
+    source, count = make_pictures(folder, size, smaller=1 if scale == 1 else SMALLER)
     yield from _commands(
         "pictures", f"{size / 1e9:g} GB, {count:,} files", folder, source=(str(source),), inputs=source
     )

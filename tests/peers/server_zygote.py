@@ -87,6 +87,8 @@ def _serve_stock(wish: dict[str, Any]) -> int:
     if wish["auth"]:
         from mlflow.server import auth
 
+        if hasattr(auth, "bootstrap_admin_user"):  # newer versions leave that to `mlflow server`
+            auth.bootstrap_admin_user()
         app: Any = auth.create_app()
     else:
         from mlflow.server.fastapi_app import app

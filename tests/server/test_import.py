@@ -243,6 +243,37 @@ def test_parts_and_faults(file_store: Path, tmp_path: Path, run: Any) -> None:
     run("import", tmp_path / "text.db", code=8)
 
 
+def test_a_server_of_mlflow_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no logged models, and the client's own filter for prompts finds no model there."""
+    from mlflow.entities.model_registry import RegisteredModel
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+    from mlflow.store.entities import PagedList
+
+    from mlctl.adapters.importing.server_source import ServerSource
+    from mlctl.domain.importing import SourceExperiment
+
+    class Client:
+        store = property(lambda self: self)
+
+        def _get_registry_client(self) -> Client:
+            return self
+
+        def search_logged_models(self, **_: Any) -> Any:
+            raise MlflowException("no such endpoint", ENDPOINT_NOT_FOUND)
+
+        def search_registered_models(self, *, filter_string: str = "", **_: Any) -> Any:
+            return PagedList([] if filter_string else [RegisteredModel("Fraud")], None)
+
+        def search_model_versions(self, **_: Any) -> Any:
+            return PagedList([], None)
+
+    monkeypatch.setattr("mlctl.adapters.tracking.store.TrackingStore.mlflow_client", Client())
+    source = ServerSource("http://127.0.0.1:9")
+    assert source.models(SourceExperiment(key="1", name="fraud")) == []
+    assert [model.name for model in source.registered_models()] == ["Fraud"]
+
+
 @pytest.mark.live
 def test_a_server(server: str, filled: Path, tmp_path: Path, run: Any) -> None:
     report = run("import", server)

@@ -18,10 +18,14 @@ import pandas as pd
 import pytest
 
 from mlctl import settings as configuration
+from mlctl.adapters.conversion.generated_rows import generate_rows
+from mlctl.domain import tags
 from mlctl.domain.exports import ExportedModel, ExportProof, ProvenScore
 from mlctl.domain.outputs import Output
+from mlctl.domain.progress import NullProgress
 from mlctl.errors import RefusedError, UsageError
 from mlctl.recipes import encoders
+from mlctl.services.evaluation import recipe_of_model
 from mlctl.services.serving import export_model as service
 from mlctl.services.serving.exports import proof as proofs
 from mlctl.services.serving.exports.base import ExportOptions
@@ -225,7 +229,52 @@ def test_what_a_format_cannot_hold_is_refused(named: dict[str, Path], export: Ex
     assert not (tmp_path / "out").exists()
 
 
+def test_a_saved_model_holds_the_states_of_random_layers(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    from mlctl.adapters.exports import tensorflow_files as files
+    from mlctl.adapters.exports.encoder_layers import RawInput
+    from mlctl.adapters.exports.model_parts import HeldEncoder
+
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.RandomTranslation(0.1, 0.1), keras.layers.Flatten()]
+    )
+    parts: Any = SimpleNamespace(
+        keras_model=model,
+        model_inputs=[SimpleNamespace(name="x")],
+        output_names=["answer"],
+        call=lambda given: {"answer": model(given["x"], training=False)},
+    )
+    given = RawInput(name="x", input="x", dtype="float32", shape=(4, 4, 1))
+    module, concrete = files._trace(parts, files._Held(HeldEncoder((given,), "none"), None))
+    tf.saved_model.save(module, str(tmp_path), signatures={files.SERVE: concrete})
+    assert (tmp_path / "saved_model.pb").is_file()
+
+
 # ---------------------------------------------------------------- the proof
+
+
+def test_what_made_the_model_is_asked_for_its_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A script would train again, and automl keeps the target among the parameters of its run."""
+    info: Any = SimpleNamespace(recipe="train", run_id="1")
+    run: Any = SimpleNamespace(tags={tags.SCRIPT_TAG: "train.py"}, params={"target": "price"})
+    monkeypatch.setattr(recipe_of_model, "_find_run", lambda store, run_id: run)
+    settings: Any = None
+    with pytest.raises(UsageError, match="a script trained the model"):
+        recipe_of_model.prepare_training_data(
+            settings, settings, info, scratch=tmp_path, listener=NullProgress()
+        )
+    run.tags = {tags.KIND_TAG: tags.AUTOML}
+    assert recipe_of_model._overrides(run, {}) == {"target": "price"}
+    run.tags = {}
+    assert recipe_of_model._overrides(run, {"overrides": {"units": 8}}) == {"units": 8}
+
+
+def test_made_rows_have_the_texts_of_the_example() -> None:
+    signature = ModelSignature(columns=(ColumnSpec("day", "string", False),))
+    example = {"day": np.array(["2024-02-29", None], object)}
+    assert set(generate_rows(signature, example, 3, {})["day"]) == {"2024-02-29"}
 
 
 def test_a_score_that_falls_too_far_is_refused(

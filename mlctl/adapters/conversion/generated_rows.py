@@ -71,7 +71,8 @@ def _column(
 ) -> Array:
     if column.kind == "string":
         values = np.empty(count, object)
-        known = texts.get(column.name) or ["a", "b"]
+        own = [] if example is None else [cell for cell in example if isinstance(cell, str) and cell]
+        known = texts.get(column.name) or own or ["a", "b"]  # texts may be dates, which "a" is not
         values[:] = [known[number % len(known)] for number in generator.permutation(count)]
         return values
     if column.kind == "boolean":

@@ -133,6 +133,7 @@ def _trace(parts: ModelParts, held: _Held) -> tuple[Any, Any]:
     """Return a module and its function, which takes the inputs and answers the outputs by name."""
     module = tf.Module()
     module.model = parts.keras_model
+    module.states = list(parts.keras_model.variables)  # a saved graph needs those of random layers, too
     module.encoder = held.layers.model if held.layers else None
     names = parts.output_names
     inputs = held.encoder.inputs

@@ -74,6 +74,8 @@ class ServerSource:
 
     def registered_models(self) -> Sequence[SourceRegisteredModel]:
         """Return the registered models, with their versions."""
+        # the client itself asks for models whose tag says that they are no prompts, and old servers find none
+        registry = self._client._get_registry_client().store
         with self._store.translate_errors():
             return [
                 SourceRegisteredModel(
@@ -85,7 +87,7 @@ class ServerSource:
                     aliases={alias: int(version) for alias, version in one.aliases.items()},
                     versions=self._versions(one.name),
                 )
-                for one in paged(self._client.search_registered_models, max_results=1000)
+                for one in paged(registry.search_registered_models, max_results=1000)
             ]
 
     def fetch(self, artifact_uri: str, folder: Path) -> Path | None:

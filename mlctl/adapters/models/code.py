@@ -84,6 +84,20 @@ def check_loads(path: Path, packed: PackedCode) -> None:
             _load_uncompiled(path)
 
 
+def load_keras(path: Path, packed: bytes) -> keras.Model:
+    """Load a .keras file with the content of its code.pkl (b"": none).
+
+    Loss and metrics are removed from the file if they do not load, as those of another backend may not.
+    """
+    objects = scoring.TravellingCode(packed).objects() if packed else {}
+    with suppress_output(), scoring.keras_scope(objects):
+        try:
+            return keras.saving.load_model(path)
+        except Exception:
+            drop_compile_config(path)
+            return keras.saving.load_model(path)
+
+
 def _load_uncompiled(path: Path) -> None:
     try:
         keras.saving.load_model(path)

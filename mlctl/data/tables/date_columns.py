@@ -116,6 +116,8 @@ def _orders(numbers: Sequence[str], words: Sequence[str]) -> list[list[str]]:
         word for word in words if word not in WEEKDAYS and word not in {*ORDINALS, *_LETTERS, "t", "at", "um"}
     ]
     has_month = any(word in MONTHS for word in known)
+    if known == ["m"] and widths == [4, 2]:  # 2019M01
+        return [["%Y", "%m"]]
     if any(word not in MONTHS and word not in {"q", "w", "of"} for word in known) or len(known) > 2:
         return []
     if "q" in known:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -38,6 +38,7 @@ SAMPLE_ROWS = 200
 FEW_NULLS, NULLS_PER_BYTE = 3, 0.001  # zero bytes in a text, and their share; a file with more is no text
 MOST_LINES = 30  # above the header or below the last row
 MOST_REMARKS = 5  # below the last row, in a table without other rows of one cell
+MIN_ROWS_WITH_UNITS = 5  # with header and units, if one of these is not known
 UNITS_ABOVE = 0.95  # share of numbers in a column with a unit above it
 NUMBERS_BELOW_HEADER = 0.8  # a text above a column with at least this share of numbers is a column name
 REGULAR = 0.9  # share of rows with the usual number of cells, so that blanks are not tried as delimiters
@@ -185,6 +186,9 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
     notes = [*_bad_byte_notes(scan)]
     if rows[0].line:
         notes.append(_skipped_note(text, rows[0].line))
+    joined = _join_header(rows, notes) if header else rows
+    is_joined = len(joined) < len(rows)
+    rows = joined
     names, row_names = _names(path, [row.cells for row in rows], header=header, notes=notes)
     has_units = header and _has_units([row.cells for row in rows])
     if has_units:
@@ -206,7 +210,8 @@ def _detect(path: Path, time: int, size: int, header: bool | None, known_names: 
         last_lines=last_lines,
         are_names_as_written=not header
         or (
-            len({cell.strip() for cell in rows[0].cells}) == len(names)
+            not is_joined
+            and len({cell.strip() for cell in rows[0].cells}) == len(names)
             and not rows[0].cells[0].lstrip().startswith("#")
         ),
         bad_bytes=scan.bad_bytes,
@@ -277,6 +282,7 @@ def find_table(
         shown = " ".join(above[0].filled)[:60]
         what = "1 row is" if len(above) == 1 else f"{len(above)} rows are"
         notes.append(f"{what} above the header, and left out: {shown!r}")
+    rows = _join_header(rows, notes) if header else rows
     names, _ = _names(path, [row.cells for row in rows], header=header, notes=notes)
     below = 0
     for row in reversed(filled[start + header :]):
@@ -288,7 +294,7 @@ def find_table(
         last = filled[-below].line
         shown = " ".join(filled[-below].filled)[:60]
         notes.append(f"the end is no row, and is left out: {shown!r}")
-    first = rows[0].line + header
+    first = rows[1].line if header and len(rows) > 1 else rows[0].line + header
     if header and _has_units([row.cells for row in rows]):
         notes.append(_units_note(rows[1]))
         first = rows[2].line
@@ -403,7 +409,7 @@ def _split_rows(text: str, delimiter: str, style: str = "") -> list[_Row]:
 
 def _has_units(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row below the header holds the units of the columns: words above numbers, and no number."""
-    if len(rows) < 5:
+    if len(rows) < 3:
         return False
     units = []
     for place, cell in enumerate(cell.strip() for cell in rows[1]):
@@ -415,7 +421,42 @@ def _has_units(rows: Sequence[Sequence[str]]) -> bool:
             return False
         if below and sum(bool(_NUMBER.fullmatch(other)) for other in below) >= UNITS_ABOVE * len(below):
             units.append(cell.strip("()[]"))
-    return len(units) > 1 or (len(units) == 1 and is_known_unit(units[0]))
+    are_known = bool(units) and all(map(is_known_unit, units))
+    return are_known or (len(units) > 1 and len(rows) >= MIN_ROWS_WITH_UNITS)
+
+
+def _join_header(rows: list[_Row], notes: list[str]) -> list[_Row]:
+    """Return rows whose header is one line, if the second line names the columns of groups in the first one.
+
+    Merged cells of a spreadsheet leave empty names behind a group's name.
+    """
+    if len(rows) < 4:
+        return rows
+    first, second = ([cell.strip() for cell in row.cells] for row in rows[:2])
+    width = len(first)
+    empty = [place for place in range(1, width) if not first[place]]
+    if len(second) != width or not empty or not first[0] or any(map(_NUMBER.fullmatch, second)):
+        return rows
+    if not all(second[place] for place in empty) or any(map(_has_word_of(rows), range(width))):
+        return rows
+    names, group = [], ""
+    for above, below in zip(first, second, strict=True):
+        group = above or group
+        names.append(f"{group} {below}".strip())
+    notes.append(f"the names of columns are in two lines: {' '.join(names)[:60]!r}")
+    return [_Row(rows[0].line, names), *rows[2:]]
+
+
+def _has_word_of(rows: Sequence[_Row]) -> Callable[[int], bool]:
+    """Return whether a column has the second row's cell below it, too: then it is no name."""
+
+    def has_word(place: int) -> bool:
+        cell = rows[1].cells[place].strip()
+        return bool(cell) and any(
+            place < len(row.cells) and row.cells[place].strip() == cell for row in rows[2:]
+        )
+
+    return has_word
 
 
 def _units_note(row: _Row) -> str:

@@ -19,6 +19,7 @@ from mlctl.domain.written_numbers import (
     WrittenNumber,
     ambiguous_sign,
     evidence,
+    may_be_bound,
     split_number,
     to_float,
 )
@@ -212,7 +213,7 @@ class WrittenColumn:
                 kind[cell] = counts[place]
                 continue
             by_cell[place] = number
-            if cell[0] in _BOUND_STARTS or cell[0].isalpha() or "+" in cell or cell[-1].isalpha():
+            if may_be_bound(cell):
                 written = self._numbers.get(cell) or split_number(cell)
                 if written is not None and written.is_bound:
                     bound_cells += 0 if "+" in cell else counts[place]
@@ -263,7 +264,6 @@ _EVERYWHERE = frozenset(
 
 
 _SPACED = re.compile(r"[0-9][\s'’`´][0-9]")
-_BOUND_STARTS = frozenset("<>≤≥~≈±=")
 
 
 def _needs_text(cell: str) -> bool:

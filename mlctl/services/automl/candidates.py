@@ -109,7 +109,7 @@ def candidate_models(
         for number in (1, 2, 3)
     ]
     if texts:
-        strengths = {"linear": 0.05, "linear-weak": 0.01, "linear-strong": 0.3}
+        strengths = {"linear": 0.2, "linear-weak": 0.02, "linear-strong": 1.0}
         specs = [spec(name, LINEAR, strength=strength) for name, strength in strengths.items()]
         specs[1:1] = networks[:1]
         return [spec for spec in specs if spec.family in families]

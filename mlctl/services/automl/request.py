@@ -14,7 +14,6 @@ from mlctl.services.automl import candidates, metrics
 from mlctl.services.models.names import check_name
 from mlctl.services.recipes.prepare import check_values
 
-AUTOML = "automl"  # value of the parent run's tag mlctl.kind, and kind of the journal's first line
 EXTRA_PACKAGES = ("lightgbm", "optuna")
 MIN_TIMEOUT_S = 5.0
 

@@ -23,7 +23,7 @@ from mlctl.adapters.search.lightgbm_search import MAX_TRIALS, LightgbmSearch
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.automl import AutomlResult, LeaderboardEntry
 from mlctl.domain.run import Run
-from mlctl.domain.tags import KIND_TAG
+from mlctl.domain.tags import AUTOML, KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.notifications import SEARCH_FINISHED
@@ -34,7 +34,7 @@ from mlctl.services.automl.interrupts import INTERRUPTED, InterruptGuard
 from mlctl.services.automl.leaderboard import Leaderboard
 from mlctl.services.automl.metrics import BALANCED_ERROR
 from mlctl.services.automl.model_cache import ModelCache
-from mlctl.services.automl.request import AUTOML, AutomlJob
+from mlctl.services.automl.request import AutomlJob
 from mlctl.services.automl.time_budget import TimeBudget
 from mlctl.services.evaluation.threshold import ChosenThreshold, choose_threshold
 from mlctl.services.recipes.prepare import PreparedData

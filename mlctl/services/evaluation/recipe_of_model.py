@@ -13,7 +13,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.data.sources.locate import sha256
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.run import Run
-from mlctl.domain.tags import RECIPE_SHA256_TAG, RECIPE_SOURCE_TAG, REQUEST_TAG
+from mlctl.domain.tags import AUTOML, KIND_TAG, RECIPE_SHA256_TAG, RECIPE_SOURCE_TAG, REQUEST_TAG, SCRIPT_TAG
 from mlctl.errors import MlctlError, NotFoundError, UsageError
 from mlctl.recipes import ResolvedRecipe, names, resolve
 from mlctl.services.evaluation.predictor import PredictorInfo
@@ -50,6 +50,11 @@ def prepare_training_data(
     if not info.recipe:
         raise UsageError("--sample: this model does not name its recipe", "name an INPUT instead of --sample")
     run = _find_run(store, info.run_id)
+    if run is not None and SCRIPT_TAG in run.tags:  # reading its data would train again
+        raise UsageError(
+            "--sample: a script trained the model, and mlctl does not know its data",
+            "name an INPUT instead of --sample",
+        )
     wanted = _source_of(run, info.recipe)
     resolved = _resolve(store, run, wanted.source, scratch)
     file = resolved.recipe.source_file()
@@ -77,13 +82,19 @@ def _source_of(run: Run | None, recipe: str) -> TrainingSource:
         request = json.loads(run.tags[REQUEST_TAG])
         return TrainingSource(
             source=_with_full_path(request["source"], run.tags.get(RECIPE_SOURCE_TAG, "")),
-            overrides=request.get("overrides", request.get("given")) or {},
+            overrides=_overrides(run, request),
             data=request.get("data"),
             rows=request.get("rows"),
         )
     except (KeyError, ValueError, TypeError):  # a trial of a search has no request; anyone can edit a tag
         place = run.tags.get(RECIPE_SOURCE_TAG, "")
         return TrainingSource(source=place if place.partition(":")[0].endswith(".py") else recipe)
+
+
+def _overrides(run: Run, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values that a request set; those of automl, such as the target, are parameters of its run."""
+    overrides: Mapping[str, Any] = request.get("overrides", request.get("given")) or {}
+    return {**run.params, **overrides} if run.tags.get(KIND_TAG) == AUTOML else overrides
 
 
 def _with_full_path(source: str, file: str) -> str:

@@ -19,7 +19,7 @@ from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import Lineage, ModelReference, RegisteredVersion
 from mlctl.domain.report import ModelCard, Report, ReportBlock, ReportSection, ReportTable, ReportText
 from mlctl.domain.run import Run
-from mlctl.domain.tags import REQUEST_TAG, SCRIPT_TAG
+from mlctl.domain.tags import KIND_TAG, REQUEST_TAG, SCRIPT_TAG
 from mlctl.errors import RefusedError, UsageError, did_you_mean
 from mlctl.services.evaluation.intervals import is_share_of_rows, wilson_interval
 from mlctl.services.evaluation.predictor import LocalModel
@@ -369,7 +369,7 @@ def _reproduction(run: Run | None, lineage: Lineage) -> ReportSection:
         reason = "it was trained elsewhere" if lineage.origin else "the run is gone"
         return ReportSection(title="Reproduce", missing=reason)
     commit = run.tags.get(COMMIT_TAG, "")
-    can_reproduce = REQUEST_TAG in run.tags or SCRIPT_TAG in run.tags
+    can_reproduce = KIND_TAG not in run.tags and (REQUEST_TAG in run.tags or SCRIPT_TAG in run.tags)
     table = facts_table(
         [
             ("command", run.tags.get(COMMAND_TAG, "")),

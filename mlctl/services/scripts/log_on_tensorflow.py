@@ -22,7 +22,6 @@ from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.errors import BadDataError, MlctlError
 from mlctl.machine import die_with_parent
 from mlctl.recipes.keras_import import TENSORFLOW, import_keras
-from mlctl.serving import scoring
 
 if TYPE_CHECKING:
     from mlctl.adapters.keras.fit import Model
@@ -72,7 +71,7 @@ def log_on_tensorflow(
     recorder: Recorder,
     prepared: PreparedData,
     model: Model,
-    scored: Split | None,
+    split: Split | None,
     *,
     listener: ProgressListener,
 ) -> LoggedModel:
@@ -98,7 +97,7 @@ def log_on_tensorflow(
             name=prepared.recipe.name,
             file=prepared.recipe.source_file(),
             data=data,
-            scored=scored,
+            scored=split,
             code=packed.content,
             target=recorder.journal.model.resolve(),
         )
@@ -189,9 +188,10 @@ def main() -> None:
 def _log(folder: Path) -> JobAnswer:
     """Log the model; return what came of it."""
     import_keras()
+    from mlctl.adapters.models.code import load_keras
     from mlctl.services.recipes.prepare import PreparedData
     from mlctl.services.recipes.user_code import describe
-    from mlctl.services.scripts.result import FAILURES, script_recipe
+    from mlctl.services.scripts.model_recipe import FAILURES, script_recipe
     from mlctl.services.training.logged_model import log_keras_model
 
     job: ModelJob = pickle.loads((folder / JOB).read_bytes())  # noqa: S301 - our own
@@ -200,24 +200,9 @@ def _log(folder: Path) -> JobAnswer:
     recipe = script_recipe(job.name, job.file)()
     prepared = PreparedData(recipe=recipe, values=recipe.values({}), data=job.data, encoder=None)
     try:
-        model = _load(folder / MODEL_FILE, job.code)
+        model = load_keras(folder / MODEL_FILE, job.code)
         logged = log_keras_model(recorder, prepared, model, job.scored, listener=messages)
     except FAILURES as error:
         text, hint = (error.message, error.hint) if isinstance(error, MlctlError) else (describe(error), "")
         return JobAnswer(logged=None, messages=messages.lines, tags={}, error=text, hint=hint)
     return JobAnswer(logged=logged, messages=messages.lines, tags=recorder.tags)
-
-
-def _load(path: Path, packed: bytes) -> Any:
-    """Load the model with the script's own code; without loss and metrics if these do not load on TensorFlow."""
-    import keras
-
-    from mlctl.adapters.models import code
-
-    objects = scoring.TravellingCode(packed).objects() if packed else {}
-    with scoring.keras_scope(objects):
-        try:
-            return keras.saving.load_model(path)
-        except Exception:
-            code.drop_compile_config(path)
-            return keras.saving.load_model(path)

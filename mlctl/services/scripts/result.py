@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from mlctl.domain.tags import (
     TEST_DATA_TAG,
 )
 from mlctl.errors import BadDataError, MlctlError
-from mlctl.recipes import Recipe
 from mlctl.recipes.keras_import import TENSORFLOW
 from mlctl.services.recipes.prepare import PreparedData
 from mlctl.services.recipes.user_code import describe
@@ -39,26 +37,13 @@ from mlctl.services.scripts.fit_record import FitRecord
 from mlctl.services.scripts.fitted import MAX_RECORDED, FittedModel, FittedModels, parts
 from mlctl.services.scripts.kept_weights import KeptWeights, choose_weights
 from mlctl.services.scripts.log_on_tensorflow import log_on_tensorflow
+from mlctl.services.scripts.model_recipe import FAILURES, script_recipe
 from mlctl.services.scripts.record import ScriptRecord
 from mlctl.services.training import report
 from mlctl.services.training.logged_model import LoggedModel, log_keras_model
 
 MAX_SCORED_ROWS = 20_000  # whose answers are plotted and scored; of more rows, evaluate() tells the scores
 MAX_SCORED_BATCHES = 200  # of a pipeline of unknown length
-
-
-# what a user's model or data may raise
-FAILURES = (
-    MlctlError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -518,18 +503,6 @@ def _readable(model: Model, part: DataPart) -> Split | None:
 
 def _reason(error: BaseException) -> str:
     return error.message if isinstance(error, MlctlError) else describe(error)
-
-
-def script_recipe(name: str, file: Path, served: Model | None = None) -> type[Recipe]:
-    """Return a recipe class that stands for a script: it gives its name and its file to what records models.
-
-    `served` is logged in place of the trained model, of which it is a part.
-    """
-    source_file: Callable[[type[Recipe]], Path] = lambda cls: file  # noqa: E731
-    members: dict[str, Any] = {"name": name, "source_file": classmethod(source_file)}
-    if served is not None:
-        members["serving"] = lambda self, model, data: served
-    return type("Script", (Recipe,), members)
 
 
 def _bounded(split: Split) -> tuple[Split, bool]:

@@ -120,8 +120,8 @@ def _copy(
         if fetched := source.fetch(artifacts.resolve(found.artifact_uri), Path(folder)):
             copy_folder(fetched, artifacts.resolve(artifact_uri), CopiedFiles())
     tags = {**found.tags, COPIED_FROM_TAG: run.run_id}
-    if run.parent_run_id in new_ids:
-        tags[PARENT_TAG] = new_ids[run.parent_run_id]
+    if parent := new_ids.get(run.parent_run_id or ""):
+        tags[PARENT_TAG] = parent
     target.add_runs(experiment_id, [(replace(found, run_id=new_id, tags=tags), artifact_uri)])
     return new_id
 

@@ -15,13 +15,14 @@ from mlctl.adapters.tracking.health import check_reachable
 from mlctl.domain.automl import REGRESSION_METRICS, AutomlPlan, AutomlResult
 from mlctl.domain.objective import Objective, lower_is_better
 from mlctl.domain.run import Run
+from mlctl.domain.tags import AUTOML
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes import Recipe
 from mlctl.recipes import resolve as resolve_recipe
 from mlctl.recipes.keras_import import fast_imports, require_tensorflow
 from mlctl.services.automl import candidates, metrics, text_tables
-from mlctl.services.automl.request import AUTOML, AutomlJob, AutomlRequest, validate
+from mlctl.services.automl.request import AutomlJob, AutomlRequest, validate
 from mlctl.services.recipes.defaults import with_defaults
 from mlctl.services.recipes.prepare import prepare
 from mlctl.settings import Settings

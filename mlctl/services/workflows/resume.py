@@ -13,11 +13,10 @@ from mlctl.adapters.runlog.journal import Journal, read_header
 from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.automl import AutomlResult
 from mlctl.domain.run import FinishedRun, Run
-from mlctl.domain.tags import KIND_TAG, REQUEST_TAG, TRIAL_TAG
+from mlctl.domain.tags import AUTOML, KIND_TAG, REQUEST_TAG, TRIAL_TAG
 from mlctl.domain.tune import SearchListener, SearchResult
 from mlctl.errors import NotFoundError, RefusedError, UsageError
 from mlctl.recipes.recipe import has_phases
-from mlctl.services.automl.request import AUTOML
 from mlctl.services.recipes.prepare import PreparedData, check_values, prepare
 from mlctl.services.runs import select
 from mlctl.services.runs.environment import read_environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -82,6 +84,8 @@ def write_with_proof(target: FileFormat, model: ModelToExport, folder: Path) -> 
         parts = ModelParts(model.folder, take(rows.raw, slice(0, SAMPLES)))
         written = _write(target, parts, rows, model, folder)
     except ExportError as exc:
+        if (full := os.strerror(errno.ENOSPC)) in str(exc.__cause__):
+            raise RefusedError(f"{target.title} cannot be written: {full}", "free disk space") from exc
         raise RefusedError(f"{target.title} cannot hold the model: {exc}", "choose another --to") from exc
     title = f"{model.served.name} {model.served.version}".strip()
     write_script(

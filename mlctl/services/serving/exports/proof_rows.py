@@ -19,9 +19,9 @@ from mlctl.domain.objective import lower_is_better
 from mlctl.domain.outputs import Outputs
 from mlctl.domain.progress import ProgressListener
 from mlctl.domain.registry import ModelReference
-from mlctl.errors import BadDataError, MlctlError
+from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.scores import score_split
-from mlctl.services.evaluation.evaluate import FullSet, SplitSet, load_evaluation_set
+from mlctl.services.evaluation.evaluate import EvaluationSet, FullSet, SplitSet, load_evaluation_set
 from mlctl.services.evaluation.model_targets import model_targets
 from mlctl.services.evaluation.predictor import PredictorInfo
 from mlctl.services.evaluation.recipe_of_model import prepare_training_data
@@ -78,7 +78,7 @@ def find_rows(
     """
     info = _info(folder, reference)
     if source:
-        found = load_evaluation_set(settings, store, source, models=[reference], listener=listener)
+        found = _load(settings, store, source, reference, listener)
         if isinstance(found, SplitSet):
             return _of_split(found.prepared, info, reference)
         if isinstance(found, FullSet):
@@ -91,6 +91,23 @@ def find_rows(
     except MlctlError as error:
         reason = error.message.removeprefix("--sample: ")
         return _of_example(folder, info, f"the training data cannot be read: {reason}")
+
+
+def _load(
+    settings: Settings,
+    store: TrackingStore,
+    source: str,
+    reference: ModelReference,
+    listener: ProgressListener,
+) -> EvaluationSet:
+    try:
+        return load_evaluation_set(settings, store, source, models=[reference], listener=listener)
+    except UsageError as error:
+        if "--target" not in error.hint:
+            raise
+        raise UsageError(
+            f"--proof {source}: {error.message}", "name data like that of the training, or remove --proof"
+        ) from error
 
 
 def table_columns(raw: Any, names: tuple[str, ...]) -> Raw:

@@ -1,5 +1,6 @@
 """The search loop over an executor of scripted trials: no process, no TensorFlow operation."""
 
+import dataclasses
 import time
 
 import pytest
@@ -11,7 +12,7 @@ runtime.import_keras()
 from mlctl.adapters.keras.training_loop import Epoch  # noqa: E402 - after import_keras, TensorFlow is silent
 from mlctl.adapters.runlog.search_journal import NAME, SearchJournal, read_entries  # noqa: E402
 from mlctl.adapters.search.messages import EpochEnded, TrialEnded, TrialFailed, TrialJob, WorkerLost  # noqa: E402
-from mlctl.adapters.search.oracles import Oracle  # noqa: E402
+from mlctl.adapters.search.oracles import IDLE, Oracle  # noqa: E402
 from mlctl.domain.objective import Objective  # noqa: E402
 from mlctl.domain.stop_request import StopRequest  # noqa: E402
 from mlctl.domain.tune import Dimension  # noqa: E402
@@ -99,11 +100,12 @@ def search(
     stop=None,
     deadline=None,
     stop_requests=None,
+    space=SPACE,
 ):
     """Run a search to its end; return its loop and its tracker."""
     journal, tracker = SearchJournal(folder), RecordingTracker()
     loop = SearchLoop(
-        Oracle(algorithm, SPACE, OBJECTIVE, trials=trials, seed=0, epochs=9),
+        Oracle(algorithm, space, OBJECTIVE, trials=trials, seed=0, epochs=9),
         SearchHistory(OBJECTIVE, 1, journal, tracker),
         limits=SearchLimits(trials=trials, deadline=deadline, max_failures=3, parallel=executor.slots),
         stop_rule=parse_stop_rule(stop, OBJECTIVE) if stop else None,
@@ -238,6 +240,21 @@ def test_hyperband_runs_all_its_brackets_and_its_plan_counts_their_epochs(monkey
     assert (plan.trials, plan.epochs) == (23, 9 + 6 + 6 + 15 + 12 + 27)
     loop, _ = search(tmp_path, ScriptedExecutor(1), "hyperband", trials=23)
     assert loop.end_reason == "23 trials, all brackets"
+
+
+def test_an_answer_from_before_the_last_trial_ended_does_not_end_the_search(tmp_path, monkeypatch):
+    ask = Oracle.ask
+
+    def answer_late(oracle):
+        answer = ask(oracle)
+        if answer == IDLE:
+            time.sleep(0.3)  # meanwhile, all trials end
+        return answer
+
+    monkeypatch.setattr(Oracle, "ask", answer_late)
+    space = [dataclasses.replace(SPACE[0], low=16, high=64)]
+    loop, _ = search(tmp_path, ScriptedExecutor(4), "grid", trials=9, space=space)
+    assert loop.end_reason == "4 of 4 combinations"
 
 
 def test_a_plan_of_fewer_trials_than_hyperbands_brackets_says_so(monkeypatch, tmp_path):

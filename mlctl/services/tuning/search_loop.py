@@ -84,7 +84,9 @@ class SearchLoop:
             oracle_waits = False  # for a trial to end
             while True:
                 if question is not None and question.done():
-                    oracle_waits = self._take_answer(question.result())
+                    # an answer from before a trial's end may say to wait for that end
+                    knows_all = self._told == len(self.history.ended)
+                    oracle_waits = self._take_answer(question.result()) and knows_all
                     question = None
                 while self._waiting and executor.free_slots() and not self.out_of_time:
                     self._start(executor, make_job, self._waiting.pop(0))

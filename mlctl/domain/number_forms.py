@@ -20,7 +20,6 @@ _ISO_DURATION = re.compile(
     _SIGN + r"P(?=[0-9T])(?:(?P<w>[0-9]+)W)?(?:(?P<d>[0-9]+)D)?"
     r"(?:T(?=[0-9])(?:(?P<h>[0-9]+)H)?(?:(?P<m>[0-9]+)M)?(?:(?P<s>[0-9]+(?:[.,][0-9]+)?)S)?)?"
 )
-_SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _PART = re.compile(
     r"\s*(?:(?:and|und|et|y)\s+|,\s*)?([0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]{1,12}\.?|['’′\"”″]{1,2})?",
 )
@@ -52,8 +51,8 @@ def seconds_of_iso(text: str) -> tuple[bool, float] | None:
     match = _ISO_DURATION.fullmatch(text)
     if match is None:
         return None
-    parts = {unit: float((match[unit] or "0").replace(",", ".")) for unit in _SECONDS}
-    return match["sign"] in ("-", "−"), sum(parts[unit] * _SECONDS[unit] for unit in _SECONDS)
+    seconds = sum(float((match[unit] or "0").replace(",", ".")) * TIME_UNITS[unit] for unit in "wdhms")
+    return match["sign"] in ("-", "−"), seconds
 
 
 def join_parts(text: str) -> tuple[float, str] | None:

@@ -20,7 +20,7 @@ MULTIPLIERS: Mapping[str, float] = {
     "billions": 1e9, "trillion": 1e12, "lakh": 1e5, "lakhs": 1e5, "lac": 1e5, "lacs": 1e5, "cr": 1e7, "cr.": 1e7,
     "crore": 1e7, "crores": 1e7, "万": 1e4, "亿": 1e8,
 }  # fmt: skip
-CLEAR_MULTIPLIERS = frozenset(MULTIPLIERS) - {"m", "mm", "b", "mil", "ft", "k"}  # never a unit
+CLEAR_MULTIPLIERS = frozenset(MULTIPLIERS) - {"m", "mm", "b", "mil", "k"}  # never a unit
 TIME_UNITS: Mapping[str, float] = {
     "s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "ms": 1e-3, "m": 60, "min": 60, "mins": 60, "minute": 60,
     "minutes": 60, "h": 3600, "hr": 3600, "hrs": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400,

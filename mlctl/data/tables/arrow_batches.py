@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables.dialect import Dialect
+from mlctl.data.tables.dialect import QUOTE_AFTER_SPACES, Dialect
 from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".gz")  # of files that Arrow opens
 SCAN_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 19  # of a text table, as much as one batch
-_QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
 _EMPTY_ROW = re.compile(rb"[\n\r][,;|\t ]+[\n\r]")
 _OVERLAP = 256  # bytes of a block that are searched again with the next one
 
@@ -111,7 +110,7 @@ def _is_plain_text(path: Path, dialect: Dialect) -> bool:
                 if quotes and _holds_rows_in_quotes(block, quotes, dialect):
                     return False
                 searched = tail + block
-                if b' "' in searched and _QUOTE_AFTER_SPACES.search(searched):
+                if b' "' in searched and QUOTE_AFTER_SPACES.search(searched):
                     return False
                 if _EMPTY_ROW.search(searched) or header + b"\n" in searched[len(tail) + len(header) :]:
                     return False
@@ -165,21 +164,13 @@ def _csv_reader(path: Path, dialect: Dialect, names: Sequence[str] | None = None
         reader = csv.open_csv(
             source,
             csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=_has_quotes(path)),
+            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=dialect.has_quotes),
             convert,
         )
     except (ValueError, OSError, KeyError) as exc:
         raise OnlyPandasError from exc
     with source, reader:
         yield reader
-
-
-def _has_quotes(path: Path) -> bool:
-    with _open(path) as file:
-        while block := file.read(SCAN_BYTES):
-            if b'"' in block:
-                return True
-    return False
 
 
 @contextmanager

@@ -57,6 +57,7 @@ class ColumnDraft:
         written: The different texts, of a column of texts.
         numbers: The numbers in a column of texts, if it holds any.
         dates: The format of its dates.
+        decimal: The sign before decimals in most columns of the table.
     """
 
     def __init__(self, name: str, options: ReadingOptions) -> None:
@@ -72,6 +73,7 @@ class ColumnDraft:
         self.written: WrittenColumn | None = None
         self.numbers: NumberColumn | None = None
         self.dates = DateFormat()
+        self.decimal = "."
         self.is_lists = False
 
     @classmethod
@@ -244,10 +246,7 @@ class ColumnDraft:
         return self._finish_numbers(NUMBER)
 
     def _finish_set_date(self) -> tuple[Any, TableColumn]:
-        if self.is_number:
-            texts = self.values.map(as_text, na_action="ignore").astype(object)
-            self.values = texts.where(texts.notna(), None)
-            self.written = WrittenColumn.of(self.values)
+        self._write_numbers()
         words = self.word_cells()
         if self.set_format:
             self.dates = DateFormat(format=self.set_format, example=words[0] if words else "")
@@ -310,14 +309,9 @@ class ColumnDraft:
             question=question,
         )
 
-    decimal = "."  # of the table
-
     def _finish_dates(self) -> tuple[Any, TableColumn]:
         """Return a column of dates in one format; a cell in another format counts as missing."""
-        if self.is_number:
-            texts = self.values.map(as_text, na_action="ignore").astype(object)
-            self.values = texts.where(texts.notna(), None)
-            self.written = WrittenColumn.of(self.values)
+        self._write_numbers()
         assert self.written is not None
         parser = DateParser(self.dates.format)
         no_dates = {
@@ -357,6 +351,13 @@ class ColumnDraft:
             remarks=(*(() if other else (remark,)), *_missing_words(words)),
             question=question,
         )
+
+    def _write_numbers(self) -> None:
+        """Turn numbers into texts, for columns of dates."""
+        if self.is_number:
+            texts = self.values.map(as_text, na_action="ignore").astype(object)
+            self.values = texts.where(texts.notna(), None)
+            self.written = WrittenColumn.of(self.values)
 
     def _finish_booleans(self, type: str) -> tuple[Any, TableColumn]:
         values = self.values

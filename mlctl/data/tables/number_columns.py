@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -249,13 +250,9 @@ class WrittenColumn:
             is_ambiguous=is_ambiguous,
         )
 
-    @property
+    @cached_property
     def _places(self) -> Mapping[str, int]:
-        if len(self._by_cell) != len(self.cells):
-            self._by_cell.update({cell: place for place, cell in enumerate(self.cells)})
-        return self._by_cell
-
-    _by_cell: dict[str, int] = field(default_factory=dict)
+        return {cell: place for place, cell in enumerate(self.cells)}
 
 
 _EVERYWHERE = frozenset(
@@ -291,12 +288,7 @@ def decide_signs(
     A column whose cells do not say it, such as one of "1,234" alone, follows the others of the table. `has_points`
     says that these have numbers with a point before decimals, besides the columns here.
     """
-    clear: dict[str, str] = {}
-    for name, (decimals, groups) in looks.items():
-        comma = decimals[","] + groups["."]
-        point = decimals["."] + groups[","]
-        if comma != point:
-            clear[name] = "," if comma > point else "."
+    clear = {name: sign for name, look in looks.items() if (sign := _clear_decimal(*look))}
     votes = Counter(clear.values())
     votes["."] += has_points
     usual = "," if votes[","] > votes["."] else "."
@@ -310,6 +302,12 @@ def decide_signs(
         is_guess = name not in clear and not votes.total() and bool(decimals["?,"])
         decided[name] = decimal, other if has_groups else "", is_guess
     return decided
+
+
+def _clear_decimal(decimals: Counter[str], groups: Counter[str]) -> str:
+    """Return the sign before decimals that a column's own cells say, or ""."""
+    comma, point = decimals[","] + groups["."], decimals["."] + groups[","]
+    return "" if comma == point else "," if comma > point else "."
 
 
 def _has_point_groups(decimals: Counter[str], groups: Counter[str]) -> bool:
@@ -408,7 +406,7 @@ def _judge(values: Array, candidates: tuple[float, ...]) -> str:
 def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> NumberColumn | None:
     """Return the numbers of one column, such as a target; None if it has too few.
 
-    The other columns of its `table` help to decide which sign stands before decimals.
+    The other columns of its `table` decide which sign stands before decimals if the column leaves it open.
     """
     cells = normalize_cells(values)
     if cells.dtype.kind == "f":
@@ -419,7 +417,8 @@ def read_numbers(values: pd.Series[Any], table: pd.DataFrame | None = None) -> N
         return None
     looked = {str(values.name): written.look()}
     has_points = False
-    columns = {} if table is None else {str(name): table[name] for name in table}
+    is_clear = bool(_clear_decimal(*looked[str(values.name)]))
+    columns = {} if table is None or is_clear else {str(name): table[name] for name in table}
     for name, column in columns.items():
         if name in looked:
             continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mlctl.errors import BadDataError
 
 SINGLE_QUOTES, BACKSLASHES, QUOTED_LINES = "single quotes", "backslashes", "quoted lines"
-SIGNS = (",", ";", "\t", "|")
+SIGNS = (",", ";", "\t", "|")  # the usual delimiters of one character
 SAMPLE_LINES = 200
 MIN_SHARE, MOST_IRREGULAR = 0.8, 0.9
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])\s*'[^'\n]*'\s*(?:$|[,;\t|])")

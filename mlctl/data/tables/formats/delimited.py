@@ -11,20 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlctl.data.tables import compression
-from mlctl.data.tables.dialect import (
-    BLANKS,
-    COLONS,
-    FIXED,
-    SAMPLE_ROWS,
-    UNNAMED,
-    Dialect,
-    column_starts,
-    cut,
-    detect_dialect,
-)
+from mlctl.data.tables.dialect import BLANKS, COLONS, FIXED, QUOTE_AFTER_SPACES, Dialect, detect_dialect
 from mlctl.data.tables.encodings import PLAIN
+from mlctl.data.tables.fixed_widths import column_starts, cut
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.damaged_rows import holds_rows_in_cells, with_stray_quotes, without_long_rows
+from mlctl.data.tables.table_rows import SAMPLE_ROWS, UNNAMED
 from mlctl.data.tables.text_styles import as_usual
 from mlctl.data.tables.written_cells import strip, to_frame
 from mlctl.domain.short_texts import one_line
@@ -36,7 +28,6 @@ if TYPE_CHECKING:
 
 _RULE = re.compile(r"\s*[-=:+]*\s*")
 _LINE_OF_BOX = r"^\s*[+]?[-=+]{4,}\s*$"  # between the rows of a table that a database or SAP prints
-_QUOTE_AFTER_SPACES = re.compile(rb'(?:^|[\n\r,;|\t]) +"')
 
 
 def read_delimited(path: Path, options: ReadOptions) -> TableContent:
@@ -130,7 +121,7 @@ def _arrow_table(path: Path, dialect: Dialect) -> pyarrow.Table | None:
     if dialect.delimiter in (BLANKS, FIXED) or len(dialect.names) < 2:
         return None
     content, skipped = _utf_8(path, dialect)
-    if dialect.has_quotes and _QUOTE_AFTER_SPACES.search(content):
+    if dialect.has_quotes and QUOTE_AFTER_SPACES.search(content):
         return None  # to pandas, the quote starts a cell
     names = [name or str(place) for place, name in enumerate(dialect.names)]
     try:

@@ -6,9 +6,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from mlctl.data.tables.dialect import UNNAMED, find_table
 from mlctl.data.tables.encodings import scan_bytes
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
+from mlctl.data.tables.table_rows import UNNAMED, find_table
 from mlctl.data.tables.written_cells import to_frame
 from mlctl.errors import BadDataError
 

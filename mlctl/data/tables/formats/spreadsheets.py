@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlctl.data.tables.dialect import UNNAMED, find_table
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.typed_values import typed_frame
+from mlctl.data.tables.table_rows import UNNAMED, find_table
 from mlctl.domain.short_texts import one_line
 from mlctl.errors import BadDataError, UsageError, did_you_mean
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlctl.data.tables.dialect import unique_names
+from mlctl.data.tables.table_rows import unique_names
 
 if TYPE_CHECKING:
     import pandas as pd

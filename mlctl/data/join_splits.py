@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def _join(first: Any, second: Any) -> Any:
     if isinstance(first, SparseBags):
         return SparseBags.concatenate(first, second)
     if hasattr(first, "files"):  # images on disk
-        return dataclasses.replace(first, files=first.files + second.files)
+        return first.append(second)
     if isinstance(first, (pd.DataFrame, pd.Series)):
         return pd.concat([first, second], ignore_index=True)
     return np.concatenate((first, second))

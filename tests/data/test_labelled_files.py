@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mlctl.data.files import images, pixel_file, texts
+from mlctl.data.join_splits import join
 from mlctl.errors import BadDataError, NotFoundError, UsageError
 from mlctl.recipes import encoders
 from mlctl.recipes.match_data import recipe_for
@@ -77,8 +78,9 @@ def test_a_few_unreadable_images_are_left_out_and_many_are_refused(album: Path) 
     assert any("1 unreadable" in note and "cut.jpg" in note for note in data.notes)
     for number in range(5):
         (album / "red ones" / f"bad{number}.jpg").write_bytes(b"not an image")
-    with pytest.raises(BadDataError, match="6 of 46 images cannot be read"):
+    with pytest.raises(BadDataError, match="6 of 46 images cannot be read") as refused:
         images.load_images(album, (8, 8), seed=7, progress=no_progress)
+    assert refused.value.hint.endswith("leaves out at most 3")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,9 @@ def test_images_keep_their_size_unless_they_are_large(album: Path, tmp_path: Pat
 
 def test_images_are_decoded_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load() -> images.ImageFiles:
-        inputs = images.load_images(album, (8, 8), seed=7, progress=no_progress).train.inputs
-        return inputs.take(np.array([5, 0, 9]))
+        data = images.load_images(album, (8, 8), seed=7, progress=no_progress)
+        rows = join(data.train, data.validation)
+        return rows.inputs.take(np.array([5, 0, 9, len(rows) - 1]))
 
     (album / "red ones" / "cut.jpg").write_bytes(b"not an image")
     in_memory = load()

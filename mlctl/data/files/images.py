@@ -18,7 +18,6 @@ from mlctl import pictures
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.files.labelled_files import (
     IMAGE_SUFFIXES,
-    MAX_LEFT_OUT_SHARE,
     count_by_class,
     digest_files,
     find_labelled_files,
@@ -74,6 +73,13 @@ class ImageFiles:
         """Return these files, in this order."""
         places = None if self.places is None else self.places[rows]
         return replace(self, files=tuple(self.files[row] for row in rows), places=places)
+
+    def append(self, others: ImageFiles) -> ImageFiles:
+        """Return these files, and then others that `load_images` has read with them."""
+        places = None
+        if self.places is not None and others.places is not None:
+            places = np.concatenate([self.places, others.places])
+        return replace(self, files=self.files + others.files, places=places)
 
     def pixels(self) -> Array:
         """Read all images: (n, height, width, 3) uint8, as a client sends them; take a few rows first.
@@ -173,11 +179,10 @@ def load_images(
     chosen = size is None
     size = size or choose_size(files.files)
     unreadable, cached = _read_all(files.files, size, progress)
-    if len(unreadable) > max_left_out(len(files.files)):
+    if len(unreadable) > (most := max_left_out(len(files.files))):
         raise BadDataError(
-            f"{len(unreadable)} of {len(files.files)} images cannot be read:"
-            f" {'; '.join(map(str, unreadable[:MAX_LISTED]))}",
-            f"repair or remove them; mlctl leaves out at most {MAX_LEFT_OUT_SHARE:.0%}",
+            f"{len(unreadable):,} of {len(files.files):,} images cannot be read: {list_some(unreadable, MAX_LISTED)}",
+            f"repair or remove them; of so many images, mlctl leaves out at most {most:,}",
         )
     excluded = set(unreadable)
     readable = np.array([row for row, file in enumerate(files.files) if file not in excluded])

@@ -15,7 +15,7 @@ def parse_duration(text: str) -> float:
     """Return a duration such as 90s, 10m, 2h, 3d or 1w in seconds. Raises UsageError if it is invalid."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if not match:
-        raise UsageError(f"{text!r} is not a duration", "write it as 90s, 10m or 2h")
+        raise UsageError(f"{text!r} is not a duration", "write it as 90s, 10m, 2h or 7d")
     return float(match[1]) * SECONDS[match[2]]
 
 

@@ -59,7 +59,9 @@ def _create(tokens: AccessTokens, name: str, body: dict[str, Any], *, sender: st
         return _refusal(403, "PERMISSION_DENIED", "only administrators create tokens of other users")
     if not NAME.fullmatch(name):
         return _refusal(
-            400, "INVALID_PARAMETER_VALUE", "a token's name has at most 64 letters, digits, - _ and ."
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "a token's name has at most 64 letters, digits, hyphens, underscores and dots",
         )
     if not isinstance(lifetime_s, (int, float)) or not 0 < lifetime_s <= LONGEST_S:
         return _refusal(400, "INVALID_PARAMETER_VALUE", "a token lives for at most 366 days")

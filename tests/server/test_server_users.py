@@ -410,8 +410,9 @@ def test_what_cannot_be_granted(team: Team, as_admin: str, monkeypatch: pytest.M
         ("read", {"experiments": ["nothing"]}, NotFoundError, "nothing"),
         ("read", {"models": ["nothing"]}, NotFoundError, "nothing"),
     ):
-        with pytest.raises(error, match=text):
+        with pytest.raises(error, match=text) as caught:
             users.grant(as_admin, "dan", what, **targets)
+    assert caught.value.hint == "see what exists: mlctl models list"
     for name, text in (("a:b", "invalid user name"), ("@a", "invalid user name")):
         with pytest.raises(UsageError, match=text):
             users.add_user(as_admin, name, PASSWORD)

@@ -159,11 +159,11 @@ class ServerUsers:
         return {"resource_type": RESOURCE_TYPES[grant.kind], key: resource_id}
 
     def _send(self, method: str, path: str, *, writes: bool = True, **content: Any) -> Json:
-        with self._translate_errors():
+        with self._translate_errors(path):
             return self._requests.send(method, path, writes=writes and method != "GET", **content)
 
     @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
+    def _translate_errors(self, path: str) -> Iterator[None]:
         try:
             yield
         except HttpError as exc:
@@ -184,8 +184,21 @@ class ServerUsers:
                 raise RefusedError(
                     "you may not do this on the server", "ask an administrator, or somebody who may manage it"
                 ) from exc
+            hint = f"see what exists: {_list_command(path)}"
             if exc.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise NotFoundError(message, "see what exists: mlctl users list") from exc
+                raise NotFoundError(message, hint) from exc
             if exc.error_code == "RESOURCE_ALREADY_EXISTS":
-                raise RefusedError(message, "see what exists: mlctl users list") from exc
-            raise BadDataError(message, "see what exists: mlctl users list") from exc
+                raise RefusedError(message, hint) from exc
+            raise BadDataError(message, "change it, and run the command again") from exc
+
+
+def _list_command(path: str) -> str:
+    """Return the command that lists what a request to this path is about."""
+    commands = {
+        TOKENS: "mlctl tokens list",
+        V2 + "experiments/": "mlctl experiments list",
+        V2 + "registered-models/": "mlctl models list",
+    }
+    return next(
+        (command for start, command in commands.items() if path.startswith(start)), "mlctl users list"
+    )

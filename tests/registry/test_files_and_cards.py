@@ -15,7 +15,7 @@ import pytest
 from mlctl import settings as configuration
 from mlctl.adapters.tracking.registry import Registry
 from mlctl.adapters.tracking.store import TrackingStore
-from mlctl.domain.exports import ExportProof
+from mlctl.domain.exports import ExportProof, ProvenScore
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import BadDataError, RefusedError, UsageError
 from mlctl.services.registry.models import show_model
@@ -169,6 +169,10 @@ def test_a_card_says_what_the_version_is(
         format="litert", quantize="int8", model="Digits 1", compared_with="keras", encoder="beside", rows=359,
         split="test", max_difference=0.02, relative_difference=0.02, equal_labels=0.99, size_bytes=100_000,
         latency_ms=0.02, memory_bytes=1,
+        score=ProvenScore(
+            metric="accuracy", before=0.98, after=0.98, before_interval=(0.97, 0.99), after_interval=(0.97, 0.99),
+            loss=-0.001, loss_interval=(-0.28, 0.3),
+        ),
     )  # fmt: skip
     monkeypatch.setattr("mlctl.services.registry.models.read_proofs", lambda store, run: (proof,))
     card = make_card(digits_store, "Digits/1", html=tmp_path / "card.html", listener=NullProgress())
@@ -182,9 +186,18 @@ def test_a_card_says_what_the_version_is(
     assert "| test accuracy |" in text
     assert f"mlctl reproduce {digits.answer['run_id'][:8]}" in text
     assert "| litert-int8 | 0.02 | 99.00% |" in text
+    assert "| 0.98 | 0.98 | 0.00 points (-0.28 to 0.30) |" in text
     assert "Scores by class" in (tmp_path / "card.html").read_text()
     with pytest.raises(UsageError, match=r"card\.txt does not end in \.html"):
         make_card(digits_store, "Digits/1", html=tmp_path / "card.txt", listener=NullProgress())
+
+
+def test_a_card_has_the_threshold_that_was_chosen(
+    digits_store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlctl.services.registry.models.model_metrics", lambda run: {"best_threshold": 0.314})
+    card = make_card(digits_store, "Digits/1", listener=NullProgress())
+    assert "| threshold of the positive class | 0.314 |" in card.markdown
 
 
 def test_a_card_is_written_to_the_registry_only_if_asked(digits_store: Settings) -> None:

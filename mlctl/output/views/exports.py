@@ -49,7 +49,7 @@ def proof_rows(proof: ExportProof) -> list[tuple[str, Any]]:
         rows += [
             (f"{score.metric} before", f"{score.before:.4g} ({_interval(score.before_interval)})"),
             (f"{score.metric} after", f"{score.after:.4g} ({_interval(score.after_interval)})"),
-            ("loss", f"{score.loss:.2f} {score.loss_unit} ({_interval(score.loss_interval, '.2f')})"),
+            ("loss", f"{score.loss:z.2f} {score.loss_unit} ({_interval(score.loss_interval, 'z.2f')})"),
         ]
     return [
         *rows,

@@ -180,6 +180,7 @@ def _model(version: RegisteredVersion, lineage: Lineage, run: Run | None) -> Ite
             *sorted(lineage.origin.items()),
             ("inputs", "; ".join(lineage.inputs)),
             ("outputs", "; ".join(lineage.outputs)),
+            ("threshold of the positive class", number(version.metrics.get("best_threshold"))),
             ("size", format_size(lineage.size_bytes)),
             *sorted((name, value) for name, value in version.tags.items() if not name.startswith("mlctl.")),
         ]
@@ -339,11 +340,12 @@ def _groups(values: Array) -> Iterator[tuple[str, Array]]:
 
 def _limits(run: Run | None, lineage: Lineage, evaluation: Mapping[str, Any]) -> Iterator[str]:
     data = run.data if run else None
+    split = evaluation.get("split", "test")
     if data is None:
         yield "The training data is not known, so the scores on other data are not known either."
     else:
         yield (
-            f"The scores are those of test rows of {data.name or data.source}. Rows of another origin or a later "
+            f"The scores are those of {split} rows of {data.name or data.source}. Rows of another origin or a later "
             "time may score lower."
         )
         if data.synthetic:
@@ -357,7 +359,7 @@ def _limits(run: Run | None, lineage: Lineage, evaluation: Mapping[str, Any]) ->
                 if rows < FEW_ROWS
             ]
             if few:
-                yield f"Classes with fewer than {FEW_ROWS} test rows, whose scores are uncertain: {', '.join(few)}."
+                yield f"Classes with fewer than {FEW_ROWS} {split} rows, whose scores are uncertain: {', '.join(few)}."
     required = [text for text in lineage.inputs if text.endswith("(required)") and text.startswith("'")]
     if required and len(required) < len(lineage.inputs):
         names = ", ".join(text.partition(":")[0] for text in required)
@@ -385,7 +387,7 @@ def _reproduction(run: Run | None, lineage: Lineage) -> ReportSection:
 def _loss(score: ProvenScore) -> str:
     """Return what the export loses, with its interval: 0.1 points (-0.2 to 0.4)."""
     low, high = score.loss_interval
-    return f"{score.loss:.2f} {score.loss_unit} ({low:.2f} to {high:.2f})"
+    return f"{score.loss:z.2f} {score.loss_unit} ({low:z.2f} to {high:z.2f})"
 
 
 def _exports(proofs: Sequence[ExportProof]) -> ReportSection:

@@ -76,7 +76,10 @@ def main() -> None:
     """Run all commands in one empty folder, and write the pictures."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TERM": "xterm-256color", "MLCTL_STATE_DIR": folder + "/state"}
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MLCTL_", "MLFLOW_"))
+        }
+        environment = own | {"TERM": "xterm-256color", "MLCTL_STATE_DIR": folder + "/state"}
         names = {folder: "~/demo", str(REPOSITORY): "~/mlctl", str(Path.home()): "~"}
         for name, commands in COMMANDS.items():
             screen = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
@@ -84,12 +87,22 @@ def main() -> None:
                 shown = settle(run_on_terminal(command, folder, environment))
                 if number >= len(commands) - SHOWN_COMMANDS.get(name, len(commands)):
                     for path, short in names.items():
-                        shown = shown.replace(path, short)
+                        shown = replace_path(shown, path, short)
                     screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
                     screen.print(Text.from_ansi(shown))
             picture = PICTURES / f"{name}.svg"
             picture.write_text(screen.export_svg(title="mlctl"), encoding="utf-8")
             print(f"wrote {picture}")
+
+
+def replace_path(shown: str, path: str, short: str) -> str:
+    """Return a text with a shorter path; the columns of a table stay where they are."""
+
+    def shorten(found: re.Match[str]) -> str:
+        rest, gap = found.groups()
+        return short + rest + (gap.ljust(len(gap) + len(path) - len(short)) if gap else "")
+
+    return re.sub(re.escape(path) + r"(\S*)(  )?", shorten, shown)
 
 
 def run_on_terminal(command: str, folder: str, environment: Mapping[str, str]) -> str:

@@ -53,9 +53,12 @@ def serve(
         pytest.skip("mlctl has no file store")
     port = port or get_safe_port()
     values = {name: str(value) for name, value in (env or {}).items()}
-    if auth and KIND == "mlctl":
-        values["MLFLOW_AUTH_CONFIG_PATH"] = _auth_config(values.get("MLFLOW_AUTH_CONFIG_PATH"), backend_uri)
+    if auth:
         values["MLFLOW_AUTH_ADMIN_PASSWORD"] = os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
+        if KIND == "mlctl":
+            values["MLFLOW_AUTH_CONFIG_PATH"] = _auth_config(
+                values.get("MLFLOW_AUTH_CONFIG_PATH"), backend_uri
+            )
     wish = {
         "kind": KIND, "port": port, "backend_uri": backend_uri, "artifact_root": artifact_root,
         "destination": destination, "env": values, "auth": auth, "artifacts_only": artifacts_only,

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import uuid
 from typing import Any
 
@@ -34,6 +35,8 @@ def main() -> None:
             code = 1
             try:
                 code = _serve(json.loads(line))
+            except Exception:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         children.append(child)
@@ -78,6 +81,7 @@ def _serve_stock(wish: dict[str, Any]) -> int:
             "_MLFLOW_SERVER_FILE_STORE": wish["backend_uri"],
             "_MLFLOW_SERVER_REGISTRY_STORE": wish["backend_uri"],
             "_MLFLOW_SERVER_ARTIFACT_ROOT": wish["artifact_root"],
+            "_MLFLOW_SGI_NAME": "uvicorn",  # without it, `create_app` returns a Flask application
             **wish["env"],
         }
     )

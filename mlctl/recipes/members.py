@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
+from keras.src.losses.loss import scale_loss_for_distribution
 
 ROUNDED = 0.25  # error, in standard deviations of the target, below which its square counts
 SIGN_SEED = 2024  # of the members' signs: they do not depend on the run's seed
@@ -80,27 +80,47 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         return bags
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the average answer of all members; of rows with bags, that of the members that leave them out."""
-        if not isinstance(inputs, (tuple, list)) or len(inputs) == 1:
+        """Return the average answer of all members; of rows with bags, that of the members that leave them out.
+
+        In training, return what all members are trained on, and what they answer.
+        """
+        rows, bags = _rows_and_bags(inputs)
+        if training:
+            return self._members(rows, training=True)
+        if bags is None:
             return super().call(inputs, training=training)
-        rows, bags = inputs
         _, answers = self._members(rows, training=training)
         weights = 1.0 - self._trains(bags, answers.shape[1])
         total = ops.sum(answers * ops.expand_dims(weights, -1), axis=1)
         return total / ops.sum(weights, axis=1, keepdims=True)
 
-    def train_step(self, data: Any) -> Any:
-        """Train all members on a batch; a row counts in the loss of the members that do not leave it out."""
-        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-        rows, bags = _rows_and_bags(inputs)
-        with tf.GradientTape() as tape:
-            members, answers = self._members(rows, training=True)
-            loss = self._loss_of_members(members, targets, bags, weights)
-            scaled = self.optimizer.scale_loss(loss)
-        self._loss_tracker.update_state(loss * self._loss_scale, sample_weight=tf.shape(members)[0])
-        variables = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        return self.compute_metrics(rows, targets, tf.reduce_mean(answers, axis=1), sample_weight=weights)
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss of the members in training, else of the answers.
+
+        A row counts in the loss of the members that do not leave it out.
+        """
+        if not isinstance(y_pred, (tuple, list)):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        loss = self._loss_of_members(y_pred[0], y, _rows_and_bags(x)[1], sample_weight)
+        return scale_loss_for_distribution(loss)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the metrics of the average answer."""
+        if isinstance(y_pred, (tuple, list)):
+            y_pred = ops.mean(y_pred[1], axis=1)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the metrics, with the loss of the answers in place of that of the members."""
+        results = dict(super().get_metrics_result())
+        return {**results, "loss": results["loss"] * self._loss_scale}
 
     def calibrate(self, targets: Array, answers: Array) -> Array:
         """Choose the sharpness of `averaged` by rows that the members have not learned from; return their new answers.
@@ -154,54 +174,10 @@ class MemberNetwork(keras.Model):  # type: ignore[misc]  # Keras ships no types
         return ops.cast(is_other, "float32")
 
 
-class FitMemberNetwork(MemberNetwork):
-    """Trains the members with the `train_step` that Keras has on JAX or PyTorch.
-
-    In training it answers with what its members are trained on, and with what they answer.
-    """
-
-    train_step = keras.Model.train_step
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the answers of all members in training, else as `MemberNetwork`."""
-        if training:
-            return self._members(_rows_and_bags(inputs)[0], training=True)
-        return super().call(inputs, training=training)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Return the loss of the members in training, else of the answers."""
-        if isinstance(y_pred, (tuple, list)):
-            return self._loss_of_members(y_pred[0], y, _rows_and_bags(x)[1], sample_weight)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the metrics of the average answer."""
-        if isinstance(y_pred, (tuple, list)):
-            y_pred = ops.mean(y_pred[1], axis=1)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def get_metrics_result(self) -> dict[str, Any]:
-        """Return the metrics, with the loss of the answers in place of that of the members."""
-        results = dict(super().get_metrics_result())
-        return {**results, "loss": results["loss"] * self._loss_scale}
-
-
-def member_network(*tensors: Any, **settings: Any) -> MemberNetwork:
-    """Return the network of members for this process's backend, from the arguments of `MemberNetwork`."""
-    kind = MemberNetwork if keras.backend.backend() == "tensorflow" else FitMemberNetwork
-    return kind(*tensors, **settings)
-
-
 def _rows_and_bags(inputs: Any) -> tuple[Any, Any]:
-    rows, bags = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
-    return rows, bags
+    if not isinstance(inputs, (tuple, list)):
+        return inputs, None
+    return (inputs[0], None) if len(inputs) == 1 else (inputs[0], inputs[1])
 
 
 def member_values(

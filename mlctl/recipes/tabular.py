@@ -186,7 +186,7 @@ class Tabular(Recipe):
         import keras
         from keras import layers
 
-        from mlctl.recipes.members import member_network, member_values, nearly_absolute_error, smoothed
+        from mlctl.recipes.members import MemberNetwork, member_values, nearly_absolute_error, smoothed
 
         classes, features = len(data.classes), keras.Input(data.input_shape)
         values = member_values(
@@ -203,7 +203,7 @@ class Tabular(Recipe):
             answers = layers.Activation("softmax" if classes > 2 else "sigmoid", dtype="float32")(values)
             if classes > 2:
                 loss = "sparse_categorical_crossentropy"
-            model = member_network(
+            model = MemberNetwork(
                 features,
                 answers,
                 answers,
@@ -220,7 +220,7 @@ class Tabular(Recipe):
             loss, metrics = "mean_absolute_error", ["mae"]
             is_log = hp.scale == "log" or (hp.scale == "auto" and _spans_magnitudes(data.train.targets))
             scale = TargetScale.fitted(data.train.targets, is_log=is_log)
-            model = member_network(
+            model = MemberNetwork(
                 features,
                 values,
                 scale.answers(values),

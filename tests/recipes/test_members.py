@@ -15,7 +15,7 @@ runtime.import_keras()
 
 import keras  # noqa: E402 - after import_keras, TensorFlow is silent
 
-from mlctl.recipes.members import FitMemberNetwork, MemberNetwork, member_values, smoothed  # noqa: E402
+from mlctl.recipes.members import MemberNetwork, member_values, smoothed  # noqa: E402
 from mlctl.recipes.tabular import TargetScale  # noqa: E402
 
 ROWS, WIDTH, BAGS, MEMBERS = 40, 5, 3, 2
@@ -31,14 +31,13 @@ def network(
     bags: int = BAGS,
     outputs: int = 1,
     smoothing: float = 0.0,
-    kind: type[MemberNetwork] = MemberNetwork,
     loss_scale: float = 1.0,
 ) -> MemberNetwork:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((WIDTH,))
     values = member_values(inputs, units=8, depth=2, dropout=0.0, members=MEMBERS, bags=bags, outputs=outputs)
     answers = keras.layers.Activation("sigmoid" if outputs == 1 else "softmax")(values)
-    model = kind(
+    model = MemberNetwork(
         inputs,
         answers,
         answers,
@@ -98,16 +97,12 @@ def test_weights_count_in_the_loss(rows: Any) -> None:
     assert loss == pytest.approx(0.5 * network(bags=1).train_on_batch(rows, targets)[0], rel=1e-5)
 
 
-def test_the_train_step_of_keras_trains_the_members_too(rows: Any) -> None:
-    targets, weights = (np.arange(ROWS) % 2).astype("float32"), np.linspace(0.5, 1.5, ROWS)
-    inputs = (rows, np.arange(ROWS, dtype=np.int32) % BAGS)
-    own, kerass = network(loss_scale=2.0), network(loss_scale=2.0, kind=FitMemberNetwork)
-    for _ in range(2):
-        expected = own.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
-        found = kerass.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
-    assert found == pytest.approx(expected, rel=1e-5)
-    for weight, wanted in zip(kerass.get_weights(), own.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, wanted, atol=1e-6)
+def test_the_loss_of_training_is_in_the_unit_of_the_answers(rows: Any) -> None:
+    targets, models = (np.arange(ROWS) % 2).astype("float32"), (network(), network(loss_scale=2.0))
+    plain, doubled = (model.train_on_batch(rows, targets, return_dict=True) for model in models)
+    assert doubled["loss"] == pytest.approx(2 * plain["loss"])
+    assert doubled["accuracy"] == plain["accuracy"]
+    np.testing.assert_array_equal(models[0].get_weights()[0], models[1].get_weights()[0])
 
 
 def test_rows_are_dealt_evenly_within_each_class() -> None:

@@ -23,7 +23,8 @@ AUTO = "auto"
 SHIFT = 0.1  # of height and width
 SMALL_SIDE = 64  # pixels up to which the first convolution keeps the size
 FEW_CELLS = 8  # of height and width, which end the convolutions
-MOMENTUM = 0.9  # of the means that normalize predictions: a few images make few steps
+MOMENTUM = 0.9  # of the statistics that normalize predictions
+UNSETTLED = 0.02  # largest weight that their initial values may have after half of all steps
 EPOCHS = ((500, 60), (2_000, 40), (10_000, 25))  # for up to so many training images; 20 for more
 RATE_AFTER_BACKBONE = 1e-3  # of layers that are not normalized
 RANGES = {"0..1": (1.0, 0.0), "-1..1": (2.0, -1.0), "0..255": (255.0, 0.0)}
@@ -121,7 +122,7 @@ class Images(Recipe):
             if len(x.shape) == 4:
                 x = layers.GlobalAveragePooling2D()(x)
         else:
-            x = convolutions(x, hp.filters)
+            x = convolutions(x, hp.filters, choose_momentum(hp.steps_per_epoch * hp.epochs))
         x = layers.Dropout(hp.dropout)(layers.Dense(hp.units, activation="relu")(x))
         last = (
             layers.Dense(1, "sigmoid", dtype="float32")
@@ -134,7 +135,12 @@ class Images(Recipe):
         return model
 
 
-def convolutions(x: Any, filters: int) -> Any:
+def choose_momentum(steps: int) -> float:
+    """Return the momentum of the statistics that normalize predictions: in few steps it must forget sooner."""
+    return float(min(MOMENTUM, UNSETTLED ** (2 / steps)))
+
+
+def convolutions(x: Any, filters: int, momentum: float) -> Any:
     """Return features (n, 8 * filters) of images (n, height, width, 3) with values in 0..1.
 
     There are as many convolutions as it takes to get to cells of which an image has few. They are normalized after the
@@ -147,7 +153,7 @@ def convolutions(x: Any, filters: int) -> Any:
         return layer(x)
 
     def activation(x: Any) -> Any:
-        return layers.Activation("relu")(layers.BatchNormalization(momentum=MOMENTUM)(x))
+        return layers.Activation("relu")(layers.BatchNormalization(momentum=momentum)(x))
 
     x = layers.Rescaling(4.0, -2.0)(x)  # about mean 0 and deviation 1
     x = convolution(x, filters, 1 if max(x.shape[1:3]) <= SMALL_SIDE else 2)

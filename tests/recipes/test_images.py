@@ -13,7 +13,7 @@ import pytest
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.sources.locate import Source
 from mlctl.recipes import find
-from mlctl.recipes.images import augmentation, size_of_backbone
+from mlctl.recipes.images import MOMENTUM, augmentation, choose_momentum, size_of_backbone
 from tests.data.test_mirrored import images_of
 
 
@@ -32,6 +32,14 @@ def test_the_network_fits_the_size_of_the_images() -> None:
     assert convolutions(build((28, 28, 3), filters="8"))[-1] == (7, 7, 32)
     large = convolutions(build((128, 96, 3), filters="8"))
     assert (large[0], large[-1]) == ((64, 48, 8), (8, 6, 32))
+
+
+def test_normalization_forgets_its_initial_statistics_in_few_steps() -> None:
+    assert choose_momentum(1) < 0.01
+    assert choose_momentum(10) ** 5 == pytest.approx(0.02)
+    assert choose_momentum(75) == choose_momentum(10_000) == MOMENTUM
+    layers = build((8, 8, 3), filters="8", epochs="2").layers
+    assert {layer.momentum for layer in layers if "normalization" in layer.name} == {choose_momentum(2)}
 
 
 def test_images_are_not_mirrored_unless_that_is_set() -> None:

@@ -159,9 +159,9 @@ def locate_listed(path: Path, names: Iterable[Any], suffixes: Sequence[str]) -> 
     return [locate(file) for file in files]
 
 
-def max_left_out(count: int) -> float:
+def max_left_out(count: int) -> int:
     """Return how many of so many files may be missing or unreadable."""
-    return max(MAX_LEFT_OUT, MAX_LEFT_OUT_SHARE * count)
+    return max(MAX_LEFT_OUT, int(MAX_LEFT_OUT_SHARE * count))
 
 
 def visible_folders(folder: Path) -> list[Path]:

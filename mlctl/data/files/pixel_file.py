@@ -22,9 +22,12 @@ class PixelFile:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
+        """Raise OSError if there is no place for the file."""
         self.shape = shape
         self._row_bytes = int(np.prod(shape[1:]))
         self._file = tempfile.TemporaryFile(prefix="mlctl-pixels-")  # noqa: SIM115  # open as long as the array
+        if hasattr(os, "posix_fallocate"):  # not on macOS; pixels would be lost if the disk fills up
+            os.posix_fallocate(self._file.fileno(), 0, shape[0] * self._row_bytes)
 
     def __setitem__(self, row: int, pixels: Array) -> None:
         """Write an image."""

@@ -46,14 +46,31 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: 
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which is made if it does not exist; wait while another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file, which is made if it does not exist, until the block or the process ends.
+
+    Args:
+        path: The file.
+        wait: Wait while another process holds the lock; otherwise raise BlockingIOError.
+    """
+    with _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), wait=wait):
+        yield
+
+
+@contextmanager
+def locked_folder(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder, which leaves no lock file behind; see `locked`."""
+    with _flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), wait=wait):
+        yield
+
+
+@contextmanager
+def _flock(descriptor: int, *, wait: bool) -> Iterator[None]:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # which also releases the lock
 
 
 def drop_torn_line(path: Path) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from mlflow.server import handlers
 
 from mlctl.domain.heartbeat import HEARTBEAT, LOST_AFTER_S, heartbeat_age_s
 from mlctl.domain.tags import TRIAL_TAG
@@ -88,6 +87,8 @@ def start(config: ServerConfig) -> None:
 
 
 def _watch(lost_runs: LostRuns) -> None:
+    from mlflow.server import handlers
+
     is_up = True
     while True:
         try:

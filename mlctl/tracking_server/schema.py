@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from mlctl import mysql
+from mlctl.files import locked_folder
 from mlctl.tracking_server.log import log
 from mlctl.tracking_server.server_config import ServerConfig
 
@@ -62,16 +61,12 @@ def _schema_lock(backend_uri: str) -> Iterator[None]:
     """Hold the lock under which servers change a database's schema."""
     if backend_uri.startswith("sqlite:///"):
         file = Path(backend_uri.removeprefix("sqlite:///"))
-        folder = os.open(file.parent, os.O_RDONLY)  # a lock on the folder leaves no lock file behind
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with locked_folder(file.parent):
             connection = sqlite3.connect(file, timeout=20)
             # with a write-ahead log, readers and a writer do not wait for each other
             connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
             yield
-        finally:
-            os.close(folder)
         return
     import sqlalchemy
 

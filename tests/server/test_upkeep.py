@@ -6,11 +6,16 @@ import contextlib
 import json
 import sqlite3
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mlctl.tracking_server import launcher, lazy_packages, maintenance
+from mlctl.domain.heartbeat import LOST_AFTER_S
+from mlctl.notifications import NotifyTarget
+from mlctl.tracking_server import launcher, lazy_packages, lost_runs, maintenance
 from mlctl.tracking_server.server_config import ServerConfig
 
 pytestmark = pytest.mark.unit
@@ -40,6 +45,36 @@ def test_open_connections_use_new_statistics(tmp_path: Path) -> None:
             worker.commit()
             maintenance.refresh_statistics(f"sqlite:///{file}")
             assert f"INDEX {index} " in query_plan()
+
+
+@pytest.mark.parametrize(
+    ("table", "is_watched"),
+    [
+        (None, False),
+        ({"url": "http://127.0.0.1:9/", "events": ["promotion"]}, False),
+        ({"url": "http://127.0.0.1:9/", "events": ["run_lost"]}, True),
+    ],
+)
+def test_only_a_server_with_a_receiver_looks_for_lost_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: dict[str, Any] | None, is_watched: bool
+) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    values = {**config_values(tmp_path / "main.json"), "notify": table}
+    lost_runs.start(ServerConfig.from_json(json.dumps(values).encode()))
+    assert bool(started) == is_watched
+
+
+def test_a_lost_run_is_told_about_once() -> None:
+    now = time.time()
+    heartbeats = {"lost": now - LOST_AFTER_S - 9, "alive": now, "long ago": now - lost_runs.OLD_AFTER_S - 9}
+    runs = [lost_runs.RunningRun(name, name, "digits", f"{at:.0f}") for name, at in heartbeats.items()]
+    runs.append(lost_runs.RunningRun("by another client", "", "digits", None))
+    watch = lost_runs.LostRuns(NotifyTarget(url="http://127.0.0.1:9/"), "peer")
+    assert [run.run_id for run in watch.check(runs)] == ["lost"]
+    assert watch.check(runs) == []
+    assert watch.check([]) == []
+    assert [run.run_id for run in watch.check(runs)] == ["lost"]  # it came back, and was lost again
 
 
 def test_a_package_is_loaded_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

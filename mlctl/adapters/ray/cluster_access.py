@@ -7,13 +7,13 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from mlctl.adapters.keras.runtime import silent_stderr
 from mlctl.adapters.ray.local_cluster import LocalCluster
 from mlctl.adapters.system import extras
 from mlctl.adapters.system.provenance import available_cores
 from mlctl.domain.cluster import Cluster
 from mlctl.domain.progress import ProgressListener
 from mlctl.errors import UnreachableError
+from mlctl.machine import silent_stderr
 
 if TYPE_CHECKING:
     from mlctl.adapters.ray.connection import RayConnection

@@ -50,10 +50,11 @@ class MessageActor:
 
     async def receive(self, timeout_s: float) -> list[Message]:
         """Return the messages that have arrived; wait for the first one up to `timeout_s` seconds."""
-        try:
-            await asyncio.wait_for(self._arrived.wait(), timeout_s)
-        except TimeoutError:
-            return []
+        if not self._arrived.is_set():  # with a timeout of 0, `wait_for` does not look
+            try:
+                await asyncio.wait_for(self._arrived.wait(), timeout_s)
+            except TimeoutError:
+                return []
         self._arrived.clear()
         messages, self._messages = self._messages, []
         return messages

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, WorkerCrashedError
 
 from mlctl.adapters.keras import runtime
 from mlctl.adapters.storage.shared_storage import SharedStorage
@@ -112,4 +112,6 @@ def describe_failure(error: Exception | None) -> tuple[str, bool]:
         return "its process ended without an answer", False
     if cause := getattr(error, "cause", None):
         return describe_error(cause), True
+    if isinstance(error, WorkerCrashedError):
+        return "its process died", False
     return " ".join(f"{error}".split()).partition(". ")[0][:120], False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -16,6 +14,7 @@ from mlctl.adapters.tracking.store import TrackingStore
 from mlctl.domain.exports import PROOF_FILE, PROOF_FOLDER, ExportedModel, ExportProof
 from mlctl.domain.progress import NullProgress, ProgressListener
 from mlctl.errors import MlctlError, RefusedError, UsageError, did_you_mean
+from mlctl.files import locked_folder
 from mlctl.services.models.fetch import fetch_reference
 from mlctl.services.models.select import resolve_model
 from mlctl.services.serving.exports import TARGETS
@@ -109,22 +108,13 @@ def _entries(folder: Path) -> list[Path]:
 def _staging_folder(parent: Path) -> Iterator[Path]:
     """Yield a new hidden folder in `parent`, and remove those that killed processes left there."""
     for old in parent.glob(f"{STAGING}*"):
-        with suppress(OSError), _lock(old):  # that of a living process stays
+        with suppress(OSError), locked_folder(old, wait=False):  # that of a living process stays
             if time.time() - old.stat().st_mtime > NEW_FOLDER_S:
                 shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=STAGING, dir=parent) as staging, _lock(Path(staging)):
-        yield Path(staging)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which ends with the process. Raises BlockingIOError if another one holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=parent) as name:
+        staging = Path(name)
+        with locked_folder(staging, wait=False):
+            yield staging
 
 
 def _replace_content(folder: Path, new: Path, old: Path) -> None:

@@ -6,7 +6,6 @@ The worker that holds the lock writes `drift.json` beside the log, and every wor
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 
 from mlctl.domain.drift import DriftReport
-from mlctl.files import write_atomically
+from mlctl.files import locked, write_atomically
 from mlctl.notifications import DRIFT_FOUND, NotifyTarget, notify
 from mlctl.serving.traffic.report import NoTrafficError, make_report
 from mlctl.serving.traffic.request_log import log_files
@@ -52,10 +51,13 @@ class DriftWatch:
         self._closing.set()
 
     def _run(self) -> None:
-        with (self._folder / LOCK).open("w") as lock:
-            while not self._closing.wait(EVERY_S):
-                with contextlib.suppress(BlockingIOError):  # another worker computes it
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while not self._closing.wait(EVERY_S):
+            with (
+                contextlib.suppress(BlockingIOError),  # another worker computes it
+                locked(self._folder / LOCK, wait=False),
+            ):
+                self._update()
+                while not self._closing.wait(EVERY_S):
                     self._update()
 
     def _update(self) -> None:

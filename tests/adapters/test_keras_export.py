@@ -292,6 +292,14 @@ def test_fixed_batch_size_and_free_sizes_of_images(tmp_path: Path) -> None:
     assert export_keras(free, IMAGES, tmp_path / "model.onnx") == ""
 
 
+def test_weights_of_an_einsum_are_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    rows = RNG.normal(size=(16, 5, 32)).astype(np.float32)
+    model = model_of(lambda x: layers.EinsumDense("bki,kio->bko", (5, 32))(x), rows)
+    assert export_keras(model, rows, path) == ""
+    assert path.stat().st_size < 1.2 * 4 * model.count_params()
+
+
 def test_model_of_another_answer_is_refused(tmp_path: Path) -> None:
     class Fickle(layers.Layer):
         def call(self, x: Any) -> Any:

@@ -106,8 +106,25 @@ def _convert(traced: Traced, model: keras.Model, keep_copies: bool = False) -> b
     exported = tf2onnx.optimizer.optimize_graph(converted, catch_errors=keep_copies).make_model("mlctl")
     _require_known_operators(exported, model)
     onnx_operators.expand(exported, operations)
+    fold_shapes(exported.graph)
     exported.ir_version = IR_VERSION
     return bytes(exported.SerializeToString())
+
+
+def fold_shapes(graph: onnx.GraphProto) -> None:
+    """Replace each shape of a constant by its value, and remove constants of which only the shape was taken.
+
+    tf2onnx takes the shape of a second copy of a weight if the product with it is an einsum.
+    """
+    constants = {one.name: one for one in graph.initializer}
+    shapes = [node for node in graph.node if node.op_type == "Shape" and not node.attribute]
+    for node in [node for node in shapes if node.input[0] in constants]:
+        value = np.array(constants[node.input[0]].dims, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(value, node.output[0]))
+        graph.node.remove(node)
+    taken = {name for node in _nodes(graph) for name in node.input} | {one.name for one in graph.output}
+    for name in ({node.input[0] for node in shapes} & constants.keys()) - taken:
+        graph.initializer.remove(constants[name])
 
 
 def _distinct_names(traced: Traced) -> dict[str, str]:

@@ -158,7 +158,7 @@ def ambiguous_dates(rng: np.random.Generator) -> None:
 FILES = {
     "german": OwnFile(
         write=german_csv, source="autos.csv", target="Preis", new="neu.csv", rows=2,
-        notes=("cp1252", "unit km taken off", "decimal commas", "Nr. (a row counter)"),
+        notes=("cp1252", "unit km removed", "decimal commas", "Nr. (a row counter)"),
         row={"Kilometerstand": "50.000 km", "Farbe": "weiß", "Unfall": False},
         csv="Kilometerstand,Farbe,Unfall\n50.000 km,weiß,nein\n",
     ),

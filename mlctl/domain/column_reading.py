@@ -21,6 +21,7 @@ NUMBER, CATEGORY, BOOLEAN, DATE, TEXT = "number", "category", "boolean", "date",
 ISO_DATE, EPOCH, EPOCH_MS = "ISO8601", "epoch", "epoch_ms"  # as in serving/scoring.py, which travels alone
 _NUMERIC_DATES = ("%Y%m%d", "%Y%m", "%Y%m%d%H%M", "%Y%m%d%H%M%S", EPOCH, EPOCH_MS)
 _ISO_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_WHOLE = re.compile(r"([0-9]+)\.0*")  # as pandas writes whole numbers of a column with gaps
 
 Array = np.ndarray[Any, Any]
 
@@ -171,7 +172,9 @@ class ColumnReading:
         return self._as_in_training(cell) if self.kind == DATE and isinstance(cell, str) else cell
 
     def _as_in_training(self, text: str) -> str:
-        """Return an ISO date in the format that dates have in training; any other text as it is."""
+        """Return an ISO date, or a date such as 20190131.0, as dates are in training; any other text as it is."""
+        if self._has_digits_only and (whole := _WHOLE.fullmatch(text)):
+            return whole[1]
         is_iso = len(text) >= len("2019-01-31") and bool(_ISO_START.match(text))
         if not is_iso or self.date_format == ISO_DATE or self.date_format.startswith("%Y-"):
             return text
@@ -207,11 +210,9 @@ class ColumnReading:
         word = "" if cell is None or cell != cell else as_text(cell).lower()
         if word in self.true_words:
             return True
-        if word in self.false_words or (
-            self.blank_is_false and word in ("", "na", "nan", "null", "none", "-")
-        ):
+        if word in self.false_words:
             return False
-        return None
+        return False if self.blank_is_false and self.is_gap(cell) else None
 
     def _groups(self, body: str) -> Collection[str]:
         """Return the signs between thousands that a number may have: what training had, or what its range says."""

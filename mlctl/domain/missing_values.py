@@ -24,7 +24,7 @@ _NUMBER_WORDS = frozenset({
     "tbd", "tba", "tbc", "invalid", "error", "err", "err.", "fehlt", "keine angabe", "unbekannt", "leer", "inconnu",
     "nc", "n.c.", "nr", "n.r.", "n/r", "ns", "n.s.", "s/d", "s.d.", "desconocido", "нет данных", "н/д", "無", "无",
     "未知", "varies with device", "varies", "trace", "bdl", "bql", "blq", "lod", "<lod", "< lod", "bd", "x", "xx", "xxx",
-    "inf", "-inf", "infinity", "-infinity", "ø", "not specified", "unspecified", "not given", "refused",
+    "inf", "-inf", "infinity", "-infinity", "1.#inf", "-1.#inf", "ø", "not specified", "unspecified", "not given", "refused",
     "no answer", "don't know", "dk", "k.a", "ka", "/", "//", "entf.", "entfällt", "sin dato", "sin datos", "no disponible",
     "non disponible", "sans objet", "s.o.", "não disponível", "brak", "brak danych", "нет", "suppressed", "withheld",
 })  # fmt: skip

@@ -23,9 +23,12 @@ _ISO_DURATION = re.compile(
 _PART = re.compile(
     r"\s*(?:(?:and|und|et|y)\s+|,\s*)?([0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]{1,12}\.?|['’′\"”″]{1,2})?",
 )
+_YEARS = frozenset({"y", "yr", "yrs", "year", "years"})
 _FEET, _INCHES = frozenset("'’′"), frozenset(("'", '"', "”", "″", "''", "’’", "′′", ""))
 _OUT_OF = re.compile(
-    r"(?P<number>[0-9]+(?:[.,][0-9]+)?)\s*(?:/\s*|(?:out of|of|von|sur|de|из)\s+)(?P<most>[0-9]+)"
+    r"(?:rated\s+)?(?P<number>[0-9]+(?:[.,][0-9]+)?)\s*(?:/\s*|(?:out of|of|von|sur|de|из)\s+)(?P<most>[0-9]+)"
+    r"(?:\s*(?:stars?|points?|sternen?|étoiles?|estrellas?|[★⭐]))?",
+    re.IGNORECASE,
 )
 _POWER = re.compile(
     r"(?P<number>[0-9]+(?:[.,][0-9]+)?)\s*(?P<unit>(?:[x×*]\s*)?10\^-?[0-9]{1,2}(?:\s*/\s*[^\W\d_]{1,4})?)"
@@ -63,6 +66,8 @@ def join_parts(text: str) -> tuple[float, str] | None:
     if parts[0][1] in _FEET and len(parts) == 2 and parts[1][1] in _INCHES and parts[1][0] < 12:
         return parts[0][0] * 12 + parts[1][0], "in"
     units = [unit_key(unit) for _, unit in parts]
+    if len(units) == 2 and units[0] in _YEARS and units[1] == "m":
+        return parts[0][0] * 12 + parts[1][0], "months"
     for group in (TIME_UNITS, *UNIT_GROUPS):
         sizes = [group.get(unit, 0.0) for unit in units]
         if all(sizes) and all(before > after for before, after in pairwise(sizes)):

@@ -13,7 +13,9 @@ CURRENCIES = frozenset({
     "thb", "aed", "sar", "egp", "uah", "idr", "myr", "php", "vnd", "kr", "kr.", "rs", "rs.", "rp", "rm", "zł", "kč",
     "ft", "lei", "fr", "fr.", "sfr", "sfr.", "元", "円", "원", "руб", "руб.", "р.", "₸", "tl", "eur.", "dm",
 })  # fmt: skip
-SIGNS = frozenset({"%", "‰", "#", "№", "no.", "nr.", "+"})  # beside a number, and no unit of its own
+SIGNS = frozenset(
+    {"%", "‰", "#", "№", "no.", "nr.", "+", "★", "⭐"}
+)  # beside a number, and no unit of its own
 MULTIPLIERS: Mapping[str, float] = {
     "k": 1e3, "tsd": 1e3, "tsd.": 1e3, "thousand": 1e3, "mio": 1e6, "mio.": 1e6, "mn": 1e6, "mm": 1e6, "mil": 1e6,
     "million": 1e6, "millions": 1e6, "m": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9, "mrd.": 1e9, "billion": 1e9,

@@ -60,7 +60,7 @@ _CELL = re.compile(
     (?P<body>{_BODY})
     (?P<exponent>[eE][+-]?\d+)?
     \s*(?P<close_early>\))?
-    \s*(?P<tail>[{_MINUS}](?=$|\s*\)?$))?\s*
+    \s*(?P<tail>[{_MINUS}](?=\s*(?:[$€£¥₹₽₩₺]|EUR|USD|GBP|CHF)?\s*\)?$))?\s*
     (?P<suffix>[^\d\s.,()<>{_MINUS}][^\d()<>]{{0,{MAX_UNIT_LENGTH}}}?[23]?)?\s*
     (?P<close>\))?
     """,
@@ -71,6 +71,12 @@ _INDIAN = re.compile(r"\d{1,2}(?:,\d{2})*,\d{3}")
 _WESTERN = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _SPACE = re.compile(r"[\s'’`´]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+# of full width, as in Chinese and Japanese files, and Arabic digits
+_OTHER_SIGNS = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    **{first + digit: 0x30 + digit for first in (0x0660, 0x06F0) for digit in range(10)},
+    0xFFE5: 0xA5, 0xFFE1: 0xA3, 0x066B: 0x2E, 0x066C: 0x2C, 0x066A: 0x25,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,11 @@ class WrittenNumber:
 
 def split_number(text: str) -> WrittenNumber | None:
     """Return the parts of a number in a table's cell; None if the cell is no number."""
-    text = (text if text.isascii() else _INVISIBLE.sub("", text)).strip()
+    text = (text if text.isascii() else _INVISIBLE.sub("", text).translate(_OTHER_SIGNS)).strip()
     if _PLAIN.fullmatch(text):
         return WrittenNumber(text.lstrip("+-"), is_negative=text[0] == "-")
+    if ".#" in text:  # 1.#INF
+        return None
     return _split_usual(text) or _split_other(text)
 
 

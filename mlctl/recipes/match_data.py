@@ -12,6 +12,7 @@ from mlctl.data.unspaced_scripts import UNSPACED_SHARE, share_unspaced
 from mlctl.errors import BadDataError, NotFoundError, UsageError, did_you_mean
 
 CHARACTERS_PER_WORD = 1.5  # of Chinese; other scripts without blanks between words have more
+ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 LONG_TEXT = 8  # a table of two columns is a text task if its texts have this many words on average
 
 
@@ -36,6 +37,10 @@ def recipe_for(source: str) -> str | None:
         return "images"
     if reader.is_table(source):
         return "tabular" if is_remote else _recipe_for_table(path)
+    if path.is_file() and source.lower().endswith(ARCHIVES):
+        raise BadDataError(
+            f"{source} is an archive that mlctl does not open", "unpack it, and give a file or folder in it"
+        )
     if path.is_file():
         raise BadDataError(
             f"{source} is no data that mlctl can train on",
@@ -77,6 +82,12 @@ def _recipe_for_folder(folder: Path) -> str:
             for suffixes in (labelled_files.IMAGE_SUFFIXES, labelled_files.TEXT_SUFFIXES)
         )
     ]
+    tables = sorted(file.name for file in folder.iterdir() if reader.is_only_table(file.name))
+    if tables:
+        raise BadDataError(
+            f"{folder} holds other files than the parts of one table",
+            f"give one of its tables, such as {folder / tables[0]}, or a folder of files with the same suffix",
+        )
     raise BadDataError(
         f"{folder} has no folders of images or .txt files in it",
         f"did you mean {usable[0]}?"

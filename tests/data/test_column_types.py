@@ -39,9 +39,9 @@ def texts(cells: Sequence[str], times: int = 10) -> list[str]:
 
 
 NUMBERS = [
-    (["12,500 km", "800 km", "1,000 km"], [12500, 800, 1000], "unit km taken off"),
+    (["12,500 km", "800 km", "1,000 km"], [12500, 800, 1000], "unit km removed"),
     (["1.4kg", "500 g", "2 kg"], [1.4, 0.5, 2], "units kg and g, read as kg"),
-    (["₹4,50,000", "₹75,000", "₹12,00,000"], [450000, 75000, 1200000], "unit ₹ taken off"),
+    (["₹4,50,000", "₹75,000", "₹12,00,000"], [450000, 75000, 1200000], "unit ₹ removed"),
     (["1.2M", "3k", "250"], [1.2e6, 3000, 250], "1 M is read as 1000000"),
     (["12,5", "1,25", "1.234,5"], [12.5, 1.25, 1234.5], "decimal commas, points between thousands"),
     (["<0.5", "3.1", "10"], [0.5, 3.1, 10], "bounds are read as their number: <0.5 as 0.5 (11 cells)"),
@@ -242,6 +242,14 @@ def test_dates_in_other_words() -> None:
         column = convert_one(cells)[1]
         assert column.type == "date"
         assert set(column.format.split("|")) == set(format.split("|"))
+    for cell, format in (
+        ("{0} de marzo de 2021", "%d de %B de %Y"),
+        ("{0}-Mar-21 1:05:00 AM UTC", "%d-%b-%y %I:%M:%S %p %z"),
+        ("mar {0} mars 2021", "%a %d %b %Y"),
+        ("Mar {0} Mar 2021", "%a %d %b %Y"),
+    ):
+        column = convert_one(texts([cell.format(day) for day in range(1, 29)]))[1]
+        assert (column.type, column.format) == ("date", format)
     numbers = pd.DataFrame({"day": [int(f"{day:%Y%m%d}") for day in DAYS]})
     rows, columns, _ = convert(numbers)
     assert (columns["day"].format, rows["day"].iloc[0]) == ("%Y%m%d", "20190103")

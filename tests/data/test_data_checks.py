@@ -57,6 +57,15 @@ def test_bins_hold_all_rows_and_extreme_values_do_not_stretch_them() -> None:
     assert len([entry for entry in bins if entry.trained > 0.03]) > 15
 
 
+def test_few_different_numbers_have_a_bin_each() -> None:
+    bins = number_bins(np.array([0.0, 1, 1, 3]), np.array([1.0, 2.9]))
+    assert [(entry.name, entry.trained, entry.live) for entry in bins] == [
+        ("0", 0.25, 0.0),
+        ("1", 0.5, 0.5),
+        ("3", 0.25, 0.5),
+    ]
+
+
 def test_columns_are_profiled() -> None:
     train = table()
     train.loc[:19, "plan"] = None

@@ -213,6 +213,18 @@ def test_parts_without_a_header_have_the_same_columns(tmp_path: Path) -> None:
     assert (list(frame), len(frame)) == (["c1", "c2", "c3", "c4"], ROWS)
 
 
+def test_only_the_first_part_has_the_header(tmp_path: Path) -> None:
+    lines = FRAME.to_csv(index=False).splitlines(keepends=True)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "xaa.csv").write_text("".join(lines[: ROWS // 2]))
+    assert not reader.is_read_as_a_whole(tmp_path / "t")
+    (tmp_path / "t" / "xab.csv").write_text("".join(lines[ROWS // 2 :]))
+    content = reader.read(tmp_path / "t")
+    assert (list(content.frame), len(content.frame)) == (list(FRAME), ROWS)
+    assert content.notes == ("xab.csv has no header: its columns are those of xaa.csv",)
+    assert reader.is_read_as_a_whole(tmp_path / "t")
+
+
 def test_a_folder_name_of_a_part_is_a_column(tmp_path: Path) -> None:
     for year in ("2023", "2024"):
         (tmp_path / "t" / f"year={year}").mkdir(parents=True)
@@ -301,6 +313,7 @@ def test_the_content_decides_if_the_name_is_wrong(tmp_path: Path) -> None:
         ("t.db", b"\0abc", "is not a readable SQLite database"),
         ("t.npz", b"abc", "is not a readable .npz file"),
         ("t.zip", b"abc", "is not a readable zip file"),
+        ("t.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a pointer of Git LFS"),
         ("t.csv.gz", b"abc", "cannot be read"),
         ("t.csv.zst", b"abc", "cannot be read"),
     ],

@@ -142,7 +142,7 @@ def test_a_few_words_among_numbers_are_gaps() -> None:
 def test_currencies_and_units_of_a_target_are_taken_off() -> None:
     target = parse([f"€{number}.50" for number in range(60)])
     assert target.values[3] == 3.5
-    assert "y: unit € taken off" in lines(target)
+    assert "y: unit € removed" in lines(target)
 
 
 def test_words_for_gaps_are_no_classes_but_may_be_names() -> None:

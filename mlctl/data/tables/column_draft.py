@@ -284,8 +284,6 @@ class ColumnDraft:
                 (*how_numbers_are_read(self.numbers), *missing_numbers(self.numbers)),
                 "",
             )
-            if self.numbers.is_ambiguous and self.numbers.reading.thousands == ",":
-                remarks = (*remarks, "commas stand between thousands")
         else:
             values, question, remarks = self.values, "", ()
             reading = number_columns.with_range(
@@ -405,6 +403,8 @@ class ColumnDraft:
         filled = self.values.notna() & ~self.values.isin(MISSING_WORDS)
         if self.numbers is not None:
             filled = pd.Series(np.isfinite(self.numbers.values), self.values.index)
+            gap_words = (*self.numbers.gaps, *self.numbers.words)[:MAX_KEPT_WORDS]
+            reading = replace(reading, gap_words=gap_words)
         return filled.astype(bool), TableColumn(
             name=self.name,
             type=BOOLEAN,

@@ -38,7 +38,7 @@ class TableColumn:
         missing: Number of cells without a value of this type.
         format: Format of a date column, else "".
         reading: How a file's or request's cells are read; None of a dropped column.
-        remarks: What was done with its cells, each in a few words: "unit km taken off".
+        remarks: What was done with its cells, each in a few words: "unit km removed".
         question: A sentence about what mlctl cannot know, and the option that sets it; or "".
     """
 

@@ -54,8 +54,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
         with _open(path) as file:
             yield file
     except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
-        reason = one_line(exc)
-        raise BadDataError(f"{path} cannot be read: {reason}", "check the file and its permissions") from exc
+        raise _unreadable(path, exc, "check the file and its permissions") from exc
 
 
 def read_bytes(path: Path) -> bytes:
@@ -99,8 +98,14 @@ def unpacked(path: Path, member: str) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive, archive.open(member) as packed, file.open("wb") as copy:
                 shutil.copyfileobj(packed, copy)
         except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
-            raise BadDataError(f"{path} cannot be read: {one_line(exc)}", "create it again") from exc
+            raise _unreadable(path, exc, "create it again") from exc
         yield file
+
+
+def _unreadable(path: Path, exc: Exception, hint: str) -> BadDataError:
+    if isinstance(exc, RuntimeError) and "encrypted" in str(exc):
+        return BadDataError(f"{path} has a password", "unpack it first")
+    return BadDataError(f"{path} cannot be read: {one_line(exc)}", hint)
 
 
 def _is_document(name: str) -> bool:

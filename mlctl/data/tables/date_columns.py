@@ -24,6 +24,7 @@ _TIME = re.compile(
 _ISO_START = re.compile(r"\d{4}-\d{1,2}(?!\d)(?!-[^\W\d_]{3})|\d{4}-W\d\d|\d{8}T\d{4}")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|.", re.DOTALL)
 ORDINALS = frozenset({"st", "nd", "rd", "th", "er"})
+_PARTICLES = frozenset({"t", "at", "um", "of", "de", "del"})  # between the parts of a date
 _LETTERS = frozenset("年月日년월일")  # behind the parts of a date
 _COMPACT = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 
@@ -104,21 +105,30 @@ def suggest_formats(cell: str) -> list[str]:
         form = cell[: time.start()] + "\0" + cell[time.end() :]
     tokens = _TOKEN.findall(form)
     numbers = [token for token in tokens if token.isdigit()]
-    words = [token.lower() for token in tokens if token.isalpha()]
+    weekday = _place_of_weekday(tokens)
+    words = [token.lower() for place, token in enumerate(tokens) if token.isalpha() and place != weekday]
     orders = _orders(numbers, words)
-    return [_build_format(tokens, order, time) for order in orders]
+    return [_build_format(tokens, order, time, weekday) for order in orders]
+
+
+def _place_of_weekday(tokens: Sequence[str]) -> int:
+    """Return the place of the weekday in a date, or -1; "mar" is one, such as mardi, if a month follows it."""
+    months = [place for place, token in enumerate(tokens) if token.lower() in MONTHS]
+    if len(months) > 1 and tokens[months[0]].lower() in WEEKDAYS:
+        return months[0]
+    return next(
+        (place for place, token in enumerate(tokens) if token.lower() in WEEKDAYS and place not in months), -1
+    )
 
 
 def _orders(numbers: Sequence[str], words: Sequence[str]) -> list[list[str]]:
     """Return the directives that the numbers of a date may be, in their order."""
     widths = [len(number) for number in numbers]
-    known = [
-        word for word in words if word not in WEEKDAYS and word not in {*ORDINALS, *_LETTERS, "t", "at", "um"}
-    ]
+    known = [word for word in words if word not in {*ORDINALS, *_LETTERS, *_PARTICLES}]
     has_month = any(word in MONTHS for word in known)
     if known == ["m"] and widths == [4, 2]:  # 2019M01
         return [["%Y", "%m"]]
-    if any(word not in MONTHS and word not in {"q", "w", "of"} for word in known) or len(known) > 2:
+    if any(word not in MONTHS and word not in {"q", "w"} for word in known) or len(known) > 2:
         return []
     if "q" in known:
         if sorted(widths) == [1, 4]:
@@ -155,7 +165,9 @@ def _orders_beside_month(widths: Sequence[int]) -> list[list[str]]:
     return []
 
 
-def _build_format(pieces: Sequence[str], order: Sequence[str], time: re.Match[str] | None) -> str:
+def _build_format(
+    pieces: Sequence[str], order: Sequence[str], time: re.Match[str] | None, weekday: int
+) -> str:
     directives = iter(order)
     parts = []
     for place, piece in enumerate(pieces):
@@ -164,10 +176,10 @@ def _build_format(pieces: Sequence[str], order: Sequence[str], time: re.Match[st
             parts.append(_time_format(time))
         elif piece.isdigit():
             parts.append(next(directives))
+        elif place == weekday:
+            parts.append("%A" if len(piece) > 4 else "%a")
         elif lower in MONTHS:
             parts.append("%B" if len(piece) > 4 else "%b")
-        elif lower in WEEKDAYS:
-            parts.append("%A" if len(piece) > 4 else "%a")
         elif lower in ORDINALS:
             continue
         elif piece == "." and place and pieces[place - 1].isalpha():

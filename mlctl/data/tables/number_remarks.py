@@ -24,11 +24,13 @@ def how_numbers_are_read(numbers: NumberColumn) -> tuple[str, ...]:
         example = scaled[0]
         remarks.append(f"1 {example} is read as {as_text(factors[example])}")
     elif units and not numbers.forms:
-        remarks.append(f"unit{'s' if len(units) > 1 else ''} {' and '.join(units[:4])} taken off")
+        remarks.append(f"unit{'s' if len(units) > 1 else ''} {' and '.join(units[:4])} removed")
     if numbers.reading.decimal == ",":
         remarks.append("decimal commas" + (", points between thousands" if numbers.reading.thousands else ""))
+    if numbers.is_ambiguous and numbers.reading.thousands == ",":
+        remarks.append("commas stand between thousands")
     if numbers.is_spaced:
-        remarks.append("spaces or apostrophes between thousands taken off")
+        remarks.append("spaces or apostrophes between thousands removed")
     if numbers.bounds:
         value = numbers.reading.read_number(numbers.bound)
         cells = "1 cell" if numbers.bounds == 1 else f"{numbers.bounds:,} cells"

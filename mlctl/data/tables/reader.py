@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from mlctl.data.sources.locate import sha256
 from mlctl.data.tables.compression import SUFFIXES as COMPRESSIONS
+from mlctl.data.tables.dialect import detect_dialect
 from mlctl.data.tables.formats.content import ReadOptions, TableContent
 from mlctl.data.tables.formats.delimited import read_as_written, read_delimited, read_delimited_batches
+from mlctl.data.tables.formats.part_folders import lacks_header
 from mlctl.data.tables.formats.registry import (
     DATABASE_SUFFIXES,
     OTHER_USES,
@@ -41,11 +43,11 @@ __all__ = [
     "count_rows",
     "digest",
     "files_of",
-    "has_columns_in_names",
     "is_delimited",
     "is_only_table",
     "is_parquet",
     "is_part_of_file",
+    "is_read_as_a_whole",
     "is_table",
     "parts_of",
     "read",
@@ -155,9 +157,18 @@ def count_rows(path: Path) -> int | None:
     return rows
 
 
-def has_columns_in_names(folder: Path) -> bool:
-    """Whether a folder of part files has subfolders such as year=2024, whose names are a column."""
-    return any("=" in part.relative_to(folder).as_posix() for part in parts_of(folder))
+def is_read_as_a_whole(folder: Path) -> bool:
+    """Whether the parts in a folder are not tables of their own.
+
+    They have subfolders such as year=2024, whose names are a column, or only the first part has the header.
+    """
+    parts = parts_of(folder)
+    if any("=" in part.relative_to(folder).as_posix() for part in parts):
+        return True
+    if len(parts) < 2 or not all(is_delimited(part) and part.stat().st_size for part in parts[:2]):
+        return False
+    first = detect_dialect(parts[0])
+    return first.header and lacks_header(detect_dialect(parts[1], known_names=first.names).names, first.names)
 
 
 def is_delimited(path: Path) -> bool:

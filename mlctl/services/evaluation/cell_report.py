@@ -15,8 +15,8 @@ from mlctl.domain.short_texts import list_some
 MAX_ROWS, MAX_COLUMNS = 3, 8
 MISSING, UNREAD, NEW = "missing", "unread", "new"
 _LINES = {
-    MISSING: "missing values where training had none are answered as missing: {cells}",
-    UNREAD: "cells of another kind than in training are answered as missing: {cells}",
+    MISSING: "missing values where training had none count as missing: {cells}",
+    UNREAD: "cells of another kind than in training count as missing: {cells}",
     NEW: "categories that training did not have: {cells}",
 }
 
@@ -90,7 +90,7 @@ class CellReport:
             lines.append(f"columns whose names differ only in case or blanks are taken: {listed}")
         if self._absent:
             listed = list_some(self._absent, MAX_COLUMNS)
-            lines.append(f"columns that are not in the file are answered as missing: {listed}")
+            lines.append(f"columns that are not in the file count as missing: {listed}")
         for kind, columns in self._found.items():
             if columns:
                 shown = sorted(columns, key=lambda name: self._order.get(name, 0))[:MAX_COLUMNS]

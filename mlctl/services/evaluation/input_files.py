@@ -62,7 +62,7 @@ def find_files(info: PredictorInfo, text: str) -> list[InputFile] | None:
         return [_local_file(text, text, path)]
     if not _exists(path):
         return None
-    if path.is_dir() and info.signature.columns and reader.has_columns_in_names(path):
+    if path.is_dir() and info.signature.columns and reader.is_read_as_a_whole(path):
         return [_local_file(text, text, path)]
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]

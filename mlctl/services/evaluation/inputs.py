@@ -350,7 +350,7 @@ def _is_table_of_columns(info: PredictorInfo, file: Path) -> bool:
     except (ValueError, RecursionError):
         return True
     if isinstance(document, list):
-        return all(isinstance(row, dict) for row in document) and bool(document)
+        return all(isinstance(row, dict | list) for row in document) and bool(document)
     return (
         isinstance(document, dict)
         and not any(key in document for key in PAYLOAD_KEYS)

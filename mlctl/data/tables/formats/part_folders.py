@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,15 +78,27 @@ def _read_each(
     folder: Path, parts: list[Path], options: ReadOptions, read: Callable[[Path], Reader]
 ) -> Iterator[TableContent]:
     """Yield the contents of the parts; what the first one has for a header, the others have, too."""
+    first_names: list[str] = []
     for part in parts:
         content = read(part)(part, options)
-        if "without a header" in content.description:
+        names = list(map(str, content.frame))
+        if lacks_header(names, first_names) and "header" in content.description:
+            content = read(part)(part, replace(options, header=False))
+            note = f"{part.name} has no header: its columns are those of {parts[0].name}"
+            content = replace(content, frame=content.frame.set_axis(first_names, axis=1), notes=(note,))
+        elif "without a header" in content.description:
             options = replace(options, header=False)
         else:
-            options = replace(options, known_names=frozenset(map(str, content.frame)))
+            options = replace(options, known_names=frozenset(names))
+            first_names = first_names or names
         levels = dict(name.split("=", 1) for name in part.relative_to(folder).parts[:-1] if "=" in name)
         frame = content.frame.assign(**{name: _level(value) for name, value in levels.items()})
         yield replace(content, frame=frame)
+
+
+def lacks_header(names: Sequence[str], first_names: Sequence[str]) -> bool:
+    """Whether a part has none of the first one's names, but as many columns, as if one table had been cut."""
+    return len(names) == len(first_names) and not set(names) & set(first_names)
 
 
 def _level(value: str) -> str | int:

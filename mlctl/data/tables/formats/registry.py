@@ -71,6 +71,7 @@ _SIGNATURES: tuple[tuple[bytes, Reader], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", read_spreadsheet),
     (b"SQLite format 3\0", read_sqlite),
 )
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_table_name(name: str) -> bool:
@@ -172,6 +173,8 @@ def _reader_by_content(path: Path, reader: Reader) -> Reader:
     for signature, other in _SIGNATURES:
         if start.startswith(signature):
             return other
+    if start.startswith(_LFS_POINTER):
+        raise BadDataError(f"{path} is a pointer of Git LFS, and not the file itself", "git lfs pull")
     if start.startswith(b"PK\x03\x04"):
         if reader is read_delimited and zipfile.is_zipfile(path):
             return read_spreadsheet

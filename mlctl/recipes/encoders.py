@@ -132,6 +132,11 @@ def unscaled(steps: Sequence[Step]) -> list[Step]:
     return [{**step, "scaled": False} for step in steps]
 
 
+def weighted(steps: Sequence[Step], weight: float) -> list[Step]:
+    """Multiply the features of steps, after they were scaled: a network learns more slowly from smaller ones."""
+    return [{**step, "weight": weight} for step in steps]
+
+
 def log(*names: str) -> list[Step]:
     """Take the logarithm of columns that count or measure."""
     return [{"make": "log", "of": name} for name in names]

@@ -37,7 +37,8 @@ def fit_table(rows: Any, steps: Sequence[Mapping[str, Any]]) -> TableEncoder:
     scaled = np.repeat([step.get("scaled", True) for step in fitted_steps], encoder.widths())
     encoder.mean = np.where(scaled, _sum_rows(encoder, rows) / len(rows), 0.0)
     deviation = np.sqrt(_sum_rows(encoder, rows, np.square) / len(rows))
-    encoder.scale = np.where(scaled & (deviation > 1e-12), deviation, 1.0)
+    weights = np.repeat([step.get("weight", 1.0) for step in fitted_steps], encoder.widths())
+    encoder.scale = np.where(scaled & (deviation > 1e-12), deviation, 1.0) / weights
     return encoder
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHOWN_COLUMNS = 20  # in a hint
 BINS, FEWEST_BINS = 48, 4  # of a column; of a column of a wide table
 MOST_BINS = 2400  # of all columns together: with more, a network learns noise
+FEW_NUMBERS = 12  # numeric columns; a table with more, and few rows, has fewer bins and weights its columns
+ROWS_OF_NUMBER = 10  # fewest rows for each numeric column, so that the relevance of columns is not chance
+LEAST_RELEVANCE = 0.1  # of the most relevant column's: no column is drowned
 MOST_CATEGORIES, MOST_ONE_HOTS = 1000, 4000  # of a column; of all columns together
 WAVES, DIRECTIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), 8  # of a place; turns per standard deviation
 PLACES = (("latitude", "lattitude", "lat"), ("longitude", "longtitude", "lon", "lng", "long"))
@@ -35,6 +38,7 @@ PATIENCE, PATIENCE_OF_MANY_ROWS = 16, 8  # epochs without a better one that end 
 # by less than those on other rows
 TOLERANCE_OF_F1, TOLERANCE_OF_ACCURACY = 4.0, 0.25
 WIDE_LOG = 1.1  # standard deviation of a target's logarithm from which this is learned
+SKEWED, EVEN = 3.0, 1.0  # skewness of a target whose logarithm is learned; most skewness of the logarithm
 
 
 def date_step(data: Dataset, name: str) -> list[Any]:
@@ -158,13 +162,15 @@ class Tabular(Recipe):
 
         types, rows = data.extra["columns"], _rows_to_fit(data)
         numbers = list(types.values()).count("number")
-        bins = max(FEWEST_BINS, min(BINS, MOST_BINS // max(numbers, 1)))
+        bins, weights = _bins_of(numbers, len(rows)), _weights_of_numbers(data, rows)
         categories = min(MOST_CATEGORIES, MOST_ONE_HOTS // max(list(types.values()).count("category"), 1))
         steps: list[Any] = []
         for name, type_ in types.items():
             if type_ == "number":
-                steps += encoders.robust(name)
-                steps += encoders.unscaled(encoders.bins(name, most=bins)) if rows[name].nunique() > 2 else []
+                found = encoders.robust(name)
+                if rows[name].nunique() > 2:
+                    found += encoders.unscaled(encoders.bins(name, most=bins))
+                steps += encoders.weighted(found, weights[name]) if name in weights else found
                 steps += encoders.unscaled(encoders.missing(name)) if rows[name].isna().any() else []
             elif type_ == "category":
                 steps += encoders.unscaled(encoders.category(name, most=categories))
@@ -218,7 +224,7 @@ class Tabular(Recipe):
             )
         else:
             loss, metrics = "mean_absolute_error", ["mae"]
-            is_log = hp.scale == "log" or (hp.scale == "auto" and _spans_magnitudes(data.train.targets))
+            is_log = hp.scale == "log" or (hp.scale == "auto" and _learns_logarithm(data.train.targets))
             scale = TargetScale.fitted(data.train.targets, is_log=is_log)
             model = MemberNetwork(
                 features,
@@ -313,11 +319,57 @@ def _targets_to_fit(data: Dataset) -> Any:
     return np.concatenate([data.train.targets, data.validation.targets])
 
 
-def _spans_magnitudes(targets: Any) -> bool:
-    """Return whether values of at least 0 span orders of magnitude: then their logarithm is learned faster."""
+def _bins_of(numbers: int, rows: int) -> int:
+    """Return the number of bins of each numeric column.
+
+    With few rows and many columns, a network learns the noise of columns that tell little; so bins become fewer with
+    the square of the number of columns.
+    """
+    bins = min(BINS, MOST_BINS // max(numbers, 1))
+    if rows <= MOST_BAGGED_ROWS and numbers > FEW_NUMBERS:
+        bins = min(bins, BINS * FEW_NUMBERS**2 // numbers**2)
+    return max(FEWEST_BINS, bins)
+
+
+def _weights_of_numbers(data: Dataset, rows: Any) -> dict[str, float]:
+    """Return a weight for each numeric column of a table with many, by what it tells about the target on its own."""
     import numpy as np
 
-    return bool(targets.min() >= 0 and np.log1p(targets).std() > WIDE_LOG)
+    from mlctl.recipes.relevance import relevance
+
+    names = [name for name, type_ in data.extra["columns"].items() if type_ == "number"]
+    if not FEW_NUMBERS < len(names) <= len(rows) / ROWS_OF_NUMBER or len(rows) > MOST_BAGGED_ROWS:
+        return {}
+    targets = _targets_to_fit(data)
+    found = {
+        name: math.sqrt(
+            relevance(rows[name].to_numpy(np.float64, na_value=np.nan), targets, len(data.classes))
+        )
+        for name in names
+    }
+    most = max(found.values()) or 1.0
+    return {name: max(LEAST_RELEVANCE, value / most) for name, value in found.items()}
+
+
+def _learns_logarithm(targets: Any) -> bool:
+    """Return whether the logarithm of values of at least 0 is learned.
+
+    Either they span orders of magnitude, or a few are far larger than the others and their logarithms are not.
+    """
+    import numpy as np
+
+    if targets.min() < 0:
+        return False
+    logarithms = np.log1p(targets)
+    is_skewed = _skewness(targets) > SKEWED and abs(_skewness(logarithms)) < EVEN
+    return bool(logarithms.std() > WIDE_LOG or is_skewed)
+
+
+def _skewness(values: Any) -> float:
+    import numpy as np
+
+    deviation = float(values.std())
+    return float(np.mean(((values - values.mean()) / deviation) ** 3)) if deviation else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mlctl.data.tables.column_findings import describe_readings
-from mlctl.data.tables.column_types import ReadingOptions, TableColumn
+from mlctl.data.tables.column_types import ReadingOptions, TableColumn, set_option
 from mlctl.data.tables.convert_columns import convert_columns
 from mlctl.errors import UsageError
 
@@ -246,10 +246,16 @@ def test_dates_in_other_words() -> None:
         ("{0} de marzo de 2021", "%d de %B de %Y"),
         ("{0}-Mar-21 1:05:00 AM UTC", "%d-%b-%y %I:%M:%S %p %z"),
         ("mar {0} mars 2021", "%a %d %b %Y"),
+        ("{0}.03.2021 10:05 Uhr", "%d.%m.%Y %H:%M Uhr"),
+        ("2021-03-{0} 10:00:00 +0100 CET", "%Y-%m-%d %H:%M:%S %z"),
         ("Mar {0} Mar 2021", "%a %d %b %Y"),
     ):
         column = convert_one(texts([cell.format(day) for day in range(1, 29)]))[1]
         assert (column.type, column.format) == ("date", format)
+    column = convert_one(texts([f"{hour:02}.00.00" for hour in range(24)]))[1]
+    assert (column.type, column.format) == ("date", "%H.%M.%S")
+    column = convert_one(texts([f"{day:02}.03.21" for day in range(1, 24)]))[1]
+    assert (column.type, column.format) == ("date", "%d.%m.%y")
     numbers = pd.DataFrame({"day": [int(f"{day:%Y%m%d}") for day in DAYS]})
     rows, columns, _ = convert(numbers)
     assert (columns["day"].format, rows["day"].iloc[0]) == ("%Y%m%d", "20190103")
@@ -391,6 +397,15 @@ def test_sentences_without_blanks_are_texts_and_so_are_lists() -> None:
     assert convert_one(sentences)[1].type == "text"
     values, column, lines = convert_one([["red", "old"], ["blue"], ["new", "fast"]] * 20)
     assert (column.type, values[0], lines) == ("text", "red old", ["x: lists, read as texts"])
+
+
+def test_options_name_columns_in_any_case_and_are_quoted() -> None:
+    options = ReadingOptions.of({"column.price (eur)": "drop", "date.When": "%d/%m/%Y"}).match(
+        ["Price\n(EUR)", "when", "x"]
+    )
+    assert (options.types, options.date_formats) == ({"Price\n(EUR)": "drop"}, {"when": "%d/%m/%Y"})
+    assert set_option("date.When", "%d/%m/%Y") == "--set date.When=%d/%m/%Y"
+    assert set_option("column.Price\n(EUR)", "drop") == "--set 'column.Price (EUR)=drop'"
 
 
 def test_options_for_other_columns_are_refused() -> None:

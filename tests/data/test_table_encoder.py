@@ -127,12 +127,59 @@ def test_encoding_in_blocks_gives_the_same_as_all_at_once(monkeypatch: pytest.Mo
     assert in_blocks.widths() == [1, 1, 24, 24, 1, 8]
 
 
-@pytest.mark.parametrize(("columns", "bins"), [(50, 48), (300, 8), (700, 4)])
-def test_a_wide_table_has_fewer_bins_per_column(columns: int, bins: int) -> None:
-    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, columns))).add_prefix("x")
-    split = Split(rows, np.zeros(60))
-    data = Dataset("rows", split, split, extra={"columns": dict.fromkeys(rows, "number")})
-    assert tabular.Tabular().encoder(data)(rows).shape == (60, columns * (1 + bins))
+@pytest.mark.parametrize(
+    ("columns", "rows", "bins"),
+    [(12, 3000, 48), (24, 3000, 12), (40, 3000, 4), (40, 20_000, 48), (300, 20_000, 8), (700, 20_000, 4)],
+)
+def test_more_numeric_columns_have_fewer_bins_each(columns: int, rows: int, bins: int) -> None:
+    assert tabular._bins_of(columns, rows) == bins
+
+
+def table_of_numbers(columns: int, rows: int) -> Dataset:
+    """Return a table whose first column determines the target, and whose others are chance."""
+    inputs = pd.DataFrame(np.random.default_rng(0).normal(size=(rows, columns))).add_prefix("x")
+    split = Split(inputs, inputs["x0"].to_numpy() ** 3)
+    return Dataset("rows", split, split, extra={"columns": dict.fromkeys(inputs, "number")})
+
+
+def test_many_numbers_are_weighted_by_what_they_tell_about_the_target() -> None:
+    data = table_of_numbers(24, 300)
+    encoded = tabular.Tabular().encoder(data)(data.train.inputs)
+    spread = np.abs(encoded.reshape(300, 24, 1 + 12)).max(axis=(0, 2))
+    assert spread[0] >= 1
+    assert spread[1:].max() < 0.5
+    assert spread[1:].min() >= 0.1  # no column is drowned
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(12, 300), (30, 200)])
+def test_numbers_are_not_weighted_if_they_are_few_or_have_few_rows(columns: int, rows: int) -> None:
+    data = table_of_numbers(columns, rows)
+    assert all("weight" not in step for step in tabular.Tabular().encoder(data).steps)
+
+
+def test_weights_multiply_scaled_features() -> None:
+    plain, weighted = encoders.number("size"), encoders.weighted(encoders.number("size"), 0.25)
+    np.testing.assert_allclose(
+        encoders.table(FRAME, weighted)(FRAME), 0.25 * encoders.table(FRAME, plain)(FRAME)
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "is_log"),
+    [
+        (1e3 * np.exp(np.random.default_rng(0).normal(size=500) * 1.5), True),  # orders of magnitude
+        (
+            1e6 * np.exp(np.random.default_rng(0).normal(size=500) * 0.9),
+            True,
+        ),  # a few far larger than the others
+        (np.random.default_rng(0).exponential(size=500) * 1e4, True),
+        (np.random.default_rng(0).normal(100, 10, 500), False),
+        (np.random.default_rng(0).normal(size=500), False),  # negative numbers
+        (np.full(500, 3.0), False),
+    ],
+)
+def test_the_logarithm_of_a_skewed_target_is_learned(targets: np.ndarray, is_log: bool) -> None:
+    assert tabular._learns_logarithm(targets) is is_log
 
 
 def test_robust_numbers_are_scaled_by_quartiles_and_pressed_together() -> None:

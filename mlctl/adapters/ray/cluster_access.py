@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 from typing import TYPE_CHECKING
 
+from mlctl.adapters.ray.head_probe import probe_head
 from mlctl.adapters.ray.local_cluster import LocalCluster
 from mlctl.adapters.system import extras
 from mlctl.adapters.system.provenance import available_cores
@@ -33,9 +33,8 @@ def check_reachable(cluster: Cluster) -> None:
     extras.require_extra("ray", "ray", "--cluster")
     if cluster.local_node_count:
         return
-    host, _, port = cluster.address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_TIMEOUT_S).close()
+        probe_head(cluster.address, PROBE_TIMEOUT_S)
     except (OSError, OverflowError) as exc:
         raise UnreachableError(
             f"no Ray cluster answers at {cluster.address}: {exc}",

@@ -12,6 +12,7 @@ import ray
 from ray._private import worker
 from ray.exceptions import AuthenticationError, RayError
 
+from mlctl.adapters.ray.head_probe import HeadWatch
 from mlctl.adapters.ray.local_cluster import LocalCluster
 from mlctl.adapters.ray.message_actor import Message, MessageActor
 from mlctl.adapters.ray.task import run_task
@@ -38,7 +39,9 @@ class RayConnection:
         self._nodes_checked_at = 0.0
         self._dead_nodes: set[str] = set()
         self._local_cluster = local_cluster
-        self._connect(local_cluster.address if local_cluster else cluster.address)
+        address = local_cluster.address if local_cluster else cluster.address
+        self._head = HeadWatch(address, cluster.address)
+        self._connect(address)
         actor_class = ray.remote(MessageActor).options(num_cpus=0, resources=HEAD_NODE, max_restarts=0)
         self._actor: Any = actor_class.remote()
 
@@ -97,7 +100,7 @@ class RayConnection:
             tasks: Node of each task; "" for a task that has no node yet.
 
         A task on a node that the cluster declares dead has failed. Its processes may still be alive, and Ray
-        would wait for them.
+        would wait for them. Raises UnreachableError if the head has been silent for half a minute.
         """
         failures: dict[Any, RayError | None] = {}
         ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0) if tasks else ([], [])
@@ -144,7 +147,7 @@ class RayConnection:
 
     def _find_dead_nodes(self) -> set[str]:
         now = time.monotonic()
-        if now - self._nodes_checked_at > NODE_CHECK_S:
+        if now - self._nodes_checked_at > NODE_CHECK_S and self._head.is_there():  # Ray would wait for it
             self._nodes_checked_at = now
             self._dead_nodes = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
         return self._dead_nodes

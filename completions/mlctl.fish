@@ -774,7 +774,7 @@ complete -c mlctl -n '__mlctl_at \'server-restore\'' -l yes -s y -d 'Answer yes 
 complete -c mlctl -n '__mlctl_at \'server-restore\'' -l debug -d 'Show log messages and tracebacks.'
 complete -c mlctl -n '__mlctl_at \'server-restore\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'server-restore\' 1' -F
-complete -c mlctl -n '__mlctl_at \'server-gc\'' -l older-than -x -d 'Leave what was deleted more recently, such as 30d (default: deleted in the table [retention] of mlctl.toml, or 0s).'
+complete -c mlctl -n '__mlctl_at \'server-gc\'' -l older-than -x -d 'Leave what was deleted more recently, such as 30d (default: deleted in the retention table of mlctl.toml, or 0s).'
 complete -c mlctl -n '__mlctl_at \'server-gc\'' -l dry-run -s n -d 'Show what would be done, and change nothing.'
 complete -c mlctl -n '__mlctl_at \'server-gc\'' -l name -x -k -a '(__mlctl_ask SERVER)' -d 'Name of the server, if this machine has several.'
 complete -c mlctl -n '__mlctl_at \'server-gc\'' -l root -r -F -d 'Folder of the SQLite database and of the artifacts (default: the current folder).'
@@ -949,7 +949,7 @@ complete -c mlctl -n '__mlctl_at \'init\'' -l yes -s y -d 'Answer yes to every q
 complete -c mlctl -n '__mlctl_at \'init\'' -l debug -d 'Show log messages and tracebacks.'
 complete -c mlctl -n '__mlctl_at \'init\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'init\' 1' -F
-complete -c mlctl -n '__mlctl_at \'notify\'' -a test -d 'Send an example to the receivers in [notify] of mlctl.toml, and say whether they took it.'
+complete -c mlctl -n '__mlctl_at \'notify\'' -a test -d 'Send an example to the receivers of notifications, and say whether they took it.'
 complete -c mlctl -n '__mlctl_at \'notify\'' -l help -s h -d 'Show this message and exit.'
 complete -c mlctl -n '__mlctl_at \'notify test\'' -l output -s o -x -a 'table json csv md' -d 'Format of the answer on stdout.'
 complete -c mlctl -n '__mlctl_at \'notify test\'' -l tracking-uri -x -d 'Tracking store: sqlite:///FILE, postgresql://…, mysql://… or http://… (default: from the settings).'

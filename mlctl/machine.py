@@ -1,4 +1,4 @@
-"""What identifies this machine and a process on it, and how a process ends with its parent."""
+"""What identifies this machine and a process on it, how a process ends with its parent, and its stderr."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
@@ -69,6 +71,25 @@ def count_oom_kills() -> int:
             continue
         count += int(fields.get("oom_kill", 0))
     return count
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Discard what C++ libraries write to file descriptor 2, unless TF_CPP_MIN_LOG_LEVEL is set to show it.
+
+    TensorFlow writes to it before it reads this level.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
+        yield
+        return
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def adopt_orphans() -> None:

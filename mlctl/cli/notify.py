@@ -6,7 +6,7 @@ from mlctl.cli.common_options import Session
 
 
 def test(session: Session) -> None:
-    r"""Send an example to the receivers in [notify] of mlctl.toml, and say whether they took it.
+    r"""Send an example to the receivers of notifications, and say whether they took it.
 
     \b
     mlctl notify test

@@ -31,7 +31,7 @@ OlderThanOption = Annotated[
     typer.Option(
         "--older-than",
         metavar="DURATION",
-        help="Leave what was deleted more recently, such as 30d (default: deleted in the table [retention] of "
+        help="Leave what was deleted more recently, such as 30d (default: deleted in the retention table of "
         "mlctl.toml, or 0s).",
     ),
 ]

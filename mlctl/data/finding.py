@@ -13,7 +13,7 @@ class Finding:
 
     Attributes:
         kind: What it is about, such as "file", "target", "columns", "splits", "duplicates", "imbalance", "leak".
-        text: One line for people.
+        text: A sentence for people.
         columns: The columns that it is about.
         rows: Number of rows that it is about; 0 if it is about all of them.
         is_warning: Whether the user should look at it before they trust a score.
@@ -26,6 +26,11 @@ class Finding:
     is_warning: bool = False
 
     @property
+    def line(self) -> str:
+        """The text without the line breaks that the names of columns may have."""
+        return " ".join(self.text.splitlines())
+
+    @property
     def note(self) -> str:
         """The line as it is shown before training."""
-        return f"{WARNING}{self.text}" if self.is_warning else self.text
+        return f"{WARNING}{self.line}" if self.is_warning else self.line

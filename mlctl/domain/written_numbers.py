@@ -61,7 +61,7 @@ _CELL = re.compile(
     (?P<exponent>[eE][+-]?\d+)?
     \s*(?P<close_early>\))?
     \s*(?P<tail>[{_MINUS}](?=\s*(?:[$€£¥₹₽₩₺]|EUR|USD|GBP|CHF)?\s*\)?$))?\s*
-    (?P<suffix>[^\d\s.,()<>{_MINUS}][^\d()<>]{{0,{MAX_UNIT_LENGTH}}}?[23]?)?\s*
+    (?P<suffix>[^\d\s.,()<>{_MINUS}][^\d()<>]{{0,{MAX_UNIT_LENGTH}}}?(?:/100\s?[a-z]{{1,5}}|2/[a-z]{{1,5}}|[23])?)?\s*
     (?P<close>\))?
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlctl.errors import ConfigurationError
+from mlctl.machine import silent_stderr
 
 TENSORFLOW, JAX, TORCH = BACKENDS = "tensorflow", "jax", "torch"
 WORKER_VARIABLE = "MLCTL_KERAS_WORKER"  # set in processes that train on another backend
@@ -66,9 +67,7 @@ def import_keras() -> None:
         return
     requested_backend()
     os.environ["KERAS_BACKEND"] = TENSORFLOW  # also for the processes that this one starts
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with fast_imports(), silent_stderr():
-        # TensorFlow's C++ code writes to stderr before it reads its log level
         import keras
         import tensorflow as tf
 
@@ -76,19 +75,3 @@ def import_keras() -> None:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)  # leave memory for other programs
         keras.utils.disable_interactive_logging()
-
-
-@contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Discard what C++ libraries write to file descriptor 2, unless TF_CPP_MIN_LOG_LEVEL is set to show it."""
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
-        yield
-        return
-    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mlctl.domain.column_reading import ColumnReading
+from mlctl.machine import silent_stderr
 from mlctl.serving.batching import BatchingPredictor, batch_rows, concurrency_of
 from mlctl.serving.conversion.prepare import Conversion
 from mlctl.serving.conversion.scorer import ConvertedScorer
@@ -197,7 +198,8 @@ class ServedModel:
         sys.modules[SCORING_MODULE] = module
         try:
             spec.loader.exec_module(module)
-            scorer: Callable[[Any], Any] = module.Scorer(str(self._artifacts))
+            with silent_stderr():
+                scorer: Callable[[Any], Any] = module.Scorer(str(self._artifacts))
         finally:  # a process that predicts may train a model afterwards, whose encoder is of mlctl's own module
             if own_module is not None:
                 sys.modules[SCORING_MODULE] = own_module

@@ -74,15 +74,17 @@ def _to_float16(source: Path, target: Path) -> None:
 
 def _to_dynamic(source: Path, target: Path, rows: Mapping[str, Any]) -> None:
     """Quantize the weights by channel, or as a whole if ONNX Runtime has no such operator for one of them."""
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, SessionOptions
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 
+    options = SessionOptions()
+    options.log_severity_level = 4  # it raises what it logs
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(source, prepared, skip_symbolic_shape=True)  # constants that are not needed are removed
     for per_channel in (True, False):
         quantize_dynamic(prepared, target, weight_type=QuantType.QInt8, per_channel=per_channel)
         try:
-            session = InferenceSession(str(target), providers=["CPUExecutionProvider"])
+            session = InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
             session.run(None, {name: array[:2] for name, array in rows.items()})
         except Exception:
             if not per_channel:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlctl.recipes.keras_import import fast_imports, import_keras, silent_stderr
+from mlctl.recipes.keras_import import fast_imports, import_keras
 
-__all__ = ["fast_imports", "import_keras", "silent_stderr"]  # and all that is defined here
+__all__ = ["fast_imports", "import_keras"]  # and all that is defined here
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 

@@ -25,7 +25,8 @@ from mlctl.adapters.models.silence import suppress_output
 from mlctl.domain.outputs import Output, Outputs, task_of
 from mlctl.domain.short_texts import first_line
 from mlctl.errors import BadDataError
-from mlctl.recipes.keras_import import import_keras, silent_stderr
+from mlctl.machine import silent_stderr
+from mlctl.recipes.keras_import import import_keras
 from mlctl.serving import scoring
 
 ROWS = 16
@@ -154,15 +155,16 @@ def _import_keras_file(path: Path, target: Path) -> None:
     with suppress_output():
         rows, answers = _try_lengths(inputs, answer)
     outputs = tuple(_output(answer.name, answer.activation, answer.shape) for answer in answers)
-    save_model(
-        target,
-        model,
-        encoder=None,
-        raw=encoded(rows),
-        encoded=encoded(rows),
-        metadata=_metadata(outputs, describe_file(path)),
-        outputs=outputs,
-    )
+    with suppress_output():
+        save_model(
+            target,
+            model,
+            encoder=None,
+            raw=encoded(rows),
+            encoded=encoded(rows),
+            metadata=_metadata(outputs, describe_file(path)),
+            outputs=outputs,
+        )
 
 
 def _import_other(path: Path, target: Path) -> None:

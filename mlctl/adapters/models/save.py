@@ -9,9 +9,10 @@ input_example.json
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import Model, ModelSignature
+from mlflow.utils import environment
 
 import mlctl
 from mlctl.adapters.keras.answers import bytes_per_row
@@ -320,7 +322,7 @@ def _save_flavors(
             save_exported_model=False,
             save_format="tf",  # for mlflow.tensorflow.load_model, which takes none for HDF5
         )
-    with suppress_output():
+    with suppress_output(), _unchecked_requirements():
         mlflow.pyfunc.save_model(
             path=str(folder),
             mlflow_model=mlmodel,
@@ -331,6 +333,20 @@ def _save_flavors(
             pip_requirements=sorted({name.partition("==")[0]: name for name in requirements}.values()),
         )
     _remove_local_paths(folder)
+
+
+@contextlib.contextmanager
+def _unchecked_requirements() -> Iterator[None]:
+    """Skip MLflow's warning if a requirement differs from what is installed: mlctl has read them from there.
+
+    To compare them, MLflow reads the metadata of every installed package, which takes half a second.
+    """
+    check = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda _: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = check
 
 
 def _remove_local_paths(folder: Path) -> None:

@@ -39,7 +39,7 @@ def draw_histogram(title: str, words: str, bins: Sequence[DistributionBin]) -> s
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: {escape(words)}" '
         'style="fill:var(--ink)" font-family="inherit">'
-        f'<text x="{LEFT}" y="14" font-size="13" font-weight="600">{escape(_shorten(title, 60))}</text>'
+        f'<text x="{LEFT}" y="14" font-size="13" font-weight="600">{escape(_shorten(title, 48))}</text>'
         f'<text x="{LEFT}" y="29" font-size="11" style="fill:var(--muted)">{escape(_shorten(words, MAX_WORDS))}</text>'
         f"{''.join(parts)}</svg>"
     )

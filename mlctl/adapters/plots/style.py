@@ -89,7 +89,7 @@ def drawing(
         only: write this file only, in the format of its extension.
     """
     with mpl.rc_context(RC):  # a script's own plots keep their style
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         yield figure
         wrap = int(size[0] * 12)  # characters of ten points that fit
         figure.suptitle(textwrap.fill(title, wrap), x=0.012, ha="left", fontsize=11, fontweight="bold")
@@ -186,12 +186,15 @@ def put_legend(axes: Any, count: int) -> None:
 
 def _write(figure: Figure, target: Path | io.BytesIO, only: bool) -> None:
     no_date: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+    figure.set_layout_engine(None)  # everything has its place now: `savefig` would draw twice to find it
     if isinstance(target, io.BytesIO):
         figure.savefig(target, format="svg", transparent=True, **no_date)
         return
-    figure.savefig(target, dpi=DPI)
+    figure.savefig(target)
     if not only:
-        figure.set_layout_engine(None)  # everything has its place now
         figure.savefig(target.with_suffix(".svg"), **no_date)
 
 

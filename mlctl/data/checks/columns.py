@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mlctl.serving.scoring import FALSE_WORDS, TRUE_WORDS
 if TYPE_CHECKING:
     import pandas as pd
 
+SINGLE_VALUES = 12  # numbers that have a bin each
 BINS, LISTED_CATEGORIES = 20, 10
 FAR = 10.0  # interquartile ranges from the quartiles, beyond which a value is an outlier
 MAX_OUTLIERS, MAX_OUTLIER_SHARE = 3, 0.01  # more are a long tail
@@ -78,26 +79,32 @@ def _distance(values: Array) -> Array:
     return distance
 
 
-def number_bins(train: Array, test: Array) -> list[DistributionBin]:
-    """Return the shares of numbers in bins of equal width; the outer bins hold the highest and lowest percent."""
-    low, high = np.quantile(train, [0.01, 0.99])
-    if low == high:
-        low, high = float(train.min()), float(train.max())
-    if low == high:
-        return [
-            DistributionBin(
-                name=f"{low:.4g}", trained=1.0, live=float((test == low).mean()) if len(test) else 0
-            )
-        ]
-    edges = np.linspace(low, high, min(BINS, max(2, len(np.unique(train)))) + 1)
-    names = [_short_number(edge) for edge in edges[:-1]]
-    return _bins(names, *(np.histogram(part.clip(low, high), edges)[0] for part in (train, test)))
-
-
 def _short_number(value: float) -> str:
     """Return a number with three digits, without an exponent unless it is very large or small."""
     short = float(f"{value:.3g}")
     return f"{short:,.0f}" if 1000 <= abs(short) < 1e9 else f"{short:.3g}"
+
+
+def number_bins(
+    train: Array, test: Array, *, name: Callable[[float], str] = _short_number
+) -> list[DistributionBin]:
+    """Return the shares of numbers in bins of equal width; the outer bins hold the highest and lowest percent.
+
+    Few different numbers, such as 0 and 1, have a bin each. `name` writes a number.
+    """
+    values = np.unique(train)
+    if len(values) <= SINGLE_VALUES:
+        middles = (values[1:] + values[:-1]) / 2
+        counts = (
+            np.bincount(np.searchsorted(middles, part), minlength=len(values)) for part in (train, test)
+        )
+        return _bins([name(value) for value in values], *counts)
+    low, high = np.quantile(train, [0.01, 0.99])
+    if low == high:
+        low, high = float(train.min()), float(train.max())
+    edges = np.linspace(low, high, min(BINS, len(values)) + 1)
+    names = [name(edge) for edge in edges[:-1]]
+    return _bins(names, *(np.histogram(part.clip(low, high), edges)[0] for part in (train, test)))
 
 
 def category_bins(train: Sequence[str], test: Sequence[str]) -> list[DistributionBin]:
@@ -157,9 +164,7 @@ def _profile(data: Dataset, name: str, type: str, column: TableColumn | None) ->
             summary = describe_values(numbers) if type == NUMBER else _describe_dates(numbers)
             outliers = find_outliers(numbers) if type == NUMBER else outliers
         if len(of_train):
-            bins = number_bins(of_train, of_test)
-            if type == DATE:
-                bins = _with_dates(bins, of_train)
+            bins = number_bins(of_train, of_test, name=_as_date if type == DATE else _short_number)
     elif type == TEXT:
         lengths = values.dropna().astype(str).str.split().str.len().to_numpy(float)
         distinct = int(values.nunique())
@@ -197,12 +202,3 @@ def _as_date(days: float) -> str:
 
 def _describe_dates(days: Array) -> str:
     return f"{_as_date(np.floor(days.min()))} to {_as_date(np.floor(days.max()))}"
-
-
-def _with_dates(bins: Sequence[DistributionBin], days: Array) -> list[DistributionBin]:
-    low, high = np.quantile(days, [0.01, 0.99])
-    edges = np.linspace(low, high, len(bins) + 1)
-    return [
-        DistributionBin(name=_as_date(edge), trained=entry.trained, live=entry.live)
-        for entry, edge in zip(bins, edges[:-1], strict=True)
-    ]

@@ -21,6 +21,7 @@ from mlctl.data.tables.column_types import (
     TYPES,
     ReadingOptions,
     TableColumn,
+    set_option,
 )
 from mlctl.data.tables.convert_cells import as_booleans, encode_texts, normalize_cells
 from mlctl.data.tables.date_columns import DateFormat, detect_date_format
@@ -336,7 +337,7 @@ class ColumnDraft:
             question = (
                 f"{self.name} may be {orders[1]} or {orders[0]}: read as"
                 f" {date_columns.describe_order(self.dates.format)}{because}"
-                f" (to change: --set date.{self.name}={_quoted(other)})"
+                f" (to change: {set_option(f'date.{self.name}', other)})"
             )
         return values, TableColumn(
             name=self.name,
@@ -445,7 +446,7 @@ class ColumnDraft:
         units = " and ".join(self.numbers.mixed[:3])
         return (
             f"{self.name}: {units} cannot be converted into each other, so the cells are read as words"
-            f" (to ignore the units: --set column.{self.name}={NUMBER})"
+            f" (to ignore the units: {set_option(f'column.{self.name}', NUMBER)})"
         )
 
 
@@ -465,10 +466,6 @@ def _missing_words(words: Sequence[str]) -> tuple[str, ...]:
     if not words:
         return ()
     return (f"{list_some(words, 3)} {'is' if len(words) == 1 else 'are'} read as missing",)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if " " in text else text
 
 
 def _without_lists(values: pd.Series[Any]) -> pd.Series[Any]:

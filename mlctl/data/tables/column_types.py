@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlctl.data.tables import date_columns
+from mlctl.data.tables.column_names import match_names
 from mlctl.domain.column_reading import BOOLEAN, CATEGORY, DATE, NUMBER, TEXT, ColumnReading
 from mlctl.domain.numbers import parse_number
 from mlctl.domain.short_texts import list_some
@@ -22,10 +25,12 @@ __all__ = [
     "TYPES",
     "ReadingOptions",
     "TableColumn",
+    "set_option",
     "suggest_column",
 ]
 DROP = "drop"
 TYPES = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
+_SPECIAL = re.compile(r"""[\s'"\\$`!*?()\[\]{}<>|&;#~]""")  # to a shell
 MIN_SHARE_OF_SET_TYPE = 0.5  # is enough if the user sets the type, or if no other type is of use
 
 
@@ -104,6 +109,18 @@ class ReadingOptions:
         """Return these options without the number that stands for a missing value in one column."""
         return replace(self, sentinels={key: value for key, value in self.sentinels.items() if key != name})
 
+    def match(self, names: Sequence[str]) -> ReadingOptions:
+        """Return these options with a table's own names; the user's may differ in case and blanks."""
+        matched = {
+            key: match_names(list(getattr(self, key)), names)
+            for key in ("types", "date_formats", "sentinels")
+        }
+        changes: dict[str, Any] = {
+            key: {found.get(name, name): value for name, value in getattr(self, key).items()}
+            for key, found in matched.items()
+        }
+        return replace(self, **changes)
+
     def check(self, names: Collection[str], unused: Collection[str] = ()) -> None:
         """Raise UsageError for a column that the table does not have, or for one of those that are no inputs."""
         for option, values in (
@@ -132,6 +149,12 @@ def _parse_sentinel(name: str, value: str) -> float | None:
             f"sentinel.{name}={value} is no number", f"example: --set sentinel.{name}=-999, or none"
         )
     return float(number)
+
+
+def set_option(option: str, value: object) -> str:
+    """Return how an option is written in a shell, such as --set column.age=drop."""
+    text = " ".join(f"{option}={value}".split())
+    return f"--set {shlex.quote(text) if _SPECIAL.search(text) else text}"
 
 
 def suggest_column(name: str, columns: Iterable[Any]) -> str:

@@ -18,13 +18,16 @@ MONTH_FIRST, DAY_FIRST = "month/day/year", "day/month/year"
 
 _TIME = re.compile(
     r"(?<!\d)(?P<hm>\d{1,2}:\d\d)(?P<s>:\d\d(?:[.,]\d+)?)?(?P<p>\s?[ap]\.?m\.?(?=\s|$|,))?"
-    r"(?P<z>\s?(?:Z|[+-]\d\d:?\d\d|[+-]\d\d|(?:UTC|GMT)[+-]\d\d?(?::?\d\d)?|[A-Z]{3,4})\b(?:\s?\([\w\s]+\))?)?",
+    r"(?P<z>\s?(?:Z|[+-]\d\d:?\d\d|[+-]\d\d|(?:UTC|GMT)[+-]\d\d?(?::?\d\d)?|(?!uhr|uur|hrs)[A-Z]{3,4})\b(?:\s?\([\w\s]+\)|(?<=\d)\s[A-Z]{3,4}\b)?)?",
     re.IGNORECASE,
 )
 _ISO_START = re.compile(r"\d{4}-\d{1,2}(?!\d)(?!-[^\W\d_]{3})|\d{4}-W\d\d|\d{8}T\d{4}")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|.", re.DOTALL)
 ORDINALS = frozenset({"st", "nd", "rd", "th", "er"})
-_PARTICLES = frozenset({"t", "at", "um", "of", "de", "del"})  # between the parts of a date
+_PARTICLES = frozenset(
+    {"t", "at", "um", "of", "de", "del", "uhr", "h", "hrs", "uur"}
+)  # beside the parts of a date
+_TIME_WITH_POINTS = re.compile(r"[0-2][0-9]\.[0-5][0-9]\.[0-5][0-9]")
 _LETTERS = frozenset("年月日년월일")  # behind the parts of a date
 _COMPACT = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 
@@ -105,10 +108,11 @@ def suggest_formats(cell: str) -> list[str]:
         form = cell[: time.start()] + "\0" + cell[time.end() :]
     tokens = _TOKEN.findall(form)
     numbers = [token for token in tokens if token.isdigit()]
+    times = ["%H.%M.%S"] if _TIME_WITH_POINTS.fullmatch(cell) else []
     weekday = _place_of_weekday(tokens)
     words = [token.lower() for place, token in enumerate(tokens) if token.isalpha() and place != weekday]
     orders = _orders(numbers, words)
-    return [_build_format(tokens, order, time, weekday) for order in orders]
+    return [*(_build_format(tokens, order, time, weekday) for order in orders), *times]
 
 
 def _place_of_weekday(tokens: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlctl.data.dataset import Split
 from mlctl.data.finding import Finding
+from mlctl.data.tables.column_types import DROP, set_option
 from mlctl.domain.short_texts import list_some
 
 MAX_ROWS = 4000  # enough to detect a leak
@@ -45,12 +46,12 @@ def _describe(shares: Mapping[str, float]) -> Finding:
     if others:
         text = (
             f"{list_some(list(shares), MAX_LISTED)} each explain at least {min(shares.values()):.1%} of the target alone: are they known before"
-            f" the target is? --set column.{first}=drop leaves one out"
+            f" the target is? {set_option(f'column.{first}', DROP)} leaves one out"
         )
     else:
         text = (
             f"{first} alone explains {shares[first]:.1%} of the target: is it known before the target is?"
-            f" --set column.{first}=drop leaves it out"
+            f" {set_option(f'column.{first}', DROP)} leaves it out"
         )
     return Finding(kind="leak", columns=tuple(shares), text=text, is_warning=True)
 

@@ -76,9 +76,10 @@ def load_table(
     header = {"true": True, "false": False}.get(str(options.get("header", "auto")).lower())
     files = [(split, file) for split, file in ((splits.VALIDATION, validation), (splits.TEST, test)) if file]
     sheet = str(options.get("sheet") or "")
-    set_by_user = ReadingOptions.of(options)
     table, found = _read(path, header, target, sheet)
-    set_by_user.check(list(map(str, table.columns)))
+    all_names = list(map(str, table.columns))
+    set_by_user = ReadingOptions.of(options).match(all_names)
+    set_by_user.check(all_names)
     target = find_column(list(table.columns), "--target ", target)
     table, published, more = append_files(table, files, target=target, header=header)
     found += more

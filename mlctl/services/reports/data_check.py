@@ -17,6 +17,7 @@ from mlctl.data.checks.shift import find_shifts
 from mlctl.data.dataset import Dataset, Split
 from mlctl.data.finding import WARNING
 from mlctl.data.tables import copies
+from mlctl.data.tables.column_types import set_option
 from mlctl.domain.data_check import (
     CheckFinding,
     ClassCount,
@@ -116,7 +117,7 @@ def _of_reading(data: Dataset) -> Iterator[CheckFinding]:
         yield CheckFinding(
             severity=severity,
             kind=finding.kind,
-            text=finding.text,
+            text=finding.line,
             columns=finding.columns,
             rows=finding.rows,
         )
@@ -161,7 +162,7 @@ def _of_columns(columns: Sequence[ColumnProfile]) -> Iterator[CheckFinding]:
         values = list_some([f"{value:.6g}" for value in different], LISTED_VALUES)
         text = (
             f"{column.name}: {values} far outside all others ({column.summary}); if it stands for a missing"
-            f" value: --set sentinel.{column.name}={different[0]:.6g}"
+            f" value: {set_option(f'sentinel.{column.name}', f'{different[0]:.6g}')}"
         )
         yield _finding(Severity.warning, "outliers", text, [column])
     if not strange and any(column.type == "number" for column in used):

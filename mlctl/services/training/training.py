@@ -310,7 +310,7 @@ class Training:
         epochs = progress.best.number
         joined = dataclasses.replace(self.data, train=join(train, validation), validation=None)
         self.listener.stage(
-            f"training on all {len(joined.train):,} rows for {epochs} epochs, as the best one took"
+            f"training again on all {len(joined.train):,} rows, to epoch {epochs}: it was the best one"
         )
         if self.prepared.threshold_rule is not None:
             outputs = infer_outputs(best, self.data, self._validation.inputs)

@@ -21,7 +21,8 @@ def parse_content_type(content_type: str) -> str:
     kind = header.get_content_type() if "/" in content_type else content_type
     if kind not in (JSON, CSV, *PARQUET_TYPES):
         raise unsupported_media_type(
-            f"content type {quote(content_type)} is not supported", f"send {JSON}, {CSV} or {PARQUET}"
+            f"content type {quote(content_type)} is not supported",
+            f"send {JSON}; a model of tables also takes {CSV} and {PARQUET}",
         )
     for name, value in header.get_params([])[1:]:
         if name.lower() != "charset":

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.parts import s3 as s3_part
 from tests.shared import make_once
 from tests.store import make_store
 from tests.trained import TINY, Trained, train_here, trained
+from tests.warm_server import FOLDER_VARIABLE
 from tests.zygote import Zygote
 from tests.zygote import running as run_zygote
 
@@ -99,6 +101,17 @@ LONG_FILES = (
     "test_tune_run.py", "test_earlier_version.py", "test_cluster.py", "test_own.py", "test_ten_files.py",
     "test_replicas.py", "test_export_formats.py", "test_server_mysql.py", "test_backends.py", "test_story.py",
 )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of the server that all workers of the session share; see tests/warm_server.py."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="warm-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(FOLDER_VARIABLE), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -194,7 +207,7 @@ def s3() -> Iterator[s3_part.S3]:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """Start mlctl processes that share their imports of TensorFlow and MLflow."""
+    """Start mlctl processes that share their imports of TensorFlow and MLflow. Those that still run at the end are killed."""
     with run_zygote() as zygote:
         yield zygote
 

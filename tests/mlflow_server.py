@@ -1,4 +1,4 @@
-"""A real `mlflow server` that tests can stop, pause, kill and restart, and a proxy that can break its answers."""
+"""MLflow's own server, as `mlflow server` runs it, that tests can stop, pause, kill and restart, and a proxy that can break its answers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from tests.parts import eventually, free_port
+from tests.parts import eventually, free_port, server_zygote
 
 
 @dataclass
@@ -27,7 +25,7 @@ class MlflowServer:
     folder: Path
     backend: str
     port: int
-    process: subprocess.Popen[bytes] | None = None
+    process: server_zygote.ServerProcess | None = None
 
     @property
     def uri(self) -> str:
@@ -37,24 +35,26 @@ class MlflowServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"),
-                *("--backend-store-uri", self.backend),
-                *("--artifacts-destination", str(self.folder / "artifacts")),
-            ],
+        settings = {  # which the command line of `mlflow server` sets for its workers
+            "_MLFLOW_SERVER_FILE_STORE": self.backend,
+            "_MLFLOW_SERVER_REGISTRY_STORE": self.backend,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(self.folder / "artifacts"),
+            "_MLFLOW_SGI_NAME": "uvicorn",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+        self.process = server_zygote.connect().start_stock(
+            port=self.port,
             cwd=self.folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            log=self.folder / "server.log",
+            environment={**os.environ, **settings},
         )
-        eventually(self._is_healthy, 180, 0.2)
+        eventually(self._is_healthy, 180, 0.1)
 
     def _is_healthy(self) -> bool:
         assert self.process
-        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+        assert self.process.is_running(), (self.folder / "server.log").read_text()[-2000:]
         try:
             return bool(urlopen(self.uri + "/health", timeout=2).status == 200)
         except OSError:
@@ -71,8 +71,7 @@ class MlflowServer:
         if self.process:
             self.send(number)
             self.send(signal.SIGCONT)
-            self.process.wait(30)
-            self.send(signal.SIGKILL)  # workers that SIGTERM did not end
+            eventually(lambda process=self.process: not process.is_running(), 30)
             self.process = None
 
 

@@ -31,8 +31,9 @@ import typer
 from mlctl.cli.app import app
 from mlctl.cli.commands import COMMANDS, load_command
 from tests.conftest import PARTS
-from tests.parts import free_port, postgres, s3
-from tests.warm_shell import WarmShell, running
+from tests.parts import free_port, postgres, s3, server_zygote
+from tests.warm_server import SERVERS_VARIABLE
+from tests.warm_shell import run_in_shell
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
@@ -157,15 +158,9 @@ def build_script(blocks: Sequence[Block], absent: set[str]) -> str:
     return script
 
 
-@pytest.fixture(scope="module")
-def shell() -> Iterator[WarmShell]:
-    with running() as warm_shell:
-        yield warm_shell
-
-
 @pytest.mark.live
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     blocks = list(read_blocks(page))
     needed = {part for block in blocks for part in block.parts}
     absent = {part for part in needed if not PARTS[part].is_present()}
@@ -176,14 +171,13 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
     environment = {
         f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("config", "cache", "state", "data")
     }
-    # the shell's server process has read the default folders when it started
-    environment["MLCTL_STATE_DIR"] = str(tmp_path / "state" / "mlctl")
-    environment["MLCTL_CACHE_DIR"] = str(tmp_path / "cache" / "mlctl")
     config = tmp_path / "config" / "mlctl" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text(USER_CONFIG)
     work = tmp_path / "work"
     work.mkdir()
+    if "mlctl server-up" in script:
+        environment[SERVERS_VARIABLE] = server_zygote.connect().servers
     with contextlib.ExitStack() as stack:
         if "s3" in needed - absent:
             service = stack.enter_context(s3.running())
@@ -193,9 +187,9 @@ def test_the_commands_of_a_page_run(page: Path, shell: WarmShell, tmp_path: Path
             environment["PGPASSWORD"] = postgres.PASSWORD
             script = script.replace(TEAM_DATABASE, database.uri(database.new_database()))
         try:
-            done = shell.run(script, work, **environment)
+            done = run_in_shell(script, work, **environment)
         finally:
-            shell.run(STOP_EVERYTHING, work, **environment)
+            run_in_shell(STOP_EVERYTHING, work, **environment)
     assert done.returncode == 0, f"{page.name}:\n{done.stdout[-4000:]}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import new_schema
 from tests.mlflow_server import running
 from tests.shared import make_once
 
@@ -76,6 +78,31 @@ def log_run(
     if status:
         client.set_terminated(run.info.run_id, status, end_time=started + 12_500)
     return str(run.info.run_id)
+
+
+def schema_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of the new store that all workers copy."""
+    top = tmp_path_factory.getbasetemp()
+    return (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "new-schema.db"
+
+
+@pytest.fixture(autouse=True)
+def _copied_schema(tmp_path_factory: pytest.TempPathFactory) -> None:
+    new_schema.use_copies(schema_template(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Return a function that puts a store without any rows into a folder and returns its URI.
+
+    A process that starts later, and would create the same tables, finds them.
+    """
+
+    def create(folder: Path) -> str:
+        new_schema.create_empty(folder, schema_template(tmp_path_factory))
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return create
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mlctl.domain.progress import NullProgress
+from tests.warm_server import warm_command
 
-COMMAND = [sys.executable, "-m", "mlctl"]
+COMMAND = [sys.executable, "-m", "mlctl"]  # with its imports: for tests that send signals to the process
 
 # a recipe with 120 rows and two classes that a small model learns; tests replace parts of this text
 TINY = '''\
@@ -66,11 +67,12 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 def mlctl(
     folder: Path, *arguments: str, piped: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run mlctl in this folder and wait for its end."""
+    """Run mlctl in this folder and wait for its end; `tests.warm_server` saves the imports."""
+    own = environment(folder, **variables)
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [*warm_command(own), *arguments],
         cwd=folder,
-        env=environment(folder, **variables),
+        env=own,
         input=piped,
         capture_output=True,
         text=True,

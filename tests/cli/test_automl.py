@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.parts.command_line import CommandLine
-from tests.trained import COMMAND
+from tests.zygote import MlctlProcess, Zygote
 
 COMMAND_LINE = ("automl", "prices.csv", "--target", "price", "--timeout", "30s")
 FAST_OPTIONS = (
@@ -45,7 +46,13 @@ def mlctl(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     frame.to_csv(folder / "prices.csv", index=False)
     frame.drop(columns="price")[:3].to_csv(folder / "three.csv", index=False)
     more = {"COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    return CommandLine(folder / "state", folder, more, timeout_s=600)
+    return CommandLine(folder / "state", folder, more, timeout_s=600, warm=True)
+
+
+@pytest.fixture(scope="module")
+def cold(mlctl: CommandLine) -> CommandLine:
+    """The same, but each process imports everything itself."""
+    return dataclasses.replace(mlctl, warm=False)
 
 
 def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
@@ -55,39 +62,24 @@ def journal(mlctl: CommandLine, name: str) -> list[dict[str, Any]]:
     return []
 
 
-def start_automl(mlctl: CommandLine, name: str, *, fitted: int) -> subprocess.Popen[str]:
+def start_automl(
+    mlctl: CommandLine, zygote: Zygote, name: str, *options: str, fitted: int
+) -> MlctlProcess:  # fmt: skip
     """Start mlctl automl, and return its process when this many models are fitted."""
-    process = subprocess.Popen(
-        [
-            *COMMAND,
-            *COMMAND_LINE,
-            "--timeout",
-            "300s",
-            "--set",
-            "network.epochs=4",
-            "--run-name",
-            name,
-            "-o",
-            "json",
-        ],
-        cwd=mlctl.cwd,
-        env=mlctl.full_environment(),
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    table = str(mlctl.cwd / "prices.csv")
+    arguments = ["automl", table, "--target", "price", "--timeout", "300s", *options, "--run-name", name]
+    uri = f"sqlite:///{mlctl.cwd / 'mlflow.db'}"
+    process = zygote.start(arguments, mlctl.state, mlctl.cwd / f"{name}.log", uri, **mlctl.environment)
     end = time.monotonic() + 300
     while sum(entry["kind"] == "end" for entry in journal(mlctl, name)) < fitted:
         assert time.monotonic() < end
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.output
         time.sleep(0.05)
     return process
 
 
-def test_a_run_logs_all_models_and_one_that_serves(mlctl: CommandLine) -> None:
-    answer = mlctl.json(
+def test_a_run_logs_all_models_and_one_that_serves(mlctl: CommandLine, cold: CommandLine) -> None:
+    answer = cold.json(
         *COMMAND_LINE,
         "--timeout",
         "300s",
@@ -130,10 +122,13 @@ def test_a_run_logs_all_models_and_one_that_serves(mlctl: CommandLine) -> None:
     assert all(50 < entry["value"] < 1000 for entry in answer["predictions"])
 
 
-def test_a_killed_run_resumes_with_its_models_and_an_interrupt_logs_the_best(mlctl: CommandLine) -> None:
-    process = start_automl(mlctl, "killed", fitted=2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+def test_a_killed_run_resumes_with_its_models_and_an_interrupt_logs_the_best(
+    mlctl: CommandLine, zygote: Zygote
+) -> None:
+    families = ("--families", "linear,lightgbm,extratrees,network", "--set", "lightgbm.rounds=50")
+    process = start_automl(mlctl, zygote, "killed", *families, "--set", "network.epochs=2", fitted=2)
+    process.send(signal.SIGKILL)
+    process.wait()
     before = {entry["trial"]: entry["score"] for entry in journal(mlctl, "killed") if entry["kind"] == "end"}
     answer = mlctl.json("resume", "killed")
     assert answer["status"] == "FINISHED"
@@ -141,18 +136,17 @@ def test_a_killed_run_resumes_with_its_models_and_an_interrupt_logs_the_best(mlc
     after = {entry["model"]: entry["score"] for entry in answer["leaderboard"]}
     assert {name: after[name] for name in before} == before
     assert len(after) > len(before) + 1
+    assert any(name.startswith("network") for name in after)
     assert answer["model_uri"]
 
-    process = start_automl(mlctl, "stopped", fitted=2)
+    process = start_automl(mlctl, zygote, "stopped", fitted=2)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert out == ""
-    assert "is logged: models:/m-" in err
-    assert "mlctl resume" in err
+    assert process.wait(120) == 130, process.output
+    assert "is logged: models:/m-" in process.output
+    assert "mlctl resume" in process.output
     shown = mlctl.json("runs", "show", "stopped")
     assert shown["status"] == "KILLED"
-    assert shown["model_uri"] in err
+    assert shown["model_uri"] in process.output
     assert shown["metrics"]["test_mae"] > 0
 
 
@@ -192,7 +186,7 @@ def test_an_interrupt_during_the_final_fits_logs_the_best(mlctl: CommandLine) ->
         text=True,
         check=False,
     )
-    assert result.returncode == 130, result.stderr
+    assert (result.returncode, result.stdout) == (130, ""), result.stderr
     shown = mlctl.json("runs", "show", "cut")
     assert shown["status"] == "KILLED"
     assert shown["model_uri"] in result.stderr

@@ -78,7 +78,7 @@ model.evaluate(x[:50] + 1, y[:50], verbose=0)
 def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(RAGGED)
     (tmp_path / "slow.py").write_text(SLOW)
-    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600, warm=True)
 
 
 def losses(mlctl: CommandLine, run_id: str) -> list[float]:
@@ -104,7 +104,7 @@ def workers_of(process: Any) -> list[psutil.Process]:
 
 def test_a_recipe_trains_and_predicts_on_jax(mlctl: CommandLine) -> None:
     jax = {"KERAS_BACKEND": "jax"}
-    run = mlctl.json("train", "digits", "--epochs", "2", env=jax)
+    run = mlctl.json("train", "tiny.py", env=jax)
     assert run["status"] == "FINISHED"
     assert run["params"]["backend"] == "jax"
     assert run["metrics"]["test_accuracy"] > 0.5

@@ -38,14 +38,14 @@ PAUSING = """\
         )
         return model
 """
-TIMEOUT_S = 90
+TIMEOUT_S = 200
 
 
 @pytest.fixture
 def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(TINY)
     (tmp_path / "slow.py").write_text(SLOW)
-    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600, warm=True)
 
 
 def start(mlctl: CommandLine, *arguments: str) -> subprocess.Popen[str]:

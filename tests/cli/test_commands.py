@@ -150,3 +150,10 @@ def test_root_lists_the_table_in_its_order() -> None:
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
 def test_generated_files_are_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == GENERATED[path], "run python docs/generate.py"
+
+
+def test_no_help_has_a_word_in_brackets() -> None:
+    """Rich takes it for markup, and leaves it out."""
+    reference = next(text for path, text in GENERATED.items() if path.name == "reference.md")
+    prose = re.sub(r"```.*?```|`[^`]*`", "", reference, flags=re.DOTALL)
+    assert re.findall(r"\[[a-z_]+\](?!\()", prose) == []

@@ -79,7 +79,9 @@ SMALL = group(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:  # fmt: skip
     """Work in a folder with two files; a fake mlctl, first on PATH, records that it was called."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -88,6 +90,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     _write_program(tmp_path, f"echo called >> {shlex.quote(str(tmp_path / 'called'))}")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("ZSH_DUMP", str(tmp_path_factory.getbasetemp() / "zcompdump"))
     return folder
 
 
@@ -146,7 +149,9 @@ def in_zsh(line: str, tree: CommandNode = SMALL) -> list[str]:
     replies.unlink(missing_ok=True)
     zsh = pexpect.spawn("zsh", ["-f", "-i"], encoding="utf-8", timeout=20, dimensions=(50, 200))
     zsh.sendline(f"PS1='%%'; fpath=({shlex.quote(str(folder.absolute()))} $fpath); autoload -Uz compinit")
-    zsh.sendline("compinit -u -D; zstyle ':completion:*' list-prompt ''; LISTMAX=100000; echo rea''dy")
+    # what compinit finds in zsh's own functions takes most of the time: all tests share it
+    zsh.sendline(f"compinit -u -d {shlex.quote(os.environ['ZSH_DUMP'])}")
+    zsh.sendline("zstyle ':completion:*' list-prompt ''; LISTMAX=100000; echo rea''dy")
     zsh.expect_exact("ready\r\n")
     # -O stores the matches in an array; then they are really added
     zsh.sendline(

@@ -24,6 +24,7 @@ from mlctl.serving.payloads.request_error import RequestError
 from tests.parts.s3 import S3
 from tests.recording_listener import RecordingListener
 from tests.trained import TINY, Trained, environment, mlctl, trained
+from tests.warm_server import server_folder
 
 ROWS = 300
 
@@ -52,7 +53,9 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "--target",
         "left",
         "--epochs",
-        "20",
+        "12",
+        "--set",
+        "bags=1",
         "--set",
         "class_weight=balanced",
         "--set",
@@ -113,7 +116,7 @@ def test_a_date_in_another_format_is_named_and_answered_as_missing(churn: Traine
     file = tmp_path / "new.csv"
     pd.concat([rows.iloc[:1]] * 5 + [rows], ignore_index=True).to_csv(file, index=False)
     user_settings, model = settings.load(folder=tmp_path), str(churn.model)
-    named = "cells of another kind than in training are answered as missing: since in row 7 ('31.12.2021')"
+    named = "cells of another kind than in training count as missing: since in row 7 ('31.12.2021')"
     listener = RecordingListener()
     answer = predict(user_settings, model, [str(file)], batch_size=4, listener=listener)
     assert len(answer.predictions) == 7
@@ -154,7 +157,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer = mlctl(folder, "init", "-o", "json")
     assert answer.returncode == 0, answer.stderr
     assert [file["written"] for file in json.loads(answer.stdout)["files"]] == [True, True, True]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # MLproject finds mlctl on the path
+    path = os.pathsep.join([str(server_folder()), str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train", "-P", "epochs=2"],
         cwd=folder, env=environment(folder, PATH=path), capture_output=True, text=True, timeout=300, check=False,

@@ -17,6 +17,7 @@ import pytest
 
 from tests.parts.command_line import CommandLine
 from tests.trained import COMMAND, TINY
+from tests.zygote import MlctlProcess, Zygote
 
 SLOW = TINY.replace(
     "        import keras\n", "        import time\n\n        import keras\n\n        time.sleep(0.4)\n"
@@ -28,7 +29,7 @@ SPACE = ("--space", "units=4..16:4", "--set", "learning_rate=0.01")
 def mlctl(tmp_path: Path) -> CommandLine:
     (tmp_path / "tiny.py").write_text(TINY)
     (tmp_path / "slow.py").write_text(SLOW)
-    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600)
+    return CommandLine(tmp_path / "state", tmp_path, {"COLUMNS": "100"}, timeout_s=600, warm=True)
 
 
 def nested(mlctl: CommandLine, parent: str) -> dict[str, Any]:
@@ -58,11 +59,11 @@ def journal(mlctl: CommandLine) -> list[dict[str, Any]]:
     return []
 
 
-def wait_for(mlctl: CommandLine, search: subprocess.Popen[str], kind: str, count: int) -> None:
+def wait_for(mlctl: CommandLine, search: subprocess.Popen[str] | MlctlProcess, kind: str, count: int) -> None:
     end = time.monotonic() + 300
     while sum(entry["kind"] == kind for entry in journal(mlctl)) < count:
         assert time.monotonic() < end
-        assert search.poll() is None, search.communicate()
+        assert search.poll() is None, "the search has ended"
         time.sleep(0.05)
 
 
@@ -177,20 +178,12 @@ def test_three_failed_trials_in_a_row_end_the_search_with_7(mlctl: CommandLine) 
 @pytest.mark.skipif(
     not hasattr(signal, "SIGKILL") or not Path("/proc").exists(), reason="only Linux has parent death signals"
 )
-def test_killed_workers_and_a_killed_search_lose_no_trial(mlctl: CommandLine) -> None:
-    arguments = (
-        "./slow.py",
-        *SPACE,
-        "--algorithm",
-        "bayesian",
-        "--trials",
-        "4",
-        "-P",
-        "1",
-        "--finalists",
-        "0",
+def test_killed_workers_and_a_killed_search_lose_no_trial(mlctl: CommandLine, zygote: Zygote) -> None:
+    options = ("--algorithm", "bayesian", "--trials", "3", "-P", "1", "--finalists", "0")
+    arguments = (str(mlctl.cwd / "slow.py"), *SPACE, *options)
+    search = zygote.start(
+        ["tune", *arguments], mlctl.state, mlctl.cwd / "log", f"sqlite:///{mlctl.cwd / 'mlflow.db'}"
     )
-    search = start_tune(mlctl, *arguments)
     wait_for(mlctl, search, "start", 1)
     worker = psutil.Process(search.pid).children(recursive=True)[-1]
     worker.kill()
@@ -206,9 +199,9 @@ def test_killed_workers_and_a_killed_search_lose_no_trial(mlctl: CommandLine) ->
     parent = next((mlctl.state / "runs").glob("*/search.jsonl")).parent.name
     answer = mlctl.json("resume", parent)
     assert answer["run_id"] == parent
-    assert [trial["state"] for trial in answer["trials"]] == ["done"] * 4
+    assert [trial["state"] for trial in answer["trials"]] == ["done"] * 3
     runs = nested(mlctl, parent)
-    assert sorted(runs) == ["trial-0001", "trial-0002", "trial-0003", "trial-0004"]
+    assert sorted(runs) == ["trial-0001", "trial-0002", "trial-0003"]
     assert {run["status"] for run in runs.values()} == {"FINISHED"}
     before = {entry["trial"]: entry["score"] for entry in ended}
     assert {

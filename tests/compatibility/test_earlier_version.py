@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import tarfile
 import urllib.request
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.warm_server import warm_command
 
 ARCHIVE = Path(__file__).with_name("version_0_1.tar.xz")
 WRITTEN_IN = "/tmp/compat"
@@ -27,10 +28,11 @@ class EarlierProject:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run mlctl in the project, and require that it succeeds."""
+        environment = {**os.environ, "MLCTL_STATE_DIR": str(self.root / "state")}
         done = subprocess.run(
-            [sys.executable, "-m", "mlctl", *arguments],
+            [*warm_command(environment), *arguments],
             cwd=self.root / "project",
-            env={**os.environ, "MLCTL_STATE_DIR": str(self.root / "state")},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

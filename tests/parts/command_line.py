@@ -1,17 +1,19 @@
-"""Run mlctl as its users do: in a process of its own."""
+"""Run mlctl as its users do: as a process of its own."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.parts.server_zygote import ServerZygote
+from tests.warm_server import COLD_COMMAND, warm_command
 
 
 @dataclass
@@ -24,6 +26,8 @@ class CommandLine:
         environment: Additional environment variables.
         timeout_s: Time limit of each command.
         wrapper: Command that starts each mlctl process, such as setpriv.
+        zygote: Starts the processes, to save their imports; None: each imports everything itself.
+        warm: Whether `tests.warm_server` starts the processes, to save their imports of TensorFlow.
 
     """
 
@@ -32,6 +36,8 @@ class CommandLine:
     environment: dict[str, str] = field(default_factory=dict)
     timeout_s: float = 150
     wrapper: tuple[str, ...] = ()
+    zygote: ServerZygote | None = None
+    warm: bool = False
 
     def __call__(
         self,
@@ -41,17 +47,23 @@ class CommandLine:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run mlctl; fail if it ends with another exit code than `code` (None accepts any)."""
-        done = subprocess.run(
-            [*self.wrapper, sys.executable, "-m", "mlctl", *arguments],
-            cwd=self.cwd,
-            env={**self.full_environment(), **(env or {})},
-            input=stdin,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=self.timeout_s,
-            check=False,
-        )
+        environment = {**self.full_environment(), **(env or {})}
+        if self.zygote and not self.wrapper:
+            done = self.zygote.run(
+                arguments, cwd=self.cwd, environment=environment, stdin=stdin, timeout_s=self.timeout_s
+            )
+        else:
+            done = subprocess.run(
+                [*self.wrapper, *(warm_command(environment) if self.warm else COLD_COMMAND), *arguments],
+                cwd=self.cwd,
+                env=environment,
+                input=stdin,
+                stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=self.timeout_s,
+                check=False,
+            )
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
             assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -9,16 +9,29 @@ from pathlib import Path
 import pytest
 
 from tests.parts import postgres as postgres_part
+from tests.parts import server_zygote as server_zygote_part
 from tests.parts.command_line import CommandLine
 from tests.shared import make_once
 
 
+@pytest.fixture(scope="session")
+def server_zygote() -> server_zygote_part.ServerZygote:
+    return server_zygote_part.connect()
+
+
 @pytest.fixture
-def mlctl(tmp_path: Path) -> Iterator[CommandLine]:
+def mlctl(tmp_path: Path, server_zygote: server_zygote_part.ServerZygote) -> Iterator[CommandLine]:
     (tmp_path / "work").mkdir()
-    line = CommandLine(tmp_path / "state", tmp_path / "work")
+    line = CommandLine(tmp_path / "state", tmp_path / "work", zygote=server_zygote)
     yield line
     line.kill_servers()
+
+
+@pytest.fixture
+def empty_database(mlctl: CommandLine, empty_store: Callable[[Path], str]) -> Path:
+    """Put an SQLite store with all tables into the working directory, so that no server has to create them."""
+    empty_store(mlctl.cwd)
+    return mlctl.cwd / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

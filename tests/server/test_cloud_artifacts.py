@@ -46,6 +46,7 @@ def emulator() -> Iterator[str]:
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("empty_database")
 def test_a_server_with_artifacts_on_google_cloud_storage(mlctl: CommandLine, emulator: str) -> None:
     """Uploads and downloads through the server, gc, backup, and a restore into a folder."""
     mlctl.environment = {"STORAGE_EMULATOR_HOST": emulator, "NO_PROXY": "127.0.0.1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mlflow import MlflowClient
 
 from tests.parts.command_line import CommandLine
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("empty_database")]
 
 
 def rendered_page(url: str, profile: Path) -> str:
@@ -30,7 +31,7 @@ def rendered_page(url: str, profile: Path) -> str:
         "--dump-dom",
         url,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -43,7 +44,8 @@ def test_the_browser_shows_a_run_and_its_plot(mlctl: CommandLine, tmp_path: Path
         "MLFLOW_TRACKING_URI": server["url"],
         "MLCTL_CACHE_DIR": str(tmp_path / "cache"),
     }
-    run = mlctl.json("train", "digits", "--set", "epochs=2")
+    trainer = replace(mlctl, zygote=None, warm=True)
+    run = trainer.json("train", "digits", "--set", "epochs=2")
     experiment = MlflowClient(server["url"]).get_experiment_by_name("digits").experiment_id
     runs = f"{server['url']}/#/experiments/{experiment}/runs"
     listing = rendered_page(runs, tmp_path / "profile")
@@ -54,4 +56,4 @@ def test_the_browser_shows_a_run_and_its_plot(mlctl: CommandLine, tmp_path: Path
 
     # a folder of another machine: the artifacts of a run that is trained here would be lost
     MlflowClient(server["url"]).create_experiment("theirs", artifact_location="/home/somebody/mlruns/7")
-    assert "would be lost" in mlctl.fails(4, "train", "digits", "--set", "epochs=1", "-e", "theirs")
+    assert "would be lost" in trainer.fails(4, "train", "digits", "--set", "epochs=1", "-e", "theirs")

@@ -20,7 +20,7 @@ from mlctl.errors import RefusedError
 from tests.parts.command_line import CommandLine
 from tests.parts.fake_server import fake_server
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("empty_database")]
 
 
 def test_a_record_of_the_servers_database_is_sent_through_the_server(

@@ -133,7 +133,7 @@ def test_the_command_in_compose_yaml_is_valid(mlctl: CommandLine) -> None:
 
 
 @pytest.fixture
-def nginx(mlctl: CommandLine) -> Iterator[tuple[str, Path]]:
+def nginx(mlctl: CommandLine, empty_database: Path) -> Iterator[tuple[str, Path]]:
     """A server behind the exported nginx with TLS and a user; yields nginx's address and certificate."""
     up = mlctl.json("server-up", "--port", "0", "--workers", "2", "--allowed-host", "localhost")
     mlctl("export", "server", "proxy", "--to", "nginx", "--host", "localhost", "--upstream", up["url"][7:])

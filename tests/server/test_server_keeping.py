@@ -25,7 +25,7 @@ from tests.parts.command_line import CommandLine
 from tests.parts.postgres import PASSWORD, Postgres
 from tests.parts.s3 import S3
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("empty_database")]
 
 ADMIN = "admin-Secret-4714"
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"

@@ -24,7 +24,7 @@ from tests.parts.command_line import CommandLine
 from tests.parts.fake_server import fake_server
 from tests.parts.postgres import PASSWORD, Postgres
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("empty_database")]
 
 LOGGING_CLIENT = Path(__file__).parents[1] / "parts" / "logging_client.py"
 
@@ -95,6 +95,7 @@ def test_three_first_starts_at_once_are_all_healthy(
     mlctl: CommandLine, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Under three names, with one database that none of them has created yet."""
+    (mlctl.cwd / "mlflow.db").unlink()
     backend: tuple[str, ...] = ()
     if kind == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
@@ -151,7 +152,7 @@ def test_server_up_waits_for_a_server_that_stops(mlctl: CommandLine) -> None:
     first, started = mlctl.json(*up), threading.Event()
     with ThreadPoolExecutor(3) as pool:
         upload = pool.submit(upload_slowly, first["url"], started, 4)
-        assert started.wait(10)
+        assert started.wait(60)
         down = pool.submit(mlctl.json, "server-down")
         state_file = mlctl.state_files()[0]
         eventually(lambda: "grace_s" in state_file.read_text(), 20, 0.01)
@@ -198,7 +199,7 @@ def test_the_server_does_not_hold_the_streams_of_server_up(mlctl: CommandLine) -
         env=mlctl.full_environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert "export MLFLOW_TRACKING_URI=" in done.stdout
     mlctl("server-down")
@@ -238,7 +239,7 @@ def test_a_crash_loses_no_acknowledged_value(
     time.sleep(1)
     workers = launcher.children()
     launcher.kill()
-    eventually(lambda: not any(map(is_running, workers)), 10)
+    eventually(lambda: not any(map(is_running, workers)))
     eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
     time.sleep(2)  # the clients log some more values to the restarted server
     clients.terminate()
@@ -260,7 +261,7 @@ def test_a_killed_server_frees_its_port(mlctl: CommandLine) -> None:
     up = mlctl.json("server-up", "--port", "0", "--workers", "2")
     port = int(up["url"].rpartition(":")[2])
     os.kill(up["pid"], signal.SIGKILL)
-    eventually(lambda: port_is_free(port), 10)
+    eventually(lambda: port_is_free(port))
     assert mlctl.json("server-status")["status"] == "gone"
     assert mlctl.json("server-up", "--port", str(port), "--workers", "1")["already"] is False
     mlctl("server-down")
@@ -277,7 +278,7 @@ def test_in_the_foreground_server_up_becomes_the_server(mlctl: CommandLine) -> N
         assert json.loads(mlctl.state_files()[0].read_text())["pid"] == process.pid
         eventually(lambda: mlctl.json("server-status")["status"] == "up", 60, 0.5)
         process.terminate()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=100)
         assert process.returncode == 0
         assert (out, b"in the foreground" in err) == (b"", True)
         assert mlctl.state_files() == []

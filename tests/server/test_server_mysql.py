@@ -60,6 +60,7 @@ def content(backend: Backend) -> dict[str, list[bytes]]:
 def test_a_server_with_users_on_mariadb(mlctl: CommandLine, mariadb: MariaDb) -> None:
     """Runs, models and artifacts; a second server on the same tables; status, backup, and no password anywhere."""
     pytest.importorskip("flask_wtf")
+    mlctl.zygote = None  # `ps` shows the server's own command line and environment
     database, port = mariadb.new_database(), free_port()
     (mlctl.cwd / "uri").write_text(
         f"mariadb://mlflow:{quote(PASSWORD, safe='')}@127.0.0.1:{mariadb.port}/{database}\n"

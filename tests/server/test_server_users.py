@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from mlctl.services.server.login import login
 from mlctl.tracking_server.audit_middleware import READING_METHODS
 from tests.parts import eventually, free_port
 from tests.parts.command_line import CommandLine
+from tests.parts.server_zygote import ServerZygote
 
 pytestmark = pytest.mark.live
 
@@ -65,11 +66,15 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def team(
+    tmp_path_factory: pytest.TempPathFactory,
+    server_zygote: ServerZygote,
+    empty_store: Callable[[Path], str],
+) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("users")
-    (folder / "work").mkdir()
+    empty_store(folder / "work")
     (folder / "work" / "admin").write_text(ADMIN)
-    line = CommandLine(folder / "state", folder / "work")
+    line = CommandLine(folder / "state", folder / "work", zygote=server_zygote)
     up = line.json(
         *("server-up", "--port", "0", "--workers", "1", "--auth", "proxy", "--trusted-proxy", PROXY),
         *("--admin-password-file", "admin"),

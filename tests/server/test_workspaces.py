@@ -10,6 +10,7 @@ from tests.parts.command_line import CommandLine
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("empty_database")
 def test_two_teams_share_a_server(mlctl: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     up = mlctl.json("server-up", "--port", "0", "--workers", "1", "--workspaces")
     client = MlflowClient(up["url"])

@@ -73,8 +73,10 @@ def test_a_signal_stops_a_training(
     assert record(state), "the record is kept"
 
 
-def test_the_second_signal_does_not_wait_for_a_store_that_hangs(zygote: Zygote, tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_the_second_signal_does_not_wait_for_a_store_that_hangs(
+    zygote: Zygote, tmp_path: Path, empty_store: Callable[[Path], str]
+) -> None:
+    uri = empty_store(tmp_path)
     state = tmp_path / "state"
     run = zygote.start(["train", "digits", "--epochs", "300"], state, tmp_path / "log", uri)
     eventually(lambda: kinds(state)["metrics"] >= 2, 120, 0.01)

@@ -16,18 +16,32 @@ from mlctl.errors import MlctlError
 from tests.mlflow_server import MlflowServer, Proxy, running
 from tests.parts import eventually, free_port
 from tests.parts import postgres as postgres_part
+from tests.trained import TINY
 from tests.training_run import assert_complete, client, kinds, only_run, record
 from tests.zygote import Zygote
 
 pytestmark = pytest.mark.live
 
+EmptyStore = Callable[[Path], str]
 EPOCHS = 3
+# epochs take long enough for a test to break the server in one of them
+RECIPE = f"""{TINY}
+    def callbacks(self, hp, data):
+        import time
+
+        import keras
+
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: time.sleep(0.2))]
+"""
 SHORT_TIMEOUT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 OUTAGE = "the training continues, and mlctl tries again"
 
 
-def train_command(experiment: str, *options: str) -> list[str]:
-    return ["train", "digits", "--epochs", str(EPOCHS), "--experiment", experiment, *options]
+def train_command(state: Path, experiment: str, *options: str) -> list[str]:
+    """Write a recipe to the state folder, which is the working directory; return a command that trains it."""
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "tiny.py").write_text(RECIPE)
+    return ["train", "tiny.py", "--epochs", str(EPOCHS), "--experiment", experiment, *options]
 
 
 def trial_runs(
@@ -50,9 +64,9 @@ def trial_runs(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: EmptyStore) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp("sqlite-server")
-    with running(folder, f"sqlite:///{folder}/mlflow.db") as server:
+    with running(folder, empty_store(folder)) as server:
         yield server
 
 
@@ -65,11 +79,13 @@ def proxy(server: MlflowServer) -> Iterator[Proxy]:
 
 def test_server_pauses_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", server.uri, **SHORT_TIMEOUT)
+    run = zygote.start(
+        train_command(state, tmp_path.name), state, tmp_path / "log", server.uri, **SHORT_TIMEOUT
+    )
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     server.send(signal.SIGSTOP)
     try:
-        eventually(lambda: OUTAGE in run.output, 60)
+        eventually(lambda: OUTAGE in run.output, 120)
     finally:
         server.send(signal.SIGCONT)
     assert run.wait() == 0, run.output
@@ -80,12 +96,12 @@ def test_server_pauses_during_an_epoch(zygote: Zygote, server: MlflowServer, tmp
 
 def test_server_hangs_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", server.uri)
+    run = zygote.start(train_command(state, tmp_path.name), state, tmp_path / "log", server.uri)
     eventually(lambda: kinds(state)["model"] >= 1, 120, 0.002)
     server.send(signal.SIGSTOP)
     try:
-        eventually(lambda: kinds(state)["finish"] >= 1, 60)
-        assert run.wait(60) == 0, run.output
+        eventually(lambda: kinds(state)["finish"] >= 1, 120)
+        assert run.wait() == 0, run.output
     finally:
         server.send(signal.SIGCONT)
     assert "mlctl sync" in run.output
@@ -98,10 +114,10 @@ def test_server_hangs_at_the_end(zygote: Zygote, server: MlflowServer, tmp_path:
 
 def test_server_answers_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", proxy.uri)
+    run = zygote.start(train_command(state, tmp_path.name), state, tmp_path / "log", proxy.uri)
     eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
     proxy.choose_fault = lambda number, path: "500"
-    eventually(lambda: OUTAGE in run.output, 60)
+    eventually(lambda: OUTAGE in run.output, 120)
     eventually(lambda: kinds(state)["model"] >= 1, 120)  # the training continues meanwhile
     proxy.choose_fault = lambda number, path: ""
     assert run.wait() == 0, run.output
@@ -109,13 +125,17 @@ def test_server_answers_500(zygote: Zygote, proxy: Proxy, tmp_path: Path) -> Non
     assert_complete(proxy.uri, tmp_path.name, EPOCHS)
 
 
-@pytest.mark.parametrize("environment", [{}, {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}], ids=["", "retries"])
+@pytest.mark.parametrize(
+    "environment",
+    [{}, pytest.param({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}, marks=pytest.mark.long)],
+    ids=["", "retries"],
+)
 def test_first_answer_of_each_request_is_lost(
     environment: dict[str, str], zygote: Zygote, proxy: Proxy, tmp_path: Path
 ) -> None:
     """The server has done the request, so mlctl sends it again, and it counts once."""
     state = tmp_path / "state"
-    run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", proxy.uri, **environment)
+    run = zygote.start(train_command(state, tmp_path.name), state, tmp_path / "log", proxy.uri, **environment)
     eventually(lambda: kinds(state)["params"] >= 1, 120, 0.005)
     paths: set[str] = set()
 
@@ -146,12 +166,13 @@ def test_model_of_a_request_that_timed_out_is_deleted(
         if "MLmodel" in path and not late_ids:
             late_ids.append("being created")
             mlflow_client, run = client(server.uri), only_run(server.uri, tmp_path.name)
-            model = mlflow_client.create_logged_model(run.info.experiment_id, "digits", run.info.run_id)
+            model = mlflow_client.create_logged_model(run.info.experiment_id, "tiny", run.info.run_id)
             late_ids[:] = [model.model_id]
         return ""
 
     proxy.choose_fault = create_another
-    run = zygote.start(train_command(tmp_path.name), tmp_path / "state", tmp_path / "log", proxy.uri)
+    state = tmp_path / "state"
+    run = zygote.start(train_command(state, tmp_path.name), state, tmp_path / "log", proxy.uri)
     assert run.wait() == 0, run.output
     sent_run = assert_complete(server.uri, tmp_path.name, EPOCHS)
     assert late_ids
@@ -189,7 +210,7 @@ def test_later_process_sends_unsent_trials(proxy: Proxy, tmp_path: Path) -> None
     parent = store.client.create_run(experiment).info.run_id
     runs = trial_runs(store, experiment, parent, tmp_path, tags={"mlctl.recipe": "digits"})
     runs.begin("1", {"units": 16}, 1000)
-    eventually(lambda: count_unsent(tmp_path) == 0, 20)
+    eventually(lambda: count_unsent(tmp_path) == 0, 60)
     proxy.choose_fault = lambda number, path: "500"
     runs.epoch("1", 1, {"loss": 0.5}, 1001)
     runs.end("1", "FINISHED", {"score": 0.9}, {"mlctl.state": "done"}, 1002)
@@ -226,7 +247,7 @@ def test_trial_whose_run_is_deleted_does_not_block_others(server: MlflowServer, 
     errors: list[MlctlError] = []
     runs = trial_runs(store, experiment, parent, tmp_path, report_error=errors.append)
     runs.begin("1", {"units": 16}, 1000)
-    eventually(lambda: "1" in runs.ids, 20)
+    eventually(lambda: "1" in runs.ids, 60)
     store.client.delete_run(runs.ids["1"])
     runs.epoch("1", 1, {"loss": 0.5}, 1001)
     runs.end("1", "FINISHED", {}, {"mlctl.state": "done"}, 1002)
@@ -243,9 +264,11 @@ def test_search_whose_store_goes_away_is_complete_after_sync(
     zygote: Zygote, proxy: Proxy, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
+    state.mkdir()
+    (state / "tiny.py").write_text(TINY)
     command = (
-        "tune digits --trials 3 --epochs 2 -P 1 --finalists 0"
-        f" --space units=16..64:16 --experiment {tmp_path.name}"
+        "tune tiny.py --trials 3 --epochs 2 -P 1 --finalists 0"
+        f" --space units=4..16:4 --experiment {tmp_path.name}"
     )
     search = zygote.start(command.split(), state, tmp_path / "log", proxy.uri)
     eventually(lambda: "trial 0001 " in search.output or search.poll() is not None, 120, 0.01)
@@ -269,12 +292,13 @@ def test_search_whose_store_goes_away_is_complete_after_sync(
 
 def test_server_is_away_at_the_start(zygote: Zygote, server: MlflowServer, tmp_path: Path) -> None:
     away = f"http://127.0.0.1:{free_port()}"
-    refused = zygote.start(train_command(tmp_path.name), tmp_path / "refused", tmp_path / "log", away)
+    elsewhere = tmp_path / "refused"
+    refused = zygote.start(train_command(elsewhere, tmp_path.name), elsewhere, tmp_path / "log", away)
     assert refused.wait() == 6, refused.output
-    assert record(tmp_path / "refused") is None
+    assert record(elsewhere) is None
 
     state = tmp_path / "state"
-    offline = zygote.start(train_command(tmp_path.name, "--offline"), state, tmp_path / "log2", away)
+    offline = zygote.start(train_command(state, tmp_path.name, "--offline"), state, tmp_path / "log2", away)
     assert offline.wait() == 0, offline.output
     assert "mlctl sync" in offline.output
     folder = record(state)
@@ -295,7 +319,7 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
     """Killed in an epoch, back for a sync, killed in the upload of the model, back for two syncs at once."""
     state = tmp_path / "state"
     with running(tmp_path / "server", backend) as server:
-        run = zygote.start(train_command(tmp_path.name), state, tmp_path / "log", server.uri)
+        run = zygote.start(train_command(state, tmp_path.name), state, tmp_path / "log", server.uri)
         eventually(lambda: kinds(state)["metrics"] >= 1, 120, 0.005)
         server.end()
         assert run.wait() == 0, run.output
@@ -328,14 +352,14 @@ def test_killed_server_comes_back_for_sync(zygote: Zygote, tmp_path: Path, backe
 
 @pytest.fixture(
     params=[
-        pytest.param("sqlite", marks=pytest.mark.long),
-        pytest.param("postgres", marks=pytest.mark.needs("postgres")),
+        "sqlite",
+        pytest.param("postgres", marks=[pytest.mark.needs("postgres"), pytest.mark.long]),
     ]
 )
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def backend(request: pytest.FixtureRequest, tmp_path: Path, empty_store: EmptyStore) -> Iterator[str]:
     """An empty database."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
+        yield empty_store(tmp_path)
         return
     with postgres_part.running() as server:
         named = server.uri(server.new_database())

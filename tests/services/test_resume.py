@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,27 @@ from typing import Any
 import pytest
 
 from tests.parts import eventually
+from tests.trained import TINY
 from tests.training_run import assert_complete, client, kinds, only_run, record
 from tests.zygote import MlctlProcess, Zygote
 
+EmptyStore = Callable[[Path], str]
 EPOCHS = 12
+# with dropout, whose random numbers a resumed training continues; it waits in epoch 9 as long as there is a file `hold`
+RECIPE = f"""{TINY}
+    def callbacks(self, hp, data):
+        import time
+        from pathlib import Path
+
+        import keras
+
+        def hold(epoch, logs):
+            time.sleep(0.02)
+            while epoch >= 8 and Path("hold").exists():
+                time.sleep(0.01)
+
+        return [keras.callbacks.LambdaCallback(on_epoch_begin=hold)]
+""".replace("outputs = keras", "hidden = keras.layers.Dropout(0.3)(hidden)\n        outputs = keras")
 
 
 @dataclass
@@ -58,18 +76,21 @@ class Killed:
 
 
 @pytest.fixture(scope="module")
-def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """Train digits in a folder of code with uncommitted changes; kill it after its checkpoint was uploaded."""
+def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory, empty_store: EmptyStore) -> Killed:
+    """Train in a folder of code with uncommitted changes; kill it after its checkpoint was uploaded."""
     killed = Killed(zygote, tmp_path_factory.mktemp("killed"))
+    empty_store(killed.folder)
     killed.state.mkdir()
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "-C", str(killed.state)]
     (killed.state / "notes.txt").write_text("before\n")
     for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
     (killed.state / "notes.txt").write_text("after\n")
+    (killed.state / "tiny.py").write_text(RECIPE)
+    (killed.state / "hold").touch()
     run = killed.mlctl(
         "train",
-        "digits",
+        "tiny.py",
         "--epochs",
         str(EPOCHS),
         "--set",
@@ -96,6 +117,7 @@ def original(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Killed
     eventually(lambda: uploaded() or run.poll() is not None, 120, 0.005)
     run.send(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL, run.output
+    (killed.state / "hold").unlink()
     return killed
 
 
@@ -121,11 +143,13 @@ def copied(original: Killed, folder: Path) -> Killed:
 def histories(original: Killed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The histories of the same training, resumed on its own machine by one of two simultaneous resumes."""
     here = copied(original, tmp_path_factory.mktemp("resumed") / "copy")
+    (here.state / "hold").touch()
     first = here.mlctl("resume", "last")
     eventually(lambda: kinds(here.state)["resume"] == 1, 60, 0.005)
     second = here.mlctl("resume", "last")
     assert second.wait() == 4, second.output
     assert "another process is writing run" in second.output
+    (here.state / "hold").unlink()
     assert first.wait() == 0, first.output
     assert "resuming after epoch" in first.output
     assert_complete(here.uri, "killed", EPOCHS)
@@ -181,7 +205,7 @@ def test_changes_are_refused_and_recorded_with_force(killed: Killed) -> None:
     killed.tag("mlctl.recipe_sha256", "0" * 64)
     refused = killed.mlctl("resume", "last")
     assert refused.wait() == 4, refused.output
-    for change in ("keras (0.1 then", "data (SHA-256 000000000000 then", "digits.py", "--force"):
+    for change in ("keras (0.1 then", "data (SHA-256 000000000000 then", "tiny.py", "--force"):
         assert change in refused.output
     forced = killed.mlctl("resume", "last", "--force")
     assert forced.wait() == 0, forced.output
@@ -218,8 +242,8 @@ def test_code_and_requirements_can_be_downloaded(killed: Killed, tmp_path: Path)
         assert part in (tmp_path / name).read_text()
 
 
-def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> None:
-    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path, empty_store: EmptyStore) -> None:
+    state, uri = tmp_path / "state", empty_store(tmp_path)
     run = zygote.start(
         ["train", "digits", "--epochs", "4", "--offline", "--experiment", "off"], state, tmp_path / "log", uri
     )
@@ -236,13 +260,17 @@ def test_an_offline_run_is_resumed_and_sent(zygote: Zygote, tmp_path: Path) -> N
     assert record(state) is None
 
 
-def test_reproduce_compares_metrics_and_refuses_changed_data(zygote: Zygote, tmp_path: Path) -> None:
-    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+def test_reproduce_compares_metrics_and_refuses_changed_data(
+    zygote: Zygote, tmp_path: Path, empty_store: EmptyStore
+) -> None:
+    state, uri = tmp_path / "state", empty_store(tmp_path)
+    state.mkdir()
+    (state / "tiny.py").write_text(TINY)
 
     def mlctl(*arguments: str) -> MlctlProcess:
         return zygote.start(arguments, state, tmp_path / f"log-{len(list(tmp_path.glob('log-*')))}", uri)
 
-    assert mlctl("train", "digits", "--epochs", "2", "--experiment", "again").wait() == 0
+    assert mlctl("train", "tiny.py", "--epochs", "2", "--experiment", "again").wait() == 0
     run_id = only_run(uri, "again").info.run_id
     same = mlctl("reproduce", run_id, "-o", "json")
     assert same.wait() == 0, same.output

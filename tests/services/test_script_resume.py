@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ print("epochs", [len(history.history["loss"]) for history in (first, second, thi
 
 
 @pytest.mark.slow
-def test_a_killed_script_goes_on_bit_for_bit(zygote: Zygote, tmp_path: Path) -> None:
-    folder, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_killed_script_goes_on_bit_for_bit(
+    zygote: Zygote, tmp_path: Path, empty_store: Callable[[Path], str]
+) -> None:
+    folder, uri = tmp_path / "state", empty_store(tmp_path)
     folder.mkdir()
     (folder / "train.py").write_text(SCRIPT)
     whole = zygote.start(["train", "train.py"], folder, tmp_path / "whole", uri)

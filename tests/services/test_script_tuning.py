@@ -3,6 +3,7 @@
 import json
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,10 @@ def runs_by_name(uri: str) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_killed_search_of_a_script_continues(zygote: Zygote, tmp_path: Path) -> None:
-    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_killed_search_of_a_script_continues(
+    zygote: Zygote, tmp_path: Path, empty_store: Callable[[Path], str]
+) -> None:
+    state, uri = tmp_path / "state", empty_store(tmp_path)
     state.mkdir()
     (state / "train.py").write_text(TRAIN)
     command = ["tune", "train.py", "--space", "mode=good|raises|dies", "--algorithm", "grid", "-P", "2"]
@@ -130,8 +133,10 @@ def test_a_killed_search_of_a_script_continues(zygote: Zygote, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_killed_search_of_keras_tuner_continues(zygote: Zygote, tmp_path: Path) -> None:
-    state, uri = tmp_path / "state", f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_killed_search_of_keras_tuner_continues(
+    zygote: Zygote, tmp_path: Path, empty_store: Callable[[Path], str]
+) -> None:
+    state, uri = tmp_path / "state", empty_store(tmp_path)
     state.mkdir()
     (state / "train.py").write_text(TUNER)
     run = zygote.start(["train", "train.py"], state, tmp_path / "log", uri)

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mlctl.errors import BadDataError, MlctlError, UsageError
 from mlctl.services.runs.listing import show_run
 from mlctl.serving.traffic.profile import feature_name, read_profile
 from tests.trained import COMMAND, TINY, Trained, environment, mlctl, train_here
+from tests.warm_server import warm_command
 
 # -- what a run records -----------------------------------------------------------------------------------
 
@@ -337,6 +337,7 @@ def test_a_failing_load_leaves_no_run(tmp_path: Path) -> None:
         (["./nothing/here"], 3, "there is no file or folder ./nothing/here"),
         (["table.csv"], 2, "add --target COLUMN; the columns are: a, b"),
         (["tabel.csv"], 3, "did you mean table.csv?"),
+        (["t.tar.gz"], 8, "t.tar.gz is an archive that mlctl does not open"),
         (["notes.doc"], 8, "notes.doc is no data that mlctl can train on"),
         (["digits", "--rows", "500"], 2, "--data synthetic"),
         (["digits", "--data", "synthetic", "--rows", "10"], 2, "100"),
@@ -356,6 +357,7 @@ def test_a_typing_error_is_reported_before_a_store_is_created(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     (tmp_path / "notes.doc").write_text("text")
+    (tmp_path / "t.tar.gz").write_bytes(b"")
     assert command_line(["train", *arguments]) == code
     output = capsys.readouterr()
     assert not output.out
@@ -448,12 +450,14 @@ def test_a_progress_bar_on_a_terminal_of_80_columns_leaves_nothing_behind(tmp_pa
     import pexpect
 
     written = io.StringIO()
+    variables = {**environment(tmp_path, TERM="xterm-256color"), "COLUMNS": "80"}
+    command = [*warm_command(variables), "train", "digits", "--epochs", "3"]
     child = pexpect.spawn(
-        sys.executable,
-        ["-m", "mlctl", "train", "digits", "--epochs", "3"],
+        command[0],
+        command[1:],
         dimensions=(24, 80),
         cwd=str(tmp_path),
-        env={**environment(tmp_path, TERM="xterm-256color"), "COLUMNS": "80"},
+        env=variables,
         encoding="utf-8",
         timeout=180,
         logfile=written,

@@ -61,7 +61,7 @@ class Browser:
         message = {"id": number, "method": method, "params": params}
         self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
         while True:
-            reply = json.loads(self._socket.recv(timeout=30))
+            reply = json.loads(self._socket.recv(timeout=60))
             if reply.get("id") == number:
                 assert "error" not in reply, reply["error"]
                 return reply["result"]
@@ -77,7 +77,7 @@ class Browser:
         self.call("Page.navigate", url=url)
         self.wait_until("document.readyState === 'complete' && !!document.getElementById('predict')")
 
-    def wait_until(self, condition: str, seconds: float = 15) -> None:
+    def wait_until(self, condition: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not self.evaluate(condition):
             assert time.monotonic() < deadline, (condition, self.evaluate("document.body.innerText"))

@@ -24,6 +24,7 @@ from mlctl.domain.exports import ExportedModel, ExportProof, ProvenScore
 from mlctl.domain.outputs import Output
 from mlctl.domain.progress import NullProgress
 from mlctl.errors import RefusedError, UsageError
+from mlctl.files import locked_folder
 from mlctl.recipes import encoders
 from mlctl.services.evaluation import recipe_of_model
 from mlctl.services.serving import export_model as service
@@ -310,7 +311,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(tmp_path: Path) ->
         (part / "new").mkdir(parents=True)
     for part in (parts[0], parts[2]):
         os.utime(part, (1, 1))
-    with service._lock(parts[2]), service._staging_folder(tmp_path) as own:
+    with locked_folder(parts[2]), service._staging_folder(tmp_path) as own:
         assert set(tmp_path.iterdir()) == {*parts[1:], own}
         assert not service._is_taken(tmp_path)
     assert set(tmp_path.iterdir()) == set(parts[1:])

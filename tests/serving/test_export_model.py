@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mlctl import settings as configuration
 from mlctl.errors import NotFoundError, RefusedError, UsageError
@@ -259,24 +262,10 @@ def test_azure_mls_script_answers_tables(
     assert (wrong[0], "rooms" in wrong[1]["message"]) == (400, True)
 
 
-def test_the_wheel_of_the_docker_folder_serves_without_mlctl(
-    models: dict[str, Path], settings: Settings, tmp_path: Path, bare_python: Path
-) -> None:
-    """The slow test below installs the folder's requirements too; here the libraries of the tests stand in."""
-    out = tmp_path / "out"
-    export_model(settings, str(models["pictures"]), target="docker", folder=out)
-    (wheel,) = out.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    environment = clean_environment(PYTHONPATH=str(tmp_path / "installed"))
-    check_container(bare_python, out, tmp_path, environment)
-
-
-@pytest.mark.slow
-def test_the_docker_folder_builds_and_serves(
+def test_the_docker_folder_serves_with_its_requirements_alone(
     models: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
-    """The steps of the Dockerfile run in a virtual environment, which then contains no training framework."""
+    """The libraries of this environment that requirements.txt needs stand in for their installation."""
     out = tmp_path / "out"
     export_model(settings, str(models["pictures"]), target="docker", folder=out)
     dockerfile = (out / "Dockerfile").read_text()
@@ -287,6 +276,42 @@ def test_the_docker_folder_builds_and_serves(
     for package in ("tensorflow", "keras", "mlflow", "torch", "scikit-learn"):
         assert f"{package}==" not in pins
     assert "the model:" in (out / "README.md").read_text()
+    venv.create(tmp_path / "image", with_pip=False)
+    (packages,) = (tmp_path / "image").glob("lib/python*/site-packages")
+    assert "tensorflow" not in link_requirements(pins.splitlines(), packages)
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    check_container(tmp_path / "image" / "bin" / "python", out, tmp_path, clean_environment())
+
+
+def link_requirements(lines: list[str], packages: Path) -> set[str]:
+    """Link what these requirements and those of their packages have installed here; return the packages' names."""
+    waiting = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    linked: set[str] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in linked or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        linked.add(name)
+        found = importlib.metadata.distribution(name)
+        assert requirement.specifier.contains(found.version, prereleases=True), requirement
+        waiting += [Requirement(line) for line in found.requires or ()]
+        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(found.locate_file(top))
+    return linked
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_the_docker_folder_builds_and_serves(
+    models: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    """The steps of the Dockerfile run in a virtual environment."""
+    out = tmp_path / "out"
+    export_model(settings, str(models["pictures"]), target="docker", folder=out)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "image"], check=True)
     python = tmp_path / "image" / "bin" / "python"
     (wheel,) = out.glob("*.whl")

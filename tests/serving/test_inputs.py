@@ -144,7 +144,7 @@ def test_a_missing_text_is_answered_as_an_empty_one(tmp_path: Path) -> None:
         (batch,) = read_batches(info, [str(path)], size=10, listener=listener)
         batch.load()
         assert list(batch.rows["text"]) == ["a good film", "", "bad"]
-        assert "missing values where training had none are answered as missing: text in row 2" in "".join(
+        assert "missing values where training had none count as missing: text in row 2" in "".join(
             listener.messages
         )
         listener.messages.clear()

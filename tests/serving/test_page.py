@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mlctl.services.serving import keys
+from tests.trained import Trained
 
 from .conftest import RunningEndpoint, StartEndpoint
 
@@ -31,26 +32,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train the digits recipe and return the folder of its model."""
-    folder = tmp_path_factory.mktemp("trained")
-    command = [
-        sys.executable,
-        "-m",
-        "mlctl",
-        "train",
-        "digits",
-        "--epochs",
-        "12",
-        "--tracking-uri",
-        f"sqlite:///{folder}/mlflow.db",
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=folder)
-    (model,) = folder.glob("mlruns/*/models/*/artifacts")
-    return model
-
-
 def circle(x: float, y: float, wide: float, high: float) -> list[tuple[float, float]]:
     turns = [2 * math.pi * step / 24 for step in range(25)]
     return [(x + wide * math.sin(turn), y - high * math.cos(turn)) for turn in turns]
@@ -64,8 +45,10 @@ STROKES = {
 }
 
 
-def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    endpoint = serve(digits)
+def test_a_drawn_digit_is_recognised(  # type: ignore[no-untyped-def]
+    browser, serve: StartEndpoint, digits: Trained, tmp_path: Path
+) -> None:
+    endpoint = serve(digits.model)
     browser.open(endpoint.url)
     answers = {}
     for digit, strokes in STROKES.items():
@@ -83,7 +66,7 @@ def test_a_drawn_digit_is_recognised(browser, serve: StartEndpoint, digits: Path
     assert browser.evaluate(captions) == ["Draw here with mouse or finger", "What the model sees: 8x8 pixels"]
     browser.evaluate("clear.click(); example.click()")
     browser.wait_until("/This number/.test(document.getElementById('answer').innerText)")
-    example = json.loads((digits / "serving_input_example.json").read_text())
+    example = json.loads((digits.model / "serving_input_example.json").read_text())
     assert json.loads(browser.evaluate("curl.textContent").partition("-d '")[2][:-1]) == example
     browser.evaluate("document.querySelector('button.copy').click()")
     browser.wait_until("document.querySelector('button.copy').textContent === 'Copied'")

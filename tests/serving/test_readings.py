@@ -54,8 +54,8 @@ EXPECTED = {
 }
 ROWS = "1.234 km;20.5;20-Feb-19;Bonn;X\n5,5;-999;soon;Paris;\nfar;;1-MAR-20;?;\n;3;;Rome;x\n"
 LINES = [
-    "missing values where training had none are answered as missing: km in row 4; day in row 4; town in row 3",
-    "cells of another kind than in training are answered as missing: km in row 3 ('far'); day in row 2 ('soon')",
+    "missing values where training had none count as missing: km in row 4; day in row 4; town in row 3",
+    "cells of another kind than in training count as missing: km in row 3 ('far'); day in row 2 ('soon')",
     "categories that training did not have: town in row 2 ('Paris')",
 ]
 
@@ -106,7 +106,7 @@ def test_absent_columns_and_empty_lines(tmp_path: Path) -> None:
     path.write_text("km;day;town;blocked\n\n1,5;20-Feb-19;Bonn;\n\n")
     columns, messages = read_file(path)
     assert (columns["km"], columns["temp"]) == ([1.5], [None])
-    assert messages == ["rows.csv: columns that are not in the file are answered as missing: temp"]
+    assert messages == ["rows.csv: columns that are not in the file count as missing: temp"]
     path.write_text("temp;day;town;blocked\n1,5;20-Feb-19;Bonn;\n")
     with pytest.raises(Exception, match="missing columns: km"):
         read_file(path)

@@ -224,7 +224,7 @@ class Tabular(Recipe):
             )
         else:
             loss, metrics = "mean_absolute_error", ["mae"]
-            is_log = hp.scale == "log" or (hp.scale == "auto" and _learns_logarithm(data.train.targets))
+            is_log = hp.scale == "log" or (hp.scale == "auto" and learns_logarithm(data.train.targets))
             scale = TargetScale.fitted(data.train.targets, is_log=is_log)
             model = MemberNetwork(
                 features,
@@ -351,7 +351,7 @@ def _weights_of_numbers(data: Dataset, rows: Any) -> dict[str, float]:
     return {name: max(LEAST_RELEVANCE, value / most) for name, value in found.items()}
 
 
-def _learns_logarithm(targets: Any) -> bool:
+def learns_logarithm(targets: Any) -> bool:
     """Return whether the logarithm of values of at least 0 is learned.
 
     Either they span orders of magnitude, or a few are far larger than the others and their logarithms are not.

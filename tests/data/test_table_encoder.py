@@ -179,7 +179,7 @@ def test_weights_multiply_scaled_features() -> None:
     ],
 )
 def test_the_logarithm_of_a_skewed_target_is_learned(targets: np.ndarray, is_log: bool) -> None:
-    assert tabular._learns_logarithm(targets) is is_log
+    assert tabular.learns_logarithm(targets) is is_log
 
 
 def test_robust_numbers_are_scaled_by_quartiles_and_pressed_together() -> None:

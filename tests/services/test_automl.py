@@ -148,6 +148,14 @@ def test_candidates_depend_on_the_task() -> None:
     assert set(boosters) == {"l1", "l2", "log"}
     assert {spec.params["num_leaves"] for spec in boosters.values()} == {63}
     assert next(spec.loss for spec in specs if spec.family == "lightgbm") == "l1"
+    assert specs[-1].name == "histgradient"
+    names = [
+        spec.name
+        for spec in candidates.candidate_models(
+            housing, task="regression", metric="mae", positive=True, has_large_targets=True, **common
+        )
+    ]
+    assert names.index("histgradient") < names.index("network-1")
     with_negative_targets = candidates.candidate_models(
         housing, task="regression", metric="rmse", positive=False, **common
     )

@@ -78,6 +78,7 @@ def candidate_models(
     metric: str,
     positive: bool,
     rows: int,
+    has_large_targets: bool = False,
     families: Sequence[str],
     family_params: Mapping[str, Mapping[str, Any]],
     texts: bool = False,
@@ -90,6 +91,8 @@ def candidate_models(
         metric: name without `val_`.
         positive: whether all targets are greater than 0.
         rows: number of training rows.
+        has_large_targets: whether a few targets are far larger than the others. Then trees that see all rows, and so
+            these, too, come before the network.
         families: names of the families to try.
         family_params: parameters set by the user, by family.
         texts: whether the rows are texts, for which trees are too slow, and no better.
@@ -116,12 +119,14 @@ def candidate_models(
     shallow = {**small, "num_leaves": 4, "learning_rate": 0.1}
     deep = {**small, "num_leaves": 4 * small.get("num_leaves", 31), "feature_fraction": 0.5}
     if task == "regression":
+        all_rows = [spec("histgradient", HISTOGRAM, L2)]
         first, second = (L1, L2) if metric == "mae" else (L2, L1)
         forest_loss = LOG if positive and metric == "mae" else L2
         specs = [
             spec("linear", LINEAR, L2),
             spec(f"lightgbm-{first}", LIGHTGBM, first, **small),
             *([spec("linear-log", LINEAR, LOG, strength=3.0)] if positive else []),
+            *(all_rows if has_large_targets else []),
             networks[0],
             spec("extratrees", FOREST, forest_loss),
             *([spec(f"lightgbm-{LOG}", LIGHTGBM, LOG, **small)] if positive else []),
@@ -132,7 +137,7 @@ def candidate_models(
             spec("lightgbm-shallow", LIGHTGBM, first, **shallow),
             networks[1],
             *([] if "members" in recipe.declared() else networks[2:]),
-            spec("histgradient", HISTOGRAM, L2),
+            *([] if has_large_targets else all_rows),
         ]
     else:
         specs = [

@@ -27,6 +27,7 @@ from mlctl.domain.tags import AUTOML, KIND_TAG
 from mlctl.domain.tune import SearchListener
 from mlctl.errors import ChildFailedError, Interrupted, MlctlError
 from mlctl.notifications import SEARCH_FINISHED
+from mlctl.recipes.tabular import learns_logarithm
 from mlctl.services.automl import blend, candidates, fitting, metrics, text_tables
 from mlctl.services.automl.encode import encode_table
 from mlctl.services.automl.fitting import REFIT_TIME_FACTOR, OutOfTime
@@ -394,6 +395,7 @@ class AutomlRun:
             metric=self.objective.metric.removeprefix("val_"),
             positive=not data.classes and bool(min(targets.min(), data.validation.targets.min()) > 0),
             rows=len(targets),
+            has_large_targets=not data.classes and learns_logarithm(self.data.train.targets),
             families=job.families,
             family_params=job.family_params,
             texts=self.has_texts,

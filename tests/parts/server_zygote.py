@@ -1,8 +1,8 @@
 """Start commands and servers in processes that have imported everything before, to save the imports.
 
-All tests of a session share two processes, which wait for requests on a socket: one has imported the command line, the other one what each tracking
-server imports. For a request, they fork a process with its own environment, folder, streams and session. So
-`mlctl server-up`, forked from the first one, starts a server that is forked from the second one.
+All tests of a session share two processes, which wait for requests on a socket: one has imported the command line,
+the other one what each tracking server imports. For a request, they fork a process with its own environment, folder,
+streams and session. So `mlctl server-up`, forked from the first one, starts a server that is forked from the second.
 
 A forked server's command line and environment in /proc are those of its origin. Tests of these, of the imports, and of
 commands in the foreground use a `CommandLine` without a zygote.

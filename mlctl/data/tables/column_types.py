@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,6 @@ __all__ = [
 ]
 DROP = "drop"
 TYPES = (NUMBER, CATEGORY, BOOLEAN, DATE, TEXT, DROP)
-_SPECIAL = re.compile(r"""[\s'"\\$`!*?()\[\]{}<>|&;#~]""")  # to a shell
 MIN_SHARE_OF_SET_TYPE = 0.5  # is enough if the user sets the type, or if no other type is of use
 
 
@@ -154,7 +152,7 @@ def _parse_sentinel(name: str, value: str) -> float | None:
 def set_option(option: str, value: object) -> str:
     """Return how an option is written in a shell, such as --set column.age=drop."""
     text = " ".join(f"{option}={value}".split())
-    return f"--set {shlex.quote(text) if _SPECIAL.search(text) else text}"
+    return f"--set {shlex.quote(text)}"
 
 
 def suggest_column(name: str, columns: Iterable[Any]) -> str:
